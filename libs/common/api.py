@@ -1,0 +1,162 @@
+"""What the HTTP side of every service has: problem documents, probes, metrics, and its own description."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import Counter, Histogram
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from libs.common import logs
+from libs.common.asyncapi import describe
+from libs.common.auth import Keys
+from libs.common.clock import stopwatch
+from libs.common.contracts.catalogue import Topic
+from libs.common.db.failures import is_transient
+from libs.common.errors import DomainError
+from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
+
+Check = Callable[[], Awaitable[str | None]]
+"""Returns None when all is well, else what is not."""
+
+PROBLEM = "application/problem+json"
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Whether this service should get traffic, and why not."""
+
+    checks: dict[str, Check] = field(default_factory=dict)
+    closed: str | None = None
+    """Set while starting and while draining: not ready, whatever the checks say."""
+
+    async def missing(self) -> dict[str, str]:
+        """Return what stands in the way, by check."""
+        if self.closed is not None:
+            return {"lifecycle": self.closed}
+        found = {name: await check() for name, check in self.checks.items()}
+        return {name: why for name, why in found.items() if why is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What an app says of itself."""
+
+    title: str
+    summary: str
+    version: str
+    topics: Sequence[Topic]
+
+
+def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: Readiness) -> FastAPI:
+    """Return the app with everything that all services share; routes are added by the service."""
+    app = FastAPI(title=described.title, summary=described.summary, version=described.version, docs_url="/docs", redoc_url=None)
+    app.state.keys = keys
+    app.state.metrics = metrics
+    app.state.readiness = readiness
+    _render_problems(app)
+    _add_probes(app, described)
+    requests = metrics.counter("http_requests_total", "HTTP requests answered", route=(), method=(), code=())
+    seconds = metrics.histogram("http_request_duration_seconds", "First byte to answer", LATENCY_BUCKETS_S, "route")
+    app.add_middleware(Observed, requests=requests, seconds=seconds)
+    return app
+
+
+def problem(status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: object) -> Response:
+    """Return a problem document (RFC 9457)."""
+    body = {
+        "type": f"urn:dunwell:problem:{code}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "code": code, **extra,
+    }  # fmt: skip
+    return Response(msgspec.json.encode(body), status, media_type=PROBLEM, headers=headers)
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """Return a value as JSON: msgspec writes structs, dates and moments as the contract has them."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def page(items: Sequence[Any], next_cursor: str | None = None) -> Response:
+    """Return a list as the contract has lists."""
+    return answer({"items": items, "next": next_cursor})
+
+
+def _render_problems(app: FastAPI) -> None:
+    @app.exception_handler(DomainError)
+    async def on_domain_error(_: Request, error: DomainError) -> Response:
+        return problem(error.status, error.code, error.detail, headers=error.headers, **error.extra)
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(_: Request, error: HTTPException) -> Response:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        return problem(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid_request(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first.get("loc", ()))
+        return problem(422, "invalid_request", f"{place}: {first.get('msg', 'not valid')}")
+
+    @app.exception_handler(Exception)
+    async def on_failure(request: Request, error: Exception) -> Response:
+        if is_transient(error):
+            return problem(503, "unavailable", "try again in a few seconds", headers={"Retry-After": "2"})
+        logs.get("api").error("request_failed", route=request.url.path, reason=type(error).__name__, exc_info=error)
+        return problem(500, "internal", "this is a fault of ours; it has been logged")
+
+
+def _add_probes(app: FastAPI, described: Described) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> Response:
+        return answer({"status": "alive"})
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz(request: Request) -> Response:
+        missing = await request.app.state.readiness.missing()
+        if missing:
+            detail = "; ".join(f"{name}: {why}" for name, why in missing.items())
+            return problem(503, "not_ready", detail, headers={"Retry-After": "2"}, checks=missing)
+        return answer({"status": "ready"})
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics(request: Request) -> Response:
+        return Response(request.app.state.metrics.exposed(), media_type=TEXT_FORMAT)
+
+    @app.get("/asyncapi.json", include_in_schema=False)
+    async def asyncapi() -> Response:
+        return answer(describe(described.title, described.version, described.topics))
+
+
+class Observed:
+    """Counts and times requests by route pattern, never by path: a path holds ids."""
+
+    def __init__(self, app: ASGIApp, *, requests: Counter, seconds: Histogram) -> None:
+        self._app = app
+        self._requests = requests
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = stopwatch(), 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._requests.labels(route, scope["method"] if route != "unmatched" else "any", str(status)).inc()
+            self._seconds.labels(route).observe(stopwatch() - began)

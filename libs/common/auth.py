@@ -1,0 +1,117 @@
+"""Who is calling: keys of tenants and persons, stored hashed, with scopes."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from fastapi import Request
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common.clock import Clock
+from libs.common.errors import DomainError
+
+SCOPES = (
+    "events:write", "loans:read", "products:write", "cases:read", "cases:write", "policies:write", "policies:approve",
+    "templates:write", "contacts:read", "contacts:write", "pii:read", "ops",
+)  # fmt: skip
+CACHED_FOR = timedelta(seconds=15)
+CACHE_SIZE = 10_000
+_FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller: a tenant, perhaps a person of it, and what they may do."""
+
+    tenant: str
+    person: str | None
+    scopes: frozenset[str]
+    loopback_only: bool = False
+
+
+def new_token() -> str:
+    """Return a new key: 256 random bits, so a plain hash of it is enough to store."""
+    return f"dw_{secrets.token_urlsafe(32)}"
+
+
+def hashed(token: str) -> bytes:
+    """Return what is stored of a key."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+async def add_key(conn: AsyncConnection, schema: str, token: str, principal: Principal) -> None:
+    """Store a key; the same one again is replaced."""
+    await conn.execute(
+        text(
+            f"insert into {schema}.api_keys (key_hash, tenant, person, scopes, loopback_only)"  # noqa: S608  # the schema is ours
+            " values (:hash, :tenant, :person, :scopes, :loopback_only)"
+            " on conflict (key_hash) do update set tenant = excluded.tenant, person = excluded.person, scopes = excluded.scopes,"
+            " loopback_only = excluded.loopback_only"
+        ),
+        {
+            "hash": hashed(token), "tenant": principal.tenant, "person": principal.person,
+            "scopes": sorted(principal.scopes), "loopback_only": principal.loopback_only,
+        },
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Keys:
+    """Looks keys up in this service's schema; an answer is kept for a few seconds."""
+
+    engine: AsyncEngine
+    schema: str
+    clock: Clock
+    _cache: dict[bytes, tuple[datetime, Principal | None]] = field(default_factory=dict)
+
+    async def principal(self, token: str) -> Principal | None:
+        """Return whose key this is, or None."""
+        key, now = hashed(token), self.clock.now()
+        if (cached := self._cache.get(key)) is not None and cached[0] > now:
+            return cached[1]
+        found = await self._find(key)
+        if len(self._cache) >= CACHE_SIZE:
+            self._cache.clear()
+        self._cache[key] = (now + CACHED_FOR, found)
+        return found
+
+    async def _find(self, key: bytes) -> Principal | None:
+        async with self.engine.connect() as conn:
+            row = (
+                await conn.execute(
+                    text(
+                        f"select tenant, person, scopes, loopback_only from {self.schema}.api_keys"  # noqa: S608
+                        " where key_hash = :hash and (expires_at is null or expires_at > clock_timestamp())"
+                    ),
+                    {"hash": key},
+                )
+            ).one_or_none()
+        return Principal(row.tenant, row.person, frozenset(row.scopes), row.loopback_only) if row else None
+
+
+def requires(scope: str) -> Callable[[Request], Awaitable[Principal]]:
+    """Return the dependency that lets in whoever has the scope; the keys are the app's own (`app.state.keys`)."""
+
+    async def caller(request: Request) -> Principal:
+        principal = await _identify(request)
+        if scope not in principal.scopes:
+            raise DomainError(403, "forbidden", f"this key lacks the scope {scope}")
+        return principal
+
+    return caller
+
+
+async def _identify(request: Request) -> Principal:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    keys: Keys = request.app.state.keys
+    principal = await keys.principal(token.strip()) if kind.lower() == "bearer" and token.strip() else None
+    if principal is None or (principal.loopback_only and any(name in request.headers for name in _FORWARDING)):
+        raise DomainError(
+            401, "unauthenticated", "a valid key is needed: Authorization: Bearer <key>", headers={"WWW-Authenticate": 'Bearer realm="dunwell"'}
+        )  # fmt: skip
+    return principal

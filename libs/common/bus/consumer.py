@@ -1,0 +1,97 @@
+"""Taking in one batch: position, effects and dead letters in one transaction, whatever the bus."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.bus.ports import Message, Record, Subscription
+from libs.common.contracts.catalogue import dead_letters_of
+from libs.common.db import positions
+from libs.common.errors import DeadLetterLimitError, PoisonError
+from libs.common.outbox import Outbox
+
+LIMIT_WINDOW = timedelta(minutes=10)
+
+
+@dataclass(slots=True)
+class DeadLetterBudget:
+    """How many bad records of a topic may be set aside before the topic stands still."""
+
+    limit: int
+    seen: dict[str, deque[datetime]] = field(default_factory=dict)
+
+    def spend(self, topic: str, now: datetime) -> None:
+        """Count one; an error when the topic has no budget left."""
+        recent = self.seen.setdefault(topic, deque())
+        while recent and recent[0] < now - LIMIT_WINDOW:
+            recent.popleft()
+        if len(recent) >= self.limit:
+            raise DeadLetterLimitError(f"{len(recent)} unusable records on {topic} in ten minutes")
+        recent.append(now)
+
+    def left(self, topic: str) -> float:
+        """Return the share of the budget that is left, 0 to 1."""
+        return 1 - len(self.seen.get(topic, ())) / self.limit
+
+
+@dataclass(slots=True)
+class Intake:
+    """What every consumer group does with a batch, on every bus."""
+
+    subscription: Subscription
+    outbox: Outbox
+    budget: DeadLetterBudget
+
+    async def take(self, batch: Sequence[Record], *, expected: int) -> int:
+        """Commit the effects of the batch and the next offset, and return that; PositionMovedError when it stands elsewhere."""
+        next_offset = batch[-1].offset + 1
+        try:
+            async with self.subscription.engine.begin() as conn:
+                await self._move(conn, batch, expected)
+                await self.subscription.handler(conn, batch)
+        except PoisonError as error:
+            next_offset = await self._take_apart(batch, error, expected=expected)
+        else:
+            await self._committed()
+        return next_offset
+
+    async def _move(self, conn: AsyncConnection, batch: Sequence[Record], expected: int) -> None:
+        place = positions.Place(self.subscription.group, batch[0].topic, batch[0].partition)
+        await positions.move(
+            conn, self.subscription.schema, place, expected=expected, next_offset=batch[-1].offset + 1, record_at=batch[-1].at
+        )
+
+    async def _take_apart(self, batch: Sequence[Record], error: PoisonError, *, expected: int) -> int:
+        """Halve the batch until the record that nobody can use stands alone, and set that one aside."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            between = await self.take(batch[:middle], expected=expected)
+            return await self.take(batch[middle:], expected=between)
+        async with self.subscription.engine.begin() as conn:
+            await self._move(conn, batch, expected)
+            self.budget.spend(batch[0].topic, batch[0].at)
+            await self.outbox.append(conn, [dead_letter(batch[0], self.subscription.group, error)])
+        await self._committed()
+        return batch[0].offset + 1
+
+    async def _committed(self) -> None:
+        if self.subscription.after_commit is not None:
+            await self.subscription.after_commit()
+
+
+def dead_letter(record: Record, group: str, error: PoisonError) -> Message:
+    """Return the record as it came, with the reason and where it stood."""
+    origin = (
+        ("dunwell_group", group.encode()),
+        ("dunwell_reason", error.reason.encode()),
+        ("dunwell_detail", error.detail.encode()[:1000]),
+        ("dunwell_origin_topic", record.topic.encode()),
+        ("dunwell_origin_partition", str(record.partition).encode()),
+        ("dunwell_origin_offset", str(record.offset).encode()),
+    )
+    return Message(dead_letters_of(record.topic), 0, record.key, record.value, (*record.headers, *origin))

@@ -1,0 +1,238 @@
+"""The bus inside one process: `publish` returns once every consumer group has committed.
+
+Its seeded mode behaves like a broker on a bad day instead: records wait, come twice, and topics overtake each other, while each
+partition keeps its order; `step` delivers one batch, chosen by the seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from libs.common.bus.consumer import DeadLetterBudget, Intake
+from libs.common.bus.ports import Health, Message, Record, Subscription
+from libs.common.clock import Clock
+from libs.common.db import positions
+from libs.common.db.failures import is_transient
+from libs.common.errors import DeadLetterLimitError, PositionMovedError, TransientError
+from libs.common.outbox import Outbox
+
+OBSERVE_S = 1.0
+REPEAT_SHARE = 0.15
+RETRY_S = 0.2
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """What a publisher waits for: all its records committed by one group."""
+
+    remaining: int
+    done: asyncio.Future[None]
+
+    def commit_one(self) -> None:
+        self.remaining -= 1
+        if self.remaining == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done.done():
+            self.done.set_exception(TransientError(f"the consumer stopped: {error}"))
+
+
+@dataclass(slots=True)
+class _Waiting:
+    message: Message
+    ticket: _Ticket | None
+
+
+class InProcessBus:
+    """Publish and subscribe without a broker; `seed` turns the seeded mode on."""
+
+    def __init__(self, *, clock: Clock, partitions: int = 4, seed: int | None = None) -> None:
+        self.partitions = partitions
+        self.clock = clock
+        self._groups: list[InProcessWorker] = []
+        self._random = None if seed is None else random.Random(seed)  # noqa: S311  # reproducible, not secret
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Hand the messages to every group that reads their topics; wait for the commits unless seeded."""
+        tickets = []
+        for group in self._groups:
+            wanted = [m for m in messages if m.topic in group.topics]
+            if not wanted:
+                continue
+            if self._random is not None:
+                group.offer([m for m in wanted for _ in range(1 + (self._random.random() < REPEAT_SHARE))], None)
+                continue
+            if group.closed:
+                raise TransientError(f"{group.subscription.group} has stopped")
+            tickets.append(ticket := _Ticket(len(wanted), asyncio.get_running_loop().create_future()))
+            group.offer(wanted, ticket)
+        for ticket in tickets:
+            await ticket.done
+
+    def consume(self, subscription: Subscription) -> InProcessWorker:
+        """Return the worker of a consumer group."""
+        worker = InProcessWorker(self, subscription)
+        self._groups.append(worker)
+        return worker
+
+    async def step(self) -> bool:
+        """Deliver one batch of one partition of one group, chosen by the seed; False when nothing waits."""
+        if self._random is None:
+            raise RuntimeError("only a seeded bus is stepped")
+        choices = [(g, place) for g in self._groups for place in g.waiting_places()]
+        if not choices:
+            return False
+        group, place = self._random.choice(sorted(choices, key=lambda c: (c[0].subscription.group, c[1])))
+        await group.deliver(place, self._random.randint(1, 8))
+        return True
+
+    async def count_partitions(self, topics: Sequence[str]) -> int:
+        """Return over how many partitions these topics are spread."""
+        return len(topics) * self.partitions
+
+    async def ready(self) -> str | None:
+        """Return None while every group's worker lives."""
+        stopped = [g.subscription.group for g in self._groups if g.closed]
+        return f"stopped: {', '.join(stopped)}" if stopped else None
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass(slots=True)
+class InProcessWorker:
+    """One consumer group in this process."""
+
+    bus: InProcessBus
+    subscription: Subscription
+    health: Health = field(default_factory=Health)
+    closed: bool = False
+    topics: frozenset[str] = field(init=False)
+    _intake: Intake = field(init=False)
+    _queues: dict[tuple[str, int], deque[_Waiting]] = field(default_factory=dict)
+    _next: dict[tuple[str, int], int] = field(default_factory=dict)
+    _work: asyncio.Event = field(default_factory=asyncio.Event)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.topics = frozenset(self.subscription.topics)
+        budget = DeadLetterBudget(self.subscription.dead_letter_limit)
+        self._intake = Intake(self.subscription, Outbox(self.subscription.schema), budget)
+
+    def offer(self, messages: Sequence[Message], ticket: _Ticket | None) -> None:
+        """Queue messages for this group."""
+        for message in messages:
+            self._queues.setdefault((message.topic, message.partition), deque()).append(_Waiting(message, ticket))
+        self._work.set()
+
+    def waiting_places(self) -> list[tuple[str, int]]:
+        """Return the partitions on which something waits."""
+        return sorted(place for place, queue in self._queues.items() if queue and place[0] not in self.health.stopped_topics)
+
+    async def run(self) -> None:
+        """Take in what is published until stopped; what it raises ends the process."""
+        await self.join()
+        try:
+            while not self._stop.is_set():
+                self._work.clear()
+                for place in self.waiting_places():
+                    await self.deliver(place, self.subscription.batch_records)
+                if not self.waiting_places():
+                    await self._idle()
+        except BaseException as error:
+            self._fail(error)
+            raise
+        self.closed = True
+
+    async def join(self) -> None:
+        """Make the positions of all partitions, so that watermarks count them."""
+        async with self.subscription.engine.begin() as conn:
+            for topic in sorted(self.topics):
+                for partition in range(self.bus.partitions):
+                    place = positions.Place(self.subscription.group, topic, partition)
+                    self._next[topic, partition] = await positions.start(conn, self.subscription.schema, place, bus_offset=0)
+        self.health.joined = True
+        self.health.assigned = dict.fromkeys(self.topics, self.bus.partitions)
+
+    async def deliver(self, place: tuple[str, int], limit: int) -> None:
+        """Take in up to so many records of one partition."""
+        if not self.health.joined:
+            await self.join()
+        async with self._busy:
+            queue = self._queues[place]
+            waiting = [queue[i] for i in range(min(limit, len(queue)))]
+            if not waiting:
+                return
+            try:
+                await self._take(place, waiting)
+            except DeadLetterLimitError as error:
+                self.health.stopped_topics.add(place[0])
+                self.health.last_error = str(error)
+                self._drop(queue, waiting, error)
+                return
+            for entry in waiting:
+                queue.popleft()
+                if entry.ticket is not None:
+                    entry.ticket.commit_one()
+            self.health.progress_at[place] = self.bus.clock.now()
+
+    async def _take(self, place: tuple[str, int], waiting: Sequence[_Waiting]) -> None:
+        """Commit one batch; where the position has moved meanwhile, number the records anew and try again."""
+        while True:
+            first, now = self._next[place], self.bus.clock.now()
+            batch = [
+                Record(place[0], place[1], first + i, e.message.key, e.message.value, e.message.headers, now) for i, e in enumerate(waiting)
+            ]
+            try:
+                self._next[place] = await self._intake.take(batch, expected=first)
+            except PositionMovedError as moved:
+                self._next[place] = moved.next_offset
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                self.health.last_error = f"{type(error).__name__}: {error}"
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def observe(self) -> None:
+        """Note up to when everything is committed."""
+        async with self._busy:
+            idle = [place for place, at in self._next.items() if not self._queues.get(place)]
+            async with self.subscription.engine.begin() as conn:
+                ends = [(positions.Place(self.subscription.group, *place), self._next[place]) for place in sorted(idle)]
+                await positions.caught_up(conn, self.subscription.schema, ends, seen_at=await self.bus.clock.at(conn))
+
+    async def stop(self) -> None:
+        """Finish the batch in hand and return."""
+        self._stop.set()
+        self._work.set()
+        async with self._busy:
+            self._fail(RuntimeError("shutting down"))
+
+    async def _idle(self) -> None:
+        try:
+            async with asyncio.timeout(OBSERVE_S):
+                await self._work.wait()
+        except TimeoutError:
+            await self.observe()
+
+    def _drop(self, queue: deque[_Waiting], waiting: Sequence[_Waiting], error: Exception) -> None:
+        for entry in waiting:
+            queue.popleft()
+            if entry.ticket is not None:
+                entry.ticket.fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self.closed = True
+        for queue in self._queues.values():
+            for entry in queue:
+                if entry.ticket is not None:
+                    entry.ticket.fail(error)
+            queue.clear()

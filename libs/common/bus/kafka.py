@@ -1,0 +1,379 @@
+"""The bus on Apache Kafka: the only file that knows aiokafka.
+
+Its known faults are met here: consumers that go silently deaf (a watchdog ends the process), producers that stay broken after a
+sequence error (a fresh one is made), topics whose creation fails without an exception (the answer is read), and group offsets
+that mean nothing after a restore (the database's position rules).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from libs.common import logs
+from libs.common.bus.consumer import DeadLetterBudget, Intake
+from libs.common.bus.ports import Health, Message, Record, Subscription
+from libs.common.clock import Clock, pause, stopwatch
+from libs.common.db import positions
+from libs.common.db.failures import is_transient
+from libs.common.errors import DeadLetterLimitError, PositionMovedError, TransientError
+from libs.common.outbox import Outbox
+
+POLL_MS = 500
+OBSERVE_S = 1.0
+COMMIT_EVERY_S = 1.0
+DEAF_AFTER_S = 60.0
+STOP_WITHIN_S = 5.0
+RETRY_FIRST_S = 0.1
+RETRY_AT_MOST_S = 5.0
+SESSION_TIMEOUT_MS = 15_000
+PUBLISH_WITHIN_S = 20.0
+BATCH_BYTES = 512 * 1024
+
+
+class DeafConsumerError(Exception):
+    """There are records, and none has come for a minute: only a new process helps."""
+
+
+class KafkaBus:
+    """Publish and subscribe on a broker."""
+
+    def __init__(self, bootstrap: str, *, clock: Clock, client_id: str, partitions: int = 12) -> None:
+        self.partitions = partitions
+        self.clock = clock
+        self.bootstrap = bootstrap
+        self.client_id = client_id
+        self._producer: AIOKafkaProducer | None = None
+        self._making = asyncio.Lock()
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Return when the broker has all of them on all in-sync replicas; in order within a partition."""
+        try:
+            async with asyncio.timeout(PUBLISH_WITHIN_S):
+                await self._publish(await self._live_producer(), messages)
+        except (KafkaError, TimeoutError, OSError) as error:
+            # A producer that has lost its sequence stays broken: the next call makes a new one; ids make the repeats harmless.
+            await self._drop_producer()
+            raise TransientError(f"the broker did not take {len(messages)} messages: {type(error).__name__} {error}") from error
+
+    def consume(self, subscription: Subscription) -> KafkaWorker:
+        """Return the worker of a consumer group."""
+        return KafkaWorker(self, subscription)
+
+    async def count_partitions(self, topics: Sequence[str]) -> int:
+        """Return over how many partitions these topics are spread on the broker."""
+        producer = await self._live_producer()
+        return sum([len(await producer.partitions_for(topic)) for topic in topics])
+
+    async def ready(self) -> str | None:
+        """Return None when the broker answers, else why not."""
+        try:
+            async with asyncio.timeout(5):
+                producer = await self._live_producer()
+                await producer.client.fetch_all_metadata()
+        except (KafkaError, TimeoutError, OSError) as error:
+            return f"{type(error).__name__}: {error}"[:200]
+        return None
+
+    async def close(self) -> None:
+        """Let go of the producer."""
+        await self._drop_producer()
+
+    async def _live_producer(self) -> AIOKafkaProducer:
+        async with self._making:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self.bootstrap, client_id=self.client_id, enable_idempotence=True, acks="all",
+                    max_batch_size=BATCH_BYTES, request_timeout_ms=15_000, max_request_size=8 * BATCH_BYTES,
+                )  # fmt: skip
+                try:
+                    await producer.start()
+                except BaseException:
+                    with contextlib.suppress(Exception):
+                        await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _drop_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(STOP_WITHIN_S):
+                    await producer.stop()
+
+    async def _publish(self, producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:
+        """Send prebuilt batches: a future per message costs five times as much."""
+        by_partition: dict[tuple[str, int], list[Message]] = defaultdict(list)
+        for message in messages:
+            by_partition[message.topic, message.partition].append(message)
+        sent = await asyncio.gather(*[self._send(producer, topic, p, part) for (topic, p), part in by_partition.items()])
+        await asyncio.gather(*[future for futures in sent for future in futures])
+
+    async def _send(
+        self, producer: AIOKafkaProducer, topic: str, partition: int, messages: Sequence[Message]
+    ) -> list[asyncio.Future[object]]:
+        if partition >= len(known := await producer.partitions_for(topic)):
+            raise TransientError(
+                f"{topic} has {len(known)} partitions, partition {partition} was asked for: check the number of partitions"
+            )
+        futures, batch = [], producer.create_batch()
+        for message in messages:
+            if batch.append(key=message.key, value=message.value, timestamp=None, headers=message.headers) is None:
+                futures.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(key=message.key, value=message.value, timestamp=None, headers=message.headers)
+        futures.append(await producer.send_batch(batch, topic, partition=partition))
+        return futures
+
+
+@dataclass(slots=True)
+class KafkaWorker:
+    """One member of a consumer group."""
+
+    bus: KafkaBus
+    subscription: Subscription
+    health: Health = field(default_factory=Health)
+    _intake: Intake = field(init=False)
+    _consumer: AIOKafkaConsumer = field(init=False)
+    _expected: dict[TopicPartition, int] = field(default_factory=dict)
+    _moved_at: dict[TopicPartition, float] = field(default_factory=dict)
+    _uncommitted: dict[TopicPartition, int] = field(default_factory=dict)
+    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        budget = DeadLetterBudget(self.subscription.dead_letter_limit)
+        self._intake = Intake(self.subscription, Outbox(self.subscription.schema), budget)
+
+    async def run(self) -> None:
+        """Consume until stopped; what it raises ends the process."""
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bus.bootstrap, client_id=self.bus.client_id, group_id=self.subscription.group,
+            enable_auto_commit=False, auto_offset_reset="none", session_timeout_ms=SESSION_TIMEOUT_MS,
+            max_partition_fetch_bytes=4 * 1024 * 1024, fetch_max_wait_ms=100,
+        )  # fmt: skip
+        self._consumer.subscribe(topics=list(self.subscription.topics), listener=_Rebalance(self))
+        await self._started()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(self._watch())
+                await self._consume()
+                watching.cancel()
+        finally:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(STOP_WITHIN_S):
+                    await self._commit()
+                    await self._consumer.stop()
+
+    async def stop(self) -> None:
+        """Finish the batch in hand, hand over, return."""
+        self._stop.set()
+        async with self._busy:
+            return
+
+    async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        """Finish the batch in hand, then forget these partitions: somebody else goes on from the database's position."""
+        self.health.rebalances += 1
+        async with self._busy:
+            await self._commit()
+            for tp in partitions:
+                self._expected.pop(tp, None)
+                self._moved_at.pop(tp, None)
+
+    async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Go to where the database says, or to the group's offset where that is lower."""
+        starts = await self._consumer.beginning_offsets(partitions) if partitions else {}
+        ends = await self._consumer.end_offsets(partitions) if partitions else {}
+        for tp in partitions:
+            committed = await self._consumer.committed(tp)
+            self._go_to(tp, await self._position(tp, committed, starts[tp], ends[tp]))
+        self.health.joined = True
+        self.health.assigned = {t: sum(tp.topic == t for tp in self._expected) for t in self.subscription.topics}
+
+    async def observe(self) -> None:
+        """Note up to when everything that stood on the bus is committed, and how far behind this member is."""
+        async with self.subscription.engine.begin() as conn:
+            seen_at = await self.bus.clock.at(conn)
+        mine = list(self._expected)
+        ends = await self._consumer.end_offsets(mine) if mine else {}
+        self.health.lag = {(tp.topic, tp.partition): max(0, ends[tp] - self._expected.get(tp, ends[tp])) for tp in mine}
+        async with self.subscription.engine.begin() as conn:
+            await positions.caught_up(
+                conn, self.subscription.schema, [(self._place(tp), ends[tp]) for tp in sorted(mine)], seen_at=seen_at
+            )  # fmt: skip
+        self._find_deafness(ends)
+
+    async def _started(self) -> None:
+        """Start the consumer, trying again while the broker cannot be reached."""
+        delay = RETRY_FIRST_S
+        while not self._stop.is_set():
+            try:
+                return await self._consumer.start()  # type: ignore[no-any-return]  # returns None
+            except (KafkaError, OSError) as error:
+                self.health.last_error = f"{type(error).__name__}: {error}"
+                await pause(self._stop, delay)
+                delay = min(delay * 2, RETRY_AT_MOST_S)
+
+    async def _consume(self) -> None:
+        committed_at = stopwatch()
+        while not self._stop.is_set():
+            fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self.subscription.batch_records)
+            for tp, rows in fetched.items():
+                async with self._busy:
+                    if tp in self._expected and not self._stop.is_set():
+                        await self._take(tp, [_record(row) for row in rows])
+            if stopwatch() - committed_at > COMMIT_EVERY_S:
+                async with self._busy:
+                    await self._commit()
+                committed_at = stopwatch()
+
+    async def _take(self, tp: TopicPartition, fetched: Sequence[Record]) -> None:
+        batch = [record for record in fetched if record.offset >= self._expected[tp]]
+        if not batch:
+            return
+        try:
+            await self._take_patiently(tp, batch)
+        except PositionMovedError as moved:
+            self._go_to(tp, moved.next_offset)
+        except DeadLetterLimitError as error:
+            self.health.stopped_topics.add(tp.topic)
+            self.health.last_error = str(error)
+            self._consumer.pause(*[mine for mine in self._expected if mine.topic == tp.topic])
+            self._go_to(tp, self._expected[tp])
+            logs.get("bus").error("topic_stopped", topic=tp.topic, reason=str(error))
+
+    async def _take_patiently(self, tp: TopicPartition, batch: Sequence[Record]) -> None:
+        """Take the batch in, again and again while the database cannot be reached; the watchdog bounds it."""
+        delay = RETRY_FIRST_S
+        while not self._stop.is_set():
+            try:
+                next_offset = await self._intake.take(batch, expected=self._expected[tp])
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                self.health.last_error = f"{type(error).__name__}: {error}"
+                logs.get("bus").warning("batch_retried", topic=tp.topic, partition=tp.partition, reason=self.health.last_error[:300])
+                await pause(self._stop, delay)
+                delay = min(delay * 2, RETRY_AT_MOST_S)
+            else:
+                self._expected[tp] = self._uncommitted[tp] = next_offset
+                self._moved_at[tp] = stopwatch()
+                self.health.progress_at[tp.topic, tp.partition] = self.bus.clock.now()
+                return
+
+    async def _position(self, tp: TopicPartition, committed: int | None, begins: int, ends: int) -> int:
+        """Return where to read on; where the database is behind the group, it went back and its owner is told."""
+        place, schema = self._place(tp), self.subscription.schema
+        async with self.subscription.engine.begin() as conn:
+            known = await positions.find(conn, schema, place)
+            position = await positions.start(conn, schema, place, bus_offset=begins)
+            went_back = committed is not None and position < committed
+            start = min(position, committed) if committed is not None else position
+            if not begins <= start <= ends:
+                logs.get("bus").error(
+                    "position_outside_the_log", topic=tp.topic, partition=tp.partition, position=start, begins=begins, ends=ends
+                )
+                start = begins
+            if start != position:
+                await positions.jump(conn, schema, place, to=start)
+        if went_back and self.subscription.on_went_back is not None:
+            logs.get("bus").error("database_went_back", topic=tp.topic, partition=tp.partition, position=position, committed=committed)
+            await self.subscription.on_went_back()
+        logs.get("bus").info("partition_assigned", topic=tp.topic, partition=tp.partition, position=start, known=known is not None)
+        return start
+
+    async def _watch(self) -> None:
+        while not self._stop.is_set():
+            await pause(self._stop, OBSERVE_S)
+            try:
+                await self.observe()
+            except (KafkaError, TimeoutError) as error:
+                self.health.last_error = f"{type(error).__name__}: {error}"
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                self.health.last_error = f"{type(error).__name__}: {error}"
+
+    def _find_deafness(self, ends: dict[TopicPartition, int]) -> None:
+        now = stopwatch()
+        for tp, end in ends.items():
+            behind = end > self._expected.get(tp, end) and tp.topic not in self.health.stopped_topics
+            if not behind:
+                self._moved_at[tp] = now
+            elif now - self._moved_at.setdefault(tp, now) > DEAF_AFTER_S:
+                raise DeafConsumerError(f"{tp.topic}/{tp.partition} stands at {self._expected.get(tp)}, the log ends at {end}")
+
+    def _go_to(self, tp: TopicPartition, offset: int) -> None:
+        self._expected[tp] = offset
+        self._moved_at[tp] = stopwatch()
+        self._consumer.seek(tp, offset)
+
+    async def _commit(self) -> None:
+        """Tell the broker where the group is; for dashboards only, so a refusal is no harm."""
+        offsets = {tp: offset for tp, offset in self._uncommitted.items() if tp in self._expected}
+        self._uncommitted.clear()
+        if offsets:
+            with contextlib.suppress(KafkaError, IllegalStateError):
+                await self._consumer.commit(offsets)
+
+    def _place(self, tp: TopicPartition) -> positions.Place:
+        return positions.Place(self.subscription.group, tp.topic, tp.partition)
+
+
+class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
+    def __init__(self, worker: KafkaWorker) -> None:
+        self._worker = worker
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._worker.revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        await self._worker.assigned(sorted(assigned))
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic to be made."""
+
+    name: str
+    partitions: int
+    retention_ms: int
+    compacted: bool
+
+
+async def make_topics(bootstrap: str, specs: Sequence[TopicSpec], *, replication: int = 1) -> list[str]:
+    """Create what is missing, and return the names; a refusal by the broker is an error."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        missing = [spec for spec in specs if spec.name not in existing]
+        answer = await admin.create_topics([_new_topic(spec, replication) for spec in missing]) if missing else None
+        already = 36
+        refused = [e for e in (answer.topic_errors if answer else ()) if e[1] not in (0, already)]
+        if refused:
+            raise TransientError(f"the broker refused topics: {refused}")
+        return [spec.name for spec in missing]
+    finally:
+        await admin.close()
+
+
+def _new_topic(spec: TopicSpec, replication: int) -> NewTopic:
+    policy = "compact,delete" if spec.compacted else "delete"
+    return NewTopic(
+        spec.name, spec.partitions, replication, topic_configs={"retention.ms": str(spec.retention_ms), "cleanup.policy": policy}
+    )  # fmt: skip
+
+
+def _record(row: object) -> Record:
+    at = datetime.fromtimestamp(row.timestamp / 1000, UTC)  # type: ignore[attr-defined]  # aiokafka is untyped
+    return Record(row.topic, row.partition, row.offset, row.key, row.value, tuple(row.headers), at)  # type: ignore[attr-defined]

@@ -1,0 +1,131 @@
+"""What a bus is to the services: messages out, batches of one partition in."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+def partition_of(tenant: str, of: str, partitions: int) -> int:
+    """Return the partition of everything about this borrower (or loan) of this tenant, on any topic of ours."""
+    return zlib.crc32(f"{tenant}/{of}".encode()) % partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A CloudEvent on its way out, in binary mode."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message as it stands on the bus."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    at: datetime
+
+    def header(self, name: str) -> str | None:
+        """Return a header's text, or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode(errors="replace")
+        return None
+
+
+Handler = Callable[[AsyncConnection, Sequence[Record]], Awaitable[None]]
+"""Takes in a batch of one partition inside the transaction that also moves its position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A consumer group of a service: its topics, what takes them in, and the database whose transaction holds both."""
+
+    group: str
+    topics: tuple[str, ...]
+    handler: Handler
+    engine: AsyncEngine
+    schema: str
+    batch_records: int = 1000
+    after_commit: Callable[[], Awaitable[None]] | None = None
+    """Called when a batch is committed, outside the transaction: wakes whoever waits for its effects."""
+    on_went_back: Callable[[], Awaitable[None]] | None = None
+    """Called when the bus knows of a later position than the database: it was restored to an earlier moment."""
+    dead_letter_limit: int = 100
+    """Bad records of one topic in ten minutes; beyond it the topic stands still."""
+
+
+@dataclass(slots=True)
+class Health:
+    """How a consumer group is doing; read by readiness and metrics."""
+
+    joined: bool = False
+    last_error: str | None = None
+    stopped_topics: set[str] = field(default_factory=set)
+    lag: dict[tuple[str, int], int] = field(default_factory=dict)
+    assigned: dict[str, int] = field(default_factory=dict)
+    rebalances: int = 0
+    progress_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
+
+
+class BusWorker(Protocol):
+    """A running consumer group."""
+
+    health: Health
+
+    async def run(self) -> None:
+        """Consume until cancelled or stopped; what it raises ends the process."""
+        ...
+
+    async def stop(self) -> None:
+        """Finish the batch in hand, hand over, return."""
+        ...
+
+    async def observe(self) -> None:
+        """Note in the positions up to when everything that stood on the bus is committed; the running worker does it by itself."""
+        ...
+
+
+class Bus(Protocol):
+    """Publish and subscribe, at least once, in order within a partition."""
+
+    partitions: int
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Return when all of them are durable; TransientError when that cannot be had now."""
+        ...
+
+    def consume(self, subscription: Subscription) -> BusWorker:
+        """Return the worker of a consumer group; it starts when run."""
+        ...
+
+    async def count_partitions(self, topics: Sequence[str]) -> int:
+        """Return over how many partitions these topics are spread."""
+        ...
+
+    async def ready(self) -> str | None:
+        """Return None when the bus answers, else why it does not."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+Decoders = Mapping[str, Callable[[Record], object]]

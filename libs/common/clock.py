@@ -1,0 +1,99 @@
+"""Time as a part that is passed in: the only file that reads the wall clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Clock(Protocol):
+    """Two readings: of this process, and of the database, which all replicas share and which decides."""
+
+    def now(self) -> datetime:
+        """Return this process's moment; for logs, metrics and answers, never for what is stored as due."""
+        ...
+
+    async def at(self, conn: AsyncConnection) -> datetime:
+        """Return the moment by which a transaction decides."""
+        ...
+
+
+class WallClock:
+    """The real time."""
+
+    def now(self) -> datetime:
+        """Return the moment by this machine's clock."""
+        return datetime.now(UTC)
+
+    async def at(self, conn: AsyncConnection) -> datetime:
+        """Return the moment by the database's clock, so that skewed replicas agree."""
+        return (await conn.execute(text("select clock_timestamp()"))).scalar_one()  # type: ignore[no-any-return]  # typed by the statement
+
+
+class DrivenClock:
+    """A time that tests and the demo move by hand; it never goes back."""
+
+    def __init__(self, start: datetime) -> None:
+        self._now = start
+
+    def now(self) -> datetime:
+        """Return the moment it was moved to."""
+        return self._now
+
+    async def at(self, conn: AsyncConnection) -> datetime:  # noqa: ARG002  # the port's shape
+        """Return the moment it was moved to."""
+        return self._now
+
+    def move_to(self, moment: datetime) -> None:
+        """Set the time; an earlier moment changes nothing."""
+        self._now = max(self._now, moment)
+
+    def advance(self, by: timedelta) -> None:
+        """Let that much time pass."""
+        self.move_to(self._now + by)
+
+
+class HandoverClock:
+    """A driven clock that becomes the wall clock once the past has been played."""
+
+    def __init__(self, start: datetime) -> None:
+        self._driven: DrivenClock | None = DrivenClock(start)
+        self._wall = WallClock()
+
+    @property
+    def driven(self) -> DrivenClock:
+        """Return the clock to drive; an error once it was handed over."""
+        if self._driven is None:
+            raise RuntimeError("the clock already is the wall clock")
+        return self._driven
+
+    def hand_over(self) -> None:
+        """From now on this is the wall clock."""
+        self._driven = None
+
+    def now(self) -> datetime:
+        """Return the moment of whichever clock rules."""
+        return (self._driven or self._wall).now()
+
+    async def at(self, conn: AsyncConnection) -> datetime:
+        """Return the moment of whichever clock rules."""
+        return await (self._driven or self._wall).at(conn)
+
+
+def stopwatch() -> float:
+    """Return seconds of a clock that only durations may be taken from."""
+    return time.perf_counter()
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait that long, or until the stop comes."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

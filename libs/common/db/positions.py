@@ -1,0 +1,101 @@
+"""Where a consumer group is on a partition: written by compare-and-set in the transaction of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.errors import PositionMovedError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A partition as one consumer group sees it."""
+
+    group: str
+    topic: str
+    partition: int
+
+
+async def start(conn: AsyncConnection, schema: str, place: Place, *, bus_offset: int) -> int:
+    """Return where to read on: the database's position, made at `bus_offset` where there is none."""
+    row = await conn.execute(
+        text(
+            f"insert into {schema}.positions as p (grp, topic, partition, next_offset)"  # noqa: S608  # the schema is ours
+            " values (:group, :topic, :partition, :offset)"
+            " on conflict (grp, topic, partition) do update set next_offset = p.next_offset returning next_offset"
+        ),
+        {"group": place.group, "topic": place.topic, "partition": place.partition, "offset": bus_offset},
+    )
+    return int(row.scalar_one())
+
+
+async def find(conn: AsyncConnection, schema: str, place: Place) -> int | None:
+    """Return the database's position, or None where there is none yet."""
+    row = await conn.execute(
+        text(f"select next_offset from {schema}.positions where grp = :group and topic = :topic and partition = :partition"),  # noqa: S608
+        {"group": place.group, "topic": place.topic, "partition": place.partition},
+    )
+    found = row.scalar_one_or_none()
+    return None if found is None else int(found)
+
+
+async def move(  # a place, and what becomes of it
+    conn: AsyncConnection, schema: str, place: Place, *, expected: int, next_offset: int, record_at: datetime | None
+) -> None:
+    """Set the next offset if it still is the expected one; else somebody else is ahead (or the database went back)."""
+    moved = await conn.execute(
+        text(
+            f"update {schema}.positions set next_offset = :next, record_at = :record_at"  # noqa: S608
+            " where grp = :group and topic = :topic and partition = :partition and next_offset = :expected"
+        ),
+        {
+            "next": next_offset, "record_at": record_at, "expected": expected,
+            "group": place.group, "topic": place.topic, "partition": place.partition,
+        },
+    )  # fmt: skip
+    if moved.rowcount != 1:
+        found = await find(conn, schema, place)
+        raise PositionMovedError(found if found is not None else 0)
+
+
+async def jump(conn: AsyncConnection, schema: str, place: Place, *, to: int) -> None:
+    """Set the position where a person or a changed log says it must be."""
+    await conn.execute(
+        text(
+            f"update {schema}.positions set next_offset = :to where grp = :group and topic = :topic and partition = :partition"  # noqa: S608
+        ),
+        {"to": to, "group": place.group, "topic": place.topic, "partition": place.partition},
+    )
+
+
+async def caught_up(conn: AsyncConnection, schema: str, ends: Sequence[tuple[Place, int]], *, seen_at: datetime) -> None:
+    """Note that all that stood before each end at that moment is committed, for the places whose position has reached it."""
+    await conn.execute(
+        text(
+            f"update {schema}.positions p set caught_up_at = greatest(p.caught_up_at, :seen_at)"  # noqa: S608
+            " from unnest(cast(:groups as text[]), cast(:topics as text[]), cast(:partitions as int[]), cast(:ends as bigint[]))"
+            " as e(grp, topic, partition, ends_at)"
+            " where (p.grp, p.topic, p.partition) = (e.grp, e.topic, e.partition) and p.next_offset >= e.ends_at"
+        ),
+        {
+            "seen_at": seen_at,
+            "groups": [place.group for place, _ in ends], "topics": [place.topic for place, _ in ends],
+            "partitions": [place.partition for place, _ in ends], "ends": [end for _, end in ends],
+        },
+    )  # fmt: skip
+
+
+async def watermark(conn: AsyncConnection, schema: str, group: str, *, places: int) -> datetime | None:
+    """Return the least moment at which all that then stood on any input partition was committed; None until all have been."""
+    row = (
+        await conn.execute(
+            text(f"select count(caught_up_at), min(caught_up_at) from {schema}.positions where grp = :group"),  # noqa: S608
+            {"group": group},
+        )
+    ).one()
+    return row[1] if row[0] >= places else None

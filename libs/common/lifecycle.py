@@ -1,0 +1,152 @@
+"""How a process lives: workers that end it when they die, readiness that says why, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import uvicorn
+from fastapi import FastAPI
+
+from libs.common import logs
+from libs.common.api import Readiness
+from libs.common.bus.ports import BusWorker
+from libs.common.clock import pause
+
+WORKERS_END_WITHIN_S = 20.0
+EXIT_DEAD_WORKER = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Something that runs until the stop; one that returns earlier or raises has died."""
+
+    name: str
+    run: Callable[[asyncio.Event], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Service:
+    """A service that has been wired and not started."""
+
+    name: str
+    app: FastAPI
+    workers: Sequence[Worker]
+    consumers: Sequence[BusWorker]
+    readiness: Readiness
+    start: Callable[[], Awaitable[None]]
+    """Run once before the workers: checks that the database is the one it was."""
+    close: Callable[[], Awaitable[None]]
+    pump: Callable[[], Awaitable[int]]
+    """Do all that is due now and publish what follows, once, without the workers; returns how much that was. For a driven clock."""
+    next_due: Callable[[], Awaitable[datetime | None]]
+    """The next moment at which something will be due; None when nothing waits. For a driven clock."""
+
+
+@dataclass(slots=True)
+class Ending:
+    """Why the process ends."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    code: int = 0
+    reason: str = ""
+
+    def ask(self, reason: str, code: int = 0) -> None:
+        """End, for this reason; the first one counts."""
+        if not self.asked.is_set():
+            self.reason, self.code = reason, code
+            self.asked.set()
+
+
+def consumer(name: str, worker: BusWorker) -> Worker:
+    """Return a consumer group as a worker."""
+
+    async def run(stop: asyncio.Event) -> None:
+        running = asyncio.ensure_future(worker.run())
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                await worker.stop()
+            await running
+        finally:
+            stopping.cancel()
+            running.cancel()
+
+    return Worker(name, run)
+
+
+@contextlib.asynccontextmanager
+async def working(services: Sequence[Service], ending: Ending) -> AsyncIterator[None]:
+    """Run the workers of these services; a dead one asks for the end."""
+    stop = asyncio.Event()
+    for service in services:
+        await service.start()
+    tasks = [asyncio.create_task(_watched(service, worker, stop, ending)) for service in services for worker in service.workers]
+    try:
+        yield
+    finally:
+        stop.set()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=WORKERS_END_WITHIN_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for service in services:
+            await service.close()
+
+
+async def serve(app: FastAPI, services: Sequence[Service], *, host: str, port: int, drain_s: float) -> int:
+    """Serve until a signal or a dead worker, and return the exit code."""
+    ending = Ending()
+    config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=30)
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.ask, number.name)
+    async with working(services, ending):
+        serving = asyncio.create_task(server.serve())
+        asked = asyncio.create_task(ending.asked.wait())
+        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            ending.ask("the server could not listen", 1)
+        await drain(services, ending, drain_s)
+        server.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+        asked.cancel()
+    return ending.code
+
+
+async def drain(services: Sequence[Service], ending: Ending, drain_s: float) -> None:
+    """Say not ready and keep serving, until whoever balances the load has seen it."""
+    for service in services:
+        service.readiness.closed = f"ending: {ending.reason}"
+    logs.get("lifecycle").info("ending", reason=ending.reason, code=ending.code)
+    if ending.code == 0:
+        await pause(asyncio.Event(), drain_s)
+
+
+async def _watched(service: Service, worker: Worker, stop: asyncio.Event, ending: Ending) -> None:
+    try:
+        await worker.run(stop)
+        if not stop.is_set():
+            raise RuntimeError("it returned although nobody had asked")
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001  # whatever killed it, the process must end and say why
+        reason = f"worker {service.name}/{worker.name} died: {type(error).__name__}: {error}"
+        service.readiness.closed = reason
+        logs.get("lifecycle").error("worker_died", worker=f"{service.name}/{worker.name}", reason=reason[:500], exc_info=error)
+        ending.ask(reason, EXIT_DEAD_WORKER)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn closes its socket at SIGTERM, while the load balancer still sends; here the lifecycle decides."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield

@@ -1,0 +1,113 @@
+"""Messages are written in the transaction that causes them and published afterwards, in order within a partition."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common.bus.ports import Bus, Headers, Message
+
+RELAY_BATCH = 2000
+IDLE_S = 1.0
+"""A relay that was not woken looks by itself this often."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_headers = msgspec.msgpack.Decoder(Headers).decode
+
+
+@dataclass(slots=True)
+class Outbox:
+    """The outbox of one service's schema."""
+
+    schema: str
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def append(self, conn: AsyncConnection, messages: Sequence[Message]) -> None:
+        """Write messages to be published once this transaction is committed, in this order."""
+        if not messages:
+            return
+        await conn.execute(
+            text(
+                f"insert into {self.schema}.outbox (topic, partition, key, value, headers)"  # noqa: S608  # the schema is ours
+                " select topic, partition, key, value, headers from unnest(cast(:topics as text[]), cast(:partitions as int[]),"
+                " cast(:keys as bytea[]), cast(:values as bytea[]), cast(:headers as bytea[]))"
+                " with ordinality as m(topic, partition, key, value, headers, place) order by place"
+            ),
+            {
+                "topics": [m.topic for m in messages], "partitions": [m.partition for m in messages], "keys": [m.key for m in messages],
+                "values": [m.value for m in messages], "headers": [_encode(m.headers) for m in messages],
+            },
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Relay:
+    """Publishes the outbox: claim in a transaction, publish outside one, delete in another.
+
+    A session lock per schema keeps one relay at work; should two ever overlap (a lost connection), rows are published twice but
+    none before one that was written earlier to its partition, because each takes the lowest rows that still stand.
+    """
+
+    engine: AsyncEngine
+    outbox: Outbox
+    bus: Bus
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def drain(self) -> int:
+        """Publish all that stands, and return how many that was."""
+        total = 0
+        async with self._turn:
+            while published := await self._publish_some():
+                total += published
+                if published < RELAY_BATCH:
+                    break
+        return total
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Publish whatever comes until the stop; only the holder of the lock does."""
+        async with self.engine.connect() as holder:
+            await holder.execution_options(isolation_level="AUTOCOMMIT")
+            while not stop.is_set():
+                if await self._is_holder(holder):
+                    self.outbox.wake.clear()
+                    await self.drain()
+                await self._idle(stop)
+
+    async def _is_holder(self, holder: AsyncConnection) -> bool:
+        key = {"name": f"dunwell-relay-{self.outbox.schema}"}
+        held = text(
+            "select exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+            " and objid = (hashtext(:name)::bigint & 4294967295)::oid and granted) or pg_try_advisory_lock(0, hashtext(:name))"
+        )
+        return bool((await holder.execute(held, key)).scalar_one())
+
+    async def _idle(self, stop: asyncio.Event) -> None:
+        waiting = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self.outbox.wake.wait())]
+        try:
+            await asyncio.wait(waiting, timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiting:
+                waiter.cancel()
+
+    async def _publish_some(self) -> int:
+        async with self.engine.connect() as conn:
+            rows = (
+                await conn.execute(
+                    text(f"select id, topic, partition, key, value, headers from {self.outbox.schema}.outbox order by id limit :limit"),  # noqa: S608
+                    {"limit": RELAY_BATCH},
+                )
+            ).all()
+        if not rows:
+            return 0
+        await self.bus.publish([Message(r.topic, r.partition, r.key, r.value, _headers(r.headers)) for r in rows])
+        async with self.engine.begin() as conn:
+            await conn.execute(
+                text(f"delete from {self.outbox.schema}.outbox o using unnest(cast(:ids as bigint[])) as i(id) where o.id = i.id"),  # noqa: S608
+                {"ids": [r.id for r in rows]},
+            )
+        return len(rows)

@@ -1,0 +1,20 @@
+"""What a service is wired with by whoever starts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.bus.ports import Bus
+from libs.common.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside of a service: its database, the bus, the time, and the release it belongs to."""
+
+    engine: AsyncEngine
+    bus: Bus
+    clock: Clock
+    version: str

@@ -1,0 +1,134 @@
+"""What rules come to for one proposed contact: clocks that open and close, and rests that end once."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from libs.compliance.holidays import Holidays
+from libs.compliance.hours import Span, WeeklyHours, common, opened
+from libs.compliance.vocabulary import Nature, RuleKind
+
+ALWAYS = datetime.min.replace(tzinfo=UTC)
+NEVER = datetime.max.replace(tzinfo=UTC)
+HORIZON = timedelta(days=400)
+FORTNIGHT = timedelta(days=15)
+LONGEST_WINDOW = timedelta(days=8)
+_DAYS_AHEAD = range(HORIZON.days)
+
+
+class Life(NamedTuple):
+    """The moments [since, until) in which a rule is in force."""
+
+    since: datetime = ALWAYS
+    until: datetime = NEVER
+
+
+class Voice(NamedTuple):
+    """Whose rule a clause is."""
+
+    rule: str
+    nature: Nature
+    cite: str
+    kind: RuleKind
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing passes while it is in force."""
+
+    voice: Voice
+    life: Life
+
+    def blocked(self, at: datetime) -> datetime | None:
+        """Return the first later moment this clause lets pass, `NEVER` when none is known, None when it lets pass now."""
+        return self.life.until if self.life.since <= at < self.life.until else None
+
+    def holds_until(self, at: datetime) -> datetime:
+        """Return the moment up to which a clause that lets pass now goes on doing so."""
+        return self.life.since if at < self.life.since else NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Only the open hours of one zone pass; steady ones (no holidays, no clock changes) repeat every week."""
+
+    voice: Voice
+    zone: ZoneInfo
+    hours: WeeklyHours
+    holidays: Holidays | None
+    life: Life
+    steady: bool = False
+
+    def blocked(self, at: datetime) -> datetime | None:
+        """Return the first later moment this clause lets pass, `NEVER` when none is known, None when it lets pass now."""
+        if not self.life.since <= at < self.life.until:
+            return None
+        today = at.astimezone(self.zone).date()
+        for step in _DAYS_AHEAD:
+            day = today + timedelta(days=step) if step else today
+            for span in self._spans(day):
+                opens, closes = opened(span, day, self.zone)
+                if at < closes and opens < closes:
+                    return None if opens <= at else min(opens, self.life.until)
+        return self.life.until
+
+    def holds_until(self, at: datetime) -> datetime:
+        """Return the moment up to which a clause that lets pass now goes on doing so, adjoining days joined."""
+        if at < self.life.since:
+            return self.life.since
+        if at >= self.life.until:
+            return NEVER
+        end = at
+        while end < at + LONGEST_WINDOW:
+            further = self._closes(end)
+            if further is None:
+                return end
+            end = further
+        return end
+
+    def _closes(self, at: datetime) -> datetime | None:
+        day = at.astimezone(self.zone).date()
+        for span in self._spans(day):
+            opens, closes = opened(span, day, self.zone)
+            if opens <= at < closes:
+                return closes
+        return None
+
+    def _spans(self, day: date) -> tuple[Span, ...]:
+        weekly = self.hours.days[day.weekday()]
+        if self.holidays is None or self.hours.holiday is None:
+            return weekly
+        if day in self.holidays.days:
+            return self.hours.holiday
+        return weekly if self.holidays.knows(day) else common(weekly, self.hours.holiday)
+
+
+Clause = Clock | Rest
+
+
+def search(clauses: tuple[Clause, ...], at: datetime) -> datetime | None:
+    """Return the earliest moment from `at` on that every clause lets pass, None when no such moment is known.
+
+    Each step goes to the latest of the moments the refusing clauses name, so no allowed moment is passed over. It ends
+    400 days after the last rest, and already two weeks after steady clocks were left alone to refuse: they always will.
+    """
+    moment = rested = unsteady = at
+    while moment <= rested + HORIZON and moment <= unsteady + FORTNIGHT:
+        further = moment
+        for clause in clauses:
+            until = clause.blocked(moment)
+            if until is None:
+                continue
+            if until == NEVER:
+                return None
+            further = max(further, until)
+            match clause:
+                case Rest():
+                    rested, unsteady = max(rested, until), max(unsteady, until)
+                case Clock(steady=False):
+                    unsteady = max(unsteady, until)
+        if further == moment:
+            return moment
+        moment = further
+    return None

@@ -1,0 +1,109 @@
+"""Counters over earlier contacts: which of them count, over what, and when the next one is free."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from libs.compliance.circumstances import Prior, Proposed
+from libs.compliance.clauses import NEVER
+from libs.compliance.hours import instant
+from libs.compliance.rules import Cap, ChannelLock, CoolOff, Counting, Reach, Spacing
+from libs.compliance.vocabulary import CapScope, Channel, Purpose, ReachKind, Unit
+
+NOT_SENT = frozenset({"not_sent", "refused", "cancelled", "suppressed"})
+NOT_PLACED = NOT_SENT | {"busy", "bounced", "failed", "undelivered", "invalid_address", "invalid_number", "out_of_service", "unreachable"}
+NOT_BEGUN = NOT_PLACED | {"no_message"}
+NOT_MADE = NOT_BEGUN | {"no_answer"}
+UNCOUNTED = {Unit.DIAL: NOT_SENT, Unit.ATTEMPT: NOT_PLACED, Unit.INITIATED: NOT_BEGUN, Unit.CONTACT: NOT_MADE}
+
+ANY = ""
+"""The key of a counter that no debt or number narrows: the borrower himself, or what is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A rule over earlier contacts in one form: so many of these within reach, counted over this scope."""
+
+    scope: CapScope
+    reach: Reach
+    limit: int
+    counts: frozenset[Channel]
+    exempt: frozenset[str]
+    uncounted: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+    either_side: bool = False
+
+    def counted(self, prior: Prior) -> bool:
+        """Tell whether an earlier contact counts, whatever it was about."""
+        if prior.channel not in self.counts or (prior.direction != "outbound" and not self.either_side):
+            return False
+        if self.only is not None:
+            return prior.result in self.only
+        return prior.result not in self.uncounted and prior.kind not in self.exempt
+
+    def free_at(self, priors: Iterable[Prior], key: str, zones: Iterable[ZoneInfo]) -> datetime | None:
+        """Return the moment from which one more is free in all these zones, None when it is free anyway."""
+        if self.limit == 0:
+            return NEVER
+        moments = sorted((prior.at for prior in priors if touches(prior, self.scope, key) and self.counted(prior)), reverse=True)
+        if len(moments) < self.limit:
+            return None
+        return max(_rolls_off(moments[self.limit - 1], self.reach, zone) for zone in zones)
+
+
+def counter_of(rule: Counting, proposed: Proposed) -> Counter:
+    """Return the counter a rule comes to for this contact."""
+    exempt = frozenset(_kinds(rule.terms.exempt))
+    match rule:
+        case Cap():
+            return Counter(rule.scope, rule.reach, rule.limit, rule.counts, exempt, UNCOUNTED[rule.unit])
+        case Spacing():
+            return Counter(rule.scope, Reach(ReachKind.DATES, rule.free_days + 1), 1, rule.counts, exempt, NOT_PLACED)
+        case CoolOff():
+            return Counter(rule.scope, rule.reach, 1, rule.counts, exempt, only=rule.results, either_side=True)
+        case ChannelLock():
+            others = rule.counts - {proposed.channel}
+            return Counter(rule.scope, rule.reach, 1, others, exempt, UNCOUNTED[rule.unit])
+
+
+def keys_of(scope: CapScope, proposed: Proposed) -> tuple[str, ...]:
+    """Return the keys under which this contact counts; a message about several debts counts for each."""
+    match scope:
+        case CapScope.PERSON:
+            return (ANY,)
+        case CapScope.DEBT | CapScope.CLAIM:
+            return proposed.debts or (ANY,)
+        case CapScope.NUMBER:
+            return (proposed.to or ANY,)
+
+
+def touches(prior: Prior, scope: CapScope, key: str) -> bool:
+    """Tell whether an earlier contact falls under a key; what it does not say about itself falls under all."""
+    match scope:
+        case CapScope.PERSON:
+            return True
+        case CapScope.DEBT | CapScope.CLAIM:
+            return key == ANY or not prior.debts or key in prior.debts
+        case CapScope.NUMBER:
+            return key == ANY or prior.to is None or prior.to == key
+
+
+def _kinds(exempt: frozenset[Purpose]) -> Iterable[str]:
+    yield from exempt
+    if Purpose.NOTICE in exempt:
+        yield "statutory_notice"
+
+
+def _rolls_off(moment: datetime, reach: Reach, zone: ZoneInfo) -> datetime:
+    day = moment.astimezone(zone).date()
+    match reach.kind:
+        case ReachKind.ELAPSED:
+            return moment + timedelta(hours=reach.n)
+        case ReachKind.DATES:
+            return instant(day + timedelta(days=reach.n), 0, zone)
+        case ReachKind.WEEK:
+            return instant(day + timedelta(days=7 * reach.n - day.weekday()), 0, zone)
+        case ReachKind.MONTH:
+            years, month = divmod(day.month - 1 + reach.n, 12)
+            return instant(date(day.year + years, month + 1, 1), 0, zone)

@@ -1,0 +1,155 @@
+"""The gate: may this contact be made now, and if not, when at the earliest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from libs.compliance.circumstances import (
+    STOPS,
+    Circumstances,
+    DebtFacts,
+    Preferences,
+    Prior,
+    Proposed,
+    Stop,
+    StopRule,
+    TenantHours,
+)
+from libs.compliance.clauses import LONGEST_WINDOW, NEVER, Clause, Clock, search
+from libs.compliance.counters import keys_of
+from libs.compliance.packs import load_packs
+from libs.compliance.reading import Question, ask, binds, clauses
+from libs.compliance.rules import Cap, ChannelLock, Pack, Packs, Spacing
+from libs.compliance.vocabulary import (
+    CapScope,
+    Channel,
+    Nature,
+    Profile,
+    Purpose,
+    Role,
+    RuleKind,
+    StopContacts,
+    StopKind,
+    StopScope,
+)
+
+__all__ = [
+    "STOPS",
+    "Allow",
+    "CapKey",
+    "CapScope",
+    "Channel",
+    "Circumstances",
+    "DebtFacts",
+    "Deny",
+    "Nature",
+    "Pack",
+    "Packs",
+    "Preferences",
+    "Prior",
+    "Profile",
+    "Proposed",
+    "Purpose",
+    "Reason",
+    "Role",
+    "RuleKind",
+    "Stop",
+    "StopContacts",
+    "StopKind",
+    "StopRule",
+    "StopScope",
+    "TenantHours",
+    "cap_keys",
+    "decide",
+    "load_packs",
+]
+
+
+class CapKey(NamedTuple):
+    """One counter a contact is reserved in; the key is a debt, a number, or empty for the borrower himself."""
+
+    scope: CapScope
+    key: str
+    cap: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One rule that spoke against it, and until when it does (None: no end is known)."""
+
+    rule: str
+    nature: Nature
+    cite: str
+    until: datetime | None
+    kind: RuleKind
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """It may be made now, and up to the end of the window, once the reservations are taken; packs by version."""
+
+    reservations: tuple[CapKey, ...]
+    window_ends: datetime
+    packs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Not now: the earliest moment at which every rule lets it pass, None when no such moment is known."""
+
+    earliest: datetime | None
+    reasons: tuple[Reason, ...]
+    packs: Mapping[str, str]
+
+
+def decide(proposed: Proposed, circumstances: Circumstances, packs: Packs) -> Allow | Deny:
+    """Return the meet of every rule that applies; what is unknown counts as forbidden."""
+    question = ask(proposed, circumstances, packs)
+    read = tuple(clauses(question))
+    versions = {located.pack.id: located.pack.version for _, located in question.located if located}
+    reasons = _reasons(read, question)
+    if reasons:
+        return Deny(search(read, question.at), reasons, versions)
+    ends = min((clause.holds_until(question.at) for clause in read), default=NEVER)
+    return Allow(_keys(question), min(ends, question.at + LONGEST_WINDOW), versions)
+
+
+def cap_keys(proposed: Proposed, circumstances: Circumstances, packs: Packs) -> tuple[CapKey, ...]:
+    """Return the counters this contact would be reserved in, sorted: the order in which to lock them."""
+    return _keys(ask(proposed, circumstances, packs))
+
+
+def _keys(question: Question) -> tuple[CapKey, ...]:
+    found = {
+        CapKey(rule.scope, key, rule.terms.id)
+        for _, located in question.located
+        if located
+        for rule in located.rules
+        if isinstance(rule, Cap | Spacing | ChannelLock) and binds(rule.terms, question)
+        for key in keys_of(rule.scope, question.proposed)
+    }
+    return tuple(sorted(found))
+
+
+def _reasons(read: tuple[Clause, ...], question: Question) -> tuple[Reason, ...]:
+    """Return the rules that speak against it now, each once, with the latest end it names in any zone."""
+    spoken = [(clause, until) for clause in read if (until := clause.blocked(question.at)) is not None]
+    if not spoken:
+        return ()
+    ends: dict[tuple[str, Nature, str, RuleKind], datetime] = {}
+    for clause, until in spoken:
+        ends[clause.voice] = max(until, ends.get(clause.voice, until))
+    reasons = [Reason(rule, nature, cite, None if end == NEVER else end, kind) for (rule, nature, cite, kind), end in ends.items()]
+    if question.zones is None and any(isinstance(clause, Clock) for clause, _ in spoken):
+        reasons.append(_ZONE_UNKNOWN)
+    return tuple(reasons)
+
+
+_ZONE_UNKNOWN = Reason(
+    "zone-unknown",
+    Nature.PRODUCT_DEFAULT,
+    "product default: the time zone is unknown, so every zone of the pack must be open; name the borrower's zone",
+    None,
+    RuleKind.ZONE,
+)

@@ -1,0 +1,1 @@
+"""Books from elsewhere, turned into events that ingest takes."""

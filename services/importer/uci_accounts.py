@@ -1,0 +1,77 @@
+"""Read "Default of credit card clients" (UCI Machine Learning Repository, DOI 10.24432/C55S3H)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+STATUSES = ("X11", "X10", "X9", "X8", "X7", "X6")
+BALANCES = ("X17", "X16", "X15", "X14", "X13", "X12")
+PAYMENTS = ("X23", "X22", "X21", "X20", "X19", "X18")
+COLUMNS = ("ID", "X1", *STATUSES, *BALANCES, *PAYMENTS)
+AMOUNT_LIMIT = 10**12
+
+
+class RowError(ValueError):
+    """A row that cannot be read; the text begins with the file's line."""
+
+    def __init__(self, line: int, why: str) -> None:
+        super().__init__(f"line {line}: {why}")
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One credit card; six months each, April first; whole NT$."""
+
+    number: int
+    limit: int
+    statuses: tuple[int, ...]
+    """-2 nothing used, -1 paid in full, 0 revolving, n months late."""
+    balances: tuple[int, ...]
+    """The statement's balance; below zero when the bank owes the customer."""
+    payments: tuple[int, ...]
+    """What was paid in that month, for the statement of the month before."""
+
+
+def read(path: Path) -> Iterator[Account]:
+    """Yield the file's accounts in its order; RowError names the line that is broken."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        table = csv.DictReader(file)
+        missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+        if missing:
+            raise RowError(1, f"the columns {', '.join(missing)} are missing")
+        seen: dict[int, int] = {}
+        for row in table:
+            account = _account(row, table.line_num)
+            if account.number in seen:
+                raise RowError(table.line_num, f"ID {account.number} stands on line {seen[account.number]} already")
+            seen[account.number] = table.line_num
+            yield account
+
+
+def _account(row: Mapping[str, str | None], line: int) -> Account:
+    if None in row or None in row.values():
+        raise RowError(line, "it has more or fewer fields than the header")
+    return Account(
+        number=_whole(row, "ID", line, 1, 10**9),
+        limit=_whole(row, "X1", line, 0, AMOUNT_LIMIT),
+        statuses=tuple(_whole(row, name, line, -2, 9) for name in STATUSES),
+        balances=tuple(_whole(row, name, line, -AMOUNT_LIMIT, AMOUNT_LIMIT) for name in BALANCES),
+        payments=tuple(_whole(row, name, line, 0, AMOUNT_LIMIT) for name in PAYMENTS),
+    )
+
+
+def _whole(row: Mapping[str, str | None], column: str, line: int, lowest: int, highest: int) -> int:  # noqa: PLR0913  (one cell, its place and range)
+    text = row[column] or ""
+    try:
+        value = Decimal(text.strip())  # the published file writes some numbers as 5.00E+05
+        whole = int(value)
+    except (InvalidOperation, ValueError, OverflowError):
+        raise RowError(line, f"{column} is {text!r}, which is no number") from None
+    if whole != value or not lowest <= whole <= highest:
+        raise RowError(line, f"{column} is {text!r}, which is no whole number from {lowest} to {highest}")
+    return whole

@@ -1,0 +1,1 @@
+"""The ledger of a loan as a pure function of its events."""

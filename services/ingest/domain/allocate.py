@@ -1,0 +1,182 @@
+"""How money is spread over the instalments."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+
+from services.ingest.domain.amounts import FEE, INTEREST, NOTHING, PENALTY, PRINCIPAL, Amounts, least, only, plus
+from services.ingest.domain.book import Lot
+from services.ingest.domain.events import Allotted, Component
+from services.ingest.domain.product import Allocation, ChargeClass, FutureRule, Mode, Slot
+from services.ingest.domain.work import Work, classes, keep_credit, note, pay, row_with, take_credit
+
+INDEX = {Component.PRINCIPAL: PRINCIPAL, Component.INTEREST: INTEREST, Component.FEE: FEE, Component.PENALTY: PENALTY}
+PAST_DUE, DUE, IN_ADVANCE = "past_due", "due", "in_advance"
+CHARGES_DUE = "charges_due"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One pass over the instalments of a class; inside an instalment, the components in their order."""
+
+    when: str
+    components: tuple[int, ...]
+
+
+@lru_cache(maxsize=256)
+def steps_of(allocation: Allocation) -> tuple[Step, ...]:
+    """Return the passes that an allocation makes."""
+    entries = [_entry(slot) for slot in dict.fromkeys((*allocation.order, *Slot))]
+    if allocation.mode is Mode.VERTICAL:
+        steps = [Step(when, (component,)) for when, component in entries]
+    else:
+        order = dict.fromkeys(when for when, _ in entries)
+        steps = [Step(when, tuple(component for at, component in entries if at == when)) for when in order]
+    if allocation.charge_class_by is ChargeClass.CHARGE:
+        first = next(at for at, step in enumerate(steps) if step.when == IN_ADVANCE)
+        steps.insert(first, Step(CHARGES_DUE, tuple(component for when, component in entries if when == DUE)))
+    return tuple(steps)
+
+
+def _entry(slot: Slot) -> tuple[str, int]:
+    when, _, component = slot.value.rpartition("_")
+    return when, INDEX[Component(component)]
+
+
+def rule_for(allocation: Allocation, kind: str) -> FutureRule:
+    """Return which future instalments money of this kind goes to."""
+    rules = dict(allocation.future_instalments)
+    return rules.get(kind) or rules.get("default", FutureRule.NEXT)
+
+
+def spread(work: Work, amount: int, kind: str, *, on: date) -> Amounts:
+    """Spread money by the rules and return how; what the instalments do not take is left over."""
+    first, end = classes(work, on)
+    rows = work.rows
+    split = NOTHING
+    for step in steps_of(work.allocation):
+        if not amount:
+            break
+        if step.when == PAST_DUE:
+            taken = _pour(work, range(first), step.components, amount=amount, on=on)
+        elif step.when == DUE:
+            taken = _pour(work, range(first, end), step.components, amount=amount, on=on)
+        elif step.when == CHARGES_DUE:
+            taken = _pour_on_charges(work, range(end, len(rows)), step.components, amount=amount, on=on)
+        else:
+            taken = _pour_ahead(work, end, step.components, amount=amount, rule=rule_for(work.allocation, kind), on=on)
+        amount -= sum(taken)
+        split = plus(split, taken)
+    return split
+
+
+def _pour(work: Work, where: Iterable[int], components: Sequence[int], *, amount: int, on: date) -> Amounts:
+    """Fill one instalment after the other."""
+    split, rows = NOTHING, work.rows
+    for at in where:
+        if not amount:
+            break
+        if rows[at].left:
+            taken = _fill(work, at, components, amount=amount, on=on)
+            amount -= sum(taken)
+            split = plus(split, taken)
+    return split
+
+
+def _fill(work: Work, at: int, components: Sequence[int], *, amount: int, on: date, up_to: Amounts | None = None) -> Amounts:  # noqa: PLR0913 - `up_to` narrows what one caller may fill
+    """Fill the components of one instalment in their order."""
+    still = work.rows[at].open if up_to is None else up_to
+    taken = [0, 0, 0, 0]
+    for component in components:
+        part = min(still[component], amount)
+        taken[component] = part
+        amount -= part
+    amounts = taken[0], taken[1], taken[2], taken[3]
+    if amounts != NOTHING:
+        pay(work, at, amounts, on)
+    return amounts
+
+
+def _pour_ahead(work: Work, end: int, components: Sequence[int], *, amount: int, rule: FutureRule, on: date) -> Amounts:  # noqa: PLR0913 - one pass has this many sides
+    """Fill the instalments that are not yet due by the rule for them."""
+    where = range(end, len(work.rows))
+    if rule is FutureRule.SPREAD:
+        return _pour_evenly(work, where, components, amount=amount, on=on)
+    return _pour(work, where if rule is FutureRule.NEXT else reversed(where), components, amount=amount, on=on)
+
+
+def _pour_evenly(work: Work, where: range, components: Sequence[int], *, amount: int, on: date) -> Amounts:
+    """Give every open instalment an equal part until nothing is left, the odd cents to the last."""
+    split = NOTHING
+    while amount:
+        takers = [at for at in where if any(work.rows[at].open[component] for component in components)]
+        if not takers:
+            break
+        part = half_even(amount, len(takers))
+        rest = amount - part * (len(takers) - 1)
+        for at in takers:
+            offer = rest if at == takers[-1] else part
+            taken = _fill(work, at, components, amount=max(0, min(offer, amount)), on=on)
+            amount -= sum(taken)
+            split = plus(split, taken)
+    return split
+
+
+def half_even(amount: int, parts: int) -> int:
+    """Divide, and round a half to the even neighbour."""
+    whole, rest = divmod(amount, parts)
+    up = 2 * rest > parts or (2 * rest == parts and whole % 2 == 1)
+    return whole + up
+
+
+def _pour_on_charges(work: Work, where: range, components: Sequence[int], *, amount: int, on: date) -> Amounts:
+    """Fill what is owed by charges that are themselves due, on instalments that are not."""
+    split = NOTHING
+    for at in where:
+        owed = _charges_due(work, at, on) if amount and work.rows[at].left else NOTHING
+        if owed != NOTHING:
+            taken = _fill(work, at, components, amount=amount, on=on, up_to=owed)
+            amount -= sum(taken)
+            split = plus(split, taken)
+    return split
+
+
+def _charges_due(work: Work, at: int, on: date) -> Amounts:
+    """Return what is open of the charges on an instalment that are due by that day."""
+    row, owed = work.rows[at], NOTHING
+    for charge in work.charges:
+        if charge.at == row.n and charge.due_on <= on:
+            owed = plus(owed, only(INDEX[charge.kind], charge.amount))
+    still = [max(0, owed[c] - row.paid[c] - row.waived[c]) for c in range(4)]
+    return least((still[0], still[1], still[2], still[3]), row.open)
+
+
+def allot(work: Work, amount: int, allotted: Sequence[Allotted], on: date) -> Amounts:
+    """Book what the publisher has allocated itself, each part up to what is open there."""
+    split = NOTHING
+    for place in allotted:
+        at = row_with(work, place.n)
+        if at is None:
+            continue
+        wanted = least(place.parts.amounts, work.rows[at].open)
+        taken = _fill(work, at, (PENALTY, FEE, INTEREST, PRINCIPAL), amount=amount, on=on, up_to=wanted)
+        amount -= sum(taken)
+        split = plus(split, taken)
+    return split
+
+
+def use_credit_as_paid(work: Work) -> None:
+    """Let credit pay what is new, as if the payment it comes from did: by that payment's day and kind."""
+    lots, work.credit = work.credit, []
+    for lot in lots:
+        split = spread(work, lot.amount, lot.kind, on=lot.on)
+        note(work, lot.id, split)
+        keep_credit(work, Lot(lot.id, lot.kind, lot.on, lot.amount - sum(split)))
+
+
+def use_credit_on(work: Work, on: date) -> None:
+    """Let credit pay what is owed as money of that day, by the default rule."""
+    amount = work.credit_left
+    if amount:
+        take_credit(work, sum(spread(work, amount, "default", on=on)))

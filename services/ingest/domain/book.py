@@ -1,0 +1,162 @@
+"""The folded state of a loan: plain values, with all that is needed to go on folding."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from services.ingest.domain.amounts import NOTHING, Amounts
+from services.ingest.domain.events import Component, Place
+from services.ingest.domain.product import Allocation, Buckets, ProductLine, Tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Instalment:
+    """One row: what is owed on a day and what has come of it.
+
+    `met_on` is the day on which nothing beyond the tolerance was left. `extra` marks the row behind the schedule that takes what
+    falls due after it.
+    """
+
+    n: int
+    due_on: date
+    down_payment: bool
+    extra: bool
+    due: Amounts
+    paid: Amounts = NOTHING
+    waived: Amounts = NOTHING
+    left: int = 0
+    in_advance: int = 0
+    late: int = 0
+    met_on: date | None = None
+
+    @property
+    def open(self) -> Amounts:
+        """What is still owed, component by component."""
+        due, paid, waived = self.due, self.paid, self.waived
+        return due[0] - paid[0] - waived[0], due[1] - paid[1] - waived[1], due[2] - paid[2] - waived[2], due[3] - paid[3] - waived[3]
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A charge and the instalment `at` on which it lies; `n` is the one its publisher asked for."""
+
+    charge_id: str
+    kind: Component
+    amount: int
+    due_on: date
+    n: int | None
+    at: int
+    waived: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """Money owed again: a chargeback, or a refund larger than the credit."""
+
+    id: str
+    on: date
+    amounts: Amounts
+    chargeback: bool
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Credit left of one payment."""
+
+    id: str
+    kind: str
+    on: date
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """First day in, last day out; None for no end."""
+
+    from_on: date
+    until: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A payment under way."""
+
+    repayment_id: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """An event that the fold could not use."""
+
+    event: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The product line as it holds for this loan; `allocation` only where the loan has its own."""
+
+    grace_days: int = 0
+    tolerance: Tolerance = Tolerance()
+    due_soon_days: int = 7
+    buckets: Buckets = Buckets()
+    allocation: Allocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """An event's place without its day."""
+
+    time: datetime
+    source: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A loan after all its events that count by `as_of`.
+
+    `awaited` names what ignored events point at, `waived_after` the last waiver whose amount depends on the events below it,
+    `next_event_on` the first later day on which an event begins to count, `repayment_until` the last day with a payment dated later.
+    """
+
+    known: bool
+    as_of: date
+    last: Place | None = None
+    borrower_id: str = ""
+    product: str = ""
+    currency: str = ""
+    timezone: str = "UTC"
+    jurisdictions: tuple[str, ...] = ()
+    disbursed_on: date | None = None
+    terms: Terms = Terms()
+    version: int = 0
+    rows: tuple[Instalment, ...] = ()
+    charges: tuple[Charge, ...] = ()
+    debts: tuple[Debt, ...] = ()
+    credit: tuple[Lot, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    resumes: tuple[date, ...] = ()
+    original: tuple[tuple[date, int], ...] = ()
+    """Due dates and running totals of the first schedule, once another one is in force."""
+    charged_off_on: date | None = None
+    written_off_on: date | None = None
+    closed_on: date | None = None
+    pending: tuple[Pending, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
+    awaited: tuple[str, ...] = ()
+    waived_after: Stamp | None = None
+    next_event_on: date | None = None
+    repayment_until: date | None = None
+
+
+def terms_of(product: ProductLine, *, grace_days: int | None, tolerance: Tolerance | None, allocation: Allocation | None) -> Terms:
+    """Return the loan's terms: its own where it has any, else the product's."""
+    return Terms(
+        grace_days=product.grace_days if grace_days is None else grace_days,
+        tolerance=tolerance or product.tolerance,
+        due_soon_days=product.due_soon_days,
+        buckets=product.buckets,
+        allocation=allocation,
+    )

@@ -1,0 +1,304 @@
+"""What can happen to a loan, with the day on which it counts."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from services.ingest.domain.amounts import Amounts
+from services.ingest.domain.product import Allocation, ChargesKnown, ProductLine, Tolerance
+from services.ingest.domain.product import Component as Component
+
+FIRST_DAY = date.min
+"""The day of a charge that counts from the start: before everything else."""
+
+
+class PaymentKind(StrEnum):
+    """Where money comes from; only the rule on future instalments tells kinds apart."""
+
+    REPAYMENT = "repayment"
+    DOWN_PAYMENT = "down_payment"
+    RECOVERY = "recovery"
+    GOODWILL_CREDIT = "goodwill_credit"
+    MERCHANT_ISSUED_REFUND = "merchant_issued_refund"
+    PAYOUT_REFUND = "payout_refund"
+    CHARGE_ADJUSTMENT = "charge_adjustment"
+
+
+class Effect(StrEnum):
+    """Whether a new schedule spreads every payment again or leaves what was paid."""
+
+    FROM_START = "from_start"
+    FROM_DATE = "from_date"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A sum in its components, in minor units."""
+
+    principal: int = 0
+    interest: int = 0
+    fee: int = 0
+    penalty: int = 0
+
+    @property
+    def total(self) -> int:
+        """Everything together."""
+        return self.principal + self.interest + self.fee + self.penalty
+
+    @property
+    def amounts(self) -> Amounts:
+        """The four as a tuple."""
+        return self.principal, self.interest, self.fee, self.penalty
+
+    def __add__(self, other: "Parts") -> "Parts":
+        """Add component by component."""
+        return Parts(self.principal + other.principal, self.interest + other.interest, self.fee + other.fee, self.penalty + other.penalty)
+
+    def __sub__(self, other: "Parts") -> "Parts":
+        """Subtract component by component."""
+        return Parts(self.principal - other.principal, self.interest - other.interest, self.fee - other.fee, self.penalty - other.penalty)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where an event stands in the order of folding; `source` and `id` are its identity."""
+
+    day: date
+    time: datetime
+    source: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An instalment of a published schedule."""
+
+    n: int
+    due_on: date
+    principal: int
+    interest: int = 0
+    fee: int = 0
+    penalty: int = 0
+    down_payment: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Disbursed:
+    """The loan begins; what is None comes from the product line."""
+
+    place: Place
+    borrower_id: str
+    product: str
+    currency: str
+    disbursed_on: date
+    timezone: str
+    jurisdictions: tuple[str, ...] = ()
+    grace_days: int | None = None
+    tolerance: Tolerance | None = None
+    allocation: Allocation | None = None
+    schedule: tuple[Row, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rescheduled:
+    """Another schedule, in force from the day of its place."""
+
+    place: Place
+    version: int
+    reason: str | None
+    schedule: tuple[Row, ...]
+    effect: Effect
+    effective_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstalmentDue:
+    """One more instalment, from a wallet that publishes due dates one by one."""
+
+    place: Place
+    row: Row
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeAdded:
+    """A charge; its place may carry the day it was recorded on, the fold finds the day it counts from."""
+
+    place: Place
+    charge_id: str
+    kind: Component
+    amount: int
+    due_on: date
+    n: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waived:
+    """A charge, or a component of an instalment, is given up; without an amount what is open of it."""
+
+    place: Place
+    waiver_id: str
+    charge_id: str | None = None
+    n: int | None = None
+    component: Component | None = None
+    amount: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaiverReversed:
+    """That waiver never was."""
+
+    place: Place
+    waiver_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allotted:
+    """What the publisher itself allocates to instalment `n`."""
+
+    n: int
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Repaid:
+    """Money has come; it counts on `paid_on`, which is also the day of its place."""
+
+    place: Place
+    repayment_id: str
+    amount: int
+    paid_on: date
+    kind: PaymentKind = PaymentKind.REPAYMENT
+    allocations: tuple[Allotted, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RepaymentPending:
+    """Money is under way: contacts rest until then or until its result."""
+
+    place: Place
+    repayment_id: str
+    amount: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RepaymentReversed:
+    """That payment never was."""
+
+    place: Place
+    repayment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedBack:
+    """The payment stands, and its amount is owed again from `on`."""
+
+    place: Place
+    chargeback_id: str
+    repayment_id: str
+    amount: int
+    on: date
+
+
+@dataclass(frozen=True, slots=True)
+class CreditRefunded:
+    """The payer's credit is paid out."""
+
+    place: Place
+    refund_id: str
+    amount: int
+    on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The overdue clock rests; first day in, last day out."""
+
+    place: Place
+    from_on: date
+    until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Ends every pause that holds this day."""
+
+    place: Place
+    on: date
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedOff:
+    """An accounting mark; the debt stays collectable."""
+
+    place: Place
+    on: date
+    charge_off_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeOffReversed:
+    """That charge-off never was."""
+
+    place: Place
+    charge_off_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenOff:
+    """Nothing is outstanding any more."""
+
+    place: Place
+    on: date
+    write_off_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The wallet has closed the loan."""
+
+    place: Place
+    on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Retracted:
+    """As if that event had never been sent; without a source, one of the retraction's own source."""
+
+    place: Place
+    source: str | None
+    event_id: str
+
+
+LoanEvent = (
+    Disbursed
+    | Rescheduled
+    | InstalmentDue
+    | ChargeAdded
+    | Waived
+    | WaiverReversed
+    | Repaid
+    | RepaymentPending
+    | RepaymentReversed
+    | ChargedBack
+    | CreditRefunded
+    | Paused
+    | Resumed
+    | ChargedOff
+    | ChargeOffReversed
+    | WrittenOff
+    | Closed
+    | Retracted
+)
+
+
+def day_of_charge(product: ProductLine, due_on: date, recorded_on: date) -> date:
+    """Return the day from which a charge counts; the loan's own allocation may differ, so the fold asks again."""
+    return charge_day(product.allocation.charges_known, due_on, recorded_on)
+
+
+def charge_day(known: ChargesKnown, due_on: date, recorded_on: date) -> date:
+    """Return the day from which a charge counts."""
+    return FIRST_DAY if known is ChargesKnown.FROM_THE_START else min(due_on, recorded_on)

@@ -1,0 +1,242 @@
+"""The ledger while it is being folded: a mutable copy of a book, never seen outside a fold."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from operator import attrgetter
+
+from services.ingest.domain.amounts import NOTHING, Amounts, least, minus, plus
+from services.ingest.domain.book import Book, Charge, Debt, Instalment, Lot, Pause, Terms
+from services.ingest.domain.events import Place, Row, Waived
+from services.ingest.domain.product import Allocation, Tolerance
+
+DUE_ON = attrgetter("due_on")
+MOST_LOTS = 16
+"""Beyond it the two oldest credits become one, so that a book does not grow with the payments of an overpaid loan."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """How one movement was spread so far."""
+
+    id: str
+    kind: str
+    on: date
+    amount: int
+    split: Amounts = NOTHING
+    explicit: int = 0
+    reversed: bool = False
+
+
+@dataclass(slots=True)
+class Work:
+    """What `Book` holds, in lists; `entries` only where splits are asked for."""
+
+    terms: Terms
+    allocation: Allocation
+    rows: list[Instalment]
+    version: int = 0
+    charges: list[Charge] = field(default_factory=list)
+    debts: list[Debt] = field(default_factory=list)
+    credit: list[Lot] = field(default_factory=list)
+    pauses: list[Pause] = field(default_factory=list)
+    resumes: list[date] = field(default_factory=list)
+    original: tuple[tuple[date, int], ...] = ()
+    charged_off_on: date | None = None
+    written_off_on: date | None = None
+    closed_on: date | None = None
+    last: Place | None = None
+    currency: str = ""
+    waiting: list[Waived] = field(default_factory=list)
+    seen: set[tuple[str, str]] | None = None
+    entries: dict[str, Entry] | None = None
+    unused: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def credit_left(self) -> int:
+        """All credit together."""
+        return sum(lot.amount for lot in self.credit)
+
+
+def reopened(book: Book, allocation: Allocation) -> Work:
+    """Return a working copy of a book."""
+    return Work(
+        terms=book.terms,
+        allocation=allocation,
+        rows=list(book.rows),
+        version=book.version,
+        charges=list(book.charges),
+        debts=list(book.debts),
+        credit=list(book.credit),
+        pauses=list(book.pauses),
+        resumes=list(book.resumes),
+        original=book.original,
+        charged_off_on=book.charged_off_on,
+        written_off_on=book.written_off_on,
+        closed_on=book.closed_on,
+        last=book.last,
+        currency=book.currency,
+    )
+
+
+def blank(row: Row) -> Instalment:
+    """Return an instalment on which nothing has happened."""
+    due = (row.principal, row.interest, row.fee, row.penalty)
+    return Instalment(row.n, row.due_on, row.down_payment, extra=False, due=due, left=sum(due))
+
+
+def laid_out(schedule: Iterable[Row]) -> list[Instalment]:
+    """Return the schedule in the order in which it falls due."""
+    return sorted(map(blank, schedule), key=lambda row: (row.due_on, row.n))
+
+
+def within(tolerance: Tolerance, row_due: int, left: int) -> bool:
+    """Say whether what is left does not matter; exact, in whole numbers."""
+    return left <= 0 or left <= tolerance.amount or left * 10_000 <= tolerance.basis_points * row_due
+
+
+def met(work: Work, row: Instalment) -> bool:
+    """Say whether nothing beyond the tolerance is left of an instalment."""
+    return row.left <= 0 or within(work.terms.tolerance, sum(row.due), row.left)
+
+
+def row_with(work: Work, n: int) -> int | None:
+    """Return where instalment `n` stands."""
+    for at, row in enumerate(work.rows):
+        if row.n == n:
+            return at
+    return None
+
+
+def classes(work: Work, on: date) -> tuple[int, int]:
+    """Return where the instalments due on that day begin and end."""
+    first = bisect_left(work.rows, on, key=DUE_ON)
+    end = first
+    while end < len(work.rows) and work.rows[end].due_on == on:
+        end += 1
+    return first, end
+
+
+def pay(work: Work, at: int, amounts: Amounts, on: date) -> None:
+    """Book money on an instalment; the caller has seen to it that so much is open there."""
+    row = work.rows[at]
+    total = amounts[0] + amounts[1] + amounts[2] + amounts[3]
+    left = row.left - total
+    work.rows[at] = Instalment(
+        row.n,
+        row.due_on,
+        row.down_payment,
+        row.extra,
+        row.due,
+        plus(row.paid, amounts),
+        row.waived,
+        left,
+        row.in_advance + total if on < row.due_on else row.in_advance,
+        row.late + total if on > row.due_on else row.late,
+        on if row.met_on is None and (left <= 0 or within(work.terms.tolerance, sum(row.due), left)) else row.met_on,
+    )
+
+
+def owe(work: Work, at: int, amounts: Amounts, *, due_on: date | None = None) -> None:
+    """Add to what is owed on an instalment, which may thereby fall due later."""
+    row = work.rows[at]
+    due, left = plus(row.due, amounts), row.left + sum(amounts)
+    still_met = row.met_on is not None and within(work.terms.tolerance, sum(due), left)
+    work.rows[at] = Instalment(
+        row.n,
+        due_on or row.due_on,
+        row.down_payment,
+        row.extra,
+        due,
+        row.paid,
+        row.waived,
+        left,
+        row.in_advance,
+        row.late,
+        row.met_on if still_met else None,
+    )
+
+
+def waive(work: Work, at: int, amounts: Amounts, on: date) -> Amounts:
+    """Give up what is open of these amounts and return what that was."""
+    row = work.rows[at]
+    given = least(row.open, amounts)
+    left = row.left - sum(given)
+    work.rows[at] = Instalment(
+        row.n,
+        row.due_on,
+        row.down_payment,
+        row.extra,
+        row.due,
+        row.paid,
+        plus(row.waived, given),
+        left,
+        row.in_advance,
+        row.late,
+        on if row.met_on is None and sum(given) and within(work.terms.tolerance, sum(row.due), left) else row.met_on,
+    )
+    return given
+
+
+def outstanding(work: Work) -> Amounts:
+    """Return what is open on all instalments."""
+    total = NOTHING
+    for row in work.rows:
+        if row.left:
+            total = plus(total, row.open)
+    return total
+
+
+def note(work: Work, movement: str, amounts: Amounts) -> None:
+    """Remember that a movement was spread so, where anyone asks."""
+    if work.entries is not None and movement in work.entries:
+        entry = work.entries[movement]
+        entry.split = plus(entry.split, amounts)
+
+
+def keep_credit(work: Work, lot: Lot) -> None:
+    """Put what is left of a payment aside."""
+    if lot.amount <= 0:
+        return
+    work.credit.append(lot)
+    if len(work.credit) > MOST_LOTS:
+        first, second = work.credit[:2]
+        work.credit[:2] = [Lot(second.id, second.kind, second.on, first.amount + second.amount)]
+
+
+def take_credit(work: Work, amount: int) -> int:
+    """Use up credit, the oldest first, and return how much there was."""
+    wanted = amount
+    while wanted and work.credit:
+        lot = work.credit[0]
+        used = min(lot.amount, wanted)
+        wanted -= used
+        if used == lot.amount:
+            del work.credit[0]
+        else:
+            work.credit[0] = Lot(lot.id, lot.kind, lot.on, lot.amount - used)
+    return amount - wanted
+
+
+def carried(old: Instalment, new: Instalment, tolerance: Tolerance) -> tuple[Instalment, int]:
+    """Return the new instalment with what was paid and waived on the old one, and what it has no room for."""
+    paid = least(old.paid, new.due)
+    waived = least(old.waived, minus(new.due, paid))
+    gone = sum(old.paid) - sum(paid)
+    late = min(old.late, sum(paid))
+    left = sum(new.due) - sum(paid) - sum(waived)
+    row = Instalment(
+        new.n,
+        new.due_on,
+        new.down_payment,
+        new.extra,
+        new.due,
+        paid,
+        waived,
+        left,
+        min(old.in_advance, sum(paid) - late),
+        late,
+        old.met_on if within(tolerance, sum(new.due), left) else None,
+    )
+    return row, gone
