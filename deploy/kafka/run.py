@@ -24,12 +24,12 @@ import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).resolve().parent
 POM = HERE / "pom.xml"
@@ -75,9 +75,10 @@ def main(argv: list[str] | None = None) -> int:
     """Start the broker, wait for its end and return the exit status."""
     options = arguments().parse_args(argv)
     try:
-        jars = options.jars or fetched_jars()
-        properties = prepare(options.folder.resolve(), options.port, jars)
-        return serve(options, jars, properties)
+        folder = options.folder.resolve()
+        with claimed(folder):
+            jars = options.jars or fetched_jars()
+            return serve(options, jars, prepare(folder, options.port, jars))
     except (BrokerError, OSError) as error:
         sys.stderr.write(f"kafka: {error}\n")
         return 1
@@ -138,10 +139,21 @@ def kafka_version() -> str:
 # Storage
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold the folder, so that a second runner does not write over the first one's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "runner.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BrokerError(f"{folder} is in use by another runner") from None
+        yield
+
+
 def prepare(folder: Path, port: int, jars: Path) -> Path:
     """Write the broker's properties and format a new folder; return the properties file."""
     logs = folder / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
     properties = folder / "server.properties"
     properties.write_text(PROPERTIES.format(port=port, controller=free_port(), logs=logs), encoding="utf-8")
     if not (logs / "meta.properties").exists():

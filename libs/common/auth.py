@@ -48,7 +48,7 @@ async def add_key(conn: AsyncConnection, schema: str, token: str, principal: Pri
     """Store a key; the same one again is replaced."""
     await conn.execute(
         text(
-            f"insert into {schema}.api_keys (key_hash, tenant, person, scopes, loopback_only)"  # noqa: S608  # the schema is ours
+            f"insert into {schema}.api_keys (key_hash, tenant, person, scopes, loopback_only)"  # the schema is ours
             " values (:hash, :tenant, :person, :scopes, :loopback_only)"
             " on conflict (key_hash) do update set tenant = excluded.tenant, person = excluded.person, scopes = excluded.scopes,"
             " loopback_only = excluded.loopback_only"
@@ -58,6 +58,11 @@ async def add_key(conn: AsyncConnection, schema: str, token: str, principal: Pri
             "scopes": sorted(principal.scopes), "loopback_only": principal.loopback_only,
         },
     )  # fmt: skip
+
+
+async def remove_key(conn: AsyncConnection, schema: str, token: str) -> None:
+    """Forget a key."""
+    await conn.execute(text(f"delete from {schema}.api_keys where key_hash = :hash"), {"hash": hashed(token)})
 
 
 @dataclass(slots=True)
@@ -85,7 +90,7 @@ class Keys:
             row = (
                 await conn.execute(
                     text(
-                        f"select tenant, person, scopes, loopback_only from {self.schema}.api_keys"  # noqa: S608
+                        f"select tenant, person, scopes, loopback_only from {self.schema}.api_keys"
                         " where key_hash = :hash and (expires_at is null or expires_at > clock_timestamp())"
                     ),
                     {"hash": key},

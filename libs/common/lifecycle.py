@@ -100,9 +100,21 @@ async def working(services: Sequence[Service], ending: Ending) -> AsyncIterator[
             await service.close()
 
 
-async def serve(app: FastAPI, services: Sequence[Service], *, host: str, port: int, drain_s: float) -> int:
-    """Serve until a signal or a dead worker, and return the exit code."""
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where to serve, and how long to go on serving once the end was asked for."""
+
+    host: str
+    port: int
+    drain_s: float
+
+
+async def serve(
+    app: FastAPI, services: Sequence[Service], listening: Listening, *, prepare: Callable[[], Awaitable[None]] | None = None
+) -> int:
+    """Serve until a signal or a dead worker, and return the exit code; not ready until `prepare` has returned."""
     ending = Ending()
+    host, port = listening.host, listening.port
     config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=30)
     server = _Server(config)
     loop = asyncio.get_running_loop()
@@ -111,13 +123,15 @@ async def serve(app: FastAPI, services: Sequence[Service], *, host: str, port: i
     async with working(services, ending):
         serving = asyncio.create_task(server.serve())
         asked = asyncio.create_task(ending.asked.wait())
+        preparing = asyncio.create_task(_prepare(services, prepare, ending))
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             ending.ask("the server could not listen", 1)
-        await drain(services, ending, drain_s)
+        await drain(services, ending, listening.drain_s)
         server.should_exit = True
-        await asyncio.gather(serving, return_exceptions=True)
         asked.cancel()
+        preparing.cancel()
+        await asyncio.gather(serving, preparing, return_exceptions=True)
     return ending.code
 
 
@@ -128,6 +142,21 @@ async def drain(services: Sequence[Service], ending: Ending, drain_s: float) -> 
     logs.get("lifecycle").info("ending", reason=ending.reason, code=ending.code)
     if ending.code == 0:
         await pause(asyncio.Event(), drain_s)
+
+
+async def _prepare(services: Sequence[Service], prepare: Callable[[], Awaitable[None]] | None, ending: Ending) -> None:
+    if prepare is None:
+        return
+    for service in services:
+        service.readiness.closed = "starting"
+    try:
+        await prepare()
+    except Exception as error:  # noqa: BLE001  # it runs in a task of its own: the end must say what happened there
+        logs.get("lifecycle").error("preparing_failed", reason=str(error)[:500], exc_info=error)
+        ending.ask(f"preparing failed: {error}", EXIT_DEAD_WORKER)
+        return
+    for service in services:
+        service.readiness.closed = None
 
 
 async def _watched(service: Service, worker: Worker, stop: asyncio.Event, ending: Ending) -> None:

@@ -14,7 +14,7 @@ import orjson
 import structlog
 
 FIELDS = frozenset({
-    "timestamp", "level", "event", "service", "version", "tenant", "trace_id", "logger",
+    "timestamp", "level", "event", "service", "version", "tenant", "trace_id", "part", "logger",
     "topic", "partition", "position", "committed", "begins", "ends", "known", "group", "records", "events", "accepted", "rejected",
     "parked", "loans", "cases", "deliveries", "messages", "loan_id", "borrower_id", "case_id", "task_id", "event_id", "provider", "channel",
     "reason", "code", "status", "route", "method", "worker", "host", "port", "epoch", "timeline", "system_identifier", "migration",
@@ -56,7 +56,7 @@ def configure(service: str, version: str, *, level: str = "INFO") -> None:
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
     """Return a logger; `name` is the part of the product that speaks."""
-    return structlog.get_logger(logger=name)  # type: ignore[no-any-return]  # structlog types it as Any
+    return structlog.get_logger().bind(part=name)  # type: ignore[no-any-return]  # structlog types it as Any
 
 
 def _only_known_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

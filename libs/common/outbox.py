@@ -33,7 +33,7 @@ class Outbox:
             return
         await conn.execute(
             text(
-                f"insert into {self.schema}.outbox (topic, partition, key, value, headers)"  # noqa: S608  # the schema is ours
+                f"insert into {self.schema}.outbox (topic, partition, key, value, headers)"  # the schema is ours
                 " select topic, partition, key, value, headers from unnest(cast(:topics as text[]), cast(:partitions as int[]),"
                 " cast(:keys as bytea[]), cast(:values as bytea[]), cast(:headers as bytea[]))"
                 " with ordinality as m(topic, partition, key, value, headers, place) order by place"
@@ -98,7 +98,7 @@ class Relay:
         async with self.engine.connect() as conn:
             rows = (
                 await conn.execute(
-                    text(f"select id, topic, partition, key, value, headers from {self.outbox.schema}.outbox order by id limit :limit"),  # noqa: S608
+                    text(f"select id, topic, partition, key, value, headers from {self.outbox.schema}.outbox order by id limit :limit"),
                     {"limit": RELAY_BATCH},
                 )
             ).all()
@@ -107,7 +107,7 @@ class Relay:
         await self.bus.publish([Message(r.topic, r.partition, r.key, r.value, _headers(r.headers)) for r in rows])
         async with self.engine.begin() as conn:
             await conn.execute(
-                text(f"delete from {self.outbox.schema}.outbox o using unnest(cast(:ids as bigint[])) as i(id) where o.id = i.id"),  # noqa: S608
+                text(f"delete from {self.outbox.schema}.outbox o using unnest(cast(:ids as bigint[])) as i(id) where o.id = i.id"),
                 {"ids": [r.id for r in rows]},
             )
         return len(rows)

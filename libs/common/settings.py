@@ -7,10 +7,16 @@ import binascii
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 
 
 class SettingsError(Exception):
     """A setting is missing or cannot be read; the sentence names the variable."""
+
+
+def version() -> str:
+    """Return the release that runs."""
+    return metadata.version("dunwell")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +43,12 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
     ports = {"ingest": 8001, "scheduler": 8002, "notifier": 8003}
     private = env.get("DUNWELL_SEALING_PRIVATE_KEY")
     return Common(
-        database_url=_required(env, "DUNWELL_DATABASE_URL"),
-        kafka_bootstrap=_required(env, "DUNWELL_KAFKA_BOOTSTRAP"),
+        database_url=_in(env, "DUNWELL_DATABASE_URL"),
+        kafka_bootstrap=_in(env, "DUNWELL_KAFKA_BOOTSTRAP"),
         host=env.get("DUNWELL_HOST", "127.0.0.1"),
         port=_integer(env, "DUNWELL_PORT", ports.get(service, 8000)),
-        partitions=_integer(env, "DUNWELL_PARTITIONS", 12),
-        tenants=tuple(t.strip() for t in env.get("DUNWELL_TENANTS", "default").split(",") if t.strip()),
+        partitions=partitions(env),
+        tenants=tenants(env),
         log_level=env.get("DUNWELL_LOG_LEVEL", "INFO").upper(),
         drain_s=float(env.get("DUNWELL_DRAIN_SECONDS", "3")),
         settle_s=float(env.get("DUNWELL_SETTLE_SECONDS", "2")),
@@ -52,7 +58,23 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
     )
 
 
-def _required(env: Mapping[str, str], name: str) -> str:
+def required(name: str) -> str:
+    """Return a variable of the environment that must be set."""
+    return _in(os.environ, name)
+
+
+def tenants(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return the tenants; the first one's topics have the plain names."""
+    env = os.environ if env is None else env
+    return tuple(t.strip() for t in env.get("DUNWELL_TENANTS", "default").split(",") if t.strip())
+
+
+def partitions(env: Mapping[str, str] | None = None) -> int:
+    """Return over how many partitions every topic is spread."""
+    return _integer(os.environ if env is None else env, "DUNWELL_PARTITIONS", 12)
+
+
+def _in(env: Mapping[str, str], name: str) -> str:
     if not (value := env.get(name)):
         raise SettingsError(f"{name} is not set")
     return value
@@ -67,7 +89,7 @@ def _integer(env: Mapping[str, str], name: str, default: int) -> int:
 
 def _key(env: Mapping[str, str], name: str) -> bytes:
     try:
-        value = base64.b64decode(_required(env, name), validate=True)
+        value = base64.b64decode(_in(env, name), validate=True)
     except binascii.Error:
         raise SettingsError(f"{name} is not base64: make keys with `dunwell keys sealing`") from None
     if len(value) != 32:

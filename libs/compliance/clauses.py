@@ -1,12 +1,13 @@
 """What rules come to for one proposed contact: clocks that open and close, and rests that end once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from libs.compliance.holidays import Holidays
-from libs.compliance.hours import Span, WeeklyHours, common, opened
+from libs.compliance.hours import DAY_MINUTES, Span, WeeklyHours, common, opened
 from libs.compliance.vocabulary import Nature, RuleKind
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
@@ -67,9 +68,8 @@ class Clock:
         today = at.astimezone(self.zone).date()
         for step in _DAYS_AHEAD:
             day = today + timedelta(days=step) if step else today
-            for span in self._spans(day):
-                opens, closes = opened(span, day, self.zone)
-                if at < closes and opens < closes:
+            for _, opens, closes in self._open(day):
+                if at < closes:
                     return None if opens <= at else min(opens, self.life.until)
         return self.life.until
 
@@ -81,19 +81,20 @@ class Clock:
             return NEVER
         end = at
         while end < at + LONGEST_WINDOW:
-            further = self._closes(end)
-            if further is None:
+            day = end.astimezone(self.zone).date()
+            current = next(((span, closes) for span, opens, closes in self._open(day) if opens <= end < closes), None)
+            if current is None:
                 return end
-            end = further
+            end = current[1]
+            if current[0].closes < DAY_MINUTES:
+                return end
         return end
 
-    def _closes(self, at: datetime) -> datetime | None:
-        day = at.astimezone(self.zone).date()
+    def _open(self, day: date) -> Iterator[tuple[Span, datetime, datetime]]:
         for span in self._spans(day):
             opens, closes = opened(span, day, self.zone)
-            if opens <= at < closes:
-                return closes
-        return None
+            if opens < closes:
+                yield span, opens, closes
 
     def _spans(self, day: date) -> tuple[Span, ...]:
         weekly = self.hours.days[day.weekday()]
@@ -110,19 +111,19 @@ Clause = Clock | Rest
 def search(clauses: tuple[Clause, ...], at: datetime) -> datetime | None:
     """Return the earliest moment from `at` on that every clause lets pass, None when no such moment is known.
 
-    Each step goes to the latest of the moments the refusing clauses name, so no allowed moment is passed over. It ends
-    400 days after the last rest, and already two weeks after steady clocks were left alone to refuse: they always will.
+    Each step goes to the moment a refusing clause names, before which that clause lets nothing pass, so no allowed moment is
+    passed over. It ends 400 days after the last rest, and two weeks after steady clocks were left alone to refuse: they always will.
     """
     moment = rested = unsteady = at
     while moment <= rested + HORIZON and moment <= unsteady + FORTNIGHT:
         further = moment
         for clause in clauses:
-            until = clause.blocked(moment)
+            until = clause.blocked(further)
             if until is None:
                 continue
             if until == NEVER:
                 return None
-            further = max(further, until)
+            further = until
             match clause:
                 case Rest():
                     rested, unsteady = max(rested, until), max(unsteady, until)

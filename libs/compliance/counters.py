@@ -32,6 +32,7 @@ class Counter:
     exempt: frozenset[str]
     uncounted: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
+    kinds: frozenset[str] | None = None
     either_side: bool = False
 
     def counted(self, prior: Prior) -> bool:
@@ -40,6 +41,8 @@ class Counter:
             return False
         if self.only is not None:
             return prior.result in self.only
+        if self.kinds is not None and prior.kind not in self.kinds:
+            return False
         return prior.result not in self.uncounted and prior.kind not in self.exempt
 
     def free_at(self, priors: Iterable[Prior], key: str, zones: Iterable[ZoneInfo]) -> datetime | None:
@@ -57,7 +60,7 @@ def counter_of(rule: Counting, proposed: Proposed) -> Counter:
     exempt = frozenset(_kinds(rule.terms.exempt))
     match rule:
         case Cap():
-            return Counter(rule.scope, rule.reach, rule.limit, rule.counts, exempt, UNCOUNTED[rule.unit])
+            return Counter(rule.scope, rule.reach, rule.limit, rule.counts, exempt, UNCOUNTED[rule.unit], kinds=rule.kinds)
         case Spacing():
             return Counter(rule.scope, Reach(ReachKind.DATES, rule.free_days + 1), 1, rule.counts, exempt, NOT_PLACED)
         case CoolOff():

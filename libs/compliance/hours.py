@@ -48,10 +48,10 @@ def parse_minute(text: str) -> int:
 
 
 def parse_spans(text: str) -> tuple[Span, ...]:
-    """Return the spans of `08:00-12:00, 13:00-20:00`, or none of `none`."""
+    """Return the spans of `08:00-12:00, 13:00-20:00`, or none of `none`; those that touch become one."""
     if text.strip() == "none":
         return ()
-    return tuple(sorted(_parse_span(part) for part in text.split(",")))
+    return joined(_parse_span(part) for part in text.split(","))
 
 
 def parse_days(text: str) -> frozenset[int]:
@@ -82,6 +82,17 @@ def parse_week(rows: Mapping[str, str]) -> WeeklyHours:
     return WeeklyHours(tuple(days), parse_spans(rows["holiday"]) if "holiday" in rows else None)
 
 
+def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Return the same minutes in order, as spans that do not touch."""
+    whole: list[Span] = []
+    for span in sorted(spans):
+        if whole and span.opens <= whole[-1].closes:
+            whole[-1] = Span(whole[-1].opens, max(whole[-1].closes, span.closes))
+        else:
+            whole.append(span)
+    return tuple(whole)
+
+
 def without(spans: Iterable[Span], taken: Span) -> tuple[Span, ...]:
     """Return the spans less one part of the day."""
     left: list[Span] = []
@@ -106,22 +117,21 @@ def common(ours: Iterable[Span], theirs: Iterable[Span]) -> tuple[Span, ...]:
 
 def instant(day: date, minute: int, zone: ZoneInfo, *, fold: int = 0) -> datetime:
     """Return the UTC moment of a local minute; one that the clock skips is the moment of the skip."""
-    wall = datetime.combine(day, _MIDNIGHT)
-    if minute:
-        wall += timedelta(minutes=minute)
+    wall = datetime.combine(day, _MIDNIGHT, UTC) + timedelta(minutes=minute)
     before, after = _offset(zone, wall), _offset(zone, wall.replace(fold=1))
     if before < after:
-        return _skip(zone, (wall - after).replace(tzinfo=UTC), (wall - before).replace(tzinfo=UTC))
-    return (wall - (after if fold else before)).replace(tzinfo=UTC)
+        return _skip(zone, wall - after, wall - before)
+    return wall - (after if fold else before)
 
 
 def opened(span: Span, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """Return the moments a span opens and closes on a day; equal ones mean that the clock skipped it.
 
-    Where the opening minute comes twice the later one counts, unless the span would then be empty: a doubled hour is counted once.
+    Where the opening minute comes twice the later one counts (but a day begins at its first midnight), unless the
+    span would then be empty: a doubled hour is counted once.
     """
     closes = instant(day, span.closes, zone)
-    opens = instant(day, span.opens, zone, fold=1)
+    opens = instant(day, span.opens, zone, fold=1 if span.opens else 0)
     return (opens, closes) if opens < closes else (instant(day, span.opens, zone), closes)
 
 

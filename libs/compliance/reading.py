@@ -107,19 +107,15 @@ def binds(terms: Terms, question: Question) -> bool:
     proposed, circumstances = question.proposed, question.circumstances
     if proposed.channel not in terms.channels or proposed.purpose in terms.exempt:
         return False
-    if circumstances.profile is Profile.STRICT:
-        return True
-    if terms.nature not in FLOOR:
+    strict = circumstances.profile is Profile.STRICT
+    if not strict and terms.nature not in FLOOR:
         return False
     conditions = terms.conditions
     if conditions is None:
         return True
-    if conditions.roles is not None and circumstances.role not in conditions.roles:
+    if conditions.products is not None and conditions.products.isdisjoint(_products(question)):
         return False
-    if conditions.products is None:
-        return True
-    products = _products(question)
-    return None in products or not products.isdisjoint(conditions.products)
+    return strict or conditions.roles is None or circumstances.role in conditions.roles
 
 
 def _read(rule: Rule, question: Question, zones: tuple[ZoneInfo, ...]) -> Iterator[Clause]:
@@ -243,9 +239,10 @@ def _in_days(days: int, today: date, zone: ZoneInfo) -> datetime:
     return instant(today + timedelta(days=days), 0, zone)
 
 
-def _products(question: Question) -> set[str | None]:
-    facts = [question.circumstances.debt_facts.get(debt) for debt in question.proposed.debts]
-    return {fact.product if fact else None for fact in facts} or {None}
+def _products(question: Question) -> Iterator[str | None]:
+    for debt in question.proposed.debts or question.circumstances.debt_facts:
+        facts = question.circumstances.debt_facts.get(debt)
+        yield facts.product if facts else None
 
 
 def _places(names: tuple[str, ...], packs: Packs) -> tuple[ZoneInfo, ...]:

@@ -20,7 +20,11 @@ class PastDue:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What must be so for a rule to hold; looked at under the legal floor only, and what is unknown is taken as so."""
+    """What must be so for a rule to hold.
+
+    The strict profile does not look at roles and days past due: the rule holds; under the legal floor unknown days count as so.
+    A rule of certain products holds for a debt known to be one of them, in either profile.
+    """
 
     roles: frozenset[Role] | None = None
     products: frozenset[str] | None = None
@@ -64,7 +68,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """At most `limit` counted contacts within reach; `counts` are the channels that share the counter."""
+    """At most `limit` counted contacts within reach; `counts` are the channels that share the counter, `kinds` the only kinds that do."""
 
     terms: Terms
     limit: int
@@ -72,6 +76,7 @@ class Cap:
     reach: Reach
     scope: CapScope
     counts: frozenset[Channel]
+    kinds: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

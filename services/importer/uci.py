@@ -31,31 +31,49 @@ LATE_DAYS = 20
 OPENED_BEFORE_FIRST_DUE = timedelta(days=35)
 
 ASSUMPTIONS = (
-    "The data hold amounts, payments and repayment status by month, nothing about a person: names, phone numbers, e-mail addresses, "
-    "push tokens, locales, consents and jurisdiction are made up.",
-    'Names are "Account 123"; the locale is zh for one half and en for the other; the time zone is Asia/Taipei for all; '
-    "the jurisdiction is the example pack ZZ.",
-    f"Phone numbers are +44 7700 900000 to 900999, which Ofcom reserves for drama: {PHONES} numbers, so that in the whole file about "
-    "30 accounts share each. E-mail addresses are at example.org; push tokens are example-push-123.",
+    (
+        "The data hold amounts, payments and repayment status by month, nothing about a person: names, phone numbers, e-mail addresses, "
+        "push tokens, locales, consents and jurisdiction are made up."
+    ),
+    (
+        'Names are "Account 123"; the locale is zh for one half and en for the other; the time zone is Asia/Taipei for all; '
+        "the jurisdiction is the example pack ZZ."
+    ),
+    (
+        f"Phone numbers are +44 7700 900000 to 900999, which Ofcom reserves for drama: {PHONES} numbers, so that in the whole file about "
+        "30 accounts share one. E-mail addresses are at example.org; push tokens are example-push-123."
+    ),
     "Every borrower has consented to dunning by SMS, e-mail and push (evidence: example).",
-    "Months are moved so that the history ends the day before the given date; April to September 2005 become the last months before "
-    f"it. Due days are spread over {SPREAD_DAYS} days by account; the September statement falls due on that date or up to "
-    f"{SPREAD_DAYS - 1} days after it.",
-    "Every statement is one instalment, due a month after the statement before it, and stands in the loan's first schedule as "
-    "principal: no interest, fees or penalties. The loan is opened 35 days before its first due date.",
-    "The payment booked in the month after a statement answers that statement, and so does the status of the statement's month: of "
-    "accounts that go from status 0 to 2, nine in ten paid nothing in the month after. Status 2 is read as one instalment missed, "
-    "3 as two, and so on; 1, 0, -1 and -2 as none. The status of September (X6) and the outcome (Y) are not used.",
+    (
+        "Months are moved so that the history ends the day before the given date; April to September 2005 become the last months before "
+        f"it. Due days are spread over {SPREAD_DAYS} days by account; the September statement falls due on that date or up to "
+        f"{SPREAD_DAYS - 1} days after it."
+    ),
+    (
+        "Every statement is one instalment, due a month after the statement before it, and stands in the loan's first schedule as "
+        "principal: no interest, fees or penalties. The loan is opened 35 days before its first due date."
+    ),
+    (
+        "The payment booked in the month after a statement answers that statement, and so does the status of the statement's month: of "
+        "accounts that go from status 0 to 2, nine in ten paid nothing in the month after. Status 2 is read as one instalment missed, "
+        "3 as two, and so on; 1, 0, -1 and -2 as none. The status of September (X6) and the outcome (Y) are not used."
+    ),
     "What is met stays met: a status that jumps by more months than have passed counts as one more instalment missed a month.",
-    "The minimum due is not in the data. An instalment that was met is as large as what was paid for it (several met at once share "
-    f"the payment); one still open asks for {MINIMUM_PERCENT} % of its statement's balance, at least NT${MINIMUM_AMOUNT:,}, at most the "
-    "balance, on top of what was paid towards it. Statements with nothing due and nothing paid bring no instalment.",
+    (
+        "The minimum due is not in the data. An instalment that was met is as large as what was paid for it (several met at once share "
+        f"the payment); one still open asks for {MINIMUM_PERCENT} % of its statement's balance, at least NT${MINIMUM_AMOUNT:,}, at most "
+        "the balance, on top of what was paid towards it. Statements with nothing due and nothing paid bring no instalment."
+    ),
     "Instalments missed before April take the April balance, since earlier statements are not in the data.",
-    f"The day of a payment is not in the data: an account without arrears pays up to {EARLY_DAYS - 1} days before the due date or on it, "
-    f"one with arrears 1 to {LATE_DAYS} days after it, at an hour between 09:00 and 20:59.",
+    (
+        f"The day of a payment is not in the data: an account without arrears pays up to {EARLY_DAYS - 1} days before the due date or on "
+        f"it, one with arrears 1 to {LATE_DAYS} days after it, at an hour between 09:00 and 20:59."
+    ),
     "Accounts with no instalment at all bring a borrower and no loan.",
-    "Amounts are in TWD with two decimals (NT$1 = 100). The credit limit is kept as an attribute of the loan; sex, education, "
-    "marriage and age are left out.",
+    (
+        "Amounts are in TWD with two decimals (NT$1 = 100). The credit limit is kept as an attribute of the loan; sex, education, "
+        "marriage and age are left out."
+    ),
     "Ids depend on the account alone: importing again for the same date changes nothing, for another date it conflicts.",
 )
 
@@ -72,7 +90,7 @@ def events(rows: Iterable[Account], *, ends_on: date) -> Iterator[Event]:
 
 
 def timeline(rows: Iterable[Account], ends_on: date) -> Iterator[Event]:
-    """Yield the events of all accounts in the order of their time; holds them all in memory."""
+    """Yield the events of all accounts in the order of their time; holds them all in memory (360 MB for the whole file)."""
     yield from sorted(events(rows, ends_on=ends_on), key=lambda event: str(event["time"]))
 
 
@@ -178,5 +196,5 @@ def _loan_id(account: Account) -> str:
 
 
 def _event(identity: str, kind: str, at: datetime, data: dict[str, Any]) -> Event:
-    subject = data.get("loan_id", data["borrower_id"]) if "borrower_id" in data else data["loan_id"]
+    subject = data["loan_id"] if "loan_id" in data else data["borrower_id"]
     return {"specversion": "1.0", "id": identity, "source": SOURCE, "type": kind, "time": at.isoformat(), "subject": subject, "data": data}

@@ -56,22 +56,28 @@ def read(path: Path) -> Iterator[Account]:
 def _account(row: Mapping[str, str | None], line: int) -> Account:
     if None in row or None in row.values():
         raise RowError(line, "it has more or fewer fields than the header")
+
+    def whole(column: str, lowest: int, highest: int) -> int:
+        try:
+            return _whole(row[column] or "", lowest, highest)
+        except ValueError as error:
+            raise RowError(line, f"{column} is {row[column]!r}, which {error}") from None
+
     return Account(
-        number=_whole(row, "ID", line, 1, 10**9),
-        limit=_whole(row, "X1", line, 0, AMOUNT_LIMIT),
-        statuses=tuple(_whole(row, name, line, -2, 9) for name in STATUSES),
-        balances=tuple(_whole(row, name, line, -AMOUNT_LIMIT, AMOUNT_LIMIT) for name in BALANCES),
-        payments=tuple(_whole(row, name, line, 0, AMOUNT_LIMIT) for name in PAYMENTS),
+        number=whole("ID", 1, 10**9),
+        limit=whole("X1", 0, AMOUNT_LIMIT),
+        statuses=tuple(whole(name, -2, 9) for name in STATUSES),
+        balances=tuple(whole(name, -AMOUNT_LIMIT, AMOUNT_LIMIT) for name in BALANCES),
+        payments=tuple(whole(name, 0, AMOUNT_LIMIT) for name in PAYMENTS),
     )
 
 
-def _whole(row: Mapping[str, str | None], column: str, line: int, lowest: int, highest: int) -> int:  # noqa: PLR0913  (one cell, its place and range)
-    text = row[column] or ""
+def _whole(text: str, lowest: int, highest: int) -> int:
     try:
         value = Decimal(text.strip())  # the published file writes some numbers as 5.00E+05
-        whole = int(value)
-    except (InvalidOperation, ValueError, OverflowError):
-        raise RowError(line, f"{column} is {text!r}, which is no number") from None
-    if whole != value or not lowest <= whole <= highest:
-        raise RowError(line, f"{column} is {text!r}, which is no whole number from {lowest} to {highest}")
-    return whole
+        within = lowest <= value <= highest
+    except InvalidOperation:
+        raise ValueError("is no number") from None
+    if not within or value != int(value):
+        raise ValueError(f"is no whole number from {lowest} to {highest}")
+    return int(value)

@@ -44,7 +44,9 @@ class Databases:
         return self._templates[services]
 
     async def _drop(self, name: str) -> None:
-        engine = create_async_engine(self.server.url("postgres").replace("postgresql://", "postgresql+asyncpg://"), isolation_level="AUTOCOMMIT")
+        engine = create_async_engine(
+            self.server.url("postgres").replace("postgresql://", "postgresql+asyncpg://"), isolation_level="AUTOCOMMIT"
+        )
         async with engine.connect() as conn:
             await conn.execute(text(f'drop database if exists "{name}" with (force)'))
         await engine.dispose()

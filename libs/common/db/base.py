@@ -74,3 +74,8 @@ create table {schema}.lineage (
 );
 """
 """The first migration's part that all three services share; never edited once released."""
+
+
+def statements(script: str) -> list[str]:
+    """Return the statements of a script, each ended by `;` at a line's end: asyncpg prepares one at a time."""
+    return [part.strip() for part in script.split(";\n") if part.strip()]

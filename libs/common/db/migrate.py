@@ -53,7 +53,7 @@ async def _version(conn: AsyncConnection, service: str) -> str | None:
     exists = await conn.execute(text("select to_regclass(:name)"), {"name": f"{service}.alembic_version"})
     if exists.scalar_one() is None:
         return None
-    return (await conn.execute(text(f"select version_num from {service}.alembic_version"))).scalar_one_or_none()  # noqa: S608
+    return (await conn.execute(text(f"select version_num from {service}.alembic_version"))).scalar_one_or_none()
 
 
 def _upgrade(connection: Connection, service: str) -> None:

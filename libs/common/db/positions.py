@@ -25,7 +25,7 @@ async def start(conn: AsyncConnection, schema: str, place: Place, *, bus_offset:
     """Return where to read on: the database's position, made at `bus_offset` where there is none."""
     row = await conn.execute(
         text(
-            f"insert into {schema}.positions as p (grp, topic, partition, next_offset)"  # noqa: S608  # the schema is ours
+            f"insert into {schema}.positions as p (grp, topic, partition, next_offset)"  # the schema is ours
             " values (:group, :topic, :partition, :offset)"
             " on conflict (grp, topic, partition) do update set next_offset = p.next_offset returning next_offset"
         ),
@@ -37,7 +37,7 @@ async def start(conn: AsyncConnection, schema: str, place: Place, *, bus_offset:
 async def find(conn: AsyncConnection, schema: str, place: Place) -> int | None:
     """Return the database's position, or None where there is none yet."""
     row = await conn.execute(
-        text(f"select next_offset from {schema}.positions where grp = :group and topic = :topic and partition = :partition"),  # noqa: S608
+        text(f"select next_offset from {schema}.positions where grp = :group and topic = :topic and partition = :partition"),
         {"group": place.group, "topic": place.topic, "partition": place.partition},
     )
     found = row.scalar_one_or_none()
@@ -50,7 +50,7 @@ async def move(  # a place, and what becomes of it
     """Set the next offset if it still is the expected one; else somebody else is ahead (or the database went back)."""
     moved = await conn.execute(
         text(
-            f"update {schema}.positions set next_offset = :next, record_at = :record_at"  # noqa: S608
+            f"update {schema}.positions set next_offset = :next, record_at = :record_at"
             " where grp = :group and topic = :topic and partition = :partition and next_offset = :expected"
         ),
         {
@@ -66,9 +66,7 @@ async def move(  # a place, and what becomes of it
 async def jump(conn: AsyncConnection, schema: str, place: Place, *, to: int) -> None:
     """Set the position where a person or a changed log says it must be."""
     await conn.execute(
-        text(
-            f"update {schema}.positions set next_offset = :to where grp = :group and topic = :topic and partition = :partition"  # noqa: S608
-        ),
+        text(f"update {schema}.positions set next_offset = :to where grp = :group and topic = :topic and partition = :partition"),
         {"to": to, "group": place.group, "topic": place.topic, "partition": place.partition},
     )
 
@@ -77,7 +75,7 @@ async def caught_up(conn: AsyncConnection, schema: str, ends: Sequence[tuple[Pla
     """Note that all that stood before each end at that moment is committed, for the places whose position has reached it."""
     await conn.execute(
         text(
-            f"update {schema}.positions p set caught_up_at = greatest(p.caught_up_at, :seen_at)"  # noqa: S608
+            f"update {schema}.positions p set caught_up_at = greatest(p.caught_up_at, :seen_at)"
             " from unnest(cast(:groups as text[]), cast(:topics as text[]), cast(:partitions as int[]), cast(:ends as bigint[]))"
             " as e(grp, topic, partition, ends_at)"
             " where (p.grp, p.topic, p.partition) = (e.grp, e.topic, e.partition) and p.next_offset >= e.ends_at"
@@ -94,7 +92,7 @@ async def watermark(conn: AsyncConnection, schema: str, group: str, *, places: i
     """Return the least moment at which all that then stood on any input partition was committed; None until all have been."""
     row = (
         await conn.execute(
-            text(f"select count(caught_up_at), min(caught_up_at) from {schema}.positions where grp = :group"),  # noqa: S608
+            text(f"select count(caught_up_at), min(caught_up_at) from {schema}.positions where grp = :group"),
             {"group": group},
         )
     ).one()

@@ -231,7 +231,8 @@ def _cap(node: Node, terms: Terms) -> Cap:
     limit = node.take("limit", int)
     if limit < 0:
         raise node.fault("'limit' is below 0")
-    return Cap(terms, limit, node.word("unit", Unit), _reach(node), node.word("scope", CapScope), _counts(node, terms))
+    kinds = frozenset(node.texts("kinds")) or None
+    return Cap(terms, limit, node.word("unit", Unit), _reach(node), node.word("scope", CapScope), _counts(node, terms), kinds)
 
 
 def _spacing(node: Node, terms: Terms) -> Spacing:

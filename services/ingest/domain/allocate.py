@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
-from services.ingest.domain.amounts import FEE, INTEREST, NOTHING, PENALTY, PRINCIPAL, Amounts, least, only, plus
+from services.ingest.domain.amounts import FEE, INTEREST, NOTHING, PENALTY, PRINCIPAL, Amounts, least, minus, only, plus
 from services.ingest.domain.book import Lot
 from services.ingest.domain.events import Allotted, Component
 from services.ingest.domain.product import Allocation, ChargeClass, FutureRule, Mode, Slot
@@ -78,15 +78,14 @@ def _pour(work: Work, where: Iterable[int], components: Sequence[int], *, amount
         if not amount:
             break
         if rows[at].left:
-            taken = _fill(work, at, components, amount=amount, on=on)
+            taken = _fill(work, at, components, still=rows[at].open, amount=amount, on=on)
             amount -= sum(taken)
             split = plus(split, taken)
     return split
 
 
-def _fill(work: Work, at: int, components: Sequence[int], *, amount: int, on: date, up_to: Amounts | None = None) -> Amounts:  # noqa: PLR0913 - `up_to` narrows what one caller may fill
-    """Fill the components of one instalment in their order."""
-    still = work.rows[at].open if up_to is None else up_to
+def _fill(work: Work, at: int, components: Sequence[int], *, still: Amounts, amount: int, on: date) -> Amounts:
+    """Fill the components of one instalment in their order, each up to what is still open of it."""
     taken = [0, 0, 0, 0]
     for component in components:
         part = min(still[component], amount)
@@ -98,7 +97,7 @@ def _fill(work: Work, at: int, components: Sequence[int], *, amount: int, on: da
     return amounts
 
 
-def _pour_ahead(work: Work, end: int, components: Sequence[int], *, amount: int, rule: FutureRule, on: date) -> Amounts:  # noqa: PLR0913 - one pass has this many sides
+def _pour_ahead(work: Work, end: int, components: Sequence[int], *, amount: int, rule: FutureRule, on: date) -> Amounts:
     """Fill the instalments that are not yet due by the rule for them."""
     where = range(end, len(work.rows))
     if rule is FutureRule.SPREAD:
@@ -117,7 +116,7 @@ def _pour_evenly(work: Work, where: range, components: Sequence[int], *, amount:
         rest = amount - part * (len(takers) - 1)
         for at in takers:
             offer = rest if at == takers[-1] else part
-            taken = _fill(work, at, components, amount=max(0, min(offer, amount)), on=on)
+            taken = _fill(work, at, components, still=work.rows[at].open, amount=max(0, min(offer, amount)), on=on)
             amount -= sum(taken)
             split = plus(split, taken)
     return split
@@ -132,24 +131,25 @@ def half_even(amount: int, parts: int) -> int:
 
 def _pour_on_charges(work: Work, where: range, components: Sequence[int], *, amount: int, on: date) -> Amounts:
     """Fill what is owed by charges that are themselves due, on instalments that are not."""
-    split = NOTHING
-    for at in where:
-        owed = _charges_due(work, at, on) if amount and work.rows[at].left else NOTHING
-        if owed != NOTHING:
-            taken = _fill(work, at, components, amount=amount, on=on, up_to=owed)
+    split, owed = NOTHING, _charges_due(work, on)
+    for at in where if owed else ():
+        row = work.rows[at]
+        if amount and row.left and row.n in owed:
+            ahead = minus(minus(owed[row.n], row.paid), row.waived)
+            still = least((max(0, ahead[0]), max(0, ahead[1]), max(0, ahead[2]), max(0, ahead[3])), row.open)
+            taken = _fill(work, at, components, still=still, amount=amount, on=on)
             amount -= sum(taken)
             split = plus(split, taken)
     return split
 
 
-def _charges_due(work: Work, at: int, on: date) -> Amounts:
-    """Return what is open of the charges on an instalment that are due by that day."""
-    row, owed = work.rows[at], NOTHING
+def _charges_due(work: Work, on: date) -> dict[int, Amounts]:
+    """Return the charges due by that day, paid or not, by instalment."""
+    owed: dict[int, Amounts] = {}
     for charge in work.charges:
-        if charge.at == row.n and charge.due_on <= on:
-            owed = plus(owed, only(INDEX[charge.kind], charge.amount))
-    still = [max(0, owed[c] - row.paid[c] - row.waived[c]) for c in range(4)]
-    return least((still[0], still[1], still[2], still[3]), row.open)
+        if charge.due_on <= on:
+            owed[charge.at] = plus(owed.get(charge.at, NOTHING), only(INDEX[charge.kind], charge.amount))
+    return owed
 
 
 def allot(work: Work, amount: int, allotted: Sequence[Allotted], on: date) -> Amounts:
@@ -160,7 +160,7 @@ def allot(work: Work, amount: int, allotted: Sequence[Allotted], on: date) -> Am
         if at is None:
             continue
         wanted = least(place.parts.amounts, work.rows[at].open)
-        taken = _fill(work, at, (PENALTY, FEE, INTEREST, PRINCIPAL), amount=amount, on=on, up_to=wanted)
+        taken = _fill(work, at, (PENALTY, FEE, INTEREST, PRINCIPAL), still=wanted, amount=amount, on=on)
         amount -= sum(taken)
         split = plus(split, taken)
     return split

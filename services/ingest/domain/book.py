@@ -5,7 +5,7 @@ from datetime import date, datetime
 
 from services.ingest.domain.amounts import NOTHING, Amounts
 from services.ingest.domain.events import Component, Place
-from services.ingest.domain.product import Allocation, Buckets, ProductLine, Tolerance
+from services.ingest.domain.product import DEFAULT, Allocation, Buckets, ProductLine, Tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +98,16 @@ class Terms:
     """The product line as it holds for this loan; `allocation` only where the loan has its own."""
 
     grace_days: int = 0
-    tolerance: Tolerance = Tolerance()
-    due_soon_days: int = 7
-    buckets: Buckets = Buckets()
+    tolerance: Tolerance = DEFAULT.tolerance
+    due_soon_days: int = DEFAULT.due_soon_days
+    buckets: Buckets = DEFAULT.buckets
     allocation: Allocation | None = None
 
 
-@dataclass(frozen=True, slots=True)
+DEFAULT_TERMS = Terms()
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Stamp:
     """An event's place without its day."""
 
@@ -130,7 +133,7 @@ class Book:
     timezone: str = "UTC"
     jurisdictions: tuple[str, ...] = ()
     disbursed_on: date | None = None
-    terms: Terms = Terms()
+    terms: Terms = DEFAULT_TERMS
     version: int = 0
     rows: tuple[Instalment, ...] = ()
     charges: tuple[Charge, ...] = ()
@@ -149,6 +152,7 @@ class Book:
     waived_after: Stamp | None = None
     next_event_on: date | None = None
     repayment_until: date | None = None
+    turnover: int = 0
 
 
 def terms_of(product: ProductLine, *, grace_days: int | None, tolerance: Tolerance | None, allocation: Allocation | None) -> Terms:

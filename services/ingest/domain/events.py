@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from services.ingest.domain.amounts import Amounts
 from services.ingest.domain.product import Allocation, ChargesKnown, ProductLine, Tolerance
-from services.ingest.domain.product import Component as Component
+from services.ingest.domain.product import Component as Component  # noqa: PLC0414 - those who publish events find it here
 
 FIRST_DAY = date.min
 """The day of a charge that counts from the start: before everything else."""

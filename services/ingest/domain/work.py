@@ -25,6 +25,7 @@ class Entry:
     on: date
     amount: int
     split: Amounts = NOTHING
+    credit: int | None = None
     explicit: int = 0
     reversed: bool = False
 
@@ -48,9 +49,10 @@ class Work:
     closed_on: date | None = None
     last: Place | None = None
     currency: str = ""
+    turnover: int = 0
     waiting: list[Waived] = field(default_factory=list)
-    seen: set[tuple[str, str]] | None = None
     entries: dict[str, Entry] | None = None
+    returned: dict[str, Amounts] = field(default_factory=dict)
     unused: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -77,6 +79,7 @@ def reopened(book: Book, allocation: Allocation) -> Work:
         closed_on=book.closed_on,
         last=book.last,
         currency=book.currency,
+        turnover=book.turnover,
     )
 
 
@@ -174,7 +177,7 @@ def waive(work: Work, at: int, amounts: Amounts, on: date) -> Amounts:
         left,
         row.in_advance,
         row.late,
-        on if row.met_on is None and sum(given) and within(work.terms.tolerance, sum(row.due), left) else row.met_on,
+        on if row.met_on is None and any(given) and within(work.terms.tolerance, sum(row.due), left) else row.met_on,
     )
     return given
 

@@ -1,0 +1,1 @@
+"""What the notifier decides: pure functions of what is stored and the moment."""

@@ -1,0 +1,76 @@
+"""The watcher: queries for metrics run here, one replica at a time, never in a scrape."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.bus.ports import BusWorker
+from libs.common.clock import pause
+from libs.common.db.failures import is_transient
+from libs.common.metrics import Metrics
+from libs.common.ports import Ports
+
+INTERVAL_S = 15.0
+
+
+class Watcher:
+    """Looks at the tables every few seconds; a zero gauge means nothing unless this is fresh."""
+
+    def __init__(self, ports: Ports, schema: str, looks: Sequence[Callable[[], Awaitable[None]]], metrics: Metrics) -> None:
+        self._ports = ports
+        self._schema = schema
+        self._looks = looks
+        self._succeeded = metrics.gauge("watcher_last_success_timestamp_seconds", "When the watcher last looked at everything")
+        metrics.gauge("watcher_interval_seconds", "How often it looks").set(INTERVAL_S)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look again and again until stopped."""
+        while not stop.is_set():
+            try:
+                await self.look()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+            await pause(stop, INTERVAL_S)
+
+    async def look(self) -> None:
+        """Look once."""
+        for look in self._looks:
+            await look()
+        self._succeeded.set(self._ports.clock.now().timestamp())
+
+
+def base_gauges(engine: AsyncEngine, schema: str, metrics: Metrics, workers: Sequence[BusWorker]) -> Callable[[], Awaitable[None]]:
+    """Return the look at what every service has: its outbox and its consumers."""
+    rows = metrics.gauge("outbox_rows", "Messages written and not yet published")
+    oldest = metrics.gauge("outbox_oldest_timestamp_seconds", "Moment of the oldest of them, 0: none")
+    lag = metrics.gauge("consumer_lag_records", "Records that stand behind this member's position", "topic", "partition")
+    progress = metrics.gauge("consumer_progress_timestamp_seconds", "Last movement", "topic", "partition")
+    assigned = metrics.gauge("consumer_assigned_partitions", "Partitions of this member", "topic")
+    stopped = metrics.gauge("consumer_paused_partitions", "Topics that stand still after too many bad records", "topic")
+    rebalances = metrics.gauge("consumer_rebalances", "Rebalances this member has seen")
+
+    def from_memory() -> None:
+        for worker in workers:
+            health = worker.health
+            rebalances.set(health.rebalances)
+            for topic, number in health.assigned.items():
+                assigned.labels(topic).set(number)
+                stopped.labels(topic).set(topic in health.stopped_topics)
+            for (topic, partition), behind in health.lag.items():
+                lag.labels(topic, str(partition)).set(behind)
+            for (topic, partition), at in health.progress_at.items():
+                progress.labels(topic, str(partition)).set(at.timestamp())
+
+    async def look() -> None:
+        async with engine.connect() as conn:
+            found = (await conn.execute(text(f"select count(*), min(created_at) from {schema}.outbox"))).one()
+        rows.set(found[0])
+        oldest.set(found[1].timestamp() if found[1] else 0)
+
+    metrics.before_scrape(from_memory)
+    return look

@@ -1,0 +1,320 @@
+"""The program: reads settings, makes engines and clients, starts things."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import sys
+import tempfile
+from collections.abc import Coroutine, Iterator
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from libs.common import auth, logs, sealing, settings
+from libs.common.bus.kafka import KafkaBus, TopicSpec, make_topics
+from libs.common.clock import HandoverClock, WallClock
+from libs.common.contracts.catalogue import CATALOGUE, INTERNAL, dead_letters_of, of_tenant
+from libs.common.db import migrate as migrations
+from libs.common.db.engine import make_engine
+from libs.common.lifecycle import Ending, Listening, Service, serve, working
+from libs.common.ports import Ports
+from libs.common.settings import Common, SettingsError, version
+from services import demo as example
+from services import embedded, posting
+from services.embedded import Platform
+from services.importer import uci
+from services.ingest import service as ingest_service
+from services.ingest.settings import Settings as IngestSettings
+from services.notifier import service as notifier_service
+from services.notifier.settings import Settings as NotifierSettings
+from services.scheduler import service as scheduler_service
+from services.scheduler.settings import Settings as SchedulerSettings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Dunning, done well.", pretty_exceptions_enable=False)
+keys_app = typer.Typer(no_args_is_help=True, help="Keys of tenants and persons, and the keys that seal personal data.")
+import_app = typer.Typer(no_args_is_help=True, help="Take in a book from a file.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(import_app, name="import")
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+say = Console(stderr=True)
+
+
+class ServiceName(StrEnum):
+    """A service that can run apart."""
+
+    INGEST = "ingest"
+    SCHEDULER = "scheduler"
+    NOTIFIER = "notifier"
+
+
+def main() -> None:
+    """Run the program; what is wrong with the settings is one sentence, not a traceback."""
+    try:
+        app()
+    except (SettingsError, OSError, RuntimeError, uci.RowError) as error:
+        say.print(f"[red]dunwell:[/red] {error}", highlight=False)
+        sys.exit(2)
+
+
+@app.command()
+def up(
+    host: Annotated[str, typer.Option(help="beyond loopback the development keys are refused")] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 8000,
+    folder: Annotated[Path, typer.Option("--data", help="where data is kept")] = Path(".dunwell"),
+    demo: Annotated[bool, typer.Option("--demo", help="play the example book's history first")] = False,
+) -> None:
+    """Run all three services in this process, on an embedded PostgreSQL, until Ctrl-C."""
+    _run(_up(Listening(host, port, drain_s=0.2), folder, demo=demo))
+
+
+@app.command()
+def demo(
+    days: Annotated[int, typer.Option(help="how many days of history are played day by day")] = 150,
+    exit_: Annotated[bool, typer.Option("--exit", help="end when the history has been played")] = False,
+) -> None:
+    """Play the example book on a fast clock, in a throw-away folder; exits 0 only if nobody was forgotten."""
+    with tempfile.TemporaryDirectory(prefix="dunwell-", ignore_cleanup_errors=True) as folder:
+        _run(_demo(Path(folder), days, stay=not exit_))
+
+
+@app.command()
+def ingest() -> None:
+    """Run ingest: loan events become overdue facts."""
+    _run(_apart(ServiceName.INGEST))
+
+
+@app.command()
+def scheduler() -> None:
+    """Run the scheduler: the policy becomes contact tasks and work for people."""
+    _run(_apart(ServiceName.SCHEDULER))
+
+
+@app.command()
+def notifier() -> None:
+    """Run the notifier: contact tasks become messages at a lawful hour."""
+    _run(_apart(ServiceName.NOTIFIER))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the schemas of all three services to this release's version."""
+    _run(_migrate(settings.required("DUNWELL_DATABASE_URL")))
+
+
+@app.command()
+def topics(replication: Annotated[int, typer.Option()] = 1) -> None:
+    """Create the topics that are missing."""
+    _run(_topics(replication))
+
+
+@keys_app.command("create")
+def keys_create(
+    tenant: Annotated[str, typer.Option()],
+    scopes: Annotated[str, typer.Option(help=f"comma between, or `all`: {', '.join(auth.SCOPES)}")],
+    person: Annotated[str | None, typer.Option(help="whose key this is; without one it is the tenant's")] = None,
+) -> None:
+    """Make a key and print it, this once; only a hash of it is stored."""
+    wanted = frozenset(auth.SCOPES if scopes == "all" else [s.strip() for s in scopes.split(",")])
+    if unknown := wanted - set(auth.SCOPES):
+        raise SettingsError(f"no such scope: {', '.join(sorted(unknown))}")
+    if "policies:approve" in wanted and person is None:
+        raise SettingsError("policies:approve is a person's scope: say whose with --person")
+    principal = auth.Principal(tenant, person, wanted)
+    print(_run(_create_key(settings.required("DUNWELL_DATABASE_URL"), principal)))
+
+
+@keys_app.command("sealing")
+def keys_sealing() -> None:
+    """Make the keys that seal personal data, and print them as settings."""
+    private, public = sealing.new_pair()
+    for name, key in (("SEALING_PUBLIC_KEY", public), ("SEALING_PRIVATE_KEY", private), ("DIGEST_KEY", sealing.random_key())):
+        print(f"DUNWELL_{name}={base64.b64encode(key).decode()}")
+
+
+@import_app.command("uci")
+def import_uci(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    url: Annotated[str, typer.Option(help="the ingest service")] = "http://127.0.0.1:8000/ingest",
+    key: Annotated[str, typer.Option(envvar="DUNWELL_KEY")] = "dunwell-dev",
+    ends_on: Annotated[
+        str | None, typer.Option(help="the day on which the history ends, YYYY-MM-DD; the same day again is harmless")
+    ] = None,
+) -> None:
+    """Turn the UCI credit-card file into loan events and publish them."""
+    for assumption in uci.ASSUMPTIONS:
+        say.print(f"[dim]assumed:[/dim] {assumption}", highlight=False)
+    day = posting.day_of(ends_on) if ends_on else example.local_day(WallClock().now())
+    say.print(f"history ends on {day}; import again with --ends-on {day}, another day would say other things under the same ids")
+    events = list(uci.timeline(uci.read(file), day))
+    with _progress("publishing") as shown:
+        _run(posting.publish(events, url=url, key=key, progress=shown))
+    print(f"{len(events)} events published")
+
+
+async def _up(listening: Listening, folder: Path, *, demo: bool) -> int:
+    logs.configure("dunwell", version(), level="WARNING")
+    postgres = await embedded.start_postgres(folder)
+    clock = HandoverClock(WallClock().now())
+    fresh = not (folder / "played").exists()
+    story = example.read_story(clock.now()) if demo and fresh else None
+    clock = HandoverClock(story.starts_at) if story else clock
+    if story is None:
+        clock.hand_over()
+    platform = await embedded.open_platform(postgres, folder, clock, loopback=listening.host in LOOPBACK)
+
+    async def prepare() -> None:
+        if story is not None:
+            await _play(platform, clock, story)
+            (folder / "played").write_text(story.ends_at.isoformat())
+        say.print(f"Dunwell is ready on http://{listening.host}:{listening.port} (key: dunwell-dev), Ctrl-C ends it", highlight=False)
+
+    say.print(f"Dunwell starts on http://{listening.host}:{listening.port}", highlight=False)
+    try:
+        return await serve(platform.app, platform.services, listening, prepare=prepare)
+    finally:
+        await platform.engine.dispose()
+        await postgres.stop()
+
+
+async def _demo(folder: Path, days: int, *, stay: bool) -> int:
+    logs.configure("dunwell-demo", version(), level="WARNING")
+    if stay:
+        return await _up(Listening("127.0.0.1", _free_port(), drain_s=0.2), folder, demo=True)
+    postgres = await embedded.start_postgres(folder)
+    story = example.read_story(WallClock().now(), days=days)
+    clock = HandoverClock(story.starts_at)
+    platform = await embedded.open_platform(postgres, folder, clock, loopback=True)
+    try:
+        async with working(platform.services, ending := Ending()):
+            summary = await _play(platform, clock, story, hand_over=False)
+        if ending.code:
+            raise RuntimeError(ending.reason)
+    finally:
+        await platform.engine.dispose()
+        await postgres.stop()
+    return 0 if summary.uncontacted == 0 else 1
+
+
+async def _play(platform: Platform, clock: HandoverClock, story: example.Story, *, hand_over: bool = True) -> example.Summary:
+    with _progress("playing the example book") as shown:
+        await example.play(platform, clock.driven, story, shown)
+    summary = await example.summarise(platform)
+    table = Table("what happened", "number", title=f"{story.starts_at:%Y-%m-%d} to {story.ends_at:%Y-%m-%d}, 500 real accounts")
+    for row in summary.rows:
+        table.add_row(*row)
+    say.print(table)
+    if hand_over:
+        clock.hand_over()
+    return summary
+
+
+async def _apart(name: ServiceName) -> int:
+    common = settings.common(name.value)
+    logs.configure(name.value, version(), level=common.log_level)
+    clock = WallClock()
+    engine = make_engine(common.database_url, application=name.value)
+    bus = KafkaBus(common.kafka_bootstrap, clock=clock, client_id=f"dunwell-{name.value}", partitions=common.partitions)
+    service = _service(name, Ports(engine, bus, clock, version()), common)
+    try:
+        return await serve(service.app, [service], Listening(common.host, common.port, common.drain_s))
+    finally:
+        await bus.close()
+        await engine.dispose()
+
+
+def _service(name: ServiceName, ports: Ports, common: Common) -> Service:
+    match name:
+        case ServiceName.INGEST:
+            return ingest_service.build(ports, IngestSettings(common.tenants, common.sealing_public, common.digest_key))
+        case ServiceName.SCHEDULER:
+            return scheduler_service.build(ports, SchedulerSettings(settle_s=common.settle_s, tenants=common.tenants))
+        case ServiceName.NOTIFIER:
+            private = common.sealing_private or b""
+            return notifier_service.build(ports, NotifierSettings(private, common.digest_key, tenants=common.tenants))
+
+
+async def _migrate(url: str) -> int:
+    engine = make_engine(url, application="migrate")
+    try:
+        await embedded.migrate_all(engine)
+    finally:
+        await engine.dispose()
+    print("all schemas are at this release's version")
+    return 0
+
+
+async def _topics(replication: int) -> int:
+    bootstrap, tenants = settings.required("DUNWELL_KAFKA_BOOTSTRAP"), settings.tenants()
+    partitions = settings.partitions()
+    inputs = [(of_tenant(t, tenant, first=tenants[0]), t) for t in CATALOGUE if t.producer == "wallet" for tenant in tenants]
+    named = [*inputs, *[(t.name, t) for t in INTERNAL]]
+    specs = [TopicSpec(name, partitions, _ms(t.retention), t.compacted) for name, t in named]
+    specs += [TopicSpec(dead_letters_of(name), 1, _ms(timedelta(days=35)), compacted=False) for name, _ in named]
+    made = await make_topics(bootstrap, specs, replication=replication)
+    print(f"{len(made)} topics created, {len(specs) - len(made)} were there")
+    return 0
+
+
+async def _create_key(url: str, principal: auth.Principal) -> str:
+    engine, token = make_engine(url, application="keys"), auth.new_token()
+    try:
+        async with engine.begin() as conn:
+            for schema in migrations.SERVICES:
+                await auth.add_key(conn, schema, token, principal)
+    finally:
+        await engine.dispose()
+    return token
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end; a number other than 0 is the exit code."""
+    with contextlib.suppress(KeyboardInterrupt):
+        result = uvloop.run(work)
+        if isinstance(result, int) and result:
+            raise SystemExit(result)
+        return result
+    raise SystemExit(130)
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[example.Progress]:
+    """Show a bar on a terminal; elsewhere a line every tenth."""
+    columns = (TextColumn(title), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    if not say.is_terminal:
+        said = -1
+
+        def line(share: float) -> None:
+            nonlocal said
+            if int(share * 10) > said:
+                said = int(share * 10)
+                say.print(f"{title}: {said * 10} %", highlight=False)
+
+        yield line
+        return
+    with Progress(*columns, console=say) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def _ms(span: timedelta) -> int:
+    return int(span.total_seconds() * 1000)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

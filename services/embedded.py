@@ -1,0 +1,170 @@
+"""The three services in one process, on an embedded PostgreSQL and the bus of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common import auth, sealing
+from libs.common.api import answer, problem
+from libs.common.auth import Principal
+from libs.common.bus.inprocess import InProcessBus
+from libs.common.clock import Clock
+from libs.common.db import migrate
+from libs.common.db.embedded import EmbeddedPostgres
+from libs.common.db.engine import make_engine
+from libs.common.lifecycle import Service
+from libs.common.ports import Ports
+from libs.common.settings import version
+from services.ingest import service as ingest
+from services.ingest.settings import Settings as IngestSettings
+from services.notifier import service as notifier
+from services.notifier.settings import Settings as NotifierSettings
+from services.scheduler import service as scheduler
+from services.scheduler.settings import Settings as SchedulerSettings
+
+DATABASE = "dunwell"
+TENANT = "default"
+DEV_KEYS = {"dunwell-dev": "dev", "dunwell-dev-2": "dev-2"}
+"""Keys of two persons, so that one can approve what the other wrote; only ever on loopback."""
+MOST_ROUNDS = 1000
+"""Rounds of pumping in one moment; more means that the services answer each other without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The keys of a one-process platform; made at its first start and kept in its folder."""
+
+    sealing_private: bytes
+    sealing_public: bytes
+    digest: bytes
+
+
+@dataclass(slots=True)
+class Platform:
+    """Everything in one process, wired and not started."""
+
+    engine: AsyncEngine
+    bus: InProcessBus
+    clock: Clock
+    ingest: Service
+    scheduler: Service
+    notifier: Service
+    app: FastAPI
+
+    @property
+    def services(self) -> Sequence[Service]:
+        """Return the three services, in the order of the data's way."""
+        return self.ingest, self.scheduler, self.notifier
+
+    async def settle(self) -> int:
+        """Do all that is due at this moment, in every service, until nothing is left; for a driven clock."""
+        total = 0
+        for _ in range(MOST_ROUNDS):
+            done = sum([await service.pump() for service in self.services])
+            if not done:
+                return total
+            total += done
+        raise RuntimeError("the services do not come to rest")
+
+    async def next_due(self) -> datetime | None:
+        """Return the next moment at which one of the services has something to do."""
+        moments = [await service.next_due() for service in self.services]
+        return min((m for m in moments if m is not None), default=None)
+
+
+def read_secrets(folder: Path) -> Secrets:
+    """Return the folder's keys; made when there are none, readable by their owner alone."""
+    path = folder / "keys.json"
+    if not path.exists():
+        private, public = sealing.new_pair()
+        made = {"sealing_private": private, "sealing_public": public, "digest": sealing.random_key()}
+        folder.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump({name: base64.b64encode(key).decode() for name, key in made.items()}, file)
+    stored = {name: base64.b64decode(key) for name, key in json.loads(path.read_text()).items()}
+    return Secrets(stored["sealing_private"], stored["sealing_public"], stored["digest"])
+
+
+async def start_postgres(folder: Path) -> EmbeddedPostgres:
+    """Start the folder's PostgreSQL."""
+    return await asyncio.to_thread(EmbeddedPostgres, folder / "postgres")
+
+
+async def migrate_all(engine: AsyncEngine) -> None:
+    """Bring all three schemas to their newest version."""
+    for service in migrate.SERVICES:
+        await migrate.upgrade(engine, service)
+
+
+async def put_dev_keys(engine: AsyncEngine, *, allowed: bool) -> None:
+    """Set the two persons' keys, or take them away where the platform can be reached from outside."""
+    async with engine.begin() as conn:
+        for schema in migrate.SERVICES:
+            for token, person in DEV_KEYS.items():
+                if allowed:
+                    await auth.add_key(conn, schema, token, Principal(TENANT, person, frozenset(auth.SCOPES), loopback_only=True))
+                else:
+                    await auth.remove_key(conn, schema, token)
+
+
+def build(engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | None = None, settle_s: float = 2.0) -> Platform:
+    """Wire the three services on one bus; `seed` makes that a bus with bad days."""
+    bus = InProcessBus(clock=clock, seed=seed)
+    ports = Ports(engine, bus, clock, version())
+    parts = (
+        ingest.build(ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None)),
+        scheduler.build(ports, SchedulerSettings(settle_s=settle_s, tenants=(TENANT,))),
+        notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, tenants=(TENANT,))),
+    )
+    return Platform(engine, bus, clock, *parts, _root(parts))
+
+
+async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, *, loopback: bool) -> Platform:
+    """Make the database where it is missing, migrate it, and wire the platform on it."""
+    engine = make_engine(await postgres.create(DATABASE), application="embedded", pool_size=16)
+    await migrate_all(engine)
+    await put_dev_keys(engine, allowed=loopback)
+    return build(engine, read_secrets(folder), clock)
+
+
+def _root(services: Sequence[Service]) -> FastAPI:
+    app = FastAPI(title="Dunwell", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/")
+    async def index() -> HTMLResponse:
+        rows = "".join(
+            f'<li><b>{s.name}</b>: <a href="/{s.name}/docs">API</a>, <a href="/{s.name}/asyncapi.json">messages</a>,'
+            f' <a href="/{s.name}/metrics">metrics</a>, <a href="/{s.name}/readyz">ready?</a></li>'
+            for s in services
+        )
+        return HTMLResponse(
+            f"<!doctype html><html lang=en><meta charset=utf-8><title>Dunwell</title><h1>Dunwell</h1><ul>{rows}</ul></html>"
+        )
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return answer({"status": "alive"})
+
+    @app.get("/readyz")
+    async def readyz(_: Request) -> Response:
+        missing = {f"{s.name}.{check}": why for s in services for check, why in (await s.readiness.missing()).items()}
+        if missing:
+            return problem(
+                503, "not_ready", "; ".join(f"{k}: {v}" for k, v in missing.items()), headers={"Retry-After": "2"}, checks=missing
+            )
+        return answer({"status": "ready"})
+
+    for service in services:
+        app.mount(f"/{service.name}", service.app)
+    return app

@@ -1,0 +1,187 @@
+"""From bytes to an event of the contract, or to one plain sentence why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from libs.common.bus.ports import Headers, Record
+from libs.common.contracts.values import FIRST_DAY, LAST_DAY, Id, Moment, Source
+from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS, BorrowerEventData, FeedHeartbeat
+from libs.common.contracts.wallet_loans import LOAN_EVENTS, LoanEventData
+
+EVENT_BYTES = 256 * 1024
+DETAIL_LENGTH = 280
+
+_canonical = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True)
+class WalletEvent:
+    """An event of the contract; `content` is its data after defaults, in the one spelling that is compared and stored."""
+
+    id: str
+    source: str
+    type: str
+    time: datetime
+    data: LoanEventData | BorrowerEventData
+    content: bytes
+    raw: bytes
+
+    @property
+    def about(self) -> str:
+        """Return the loan, borrower or source that it is about."""
+        match self.data:
+            case FeedHeartbeat():
+                return self.source
+            case _ if self.type in LOAN_EVENTS:
+                return str(self.data.loan_id)  # type: ignore[union-attr]  # every loan event has one
+            case _:
+                return str(self.data.borrower_id)  # type: ignore[union-attr]  # every other event has one
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something is no event of the contract; ids where they can be read."""
+
+    error: str
+    detail: str
+    event_id: str | None = None
+    loan_id: str | None = None
+    borrower_id: str | None = None
+
+
+class _Envelope(msgspec.Struct):
+    id: Id
+    source: Source
+    type: str
+    time: Moment
+    data: msgspec.Raw
+    specversion: str = "1.0"
+    subject: str | None = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope).decode
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    name: msgspec.json.Decoder(data) for name, data in (LOAN_EVENTS | BORROWER_EVENTS).items()
+}
+_id = msgspec.json.Decoder(Id)
+
+
+def structured(raw: bytes) -> WalletEvent | Refusal:
+    """Decode a whole CloudEvent."""
+    if len(raw) > EVENT_BYTES:
+        return Refusal("too_large", f"the event has {len(raw)} bytes, {EVENT_BYTES} are allowed")
+    try:
+        envelope = _envelope(raw)
+    except msgspec.ValidationError as error:
+        return _refused("malformed", str(error), raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Refusal("not_json", f"this is no JSON: {error}"[:DETAIL_LENGTH])
+    except RecursionError:
+        return Refusal("not_json", "this is nested too deeply")
+    if envelope.specversion != "1.0":
+        return _refused("malformed", f"specversion {envelope.specversion[:16]!r} is not 1.0", raw)
+    return _with_data(envelope, bytes(envelope.data), raw)
+
+
+def binary(record: Record) -> WalletEvent | Refusal:
+    """Decode a record of the bus: attributes in headers and data in the value, or a whole CloudEvent in the value."""
+    value = record.value or b""
+    if record.header("ce_type") is None:
+        return structured(value)
+    if len(value) > EVENT_BYTES:
+        return Refusal("too_large", f"the event has {len(value)} bytes, {EVENT_BYTES} are allowed")
+    headers = dict(record.headers)
+    try:
+        envelope = _Envelope(
+            id=_text(headers, "ce_id"), source=_text(headers, "ce_source"), type=_text(headers, "ce_type"),
+            time=_moment(_text(headers, "ce_time")), data=msgspec.Raw(value),
+        )  # fmt: skip
+        _id.decode(json.dumps(envelope.id).encode())
+    except (KeyError, ValueError) as error:
+        return _refused("malformed", f"attribute {error}", b'{"data":' + value + b"}")
+    return _with_data(envelope, value, value)
+
+
+def headers_of(event: WalletEvent) -> Headers:
+    """Return the event's attributes as headers of the bus."""
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event.id.encode()),
+        ("ce_source", event.source.encode()),
+        ("ce_type", event.type.encode()),
+        ("ce_time", event.time.isoformat().encode()),
+        ("ce_subject", event.about.encode()),
+        ("content-type", b"application/json"),
+    )
+
+
+def stored(type_: str, content: bytes) -> Any:
+    """Return the data of an accepted event out of its stored content."""
+    return _decoders[type_].decode(content)
+
+
+def lines(body: bytes) -> list[bytes]:
+    """Return the lines of an NDJSON body that hold something."""
+    return [line for line in body.split(b"\n") if line.strip()]
+
+
+def batch(body: bytes) -> Sequence[bytes] | Refusal:
+    """Return the members of a JSON batch as they stand."""
+    try:
+        return [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Refusal("not_a_list", f"a batch is a JSON list of events: {error}"[:DETAIL_LENGTH])
+
+
+def _with_data(envelope: _Envelope, data: bytes, raw: bytes) -> WalletEvent | Refusal:
+    decoder = _decoders.get(envelope.type)
+    if decoder is None:
+        return _refused("unknown_type", f"no event type {envelope.type[:100]!r} is known", raw, envelope.id)
+    if not FIRST_DAY <= envelope.time.date() <= LAST_DAY:
+        return _refused("malformed", f"time {envelope.time.isoformat()} is not between {FIRST_DAY} and {LAST_DAY}", raw, envelope.id)
+    try:
+        value = decoder.decode(data)
+        time = envelope.time.astimezone(UTC)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        return _refused("malformed", f"data: {error}", raw, envelope.id)
+    return WalletEvent(envelope.id, envelope.source, envelope.type, time, value, _canonical(value), data)
+
+
+def _refused(error: str, detail: str, raw: bytes, event_id: str | None = None) -> Refusal:
+    """Return a refusal with whatever ids can be read from what came."""
+    loan = borrower = None
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        data = found.get("data")
+        inner = data if isinstance(data, dict) else found
+        event_id = event_id or _readable(found.get("id"))
+        loan, borrower = _readable(inner.get("loan_id")), _readable(inner.get("borrower_id"))
+    return Refusal(error, f"the event cannot be used: {detail}"[:DETAIL_LENGTH], event_id, loan, borrower)
+
+
+def _readable(value: object) -> str | None:
+    try:
+        return msgspec.convert(value, Id)
+    except msgspec.ValidationError:
+        return None
+
+
+def _text(headers: dict[str, bytes], name: str) -> str:
+    return headers[name].decode()
+
+
+def _moment(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError(f"ce_time {value[:40]!r} has no offset")
+    return moment

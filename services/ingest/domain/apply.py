@@ -1,0 +1,258 @@
+"""What each event does to the ledger, taken in its place."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+from itertools import accumulate
+
+from services.ingest.domain.allocate import INDEX, allot, spread, use_credit_as_paid, use_credit_on
+from services.ingest.domain.amounts import NOTHING, PRINCIPAL, Amounts, minus, only, plus
+from services.ingest.domain.book import Charge, Debt, Instalment, Lot, Pause
+from services.ingest.domain.events import (
+    ChargeAdded,
+    ChargedBack,
+    ChargedOff,
+    Closed,
+    Component,
+    CreditRefunded,
+    InstalmentDue,
+    Paused,
+    Repaid,
+    Rescheduled,
+    Resumed,
+    Waived,
+    WrittenOff,
+)
+from services.ingest.domain.placing import base_rows, lay_charge, lay_debt, relay
+from services.ingest.domain.work import Entry, Work, blank, keep_credit, laid_out, note, outstanding, pay, row_with, take_credit, waive
+
+Placed = (
+    Rescheduled
+    | InstalmentDue
+    | ChargeAdded
+    | Waived
+    | Repaid
+    | ChargedBack
+    | CreditRefunded
+    | Paused
+    | Resumed
+    | ChargedOff
+    | WrittenOff
+    | Closed
+)
+"""The events that do something at their place; the others undo one of these."""
+
+
+def apply(work: Work, event: Placed, on: date) -> None:
+    """Take one event into the ledger."""
+    match event:
+        case Repaid():
+            on_repaid(work, event, on)
+        case InstalmentDue():
+            on_instalment_due(work, event)
+        case ChargeAdded():
+            on_charge_added(work, event)
+        case Waived():
+            on_waived(work, event, on)
+        case ChargedBack():
+            on_charged_back(work, event, on)
+        case CreditRefunded():
+            on_credit_refunded(work, event, on)
+        case Rescheduled():
+            on_rescheduled(work, event, on)
+        case _:
+            _mark(work, event, on)
+
+
+def _mark(work: Work, event: Paused | Resumed | ChargedOff | WrittenOff | Closed, on: date) -> None:
+    """Take in what changes no sum; of two marks of one kind the first holds."""
+    match event:
+        case Paused():
+            work.pauses.append(Pause(event.from_on, event.until))
+        case Resumed():
+            work.resumes.append(event.on)
+        case Closed():
+            work.closed_on = work.closed_on or on
+        case ChargedOff():
+            work.charged_off_on = work.charged_off_on or on
+            _enter(work, "charge_off", event.charge_off_id or event.place.id, on=on, split=outstanding(work))
+        case WrittenOff():
+            split = NOTHING if work.written_off_on else outstanding(work)
+            work.written_off_on = work.written_off_on or on
+            _enter(work, "write_off", event.write_off_id or event.place.id, on=on, split=split)
+
+
+def _enter(work: Work, kind: str, movement: str, *, on: date, split: Amounts, amount: int | None = None) -> None:
+    """Put a movement that is no payment into the statement, where one is asked for."""
+    if work.entries is not None:
+        total = sum(split) if amount is None else amount
+        work.entries[f"{kind}\0{movement}"] = Entry(movement, kind, on, total, split, credit=sum(split) - total)
+
+
+def on_repaid(work: Work, event: Repaid, on: date) -> None:
+    """Spread a payment: first as its publisher says, then by the rules; the rest is credit."""
+    kind = event.kind.value
+    if work.entries is not None:
+        work.entries[event.repayment_id] = Entry(event.repayment_id, kind, on, event.amount)
+    amount = event.amount
+    if event.allocations:
+        split = allot(work, amount, event.allocations, on)
+        amount -= sum(split)
+        note(work, event.repayment_id, split)
+        if work.entries is not None:
+            work.entries[event.repayment_id].explicit = sum(split)
+    split = spread(work, amount, kind, on=on)
+    note(work, event.repayment_id, split)
+    keep_credit(work, Lot(event.repayment_id, kind, on, amount - sum(split)))
+
+
+def on_instalment_due(work: Work, event: InstalmentDue) -> None:
+    """Add an instalment to the schedule; credit pays it."""
+    new = blank(event.row)
+    at = row_with(work, new.n)
+    if event.currency not in (None, work.currency):
+        work.unused.append((event.place.id, "another currency than the loan's"))
+    elif at is not None and not work.rows[at].extra:
+        if (work.rows[at].due_on, base_rows(work)[at].due) != (new.due_on, new.due):
+            work.unused.append((event.place.id, f"instalment {new.n} is already in the schedule"))
+    else:
+        _add_row(work, new)
+        _try_waiting(work)
+        use_credit_as_paid(work)
+
+
+def _add_row(work: Work, new: Instalment) -> None:
+    last = work.rows[-1] if work.rows else None
+    asked = any(charge.n == new.n for charge in work.charges)
+    if last is None or not (last.extra or asked or (last.due_on, last.n) > (new.due_on, new.n)):
+        work.rows.append(new)
+    else:
+        rows = sorted([*base_rows(work), new], key=lambda row: (row.due_on, row.n))
+        relay(work, rows, new.due_on)
+
+
+def on_charge_added(work: Work, event: ChargeAdded) -> None:
+    """Owe a charge on its instalment; credit from before pays it, as the payment it comes from would have."""
+    work.charges.append(lay_charge(work, Charge(event.charge_id, event.kind, event.amount, event.due_on, event.n, at=0)))
+    use_credit_as_paid(work)
+
+
+def charge_open(work: Work, charge: Charge) -> int:
+    """Return what is open of a charge."""
+    at = row_with(work, charge.at)
+    on_row = 0 if at is None else work.rows[at].open[INDEX[charge.kind]]
+    return min(on_row, charge.amount - charge.waived - charges_paid(work.rows, work.charges)[charge.charge_id])
+
+
+def charges_paid(rows: Iterable[Instalment], charges: Iterable[Charge]) -> dict[str, int]:
+    """Return what was paid of each charge: on an instalment, money on a component goes to the charge that is due first."""
+    pools = {row.n: list(row.paid) for row in rows}
+    paid: dict[str, int] = {}
+    for charge in sorted(charges, key=lambda one: one.due_on):
+        pool, component = pools[charge.at], INDEX[charge.kind]
+        part = min(pool[component], charge.amount - charge.waived)
+        pool[component] -= part
+        paid[charge.charge_id] = part
+    return paid
+
+
+def on_waived(work: Work, event: Waived, on: date) -> None:
+    """Give up a charge, or a component of an instalment; the amount was found before the fold."""
+    if event.charge_id is not None:
+        for index, charge in enumerate(work.charges):
+            if charge.charge_id == event.charge_id:
+                amount = min(event.amount or 0, charge_open(work, charge))
+                at = row_with(work, charge.at)
+                given = NOTHING if at is None else waive(work, at, only(INDEX[charge.kind], amount), on)
+                work.charges[index] = replace(charge, waived=charge.waived + sum(given))
+        return
+    at = None if event.n is None else row_with(work, event.n)
+    if at is None:
+        work.waiting.append(event)
+    else:
+        waive(work, at, waiver_parts(work.rows[at].open, event), on)
+
+
+def waiver_parts(still: Amounts, event: Waived) -> Amounts:
+    """Return what a waiver on an instalment gives up of what is open there, principal last."""
+    left = sum(still) if event.amount is None else event.amount
+    parts = NOTHING
+    for component in (Component.PENALTY, Component.FEE, Component.INTEREST, Component.PRINCIPAL):
+        if event.component in (None, component):
+            part = min(left, still[INDEX[component]])
+            left -= part
+            parts = plus(parts, only(INDEX[component], part))
+    return parts
+
+
+def _try_waiting(work: Work) -> None:
+    """Waivers of an instalment that was not there yet take effect with it."""
+    waiting, work.waiting = work.waiting, []
+    for event in waiting:
+        on_waived(work, event, event.place.day)
+
+
+def on_charged_back(work: Work, event: ChargedBack, on: date) -> None:
+    """Owe the amount again; credit covers it first where all of it is principal, else it is spread afterwards."""
+    if work.allocation.chargeback_split == (Component.PRINCIPAL,):
+        covered = _owe_again(work, event.chargeback_id, event.amount, on=on, chargeback=True)
+        split = only(PRINCIPAL, event.amount - covered)
+    else:
+        split = _split_of(work, event)
+        debt, _ = lay_debt(work, Debt(event.chargeback_id, on, split, chargeback=True, at=0))
+        work.debts.append(debt)
+        use_credit_on(work, on)
+    _enter(work, "chargeback", event.chargeback_id, on=on, split=split, amount=event.amount)
+
+
+def _split_of(work: Work, event: ChargedBack) -> Amounts:
+    """Take a chargeback from the components of its payment in order, less what was charged back before."""
+    entry = None if work.entries is None else work.entries.get(event.repayment_id)
+    back = work.returned.get(event.repayment_id, NOTHING)
+    still = NOTHING if entry is None else minus(entry.split, back)
+    left, split = event.amount, NOTHING
+    for component in work.allocation.chargeback_split:
+        part = max(0, min(left, still[INDEX[component]]))
+        left -= part
+        split = plus(split, only(INDEX[component], part))
+    split = plus(split, only(PRINCIPAL, left))
+    work.returned[event.repayment_id] = plus(back, split)
+    return split
+
+
+def on_credit_refunded(work: Work, event: CreditRefunded, on: date) -> None:
+    """Pay credit out; what there is no credit for is owed as principal."""
+    covered = _owe_again(work, event.refund_id, event.amount, on=on, chargeback=False)
+    _enter(work, "refund", event.refund_id, on=on, split=only(PRINCIPAL, event.amount - covered), amount=event.amount)
+
+
+def _owe_again(work: Work, debt_id: str, amount: int, *, on: date, chargeback: bool) -> int:
+    """Cover with credit; where that falls short owe the whole as principal, with the covered part paid on that day.
+
+    Returns what credit covered.
+    """
+    covered = take_credit(work, amount)
+    if covered == amount:
+        return covered
+    debt, at = lay_debt(work, Debt(debt_id, on, only(PRINCIPAL, amount), chargeback=chargeback, at=0))
+    work.debts.append(debt)
+    if covered:
+        pay(work, at, only(PRINCIPAL, covered), on)
+    return covered
+
+
+def on_rescheduled(work: Work, event: Rescheduled, on: date) -> None:
+    """Put a schedule in force that leaves what was paid; a lower version than the one in force does nothing."""
+    if event.version <= work.version:
+        return
+    if not work.original:
+        work.original = running(base_rows(work))
+    work.version = event.version
+    relay(work, laid_out(event.schedule), on)
+    _try_waiting(work)
+    use_credit_on(work, on)
+
+
+def running(rows: list[Instalment]) -> tuple[tuple[date, int], ...]:
+    """Return due dates with the total owed by then."""
+    return tuple(zip((row.due_on for row in rows), accumulate(sum(row.due) for row in rows), strict=True))

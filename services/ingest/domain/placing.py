@@ -1,0 +1,127 @@
+"""Where charges and debts lie on a schedule, and what happens to them when the schedule changes."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+
+from services.ingest.domain.allocate import INDEX
+from services.ingest.domain.amounts import NOTHING, Amounts, least, minus, only, plus
+from services.ingest.domain.book import Charge, Debt, Instalment, Lot
+from services.ingest.domain.work import DUE_ON, Work, carried, keep_credit, owe, row_with
+
+UNKNOWN_LOT = ""
+"""The payment of credit that a new schedule has set free: no longer known."""
+
+
+def row_for_charge(work: Work, due_on: date, n: int | None) -> int:
+    """Return the instalment asked for, else the first ordinary one whose period holds the date, else the extra one."""
+    at = None if n is None else row_with(work, n)
+    if at is not None:
+        return at
+    for at in range(bisect_left(work.rows, due_on, key=DUE_ON), len(work.rows)):
+        if not (work.rows[at].down_payment or work.rows[at].extra):
+            return at
+    return extra_row(work, due_on)
+
+
+def row_for_debt(work: Work, on: date) -> int:
+    """Return the first instalment due after the day; on the very last due date the last one, else the extra one."""
+    skips = work.allocation.chargeback_skips_down_payment
+    for at in range(bisect_right(work.rows, on, key=DUE_ON), len(work.rows)):
+        if not (work.rows[at].down_payment and skips):
+            return at
+    if work.rows and work.rows[-1].due_on == on and not (work.rows[-1].down_payment and skips):
+        return len(work.rows) - 1
+    return extra_row(work, on)
+
+
+def extra_row(work: Work, due_on: date) -> int:
+    """Return the one instalment behind the schedule, due on that day or later."""
+    at = len(work.rows) - 1
+    if at >= 0 and work.rows[at].extra:
+        if due_on > work.rows[at].due_on:
+            owe(work, at, NOTHING, due_on=due_on)
+        return at
+    n = max((row.n for row in work.rows), default=0) + 1
+    work.rows.append(Instalment(n, due_on, down_payment=False, extra=True, due=NOTHING))
+    return at + 1
+
+
+def lay_charge(work: Work, charge: Charge) -> Charge:
+    """Owe a charge on its instalment."""
+    at = row_for_charge(work, charge.due_on, charge.n)
+    owe(work, at, only(INDEX[charge.kind], charge.amount))
+    return replace(charge, at=work.rows[at].n)
+
+
+def lay_debt(work: Work, debt: Debt) -> tuple[Debt, int]:
+    """Owe money again on its instalment; return where."""
+    at = row_for_debt(work, debt.on)
+    owe(work, at, debt.amounts)
+    return replace(debt, at=work.rows[at].n), at
+
+
+def added(work: Work) -> dict[int, Amounts]:
+    """Return what charges and debts have added to each instalment."""
+    totals: dict[int, Amounts] = {}
+    for charge in work.charges:
+        totals[charge.at] = plus(totals.get(charge.at, NOTHING), only(INDEX[charge.kind], charge.amount))
+    for debt in work.debts:
+        totals[debt.at] = plus(totals.get(debt.at, NOTHING), debt.amounts)
+    return totals
+
+
+def waived_by_charge(work: Work) -> dict[int, Amounts]:
+    """Return what was given up of the charges on each instalment."""
+    totals: dict[int, Amounts] = {}
+    for charge in work.charges:
+        if charge.waived:
+            totals[charge.at] = plus(totals.get(charge.at, NOTHING), only(INDEX[charge.kind], charge.waived))
+    return totals
+
+
+def base_rows(work: Work) -> list[Instalment]:
+    """Return the schedule without what charges and debts have added, and without payments."""
+    bare, more = [], added(work)
+    for row in work.rows:
+        if not row.extra:
+            due = minus(row.due, more.get(row.n, NOTHING))
+            bare.append(Instalment(row.n, row.due_on, row.down_payment, extra=False, due=due, left=sum(due)))
+    return bare
+
+
+def relay(work: Work, rows: Iterable[Instalment], on: date) -> None:
+    """Put another schedule in force: what was paid stays where the due date is the same, the rest becomes credit."""
+    of_charges = waived_by_charge(work)
+    before = [(row, minus(row.waived, of_charges.get(row.n, NOTHING))) for row in work.rows]
+    work.rows = list(rows)
+    work.charges = [lay_charge(work, charge) for charge in work.charges]
+    work.debts = [lay_debt(work, debt)[0] for debt in work.debts]
+    where: dict[tuple[date | None, bool], list[int]] = {}
+    for at, row in enumerate(work.rows):
+        where.setdefault(_key(row), []).append(at)
+    free = 0
+    for old, waived in before:
+        places = where.get(_key(old))
+        if places:
+            at = places.pop(0)
+            work.rows[at], gone = carried(replace(old, waived=waived), work.rows[at], work.terms.tolerance)
+            free += gone
+        else:
+            free += sum(old.paid)
+    _waive_charges_again(work)
+    keep_credit(work, Lot(UNKNOWN_LOT, "default", on, free))
+
+
+def _key(row: Instalment) -> tuple[date | None, bool]:
+    return (None, False) if row.extra else (row.due_on, row.down_payment)
+
+
+def _waive_charges_again(work: Work) -> None:
+    """What was given up of a charge goes where the charge goes."""
+    of_charges = waived_by_charge(work)
+    for at, row in enumerate(work.rows):
+        again = least(of_charges.get(row.n, NOTHING), row.open)
+        if again != NOTHING:
+            work.rows[at] = replace(row, waived=plus(row.waived, again), left=row.left - sum(again))

@@ -1,0 +1,220 @@
+"""Which events count, and in which order: what holds before any money is spread."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import NamedTuple
+
+from services.ingest.domain.apply import Placed
+from services.ingest.domain.book import Pending, Stamp
+from services.ingest.domain.events import (
+    ChargeAdded,
+    ChargedBack,
+    ChargedOff,
+    ChargeOffReversed,
+    CreditRefunded,
+    Disbursed,
+    Effect,
+    InstalmentDue,
+    LoanEvent,
+    Paused,
+    Repaid,
+    RepaymentPending,
+    RepaymentReversed,
+    Rescheduled,
+    Resumed,
+    Retracted,
+    Waived,
+    WaiverReversed,
+    WrittenOff,
+    charge_day,
+)
+from services.ingest.domain.product import ChargesKnown
+
+Key = tuple[date, datetime, str, str, int]
+
+
+class Step(NamedTuple):
+    """An event with the key of its place; the last part of the key puts a waiver behind its charge."""
+
+    key: Key
+    event: Placed
+
+
+@dataclass(slots=True)
+class Sorted:
+    """The events of a loan, told apart; `ignored` and `awaited` come from what points at something absent."""
+
+    disbursed: list[Disbursed] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
+    pending: dict[str, datetime] = field(default_factory=dict)
+    repaid: dict[str, Repaid] = field(default_factory=dict)
+    charges: dict[str, ChargeAdded] = field(default_factory=dict)
+    reversed_payments: set[str] = field(default_factory=set)
+    undone: set[tuple[str, str]] = field(default_factory=set)
+    undoing: list[tuple[str, str, str]] = field(default_factory=list)
+    ignored: list[tuple[Stamp, str]] = field(default_factory=list)
+    awaited: set[str] = field(default_factory=set)
+
+
+def stamp_of(event: LoanEvent) -> tuple[datetime, str, str]:
+    """Return the place of an event without its day: the order in which the publisher's books recorded things."""
+    place = event.place
+    return place.time, place.source, place.id
+
+
+def not_retracted(events: Iterable[LoanEvent]) -> tuple[list[LoanEvent], list[Retracted]]:
+    """Leave out repeats and what was retracted; return the retractions without a target apart.
+
+    A retraction can be retracted itself: the later ones are taken first.
+    """
+    known = {(event.place.source, event.place.id): event for event in events}
+    retractions = [event for event in known.values() if type(event) is Retracted]
+    idle = []
+    for event in sorted(retractions, key=stamp_of, reverse=True):
+        own = (event.place.source, event.place.id)
+        target = (event.source or event.place.source, event.event_id)
+        if own not in known or target == own:
+            continue
+        found = known.get(target)
+        if found is None or (type(found) is Retracted and stamp_of(found) > stamp_of(event)):
+            idle.append(event)
+        else:
+            del known[target]
+    return [event for event in known.values() if type(event) is not Retracted], idle
+
+
+def told_apart(events: Iterable[LoanEvent]) -> Sorted:
+    """Sort the events by what they do."""
+    found = Sorted()
+    for event in events:
+        match event:
+            case Repaid():
+                found.repaid[event.repayment_id] = event
+                found.placed.append(event)
+            case Disbursed():
+                found.disbursed.append(event)
+            case ChargeAdded():
+                found.charges[event.charge_id] = event
+                found.placed.append(event)
+            case RepaymentPending():
+                until = found.pending.get(event.repayment_id, event.until)
+                found.pending[event.repayment_id] = max(until, event.until)
+            case RepaymentReversed() | WaiverReversed() | ChargeOffReversed():
+                _undo(found, event)
+            case Retracted():
+                pass
+            case _:
+                found.placed.append(event)
+    return found
+
+
+def _undo(found: Sorted, event: RepaymentReversed | WaiverReversed | ChargeOffReversed) -> None:
+    match event:
+        case RepaymentReversed():
+            what, name = "repayment", event.repayment_id
+            found.reversed_payments.add(name)
+        case WaiverReversed():
+            what, name = "waiver", event.waiver_id
+        case ChargeOffReversed():
+            what, name = "charge_off", event.charge_off_id
+    found.undone.add((what, name))
+    found.undoing.append((what, name, event.place.id))
+
+
+def identity(event: Placed) -> tuple[str, str]:
+    """Return the key under which the loan knows this: a second event with it is a repeat."""
+    match event:
+        case Repaid():
+            return "repayment", event.repayment_id
+        case ChargeAdded():
+            return "charge", event.charge_id
+        case Waived():
+            return "waiver", event.waiver_id
+        case ChargedBack():
+            return "chargeback", event.chargeback_id
+        case CreditRefunded():
+            return "refund", event.refund_id
+        case ChargedOff():
+            return "charge_off", event.charge_off_id or event.place.id
+        case WrittenOff():
+            return "write_off", event.write_off_id or event.place.id
+        case _:
+            return "event", f"{event.place.source}\0{event.place.id}"
+
+
+def key_of(event: Placed, known: ChargesKnown, *, target: Key | None = None, due_on: date | None = None) -> Key:
+    """Return where an event is taken.
+
+    Instalments and pauses count from their own date when that is earlier than their record; a waiver from the due date of what it
+    gives up, but never before that is there.
+    """
+    place = event.place
+    day = place.day
+    if isinstance(event, ChargeAdded):
+        day = charge_day(known, event.due_on, day)
+    elif isinstance(event, InstalmentDue):
+        day = min(event.row.due_on, day)
+    elif isinstance(event, Paused):
+        day = min(event.from_on, day)
+    elif isinstance(event, Resumed):
+        day = min(event.on, day)
+    elif due_on is not None:
+        day = min(due_on, day)
+    key = day, place.time, place.source, place.id, 0
+    return key if target is None or key > target else (*target[:4], 1)
+
+
+def placed_steps(found: Sorted, known: ChargesKnown) -> list[Step]:
+    """Return what does something, in order."""
+    steps = []
+    for event in found.placed:
+        target, due_on = None, None
+        if type(event) is Waived and event.charge_id is not None:
+            charge = found.charges.get(event.charge_id)
+            if charge is not None:
+                target, due_on = key_of(charge, known), charge.due_on
+        steps.append(Step(key_of(event, known, target=target, due_on=due_on), event))
+    steps.sort(key=lambda step: step.key)
+    return steps
+
+
+def base_of(found: Sorted, as_of: date) -> Disbursed | None:
+    """Return the disbursement that makes the loan by that day: the one recorded first."""
+    return min((event for event in found.disbursed if event.place.day <= as_of), key=stamp_of, default=None)
+
+
+def schedule_from_start(steps: Iterable[Step], as_of: date) -> tuple[Rescheduled, Key] | None:
+    """Return the highest version among the schedules that hold from the first day."""
+    chosen = None
+    for key, event in steps:
+        if key[0] > as_of:
+            break
+        if type(event) is Rescheduled and event.effect is Effect.FROM_START and (chosen is None or event.version > chosen[0].version):
+            chosen = event, key
+    return chosen
+
+
+def pending_of(found: Sorted) -> tuple[Pending, ...]:
+    """Return the payments under way that have no result yet."""
+    still = (name for name in found.pending if name not in found.repaid and name not in found.reversed_payments)
+    return tuple(Pending(name, found.pending[name]) for name in sorted(still))
+
+
+def absent_target(found: Sorted, event: Placed, as_of: date) -> tuple[str, str] | None:
+    """Return what an event points at that is not there, and the key by which it is awaited."""
+    if isinstance(event, ChargedBack):
+        payment = found.repaid.get(event.repayment_id)
+        if event.repayment_id in found.reversed_payments:
+            return f"payment {event.repayment_id} is reversed", f"repayment\0{event.repayment_id}"
+        if payment is None or payment.place.day > as_of:
+            return f"no payment {event.repayment_id}", f"repayment\0{event.repayment_id}"
+    if isinstance(event, Waived) and event.charge_id is not None and event.charge_id not in found.charges:
+        return f"no charge {event.charge_id}", f"charge\0{event.charge_id}"
+    return None
+
+
+def idle_undoings(found: Sorted) -> list[tuple[str, str, str]]:
+    """Return the reversals without a target: what they name and their own event ids."""
+    there = {identity(event) for event in found.placed}
+    return [(what, name, event_id) for what, name, event_id in found.undoing if (what, name) not in there]

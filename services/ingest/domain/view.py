@@ -1,0 +1,351 @@
+"""What a book says on a day: everything public but the movements."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+
+from services.ingest.domain.allocate import INDEX
+from services.ingest.domain.amounts import NOTHING, Amounts, minus, only, plus
+from services.ingest.domain.apply import charges_paid
+from services.ingest.domain.book import Book, Ignored, Instalment
+from services.ingest.domain.errors import CannotFold
+from services.ingest.domain.events import Component, Parts
+from services.ingest.domain.pauses import Span, paused_days, united
+from services.ingest.domain.product import AgeBy
+from services.ingest.domain.work import within
+
+
+class Status(StrEnum):
+    """Where a loan stands."""
+
+    ACTIVE = "active"
+    OVERPAID = "overpaid"
+    CLOSED = "closed"
+    WRITTEN_OFF = "written_off"
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The oldest instalment that is overdue, and the day from which its days are counted."""
+
+    n: int
+    due_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class NextDue:
+    """The next instalment that is not met."""
+
+    n: int
+    due_on: date
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """What is overdue in one bucket."""
+
+    bucket: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow:
+    """One instalment as it is shown."""
+
+    n: int
+    due_on: date
+    down_payment: bool
+    due: Parts
+    paid: Parts
+    in_advance: int
+    late: int
+    waived: Parts
+    outstanding: Parts
+    met_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRow:
+    """One charge as it is shown."""
+
+    charge_id: str
+    kind: Component
+    due_on: date
+    amount: int
+    paid: int
+    waived: int
+    outstanding: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoanView:
+    """A loan on a day; rows are laid out only for those who read them, since a fact needs none."""
+
+    book: Book
+    as_of: date
+    status: Status
+    outstanding: Parts
+    overdue: Parts
+    credit: int
+    anchor: Anchor | None
+    past_due_days: int
+    delinquent_from: date | None
+    paused_days: int
+    delinquent_days: int
+    bucket: str
+    aged: tuple[Aged, ...]
+    next_due: NextDue | None
+    pauses: tuple[tuple[date, date | None], ...]
+    dpd_original_from: date | None
+
+    @property
+    def schedule(self) -> tuple[ScheduleRow, ...]:
+        """The instalments, in the order in which they fall due."""
+        return tuple(_schedule_row(self.book, row) for row in self.book.rows)
+
+    @property
+    def charges(self) -> tuple[ChargeRow, ...]:
+        """The charges, in the order in which they began to count."""
+        return charge_rows(self.book)
+
+    @property
+    def ignored(self) -> tuple[Ignored, ...]:
+        """The events that the fold could not use."""
+        return self.book.ignored
+
+
+@dataclass(frozen=True, slots=True)
+class _Late:
+    """Something overdue: on which instalment, since when, and how much of it."""
+
+    n: int
+    since: date
+    amounts: Amounts
+
+
+def view(book: Book, as_of: date) -> LoanView:
+    """Return what the book says on a day on which no other event begins to count."""
+    try:
+        return _view(book, as_of)
+    except OverflowError as error:
+        raise CannotFold("a date lies beyond the calendar") from error
+
+
+def _view(book: Book, as_of: date) -> LoanView:
+    status = status_of(book)
+    late = tuple(overdue_items(book, as_of)) if status is Status.ACTIVE else ()
+    anchor = anchor_of(late)
+    spans = united(book.pauses, book.resumes)
+    past_due, paused = 0, 0
+    if anchor is not None:
+        past_due, paused = (as_of - anchor.due_on).days, paused_days(spans, anchor.due_on, as_of)
+    delinquent = max(0, past_due - book.terms.grace_days - paused)
+    buckets = book.terms.buckets
+    return LoanView(
+        book=book,
+        as_of=as_of,
+        status=status,
+        outstanding=Parts(*outstanding_of(book)),
+        overdue=Parts(*_total(late)),
+        credit=sum(lot.amount for lot in book.credit),
+        anchor=anchor,
+        past_due_days=past_due,
+        delinquent_from=None if anchor is None else anchor.due_on + timedelta(days=book.terms.grace_days),
+        paused_days=paused,
+        delinquent_days=delinquent,
+        bucket=buckets.name_of(past_due if buckets.by is AgeBy.PAST_DUE_DAYS else delinquent),
+        aged=_aged(book, late, as_of, spans=spans, delinquent_days=delinquent),
+        next_due=next_due_of(book, as_of) if status is Status.ACTIVE else None,
+        pauses=tuple((begin, None if end == date.max else end) for begin, end in spans),
+        dpd_original_from=original_anchor(book, as_of) if status is Status.ACTIVE else None,
+    )
+
+
+def ended(book: Book) -> bool:
+    """Say whether nothing is outstanding because the lender has said so."""
+    return book.written_off_on is not None or book.closed_on is not None
+
+
+def status_of(book: Book) -> Status:
+    """Return the loan's status; a loan whose first due date is still to be published is active."""
+    if book.written_off_on is not None:
+        return Status.WRITTEN_OFF
+    if book.closed_on is not None:
+        return Status.CLOSED
+    if not book.rows or any(row.left for row in book.rows):
+        return Status.ACTIVE
+    return Status.OVERPAID if book.credit else Status.CLOSED
+
+
+def outstanding_of(book: Book) -> Amounts:
+    """Return what is owed, due or not."""
+    total = NOTHING
+    if not ended(book):
+        for row in book.rows:
+            if row.left:
+                total = plus(total, row.open)
+    return total
+
+
+def is_met(book: Book, row: Instalment) -> bool:
+    """Say whether nothing beyond the tolerance is left of an instalment."""
+    return row.left <= 0 or within(book.terms.tolerance, sum(row.due), row.left)
+
+
+def overdue_items(book: Book, as_of: date) -> Iterator[_Late]:
+    """Yield what is overdue, oldest instalment first.
+
+    Of an instalment not yet due: what was charged back on it before today beyond what has been paid there (the first one only), and
+    charges that are themselves overdue.
+    """
+    ahead = None
+    for row in book.rows:
+        if row.left <= 0 or is_met(book, row):
+            continue
+        if row.due_on >= as_of:
+            ahead = row
+            break
+        yield _Late(row.n, _since(book, row), row.open)
+    if ahead is not None:
+        item = _charged_back_ahead(book, ahead, as_of)
+        if item is not None:
+            yield item
+        yield from _charges_overdue(book, as_of, counted=item)
+
+
+def _since(book: Book, row: Instalment) -> date:
+    """Return from when an overdue instalment counts: a chargeback of more than was paid there dates it anew."""
+    return (_charged_back(book, row, date.max)[0] if book.debts else None) or row.due_on
+
+
+def _charged_back(book: Book, row: Instalment, before: date) -> tuple[date | None, int]:
+    """Return the day on which chargebacks took more than was paid, and how much more."""
+    available, since = sum(row.paid), None
+    for debt in sorted((d for d in book.debts if d.chargeback and d.at == row.n and d.on < before), key=lambda d: d.on):
+        available -= sum(debt.amounts)
+        if available < 0 and since is None:
+            since = debt.on
+    return since, max(0, -available)
+
+
+def _charged_back_ahead(book: Book, row: Instalment, as_of: date) -> _Late | None:
+    since, beyond = _charged_back(book, row, as_of)
+    if since is None:
+        return None
+    left, amounts = beyond, NOTHING
+    for component, still in enumerate(row.open):
+        amounts = plus(amounts, only(component, min(still, left)))
+        left -= min(still, left)
+    return _Late(row.n, since, amounts)
+
+
+def _charges_overdue(book: Book, as_of: date, *, counted: _Late | None) -> Iterator[_Late]:
+    """Yield charges due before today on instalments that are not, less what is already counted of one."""
+    if not book.charges:
+        return
+    ahead = {row.n: row.open for row in book.rows if row.due_on >= as_of and not is_met(book, row)}
+    mine = [charge for charge in book.charges if charge.due_on < as_of and charge.at in ahead]
+    if not mine:
+        return
+    if counted is not None:
+        ahead[counted.n] = minus(ahead[counted.n], counted.amounts)
+    paid = charges_paid(book.rows, book.charges)
+    for charge in sorted(mine, key=lambda one: one.due_on):
+        component = INDEX[charge.kind]
+        amount = min(ahead[charge.at][component], charge.amount - charge.waived - paid[charge.charge_id])
+        if amount > 0:
+            part = only(component, amount)
+            ahead[charge.at] = minus(ahead[charge.at], part)
+            yield _Late(charge.at, charge.due_on, part)
+
+
+def anchor_of(late: tuple[_Late, ...]) -> Anchor | None:
+    """Return the oldest overdue instalment; where none is, what is overdue on one that is not yet due."""
+    return Anchor(late[0].n, late[0].since) if late else None
+
+
+def _total(late: tuple[_Late, ...]) -> Amounts:
+    total = NOTHING
+    for item in late:
+        total = plus(total, item.amounts)
+    return total
+
+
+def _aged(book: Book, late: tuple[_Late, ...], as_of: date, *, spans: tuple[Span, ...], delinquent_days: int) -> tuple[Aged, ...]:
+    """Put each overdue instalment into the bucket of its own days.
+
+    By delinquent days: without grace but less pauses, and only once the loan itself is past its grace.
+    """
+    buckets, sums = book.terms.buckets, dict.fromkeys((bound.name for bound in book.terms.buckets.bounds), 0)
+    by_delinquency = buckets.by is AgeBy.DELINQUENT_DAYS
+    if by_delinquency and not delinquent_days:
+        return ()
+    own = {row.n: row.due_on for row in book.rows if row.due_on < as_of}
+    for item in late:
+        since = own.get(item.n, item.since)
+        days = (as_of - since).days - (paused_days(spans, since, as_of) if by_delinquency else 0)
+        name = buckets.name_of(days)
+        if name in sums:
+            sums[name] += sum(item.amounts)
+    return tuple(Aged(name, amount) for name, amount in sums.items() if amount)
+
+
+def _schedule_row(book: Book, row: Instalment) -> ScheduleRow:
+    open_now = NOTHING if ended(book) else row.open
+    met_on = row.met_on
+    if row.left and ended(book):
+        met_on = row.met_on or book.written_off_on or book.closed_on
+    return ScheduleRow(
+        row.n,
+        row.due_on,
+        row.down_payment,
+        Parts(*row.due),
+        Parts(*row.paid),
+        row.in_advance,
+        row.late,
+        Parts(*row.waived),
+        Parts(*open_now),
+        met_on,
+    )
+
+
+def charge_rows(book: Book) -> tuple[ChargeRow, ...]:
+    """Return the charges with what has been paid of each."""
+    if not book.charges:
+        return ()
+    paid, over = charges_paid(book.rows, book.charges), ended(book)
+    return tuple(
+        ChargeRow(
+            charge.charge_id,
+            charge.kind,
+            charge.due_on,
+            charge.amount,
+            paid[charge.charge_id],
+            charge.waived,
+            0 if over else charge.amount - charge.waived - paid[charge.charge_id],
+        )
+        for charge in book.charges
+    )
+
+
+def next_due_of(book: Book, as_of: date) -> NextDue | None:
+    """Return the next instalment to fall due that is not met."""
+    for row in book.rows:
+        if row.due_on >= as_of and not is_met(book, row):
+            return NextDue(row.n, row.due_on, row.left)
+    return None
+
+
+def original_anchor(book: Book, as_of: date) -> date | None:
+    """Return the oldest due date of the first schedule that the money received does not reach: re-ageing cannot hide it.
+
+    What was paid for charges and for money owed again does not count towards it.
+    """
+    if not book.original:
+        return None
+    received = sum(sum(row.paid) + sum(row.waived) for row in book.rows) + sum(lot.amount for lot in book.credit)
+    received -= sum(charges_paid(book.rows, book.charges).values()) + sum(charge.waived for charge in book.charges)
+    received -= sum(sum(debt.amounts) for debt in book.debts)
+    return next((due_on for due_on, owed in book.original if owed > received and due_on < as_of), None)

@@ -1,0 +1,124 @@
+"""From a loan's book to what is said of it on the bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+
+from libs.common.contracts.overdue_facts import Amounts, Anchor, Doubt, FactReason, NextDue, OverdueFact, Pause
+from services.ingest.domain.book import Book
+from services.ingest.domain.events import Parts
+from services.ingest.domain.view import LoanView, Status, view
+from services.ingest.domain.wake import next_change_on, resting_until
+from services.ingest.reading import zone_of
+
+
+class Phase(StrEnum):
+    """Where a debt stands in the life of a collection; a change of it names the fact's type."""
+
+    QUIET = "quiet"
+    DUE_SOON = "due_soon"
+    OVERDUE = "overdue"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A loan on a day, with what is queried of it and when that will differ."""
+
+    shown: LoanView
+    phase: Phase
+    resting: datetime | None
+    change_on: date | None
+    next_at: datetime | None
+
+
+def standing(book: Book, now: datetime) -> Standing:
+    """Return where a known loan stands at this moment, on its local day."""
+    zone = zone_of(book.timezone)
+    today = now.astimezone(zone).date()
+    shown = view(book, today)
+    resting, change_on = resting_until(book, now), next_change_on(book, today)
+    moments = [m for m in (_midnight(change_on, book.timezone), resting) if m is not None]
+    return Standing(shown, _phase(shown, today, book), resting, change_on, min(moments, default=None))
+
+
+def fact_of(book: Book, at: Standing, *, loan_id: str, epoch: int, version: int) -> OverdueFact:
+    """Return the fact of a loan; doubt, reason and cause are the caller's."""
+    shown = at.shown
+    anchor = Anchor(n=shown.anchor.n, due_on=shown.anchor.due_on) if shown.anchor else None
+    return OverdueFact(
+        loan_id=loan_id,
+        borrower_id=book.borrower_id,
+        product=book.product,
+        currency=book.currency,
+        timezone=book.timezone,
+        jurisdictions=book.jurisdictions,
+        status=shown.status.value,
+        epoch=epoch,
+        version=version,
+        as_of=shown.as_of,
+        overdue=_amounts(shown.overdue),
+        outstanding=_amounts(shown.outstanding),
+        bucket=shown.bucket,
+        grace_days=book.terms.grace_days,
+        anchor=anchor,
+        past_due_days_from=anchor.due_on if anchor else None,
+        delinquent_from=shown.delinquent_from,
+        pauses=tuple(Pause(from_=begins, until=ends) for begins, ends in shown.pauses),
+        dpd_original_from=shown.dpd_original_from,
+        next_due=NextDue(n=shown.next_due.n, due_on=shown.next_due.due_on, total=shown.next_due.total) if shown.next_due else None,
+        next_change_on=at.change_on,
+        resting_until=at.resting,
+    )
+
+
+def doubt_of(since: datetime | None, parked: tuple[str, ...], fold_error: str | None) -> Doubt | None:
+    """Return the doubt about a loan: undecided parked events, or a fold that failed."""
+    if since is None or not (parked or fold_error):
+        return None
+    return Doubt(since=since, parked=parked)
+
+
+def type_of(phase: Phase, before: Phase | None) -> str:
+    """Return the type of the fact that says this phase after that one."""
+    if phase is before:
+        return "debt.changed.v1"
+    match phase:
+        case Phase.OVERDUE:
+            return "debt.overdue.v1"
+        case Phase.ENDED:
+            return "debt.closed.v1"
+        case _ if before is Phase.OVERDUE:
+            return "debt.cured.v1"
+        case Phase.DUE_SOON:
+            return "debt.due_soon.v1"
+        case _:
+            return "debt.changed.v1"
+
+
+def reason_of(*, by_time: bool, doubt: Doubt | None) -> FactReason:
+    """Return why a fact is said."""
+    if doubt is not None:
+        return "doubt"
+    return "time" if by_time else "event"
+
+
+def _phase(shown: LoanView, today: date, book: Book) -> Phase:
+    if shown.overdue.total > 0:
+        return Phase.OVERDUE
+    if shown.status is not Status.ACTIVE:
+        return Phase.ENDED
+    ahead = shown.next_due
+    if ahead is not None and ahead.due_on - timedelta(days=book.terms.due_soon_days) <= today:
+        return Phase.DUE_SOON
+    return Phase.QUIET
+
+
+def _midnight(day: date | None, zone: str) -> datetime | None:
+    return None if day is None else datetime.combine(day, time.min, zone_of(zone)).astimezone(UTC)
+
+
+def _amounts(parts: Parts) -> Amounts:
+    return Amounts(principal=parts.principal, interest=parts.interest, fee=parts.fee, penalty=parts.penalty, total=parts.total)

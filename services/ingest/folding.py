@@ -1,0 +1,102 @@
+"""Bringing one loan up to date: the stored book goes on where that gives the same, else its events are folded again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from services.ingest import decoding
+from services.ingest.domain.advance import advance
+from services.ingest.domain.book import Book
+from services.ingest.domain.fold import fold
+from services.ingest.domain.product import DEFAULT, ProductLine
+from services.ingest.facts import Phase, Standing, standing
+from services.ingest.reading import Accepted, to_domain, zone_among, zone_of
+from services.ingest.store.events import LogRow
+from services.ingest.store.loans import LoanRow
+
+_encode = msgspec.msgpack.Encoder().encode
+_book = msgspec.msgpack.Decoder(Book).decode
+_line = msgspec.msgpack.Decoder(ProductLine).decode
+
+
+@dataclass(slots=True)
+class Loan:
+    """A locked loan while a batch is taken in."""
+
+    row: LoanRow
+    book: Book | None
+    standing: Standing | None = None
+    touched: bool = False
+    """Whether a record was added: its version rises and its fact is said."""
+    cause: str | None = None
+
+
+def opened(row: LoanRow) -> Loan:
+    """Return a stored loan with its book."""
+    return Loan(row, _book(row.book) if row.book is not None else None)
+
+
+def line_of(row: LoanRow) -> ProductLine:
+    """Return the product line stamped on the loan."""
+    return _line(row.settings) if row.settings is not None else DEFAULT
+
+
+def decoded_line(settings: bytes) -> ProductLine:
+    """Return a stored product line."""
+    return _line(settings)
+
+
+def encoded_line(line: ProductLine) -> bytes:
+    """Return a product line as it is stored."""
+    return _encode(line)
+
+
+def accepted_of(row: LogRow) -> Accepted:
+    """Return an event of the log with its data."""
+    return Accepted(row.source, row.event_id, row.type, row.time, decoding.stored(row.type, row.data))
+
+
+def advanced(loan: Loan, new: Sequence[Accepted], now: datetime) -> Book | None:
+    """Return the book after these events, or None where only a refold can tell."""
+    book = loan.book
+    if book is None or not book.known:
+        return None
+    line, zone = line_of(loan.row), book.timezone
+    today = now.astimezone(zone_of(zone)).date()
+    for event in sorted((to_domain(one, zone, line) for one in new), key=lambda e: e.place):
+        book = advance(book, event, line, today)
+        if book is None:
+            return None
+    return book
+
+
+def refolded(accepted: Sequence[Accepted], line: ProductLine, now: datetime) -> Book:
+    """Return the book of all the events of a loan on its local day."""
+    zone = zone_among(accepted)
+    return fold([to_domain(one, zone, line) for one in accepted], line, now.astimezone(zone_of(zone)).date())
+
+
+def settle(loan: Loan, book: Book, now: datetime) -> None:
+    """Put a new book and what is queried of it into the loan's row."""
+    row = loan.row
+    loan.book, row.book, row.fold_error = book, _encode(book), None
+    row.known = book.known
+    if not book.known:
+        row.next_at = None
+        return
+    loan.standing = standing(book, now)
+    shown = loan.standing.shown
+    row.borrower_id, row.product, row.currency, row.timezone = book.borrower_id, book.product, book.currency, book.timezone
+    row.status, row.bucket = shown.status.value, shown.bucket
+    row.anchor_on = shown.anchor.due_on if shown.anchor else None
+    row.overdue_total, row.outstanding_total = shown.overdue.total, shown.outstanding.total
+    row.next_at = loan.standing.next_at
+
+
+def phase_before(row: LoanRow) -> Phase | None:
+    """Return the phase that was last said of the loan."""
+    return Phase(row.phase) if row.phase is not None else None

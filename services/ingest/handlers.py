@@ -1,0 +1,90 @@
+"""Records of the wallets' topics in: decode, take in, set aside what cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common import ids
+from libs.common.bus.consumer import DeadLetterBudget, dead_letter
+from libs.common.bus.ports import Message, Record
+from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS
+from libs.common.errors import PoisonError
+from libs.common.outbox import Outbox
+from services.ingest import decoding
+from services.ingest.borrowers import Borrowers
+from services.ingest.decoding import Refusal, WalletEvent
+from services.ingest.ledger import Arrival, Counted, Ledger
+from services.ingest.observing import IngestMetrics
+from services.ingest.store.parked import ParkedRow
+
+GROUP = "dunwell-ingest"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Whose topic it is, and whether personal data stands on it."""
+
+    tenant: str
+    about_borrowers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The consumer group of ingest."""
+
+    routes: Mapping[str, Route]
+    ledger: Ledger
+    borrowers: Borrowers
+    outbox: Outbox
+    budget: DeadLetterBudget
+    metrics: IngestMetrics
+
+    async def on_records(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
+        """Take a batch of one topic in."""
+        route = self.routes[records[0].topic]
+        arrivals, refused, letters = self._read(records, route)
+        loans = [a for a in arrivals if a.event.type not in BORROWER_EVENTS]
+        others = [a for a in arrivals if a.event.type in BORROWER_EVENTS]
+        counted = [
+            await self.ledger.take(conn, loans, [p for p in refused if not route.about_borrowers]),
+            await self.borrowers.take(conn, others, [p for p in refused if route.about_borrowers]),
+        ]
+        await self.outbox.append(conn, letters)
+        self.metrics.took_in(_sum(counted), refused=len(refused), oldest=records[0].at, now=self.ledger.clock.now())
+
+    def _read(self, records: Sequence[Record], route: Route) -> tuple[list[Arrival], list[ParkedRow], list[Message]]:
+        arrivals, refused, letters = [], [], []
+        for record in records:
+            match decoding.binary(record):
+                case WalletEvent() as event:
+                    arrivals.append(Arrival(route.tenant, record.topic, event, record.at))
+                case Refusal() as refusal:
+                    self.budget.spend(record.topic, record.at)
+                    refused.append(self._parked(record, refusal, route))
+                    letters.append(self._letter(record, refusal, route))
+        return arrivals, refused, letters
+
+    def _parked(self, record: Record, refusal: Refusal, route: Route) -> ParkedRow:
+        """Return the row of a record that nobody could read; the same bytes again get the same id."""
+        raw = record.value or b""
+        names = [f"{name}={value.decode(errors='replace')}" for name, value in record.headers if name.startswith("ce_")]
+        parked_id = ids.derived("p", route.tenant, record.topic, *names, raw)
+        event = self.borrowers.sealer.letter(raw, f"{route.tenant}/letter") if route.about_borrowers else raw
+        return ParkedRow(
+            route.tenant, parked_id, None if route.about_borrowers else refusal.loan_id, refusal.borrower_id if route.about_borrowers else None,
+            record.topic, event, refusal.error, refusal.detail, record.at,
+        )  # fmt: skip
+
+    def _letter(self, record: Record, refusal: Refusal, route: Route) -> Message:
+        letter = dead_letter(record, GROUP, PoisonError(refusal.error, refusal.detail))
+        if not route.about_borrowers:
+            return letter
+        sealed = self.borrowers.sealer.letter(record.value or b"", f"{route.tenant}/letter")
+        return Message(letter.topic, letter.partition, letter.key, sealed, letter.headers)
+
+
+def _sum(counted: Sequence[Counted]) -> Counted:
+    return Counted(sum(c.accepted for c in counted), sum(c.repeats for c in counted), sum(c.parked for c in counted))

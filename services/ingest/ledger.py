@@ -1,0 +1,309 @@
+"""Taking a batch of loan events in: lock, add to the log, tell repeats from conflicts, fold, announce.
+
+The order is fixed. Every loan concerned gets a row and is locked, in key order, before its events are added or read; so a payment and
+its disbursement in two open transactions wait for each other, and the later one folds both. Nothing here commits: the batch's
+position moves in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common import ids, logs
+from libs.common.clock import Clock
+from libs.common.cloudevents import Envelope, Writer
+from libs.common.contracts.catalogue import FACTS
+from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.contracts.wallet_loans import LoanDisbursed
+from libs.common.outbox import Outbox
+from services.ingest import facts, folding
+from services.ingest.decoding import WalletEvent
+from services.ingest.folding import Loan
+from services.ingest.reading import Accepted, business_key
+from services.ingest.store import events as log
+from services.ingest.store import loans as store
+from services.ingest.store import parked
+from services.ingest.store.events import LogRow
+from services.ingest.store.loans import Key
+from services.ingest.store.parked import ParkedRow
+from services.ingest.store.products import ProductBook
+
+SOURCE = "dunwell/ingest"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A loan event as it came in."""
+
+    tenant: str
+    topic: str
+    event: WalletEvent
+    received_at: datetime
+
+    @property
+    def key(self) -> Key:
+        """Return (tenant, loan id)."""
+        return self.tenant, self.event.about
+
+
+@dataclass(slots=True)
+class Epoch:
+    """The number that a restore raises; set at the start, and when the bus shows that the database went back."""
+
+    number: int = 1
+
+
+@dataclass(slots=True)
+class Counted:
+    """What became of a batch."""
+
+    accepted: int = 0
+    repeats: int = 0
+    parked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The loans of all tenants in one schema."""
+
+    clock: Clock
+    outbox: Outbox
+    writer: Writer
+    products: ProductBook
+    epoch: Epoch = field(default_factory=Epoch)
+
+    async def take(self, conn: AsyncConnection, arrivals: Sequence[Arrival], refused: Sequence[ParkedRow] = ()) -> Counted:
+        """Take events in, and park with their loans what could not be read; all in the caller's transaction."""
+        counted = Counted()
+        keys = {arrival.key for arrival in arrivals} | {(p.tenant, p.loan_id) for p in refused if p.loan_id is not None}
+        if not keys and not refused:
+            return counted
+        now = await self.clock.at(conn)
+        locked = {key: folding.opened(row) for key, row in (await store.lock(conn, sorted(keys))).items()}
+        rows = await self._log_rows(conn, arrivals)
+        new = await log.insert(conn, [row for row, _ in rows]) if rows else set()
+        fresh, others = _told_apart(rows, new)
+        conflicts = await self._conflicts(conn, others, now)
+        counted.repeats = len(others) - len(conflicts)
+        undigested = await self._fold(conn, locked, fresh, now)
+        counted.parked = await self._park(conn, locked, [*refused, *conflicts, *undigested])
+        counted.accepted = len(fresh) - len(undigested)
+        await self.announce(conn, [loan for loan in locked.values() if loan.touched], by_time=False)
+        return counted
+
+    async def announce(self, conn: AsyncConnection, loans: Sequence[Loan], *, by_time: bool) -> None:
+        """Write these loans, and say the facts that are worth saying."""
+        in_doubt = [loan.row.key for loan in loans if loan.row.parked]
+        undecided = await parked.open_of(conn, in_doubt) if in_doubt else {}
+        now = await self.clock.at(conn)
+        messages = []
+        for loan in loans:
+            fact, type_ = self._fact(loan, undecided.get(loan.row.key, ()), by_time=by_time)
+            if fact is not None:
+                envelope = Envelope(type_, ids.fresh(), SOURCE, now, loan.row.tenant, loan.row.loan_id)
+                key = f"{loan.row.tenant}/{loan.row.loan_id}"
+                messages.append(self.writer.message(FACTS, envelope, fact, key=key, borrower_id=fact.borrower_id))
+        await store.save(conn, [loan.row for loan in loans])
+        await store.link(conn, [loan.row for loan in loans if loan.touched and loan.row.known])
+        await self.outbox.append(conn, messages)
+
+    async def refold(self, conn: AsyncConnection, loans: Sequence[Loan], now: datetime) -> None:
+        """Fold these locked loans from their events; one that cannot be digested is left in doubt."""
+        logged = await log.of_loans(conn, [loan.row.key for loan in loans])
+        for loan in loans:
+            try:
+                accepted = [folding.accepted_of(row) for row in logged[loan.row.key]]
+                folding.settle(loan, folding.refolded(accepted, folding.line_of(loan.row), now), now)
+            except Exception as error:  # noqa: BLE001  # a rule that fails parks one loan, never the batch
+                _doubt(loan, error, now)
+
+    def _fact(self, loan: Loan, undecided: tuple[str, ...], *, by_time: bool) -> tuple[OverdueFact | None, str]:
+        row, book, at = loan.row, loan.book, loan.standing
+        if book is None or not book.known or at is None:
+            return None, ""
+        before = folding.phase_before(row)
+        if at.phase in (facts.Phase.QUIET, facts.Phase.ENDED) and not row.published:
+            return None, ""
+        doubt = facts.doubt_of(row.doubt_since, undecided, row.fold_error)
+        fact = facts.fact_of(book, at, loan_id=row.loan_id, epoch=self.epoch.number, version=row.records)
+        row.phase, row.published = at.phase.value, True
+        full = msgspec.structs.replace(fact, doubt=doubt, reason=facts.reason_of(by_time=by_time, doubt=doubt), caused_by=loan.cause)
+        return full, facts.type_of(at.phase, before)
+
+    async def _log_rows(self, conn: AsyncConnection, arrivals: Sequence[Arrival]) -> list[tuple[LogRow, Arrival]]:
+        """Return what would be added to the log; a disbursement is stamped with the product version in force."""
+        names = [(a.tenant, a.event.data.product) for a in arrivals if isinstance(a.event.data, LoanDisbursed)]
+        versions = await self.products.newest(conn, names)
+        return [(_log_row(a, versions), a) for a in arrivals]
+
+    async def _conflicts(self, conn: AsyncConnection, others: Sequence[tuple[LogRow, Arrival]], now: datetime) -> list[ParkedRow]:
+        """Return, of events whose keys were taken, those that say something else than what stands there."""
+        if not others:
+            return []
+        by_identity: dict[log.Identity, LogRow] = {}
+        by_business: dict[tuple[str, str, str | None], LogRow] = {}
+        for row in await log.same_keys(conn, [row for row, _ in others]):
+            by_identity[row.identity] = row
+            by_business[row.tenant, row.loan_id, row.business_key] = row
+        conflicts = []
+        for row, arrival in others:
+            same = by_identity.get(row.identity)
+            if same is not None and same.content != row.content:
+                conflicts.append(_parked(arrival, "conflict", f"event {row.event_id} was accepted with other content", now))
+            elif same is None and by_business[row.tenant, row.loan_id, row.business_key].data != row.data:
+                conflicts.append(_parked(arrival, "conflict", f"another event has said {row.business_key} with other data", now))
+        return conflicts
+
+    async def _fold(
+        self, conn: AsyncConnection, locked: dict[Key, Loan], fresh: Sequence[tuple[LogRow, Arrival]], now: datetime
+    ) -> list[ParkedRow]:
+        """Bring every loan with new events up to date, and return the events that it cannot digest."""
+        by_loan: dict[Key, list[tuple[LogRow, Arrival]]] = {}
+        for row, arrival in fresh:
+            by_loan.setdefault(arrival.key, []).append((row, arrival))
+        again = []
+        for key, new in by_loan.items():
+            loan = locked[key]
+            loan.touched, loan.cause = True, new[-1][1].event.id
+            loan.row.records += len(new)
+            loan.row.accepted += len(new)
+            if not _advance(loan, [_accepted(row, arrival) for row, arrival in new], now):
+                again.append(key)
+        logged = await log.of_loans(conn, again) if again else {}
+        await self._stamp(conn, [locked[key] for key in again], logged)
+        undigested = [one for key in again for one in _fold_again(locked[key], logged[key], by_loan[key], now)]
+        await log.take_back(conn, [row.identity for row, _ in undigested])
+        return [_parked(arrival, "cannot_fold", "the ledger cannot digest this event", now) for _, arrival in undigested]
+
+    async def _stamp(self, conn: AsyncConnection, loans: Iterable[Loan], logged: dict[Key, list[LogRow]]) -> None:
+        """Give loans the settings of the product version on the record of the disbursement that counts."""
+        for loan in loans:
+            disbursed = [row for row in logged[loan.row.key] if row.type == "wallet.loan.disbursed.v1"]
+            if not disbursed:
+                continue
+            counts = min(disbursed, key=lambda row: (row.time, row.source, row.event_id))
+            loan.row.product_version = counts.product_version
+            name = folding.accepted_of(counts).data
+            if counts.product_version is None or not isinstance(name, LoanDisbursed):
+                loan.row.settings = None
+            else:
+                loan.row.settings = await self.products.settings(conn, counts.tenant, name.product, counts.product_version)
+
+    async def _park(self, conn: AsyncConnection, locked: dict[Key, Loan], rows: Sequence[ParkedRow]) -> int:
+        """Park events; a loan gains a record and a doubt for each that was not parked before."""
+        new = await parked.insert(conn, rows)
+        counted = set()
+        for row in rows:
+            if (row.tenant, row.parked_id) not in new or row.parked_id in counted:
+                continue
+            counted.add(row.parked_id)
+            if row.loan_id is None:
+                continue
+            loan = locked[row.tenant, row.loan_id]
+            loan.row.records += 1
+            loan.row.parked += 1
+            loan.row.doubt_since = loan.row.doubt_since or row.at
+            loan.touched = True
+            if loan.standing is None and loan.book is not None and loan.book.known:
+                loan.standing = facts.standing(loan.book, row.at)
+        return len(counted)
+
+
+def _advance(loan: Loan, new: Sequence[Accepted], now: datetime) -> bool:
+    try:
+        book = folding.advanced(loan, new, now)
+        if book is not None:
+            folding.settle(loan, book, now)
+    except Exception:  # noqa: BLE001  # the refold finds out which event it is
+        return False
+    return book is not None
+
+
+def _fold_again(loan: Loan, logged: Sequence[LogRow], new: Sequence[tuple[LogRow, Arrival]], now: datetime) -> list[tuple[LogRow, Arrival]]:
+    """Fold a loan from its events; where that fails, take the new ones one by one and return those it fails on."""
+    line = folding.line_of(loan.row)
+    accepted = {row.identity: folding.accepted_of(row) for row in logged}
+    if _try_settle(loan, list(accepted.values()), now) is None:
+        return []
+    digested = {identity: one for identity, one in accepted.items() if identity not in {row.identity for row, _ in new}}
+    undigested = []
+    for row, arrival in new:
+        attempt = [*digested.values(), accepted[row.identity]]
+        try:
+            folding.settle(loan, folding.refolded(attempt, line, now), now)
+            digested[row.identity] = accepted[row.identity]
+        except Exception as error:  # noqa: BLE001  # this event is the one: park it and go on
+            logs.get("ledger").error(
+                "event_undigested", tenant=row.tenant, loan_id=row.loan_id, event_id=row.event_id, reason=str(error)[:300]
+            )
+            undigested.append((row, arrival))
+            loan.row.records -= 1
+            loan.row.accepted -= 1
+    if (failed := _try_settle(loan, list(digested.values()), now)) is not None:
+        _doubt(loan, failed, now)
+    return undigested
+
+
+def _try_settle(loan: Loan, accepted: Sequence[Accepted], now: datetime) -> Exception | None:
+    try:
+        folding.settle(loan, folding.refolded(accepted, folding.line_of(loan.row), now), now)
+    except Exception as error:  # noqa: BLE001  # whatever a rule raises concerns this loan alone
+        return error
+    return None
+
+
+def _doubt(loan: Loan, error: Exception, now: datetime) -> None:
+    """Put a loan in doubt whose events, accepted before, cannot be folded."""
+    logs.get("ledger").error(
+        "loan_undigested", tenant=loan.row.tenant, loan_id=loan.row.loan_id, reason=f"{type(error).__name__}: {error}"[:300]
+    )
+    loan.row.fold_error = f"{type(error).__name__}: {error}"[:500]
+    loan.row.doubt_since = loan.row.doubt_since or now
+    loan.row.next_at = None
+    if loan.book is not None and loan.book.known:
+        loan.standing = facts.standing(loan.book, now)
+
+
+def _told_apart(
+    rows: Sequence[tuple[LogRow, Arrival]], new: set[log.Identity]
+) -> tuple[list[tuple[LogRow, Arrival]], list[tuple[LogRow, Arrival]]]:
+    """Return the rows that were added and those whose key was taken; of one identity twice in a batch the first was added."""
+    left, fresh, others = set(new), [], []
+    for row, arrival in rows:
+        if row.identity in left:
+            left.discard(row.identity)
+            fresh.append((row, arrival))
+        else:
+            others.append((row, arrival))
+    return fresh, others
+
+
+def _log_row(arrival: Arrival, versions: dict[tuple[str, str], int]) -> LogRow:
+    event, data = arrival.event, arrival.event.data
+    version = versions.get((arrival.tenant, data.product)) if isinstance(data, LoanDisbursed) else None
+    key = business_key(data)  # type: ignore[arg-type]  # an arrival is a loan event
+    return LogRow(
+        arrival.tenant, event.about, event.source, event.id, event.type, event.time, key, event.content, version, arrival.received_at
+    )  # fmt: skip
+
+
+def _accepted(row: LogRow, arrival: Arrival) -> Accepted:
+    return Accepted(row.source, row.event_id, row.type, row.time, arrival.event.data)  # type: ignore[arg-type]  # a loan event
+
+
+def _parked(arrival: Arrival, error: str, detail: str, now: datetime) -> ParkedRow:
+    """Return a row for an event that was read and cannot be used; the same one again gets the same id."""
+    event = arrival.event
+    parked_id = ids.derived("p", arrival.tenant, event.about, event.source, event.id, event.type, event.time.isoformat(), event.content)
+    return ParkedRow(arrival.tenant, parked_id, event.about, None, arrival.topic, whole(event), error, detail, now)
+
+
+def whole(event: WalletEvent) -> bytes:
+    """Return the event as one JSON document."""
+    head = {"specversion": "1.0", "id": event.id, "source": event.source, "type": event.type, "time": event.time}
+    return msgspec.json.encode({**head, "data": msgspec.Raw(event.content)})

@@ -1,0 +1,168 @@
+"""From what wallets publish to what the ledger folds: the day of each event, and names of the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from libs.common.contracts import wallet_loans as wire
+from services.ingest.domain import events as e
+from services.ingest.domain.product import Allocation, ChargeClass, ChargesKnown, FutureRule, Mode, Slot, Tolerance
+from services.ingest.domain.product import ProductLine as Line
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An accepted event of a loan as the log has it."""
+
+    source: str
+    id: str
+    type: str
+    time: datetime
+    data: wire.LoanEventData
+
+
+@lru_cache(maxsize=1024)
+def zone_of(name: str) -> ZoneInfo:
+    """Return a zone; a constant of the machine's tzdata, so caching it is no state."""
+    return ZoneInfo(name)
+
+
+def zone_among(accepted: Sequence[Accepted]) -> str:
+    """Return the zone of the disbursement that counts: the one with the lowest (time, source, id); UTC while there is none."""
+    found = [one for one in accepted if isinstance(one.data, wire.LoanDisbursed)]
+    if not found:
+        return "UTC"
+    first = min(found, key=lambda one: (one.time, one.source, one.id))
+    return str(first.data.timezone)  # type: ignore[union-attr]  # it is a disbursement
+
+
+def to_domain(accepted: Accepted, zone: str, line: Line) -> e.LoanEvent:
+    """Return an event as the fold takes it."""
+    data = accepted.data
+    here = zone_of(zone)
+    place = e.Place(_day(accepted, here), accepted.time, accepted.source, accepted.id)
+    return _MAKERS[type(data)](place, data, here, line)
+
+
+def business_key(data: wire.LoanEventData) -> str | None:
+    """Return the key under which the loan knows this besides its event id; the type keeps keys of different kinds apart."""
+    for field in ("chargeback_id", "refund_id", "waiver_id", "charge_off_id", "write_off_id"):
+        if (value := getattr(data, field, None)) is not None:
+            return f"{type(data).__name__}:{value}"
+    match data:
+        case wire.RepaymentReceived() | wire.RepaymentPending() | wire.RepaymentReversed():
+            return f"{type(data).__name__}:{data.repayment_id}"
+        case wire.ChargeAdded():
+            return f"ChargeAdded:{data.charge_id}"
+        case wire.LoanRescheduled():
+            return f"LoanRescheduled:{data.version}"
+        case wire.InstalmentDue():
+            return f"InstalmentDue:{data.n}"
+        case _:
+            return None
+
+
+def _day(accepted: Accepted, zone: ZoneInfo) -> date:
+    """Return the day on which an event counts (contract, section 2); for charges and the like the fold looks again."""
+    match accepted.data:
+        case wire.RepaymentReceived(paid_at=moment) | wire.RepaymentChargedBack(at=moment) | wire.CreditRefunded(at=moment):
+            return moment.astimezone(zone).date()
+        case wire.LoanRescheduled(effective_on=day) if day is not None:
+            return day
+        case wire.LoanChargedOff(on=day) | wire.LoanWrittenOff(on=day) | wire.LoanClosed(on=day) | wire.LoanDisbursed(disbursed_on=day):
+            return day
+        case _:
+            return accepted.time.astimezone(zone).date()
+
+
+def _row(row: wire.Instalment) -> e.Row:
+    return e.Row(row.n, row.due_on, row.principal, row.interest, row.fee, row.penalty, row.down_payment)
+
+
+def _disbursed(place: e.Place, data: wire.LoanDisbursed, _: ZoneInfo, line: Line) -> e.Disbursed:
+    return e.Disbursed(
+        place, data.borrower_id, data.product, data.currency, data.disbursed_on, data.timezone, data.jurisdictions, data.grace_days,
+        tolerance_of(data.tolerance) if data.tolerance is not None else None,
+        allocation_of(data.allocation, line.allocation) if data.allocation is not None else None,
+        tuple(_row(row) for row in data.schedule),
+    )  # fmt: skip
+
+
+def tolerance_of(tolerance: wire.Tolerance) -> Tolerance:
+    """Return a tolerance in whole numbers."""
+    return Tolerance(tolerance.amount, int((tolerance.percent * 100).to_integral_value()))
+
+
+def allocation_of(given: wire.Allocation, default: Allocation) -> Allocation:
+    """Return the allocation as given, with the product line's parts where it is silent."""
+    future = dict(default.future_instalments)
+    future.update({kind: FutureRule(rule) for kind, rule in (given.future_instalments or {}).items()})
+    return Allocation(
+        mode=Mode(given.mode) if given.mode else default.mode,
+        order=tuple(Slot(slot) for slot in given.order) if given.order else default.order,
+        future_instalments=tuple(sorted(future.items())),
+        charge_class_by=ChargeClass(given.charge_class_by) if given.charge_class_by else default.charge_class_by,
+        charges_known=ChargesKnown(given.charges_known) if given.charges_known else default.charges_known,
+        chargeback_split=tuple(e.Component(c) for c in given.chargeback_split) if given.chargeback_split else default.chargeback_split,
+        chargeback_skips_down_payment=(
+            default.chargeback_skips_down_payment if given.chargeback_skips_down_payment is None else given.chargeback_skips_down_payment
+        ),
+    )
+
+
+def _rescheduled(place: e.Place, data: wire.LoanRescheduled, _: ZoneInfo, __: Line) -> e.Rescheduled:
+    rows = tuple(_row(row) for row in data.schedule)
+    return e.Rescheduled(place, data.version, data.reason, rows, e.Effect(data.effect), data.effective_on)
+
+
+def _instalment(place: e.Place, data: wire.InstalmentDue, _: ZoneInfo, __: Line) -> e.InstalmentDue:
+    return e.InstalmentDue(place, e.Row(data.n, data.due_on, data.principal, data.interest, data.fee, data.penalty), data.currency)
+
+
+def _charge(place: e.Place, data: wire.ChargeAdded, _: ZoneInfo, __: Line) -> e.ChargeAdded:
+    return e.ChargeAdded(place, data.charge_id, e.Component(data.kind), data.amount, data.due_on, data.n)
+
+
+def _waived(place: e.Place, data: wire.ChargeWaived, _: ZoneInfo, __: Line) -> e.Waived:
+    component = e.Component(data.component) if data.component else None
+    return e.Waived(place, data.waiver_id, data.charge_id, data.n, component, data.amount)
+
+
+def _repaid(place: e.Place, data: wire.RepaymentReceived, zone: ZoneInfo, _: Line) -> e.Repaid:
+    allotted = tuple(e.Allotted(a.n, e.Parts(a.principal, a.interest, a.fee, a.penalty)) for a in data.allocations)
+    return e.Repaid(place, data.repayment_id, data.amount, data.paid_at.astimezone(zone).date(), e.PaymentKind(data.kind), allotted)
+
+
+def _charged_back(place: e.Place, data: wire.RepaymentChargedBack, zone: ZoneInfo, _: Line) -> e.ChargedBack:
+    return e.ChargedBack(place, data.chargeback_id, data.repayment_id, data.amount, data.at.astimezone(zone).date())
+
+
+def _refunded(place: e.Place, data: wire.CreditRefunded, zone: ZoneInfo, _: Line) -> e.CreditRefunded:
+    return e.CreditRefunded(place, data.refund_id, data.amount, data.at.astimezone(zone).date())
+
+
+_MAKERS: dict[type, Callable[[e.Place, Any, ZoneInfo, Line], e.LoanEvent]] = {
+    wire.LoanDisbursed: _disbursed,
+    wire.LoanRescheduled: _rescheduled,
+    wire.InstalmentDue: _instalment,
+    wire.ChargeAdded: _charge,
+    wire.ChargeWaived: _waived,
+    wire.WaiverReversed: lambda p, d, _, __: e.WaiverReversed(p, d.waiver_id),
+    wire.RepaymentReceived: _repaid,
+    wire.RepaymentPending: lambda p, d, _, __: e.RepaymentPending(p, d.repayment_id, d.amount, d.until),
+    wire.RepaymentReversed: lambda p, d, _, __: e.RepaymentReversed(p, d.repayment_id),
+    wire.RepaymentChargedBack: _charged_back,
+    wire.CreditRefunded: _refunded,
+    wire.LoanPaused: lambda p, d, _, __: e.Paused(p, d.from_, d.until),
+    wire.LoanResumed: lambda p, d, _, __: e.Resumed(p, d.on),
+    wire.LoanChargedOff: lambda p, d, _, __: e.ChargedOff(p, d.on, d.charge_off_id),
+    wire.ChargeOffReversed: lambda p, d, _, __: e.ChargeOffReversed(p, d.charge_off_id),
+    wire.LoanWrittenOff: lambda p, d, _, __: e.WrittenOff(p, d.on, d.write_off_id),
+    wire.LoanClosed: lambda p, d, _, __: e.Closed(p, d.on),
+    wire.EventRetracted: lambda p, d, _, __: e.Retracted(p, d.source, d.event_id),
+}

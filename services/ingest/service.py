@@ -1,0 +1,187 @@
+"""Wires ingest: the ledger between the wallets' topics and the facts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from libs.common import logs
+from libs.common.api import Described, Readiness, make_app
+from libs.common.auth import Keys
+from libs.common.bus.consumer import DeadLetterBudget
+from libs.common.bus.ports import BusWorker, Subscription
+from libs.common.cloudevents import Writer
+from libs.common.contracts.catalogue import BORROWER_EVENTS_TOPIC, FACTS, LOAN_EVENTS_TOPIC, PROFILES, of_tenant
+from libs.common.db import lineage, migrate
+from libs.common.db.engine import answers
+from libs.common.lifecycle import Service, Worker, consumer
+from libs.common.metrics import Metrics
+from libs.common.outbox import Outbox, Relay
+from libs.common.ports import Ports
+from libs.common.watching import Watcher, base_gauges
+from services.ingest import observing
+from services.ingest.borrowers import Borrowers, Sealer
+from services.ingest.handlers import GROUP, Handlers, Route
+from services.ingest.intake import HttpIntake
+from services.ingest.ledger import SOURCE, Ledger
+from services.ingest.observing import IngestMetrics
+from services.ingest.routes import event_routes, loan_routes, parked_routes, product_routes
+from services.ingest.routes.loans import LoanReader
+from services.ingest.routes.parked import ParkedDesk
+from services.ingest.routes.products import ProductDesk
+from services.ingest.settings import Settings
+from services.ingest.store import loans, parked
+from services.ingest.store.products import ProductBook
+from services.ingest.tables import SCHEMA
+from services.ingest.ticker import Ticker
+from services.ingest.watermarks import Watermarks
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the wiring needs more than once."""
+
+    ports: Ports
+    ledger: Ledger
+    borrowers: Borrowers
+    relay: Relay
+    ticker: Ticker
+    watermarks: Watermarks
+    worker: BusWorker
+    metrics: Metrics
+    own: IngestMetrics
+
+
+def build(ports: Ports, settings: Settings) -> Service:
+    """Return ingest, wired; nothing runs yet."""
+    parts = _parts(ports, settings)
+    readiness = Readiness({"database": lambda: answers(ports.engine), "bus": ports.bus.ready, "consumer": lambda: _joined(parts.worker)})
+    described = Described(
+        "Dunwell ingest", "Loan events become overdue facts", ports.version, (LOAN_EVENTS_TOPIC, BORROWER_EVENTS_TOPIC, FACTS, PROFILES)
+    )
+    app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=parts.metrics, readiness=readiness)
+
+    async def settled() -> None:
+        if settings.publish_before_answer:
+            await parts.relay.drain()
+
+    app.include_router(event_routes(HttpIntake(ports.bus, settings.tenants, parts.own, parts.own.durable, settled)))
+    app.include_router(loan_routes(LoanReader(ports.engine, ports.clock)))
+    app.include_router(product_routes(ProductDesk(ports.engine, ports.clock, parts.ledger.products)))
+    app.include_router(parked_routes(ParkedDesk(ports.engine, ports.clock, parts.ledger, parts.borrowers)))
+    return Service(
+        name="ingest",
+        app=app,
+        workers=[
+            consumer("consumer", parts.worker),
+            Worker("relay", parts.relay.run),
+            Worker("ticker", parts.ticker.run),
+            Worker("watermarks", parts.watermarks.run),
+            Worker("watcher", _watcher(parts).run),
+        ],
+        consumers=[parts.worker],
+        readiness=readiness,
+        start=_start(parts),
+        close=_nothing,
+        pump=_pump(parts),
+        next_due=lambda: _next_due(parts),
+    )
+
+
+def _parts(ports: Ports, settings: Settings) -> _Parts:
+    outbox, writer, metrics = Outbox(SCHEMA), Writer(SOURCE, ports.bus.partitions), Metrics()
+    own = observing.make(metrics)
+    ledger = Ledger(ports.clock, outbox, writer, ProductBook())
+    borrowers = Borrowers(ports.clock, outbox, writer, Sealer(settings.sealing_public, settings.digest_key))
+    relay = Relay(ports.engine, outbox, ports.bus)
+    routes = _routes(settings)
+    handlers = Handlers(routes, ledger, borrowers, outbox, DeadLetterBudget(1000), own)
+    subscription = Subscription(
+        GROUP, tuple(routes), handlers.on_records, ports.engine, SCHEMA,
+        after_commit=_wake(outbox), on_went_back=lambda: _went_back(ports, ledger),
+    )  # fmt: skip
+    watermarks = Watermarks(ports.engine, ports.bus, ports.clock, outbox, writer, tuple(routes), own)
+    ticker = Ticker(ports.engine, ledger, own)
+    return _Parts(ports, ledger, borrowers, relay, ticker, watermarks, ports.bus.consume(subscription), metrics, own)
+
+
+def _routes(settings: Settings) -> dict[str, Route]:
+    """Return whose topics are read."""
+    return {
+        of_tenant(topic, tenant, first=settings.tenants[0]): Route(tenant, topic is BORROWER_EVENTS_TOPIC)
+        for tenant in settings.tenants
+        for topic in (LOAN_EVENTS_TOPIC, BORROWER_EVENTS_TOPIC)
+    }
+
+
+def _wake(outbox: Outbox) -> Callable[[], Awaitable[None]]:
+    async def wake() -> None:
+        outbox.wake.set()
+
+    return wake
+
+
+async def _joined(worker: BusWorker) -> str | None:
+    return None if worker.health.joined else worker.health.last_error or "has not joined its group yet"
+
+
+def _start(parts: _Parts) -> Callable[[], Awaitable[None]]:
+    async def start() -> None:
+        """Look whether the schema is this release's and the database the one it was; a new epoch lets every fact be said anew."""
+        if (missing := await migrate.pending(parts.ports.engine, SCHEMA)) is not None:
+            raise RuntimeError(missing)
+        async with parts.ports.engine.begin() as conn:
+            found = await lineage.check(conn, SCHEMA)
+            parts.ledger.epoch.number = found.epoch
+            if found.rose:
+                await loans.wake_published(conn, await parts.ports.clock.at(conn))
+        logs.get("ingest").info("started", epoch=found.epoch)
+
+    return start
+
+
+async def _went_back(ports: Ports, ledger: Ledger) -> None:
+    """Begin a new epoch: what this database said after the moment it went back to is no longer true of it."""
+    async with ports.engine.begin() as conn:
+        ledger.epoch.number = (await lineage.raise_epoch(conn, SCHEMA)).epoch
+        await loans.wake_published(conn, await ports.clock.at(conn))
+
+
+def _pump(parts: _Parts) -> Callable[[], Awaitable[int]]:
+    async def pump() -> int:
+        done = await parts.ticker.one_pass()
+        await parts.worker.observe()
+        await parts.watermarks.say()
+        return done + await parts.relay.drain()
+
+    return pump
+
+
+async def _next_due(parts: _Parts) -> datetime | None:
+    async with parts.ports.engine.connect() as conn:
+        return await loans.next_at(conn)
+
+
+def _watcher(parts: _Parts) -> Watcher:
+    own = parts.own
+
+    async def look() -> None:
+        async with parts.ports.engine.connect() as conn:
+            now = await parts.ports.clock.at(conn)
+            due, oldest = await loans.backlog(conn, now)
+            waiting = await parked.counts(conn)
+        own.timers_due.set(due)
+        own.timer_oldest.set(oldest.timestamp() if oldest else 0)
+        own.parked.clear()
+        own.parked_oldest.clear()
+        for reason, number, since in waiting:
+            own.parked.labels(reason).set(number)
+            own.parked_oldest.labels(reason).set(since.timestamp())
+
+    return Watcher(parts.ports, SCHEMA, [look, base_gauges(parts.ports.engine, SCHEMA, parts.metrics, [parts.worker])], parts.metrics)
+
+
+async def _nothing() -> None:
+    await asyncio.sleep(0)

@@ -1,0 +1,16 @@
+"""The settings of ingest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ingest must be told; frozen."""
+
+    tenants: tuple[str, ...]
+    sealing_public: bytes
+    digest_key: bytes
+    publish_before_answer: bool = False
+    """One process: what follows from an event is published before its 202."""

@@ -1,0 +1,179 @@
+"""Borrowers: their sealing keys, the accepted events about them, and the newest value of each part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Key = tuple[str, str]
+"""(tenant, borrower id)."""
+
+
+@dataclass(slots=True)
+class BorrowerRow:
+    """A borrower's keys: enough to seal with; None once erased."""
+
+    tenant: str
+    borrower_id: str
+    public_key: bytes | None
+    wrapped_key: bytes | None
+    erased_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """An accepted event about a borrower, its personal parts sealed."""
+
+    tenant: str
+    borrower_id: str
+    source: str
+    event_id: str
+    type: str
+    time: datetime
+    digest: bytes
+    data: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRow:
+    """A part of a borrower, and the event that said so."""
+
+    tenant: str
+    borrower_id: str
+    what: str
+    time: datetime
+    event_id: str
+    value: bytes | None
+
+
+_ENSURE = text(
+    "insert into ingest.borrowers (tenant, borrower_id)"
+    " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) order by 1, 2 on conflict do nothing"
+)
+_LOCK = text(
+    "select b.tenant, b.borrower_id, b.public_key, b.wrapped_key, b.erased_at"
+    " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as k(tenant, borrower_id)"
+    " join ingest.borrowers b on b.tenant = k.tenant and b.borrower_id = k.borrower_id"
+    " order by b.tenant, b.borrower_id for update of b"
+)
+_SAVE_KEYS = text(
+    "update ingest.borrowers b set public_key = n.public_key, wrapped_key = n.wrapped_key, erased_at = n.erased_at"
+    " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:publics as bytea[]), cast(:wrapped as bytea[]),"
+    " cast(:erased as timestamptz[])) as n(tenant, borrower_id, public_key, wrapped_key, erased_at)"
+    " where b.tenant = n.tenant and b.borrower_id = n.borrower_id"
+)
+_LOG = tuple(LogRow.__dataclass_fields__)
+_LOG_TYPES = {"time": "timestamptz", "digest": "bytea", "data": "bytea", "received_at": "timestamptz"}
+_INSERT = text(
+    f"insert into ingest.borrower_events ({', '.join(_LOG)}) select {', '.join(_LOG)} from unnest("  # fixed names
+    + ", ".join(f"cast(:{name} as {_LOG_TYPES.get(name, 'text')}[])" for name in _LOG)
+    + f") with ordinality as n({', '.join(_LOG)}, place) order by place on conflict do nothing returning tenant, borrower_id, source, event_id"
+)
+_DIGESTS = text(
+    "select e.tenant, e.borrower_id, e.source, e.event_id, e.digest from unnest(cast(:tenants as text[]), cast(:borrowers as text[]),"
+    " cast(:sources as text[]), cast(:ids as text[])) as k(tenant, borrower_id, source, event_id)"
+    " join ingest.borrower_events e"
+    " on (e.tenant, e.borrower_id, e.source, e.event_id) = (k.tenant, k.borrower_id, k.source, k.event_id)"
+)
+_VALUE = tuple(ValueRow.__dataclass_fields__)
+_VALUE_TYPES = {"time": "timestamptz", "value": "bytea"}
+_UPSERT = text(
+    f"insert into ingest.borrower_values as v ({', '.join(_VALUE)}) select {', '.join(_VALUE)} from unnest("
+    + ", ".join(f"cast(:{name} as {_VALUE_TYPES.get(name, 'text')}[])" for name in _VALUE)
+    + f") as n({', '.join(_VALUE)}) order by tenant, borrower_id, what"
+    " on conflict (tenant, borrower_id, what) do update set time = excluded.time, event_id = excluded.event_id, value = excluded.value"
+    ' where (v.time, v.event_id collate "C") < (excluded.time, excluded.event_id collate "C") returning v.tenant, v.borrower_id, v.what'
+)
+_VALUES_OF = text(
+    f"select {', '.join('v.' + name for name in _VALUE)} from unnest(cast(:tenants as text[]), cast(:borrowers as text[]))"
+    " as k(tenant, borrower_id) join ingest.borrower_values v on v.tenant = k.tenant and v.borrower_id = k.borrower_id"
+    " where v.what = any(cast(:whats as text[]))"
+)
+_FORGET = text(
+    "update ingest.borrower_values v set value = null from unnest(cast(:tenants as text[]), cast(:borrowers as text[]))"
+    " as k(tenant, borrower_id) where v.tenant = k.tenant and v.borrower_id = k.borrower_id and v.what = any(cast(:whats as text[]))"
+)
+_HEARD = text(
+    "insert into ingest.feeds (tenant, source, every_s, heard_at)"
+    " select * from unnest(cast(:tenants as text[]), cast(:sources as text[]), cast(:every as int[]), cast(:at as timestamptz[])) order by 1, 2"
+    " on conflict (tenant, source) do update set every_s = excluded.every_s, heard_at = greatest(ingest.feeds.heard_at, excluded.heard_at)"
+)
+_STALE = text("select distinct tenant from ingest.feeds where heard_at + make_interval(secs => every_s) < :now order by 1")
+
+
+async def lock(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, BorrowerRow]:
+    """Make sure that each borrower has a row, and lock all of them in key order."""
+    ordered = sorted(keys)
+    arrays = {"tenants": [tenant for tenant, _ in ordered], "borrowers": [borrower for _, borrower in ordered]}
+    await conn.execute(_ENSURE, arrays)
+    return {(row.tenant, row.borrower_id): BorrowerRow(*row) for row in (await conn.execute(_LOCK, arrays)).all()}
+
+
+async def save_keys(conn: AsyncConnection, rows: Sequence[BorrowerRow]) -> None:
+    """Write the keys of locked borrowers."""
+    if rows:
+        arrays = {
+            "tenants": [r.tenant for r in rows], "borrowers": [r.borrower_id for r in rows], "publics": [r.public_key for r in rows],
+            "wrapped": [r.wrapped_key for r in rows], "erased": [r.erased_at for r in rows],
+        }  # fmt: skip
+        await conn.execute(_SAVE_KEYS, arrays)
+
+
+async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[tuple[str, str, str, str]]:
+    """Add events, and return which are new."""
+    added = await conn.execute(_INSERT, {name: [getattr(row, name) for row in rows] for name in _LOG})
+    return {(r.tenant, r.borrower_id, r.source, r.event_id) for r in added.all()}
+
+
+async def digests(conn: AsyncConnection, rows: Sequence[LogRow]) -> dict[tuple[str, str, str, str], bytes]:
+    """Return the digest of the content that stands under the ids of these."""
+    found = await conn.execute(
+        _DIGESTS,
+        {
+            "tenants": [r.tenant for r in rows], "borrowers": [r.borrower_id for r in rows],
+            "sources": [r.source for r in rows], "ids": [r.event_id for r in rows],
+        },
+    )  # fmt: skip
+    return {(r.tenant, r.borrower_id, r.source, r.event_id): r.digest for r in found.all()}
+
+
+async def put_values(conn: AsyncConnection, rows: Sequence[ValueRow]) -> set[tuple[str, str, str]]:
+    """Write parts that are newer than what stands, and return which were."""
+    if not rows:
+        return set()
+    written = await conn.execute(_UPSERT, {name: [getattr(row, name) for row in rows] for name in _VALUE})
+    return {(r.tenant, r.borrower_id, r.what) for r in written.all()}
+
+
+async def values_of(conn: AsyncConnection, keys: Sequence[Key], whats: Sequence[str]) -> list[ValueRow]:
+    """Return these parts of these borrowers."""
+    found = await conn.execute(
+        _VALUES_OF, {"tenants": [tenant for tenant, _ in keys], "borrowers": [b for _, b in keys], "whats": list(whats)}
+    )
+    return [ValueRow(*row) for row in found.all()]
+
+
+async def forget(conn: AsyncConnection, keys: Sequence[Key], whats: Sequence[str]) -> None:
+    """Drop the personal parts of these borrowers."""
+    await conn.execute(_FORGET, {"tenants": [tenant for tenant, _ in keys], "borrowers": [b for _, b in keys], "whats": list(whats)})
+
+
+async def heard(conn: AsyncConnection, beats: dict[tuple[str, str], tuple[int, datetime]]) -> None:
+    """Note that these sources are alive."""
+    if beats:
+        keys = sorted(beats)
+        arrays = {
+            "tenants": [tenant for tenant, _ in keys], "sources": [source for _, source in keys],
+            "every": [beats[key][0] for key in keys], "at": [beats[key][1] for key in keys],
+        }  # fmt: skip
+        await conn.execute(_HEARD, arrays)
+
+
+async def stale_feeds(conn: AsyncConnection, now: datetime) -> tuple[str, ...]:
+    """Return the tenants with a source that has said it goes on and has not."""
+    return tuple((await conn.execute(_STALE, {"now": now})).scalars().all())

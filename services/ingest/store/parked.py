@@ -1,0 +1,108 @@
+"""What could not be used and waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.ingest.store.loans import Key
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedRow:
+    """An event that was set aside; personal parts are sealed."""
+
+    tenant: str
+    parked_id: str
+    loan_id: str | None
+    borrower_id: str | None
+    topic: str
+    event: bytes
+    error: str
+    detail: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decided about a parked event."""
+
+    decision: str
+    by: str
+    reason: str
+
+
+_COLUMNS = tuple(ParkedRow.__dataclass_fields__)
+_LIST = ", ".join(_COLUMNS)
+_TYPES = {"event": "bytea", "at": "timestamptz"}
+_ARRAYS = ", ".join(f"cast(:{name} as {_TYPES.get(name, 'text')}[])" for name in _COLUMNS)
+_INSERT = text(
+    f"insert into ingest.parked ({_LIST}) select {_LIST} from unnest({_ARRAYS}) as n({_LIST}) order by tenant, parked_id"
+    " on conflict do nothing returning tenant, parked_id"
+)
+_OPEN_OF = text(
+    "select p.tenant, p.loan_id, p.parked_id from unnest(cast(:tenants as text[]), cast(:loans as text[])) as k(tenant, loan_id)"
+    " join ingest.parked p on p.tenant = k.tenant and p.loan_id = k.loan_id where p.resolved_at is null order by p.at, p.parked_id"
+)
+_PAGE = text(
+    f"select {_LIST} from ingest.parked where tenant = :tenant and resolved_at is null"
+    " and (cast(:loan_id as text) is null or loan_id = :loan_id) and (cast(:since as timestamptz) is null or at >= :since)"
+    " and parked_id > :after order by parked_id limit :limit"
+)
+_FIND = text(f"select {_LIST}, resolved_at from ingest.parked where tenant = :tenant and parked_id = :parked_id for update")
+_RESOLVE = text(
+    "update ingest.parked set resolved_at = :now, decision = :decision, decided_by = :by, decision_reason = :reason"
+    " where tenant = :tenant and parked_id = :parked_id and resolved_at is null"
+)
+_COUNTS = text("select error, count(*), min(at) from ingest.parked where resolved_at is null group by error")
+
+
+async def insert(conn: AsyncConnection, rows: Sequence[ParkedRow]) -> set[tuple[str, str]]:
+    """Park events, and return which (tenant, parked id) are new; a repeat of what was parked, or decided, is not."""
+    if not rows:
+        return set()
+    added = await conn.execute(_INSERT, {name: [getattr(row, name) for row in rows] for name in _COLUMNS})
+    return {(r.tenant, r.parked_id) for r in added.all()}
+
+
+async def open_of(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, tuple[str, ...]]:
+    """Return the undecided parked events of these loans, oldest first."""
+    found = await conn.execute(_OPEN_OF, {"tenants": [tenant for tenant, _ in keys], "loans": [loan for _, loan in keys]})
+    by_loan: dict[Key, list[str]] = {}
+    for row in found.all():
+        by_loan.setdefault((row.tenant, row.loan_id), []).append(row.parked_id)
+    return {key: tuple(ids) for key, ids in by_loan.items()}
+
+
+async def page(  # the filters of one listing
+    conn: AsyncConnection, tenant: str, *, loan_id: str | None, since: datetime | None, after: str, limit: int
+) -> list[ParkedRow]:
+    """Return undecided parked events, in the order of their ids."""
+    found = await conn.execute(_PAGE, {"tenant": tenant, "loan_id": loan_id, "since": since, "after": after, "limit": limit})
+    return [ParkedRow(*row) for row in found.all()]
+
+
+async def find(conn: AsyncConnection, tenant: str, parked_id: str) -> tuple[ParkedRow, datetime | None] | None:
+    """Lock a parked event, and return it with the moment of its decision."""
+    row = (await conn.execute(_FIND, {"tenant": tenant, "parked_id": parked_id})).one_or_none()
+    return None if row is None else (ParkedRow(*row[:-1]), row[-1])
+
+
+async def resolve(conn: AsyncConnection, parked: ParkedRow, decision: Decision, *, now: datetime) -> None:
+    """Write a person's decision: itself a record about the loan."""
+    await conn.execute(
+        _RESOLVE,
+        {
+            "tenant": parked.tenant, "parked_id": parked.parked_id, "now": now,
+            "decision": decision.decision, "by": decision.by, "reason": decision.reason,
+        },
+    )  # fmt: skip
+
+
+async def counts(conn: AsyncConnection) -> list[tuple[str, int, datetime]]:
+    """Return how many wait, by error, and since when."""
+    return [(row[0], row[1], row[2]) for row in (await conn.execute(_COUNTS)).all()]

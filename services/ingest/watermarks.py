@@ -1,0 +1,75 @@
+"""Up to when everything that stood on the input topics is in the facts: said to every partition, through the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common import ids
+from libs.common.bus.ports import Bus
+from libs.common.clock import Clock, pause
+from libs.common.cloudevents import Envelope, Writer
+from libs.common.contracts.catalogue import FACTS, PROFILES
+from libs.common.contracts.overdue_facts import DebtWatermark
+from libs.common.db import positions
+from libs.common.db.failures import is_transient
+from libs.common.outbox import Outbox
+from services.ingest.handlers import GROUP
+from services.ingest.ledger import SOURCE
+from services.ingest.observing import IngestMetrics
+from services.ingest.store import borrowers
+from services.ingest.tables import SCHEMA
+
+EVERY_S = 1.0
+_ONE_WRITER = text("select pg_try_advisory_xact_lock(hashtext('dunwell-watermark'))")
+
+
+@dataclass(slots=True)
+class Watermarks:
+    """Writes watermarks; of several replicas one at a time does."""
+
+    engine: AsyncEngine
+    bus: Bus
+    clock: Clock
+    outbox: Outbox
+    writer: Writer
+    topics: Sequence[str]
+    metrics: IngestMetrics
+    said: datetime | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Say it again and again until stopped."""
+        while not stop.is_set():
+            try:
+                if await self.say():
+                    self.outbox.wake.set()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+            await pause(stop, EVERY_S)
+
+    async def say(self) -> bool:
+        """Write one watermark into every partition; nothing while some input partition has never been caught up with.
+
+        Read after the batches it vouches for have committed and written afterwards, it stands behind their facts in the outbox.
+        """
+        places = await self.bus.count_partitions(self.topics)
+        async with self.engine.begin() as conn:
+            if not (await conn.execute(_ONE_WRITER)).scalar_one():
+                return False
+            until = await positions.watermark(conn, SCHEMA, GROUP, places=places)
+            if until is None or (self.said is not None and until <= self.said):
+                return False
+            now = await self.clock.at(conn)
+            mark = DebtWatermark(until=until, stale_feeds=await borrowers.stale_feeds(conn, now))
+            envelope = Envelope("debt.watermark.v1", ids.fresh(), SOURCE, now, "-", "watermark")
+            marks = [m for topic in (FACTS, PROFILES) for m in self.writer.broadcast(topic, envelope, mark, key="watermark")]
+            await self.outbox.append(conn, marks)
+        self.said = until
+        self.metrics.watermark.set(until.timestamp())
+        return True

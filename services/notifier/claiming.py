@@ -1,0 +1,306 @@
+"""The claim: in one transaction, everything that must be so for a contact to start, and the mark that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common import logs
+from libs.common.bus.ports import partition_of
+from libs.common.clock import Clock
+from libs.common.contracts.catalogue import FACTS, PROFILES
+from libs.common.db.engine import whereabouts
+from libs.common.outbox import Outbox
+from libs.compliance import CapKey, CapScope, Packs
+from services.notifier.announcing import Announcer
+from services.notifier.domain.delivery import Change, Delivery, State, judged, unknown
+from services.notifier.domain.gatekeeping import Asked, Earlier, counters
+from services.notifier.domain.judging import Scene, judge, usable
+from services.notifier.domain.known import Known
+from services.notifier.domain.message import Draft, draft
+from services.notifier.domain.owed import is_owed, still_owed
+from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
+from services.notifier.metrics import NotifierMetrics
+from services.notifier.providers.port import Provider
+from services.notifier.rendering import RenderError, Templates
+from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known
+from services.notifier.store.attempts import Attempt, Closing
+from services.notifier.store.borrowers import Who
+from services.notifier.store.contacts import Contact
+from services.notifier.store.deliveries import Key
+
+LOOKBACK = timedelta(days=400)
+"""No rule looks further back."""
+GONE = "process_gone"
+"""Why an attempt is unknown that has no result: the process that made it ended first."""
+
+
+TWICE = "attempt_stands"
+"""Why a delivery is unknown that would be sent although an attempt on that channel was never closed."""
+
+
+class MovedError(Exception):
+    """The database is not where it was when the service started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A delivery in flight: what to say, to whom (sealed), and by whom."""
+
+    delivery: Delivery
+    send: Send
+    draft: Draft
+    provider: str
+    key: str
+    sealed_name: str | None
+
+    @property
+    def loans(self) -> tuple[str, ...]:
+        """Return the debts that the message names."""
+        return tuple(debt.loan_id for debt in self.send.debts)
+
+    @property
+    def attempt(self) -> Attempt:
+        """Return the attempt that was written for it."""
+        one = self.delivery
+        return Attempt(one.tenant, one.borrower_id, one.task_id, self.send.channel, one.turn, self.provider)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What one claim came to."""
+
+    marked: tuple[Marked, ...] = ()
+    handled: int = 0
+    last: Key | None = None
+    """The place in the order up to which everything was looked at; None when nothing was due."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Contacts that count, those that this very claim has begun among them."""
+
+    by_borrower: dict[Who, list[Contact]] = field(default_factory=dict)
+    by_lookup: dict[tuple[str, str], list[Contact]] = field(default_factory=dict)
+
+    def add(self, contact: Contact) -> None:
+        """Count one more."""
+        self.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
+        if contact.lookup is not None and (found := self.by_lookup.get((contact.tenant, contact.lookup))) is not None:
+            found.append(contact)
+
+    def earlier(self, who: Who, lookup: str) -> Earlier:
+        """Return what counts for a borrower and an address."""
+        own = tuple(contact.prior() for contact in self.by_borrower.get(who, ()))
+        others = tuple(c.prior() for c in self.by_lookup.get((who[0], lookup), ()) if c.borrower_id != who[1])
+        return Earlier(own, others)
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What stands before all borrowers: watermarks and switch, as they are in this transaction."""
+
+    marks: Mapping[tuple[str, int], gates.Watermark]
+    switches: Sequence[gates.Switch]
+
+    def pipeline(self, who: Who, partitions: int, not_before: datetime) -> str | None:
+        """Return why the way of the facts is not fresh for a borrower, or None."""
+        partition = partition_of(*who, partitions)
+        marks = [self.marks.get((topic.name, partition)) for topic in (FACTS, PROFILES)]
+        if any(mark is None or mark.until < not_before for mark in marks):
+            return "pipeline_stale"
+        return "feed_stale" if any(who[0] in mark.stale_feeds for mark in marks if mark) else None
+
+    def channels(self, tenant: str, contacts: str) -> frozenset[str]:
+        """Return the channels on which the switch says so; `*` is all of them."""
+        mine = [switch for switch in self.switches if switch.tenant in {gates.EVERYWHERE, tenant} and switch.contacts == contacts]
+        return frozenset(switch.key if switch.scope == "channel" else "*" for switch in mine)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimer:
+    """Claims what is due, a batch at a time."""
+
+    engine: AsyncEngine
+    clock: Clock
+    outbox: Outbox
+    announcer: Announcer
+    packs: Packs
+    templates: Templates
+    providers: Mapping[str, Provider]
+    """By channel."""
+    metrics: NotifierMetrics
+    partitions: int
+    stale_after: timedelta
+    grace: timedelta
+
+    async def claim(self, *, after: Key | None, limit: int, place: tuple[str, int] | None) -> Claimed:
+        """Decide on the next deliveries that are due and mark those that may go out; MovedError when the database has moved."""
+        async with self.engine.begin() as conn:
+            if place is not None and await whereabouts(conn) != place:
+                raise MovedError
+            now = await self.clock.at(conn)
+            keys = await deliveries.due(conn, now=now, after=after, limit=limit)
+            if not keys:
+                return Claimed()
+            locked = await borrowers.lock_free(conn, {key.who for key in keys})
+            due = await deliveries.claim(conn, [key for key in keys if key.who in locked], now=now)
+            marked = await self._decide(conn, due, locked, now) if due else ()
+        return Claimed(marked, len(due), keys[-1])
+
+    async def _decide(
+        self, conn: AsyncConnection, due: Sequence[Delivery], locked: Mapping[Who, borrowers.Borrower], now: datetime
+    ) -> tuple[Marked, ...]:
+        mine = {(delivery.tenant, delivery.borrower_id) for delivery in due}
+        facts = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
+        doors = Doors(await gates.watermarks(conn), await gates.switches(conn))
+        ledger = await self._count(conn, due, facts, now)
+        now = await self.clock.at(conn)
+        changes: list[Change] = []
+        marked: list[Marked] = []
+        for delivery in due:
+            change, mark = self._one(delivery, self._scene(delivery, facts, doors, ledger, now=now), locked, ledger, now=now)
+            changes.append(change)
+            marked += [mark] if mark is not None else []
+        return await self._write(conn, due, changes, marked, now=now)
+
+    def _one(
+        self, delivery: Delivery, scene: Scene, locked: Mapping[Who, borrowers.Borrower], ledger: Ledger, *, now: datetime
+    ) -> tuple[Change, Marked | None]:
+        """Return what becomes of one delivery; whatever a rule raises sets this one aside and no other."""
+        if delivery.state is State.IN_FLIGHT:
+            return unknown(delivery, GONE), None
+        try:
+            verdict = self._verdict(delivery, scene, now)
+            mark = self._mark(delivery, verdict, locked, now) if isinstance(verdict, Send) else None
+        except Exception as error:  # noqa: BLE001  # any error of a rule or a template parks the delivery it came from
+            logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=type(error).__name__)
+            verdict, mark = Fail("in_doubt"), None
+        if mark is None:
+            return judged(delivery, verdict, now), None
+        ledger.add(_contact(mark, now))
+        return Change(mark.delivery), mark
+
+    def _verdict(self, delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
+        verdict = judge(delivery, scene, now)
+        if isinstance(verdict, Send) and scene.shadowed & {"*", verdict.channel}:
+            return Suppress("shadow", (verdict.decision,))
+        return verdict
+
+    def _mark(self, delivery: Delivery, send: Send, locked: Mapping[Who, borrowers.Borrower], now: datetime) -> Marked:
+        """Return the delivery in flight with what it will say, the text tried once so that one that cannot be made never starts."""
+        borrower = locked[delivery.tenant, delivery.borrower_id]
+        if borrower.profile is None or borrower.key is None:
+            raise RenderError("there is no key to open the address with")
+        purpose = delivery.request.purpose
+        text = draft(delivery.request.template, borrower.profile.locale, send.debts, reminder=purpose == "reminder")
+        self.templates.render(text, name=None, channel=send.channel)
+        flying = judged(delivery, send, now).delivery
+        return Marked(flying, send, text, self.providers[send.channel].name, borrower.key, borrower.profile.sealed_name)
+
+    def _scene(
+        self, delivery: Delivery, facts: Mapping[Who, Known], doors: Doors, ledger: Ledger, *, now: datetime
+    ) -> Scene:  # fmt: skip
+        who = (delivery.tenant, delivery.borrower_id)
+        return Scene(
+            known=facts[who],
+            pipeline=doors.pipeline(who, self.partitions, now - self.stale_after),
+            switched_off=doors.channels(delivery.tenant, "off"),
+            shadowed=doors.channels(delivery.tenant, "shadow"),
+            channels=self._channels(),
+            earlier=lambda lookup: ledger.earlier(who, lookup),
+            packs=self.packs,
+        )
+
+    async def _count(
+        self, conn: AsyncConnection, due: Sequence[Delivery], facts: Mapping[Who, Known], now: datetime
+    ) -> Ledger:  # fmt: skip
+        """Lock every counter that one of these contacts may be reserved in, then read the contacts that they count."""
+        keys, lookups = self._counters(due, facts, now)
+        await contacts.lock_caps(conn, keys)
+        ledger = Ledger(by_lookup={pair: [] for pair in lookups})
+        for contact in await contacts.of_borrowers(conn, facts, since=now - LOOKBACK):
+            ledger.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
+        for contact in await contacts.of_lookups(conn, lookups, since=now - LOOKBACK):
+            ledger.by_lookup[contact.tenant, contact.lookup or ""].append(contact)
+        return ledger
+
+    def _counters(
+        self, due: Sequence[Delivery], facts: Mapping[Who, Known], now: datetime
+    ) -> tuple[set[tuple[str, str, str]], set[tuple[str, str]]]:  # fmt: skip
+        """Return the rows of all counters, and the addresses that some of them count by."""
+        keys: set[tuple[str, str, str]] = set()
+        lookups: set[tuple[str, str]] = set()
+        for delivery in due:
+            for asked, counter in self._counted(delivery, facts[delivery.tenant, delivery.borrower_id], now):
+                numbered = counter.scope is CapScope.NUMBER
+                keys.add((delivery.tenant, counter.scope.value, counter.key if numbered else f"{delivery.borrower_id}/{counter.key}"))
+                if numbered:
+                    lookups.add((delivery.tenant, asked.address.lookup))
+        return keys, lookups
+
+    def _counted(self, delivery: Delivery, mine: Known, now: datetime) -> list[tuple[Asked, CapKey]]:
+        try:
+            debts = still_owed(delivery.request, mine.facts, now).debts
+            channels = usable(delivery, mine, debts, channels=self._channels(), packs=self.packs)
+            return [(asked, counter) for asked in channels for counter in counters(asked, self.packs, now=now)]
+        except Exception:  # noqa: BLE001  # the verdict on this delivery meets the same error, and parks it
+            return []
+
+    def _channels(self) -> dict[str, bool]:
+        return {channel: provider.sandbox for channel, provider in self.providers.items()}
+
+    async def _write(
+        self, conn: AsyncConnection, due: Sequence[Delivery], changes: Sequence[Change], marked: Sequence[Marked], *, now: datetime
+    ) -> tuple[Marked, ...]:
+        """Write attempts, contacts, deliveries, and last what is announced of them."""
+        begun = await attempts.begin(conn, [mark.attempt for mark in marked], now=now)
+        started = tuple(mark for mark in marked if _key(mark.delivery) in begun)
+        before = {_key(delivery): delivery for delivery in due}
+        held_back = {_key(mark.delivery) for mark in marked} - begun
+        final = [
+            unknown(before[key], TWICE) if (key := _key(change.delivery)) in held_back else _in_flight(change, now + self.grace)
+            for change in changes
+        ]
+        await contacts.enter(conn, [_contact(mark, now) for mark in started])
+        await deliveries.save(conn, [change.delivery for change in final])
+        await attempts.close(conn, [_given_up(c.delivery) for c in final if c.delivery.state is State.UNKNOWN], now=now)
+        await self.outbox.append(conn, self.announcer.messages(final, now=now))
+        self.metrics.on_claim(due, final, now)
+        self._watch(started, now)
+        return started
+
+    def _watch(self, marked: Sequence[Marked], now: datetime) -> None:
+        """Count contacts that name a debt which is known to be paid: there must be none."""
+        for mark in marked:
+            purpose = mark.delivery.request.purpose
+            if purpose in {"dunning", "reminder"} and not all(is_owed(debt, purpose, now) for debt in mark.send.debts):
+                self.metrics.aware_sends.inc()
+
+
+def _in_flight(change: Change, until: datetime) -> Change:
+    """Give an attempt its grace: one without a result by then is due again, and becomes unknown."""
+    if change.delivery.state is not State.IN_FLIGHT:
+        return change
+    return Change(replace(change.delivery, next_at=until), change.outcomes)
+
+
+def _given_up(delivery: Delivery) -> Closing:
+    attempt = Attempt(delivery.tenant, delivery.borrower_id, delivery.task_id, delivery.channel or "", delivery.turn, "")
+    return Closing(attempt, "unknown", code=delivery.reason)
+
+
+def _key(delivery: Delivery) -> tuple[str, str, str]:
+    return delivery.tenant, delivery.borrower_id, delivery.task_id
+
+
+def _contact(mark: Marked, now: datetime) -> Contact:
+    one, request = mark.delivery, mark.delivery.request
+    return Contact(
+        one.tenant, one.borrower_id, contacts.id_of(one.task_id, mark.send.channel), now, mark.send.channel, "",
+        lookup=mark.send.address.lookup, kind=request.purpose, loans=mark.loans, task_id=one.task_id, case_id=request.case_id,
+        decision=mark.send.decision,
+    )  # fmt: skip

@@ -1,0 +1,191 @@
+"""Puts a delivery to the gate of libs.compliance: circumstances out of stored values, and the answer as it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from libs.common.contracts.borrower_profiles import SealedAddress
+from libs.common.contracts.contact_outcomes import RuleSpoken
+from libs.common.contracts.contact_tasks import ContactRequested
+from libs.common.contracts.overdue_facts import OverdueFact
+from libs.compliance import (
+    STOPS,
+    Allow,
+    CapKey,
+    CapScope,
+    Channel,
+    Circumstances,
+    DebtFacts,
+    Deny,
+    Packs,
+    Preferences,
+    Prior,
+    Profile,
+    Proposed,
+    Purpose,
+    Reason,
+    Role,
+    RuleKind,
+    Stop,
+    StopContacts,
+    StopKind,
+    StopScope,
+    cap_keys,
+    decide,
+)
+from services.notifier.domain.known import Hold, Known, Status
+from services.notifier.domain.owed import local_date
+from services.notifier.domain.verdicts import Decision
+
+CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
+"""Consent to dunning holds for reminders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One channel of a delivery as it is put to the gate."""
+
+    request: ContactRequested
+    known: Known
+    channel: str
+    address: SealedAddress
+    debts: tuple[OverdueFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Contacts that count: the borrower's own, and those of other owners of the same number."""
+
+    own: tuple[Prior, ...] = ()
+    of_others: tuple[Prior, ...] = ()
+
+
+def ask(asked: Asked, earlier: Earlier, packs: Packs, *, now: datetime) -> Allow | Deny:
+    """Return the gate's answer at this moment.
+
+    Contacts of other owners of the number count in the caps over numbers and in nothing else.
+    """
+    proposed, circumstances = _proposed(asked, now), _circumstances(asked, earlier.own, now)
+    decision = decide(proposed, circumstances, packs)
+    if isinstance(decision, Deny) or not earlier.of_others:
+        return decision
+    over_numbers = {key.cap for key in decision.reservations if key.scope is CapScope.NUMBER}
+    wider = decide(proposed, replace(circumstances, prior=earlier.own + earlier.of_others), packs)
+    spoken = tuple(reason for reason in wider.reasons if reason.rule in over_numbers) if isinstance(wider, Deny) else ()
+    return replace(wider, reasons=spoken) if isinstance(wider, Deny) and spoken else decision
+
+
+def counters(asked: Asked, packs: Packs, *, now: datetime) -> tuple[CapKey, ...]:
+    """Return the counters that this contact would be reserved in."""
+    return cap_keys(_proposed(asked, now), _circumstances(asked, (), now), packs)
+
+
+def jurisdictions(request: ContactRequested, known: Known) -> tuple[str, ...]:
+    """Return every jurisdiction that anybody has named: the strictest of them wins."""
+    named = set(request.jurisdictions) | set(known.profile.jurisdictions if known.profile else ())
+    for debt in request.debts:
+        named |= set(known.facts[debt.loan_id].jurisdictions) if debt.loan_id in known.facts else set()
+    return tuple(sorted(named))
+
+
+def only_sandbox(places: Sequence[str], packs: Packs) -> bool:
+    """Tell whether one of these jurisdictions is an example, in which nobody real may be contacted."""
+    return any(found.pack.sandbox_only for place in places if (found := packs.locate(place)) is not None)
+
+
+def unstopped(debts: tuple[OverdueFact, ...], request: ContactRequested, known: Known, now: datetime) -> tuple[OverdueFact, ...]:
+    """Return the debts on which no stop of their own lies; all of them when it lies on all, for the gate to say so."""
+    stopped = {
+        stop.debt for stop in _stops(known)
+        if stop.debt and stop.since <= now and (stop.until is None or now < stop.until) and not _passes(stop, Purpose(request.purpose))
+    }  # fmt: skip
+    return tuple(debt for debt in debts if debt.loan_id not in stopped) or debts
+
+
+def kept(answer: Allow | Deny, asked: Asked, now: datetime) -> Decision:
+    """Return the answer as it is stored, with the facts that it was given on."""
+    facts = {debt.loan_id: (debt.epoch, debt.version) for debt in asked.debts}
+    if isinstance(answer, Allow):
+        return Decision("allow", asked.channel, now, window_ends=answer.window_ends, packs=dict(answer.packs), facts=facts)
+    rules = tuple(spoken(reason) for reason in answer.reasons)
+    kinds = tuple(dict.fromkeys(reason.kind.value for reason in answer.reasons))
+    return Decision("deny", asked.channel, now, rules, kinds, earliest=answer.earliest, packs=dict(answer.packs), facts=facts)
+
+
+def spoken(reason: Reason) -> RuleSpoken:
+    """Return a rule that spoke, as messages carry it."""
+    return RuleSpoken(rule=reason.rule, nature=reason.nature.value, cite=reason.cite, until=reason.until)
+
+
+def word_for(reasons: Sequence[Reason]) -> str:
+    """Return one word for why: the stop where one speaks, else the first rule."""
+    for reason in reasons:
+        if reason.kind is RuleKind.STOP:
+            return reason.rule.removeprefix("stop-")
+    return reasons[0].rule if reasons else "denied"
+
+
+def _proposed(asked: Asked, now: datetime) -> Proposed:
+    debts = tuple(debt.loan_id for debt in asked.debts)
+    return Proposed(
+        at=now, channel=Channel(asked.channel), purpose=Purpose(asked.request.purpose), debts=debts, to=asked.address.lookup
+    )  # fmt: skip
+
+
+def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime) -> Circumstances:
+    return Circumstances(
+        jurisdictions=jurisdictions(asked.request, asked.known),
+        zones=_zones(asked),
+        profile=Profile.STRICT,
+        role=Role.FIRST_PARTY,
+        consents=_consents(asked),
+        preferences=Preferences(),
+        tenant_hours=None,
+        stops=tuple(_stops(asked.known)),
+        prior=prior,
+        debt_facts={debt.loan_id: _debt_facts(debt, now) for debt in asked.debts},
+    )
+
+
+def _zones(asked: Asked) -> tuple[str, ...] | None:
+    """Return the borrower's zone, else those of the loans, else None: unknown."""
+    if asked.known.profile is not None and asked.known.profile.timezone:
+        return (asked.known.profile.timezone,)
+    return tuple(sorted({debt.timezone for debt in asked.debts})) or None
+
+
+def _consents(asked: Asked) -> frozenset[Channel]:
+    purposes = CONSENT_ALSO_BY.get(asked.request.purpose, (asked.request.purpose,))
+    return frozenset(Channel(channel) for channel, purpose in asked.known.consents if purpose in purposes)
+
+
+def _stops(known: Known) -> Sequence[Stop]:
+    return [*map(_of_status, known.statuses), *map(_of_hold, known.holds)]
+
+
+def _of_status(status: Status) -> Stop:
+    kind = StopKind(status.status)
+    return Stop(kind, STOPS[kind].scope, status.since, status.until)
+
+
+def _of_hold(hold: Hold) -> Stop:
+    kind = StopKind(hold.stop)
+    scope = StopScope.DEBT if hold.loan_id else STOPS[kind].scope
+    return Stop(kind, scope, hold.since, hold.until, debt=hold.loan_id, contacts=StopContacts(hold.contacts))
+
+
+def _passes(stop: Stop, purpose: Purpose) -> bool:
+    row = STOPS[stop.kind]
+    return (stop.contacts or row.contacts) is StopContacts.LIMITED and purpose in row.passes
+
+
+def _debt_facts(debt: OverdueFact, now: datetime) -> DebtFacts:
+    since = debt.past_due_days_from
+    return DebtFacts(
+        past_due_days=(local_date(debt, now) - since).days if since else None,
+        principal=debt.outstanding.principal,
+        product=debt.product,
+        due_on=debt.anchor.due_on if debt.anchor else None,
+    )

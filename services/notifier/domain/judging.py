@@ -1,0 +1,113 @@
+"""May this delivery go out now? Asked from the start each time, under the borrower's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddress
+from libs.common.contracts.overdue_facts import OverdueFact
+from libs.compliance import Allow, Packs
+from services.notifier.domain.delivery import Delivery
+from services.notifier.domain.gatekeeping import Asked, Earlier, ask, jurisdictions, kept, only_sandbox, unstopped, word_for
+from services.notifier.domain.known import Known
+from services.notifier.domain.owed import NEEDS_DEBT, behind, none_left, still_owed
+from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
+
+PIPELINE_AGAIN = timedelta(seconds=1)
+SWITCH_AGAIN = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is so for the borrower of a delivery at the moment of the claim."""
+
+    known: Known
+    pipeline: str | None
+    """`pipeline_stale` or `feed_stale` while the way of the facts is not fresh."""
+    switched_off: frozenset[str]
+    """Channels on which nothing may start; `*` is all of them."""
+    shadowed: frozenset[str]
+    """Channels on which it is decided and recorded, and nothing sent; `*` is all of them."""
+    channels: Mapping[str, bool]
+    """Channels that have a provider, and whether it is a sandbox."""
+    earlier: Callable[[str], Earlier]
+    """Contacts that count for an address, by its lookup."""
+    packs: Packs
+
+
+def judge(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
+    """Return what becomes of a delivery that is due."""
+    request, known = delivery.request, scene.known
+    if now >= request.expires_at:
+        return Expire()
+    if "*" in scene.switched_off:
+        return Defer(now + SWITCH_AGAIN, "switched_off", passing=True)
+    if scene.pipeline is not None:
+        return Defer(now + PIPELINE_AGAIN, scene.pipeline, passing=True)
+    if known.profile is None:
+        return Suppress("erased") if known.erased else Wait("profile_unknown")
+    if behind(request, known.facts):
+        return Wait("facts_behind")
+    return _about_debts(delivery, scene, now)
+
+
+def usable(
+    delivery: Delivery, known: Known, debts: tuple[OverdueFact, ...], *, channels: Mapping[str, bool], packs: Packs
+) -> list[Asked]:  # fmt: skip
+    """Return the channels of a request that can be put to the gate, in its order: not spent, with a provider and an address."""
+    request, profile = delivery.request, known.profile
+    if profile is None:
+        return []
+    sandbox_only = only_sandbox(jurisdictions(request, known), packs)
+    return [
+        Asked(request, known, channel, address, debts)
+        for channel in request.channels
+        if channel not in delivery.spent
+        and channel in channels
+        and (channels[channel] or not sandbox_only)
+        and (address := _address(profile, channel, request.purpose)) is not None
+    ]
+
+
+def _about_debts(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
+    request, facts = delivery.request, scene.known.facts
+    owed = still_owed(request, facts, now)
+    if not owed.debts and request.purpose in NEEDS_DEBT:
+        if owed.in_doubt:
+            return Wait("in_doubt")
+        ends = [fact.resting_until for fact in owed.resting if fact.resting_until is not None]
+        return Defer(min(ends), "payment_pending") if ends else Suppress(none_left(request, facts))
+    return _at_the_gate(delivery, scene, unstopped(owed.debts, request, scene.known, now), now)
+
+
+def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...], now: datetime) -> Verdict:
+    """Return the first lawful channel in the order of the request, else when one will be."""
+    channels = usable(delivery, scene.known, debts, channels=scene.channels, packs=scene.packs)
+    if not channels:
+        return Fail(delivery.reason if delivery.spent and delivery.reason else "no_address")
+    denied: list[Decision] = []
+    words: list[str] = []
+    for asked in channels:
+        if asked.channel in scene.switched_off:
+            continue
+        answer = ask(asked, scene.earlier(asked.address.lookup), scene.packs, now=now)
+        decision = kept(answer, asked, now)
+        if isinstance(answer, Allow):
+            return Send(asked.channel, asked.address, debts, decision)
+        denied.append(decision)
+        words.append(word_for(answer.reasons))
+    ends = [(decision.earliest, word) for decision, word in zip(denied, words, strict=True) if decision.earliest is not None]
+    if ends:
+        earliest, word = min(ends)
+        return Defer(earliest, word, tuple(denied))
+    if len(denied) < len(channels):
+        return Defer(now + SWITCH_AGAIN, "switched_off", tuple(denied), passing=True)
+    return Suppress(words[0], tuple(denied))
+
+
+def _address(profile: BorrowerProfile, channel: str, purpose: str) -> SealedAddress | None:
+    """Return the address to use: of those for this purpose the one with the lowest priority number."""
+    fitting = [a for a in profile.addresses if a.channel == channel and (a.purposes is None or purpose in a.purposes)]
+    return min(fitting, key=lambda a: a.priority, default=None)

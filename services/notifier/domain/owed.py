@@ -1,0 +1,73 @@
+"""Which debts of a request a message may still name: the check that keeps a payment from being dunned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from libs.common.contracts.contact_tasks import ContactRequested
+from libs.common.contracts.overdue_facts import OverdueFact
+
+ENDED = frozenset({"closed", "written_off"})
+NEEDS_DEBT = frozenset({"reminder", "dunning"})
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """The debts to name now, and why others of the request are not: in doubt, or resting until a moment."""
+
+    debts: tuple[OverdueFact, ...]
+    in_doubt: tuple[OverdueFact, ...] = ()
+    resting: tuple[OverdueFact, ...] = ()
+
+
+def behind(request: ContactRequested, facts: Mapping[str, OverdueFact]) -> bool:
+    """Tell whether a fact that the request was made on has not arrived yet."""
+    return any(
+        (fact := facts.get(debt.loan_id)) is None or (fact.epoch, fact.version) < (debt.fact_epoch, debt.fact_version)
+        for debt in request.debts
+    )
+
+
+def still_owed(request: ContactRequested, facts: Mapping[str, OverdueFact], now: datetime) -> Owed:
+    """Return what of the request is owed at this moment by the newest facts."""
+    named = [fact for debt in request.debts if (fact := facts.get(debt.loan_id)) is not None]
+    owed = [fact for fact in named if is_owed(fact, request.purpose, now)]
+    if request.purpose not in NEEDS_DEBT:
+        return Owed(tuple(owed))
+    doubtful = [fact for fact in owed if fact.doubt is not None]
+    resting = [fact for fact in owed if fact.doubt is None and fact.resting_until is not None and fact.resting_until > now]
+    left = [fact for fact in owed if fact not in doubtful and fact not in resting]
+    return Owed(tuple(left), tuple(doubtful), tuple(resting))
+
+
+def is_owed(fact: OverdueFact, purpose: str, now: datetime) -> bool:
+    """Tell whether a contact of this purpose has a reason in this debt: overdue, or for a reminder open and not yet due."""
+    if fact.status in ENDED:
+        return False
+    match purpose:
+        case "dunning":
+            return fact.overdue.total > 0
+        case "reminder":
+            return fact.overdue.total == 0 and fact.next_due is not None and _open(fact.next_due.total, fact.next_due.due_on, fact, now)
+        case _:
+            return True
+
+
+def local_date(fact: OverdueFact, now: datetime) -> date:
+    """Return the day it is in the loan's zone."""
+    return now.astimezone(ZoneInfo(fact.timezone)).date()
+
+
+def none_left(request: ContactRequested, facts: Mapping[str, OverdueFact]) -> str:
+    """Return the word for a request of which nothing is owed any more."""
+    named: Sequence[OverdueFact] = [fact for debt in request.debts if (fact := facts.get(debt.loan_id)) is not None]
+    if request.purpose == "reminder" and any(fact.overdue.total > 0 for fact in named):
+        return "overdue"
+    return "paid"
+
+
+def _open(total: int, due_on: date, fact: OverdueFact, now: datetime) -> bool:
+    return total > 0 and due_on >= local_date(fact, now)

@@ -1,0 +1,193 @@
+"""What comes in from the bus: facts, profiles, tasks and watermarks, a batch of one partition in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.bus.ports import Record
+from libs.common.cloudevents import Envelope, Reader
+from libs.common.clock import Clock
+from libs.common.contracts.borrower_profiles import BorrowerErasure, BorrowerProfile, ConsentState, StatusState
+from libs.common.contracts.catalogue import FACTS, PROFILES, TASKS
+from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, HoldEnded, HoldSet
+from libs.common.contracts.overdue_facts import DebtWatermark, OverdueFact
+from libs.common.contracts.wallet_borrowers import ContactRecorded
+from libs.common.errors import PoisonError
+from libs.common.outbox import Outbox
+from services.notifier.announcing import Announcer
+from services.notifier.domain.delivery import Change, Delivery, unknown
+from services.notifier.store import borrowers, contacts, deliveries, gates, known
+from services.notifier.store.borrowers import Stamp, Who
+from services.notifier.store.gates import Epoch
+
+TOPICS = (FACTS, PROFILES, TASKS)
+LOST = "records_lost"
+"""Why a task is unknown that was asked for before this database went back in time: it may have gone out."""
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+@dataclass(slots=True)
+class Sorted:
+    """A batch by kind, the newest of every key."""
+
+    facts: dict[tuple[str, str, str], OverdueFact] = field(default_factory=dict)
+    profiles: dict[Who, BorrowerProfile] = field(default_factory=dict)
+    erasures: dict[Who, Stamp] = field(default_factory=dict)
+    consents: dict[tuple[str, str, str, str], tuple[Stamp, ConsentState | None]] = field(default_factory=dict)
+    statuses: dict[tuple[str, str, str], tuple[Stamp, StatusState | None]] = field(default_factory=dict)
+    contacts: list[contacts.Contact] = field(default_factory=list)
+    holds: dict[tuple[str, str, str], known.HoldRow] = field(default_factory=dict)
+    requests: dict[tuple[str, str, str], tuple[Envelope, ContactRequested]] = field(default_factory=dict)
+    cancels: list[tuple[str, ContactCancelled]] = field(default_factory=list)
+    watermarks: dict[tuple[str, int], DebtWatermark] = field(default_factory=dict)
+    who: set[Who] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Takes batches in; the one lock order: the borrowers' rows, sorted, before anything of theirs."""
+
+    clock: Clock
+    outbox: Outbox
+    announcer: Announcer
+    reader: Reader
+
+    async def take(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
+        """Keep what the batch says and make due what waited for it."""
+        batch = Sorted()
+        for record in records:
+            sort(batch, record, *self.reader.read(record))
+        await borrowers.lock(conn, batch.who)
+        await known.keep_facts(conn, batch.facts)
+        await borrowers.keep_profiles(conn, batch.profiles)
+        await borrowers.erase(conn, list(batch.erasures.values()))
+        await borrowers.keep_consents(conn, batch.consents)
+        await borrowers.keep_statuses(conn, batch.statuses)
+        await contacts.enter(conn, batch.contacts)
+        await known.keep_holds(conn, list(batch.holds.values()))
+        await self._on_tasks(conn, batch)
+        if news := _with_news(batch):
+            await deliveries.wake(conn, news, now=await self.clock.at(conn))
+        await gates.keep_watermarks(conn, batch.watermarks)
+
+    async def _on_tasks(self, conn: AsyncConnection, batch: Sorted) -> None:
+        if not batch.requests and not batch.cancels:
+            return
+        now, epoch = await self.clock.at(conn), await gates.epoch(conn)
+        changes = [_taken_in(envelope, request, epoch) for envelope, request in batch.requests.values()]
+        new = await deliveries.take_requests(conn, [change.delivery for change in changes], now=now, epoch=epoch.number)
+        kept = {(delivery.tenant, delivery.task_id) for delivery in new}
+        announced = [change for change in changes if (change.delivery.tenant, change.delivery.task_id) in kept]
+        await deliveries.cancel(conn, batch.cancels, now=now, epoch=epoch.number)
+        await self.outbox.append(conn, self.announcer.messages(announced, now=now))
+
+
+def sort(batch: Sorted, record: Record, envelope: Envelope, data: object) -> None:
+    """Put a message where it belongs."""
+    tenant = envelope.tenant
+    match data:
+        case DebtWatermark():
+            place = (record.topic, record.partition)
+            batch.watermarks[place] = _greater(batch.watermarks.get(place), data, lambda mark: mark.until)
+            return
+        case OverdueFact():
+            fact = (tenant, data.borrower_id, data.loan_id)
+            batch.facts[fact] = _greater(batch.facts.get(fact), data, lambda found: found.order)
+        case BorrowerProfile() | BorrowerErasure() | ConsentState() | StatusState() | None:
+            _sort_profile(batch, record, envelope, data)
+        case _:
+            _sort_task(batch, envelope, data)
+    batch.who.add((tenant, envelope.subject if data is None else str(getattr(data, "borrower_id", envelope.subject))))
+
+
+def _sort_profile(
+    batch: Sorted, record: Record, envelope: Envelope, data: BorrowerProfile | BorrowerErasure | ConsentState | StatusState | None
+) -> None:
+    tenant = envelope.tenant
+    match data:
+        case BorrowerProfile():
+            who = (tenant, data.borrower_id)
+            batch.profiles[who] = _greater(batch.profiles.get(who), data, lambda profile: (profile.time, profile.id))
+        case BorrowerErasure():
+            stamp = Stamp(tenant, data.borrower_id, data.time, data.id)
+            who = (tenant, data.borrower_id)
+            batch.erasures[who] = _greater(batch.erasures.get(who), stamp, lambda erasure: (erasure.time, erasure.id))
+        case ConsentState():
+            _newest(batch.consents, (tenant, data.borrower_id, data.channel, data.purpose), (_stamp(tenant, data), data))
+        case StatusState():
+            _newest(batch.statuses, (tenant, data.borrower_id, data.status_id), (_stamp(tenant, data), data))
+        case None:
+            _close(batch, record, envelope)
+
+
+def _close(batch: Sorted, record: Record, envelope: Envelope) -> None:
+    """Take in that a compacted key was closed: `tenant/borrower/what`."""
+    parts = (record.key or b"").decode(errors="replace").split("/", 2)
+    what = parts[2].split(":", 1) if len(parts) == 3 else [""]
+    stamp = Stamp(envelope.tenant, envelope.subject, envelope.time, envelope.id)
+    match what:
+        case ["consent", name] if ":" in name:
+            channel, _, purpose = name.partition(":")
+            _newest(batch.consents, (stamp.tenant, stamp.borrower_id, channel, purpose), (stamp, None))
+        case ["status", status_id]:
+            _newest(batch.statuses, (stamp.tenant, stamp.borrower_id, status_id), (stamp, None))
+        case ["profile"]:
+            batch.erasures[stamp.tenant, stamp.borrower_id] = stamp
+        case _:
+            raise PoisonError("unreadable", "a message without data closes no key that is known")
+
+
+def _sort_task(batch: Sorted, envelope: Envelope, data: object) -> None:
+    tenant = envelope.tenant
+    match data:
+        case ContactRecorded():
+            batch.contacts.append(contacts.recorded(tenant, data))
+        case ContactRequested():
+            batch.requests.setdefault((tenant, data.borrower_id, data.task_id), (envelope, data))
+        case ContactCancelled():
+            batch.cancels.append((tenant, data))
+        case HoldSet() | HoldEnded():
+            key = (tenant, data.borrower_id, data.hold_id)
+            row = batch.holds.get(key) or known.HoldRow(tenant, data.borrower_id, data.hold_id, data.case_id, None, None, None)
+            batch.holds[key] = _with(row, envelope, data)
+        case _:
+            raise PoisonError("unreadable", f"{envelope.type} is not for the notifier")
+
+
+def _with(row: known.HoldRow, envelope: Envelope, data: HoldSet | HoldEnded) -> known.HoldRow:
+    if isinstance(data, HoldEnded):
+        return replace(row, ended=data)
+    return row if row.time is not None and row.time > envelope.time else replace(row, set=data, time=envelope.time)
+
+
+def _taken_in(envelope: Envelope, request: ContactRequested, epoch: Epoch) -> Change:
+    """Return a request as a delivery: due from its moment on, or unknown where what became of it may have been forgotten."""
+    delivery = Delivery(envelope.tenant, request.borrower_id, request.task_id, request, next_at=request.not_before)
+    if epoch.number > 1 and envelope.time < epoch.since:
+        return unknown(delivery, LOST)
+    return Change(delivery)
+
+
+def _with_news(batch: Sorted) -> set[Who]:
+    """Return the borrowers of whom something was heard that a delivery may wait for."""
+    facts = {(tenant, borrower) for tenant, borrower, _ in batch.facts}
+    stops = {(key[0], key[1]) for key in (*batch.statuses, *batch.holds, *batch.consents)}
+    return facts | stops | set(batch.profiles) | set(batch.erasures)
+
+
+def _stamp(tenant: str, data: ConsentState | StatusState) -> Stamp:
+    return Stamp(tenant, data.borrower_id, data.time, data.id)
+
+
+def _newest(kept: dict[_K, tuple[Stamp, _V]], key: _K, value: tuple[Stamp, _V]) -> None:
+    kept[key] = _greater(kept.get(key), value, lambda found: (found[0].time, found[0].id))
+
+
+def _greater(before: _V | None, after: _V, order: Callable[[_V], tuple[object, ...] | object]) -> _V:
+    return after if before is None or order(before) <= order(after) else before  # type: ignore[operator]  # moments, numbers and texts

@@ -1,0 +1,136 @@
+"""The notifier's metrics, by the catalogue of docs/operations.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from libs.common.metrics import LATENESS_BUCKETS_S, Metrics
+from libs.compliance import RuleKind
+from services.notifier.domain.delivery import Change, Delivery, State
+from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+
+CHANNELS = ("sms", "email", "push", "inbox", "none")
+RESULTS = ("accepted", "refused", "unknown", "not_sent")
+FAULTS = ("none", "recipient", "content", "provider", "config", "throttled")
+OTHER_KINDS = ("pipeline", "switch", "waiting", "other")
+"""What defers besides the rules of the gate."""
+WATCHED_STATES = (State.PENDING, State.IN_FLIGHT, State.UNKNOWN)
+"""States whose number is watched; counting the ended ones would read the whole table."""
+_OTHER = {
+    "pipeline_stale": "pipeline", "feed_stale": "pipeline", "switched_off": "switch", "profile_unknown": "waiting",
+    "facts_behind": "waiting", "in_doubt": "waiting", "payment_pending": "waiting",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the watcher reads from the tables."""
+
+    states: Mapping[str, int]
+    unknown_oldest: datetime | None
+    due: int
+    oldest_due: datetime | None
+    outbox_rows: int
+    outbox_oldest: datetime | None
+    watermarks: Mapping[tuple[str, int], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierMetrics:
+    """Its counters and gauges, made once."""
+
+    deferred: Counter
+    results: Counter
+    sends_past_payment: Counter
+    aware_sends: Counter
+    lateness: Histogram
+    provider_seconds: Histogram
+    deliveries: Gauge
+    unknown: Gauge
+    unknown_oldest: Gauge
+    feed_watermark: Gauge
+    outbox_rows: Gauge
+    outbox_oldest: Gauge
+    timers_due: Gauge
+    timer_oldest: Gauge
+    watcher_success: Gauge
+    watcher_interval: Gauge
+
+    @classmethod
+    def of(cls, metrics: Metrics, providers: Sequence[str]) -> NotifierMetrics:
+        """Register them."""
+        kinds = (*(kind.value for kind in RuleKind), *OTHER_KINDS)
+        past = metrics.counter("sends_past_payment_total", "Marked in flight after the payment", kind=("unaware", "aware"))
+        return cls(
+            deferred=metrics.counter("contacts_deferred_total", "Contacts put off, by what did it", channel=CHANNELS, rule_kind=kinds),
+            results=metrics.counter(
+                "contact_results_total", "What providers said", provider=providers, channel=CHANNELS[:-1], result=RESULTS, fault=FAULTS
+            ),
+            sends_past_payment=past,
+            aware_sends=past.labels("aware"),
+            lateness=metrics.histogram("timer_lateness_seconds", "From due to taken in hand", LATENESS_BUCKETS_S, "kind"),
+            provider_seconds=metrics.histogram(
+                "provider_request_duration_seconds", "A call of a provider", (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60), "provider"
+            ),
+            deliveries=metrics.gauge("deliveries", "Deliveries that are not ended", "state"),
+            unknown=metrics.gauge("contacts_unknown", "Contacts of which nobody can say whether they went out"),
+            unknown_oldest=metrics.gauge("contacts_unknown_oldest_timestamp_seconds", "The oldest of them; 0 is none"),
+            feed_watermark=metrics.gauge("feed_watermark_timestamp_seconds", "All before it is known", "topic", "partition"),
+            outbox_rows=metrics.gauge("outbox_rows", "Messages not yet published"),
+            outbox_oldest=metrics.gauge("outbox_oldest_timestamp_seconds", "The oldest of them; 0 is none"),
+            timers_due=metrics.gauge("timers_due", "What is due and not in hand", "kind"),
+            timer_oldest=metrics.gauge("timer_oldest_due_timestamp_seconds", "The oldest of it; 0 is none", "kind"),
+            watcher_success=metrics.gauge("watcher_last_success_timestamp_seconds", "When the watcher last saw everything"),
+            watcher_interval=metrics.gauge("watcher_interval_seconds", "How often it looks"),
+        )
+
+    def on_claim(self, due: Sequence[Delivery], changes: Sequence[Change], now: datetime) -> None:
+        """Count what a claim came to."""
+        observe = self.lateness.labels("delivery").observe
+        for delivery in due:
+            if delivery.next_at is not None and delivery.state is State.PENDING:
+                observe(max(0.0, (now - delivery.next_at).total_seconds()))
+        for change in changes:
+            if any(outcome.kind == "deferred" for outcome in change.outcomes):
+                self._on_deferred(change.delivery)
+
+    def _on_deferred(self, delivery: Delivery) -> None:
+        if not delivery.decisions:
+            self.deferred.labels("none", _OTHER.get(delivery.reason or "", "other")).inc()
+        for decision in delivery.decisions:
+            for kind in decision.kinds:
+                self.deferred.labels(decision.channel, kind).inc()
+
+    def on_result(self, provider: str, channel: str, result: Result) -> None:
+        """Count what a provider said."""
+        match result:
+            case Accepted():
+                self.results.labels(provider, channel, "accepted", "none").inc()
+            case Refused(_, fault):
+                self.results.labels(provider, channel, "refused", fault).inc()
+            case Unknown():
+                self.results.labels(provider, channel, "unknown", "provider").inc()
+            case NotSent():
+                self.results.labels(provider, channel, "not_sent", "provider").inc()
+
+    def on_watched(self, seen: Watched, now: datetime) -> None:
+        """Show what the watcher has read."""
+        for state in WATCHED_STATES:
+            self.deliveries.labels(state.value).set(seen.states.get(state.value, 0))
+        self.unknown.set(seen.states.get(State.UNKNOWN.value, 0))
+        self.unknown_oldest.set(_seconds(seen.unknown_oldest))
+        self.timers_due.labels("delivery").set(seen.due)
+        self.timer_oldest.labels("delivery").set(_seconds(seen.oldest_due))
+        self.outbox_rows.set(seen.outbox_rows)
+        self.outbox_oldest.set(_seconds(seen.outbox_oldest))
+        for (topic, partition), until in seen.watermarks.items():
+            self.feed_watermark.labels(topic, str(partition)).set(_seconds(until))
+        self.watcher_success.set(_seconds(now))
+
+
+def _seconds(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else 0.0

@@ -1,0 +1,111 @@
+"""The notifier: borrowers and what is known of them, deliveries, attempts, the ledger of contacts, caps, switch, sandbox."""
+
+from alembic import op
+
+from libs.common.db.base import BASE_0001, statements
+
+revision = "0001"
+down_revision = None
+
+PARTITIONS = 16
+
+PARTED_TABLES = """
+create table notifier.borrowers (
+    tenant text not null, borrower_id text not null,
+    profile bytea, key text, time timestamptz, stamp text, erased_at timestamptz,
+    primary key (tenant, borrower_id)
+) partition by hash (tenant, borrower_id);
+create table notifier.facts (
+    tenant text not null, borrower_id text not null, loan_id text not null,
+    epoch integer not null, version bigint not null, as_of date not null, fact bytea not null,
+    primary key (tenant, borrower_id, loan_id)
+) partition by hash (tenant, borrower_id);
+create table notifier.consents (
+    tenant text not null, borrower_id text not null, channel text not null, purpose text not null,
+    granted boolean not null, at timestamptz, time timestamptz not null, stamp text not null,
+    primary key (tenant, borrower_id, channel, purpose)
+) partition by hash (tenant, borrower_id);
+create table notifier.statuses (
+    tenant text not null, borrower_id text not null, status_id text not null,
+    status text, since timestamptz, until timestamptz, time timestamptz not null, stamp text not null,
+    primary key (tenant, borrower_id, status_id)
+) partition by hash (tenant, borrower_id);
+create table notifier.holds (
+    tenant text not null, borrower_id text not null, hold_id text not null, case_id text not null,
+    stop text, contacts text, since timestamptz, until timestamptz, loan_id text, time timestamptz, ended_at timestamptz,
+    primary key (tenant, borrower_id, hold_id)
+) partition by hash (tenant, borrower_id);
+create table notifier.deliveries (
+    tenant text not null, borrower_id text not null, task_id text not null, case_id text not null,
+    request bytea, taken_at timestamptz not null, expires_at timestamptz, epoch integer not null,
+    state text not null, reason text, next_at timestamptz, waiting boolean not null default false,
+    sequence integer not null default 0, turn integer not null default 0, tries integer not null default 0,
+    channel text, spent text[] not null default '{}', told text, decision bytea,
+    primary key (tenant, borrower_id, task_id)
+) partition by hash (tenant, borrower_id);
+create table notifier.attempts (
+    tenant text not null, borrower_id text not null, task_id text not null, channel text not null,
+    turn integer not null, provider text not null, began_at timestamptz not null, ended_at timestamptz,
+    result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text,
+    primary key (tenant, borrower_id, task_id, channel)
+) partition by hash (tenant, borrower_id);
+create table notifier.contacts (
+    tenant text not null, borrower_id text not null, contact_id text not null,
+    at timestamptz not null, channel text not null, result text not null, by text not null, direction text not null,
+    lookup text, kind text, loans text[] not null, task_id text, case_id text, decision bytea,
+    primary key (tenant, borrower_id, contact_id)
+) partition by hash (tenant, borrower_id);
+"""
+
+PARTED = {
+    "borrowers": "fillfactor = 85",
+    "facts": "fillfactor = 85",
+    "consents": "",
+    "statuses": "",
+    "holds": "",
+    "deliveries": "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
+    "attempts": "fillfactor = 85",
+    "contacts": "fillfactor = 85, autovacuum_vacuum_insert_scale_factor = 0.02",
+}
+
+SMALL = """
+create index deliveries_next_at on notifier.deliveries (next_at, tenant, borrower_id, task_id) where next_at is not null;
+create index deliveries_task on notifier.deliveries (tenant, task_id);
+create index deliveries_case on notifier.deliveries (tenant, case_id);
+create index deliveries_unknown on notifier.deliveries (taken_at) where state = 'unknown';
+create index contacts_lookup on notifier.contacts (tenant, lookup, at) where lookup is not null;
+create table notifier.caps (
+    tenant text not null, scope text not null, key text not null,
+    primary key (tenant, scope, key)
+);
+create table notifier.watermarks (
+    topic text not null, partition integer not null, until timestamptz not null, stale_feeds text[] not null,
+    primary key (topic, partition)
+) with (fillfactor = 70);
+create table notifier.switches (
+    tenant text not null, scope text not null, key text not null,
+    contacts text not null, reason text not null, by text not null, at timestamptz not null,
+    primary key (tenant, scope, key)
+);
+create table notifier.sandbox_messages (
+    id text primary key, tenant text not null, task_id text not null, borrower_id text not null, channel text not null,
+    lookup bytea not null, sealed bytea not null, accepted_at timestamptz not null
+);
+create index sandbox_messages_borrower on notifier.sandbox_messages (tenant, borrower_id, accepted_at);
+create index sandbox_messages_lookup on notifier.sandbox_messages (tenant, lookup, accepted_at);
+create index sandbox_messages_at on notifier.sandbox_messages (tenant, accepted_at, id);
+"""
+
+
+def upgrade() -> None:
+    for statement in statements(BASE_0001.format(schema="notifier") + PARTED_TABLES):
+        op.execute(statement)
+    for table, storage in PARTED.items():
+        options = f" with ({storage})" if storage else ""
+        for part in range(PARTITIONS):
+            op.execute(
+                f"create table notifier.{table}_{part:02d} partition of notifier.{table}"
+                f" for values with (modulus {PARTITIONS}, remainder {part}){options}"
+            )
+    for statement in statements(SMALL):
+        op.execute(statement)

@@ -1,0 +1,21 @@
+"""What the notifier is told by whoever starts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The keys it unseals and looks up with, and how old a watermark may be."""
+
+    sealing_private: bytes
+    digest_key: bytes
+    stale_after_s: float = 60.0
+    tenants: tuple[str, ...] = ("default",)
+    batch: int = 200
+    """Deliveries in one claim: no more than the sends that start at once."""
+    answer_within_s: float = 30.0
+    """How long a provider may take; later its answer is unknown."""
+    grace_s: float = 60.0
+    """An attempt without a result after so long belongs to a process that is gone."""

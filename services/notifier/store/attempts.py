@@ -1,0 +1,91 @@
+"""Attempts: written before a provider is called, closed by what it answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notifier.store.borrowers import arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a delivery on a channel."""
+
+    tenant: str
+    borrower_id: str
+    task_id: str
+    channel: str
+    turn: int
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What is written of an attempt's result."""
+
+    attempt: Attempt
+    result: str
+    again: bool = False
+    provider_ref: str | None = None
+    code: str | None = None
+    fault: str | None = None
+    receipt: str | None = None
+
+
+async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: datetime) -> set[tuple[str, str, str]]:
+    """Write attempts down before anything goes out, and return those that may: one a task and channel, unless it surely did not go out."""
+    ordered = sorted(attempts, key=lambda a: (a.tenant, a.borrower_id, a.task_id, a.channel))
+    if not ordered:
+        return set()
+    rows = await conn.execute(
+        text(
+            "insert into notifier.attempts as a (tenant, borrower_id, task_id, channel, turn, provider, began_at)"
+            " select tenant, borrower_id, task_id, channel, turn, provider, :now"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
+            " cast(:turns as int[]), cast(:providers as text[])) as n(tenant, borrower_id, task_id, channel, turn, provider)"
+            " on conflict (tenant, borrower_id, task_id, channel) do update set turn = excluded.turn, provider = excluded.provider,"
+            " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null"
+            " where a.again returning tenant, borrower_id, task_id"
+        ),
+        {
+            **_arrays(ordered), "now": now,
+            "turns": [a.turn for a in ordered], "providers": [a.provider for a in ordered],
+        },
+    )  # fmt: skip
+    return {(row.tenant, row.borrower_id, row.task_id) for row in rows}
+
+
+async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: datetime) -> None:
+    """Write results down, each on the attempt it belongs to and on no later one."""
+    if not closings:
+        return
+    await conn.execute(
+        text(
+            "update notifier.attempts a set ended_at = :now, result = n.result, again = n.again, provider_ref = n.ref, code = n.code,"
+            " fault = n.fault, receipt = n.receipt"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
+            " cast(:turns as int[]), cast(:results as text[]), cast(:agains as boolean[]), cast(:refs as text[]), cast(:codes as text[]),"
+            " cast(:faults as text[]), cast(:receipts as text[]))"
+            " as n(tenant, borrower_id, task_id, channel, turn, result, again, ref, code, fault, receipt)"
+            " where a.tenant = n.tenant and a.borrower_id = n.borrower_id and a.task_id = n.task_id and a.channel = n.channel"
+            " and a.turn = n.turn"
+        ),
+        {
+            **_arrays([closing.attempt for closing in closings]), "now": now,
+            "turns": [c.attempt.turn for c in closings], "results": [c.result for c in closings], "agains": [c.again for c in closings],
+            "refs": [c.provider_ref for c in closings], "codes": [c.code for c in closings], "faults": [c.fault for c in closings],
+            "receipts": [c.receipt for c in closings],
+        },
+    )  # fmt: skip
+
+
+def _arrays(attempts: Sequence[Attempt]) -> dict[str, list[str]]:
+    return {
+        **arrays((a.tenant, a.borrower_id) for a in attempts),
+        "tasks": [a.task_id for a in attempts], "channels": [a.channel for a in attempts],
+    }  # fmt: skip

@@ -1,0 +1,172 @@
+"""Borrowers: the row that everything about them is locked by, and what profiles say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.contracts.borrower_profiles import BorrowerProfile, ConsentState, StatusState
+
+Who = tuple[str, str]
+"""Tenant and borrower."""
+
+_encode = msgspec.json.Encoder().encode
+_profile = msgspec.json.Decoder(BorrowerProfile).decode
+_WHO = "unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
+
+
+@dataclass(frozen=True, slots=True)
+class Borrower:
+    """The locked row: the profile without its key, and the key apart."""
+
+    profile: BorrowerProfile | None
+    key: str | None
+    erased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The greater (`time`, `id`) of two values of one key wins."""
+
+    tenant: str
+    borrower_id: str
+    time: datetime
+    id: str
+
+
+def arrays(who: Iterable[Who]) -> dict[str, list[str]]:
+    """Return borrowers as two arrays, in the order given."""
+    pairs = list(who)
+    return {"tenants": [tenant for tenant, _ in pairs], "borrowers": [borrower for _, borrower in pairs]}
+
+
+async def lock(conn: AsyncConnection, who: Iterable[Who]) -> None:
+    """Make sure that these borrowers have a row and lock it, in key order, so that two batches never wait for each other."""
+    ordered = sorted(set(who))
+    if not ordered:
+        return
+    await conn.execute(
+        text(
+            f"insert into notifier.borrowers (tenant, borrower_id) select tenant, borrower_id from {_WHO}"  # noqa: S608  # no value in it
+            " order by 1, 2 on conflict (tenant, borrower_id) do nothing"
+        ),
+        arrays(ordered),
+    )
+    await conn.execute(
+        text(
+            f"select 1 from {_WHO} join notifier.borrowers b using (tenant, borrower_id)"  # noqa: S608  # no value in it
+            " order by b.tenant, b.borrower_id for update of b"
+        ),
+        arrays(ordered),
+    )
+
+
+async def lock_free(conn: AsyncConnection, who: Iterable[Who]) -> dict[Who, Borrower]:
+    """Lock those of these borrowers whom nobody else holds, and return them: a claim never waits for a handler."""
+    rows = await conn.execute(
+        text(
+            "select b.tenant, b.borrower_id, b.profile, b.key, b.erased_at is not null as erased"
+            f" from {_WHO} join notifier.borrowers b using (tenant, borrower_id)"  # noqa: S608  # no value in it
+            " order by b.tenant, b.borrower_id for update of b skip locked"
+        ),
+        arrays(sorted(set(who))),
+    )
+    return {
+        (row.tenant, row.borrower_id): Borrower(_profile(row.profile) if row.profile else None, row.key, row.erased and not row.profile)
+        for row in rows
+    }
+
+
+async def keep_profiles(conn: AsyncConnection, profiles: Mapping[Who, BorrowerProfile]) -> None:
+    """Keep the newer profiles; the key stands apart, so that it can be destroyed alone."""
+    ordered = sorted(profiles.items())
+    if not ordered:
+        return
+    await conn.execute(
+        text(
+            "update notifier.borrowers b set profile = p.profile, key = p.key, time = p.time, stamp = p.stamp"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:profiles as bytea[]), cast(:keys as text[]),"
+            " cast(:times as timestamptz[]), cast(:stamps as text[])) as p(tenant, borrower_id, profile, key, time, stamp)"
+            " where b.tenant = p.tenant and b.borrower_id = p.borrower_id"
+            " and (b.time is null or (b.time, b.stamp collate \"C\") < (p.time, p.stamp collate \"C\"))"
+        ),
+        {
+            **arrays(who for who, _ in ordered),
+            "profiles": [_encode(msgspec.structs.replace(profile, key="")) for _, profile in ordered],
+            "keys": [profile.key for _, profile in ordered],
+            "times": [profile.time for _, profile in ordered], "stamps": [profile.id for _, profile in ordered],
+        },
+    )  # fmt: skip
+
+
+async def erase(conn: AsyncConnection, erasures: Sequence[Stamp]) -> None:
+    """Destroy the key of these borrowers and forget their profile, unless a newer one has come since."""
+    if not erasures:
+        return
+    ordered = sorted(erasures, key=lambda e: (e.tenant, e.borrower_id))
+    await conn.execute(
+        text(
+            "update notifier.borrowers b set erased_at = e.time, profile = null, key = null, time = e.time, stamp = e.stamp"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:times as timestamptz[]), cast(:stamps as text[]))"
+            " as e(tenant, borrower_id, time, stamp)"
+            " where b.tenant = e.tenant and b.borrower_id = e.borrower_id"
+            " and (b.time is null or (b.time, b.stamp collate \"C\") <= (e.time, e.stamp collate \"C\"))"
+        ),
+        {
+            **arrays((e.tenant, e.borrower_id) for e in ordered),
+            "times": [e.time for e in ordered], "stamps": [e.id for e in ordered],
+        },
+    )  # fmt: skip
+
+
+async def keep_consents(conn: AsyncConnection, consents: Mapping[tuple[str, str, str, str], tuple[Stamp, ConsentState | None]]) -> None:
+    """Keep the newer consents by (tenant, borrower, channel, purpose); a closed one is not granted."""
+    ordered = sorted(consents.items(), key=lambda entry: entry[0])
+    if not ordered:
+        return
+    await conn.execute(
+        text(
+            "insert into notifier.consents as c (tenant, borrower_id, channel, purpose, granted, at, time, stamp)"
+            " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:channels as text[]), cast(:purposes as text[]),"
+            " cast(:granted as boolean[]), cast(:ats as timestamptz[]), cast(:times as timestamptz[]), cast(:stamps as text[]))"
+            " on conflict (tenant, borrower_id, channel, purpose) do update set granted = excluded.granted, at = excluded.at,"
+            " time = excluded.time, stamp = excluded.stamp"
+            " where (c.time, c.stamp collate \"C\") < (excluded.time, excluded.stamp collate \"C\")"
+        ),
+        {
+            **arrays(key[:2] for key, _ in ordered),
+            "channels": [key[2] for key, _ in ordered], "purposes": [key[3] for key, _ in ordered],
+            "granted": [state is not None and state.granted for _, (_, state) in ordered],
+            "ats": [state.at if state else None for _, (_, state) in ordered],
+            "times": [stamp.time for _, (stamp, _) in ordered], "stamps": [stamp.id for _, (stamp, _) in ordered],
+        },
+    )  # fmt: skip
+
+
+async def keep_statuses(conn: AsyncConnection, statuses: Mapping[tuple[str, str, str], tuple[Stamp, StatusState | None]]) -> None:
+    """Keep the newer stops by (tenant, borrower, status); a closed one stops nothing."""
+    ordered = sorted(statuses.items(), key=lambda entry: entry[0])
+    if not ordered:
+        return
+    await conn.execute(
+        text(
+            "insert into notifier.statuses as s (tenant, borrower_id, status_id, status, since, until, time, stamp)"
+            " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:statuses as text[]), cast(:names as text[]),"
+            " cast(:sinces as timestamptz[]), cast(:untils as timestamptz[]), cast(:times as timestamptz[]), cast(:stamps as text[]))"
+            " on conflict (tenant, borrower_id, status_id) do update set status = excluded.status, since = excluded.since,"
+            " until = excluded.until, time = excluded.time, stamp = excluded.stamp"
+            " where (s.time, s.stamp collate \"C\") < (excluded.time, excluded.stamp collate \"C\")"
+        ),
+        {
+            **arrays(key[:2] for key, _ in ordered),
+            "statuses": [key[2] for key, _ in ordered], "names": [state.status if state else None for _, (_, state) in ordered],
+            "sinces": [state.from_ if state else None for _, (_, state) in ordered],
+            "untils": [state.until if state else None for _, (_, state) in ordered],
+            "times": [stamp.time for _, (stamp, _) in ordered], "stamps": [stamp.id for _, (stamp, _) in ordered],
+        },
+    )  # fmt: skip

@@ -1,0 +1,159 @@
+"""The ledger of contacts, and the rows that are locked while a cap is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.contracts.wallet_borrowers import ContactRecorded
+from libs.compliance import Channel, Prior
+from services.notifier.domain.verdicts import Decision
+from services.notifier.store.borrowers import Who, arrays
+
+BY_US = "dunwell"
+_encode = msgspec.json.Encoder().encode
+_COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans"
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A contact as the ledger has it: by whom, about what, and for ours the decision and the facts it was made on."""
+
+    tenant: str
+    borrower_id: str
+    contact_id: str
+    at: datetime
+    channel: str
+    result: str
+    by: str = BY_US
+    direction: str = "outbound"
+    lookup: str | None = None
+    kind: str | None = None
+    loans: tuple[str, ...] = ()
+    task_id: str | None = None
+    case_id: str | None = None
+    decision: Decision | None = None
+
+    def prior(self) -> Prior:
+        """Return it as the gate counts it."""
+        return Prior(self.at, Channel(self.channel), self.result, self.loans, self.by, self.direction, self.lookup, self.kind)
+
+
+def recorded(tenant: str, contact: ContactRecorded) -> Contact:
+    """Return a contact that others have made."""
+    return Contact(
+        tenant, contact.borrower_id, contact.contact_id, contact.at, contact.channel, contact.result or "", contact.by,
+        loans=(contact.loan_id,) if contact.loan_id else (),
+    )  # fmt: skip
+
+
+def id_of(task_id: str, channel: str) -> str:
+    """Return the ledger's id of one of our contacts."""
+    return f"{task_id}/{channel}"
+
+
+async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
+    """Enter contacts in key order; ours, tried again, is entered anew."""
+    by_key = {(c.tenant, c.borrower_id, c.contact_id): c for c in contacts}
+    ordered = [by_key[key] for key in sorted(by_key)]
+    if not ordered:
+        return
+    await conn.execute(
+        text(
+            "insert into notifier.contacts as c"
+            " (tenant, borrower_id, contact_id, at, channel, result, by, direction, lookup, kind, loans, task_id, case_id, decision)"
+            " select tenant, borrower_id, contact_id, at, channel, result, by, direction, lookup, kind,"
+            " case when loans = '' then '{}' else string_to_array(loans, ',') end, task_id, case_id, decision"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:ids as text[]), cast(:ats as timestamptz[]),"
+            " cast(:channels as text[]), cast(:results as text[]), cast(:bys as text[]), cast(:directions as text[]),"
+            " cast(:lookups as text[]), cast(:kinds as text[]), cast(:loans as text[]), cast(:tasks as text[]), cast(:cases as text[]),"
+            " cast(:decisions as bytea[])) as n(tenant, borrower_id, contact_id, at, channel, result, by, direction, lookup, kind, loans,"
+            " task_id, case_id, decision)"
+            " on conflict (tenant, borrower_id, contact_id) do update set at = excluded.at, result = excluded.result,"
+            " lookup = excluded.lookup, loans = excluded.loans, decision = excluded.decision where c.task_id is not null"
+        ),
+        {
+            **arrays((c.tenant, c.borrower_id) for c in ordered), "ids": [c.contact_id for c in ordered],
+            "ats": [c.at for c in ordered], "channels": [c.channel for c in ordered], "results": [c.result for c in ordered],
+            "bys": [c.by for c in ordered], "directions": [c.direction for c in ordered], "lookups": [c.lookup for c in ordered],
+            "kinds": [c.kind for c in ordered], "loans": [",".join(c.loans) for c in ordered],
+            "tasks": [c.task_id for c in ordered], "cases": [c.case_id for c in ordered],
+            "decisions": [_encode(c.decision) if c.decision else None for c in ordered],
+        },
+    )  # fmt: skip
+
+
+async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, str]]) -> None:
+    """Write what became of our contacts: (borrower, contact id, result)."""
+    if not results:
+        return
+    await conn.execute(
+        text(
+            "update notifier.contacts c set result = n.result"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:ids as text[]), cast(:results as text[]))"
+            " as n(tenant, borrower_id, contact_id, result)"
+            " where c.tenant = n.tenant and c.borrower_id = n.borrower_id and c.contact_id = n.contact_id"
+        ),
+        {**arrays(who for who, _, _ in results), "ids": [i for _, i, _ in results], "results": [r for _, _, r in results]},
+    )
+
+
+async def lock_caps(conn: AsyncConnection, keys: Iterable[tuple[str, str, str]]) -> None:
+    """Lock the rows of these counters (tenant, scope, key), sorted, made first where they are missing."""
+    ordered = sorted(set(keys))
+    if not ordered:
+        return
+    values = {"tenants": [k[0] for k in ordered], "scopes": [k[1] for k in ordered], "keys": [k[2] for k in ordered]}
+    wanted = "unnest(cast(:tenants as text[]), cast(:scopes as text[]), cast(:keys as text[])) as w(tenant, scope, key)"
+    await conn.execute(
+        text(
+            f"insert into notifier.caps (tenant, scope, key) select * from {wanted} order by 1, 2, 3"  # noqa: S608  # no value in it
+            " on conflict (tenant, scope, key) do nothing"
+        ),
+        values,
+    )
+    await conn.execute(
+        text(
+            f"select 1 from {wanted} join notifier.caps c using (tenant, scope, key)"  # noqa: S608  # no value in it
+            " order by c.tenant, c.scope, c.key for update of c"
+        ),
+        values,
+    )
+
+
+async def of_borrowers(conn: AsyncConnection, who: Iterable[Who], *, since: datetime) -> list[Contact]:
+    """Return the contacts of these borrowers since then."""
+    rows = await conn.execute(
+        text(
+            f"select {_COLUMNS} from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"  # noqa: S608  # no value in it
+            " join notifier.contacts c using (tenant, borrower_id) where c.at >= :since"
+        ),
+        {**arrays(who), "since": since},
+    )
+    return [_contact(row) for row in rows]
+
+
+async def of_lookups(conn: AsyncConnection, lookups: Iterable[tuple[str, str]], *, since: datetime) -> list[Contact]:
+    """Return the contacts with these addresses since then, whoever they belong to: (tenant, lookup)."""
+    pairs = sorted(set(lookups))
+    if not pairs:
+        return []
+    rows = await conn.execute(
+        text(
+            f"select {_COLUMNS} from unnest(cast(:tenants as text[]), cast(:lookups as text[])) as w(tenant, lookup)"  # noqa: S608  # no value in it
+            " join notifier.contacts c using (tenant, lookup) where c.at >= :since"
+        ),
+        {"tenants": [p[0] for p in pairs], "lookups": [p[1] for p in pairs], "since": since},
+    )
+    return [_contact(row) for row in rows]
+
+
+def _contact(row: Row[tuple[object, ...]]) -> Contact:
+    return Contact(
+        row.tenant, row.borrower_id, "", row.at, row.channel, row.result, row.by, row.direction, row.lookup, row.kind, tuple(row.loans)
+    )  # fmt: skip

@@ -1,0 +1,204 @@
+"""Deliveries: taken in, claimed when due, written back; and their attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested
+from services.notifier.domain.delivery import Delivery, State
+from services.notifier.domain.verdicts import Decision
+from services.notifier.store.borrowers import Who, arrays
+
+_encode = msgspec.json.Encoder().encode
+_request = msgspec.json.Decoder(ContactRequested).decode
+_decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
+_COLUMNS = (
+    "d.tenant, d.borrower_id, d.task_id, d.request, d.state, d.reason, d.next_at, d.waiting, d.sequence, d.turn, d.tries,"
+    " d.channel, d.spent, d.told, d.decision"
+)
+_TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
+_NEW = (
+    "insert into notifier.deliveries as d"
+    " (tenant, borrower_id, task_id, case_id, request, taken_at, expires_at, epoch, state, reason, next_at, sequence)"
+    " select tenant, borrower_id, task_id, case_id, request, :now, expires_at, :epoch, state, reason, next_at, sequence"
+    " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:cases as text[]),"
+    " cast(:requests as bytea[]), cast(:ends as timestamptz[]), cast(:states as text[]), cast(:reasons as text[]),"
+    " cast(:nexts as timestamptz[]), cast(:sequences as int[]))"
+    " as n(tenant, borrower_id, task_id, case_id, request, expires_at, state, reason, next_at, sequence)"
+    " on conflict (tenant, borrower_id, task_id) do "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a delivery stands in the order of claims."""
+
+    next_at: datetime
+    tenant: str
+    borrower_id: str
+    task_id: str
+
+    @property
+    def who(self) -> Who:
+        """Return whose it is."""
+        return self.tenant, self.borrower_id
+
+
+async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *, now: datetime, epoch: int) -> list[Delivery]:
+    """Keep new deliveries in key order and return those that were new; a task that is here, or was cancelled, stays as it is."""
+    ordered = sorted(deliveries, key=_key)
+    if not ordered:
+        return []
+    rows = await conn.execute(
+        text(_NEW + "nothing returning tenant, borrower_id, task_id"),
+        {
+            **_keys(ordered), "now": now, "epoch": epoch,
+            "cases": [d.request.case_id for d in ordered], "requests": [_encode(d.request) for d in ordered],
+            "ends": [d.request.expires_at for d in ordered], "states": [d.state.value for d in ordered],
+            "reasons": [d.reason for d in ordered], "nexts": [d.next_at for d in ordered], "sequences": [d.sequence for d in ordered],
+        },
+    )  # fmt: skip
+    new = {(row.tenant, row.borrower_id, row.task_id) for row in rows}
+    return [delivery for delivery in ordered if _key(delivery) in new]
+
+
+async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCancelled]], *, now: datetime, epoch: int) -> None:
+    """Cancel what is not in flight yet; for an unknown task the row stays as its tombstone."""
+    by_key = {(tenant, cancelled.borrower_id, cancelled.task_id): cancelled for tenant, cancelled in cancels}
+    ordered = sorted(by_key.items())
+    if not ordered:
+        return
+    nothing: list[None] = [None] * len(ordered)
+    await conn.execute(
+        text(_NEW + "update set state = excluded.state, reason = excluded.reason, next_at = null, waiting = false where d.state = 'pending'"),
+        {
+            **arrays(key[:2] for key, _ in ordered), "tasks": [key[2] for key, _ in ordered], "now": now, "epoch": epoch,
+            "cases": [cancelled.case_id for _, cancelled in ordered], "requests": nothing, "ends": nothing,
+            "states": [State.CANCELLED.value] * len(ordered), "reasons": [cancelled.reason for _, cancelled in ordered],
+            "nexts": nothing, "sequences": [0] * len(ordered),
+        },
+    )  # fmt: skip
+
+
+async def wake(conn: AsyncConnection, who: Iterable[Who], *, now: datetime) -> None:
+    """Make due what waited for something about these borrowers; their rows are locked."""
+    await conn.execute(
+        text(
+            "update notifier.deliveries d set next_at = :now, waiting = false"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
+            " where d.tenant = w.tenant and d.borrower_id = w.borrower_id and d.waiting and d.next_at > :now"
+        ),
+        {**arrays(sorted(set(who))), "now": now},
+    )
+
+
+async def due(conn: AsyncConnection, *, now: datetime, after: Key | None, limit: int) -> list[Key]:
+    """Return what is due, from a place in the order on; nothing is locked."""
+    further = "and (next_at, tenant, borrower_id, task_id) > (:next_at, :tenant, :borrower, :task)" if after else ""
+    place = {"next_at": after.next_at, "tenant": after.tenant, "borrower": after.borrower_id, "task": after.task_id} if after else {}
+    rows = await conn.execute(
+        text(
+            f"select next_at, tenant, borrower_id, task_id from notifier.deliveries where next_at <= :now {further}"  # noqa: S608  # no value in it
+            " order by next_at, tenant, borrower_id, task_id limit :limit"
+        ),
+        {"now": now, "limit": limit, **place},
+    )
+    return [Key(row.next_at, row.tenant, row.borrower_id, row.task_id) for row in rows]
+
+
+async def claim(conn: AsyncConnection, keys: Sequence[Key], *, now: datetime) -> list[Delivery]:
+    """Lock and return those of these that are still due, in the order they became so; their borrowers are locked."""
+    return await _locked(conn, [(k.tenant, k.borrower_id, k.task_id) for k in keys], "d.next_at <= :now", {"now": now})
+
+
+async def reopen(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
+    """Lock and return deliveries whose results have come; their borrowers are locked."""
+    return await _locked(conn, keys, "d.state in ('in_flight', 'unknown')", {})
+
+
+async def open_before(conn: AsyncConnection, *, epoch: int, limit: int) -> list[tuple[str, str, str]]:
+    """Return what is open and was taken in before this epoch."""
+    rows = await conn.execute(
+        text(
+            "select tenant, borrower_id, task_id from notifier.deliveries"
+            " where next_at is not null and state in ('pending', 'in_flight') and epoch < :epoch"
+            " order by tenant, borrower_id, task_id limit :limit"
+        ),
+        {"epoch": epoch, "limit": limit},
+    )
+    return [(row.tenant, row.borrower_id, row.task_id) for row in rows]
+
+
+async def open_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
+    """Lock and return those of these that are still open; their borrowers are locked."""
+    return await _locked(conn, keys, "d.state in ('pending', 'in_flight')", {})
+
+
+async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
+    """Write locked deliveries back."""
+    if not deliveries:
+        return
+    await conn.execute(
+        text(
+            "update notifier.deliveries d set state = n.state, reason = n.reason, next_at = n.next_at, waiting = n.waiting,"
+            " sequence = n.sequence, turn = n.turn, tries = n.tries, channel = n.channel, told = n.told, decision = n.decision,"
+            " spent = case when n.spent = '' then '{}' else string_to_array(n.spent, ',') end"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:states as text[]),"
+            " cast(:reasons as text[]), cast(:nexts as timestamptz[]), cast(:waitings as boolean[]), cast(:sequences as int[]),"
+            " cast(:turns as int[]), cast(:tries as int[]), cast(:channels as text[]), cast(:spents as text[]), cast(:tolds as text[]),"
+            " cast(:decisions as bytea[]))"
+            " as n(tenant, borrower_id, task_id, state, reason, next_at, waiting, sequence, turn, tries, channel, spent, told, decision)"
+            " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id"
+        ),
+        {
+            **_keys(deliveries),
+            "states": [d.state.value for d in deliveries], "reasons": [d.reason for d in deliveries],
+            "nexts": [d.next_at for d in deliveries], "waitings": [d.waiting for d in deliveries],
+            "sequences": [d.sequence for d in deliveries], "turns": [d.turn for d in deliveries],
+            "tries": [d.tries for d in deliveries], "channels": [d.channel for d in deliveries],
+            "spents": [",".join(d.spent) for d in deliveries], "tolds": [d.told for d in deliveries],
+            "decisions": [_encode(d.decisions) if d.decisions else None for d in deliveries],
+        },
+    )  # fmt: skip
+
+
+async def next_due(conn: AsyncConnection) -> datetime | None:
+    """Return when the next delivery is due."""
+    return (await conn.execute(text("select min(next_at) from notifier.deliveries where next_at is not null"))).scalar_one()  # type: ignore[no-any-return]  # typed by the statement
+
+
+async def _locked(
+    conn: AsyncConnection, keys: Sequence[tuple[str, str, str]], condition: str, values: dict[str, object]
+) -> list[Delivery]:
+    if not keys:
+        return []
+    rows = await conn.execute(
+        text(
+            f"select {_COLUMNS} from {_TASKS} join notifier.deliveries d using (tenant, borrower_id, task_id)"  # noqa: S608  # no value in it
+            f" where d.request is not null and {condition} order by d.next_at, d.tenant, d.borrower_id, d.task_id for update of d"
+        ),
+        {**arrays(key[:2] for key in keys), "tasks": [key[2] for key in keys], **values},
+    )
+    return [_delivery(row) for row in rows]
+
+
+def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
+    return Delivery(
+        tenant=row.tenant, borrower_id=row.borrower_id, task_id=row.task_id, request=_request(row.request), state=State(row.state),
+        reason=row.reason, next_at=row.next_at, waiting=row.waiting, sequence=row.sequence, turn=row.turn, tries=row.tries,
+        channel=row.channel, spent=tuple(row.spent), told=row.told, decisions=_decisions(row.decision) if row.decision else (),
+    )  # fmt: skip
+
+
+def _key(delivery: Delivery) -> tuple[str, str, str]:
+    return delivery.tenant, delivery.borrower_id, delivery.task_id
+
+
+def _keys(deliveries: Sequence[Delivery]) -> dict[str, list[str]]:
+    return {**arrays((d.tenant, d.borrower_id) for d in deliveries), "tasks": [d.task_id for d in deliveries]}

@@ -1,0 +1,98 @@
+"""What stands before every claim: watermarks, the switch, and the epoch of this database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.contracts.overdue_facts import DebtWatermark
+
+EVERYWHERE = ""
+"""The tenant of the switch that is for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Up to when a partition is known, and the tenants with a feed that has gone silent."""
+
+    until: datetime
+    stale_feeds: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One position of the stop button."""
+
+    tenant: str
+    scope: str
+    key: str
+    contacts: str
+    reason: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The lineage's epoch and when it began."""
+
+    number: int
+    since: datetime
+
+
+async def keep_watermarks(conn: AsyncConnection, marks: Mapping[tuple[str, int], DebtWatermark]) -> None:
+    """Keep watermarks by (topic, partition), never backwards."""
+    for (topic, partition), mark in sorted(marks.items()):
+        await conn.execute(
+            text(
+                "insert into notifier.watermarks as w (topic, partition, until, stale_feeds)"
+                " values (:topic, :partition, :until, cast(:stale as text[]))"
+                " on conflict (topic, partition) do update set until = excluded.until, stale_feeds = excluded.stale_feeds"
+                " where w.until <= excluded.until"
+            ),
+            {"topic": topic, "partition": partition, "until": mark.until, "stale": list(mark.stale_feeds)},
+        )
+
+
+async def watermarks(conn: AsyncConnection) -> dict[tuple[str, int], Watermark]:
+    """Return the watermarks of all partitions."""
+    rows = await conn.execute(text("select topic, partition, until, stale_feeds from notifier.watermarks"))
+    return {(row.topic, row.partition): Watermark(row.until, frozenset(row.stale_feeds)) for row in rows}
+
+
+async def switches(conn: AsyncConnection, tenant: str | None = None) -> list[Switch]:
+    """Return every position of the switch, or those that concern a tenant."""
+    rows = await conn.execute(
+        text(
+            "select tenant, scope, key, contacts, reason, by, at from notifier.switches"
+            " where cast(:tenant as text) is null or tenant in ('', :tenant) order by tenant, scope, key"
+        ),
+        {"tenant": tenant},
+    )
+    return [Switch(row.tenant, row.scope, row.key, row.contacts, row.reason, row.by, row.at) for row in rows]
+
+
+async def set_switch(conn: AsyncConnection, switch: Switch) -> None:
+    """Turn the switch."""
+    await conn.execute(
+        text(
+            "insert into notifier.switches (tenant, scope, key, contacts, reason, by, at)"
+            " values (:tenant, :scope, :key, :contacts, :reason, :by, :at)"
+            " on conflict (tenant, scope, key) do update set contacts = excluded.contacts, reason = excluded.reason,"
+            " by = excluded.by, at = excluded.at"
+        ),
+        {
+            "tenant": switch.tenant, "scope": switch.scope, "key": switch.key, "contacts": switch.contacts,
+            "reason": switch.reason, "by": switch.by, "at": switch.at,
+        },
+    )  # fmt: skip
+
+
+async def epoch(conn: AsyncConnection) -> Epoch:
+    """Return the epoch of this database; before the service has started it is the first one."""
+    row = (await conn.execute(text("select epoch, since from notifier.lineage"))).one_or_none()
+    return Epoch(row.epoch, row.since) if row else Epoch(1, datetime.min)  # noqa: DTZ901  # compared only in later epochs

@@ -1,0 +1,37 @@
+"""What the watcher reads; every statement goes over a partial index or a small table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notifier.metrics import Watched
+from services.notifier.store import gates
+
+
+async def look(conn: AsyncConnection, *, now: datetime) -> Watched:
+    """Return the numbers of this moment."""
+    open_states = await conn.execute(
+        text(
+            "select state, count(*) as number, count(*) filter (where next_at <= :now) as due, min(next_at) as oldest"
+            " from notifier.deliveries where next_at is not null group by state"
+        ),
+        {"now": now},
+    )
+    rows = {row.state: row for row in open_states}
+    unknown = (
+        await conn.execute(text("select count(*) as number, min(taken_at) as oldest from notifier.deliveries where state = 'unknown'"))
+    ).one()
+    outbox = (await conn.execute(text("select count(*) as number, min(created_at) as oldest from notifier.outbox"))).one()
+    pending = rows.get("pending")
+    return Watched(
+        states={**{state: row.number for state, row in rows.items()}, "unknown": unknown.number},
+        unknown_oldest=unknown.oldest,
+        due=pending.due if pending else 0,
+        oldest_due=pending.oldest if pending and pending.due else None,
+        outbox_rows=outbox.number,
+        outbox_oldest=outbox.oldest,
+        watermarks={place: mark.until for place, mark in (await gates.watermarks(conn)).items()},
+    )

@@ -1,0 +1,186 @@
+"""The tables of schema `notifier`; the statements that use them are in store/."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from libs.common.db.base import base_tables
+
+SCHEMA = "notifier"
+metadata = MetaData(schema=SCHEMA)
+base_tables(metadata)
+_moment = DateTime(timezone=True)
+
+
+def _of_borrower() -> tuple[Column[str], Column[str]]:
+    return Column("tenant", Text, primary_key=True), Column("borrower_id", Text, primary_key=True)
+
+
+borrowers = Table(
+    "borrowers",
+    metadata,
+    *_of_borrower(),
+    Column("profile", LargeBinary),
+    Column("key", Text),
+    Column("time", _moment),
+    Column("stamp", Text),
+    Column("erased_at", _moment),
+)
+"""The row to lock before anything about a borrower is written: a stub where nothing is known yet. `key` is his wrapped key."""
+
+facts = Table(
+    "facts",
+    metadata,
+    *_of_borrower(),
+    Column("loan_id", Text, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("as_of", Date, nullable=False),
+    Column("fact", LargeBinary, nullable=False),
+)
+"""The newest overdue fact of every loan, whole."""
+
+consents = Table(
+    "consents",
+    metadata,
+    *_of_borrower(),
+    Column("channel", Text, primary_key=True),
+    Column("purpose", Text, primary_key=True),
+    Column("granted", Boolean, nullable=False),
+    Column("at", _moment),
+    Column("time", _moment, nullable=False),
+    Column("stamp", Text, nullable=False),
+)
+
+statuses = Table(
+    "statuses",
+    metadata,
+    *_of_borrower(),
+    Column("status_id", Text, primary_key=True),
+    Column("status", Text),
+    Column("since", _moment),
+    Column("until", _moment),
+    Column("time", _moment, nullable=False),
+    Column("stamp", Text, nullable=False),
+)
+"""Stops of borrowers as they stand; one without a status was closed."""
+
+holds = Table(
+    "holds",
+    metadata,
+    *_of_borrower(),
+    Column("hold_id", Text, primary_key=True),
+    Column("case_id", Text, nullable=False),
+    Column("stop", Text),
+    Column("contacts", Text),
+    Column("since", _moment),
+    Column("until", _moment),
+    Column("loan_id", Text),
+    Column("time", _moment),
+    Column("ended_at", _moment),
+)
+"""Holds of cases; one without a stop ended before it was heard of."""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    *_of_borrower(),
+    Column("task_id", Text, primary_key=True),
+    Column("case_id", Text, nullable=False),
+    Column("request", LargeBinary),
+    Column("taken_at", _moment, nullable=False),
+    Column("expires_at", _moment),
+    Column("epoch", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("next_at", _moment),
+    Column("waiting", Boolean, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("channel", Text),
+    Column("spent", ARRAY(Text), nullable=False),
+    Column("told", Text),
+    Column("decision", LargeBinary),
+)
+"""A contact task; one without a request was cancelled before it came. `turn` counts attempts: what an older one writes changes nothing."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    *_of_borrower(),
+    Column("task_id", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("turn", Integer, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("began_at", _moment, nullable=False),
+    Column("ended_at", _moment),
+    Column("result", Text),
+    Column("again", Boolean, nullable=False),
+    Column("provider_ref", Text),
+    Column("code", Text),
+    Column("fault", Text),
+    Column("receipt", Text),
+)
+"""Written before a provider is called: one a task and channel, opened again only by a result that says it did not go out."""
+
+contacts = Table(
+    "contacts",
+    metadata,
+    *_of_borrower(),
+    Column("contact_id", Text, primary_key=True),
+    Column("at", _moment, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("lookup", Text),
+    Column("kind", Text),
+    Column("loans", ARRAY(Text), nullable=False),
+    Column("task_id", Text),
+    Column("case_id", Text),
+    Column("decision", LargeBinary),
+)
+"""The ledger of contacts, by whomever: what caps count and what a contact is explained by."""
+
+caps = Table(
+    "caps", metadata, Column("tenant", Text, primary_key=True), Column("scope", Text, primary_key=True), Column("key", Text, primary_key=True)
+)
+"""Rows to lock while a cap is counted; the counters are the contacts themselves."""
+
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("until", _moment, nullable=False),
+    Column("stale_feeds", ARRAY(Text), nullable=False),
+)
+
+switches = Table(
+    "switches",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("contacts", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+)
+"""The stop button; the row of scope `all` has the empty tenant."""
+
+sandbox_messages = Table(
+    "sandbox_messages",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("borrower_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("lookup", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("accepted_at", _moment, nullable=False),
+)
+"""What the sandbox was given, every call a row of its own: a message sent twice stands here twice."""

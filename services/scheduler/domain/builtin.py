@@ -1,0 +1,29 @@
+"""The policy that rules where none was written: a reminder, three messages that grow firmer, then a person."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from services.scheduler.domain.policy import Policy, Send, Step, Work
+
+MORNING = "10:00-11:30"
+_LATE = ("sms", "email", "push")
+
+BUILT_IN = Policy(
+    name="built-in",
+    version=1,
+    steps=(
+        Step("due-soon", -3, Send("due_soon", ("push", "inbox"), "reminder"), MORNING),
+        Step("gentle", 1, Send("gentle", _LATE), MORNING),
+        Step("firm", 3, Send("firm", _LATE), MORNING),
+        Step("final", 7, Send("final", _LATE), MORNING),
+        Step("review", 14, Work("review", "ladder_ended", within=timedelta(days=2), again_after=timedelta(days=14))),
+    ),
+    cool_down=timedelta(days=7),
+)
+STOP_WORK = Work("review", "stop_without_end", within=timedelta(days=2), again_after=timedelta(days=30))
+"""A stop that nobody has given an end."""
+FAILED_WORK = Work("review", "contact_failed", within=timedelta(days=2), again_after=None)
+"""A contact for which no channel is left."""
+DOUBT_WORK = Work("review", "in_doubt", within=timedelta(days=1), again_after=None)
+"""A case that the rules could not digest."""

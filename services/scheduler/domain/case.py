@@ -1,0 +1,259 @@
+"""A case: one borrower's debts in one currency, what was said about them, and what becomes of it when facts change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from enum import StrEnum
+
+from services.scheduler.domain.days import Span, begins, reaching
+from services.scheduler.domain.policy import Policy, Step
+
+CHANNEL_STOPS = frozenset({"opt_out"})
+"""Stops that close a channel, which the gate judges; every other one lets neither dunning nor reminders pass."""
+
+
+class State(StrEnum):
+    """Where a case is in its spell."""
+
+    OPEN = "open"
+    CURED = "cured"
+    CLOSED = "closed"
+
+
+class Stage(StrEnum):
+    """What a case is about."""
+
+    PRE_DUE = "pre_due"
+    OVERDUE = "overdue"
+    CLEAR = "clear"
+
+
+class ContactState(StrEnum):
+    """What is known of a contact."""
+
+    REQUESTED = "requested"
+    DEFERRED = "deferred"
+    DONE = "done"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SUPPRESSED = "suppressed"
+    CANCELLED = "cancelled"
+
+
+PENDING = frozenset({ContactState.REQUESTED, ContactState.DEFERRED})
+HARMLESS = frozenset({"paid", "nothing_owed", "cancelled"})
+"""Reasons of a suppression after which nobody needs to act: the fact comes, or we asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """The newest fact of a debt, as far as a policy reads it."""
+
+    loan_id: str
+    epoch: int
+    version: int
+    timezone: str
+    jurisdictions: tuple[str, ...]
+    active: bool
+    overdue: int
+    past_due_from: date | None
+    grace_days: int = 0
+    pauses: tuple[Span, ...] = ()
+    next_due_on: date | None = None
+    next_due: int = 0
+    doubted: bool = False
+    resting_until: datetime | None = None
+
+    @property
+    def owed(self) -> bool:
+        """Say whether it is late: overdue beyond tolerance, and neither closed nor written off."""
+        return self.active and self.overdue > 0 and self.past_due_from is not None
+
+    def askable(self, now: datetime) -> bool:
+        """Say whether it may be spoken of: not in doubt, no payment under way."""
+        return not self.doubted and (self.resting_until is None or self.resting_until <= now)
+
+    def day_begins(self, day: int) -> datetime | None:
+        """Return when it becomes so many days delinquent; None while a pause without an end stands before that."""
+        if self.past_due_from is None:
+            return None
+        on = reaching(self.pauses, self.past_due_from, self.grace_days + day)
+        return None if on is None else begins(on, self.timezone)
+
+    def reminder_span(self, step: Step) -> tuple[datetime, datetime] | None:
+        """Return from when to when this reminder makes sense; None where nothing comes due."""
+        if self.next_due_on is None or self.next_due <= 0 or not self.active or self.owed:
+            return None
+        from_on = date.fromordinal(self.next_due_on.toordinal() + step.day)
+        return begins(from_on, self.timezone), begins(self.next_due_on, self.timezone)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A contact that was asked for. `about` is the due date of a reminder."""
+
+    task_id: str
+    spell: int
+    step: str
+    about: date | None
+    occurrence: int
+    state: ContactState
+    requested_at: datetime
+    expires_at: datetime
+    until: datetime | None = None
+    reason: str | None = None
+
+    @property
+    def needs_person(self) -> bool:
+        """Say whether no channel is left although the money is still owed."""
+        return self.state is ContactState.FAILED or (self.state is ContactState.SUPPRESSED and self.reason not in HARMLESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Something about the borrower that stops contacts."""
+
+    status_id: str
+    kind: str
+    from_at: datetime
+    until: datetime | None
+
+    def stands(self, now: datetime) -> bool:
+        """Say whether it stops contacts at this moment."""
+        return self.kind not in CHANNEL_STOPS and self.from_at <= now and (self.until is None or now < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A task that was given to a person."""
+
+    task_id: str
+    key: str
+    occurrence: int
+    done_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case with all that its plan depends on; contacts and errands are those of this spell, reminders those of any."""
+
+    tenant: str
+    borrower_id: str
+    case_id: str
+    currency: str
+    spell: int
+    state: State
+    stage: Stage
+    opened_at: datetime | None
+    clear_since: datetime | None
+    debts: tuple[Debt, ...] = ()
+    contacts: tuple[Contact, ...] = ()
+    stops: tuple[Stop, ...] = ()
+    errands: tuple[Errand, ...] = ()
+
+    @property
+    def owed(self) -> tuple[Debt, ...]:
+        """Return the debts that are late."""
+        return tuple(debt for debt in self.debts if debt.owed)
+
+    def stop(self, now: datetime) -> Stop | None:
+        """Return the stop that stands and ends last."""
+        standing = [stop for stop in self.stops if stop.stands(now)]
+        return max(standing, key=lambda s: (s.until is None, s.until or now, s.status_id), default=None)
+
+    def said(self, step: str, about: date | None) -> tuple[Contact, ...]:
+        """Return the contacts of a step, the last one last."""
+        found = (c for c in self.contacts if c.step == step and c.about == about and (about is not None or c.spell == self.spell))
+        return tuple(sorted(found, key=lambda contact: contact.occurrence))
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A spell has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """Overdue again before the spell was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cured:
+    """Nothing is overdue any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Clear for the whole cool-down: the spell is over."""
+
+    spell: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A contact that was asked for must not go out."""
+
+    contact: Contact
+    reason: str
+
+
+Change = Opened | Reopened | Cured | Closed | Cancelled
+
+
+def reminded_of(case: Case, policy: Policy, now: datetime) -> frozenset[date]:
+    """Return the due dates of which a reminder makes sense now."""
+    spans = ((debt, debt.reminder_span(step)) for step in policy.reminders for debt in case.debts)
+    return frozenset(debt.next_due_on for debt, span in spans if debt.next_due_on and span and span[0] <= now < span[1])
+
+
+def follow(case: Case, policy: Policy, now: datetime) -> tuple[Case, tuple[Change, ...]]:
+    """Bring a case to where its facts and stops are now, and say what changed."""
+    changes: list[Change] = []
+    if case.state is State.CURED and case.clear_since is not None and now >= case.clear_since + policy.cool_down:
+        changes.append(Closed(case.spell))
+        case = replace(case, state=State.CLOSED, stage=Stage.CLEAR, clear_since=None)
+    case = _late(case, changes, now) if case.owed else _clear(case, changes, policy, now=now)
+    cancelled = tuple(_cancelled(case, policy, now))
+    return _without(case, cancelled), (*changes, *cancelled)
+
+
+def _late(case: Case, changes: list[Change], now: datetime) -> Case:
+    if case.state is State.OPEN and case.stage is Stage.OVERDUE:
+        return case
+    if case.state is State.CURED:
+        changes.append(Reopened())
+        return replace(case, state=State.OPEN, stage=Stage.OVERDUE, clear_since=None)
+    changes.append(Opened())
+    spell = case.spell + (case.state is State.CLOSED)
+    return replace(case, state=State.OPEN, stage=Stage.OVERDUE, spell=spell, opened_at=now, clear_since=None)
+
+
+def _clear(case: Case, changes: list[Change], policy: Policy, *, now: datetime) -> Case:
+    if case.state is State.OPEN and case.stage is Stage.OVERDUE:
+        changes.append(Cured())
+        return replace(case, state=State.CURED, stage=Stage.CLEAR, clear_since=now)
+    upcoming = bool(reminded_of(case, policy, now))
+    if case.state is State.CLOSED and upcoming:
+        return replace(case, state=State.OPEN, stage=Stage.PRE_DUE, spell=case.spell + 1, opened_at=None)
+    if case.state is State.OPEN and not upcoming:
+        return replace(case, state=State.CLOSED, stage=Stage.CLEAR)
+    return case
+
+
+def _cancelled(case: Case, policy: Policy, now: datetime) -> list[Cancelled]:
+    """Return the contacts under way that have lost their ground."""
+    pending = [contact for contact in case.contacts if contact.state in PENDING]
+    if not pending:
+        return []
+    if (stop := case.stop(now)) is not None:
+        return [Cancelled(contact, stop.kind) for contact in pending]
+    late, upcoming = bool(case.owed), reminded_of(case, policy, now)
+    return [Cancelled(c, "nothing_owed") for c in pending if (not late if c.about is None else late or c.about not in upcoming)]
+
+
+def _without(case: Case, cancelled: tuple[Cancelled, ...]) -> Case:
+    gone = {change.contact.task_id for change in cancelled}
+    kept = (replace(c, state=ContactState.CANCELLED) if c.task_id in gone else c for c in case.contacts)
+    return replace(case, contacts=tuple(kept)) if gone else case

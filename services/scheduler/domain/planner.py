@@ -1,0 +1,271 @@
+"""What is due for a case, what comes next, and why: one pure function of facts, contacts made, stops, policy and now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+
+from services.scheduler.domain.builtin import FAILED_WORK, STOP_WORK
+from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
+from services.scheduler.domain.days import begins, day_after, window
+from services.scheduler.domain.policy import Policy, Step, Work
+
+
+@dataclass(frozen=True, slots=True)
+class ContactDue:
+    """Ask for this contact now; it must be out before the window closes."""
+
+    step: Step
+    about: date | None
+    occurrence: int
+    debts: tuple[Debt, ...]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ErrandDue:
+    """Give this task to a person now."""
+
+    key: str
+    occurrence: int
+    work: Work
+
+
+Due = ContactDue | ErrandDue
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why nothing is said at this moment, and what ends it: a moment, an event on the bus, or a person's task."""
+
+    kind: str
+    until: datetime | None = None
+    event: str | None = None
+    errand: str | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Say whether anything ends it."""
+        return any((self.until, self.event, self.errand))
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """The next contact that is planned."""
+
+    at: datetime
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, when to look again, and why it is so."""
+
+    due: tuple[Due, ...]
+    next_at: datetime | None
+    reason: Reason
+    upcoming: Upcoming | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """The next window in which something is to be said."""
+
+    step: Step
+    about: date | None
+    occurrence: int
+    debts: tuple[Debt, ...]
+    opens: datetime
+    closes: datetime
+
+
+def plan(case: Case, policy: Policy, now: datetime) -> Plan:
+    """Return what is due, and what comes once that is done."""
+    due: list[Due] = list(_errands_due(case, policy, now))
+    slot = _next_slot(case, policy, now)
+    if slot is not None and slot.opens <= now:
+        due.append(ContactDue(slot.step, slot.about, slot.occurrence, slot.debts, slot.closes))
+    after = _having(case, due, now)
+    slot = _next_slot(after, policy, now)
+    upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id)
+    moments = [moment for moment in _moments(after, policy, now, upcoming=upcoming) if moment > now]
+    return Plan(tuple(due), min(moments, default=None), _reason(after, policy, now, upcoming=upcoming), upcoming)
+
+
+def reminder_at(debt: Debt, policy: Policy, now: datetime) -> datetime | None:
+    """Return when a reminder about this debt is to be said next, if nothing changes; None when there is none to come."""
+    opening = []
+    for step in policy.reminders:
+        if (span := debt.reminder_span(step)) is None or now >= span[1]:
+            continue
+        opens, _ = window(debt.timezone, step.between, max(now, span[0]))
+        if opens < span[1]:
+            opening.append(max(opens, now))
+    return min(opening, default=None)
+
+
+def _having(case: Case, due: list[Due], now: datetime) -> Case:
+    """Return the case as it is once these are done."""
+    contacts, errands = list(case.contacts), list(case.errands)
+    for one in due:
+        match one:
+            case ContactDue(step, about, occurrence, _, expires_at):
+                contacts.append(Contact("", case.spell, step.id, about, occurrence, ContactState.REQUESTED, now, expires_at))
+            case ErrandDue(key, occurrence, _):
+                errands.append(Errand("", key, occurrence, None))
+    return replace(case, contacts=tuple(contacts), errands=tuple(errands))
+
+
+def _next_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
+    if case.stop(now) is not None:
+        return None
+    if not case.owed:
+        return _reminder_slot(case, policy, now)
+    debts = tuple(debt for debt in case.owed if debt.askable(now))
+    return _message_slot(case, policy, debts, now=now) if debts else None
+
+
+def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: datetime) -> _Slot | None:
+    """Return the window of the latest message whose day has come, unless it was said; else of the next one."""
+    ladder = [(step, _leading(debts, step.day)) for step in policy.messages]
+    reached = [place for place, (_, lead) in enumerate(ladder) if lead is not None and lead[0] <= now]
+    for place in range(reached[-1] if reached else 0, len(ladder)):
+        step, lead = ladder[place]
+        if lead is None:
+            return None
+        if (occurrence := _open_occurrence(case, step, None)) is None:
+            continue
+        opens, closes = window(lead[1].timezone, step.between, max(now, lead[0], _rested(case, lead[1].timezone)))
+        following = ladder[place + 1][1] if place + 1 < len(ladder) else None
+        if following is not None and following[0] <= max(opens, now):
+            continue
+        return _Slot(step, None, occurrence, debts, opens, closes)
+    return None
+
+
+def _reminder_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
+    """Return the window of the next reminder of those whose day has come."""
+    slots = []
+    for debt in case.debts:
+        spans = [(step, span) for step in policy.reminders if (span := debt.reminder_span(step)) and span[0] <= now < span[1]]
+        if not spans or not debt.askable(now) or debt.next_due_on is None:
+            continue
+        step, span = spans[-1]
+        if (occurrence := _open_occurrence(case, step, debt.next_due_on)) is None:
+            continue
+        last = case.said(step.id, debt.next_due_on)
+        rested = day_after(last[-1].requested_at, debt.timezone) if last else now
+        opens, closes = window(debt.timezone, step.between, max(now, rested))
+        if opens < span[1]:
+            together = tuple(d for d in case.debts if d.next_due_on == debt.next_due_on and d.reminder_span(step) and d.askable(now))
+            slots.append(_Slot(step, debt.next_due_on, occurrence, together, opens, closes))
+    return min(slots, key=lambda slot: (slot.opens, slot.about or date.max), default=None)
+
+
+def _leading(debts: tuple[Debt, ...], day: int) -> tuple[datetime, Debt] | None:
+    """Return the debt that reaches this day first, and when; None while the clocks of all of them stand still."""
+    begun = [(moment, debt) for debt in debts if (moment := debt.day_begins(day)) is not None]
+    return min(begun, key=lambda one: (one[0], one[1].loan_id), default=None)
+
+
+def _open_occurrence(case: Case, step: Step, about: date | None) -> int | None:
+    """Return which occurrence of a step is still to be said; None when it was said or is under way."""
+    said = case.said(step.id, about)
+    if not said:
+        return 1
+    return said[-1].occurrence + 1 if said[-1].state is ContactState.EXPIRED else None
+
+
+def _rested(case: Case, zone: str) -> datetime:
+    """Return from when another message is fair: one a day at most."""
+    asked = [c.requested_at for c in case.contacts if c.about is None and c.spell == case.spell]
+    return day_after(max(asked), zone) if asked else _LONG_AGO
+
+
+def _errands_due(case: Case, policy: Policy, now: datetime) -> Iterator[ErrandDue]:
+    if not case.owed:
+        return
+    for key, work, moment in _errands(case, policy, now):
+        if moment is not None and moment <= now:
+            occurrence = max((e.occurrence for e in case.errands if e.key == key), default=0) + 1
+            yield ErrandDue(key, occurrence, work)
+
+
+def _errands(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
+    """Yield every task that is to be given, now or later: its key, what it is, and when (None: not to be foreseen)."""
+    if (stop := case.stop(now)) is not None:
+        if stop.until is None:
+            yield from _unless_given(case, f"stop:{stop.status_id}", STOP_WORK, now)
+        return
+    for contact in case.contacts:
+        if contact.needs_person and contact.about is None and contact.spell == case.spell:
+            yield from _unless_given(case, f"contact:{contact.step}:{contact.occurrence}", FAILED_WORK, now)
+    for step in policy.errands:
+        if isinstance(step.action, Work):
+            lead = _leading(case.owed, step.day)
+            yield from _unless_given(case, step.id, step.action, lead[0] if lead else None)
+
+
+def _unless_given(case: Case, key: str, work: Work, moment: datetime | None) -> Iterator[tuple[str, Work, datetime | None]]:
+    """Yield it for that moment; once given it comes again only some time after it was completed."""
+    given = sorted((e for e in case.errands if e.key == key), key=lambda errand: errand.occurrence)
+    if not given:
+        yield key, work, moment
+    elif given[-1].done_at is not None and work.again_after is not None:
+        yield key, work, given[-1].done_at + work.again_after
+
+
+def _moments(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Iterator[datetime]:
+    """Yield the moments at which the plan may change by time alone."""
+    if upcoming is not None:
+        yield upcoming.at
+    if case.clear_since is not None and case.state is State.CURED:
+        yield case.clear_since + policy.cool_down
+    if case.stage is Stage.PRE_DUE:
+        yield from (begins(debt.next_due_on, debt.timezone) for debt in case.debts if debt.next_due_on is not None)
+    for stop in case.stops:
+        yield stop.from_at
+        if stop.until is not None:
+            yield stop.until
+    yield from (debt.resting_until for debt in case.debts if debt.resting_until is not None)
+    if case.owed:
+        yield from (moment for _, _, moment in _errands(case, policy, now) if moment is not None)
+
+
+def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Reason:
+    if upcoming is not None:
+        return Reason("scheduled", until=upcoming.at)
+    if not case.owed:
+        if case.state is State.CURED and case.clear_since is not None:
+            return Reason("clear", until=case.clear_since + policy.cool_down)
+        return Reason("nothing_owed", event="debt.overdue")
+    return _rests(case, policy, now) or _awaits(case, policy, now)
+
+
+def _rests(case: Case, policy: Policy, now: datetime) -> Reason | None:
+    """Return what forbids to speak of every debt."""
+    if (stop := case.stop(now)) is not None:
+        again = min((moment for _, _, moment in _errands(case, policy, now) if moment is not None), default=None)
+        return Reason(stop.kind, until=stop.until or again, errand=_open_errand(case, f"stop:{stop.status_id}"))
+    if any(debt.askable(now) for debt in case.owed):
+        return None
+    if any(debt.doubted for debt in case.owed):
+        return Reason("in_doubt", event="debt.changed")
+    return Reason("pending_payment", until=min(debt.resting_until for debt in case.owed if debt.resting_until is not None))
+
+
+def _awaits(case: Case, policy: Policy, now: datetime) -> Reason:
+    """Return what a case waits for when there is nothing left to say."""
+    open_errand = next((errand for errand in case.errands if errand.done_at is None), None)
+    if open_errand is not None:
+        return Reason("task_open", errand=open_errand.task_id or open_errand.key)
+    coming = [moment for _, _, moment in _errands(case, policy, now) if moment is not None]
+    if coming:
+        return Reason("ladder_ended", until=min(coming))
+    return Reason("paused", event="debt.changed")
+
+
+def _open_errand(case: Case, key: str) -> str | None:
+    return next((e.task_id or e.key for e in case.errands if e.key == key and e.done_at is None), None)

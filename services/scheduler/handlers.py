@@ -1,0 +1,239 @@
+"""Messages in: facts, stops and outcomes, taken in by batch; the ticker decides what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common import ids
+from libs.common.bus.ports import Record
+from libs.common.clock import Clock
+from libs.common.cloudevents import Envelope, Reader
+from libs.common.contracts.borrower_profiles import BorrowerErasure, StatusState
+from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES
+from libs.common.contracts.contact_outcomes import ContactOutcome
+from libs.common.contracts.overdue_facts import DebtWatermark, OverdueFact
+from libs.common.errors import PoisonError
+from services.scheduler.acting import Desk, Outgoing, entry
+from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.domain.outcomes import after
+from services.scheduler.domain.planner import reminder_at
+from services.scheduler.store import cases, debts, statuses, story
+from services.scheduler.store.cases import ASSIGNMENT, debt_of
+from services.scheduler.store.held import CaseKey, Held
+
+ERASED = "~erased"
+"""The stop of an erased borrower: no publisher's status can have this id, and nobody can be reached."""
+LONGEST_SETTLE = 10
+"""A case that keeps changing rests this many times `settle` at most."""
+_STATUS = "borrower.status.v1"
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact as it came."""
+
+    envelope: Envelope
+    fact: OverdueFact
+
+    @property
+    def debt(self) -> tuple[str, str, str]:
+        """Return which debt it is about."""
+        return self.envelope.tenant, self.fact.borrower_id, self.fact.loan_id
+
+    @property
+    def case(self) -> CaseKey:
+        """Return which case it is about."""
+        return case_key(self.envelope.tenant, self.fact.borrower_id, self.fact.currency)
+
+
+def case_key(tenant: str, borrower_id: str, currency: str) -> CaseKey:
+    """Return the key that this borrower's case in this currency always has."""
+    return CaseKey(tenant, borrower_id, ids.derived("c", tenant, borrower_id, ASSIGNMENT, currency), currency)
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The handler of the consumer group `scheduler`."""
+
+    desk: Desk
+    clock: Clock
+    settle: timedelta
+    reader: Reader
+
+    async def take(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
+        """Take in a batch of one partition of one topic."""
+        read = [(record, *self.reader.read(record)) for record in records]
+        topic = records[0].topic
+        if topic == FACTS.name:
+            await self.on_facts(conn, [Fact(envelope, data) for _, envelope, data in read if isinstance(data, OverdueFact)])
+        elif topic == PROFILES.name:
+            await self.on_statuses(conn, [row for one in read if (row := _status_row(*one)) is not None])
+        elif topic == OUTCOMES.name:
+            await self.on_outcomes(conn, [(envelope, data) for _, envelope, data in read if isinstance(data, ContactOutcome)])
+        await _raise_watermark(conn, topic, records[0].partition, [data for _, _, data in read if isinstance(data, DebtWatermark)])
+
+    async def on_facts(self, conn: AsyncConnection, facts: Sequence[Fact]) -> None:
+        """Keep what is newer, and bring the cases of these debts up to date."""
+        newest: dict[tuple[str, str, str], Fact] = {}
+        for fact in facts:
+            if fact.debt not in newest or fact.fact.order > newest[fact.debt].fact.order:
+                newest[fact.debt] = fact
+        if not newest:
+            return
+        now = await self.clock.at(conn)
+        rows = [self._row(fact, now) for _, fact in sorted(newest.items())]
+        changed = await debts.keep_newer(conn, rows)
+        news = [fact for debt, fact in sorted(newest.items()) if debt in changed]
+        late = {fact.case for fact in news if debt_of(fact.fact).owed}
+        await cases.make_missing(conn, late, policy=(BUILT_IN.name, BUILT_IN.version))
+        held = await cases.lock(conn, [fact.case for fact in news])
+        await self._absorb(conn, held, news, now=await self.clock.at(conn))
+
+    async def on_statuses(self, conn: AsyncConnection, rows: Sequence[statuses.StatusRow]) -> None:
+        """Keep the stops of borrowers, and take back what they forbid."""
+        newest: dict[tuple[str, str, str], statuses.StatusRow] = {}
+        for row in rows:
+            key = (row.tenant, row.borrower_id, row.status_id)
+            if key not in newest or (row.time, row.event_id) > (newest[key].time, newest[key].event_id):
+                newest[key] = row
+        if not newest:
+            return
+        changed = await statuses.keep_greater(conn, [row for _, row in sorted(newest.items())])
+        if erased := {(row.tenant, row.borrower_id) for row in newest.values() if row.status_id == ERASED}:
+            await statuses.forget(conn, list(erased), but=ERASED)
+        if changed:
+            held = await cases.lock_of_borrowers(conn, changed)
+            await self._follow(conn, held, now=await self.clock.at(conn), wake=Held.woken)
+
+    async def on_outcomes(self, conn: AsyncConnection, outcomes: Sequence[tuple[Envelope, ContactOutcome]]) -> None:
+        """Write what became of contacts, each outcome once, and have their cases looked at."""
+        if not outcomes:
+            return
+        keys = {CaseKey(envelope.tenant, o.borrower_id, o.case_id) for envelope, o in outcomes}
+        held = {(one.case.tenant, one.case.case_id): one for one in await cases.lock(conn, keys)}
+        seen = {
+            (step.tenant, step.task_id): step
+            for step in await story.steps_of(conn, sorted({(envelope.tenant, o.borrower_id, o.task_id) for envelope, o in outcomes}))
+        }
+        now, out, changes, touched = await self.clock.at(conn), Outgoing(), {}, {}
+        for envelope, outcome in sorted(outcomes, key=lambda one: one[1].sequence):
+            key, case_of = (envelope.tenant, outcome.task_id), (envelope.tenant, outcome.case_id)
+            step, one = seen.get(key), held.get(case_of)
+            if step is None or one is None or outcome.sequence <= step.sequence:
+                continue
+            kind, at = envelope.type.removesuffix(".v1"), one.moment(now)
+            state = after(step.state, kind, outcome.channel)
+            seen[key] = replace(step, state=state, sequence=outcome.sequence)
+            changes[key] = _step_change(seen[key], outcome)
+            out.entries.append(_outcome_entry(one, kind, outcome, at=at))
+            touched[case_of] = replace(one, moved_at=at, next_at=one.woken(now))
+            self.desk.meters.outcomes.labels(kind).inc()
+        out.changed.extend(changes.values())
+        await self.desk.save(conn, list(touched.values()), out)
+
+    def _row(self, fact: Fact, now: datetime) -> debts.DebtRow:
+        value = fact.fact
+        debt = debt_of(value)
+        try:
+            wake_at = None if debt.owed else reminder_at(debt, BUILT_IN, now)
+        except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it
+            wake_at = now
+        return debts.DebtRow(
+            tenant=fact.envelope.tenant, borrower_id=value.borrower_id, loan_id=value.loan_id, currency=value.currency, epoch=value.epoch,
+            version=value.version, as_of=value.as_of, fact_at=fact.envelope.time, live=debt.active, owed=debt.owed, fact=_encode(value),
+            wake_at=None if wake_at is None else max(wake_at, now + self.settle),
+        )  # fmt: skip
+
+    async def _absorb(self, conn: AsyncConnection, held: Sequence[Held], news: Sequence[Fact], *, now: datetime) -> None:
+        """Tell the facts in the stories of their cases, and let the cases rest for more to come."""
+        by_case: dict[tuple[str, str], list[Fact]] = {}
+        for fact in news:
+            by_case.setdefault((fact.envelope.tenant, fact.case.case_id), []).append(fact)
+        resting, told = [], Outgoing()
+        for one in held:
+            facts = by_case[one.case.tenant, one.case.case_id]
+            newest = max(fact.envelope.time for fact in facts)
+            resting.append(self._resting(one, newest, now))
+            told.entries += [_fact_entry(one, fact, one.moment(now)) for fact in facts]
+        await self._follow(conn, resting, now=now, wake=lambda one, _: one.rests_until, before=told)
+
+    def _resting(self, held: Held, newest: datetime, now: datetime) -> Held:
+        since = held.unsettled_since or now
+        until = min(now + self.settle, since + LONGEST_SETTLE * self.settle)
+        return replace(
+            held, unsettled_since=since, rests_until=until, reason="settling", reason_until=until, in_doubt=None,
+            newest_fact_at=newest if held.newest_fact_at is None else max(newest, held.newest_fact_at), moved_at=held.moment(now),
+        )  # fmt: skip
+
+    async def _follow(
+        self, conn: AsyncConnection, held: Iterable[Held], *, now: datetime, wake: Callable[[Held, datetime], datetime | None],
+        before: Outgoing | None = None,
+    ) -> None:  # fmt: skip
+        out, followed = before or Outgoing(), []
+        for one in held:
+            new, given = self.desk.follow(one, now)
+            followed.append(new if new.in_doubt is not None else replace(new, next_at=wake(new, now)))
+            out.add(given)
+        await self.desk.save(conn, followed, out)
+
+
+def _status_row(record: Record, envelope: Envelope, data: msgspec.Struct | None) -> statuses.StatusRow | None:
+    """Return what a message says of a stop; None when it is about something else."""
+    match data:
+        case StatusState():
+            return statuses.StatusRow(
+                envelope.tenant, data.borrower_id, data.status_id, data.status, data.from_, data.until, True, data.time, data.id,
+            )  # fmt: skip
+        case BorrowerErasure():
+            return statuses.StatusRow(envelope.tenant, data.borrower_id, ERASED, "erased", data.time, None, True, data.time, data.id)
+        case None if envelope.type == _STATUS:
+            return _closed(record, envelope)
+        case _:
+            return None
+
+
+def _closed(record: Record, envelope: Envelope) -> statuses.StatusRow:
+    """Return the end of a stop; which one, only the key says: `tenant/borrower/status:id`."""
+    parts = (record.key or b"").decode().split("/", 2)
+    if len(parts) != 3 or not parts[2].startswith("status:"):
+        raise PoisonError("unreadable", "a closed status has no key of the form tenant/borrower/status:id")
+    status_id = parts[2].removeprefix("status:")
+    return statuses.StatusRow(
+        envelope.tenant, parts[1], status_id, "closed", envelope.time, envelope.time, False, envelope.time, envelope.id,
+    )  # fmt: skip
+
+
+def _step_change(step: story.StepSeen, outcome: ContactOutcome) -> story.StepChange:
+    return story.StepChange(
+        step.tenant, step.borrower_id, step.task_id, step.state.value, outcome.until, outcome.channel, outcome.reason, outcome.sequence,
+    )  # fmt: skip
+
+
+def _outcome_entry(held: Held, kind: str, outcome: ContactOutcome, *, at: datetime) -> story.Entry:
+    """Return the line of an outcome: when it was taken in, with the provider's moment beside it."""
+    return entry(
+        held.case, at, kind, reason=outcome.reason, task_id=outcome.task_id, step=outcome.step, sequence=outcome.sequence, at=outcome.at,
+        channel=outcome.channel, provider=outcome.provider, until=outcome.until, loans=outcome.loans, rules=outcome.rules,
+    )  # fmt: skip
+
+
+def _fact_entry(held: Held, fact: Fact, at: datetime) -> story.Entry:
+    value = fact.fact
+    return entry(
+        held.case, at, fact.envelope.type.removesuffix(".v1"), reason=value.reason, loan_id=value.loan_id, epoch=value.epoch,
+        version=value.version, as_of=value.as_of, status=value.status, overdue=value.overdue.total, outstanding=value.outstanding.total,
+        anchor=value.anchor, bucket=value.bucket, in_doubt=value.doubt is not None, resting_until=value.resting_until,
+        caused_by=value.caused_by,
+    )  # fmt: skip
+
+
+async def _raise_watermark(conn: AsyncConnection, topic: str, partition: int, marks: Sequence[DebtWatermark]) -> None:
+    if marks:
+        last = max(marks, key=lambda mark: mark.until)
+        await debts.raise_watermark(conn, topic, partition, until=last.until, stale_feeds=last.stale_feeds)

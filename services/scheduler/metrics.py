@@ -1,0 +1,62 @@
+"""The scheduler's own metrics (docs/operations.md has the catalogue)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from libs.common.contracts.contact_outcomes import CONTACT_OUTCOMES
+from libs.common.metrics import LATENESS_BUCKETS_S, Metrics
+
+REASONS = (
+    "scheduled", "settling", "task_open", "ladder_ended", "in_doubt", "pending_payment", "paused", "clear", "nothing_owed", "no_outcome",
+    "no_case", "deceased", "insolvent", "represented", "hardship", "moratorium", "cease", "dispute", "other",
+)  # fmt: skip
+"""The closed set of label values; any other reason counts as `other`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """What the workers count and the watcher sets."""
+
+    requested: Counter
+    cancelled: Counter
+    parked: Counter
+    outcomes: Counter
+    lateness: Histogram
+    uncontacted: Gauge
+    overdue: Gauge
+    due: Gauge
+    oldest_due: Gauge
+    outbox_rows: Gauge
+    outbox_oldest: Gauge
+    watched_at: Gauge
+    watch_interval: Gauge
+    lag: Gauge
+    progress: Gauge
+    assigned: Gauge
+
+
+def meters(metrics: Metrics) -> Meters:
+    """Register them."""
+    return Meters(
+        requested=metrics.counter("contacts_requested_total", "Contacts asked for", purpose=("reminder", "dunning")),
+        cancelled=metrics.counter("contacts_cancelled_total", "Contacts taken back before they went out"),
+        parked=metrics.counter("cases_parked_total", "Cases that the rules could not digest"),
+        outcomes=metrics.counter(
+            "contact_outcomes_total", "Outcomes taken in", type=[name.removesuffix(".v1") for name in CONTACT_OUTCOMES]
+        ),
+        lateness=metrics.histogram("timer_lateness_seconds", "How late a due case was claimed", LATENESS_BUCKETS_S, "kind"),
+        uncontacted=metrics.gauge("coverage_uncontacted_cases", "Overdue cases with neither a next contact nor a reason that ends"),
+        overdue=metrics.gauge("coverage_overdue_borrowers", "Overdue cases by the reason of their last plan", "reason"),
+        due=metrics.gauge("timers_due", "Timers whose moment has passed", "kind"),
+        oldest_due=metrics.gauge("timer_oldest_due_timestamp_seconds", "The oldest of them; 0 for none", "kind"),
+        outbox_rows=metrics.gauge("outbox_rows", "Messages not yet published"),
+        outbox_oldest=metrics.gauge("outbox_oldest_timestamp_seconds", "The oldest of them; 0 for none"),
+        watched_at=metrics.gauge("watcher_last_success_timestamp_seconds", "When the watcher last looked"),
+        watch_interval=metrics.gauge("watcher_interval_seconds", "How often it looks"),
+        lag=metrics.gauge("consumer_lag_records", "Records not yet taken in", "topic", "partition"),
+        progress=metrics.gauge("consumer_progress_timestamp_seconds", "When a partition last moved", "topic", "partition"),
+        assigned=metrics.gauge("consumer_assigned_partitions", "Partitions that this replica reads", "topic"),
+    )

@@ -1,0 +1,92 @@
+"""Debts as the facts tell them, cases, what was said and done, work for people, stops, and how far the facts reach."""
+
+from alembic import op
+
+from libs.common.db.base import BASE_0001, statements
+
+revision = "0001"
+down_revision = None
+
+PARTITIONS = 16
+
+CASES = """
+create table scheduler.debts (
+    tenant text not null, borrower_id text not null, loan_id text not null, currency text not null,
+    epoch integer not null, version bigint not null, as_of date not null, fact_at timestamptz not null,
+    live boolean not null, owed boolean not null, fact bytea not null, wake_at timestamptz,
+    primary key (tenant, borrower_id, loan_id)
+) partition by hash (tenant, borrower_id);
+create table scheduler.cases (
+    tenant text not null, borrower_id text not null, case_id text not null,
+    assignment text not null, currency text not null, policy text not null, policy_version integer not null,
+    state text not null, stage text not null, spell integer not null, opened_at timestamptz, clear_since timestamptz,
+    unsettled_since timestamptz, rests_until timestamptz, newest_fact_at timestamptz,
+    next_at timestamptz, contact_at timestamptz, contact_step text,
+    reason text, reason_until timestamptz, reason_event text, reason_task text, in_doubt text, moved_at timestamptz,
+    primary key (tenant, borrower_id, case_id)
+) partition by hash (tenant, borrower_id);
+create table scheduler.case_steps (
+    tenant text not null, borrower_id text not null, task_id text not null, case_id text not null,
+    spell integer not null, step text not null, about date, occurrence integer not null, state text not null,
+    requested_at timestamptz not null, expires_at timestamptz not null, until timestamptz, channel text, reason text,
+    sequence bigint not null default -1,
+    primary key (tenant, borrower_id, task_id)
+) partition by hash (tenant, borrower_id);
+create sequence scheduler.timeline_seq cache 1;
+create table scheduler.timeline (
+    tenant text not null, borrower_id text not null, case_id text not null,
+    seq bigint not null default nextval('scheduler.timeline_seq'),
+    at timestamptz not null, kind text not null, reason text, detail bytea not null,
+    primary key (tenant, borrower_id, case_id, seq)
+) partition by hash (tenant, borrower_id);
+create table scheduler.tasks (
+    tenant text not null, borrower_id text not null, task_id text not null, case_id text not null,
+    spell integer not null, key text not null, occurrence integer not null, queue text not null, kind text not null,
+    state text not null, created_at timestamptz not null, due_at timestamptz not null,
+    claimed_by text, claimed_at timestamptz, done_by text, done_at timestamptz, note text,
+    primary key (tenant, borrower_id, task_id)
+) partition by hash (tenant, borrower_id);
+create table scheduler.statuses (
+    tenant text not null, borrower_id text not null, status_id text not null, kind text not null,
+    from_at timestamptz not null, until timestamptz, stands boolean not null, time timestamptz not null, event_id text not null,
+    primary key (tenant, borrower_id, status_id)
+) partition by hash (tenant, borrower_id);
+"""
+
+PARTED = {
+    "debts": "fillfactor = 85",
+    "cases": "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
+    "case_steps": "fillfactor = 85",
+    "timeline": "autovacuum_vacuum_insert_scale_factor = 0.02",
+    "tasks": "fillfactor = 85",
+    "statuses": "fillfactor = 85",
+}
+
+INDEXES = """
+create index debts_wake_at on scheduler.debts (wake_at) where wake_at is not null;
+create index debts_owed on scheduler.debts (tenant, borrower_id, currency) where owed;
+create index debts_loan on scheduler.debts (tenant, loan_id);
+create index cases_next_at on scheduler.cases (next_at, case_id) where next_at is not null;
+create index cases_id on scheduler.cases (tenant, case_id);
+create index case_steps_case on scheduler.case_steps (tenant, borrower_id, case_id, spell);
+create index tasks_case on scheduler.tasks (tenant, borrower_id, case_id, spell);
+create index tasks_open on scheduler.tasks (tenant, task_id) where state <> 'done';
+create index tasks_id on scheduler.tasks (tenant, task_id);
+create table scheduler.watermarks (
+    topic text not null, partition integer not null, until timestamptz not null, stale_feeds text[] not null default '{}',
+    primary key (topic, partition)
+) with (fillfactor = 70);
+"""
+
+
+def upgrade() -> None:
+    for statement in statements(BASE_0001.format(schema="scheduler")) + statements(CASES):
+        op.execute(statement)
+    for table, options in PARTED.items():
+        for remainder in range(PARTITIONS):
+            op.execute(
+                f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
+                f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
+            )
+    for statement in statements(INDEXES):
+        op.execute(statement)

@@ -1,0 +1,160 @@
+"""Case rows: made, locked in key order, claimed when due, written back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.contracts.overdue_facts import OverdueFact
+from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State, Stop
+from services.scheduler.store import debts, statuses, story
+from services.scheduler.store.arrays import transposed, unnest
+from services.scheduler.store.held import CaseKey, Held
+
+ASSIGNMENT = "default"
+BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
+"""Where a pass over the due cases begins: below every key."""
+
+_KEYS = {"tenant": "text", "borrower_id": "text", "case_id": "text", "currency": "text"}
+_BORROWERS = {"tenant": "text", "borrower_id": "text"}
+_PLANNED = {
+    "unsettled_since": "timestamptz", "rests_until": "timestamptz", "newest_fact_at": "timestamptz", "next_at": "timestamptz",
+    "contact_at": "timestamptz", "contact_step": "text", "reason": "text", "reason_until": "timestamptz", "reason_event": "text",
+    "reason_task": "text", "in_doubt": "text", "moved_at": "timestamptz",
+}  # fmt: skip
+_LIVED = {"state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz"}
+_READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_LIVED, *_PLANNED, "policy", "policy_version"))
+_ORDER = "order by c.tenant, c.borrower_id, c.case_id for update of c"
+_MAKE = text(
+    "insert into scheduler.cases (tenant, borrower_id, case_id, currency, assignment, policy, policy_version, state, stage, spell)"
+    f" select tenant, borrower_id, case_id, currency, '{ASSIGNMENT}', :policy, :version, 'closed', 'clear', 0"
+    f" from {unnest(_KEYS, 'v')} order by tenant, borrower_id, case_id on conflict do nothing"
+)
+_WAKE = text(
+    "update scheduler.cases c set next_at = least(c.next_at, :now), newest_fact_at = greatest(c.newest_fact_at, k.fact_at)"
+    f" from {unnest({**_KEYS, 'fact_at': 'timestamptz'}, 'k')}"
+    " where (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id) and c.in_doubt is null"
+)
+_LOCK = text(
+    f"select {_READ} from {unnest(_KEYS, 'k')} join scheduler.cases c"
+    f" on (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id) {_ORDER}"
+)
+_LOCK_BORROWERS = text(
+    f"select {_READ} from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
+    f" on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) {_ORDER}"
+)
+_CLAIM = text(
+    f"select {_READ} from scheduler.cases c where c.next_at <= :now and (c.next_at, c.case_id) > (:after_at, :after_id)"
+    " order by c.next_at, c.case_id limit :limit for update skip locked"
+)
+_ALL = {**_KEYS, **_LIVED, **_PLANNED}
+_SAVE = text(
+    f"update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in (*_LIVED, *_PLANNED))}"
+    f" from {unnest(_ALL, 'v')} where (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)"
+)
+_FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
+_fact = msgspec.json.Decoder(OverdueFact).decode
+
+
+def debt_of(fact: OverdueFact) -> Debt:
+    """Return what the rules read of a fact."""
+    return Debt(
+        loan_id=fact.loan_id, epoch=fact.epoch, version=fact.version, timezone=fact.timezone, jurisdictions=fact.jurisdictions,
+        active=fact.status == "active", overdue=fact.overdue.total, past_due_from=fact.past_due_days_from, grace_days=fact.grace_days,
+        pauses=tuple((pause.from_, pause.until) for pause in fact.pauses), doubted=fact.doubt is not None, resting_until=fact.resting_until,
+        next_due_on=fact.next_due.due_on if fact.next_due else None, next_due=fact.next_due.total if fact.next_due else 0,
+    )  # fmt: skip
+
+
+async def make_missing(conn: AsyncConnection, keys: Iterable[CaseKey], *, policy: tuple[str, int]) -> None:
+    """Make sure that these cases have a row, which later transactions wait on; a new one is closed and has no spell yet."""
+    if rows := sorted(set(keys)):
+        await conn.execute(_MAKE, {**transposed(_KEYS, rows), "policy": policy[0], "version": policy[1]})
+
+
+async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: datetime) -> None:
+    """Make these cases due now; each with the moment of the newest fact that stands behind it."""
+    keys = sorted(woken)
+    await lock_rows(conn, keys)
+    await conn.execute(_WAKE, {**transposed(_KEYS, keys), "fact_at": [woken[key] for key in keys], "now": now})
+
+
+async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
+    """Lock these cases in key order; nothing beside the row is read."""
+    found = await conn.execute(_LOCK, transposed(_KEYS, sorted(set(keys))))
+    return [_held(row) for row in found]
+
+
+async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
+    """Lock these cases in key order and read them whole."""
+    return await _filled(conn, await lock_rows(conn, keys))
+
+
+async def lock_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[Held]:
+    """Lock all cases of these (tenant, borrower) in key order and read them whole."""
+    tenants, ids = zip(*sorted(set(borrowers)), strict=True)
+    found = await conn.execute(_LOCK_BORROWERS, {"tenant": list(tenants), "borrower_id": list(ids)})
+    return await _filled(conn, [_held(row) for row in found])
+
+
+async def claim_due(conn: AsyncConnection, now: datetime, *, after: tuple[datetime, str], limit: int) -> list[Held]:
+    """Lock the due cases above a key that nobody else holds, and read them whole."""
+    found = await conn.execute(_CLAIM, {"now": now, "after_at": after[0], "after_id": after[1], "limit": limit})
+    return await _filled(conn, [_held(row) for row in found])
+
+
+async def find(conn: AsyncConnection, tenant: str, case_id: str) -> Held | None:
+    """Read a case whole without locking it."""
+    found = (await conn.execute(_FIND, {"tenant": tenant, "case_id": case_id})).all()
+    return (await _filled(conn, [_held(found[0])]))[0] if found else None
+
+
+async def save(conn: AsyncConnection, held: Sequence[Held]) -> None:
+    """Write cases back that this transaction holds."""
+    if not held:
+        return
+    cases = [one.case for one in held]
+    await conn.execute(_SAVE, {**transposed({**_KEYS, **_LIVED}, cases), **transposed(_PLANNED, held)})
+
+
+def _held(row: Row[Any]) -> Held:
+    case = Case(
+        tenant=row.tenant, borrower_id=row.borrower_id, case_id=row.case_id, currency=row.currency, spell=row.spell,
+        state=State(row.state), stage=Stage(row.stage), opened_at=row.opened_at, clear_since=row.clear_since,
+    )  # fmt: skip
+    return Held(case=case, policy=row.policy, policy_version=row.policy_version, **{name: getattr(row, name) for name in _PLANNED})
+
+
+async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
+    """Read what the plans of these cases depend on, after their rows are locked."""
+    if not held:
+        return []
+    cases = [one.case for one in held]
+    owed: dict[tuple[str, str, str], list[Debt]] = {}
+    for key, fact in await debts.live_facts(conn, [(c.tenant, c.borrower_id, c.currency) for c in cases]):
+        owed.setdefault(key, []).append(debt_of(_fact(fact)))
+    stops: dict[tuple[str, str], list[Stop]] = {}
+    for borrower, stop in await statuses.stops(conn, sorted({(c.tenant, c.borrower_id) for c in cases})):
+        stops.setdefault(borrower, []).append(stop)
+    contacts: dict[tuple[str, str], list[Contact]] = {}
+    for case, contact in await story.contacts(conn, cases):
+        contacts.setdefault(case, []).append(contact)
+    errands: dict[tuple[str, str], list[Errand]] = {}
+    for case, errand in await story.errands(conn, cases):
+        errands.setdefault(case, []).append(errand)
+    return [
+        replace(one, case=replace(
+            one.case,
+            debts=tuple(owed.get((one.case.tenant, one.case.borrower_id, one.case.currency), ())),
+            stops=tuple(stops.get((one.case.tenant, one.case.borrower_id), ())),
+            contacts=tuple(contacts.get((one.case.tenant, one.case.case_id), ())),
+            errands=tuple(errands.get((one.case.tenant, one.case.case_id), ())),
+        ))
+        for one in held
+    ]  # fmt: skip

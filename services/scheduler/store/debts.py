@@ -1,0 +1,101 @@
+"""Debts as their newest facts tell them, and how far the facts reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.scheduler.store.arrays import transposed, unnest
+
+_COLUMNS = {
+    "tenant": "text", "borrower_id": "text", "loan_id": "text", "currency": "text", "epoch": "int", "version": "bigint", "as_of": "date",
+    "fact_at": "timestamptz", "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": "timestamptz",
+}  # fmt: skip
+_SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:])
+_UPSERT = text(
+    f"insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
+    f" select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')} order by tenant, borrower_id, loan_id"
+    f" on conflict (tenant, borrower_id, loan_id) do update set {_SET}"
+    " where (excluded.epoch, excluded.version, excluded.as_of) > (d.epoch, d.version, d.as_of)"
+    " returning tenant, borrower_id, loan_id"
+)
+_OF_CASES = {"tenant": "text", "borrower_id": "text", "currency": "text"}
+_LIVE = text(
+    f"select d.tenant, d.borrower_id, d.currency, d.fact from {unnest(_OF_CASES, 'k')}"
+    " join scheduler.debts d on (d.tenant, d.borrower_id, d.currency) = (k.tenant, k.borrower_id, k.currency)"
+    " where d.live order by d.tenant, d.borrower_id, d.loan_id"
+)
+_WAKE = text(
+    "with due as (select tenant, borrower_id, loan_id from scheduler.debts where wake_at <= :now"
+    " order by wake_at limit :limit for update skip locked)"
+    " update scheduler.debts d set wake_at = null from due"
+    " where (d.tenant, d.borrower_id, d.loan_id) = (due.tenant, due.borrower_id, due.loan_id)"
+    " returning d.tenant, d.borrower_id, d.currency, d.fact_at"
+)
+_MARKS = {"topic": "text", "partition": "int", "until": "timestamptz"}
+_WATERMARK = text(
+    "insert into scheduler.watermarks as w (topic, partition, until, stale_feeds)"
+    " values (:topic, :partition, :until, :stale_feeds)"
+    " on conflict (topic, partition) do update set until = excluded.until, stale_feeds = excluded.stale_feeds where excluded.until > w.until"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DebtRow:
+    """A fact as it is kept."""
+
+    tenant: str
+    borrower_id: str
+    loan_id: str
+    currency: str
+    epoch: int
+    version: int
+    as_of: date
+    fact_at: datetime
+    live: bool
+    owed: bool
+    fact: bytes
+    wake_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A debt whose reminder is due."""
+
+    tenant: str
+    borrower_id: str
+    currency: str
+    fact_at: datetime
+
+
+async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow]) -> set[tuple[str, str, str]]:
+    """Keep these facts (one a debt) where they are newer, and return (tenant, borrower, loan) of those."""
+    changed = await conn.execute(_UPSERT, transposed(_COLUMNS, rows))
+    return {(row.tenant, row.borrower_id, row.loan_id) for row in changed}
+
+
+async def live_facts(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[tuple[tuple[str, str, str], bytes]]:
+    """Return the facts of the active debts of these (tenant, borrower, currency)."""
+    tenants, borrowers, currencies = zip(*keys, strict=True)
+    found = await conn.execute(_LIVE, {"tenant": list(tenants), "borrower_id": list(borrowers), "currency": list(currencies)})
+    return [((row.tenant, row.borrower_id, row.currency), row.fact) for row in found]
+
+
+async def claim_woken(conn: AsyncConnection, now: datetime, limit: int) -> list[Woken]:
+    """Take the debts whose reminder is due; each is taken once."""
+    return [Woken(*row) for row in await conn.execute(_WAKE, {"now": now, "limit": limit})]
+
+
+async def raise_watermark(conn: AsyncConnection, topic: str, partition: int, *, until: datetime, stale_feeds: Sequence[str]) -> None:
+    """Note how far a partition is complete; it never goes back."""
+    await conn.execute(_WATERMARK, {"topic": topic, "partition": partition, "until": until, "stale_feeds": list(stale_feeds)})
+
+
+async def watermarks(conn: AsyncConnection, topic: str) -> Mapping[int, datetime]:
+    """Return up to when each partition of a topic is complete."""
+    found = await conn.execute(text("select partition, until from scheduler.watermarks where topic = :topic"), {"topic": topic})
+    return {row.partition: row.until for row in found}

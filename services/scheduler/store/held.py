@@ -1,0 +1,49 @@
+"""A case row that this transaction holds, with all that its plan depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.scheduler.domain.case import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The case, when to look at it again, and what the last plan said."""
+
+    case: Case
+    policy: str
+    policy_version: int
+    unsettled_since: datetime | None = None
+    rests_until: datetime | None = None
+    newest_fact_at: datetime | None = None
+    next_at: datetime | None = None
+    contact_at: datetime | None = None
+    contact_step: str | None = None
+    reason: str | None = None
+    reason_until: datetime | None = None
+    reason_event: str | None = None
+    reason_task: str | None = None
+    in_doubt: str | None = None
+    moved_at: datetime | None = None
+
+    def moment(self, now: datetime) -> datetime:
+        """Return now, or the moment of its last entry where another replica's clock was ahead: a story never goes back."""
+        return now if self.moved_at is None else max(now, self.moved_at)
+
+    def woken(self, now: datetime) -> datetime | None:
+        """Return when to look at it because something has changed: at once, but not while it rests or a person must decide."""
+        if self.in_doubt is not None:
+            return None
+        return now if self.rests_until is None else max(now, self.rests_until)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CaseKey:
+    """Which case: the order of keys is the order of locks."""
+
+    tenant: str
+    borrower_id: str
+    case_id: str
+    currency: str = ""

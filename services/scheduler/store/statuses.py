@@ -1,0 +1,67 @@
+"""Stops of borrowers: of two values of one status the greater (time, id) stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.scheduler.domain.case import Stop
+from services.scheduler.store.arrays import transposed, unnest
+
+_COLUMNS = {
+    "tenant": "text", "borrower_id": "text", "status_id": "text", "kind": "text", "from_at": "timestamptz", "until": "timestamptz",
+    "stands": "boolean", "time": "timestamptz", "event_id": "text",
+}  # fmt: skip
+_UPSERT = text(
+    f"insert into scheduler.statuses as s ({', '.join(_COLUMNS)})"  # the columns are ours
+    f" select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')} order by tenant, borrower_id, status_id"
+    f" on conflict (tenant, borrower_id, status_id) do update set {', '.join(f'{name} = excluded.{name}' for name in list(_COLUMNS)[3:])}"
+    ' where (excluded.time, excluded.event_id collate "C") > (s.time, s.event_id collate "C")'
+    " returning tenant, borrower_id"
+)
+_OF = {"tenant": "text", "borrower_id": "text"}
+_STANDING = text(
+    f"select s.tenant, s.borrower_id, s.status_id, s.kind, s.from_at, s.until from {unnest(_OF, 'k')}"
+    " join scheduler.statuses s on (s.tenant, s.borrower_id) = (k.tenant, k.borrower_id) where s.stands"
+)
+_FORGET = text(
+    f"delete from scheduler.statuses s using {unnest(_OF, 'k')}"
+    " where (s.tenant, s.borrower_id) = (k.tenant, k.borrower_id) and s.status_id <> :but"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRow:
+    """A status as it is kept; one that no longer stands stays as the mark of when it ended."""
+
+    tenant: str
+    borrower_id: str
+    status_id: str
+    kind: str
+    from_at: datetime
+    until: datetime | None
+    stands: bool
+    time: datetime
+    event_id: str
+
+
+async def keep_greater(conn: AsyncConnection, rows: Sequence[StatusRow]) -> set[tuple[str, str]]:
+    """Keep these values (one a status) where they are greater, and return (tenant, borrower) of those."""
+    return {(row.tenant, row.borrower_id) for row in await conn.execute(_UPSERT, transposed(_COLUMNS, rows))}
+
+
+async def forget(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]], *, but: str) -> None:
+    """Forget what was known of erased borrowers, but for one status."""
+    tenants, ids = zip(*sorted(borrowers), strict=True)
+    await conn.execute(_FORGET, {"tenant": list(tenants), "borrower_id": list(ids), "but": but})
+
+
+async def stops(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> list[tuple[tuple[str, str], Stop]]:
+    """Return the stops of these (tenant, borrower)."""
+    tenants, ids = zip(*borrowers, strict=True)
+    found = await conn.execute(_STANDING, {"tenant": list(tenants), "borrower_id": list(ids)})
+    return [((row.tenant, row.borrower_id), Stop(row.status_id, row.kind, row.from_at, row.until)) for row in found]

@@ -1,0 +1,191 @@
+"""What was asked for and what became of it, what was given to people, and the story of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.scheduler.domain.case import Case, Contact, ContactState, Errand
+from services.scheduler.store.arrays import transposed, unnest
+
+_OF = {"tenant": "text", "borrower_id": "text", "case_id": "text", "spell": "int"}
+_CONTACTS = text(
+    "select s.tenant, s.case_id, s.task_id, s.spell, s.step, s.about, s.occurrence, s.state, s.requested_at, s.expires_at, s.until, s.reason"
+    f" from {unnest(_OF, 'k')} join scheduler.case_steps s on (s.tenant, s.borrower_id, s.case_id) = (k.tenant, k.borrower_id, k.case_id)"
+    " where s.spell = k.spell or (s.about is not null and s.spell >= k.spell - 3)"
+)
+_ERRANDS = text(
+    f"select t.tenant, t.case_id, t.task_id, t.key, t.occurrence, t.done_at from {unnest(_OF, 'k')}"
+    " join scheduler.tasks t on (t.tenant, t.borrower_id, t.case_id, t.spell) = (k.tenant, k.borrower_id, k.case_id, k.spell)"
+)
+_STEP = {
+    "tenant": "text", "borrower_id": "text", "task_id": "text", "case_id": "text", "spell": "int", "step": "text", "about": "date",
+    "occurrence": "int", "state": "text", "requested_at": "timestamptz", "expires_at": "timestamptz",
+}  # fmt: skip
+_ADD_STEPS = text(
+    f"insert into scheduler.case_steps ({', '.join(_STEP)}) select {', '.join(_STEP)} from {unnest(_STEP, 'v')}"
+    " order by tenant, borrower_id, task_id"
+)
+_CHANGE = {
+    "tenant": "text", "borrower_id": "text", "task_id": "text", "state": "text", "until": "timestamptz", "channel": "text",
+    "reason": "text", "sequence": "bigint",
+}  # fmt: skip
+_CHANGE_STEPS = text(
+    "update scheduler.case_steps s set state = v.state, until = v.until, channel = coalesce(v.channel, s.channel),"
+    " reason = coalesce(v.reason, s.reason), sequence = greatest(s.sequence, v.sequence)"
+    f" from {unnest(_CHANGE, 'v')} where (s.tenant, s.borrower_id, s.task_id) = (v.tenant, v.borrower_id, v.task_id)"
+)
+_TASKS_OF = {"tenant": "text", "borrower_id": "text", "task_id": "text"}
+_STEPS = text(
+    f"select s.tenant, s.borrower_id, s.task_id, s.case_id, s.state, s.sequence from {unnest(_TASKS_OF, 'k')}"
+    " join scheduler.case_steps s on (s.tenant, s.borrower_id, s.task_id) = (k.tenant, k.borrower_id, k.task_id)"
+)
+_ENTRY = {
+    "tenant": "text", "borrower_id": "text", "case_id": "text", "at": "timestamptz", "kind": "text", "reason": "text", "detail": "bytea",
+}  # fmt: skip
+_TELL = text(
+    f"insert into scheduler.timeline ({', '.join(_ENTRY)}) select {', '.join(_ENTRY)}"
+    f" from unnest({', '.join(f'cast(:{name} as {kind}[])' for name, kind in _ENTRY.items())}) with ordinality"
+    f" as v({', '.join(_ENTRY)}, place) order by place"
+)
+_ERRAND = {
+    "tenant": "text", "borrower_id": "text", "task_id": "text", "case_id": "text", "spell": "int", "key": "text", "occurrence": "int",
+    "queue": "text", "kind": "text", "created_at": "timestamptz", "due_at": "timestamptz",
+}  # fmt: skip
+_GIVE = text(
+    f"insert into scheduler.tasks ({', '.join(_ERRAND)}, state) select {', '.join(_ERRAND)}, 'open' from {unnest(_ERRAND, 'v')}"
+    " order by tenant, borrower_id, task_id on conflict do nothing"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A contact that is asked for."""
+
+    tenant: str
+    borrower_id: str
+    task_id: str
+    case_id: str
+    spell: int
+    step: str
+    about: date | None
+    occurrence: int
+    state: str
+    requested_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StepChange:
+    """What is now known of a contact."""
+
+    tenant: str
+    borrower_id: str
+    task_id: str
+    state: str
+    until: datetime | None = None
+    channel: str | None = None
+    reason: str | None = None
+    sequence: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class StepSeen:
+    """A contact and the last outcome that was taken in."""
+
+    tenant: str
+    borrower_id: str
+    task_id: str
+    case_id: str
+    state: ContactState
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of a case's story; `detail` is JSON."""
+
+    tenant: str
+    borrower_id: str
+    case_id: str
+    at: datetime
+    kind: str
+    reason: str | None
+    detail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ErrandRow:
+    """A task that is given to a person."""
+
+    tenant: str
+    borrower_id: str
+    task_id: str
+    case_id: str
+    spell: int
+    key: str
+    occurrence: int
+    queue: str
+    kind: str
+    created_at: datetime
+    due_at: datetime
+
+
+async def contacts(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[tuple[str, str], Contact]]:
+    """Return the contacts of these cases' spells, and reminders of the last ones, by (tenant, case)."""
+    found = await conn.execute(_CONTACTS, transposed(_OF, cases))
+    return [
+        (
+            (row.tenant, row.case_id),
+            Contact(
+                row.task_id, row.spell, row.step, row.about, row.occurrence, ContactState(row.state), row.requested_at, row.expires_at,
+                row.until, row.reason,
+            ),
+        )
+        for row in found
+    ]  # fmt: skip
+
+
+async def errands(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[tuple[str, str], Errand]]:
+    """Return the tasks of people of these cases' spells, by (tenant, case)."""
+    found = await conn.execute(_ERRANDS, transposed(_OF, cases))
+    return [((row.tenant, row.case_id), Errand(row.task_id, row.key, row.occurrence, row.done_at)) for row in found]
+
+
+async def steps_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[StepSeen]:
+    """Return the contacts of these (tenant, borrower, task)."""
+    tenants, borrowers, ids = zip(*keys, strict=True)
+    found = await conn.execute(_STEPS, {"tenant": list(tenants), "borrower_id": list(borrowers), "task_id": list(ids)})
+    return [StepSeen(r.tenant, r.borrower_id, r.task_id, r.case_id, ContactState(r.state), r.sequence) for r in found]
+
+
+async def add_steps(conn: AsyncConnection, rows: Sequence[StepRow]) -> None:
+    """Write contacts that are asked for; one that stands already is an error of ours."""
+    if rows:
+        await conn.execute(_ADD_STEPS, transposed(_STEP, rows))
+
+
+async def change_steps(conn: AsyncConnection, rows: Sequence[StepChange]) -> None:
+    """Write what is now known of contacts (one row a contact)."""
+    if rows:
+        await conn.execute(_CHANGE_STEPS, transposed(_CHANGE, sorted(rows, key=_task_key)))
+
+
+async def tell(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
+    """Add to the stories, in this order."""
+    if entries:
+        await conn.execute(_TELL, transposed(_ENTRY, entries))
+
+
+async def give(conn: AsyncConnection, rows: Sequence[ErrandRow]) -> None:
+    """Write tasks for people; a repeat is the same task."""
+    if rows:
+        await conn.execute(_GIVE, transposed(_ERRAND, rows))
+
+
+def _task_key(row: StepChange) -> tuple[str, str, str]:
+    return row.tenant, row.borrower_id, row.task_id

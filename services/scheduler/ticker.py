@@ -1,0 +1,123 @@
+"""Cases that are due: claimed in batches, planned, and written with what follows, one transaction a batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common import logs
+from libs.common.bus.ports import partition_of
+from libs.common.clock import Clock, pause
+from libs.common.contracts.catalogue import FACTS
+from libs.common.db.failures import is_transient
+from services.scheduler.acting import Desk, Outgoing
+from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.handlers import case_key
+from services.scheduler.store import cases, debts
+from services.scheduler.store.held import CaseKey, Held
+
+CLAIM = 500
+PASS_EVERY_S = 1.0
+BREATH_S = 0.05
+"""Wakes that come closer together than this are one."""
+WATERMARK_RETRY = timedelta(seconds=0.5)
+
+
+@dataclass(slots=True)
+class Ticker:
+    """Works through what is due in passes; any number of them share the work."""
+
+    engine: AsyncEngine
+    clock: Clock
+    desk: Desk
+    partitions: int
+    claim: int = CLAIM
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Make a pass whenever something changed, and at least every second."""
+        while not stop.is_set():
+            self.wake.clear()
+            try:
+                await self.make_pass()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                logs.get("ticker").warning("pass_failed", reason=f"{type(error).__name__}: {error}"[:300])
+                await pause(stop, PASS_EVERY_S)
+                continue
+            await pause(stop, BREATH_S)
+            await self._idle(stop)
+
+    async def make_pass(self) -> int:
+        """Do all that is due, from the lowest key up, and return how many cases that was.
+
+        Within a pass the bound only rises, so that a claim does not walk over what earlier ones left behind; a row that was locked or
+        written below the bound is found by the next pass, which begins without one.
+        """
+        total, after = await self._wake_reminders(), cases.BEGINNING
+        while True:
+            async with self.engine.begin() as conn:
+                now = await self.clock.at(conn)
+                held = await cases.claim_due(conn, now, after=after, limit=self.claim)
+                if held:
+                    await self._plan(conn, held, now)
+            if not held:
+                return total
+            total += len(held)
+            self.desk.outbox.wake.set()
+            after = max((one.next_at or now, one.case.case_id) for one in held)
+
+    async def _wake_reminders(self) -> int:
+        """Open a row for the cases of debts whose reminder is due: debts are locked before cases, as the facts handler does."""
+        total = 0
+        while True:
+            async with self.engine.begin() as conn:
+                now = await self.clock.at(conn)
+                woken = await debts.claim_woken(conn, now, self.claim)
+                newest: dict[CaseKey, datetime] = {}
+                for debt in woken:
+                    key = case_key(debt.tenant, debt.borrower_id, debt.currency)
+                    newest[key] = max(debt.fact_at, newest.get(key, debt.fact_at))
+                if newest:
+                    await cases.make_missing(conn, newest, policy=(BUILT_IN.name, BUILT_IN.version))
+                    await cases.wake(conn, newest, now)
+            if not woken:
+                return total
+            total += len(woken)
+
+    async def _plan(self, conn: AsyncConnection, held: Sequence[Held], now: datetime) -> None:
+        complete = await debts.watermarks(conn, FACTS.name)
+        lateness, planned, out = self.desk.meters.lateness.labels("case"), [], Outgoing()
+        for one in held:
+            if one.next_at is not None:
+                lateness.observe(max(0.0, (now - one.next_at).total_seconds()))
+            if (
+                later := self._unsettled(one, now, complete.get(partition_of(one.case.tenant, one.case.borrower_id, self.partitions)))
+            ) is not None:
+                planned.append(replace(one, next_at=later))
+                continue
+            new, given = self.desk.advance(one, now)
+            planned.append(new)
+            out.add(given)
+        await self.desk.save(conn, planned, out)
+
+    def _unsettled(self, held: Held, now: datetime, complete_until: datetime | None) -> datetime | None:
+        """Return when to look again at a case of which more facts may be on their way; None when all have come."""
+        if held.rests_until is not None and held.rests_until > now:
+            return held.rests_until
+        if held.newest_fact_at is not None and (complete_until is None or complete_until < held.newest_fact_at):
+            return now + WATERMARK_RETRY
+        return None
+
+    async def _idle(self, stop: asyncio.Event) -> None:
+        waiting = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self.wake.wait())]
+        try:
+            await asyncio.wait(waiting, timeout=PASS_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiting:
+                waiter.cancel()

@@ -1,0 +1,209 @@
+"""The ledger behind the API: repeats, conflicts, doubt, facts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from libs.common.contracts.catalogue import FACTS, PROFILES
+from libs.common.contracts.overdue_facts import OverdueFact
+from tests.support.postgres import Databases
+from tests.support.running import Heard, Running, running_ingest
+from tests.support.wallet import TODAY, event, instalment, loan, repayment
+
+FACT_TYPES = ("debt.due_soon.v1", "debt.overdue.v1", "debt.changed.v1", "debt.cured.v1", "debt.closed.v1")
+
+
+@pytest.fixture
+async def ingest(databases: Databases) -> AsyncIterator[tuple[Running, Heard]]:
+    async with databases.fresh("ingest") as engine, running_ingest(engine, FACTS, PROFILES) as running:
+        yield running
+
+
+def facts_of(heard: Heard, loan_id: str) -> list[tuple[str, OverdueFact]]:
+    return [(e.type, data) for e, data in heard.messages if isinstance(data, OverdueFact) and data.loan_id == loan_id]
+
+
+async def test_an_overdue_loan_becomes_a_fact_with_the_whole_state(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    await running.post(loan("L1"))
+    [(kind, fact)] = facts_of(heard, "L1")
+    assert kind == "debt.overdue.v1"
+    assert (fact.overdue.total, fact.bucket, fact.version, fact.epoch) == (20000, "M2", 1, 1)
+    assert fact.anchor is not None
+    assert fact.past_due_days_from == fact.anchor.due_on == TODAY - timedelta(days=40)
+    state = await running.get("/v1/loans/L1")
+    assert (state["past_due_days"], state["overdue"]["total"], state["events"], state["version"]) == (40, 20000, 1, 1)
+
+
+async def test_a_payment_before_its_loan_waits_and_counts_when_the_loan_comes(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    await running.post(repayment("L2", 10000, -30))
+    assert (await running.client.get("/v1/loans/L2")).status_code == 404
+    await running.post(loan("L2"))
+    assert facts_of(heard, "L2")[-1][1].overdue.total == 10000
+
+
+async def test_the_same_event_again_changes_nothing_and_says_nothing(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    first = loan("L3")
+    await running.post(first, first)
+    await running.post(first)
+    assert len(facts_of(heard, "L3")) == 1
+    assert (await running.get("/v1/loans/L3"))["version"] == 1
+
+
+async def test_the_same_id_with_other_content_is_parked_and_puts_the_loan_in_doubt_until_somebody_decides(
+    ingest: tuple[Running, Heard],
+) -> None:
+    running, heard = ingest
+    paid = repayment("L4", 1000)
+    await running.post(loan("L4"), paid)
+    other = {**paid, "data": {**paid["data"], "amount": 9999}}
+    await running.post(other)
+    await running.post(other)
+    [parked] = (await running.get("/v1/parked", loan_id="L4"))["items"]
+    state = await running.get("/v1/loans/L4")
+    assert (parked["error"], state["overdue"]["total"], state["version"], state["doubt"]["parked"]) == (
+        "conflict",
+        19000,
+        3,
+        [parked["id"]],
+    )
+    assert facts_of(heard, "L4")[-1][1].doubt is not None
+    answer = await running.client.post(f"/v1/parked/{parked['id']}:discard", json={"reason": "a typing error"})
+    assert answer.status_code == 200
+    await running.service.pump()
+    assert (await running.get("/v1/loans/L4"))["doubt"] is None
+    last = facts_of(heard, "L4")[-1][1]
+    assert (last.doubt, last.version) == (None, 4)
+    await running.post(other)
+    assert (await running.get("/v1/loans/L4"))["doubt"] is None
+
+
+async def test_the_same_payment_under_another_event_id_is_not_paid_twice(ingest: tuple[Running, Heard]) -> None:
+    running, _ = ingest
+    paid = repayment("L5", 1000)
+    await running.post(loan("L5"), paid, {**paid, "id": "other"})
+    state = await running.get("/v1/loans/L5")
+    assert (state["overdue"]["total"], state["events"]) == (19000, 2)
+
+
+async def test_what_the_ledger_cannot_digest_is_parked_alone(ingest: tuple[Running, Heard]) -> None:
+    running, _ = ingest
+    most = 10**15
+    many = [event("charge.added", loan_id="L6", charge_id=f"c{n}", kind="fee", amount=most, due_on=TODAY.isoformat()) for n in range(9300)]
+    await running.post(loan("L6"), loan("L7"))
+    for start in range(0, len(many), 3100):
+        await running.post(*many[start : start + 3100])
+    state, other = await running.get("/v1/loans/L6"), await running.get("/v1/loans/L7")
+    parked = (await running.get("/v1/parked", loan_id="L6"))["items"]
+    assert {p["error"] for p in parked} == {"cannot_fold"}
+    assert 0 < len(parked) < 100
+    assert state["events"] + len(parked) == 9301
+    assert state["doubt"] is not None
+    assert (other["doubt"], other["overdue"]["total"]) == (None, 20000)
+
+
+async def test_time_alone_makes_a_loan_due_soon_then_overdue_then_older(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    await running.post(loan("L8", instalment(1, 9)))
+    assert facts_of(heard, "L8") == []
+    for _ in range(50):
+        due = await running.service.next_due()
+        assert due is not None
+        running.clock.move_to(due)
+        await running.service.pump()
+        if (said := facts_of(heard, "L8")) and said[-1][1].bucket == "M2":
+            break
+    kinds = [kind for kind, _ in facts_of(heard, "L8")]
+    assert kinds == ["debt.due_soon.v1", "debt.overdue.v1", "debt.changed.v1"]
+    assert [fact.as_of - TODAY for _, fact in facts_of(heard, "L8")] == [timedelta(days=d) for d in (2, 10, 40)]
+
+
+async def test_a_cure_is_said_once(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    await running.post(loan("L9"))
+    await running.post(repayment("L9", 20000))
+    await running.post(repayment("L9", 10000))
+    assert [kind for kind, _ in facts_of(heard, "L9")] == ["debt.overdue.v1", "debt.cured.v1", "debt.closed.v1"]
+
+
+async def test_a_watermark_stands_in_every_partition_behind_what_it_vouches_for(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    await running.post(loan("L10"))
+    running.clock.advance(timedelta(seconds=5))
+    before = len(heard.messages)
+    await running.service.pump()
+    marks = [data for e, data in heard.messages[before:] if e.type == "debt.watermark.v1"]
+    assert len(marks) == 2 * running.bus.partitions
+    assert {mark.until for mark in marks} == {running.clock.now()}
+
+
+async def test_a_feed_that_falls_silent_is_named_in_the_watermark(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    await running.post(event("feed.heartbeat", every_s=30))
+    running.clock.advance(timedelta(seconds=20))
+    await running.service.pump()
+    assert heard.of("debt.watermark.v1")[-1].stale_feeds == ()
+    running.clock.advance(timedelta(seconds=20))
+    await running.service.pump()
+    assert heard.of("debt.watermark.v1")[-1].stale_feeds == ("default",)
+
+
+async def test_names_and_addresses_are_sealed_before_anything_is_stored(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    phone, mail, name = "+447700900123", "wei@example.org", "Li Wei"
+    addresses = [{"channel": "sms", "address": phone}, {"channel": "email", "address": mail}]
+    await running.post(event("borrower.updated", borrower_id="B1", name=name, timezone="Asia/Taipei", addresses=addresses))
+    [profile] = heard.of("borrower.profile.v1")
+    assert (profile.timezone, [a.channel for a in profile.addresses], bool(profile.key)) == ("Asia/Taipei", ["sms", "email"], True)
+    async with running.engine.connect() as conn:
+        stored = await _everything(conn)
+    assert not [secret for secret in (phone, phone[1:], mail, name) if secret in stored]
+
+
+async def _everything(conn: Any) -> str:
+    """Return every row of every table of the schema as text, bytes decoded."""
+    from sqlalchemy import text
+
+    tables = (await conn.execute(text("select tablename from pg_tables where schemaname = 'ingest'"))).scalars().all()
+    rows = [row for table in tables for row in (await conn.execute(text(f"select * from ingest.{table}"))).all()]
+    return "\n".join(bytes(v).decode(errors="replace") if isinstance(v, bytes) else str(v) for row in rows for v in row)
+
+
+async def test_an_erased_borrower_leaves_no_key_and_a_closed_profile(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    await running.post(event("borrower.updated", borrower_id="B2", name="X Y", addresses=[{"channel": "sms", "address": "+447700900124"}]))
+    await running.post(event("borrower.erased", borrower_id="B2"))
+    assert [e.type for e, data in heard.messages if data is None] == ["borrower.profile.v1"]
+    assert len(heard.of("borrower.erased.v1")) == 1
+
+
+async def test_a_late_older_consent_does_not_overrule_a_newer_one(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    from tests.support.wallet import NOON
+
+    newer = event("borrower.consent", borrower_id="B3", channel="sms", purpose="dunning", granted=False, at=NOON.isoformat())
+    older = event(
+        "borrower.consent", recorded=NOON - timedelta(days=1), borrower_id="B3", channel="sms", purpose="dunning", granted=True,
+        at=NOON.isoformat(),
+    )  # fmt: skip
+    await running.post(newer)
+    await running.post(older)
+    assert [c.granted for c in heard.of("borrower.consent.v1")] == [False]
+
+
+async def test_a_loan_can_be_read_as_of_a_past_day_and_as_it_was_known_then(ingest: tuple[Running, Heard]) -> None:
+    running, _ = ingest
+    await running.post(loan("L11"))
+    then = running.clock.now()
+    running.clock.advance(timedelta(hours=1))
+    await running.post(repayment("L11", 10000, -20))
+    on_due_day = await running.get("/v1/loans/L11", as_of=(TODAY - timedelta(days=40)).isoformat())
+    assert (on_due_day["past_due_days"], on_due_day["overdue"]["total"]) == (0, 0)
+    assert (await running.get("/v1/loans/L11"))["overdue"]["total"] == 10000
+    assert (await running.get("/v1/loans/L11", known_at=then.isoformat()))["overdue"]["total"] == 20000
