@@ -225,28 +225,36 @@ def _advance(loan: Loan, new: Sequence[Accepted], now: datetime) -> bool:
 
 
 def _fold_again(loan: Loan, logged: Sequence[LogRow], new: Sequence[tuple[LogRow, Arrival]], now: datetime) -> list[tuple[LogRow, Arrival]]:
-    """Fold a loan from its events; where that fails, take the new ones one by one and return those it fails on."""
-    line = folding.line_of(loan.row)
+    """Fold a loan from its events, and return the new ones that it cannot digest."""
     accepted = {row.identity: folding.accepted_of(row) for row in logged}
     if _try_settle(loan, list(accepted.values()), now) is None:
         return []
-    digested = {identity: one for identity, one in accepted.items() if identity not in {row.identity for row, _ in new}}
-    undigested = []
-    for row, arrival in new:
-        attempt = [*digested.values(), accepted[row.identity]]
-        try:
-            folding.settle(loan, folding.refolded(attempt, line, now), now)
-            digested[row.identity] = accepted[row.identity]
-        except Exception as error:  # noqa: BLE001  # this event is the one: park it and go on
-            logs.get("ledger").error(
-                "event_undigested", tenant=row.tenant, loan_id=row.loan_id, event_id=row.event_id, reason=str(error)[:300]
-            )
-            undigested.append((row, arrival))
-            loan.row.records -= 1
-            loan.row.accepted -= 1
+    latest = {row.identity for row, _ in new}
+    digested = {identity: one for identity, one in accepted.items() if identity not in latest}
+    undigested = _cut(loan, digested, [(row, arrival, accepted[row.identity]) for row, arrival in new], now)
+    loan.row.records -= len(undigested)
+    loan.row.accepted -= len(undigested)
     if (failed := _try_settle(loan, list(digested.values()), now)) is not None:
         _doubt(loan, failed, now)
     return undigested
+
+
+def _cut(
+    loan: Loan, digested: dict[log.Identity, Accepted], new: Sequence[tuple[LogRow, Arrival, Accepted]], now: datetime
+) -> list[tuple[LogRow, Arrival]]:
+    """Cut the new events in halves until those that the fold fails on stand alone; the others are added to what is digested."""
+    failed = _try_settle(loan, [*digested.values(), *(accepted for _, _, accepted in new)], now)
+    if failed is None:
+        digested.update({row.identity: accepted for row, _, accepted in new})
+        return []
+    if len(new) == 1:
+        row, arrival, _ = new[0]
+        logs.get("ledger").error(
+            "event_undigested", tenant=row.tenant, loan_id=row.loan_id, event_id=row.event_id, reason=str(failed)[:300]
+        )
+        return [(row, arrival)]
+    middle = len(new) // 2
+    return [*_cut(loan, digested, new[:middle], now), *_cut(loan, digested, new[middle:], now)]
 
 
 def _try_settle(loan: Loan, accepted: Sequence[Accepted], now: datetime) -> Exception | None:

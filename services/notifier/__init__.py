@@ -1,0 +1,1 @@
+"""May it be said now, how, and what became of it."""

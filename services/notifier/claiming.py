@@ -180,7 +180,7 @@ class Claimer:
             logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=type(error).__name__)
             verdict, mark = Fail("in_doubt"), None
         if mark is None:
-            return judged(delivery, verdict, now), None
+            return judged(delivery, verdict), None
         ledger.add(_contact(mark, now))
         return Change(mark.delivery), mark
 
@@ -198,7 +198,7 @@ class Claimer:
         purpose = delivery.request.purpose
         text = draft(delivery.request.template, borrower.profile.locale, send.debts, reminder=purpose == "reminder")
         self.templates.render(text, name=None, channel=send.channel)
-        flying = judged(delivery, send, now).delivery
+        flying = judged(delivery, send).delivery
         return Marked(flying, send, text, self.providers[send.channel].name, borrower.key, borrower.profile.sealed_name)
 
     def _scene(
@@ -267,7 +267,7 @@ class Claimer:
         ]
         await contacts.enter(conn, [_contact(mark, now) for mark in started])
         await deliveries.save(conn, [change.delivery for change in final])
-        await attempts.close(conn, [_given_up(c.delivery) for c in final if c.delivery.state is State.UNKNOWN], now=now)
+        await attempts.close(conn, [given_up(c.delivery) for c in final if c.delivery.state is State.UNKNOWN], now=now)
         await self.outbox.append(conn, self.announcer.messages(final, now=now))
         self.metrics.on_claim(due, final, now)
         self._watch(started, now)
@@ -288,7 +288,8 @@ def _in_flight(change: Change, until: datetime) -> Change:
     return Change(replace(change.delivery, next_at=until), change.outcomes)
 
 
-def _given_up(delivery: Delivery) -> Closing:
+def given_up(delivery: Delivery) -> Closing:
+    """Return what is written of an attempt of which nothing is known any more."""
     attempt = Attempt(delivery.tenant, delivery.borrower_id, delivery.task_id, delivery.channel or "", delivery.turn, "")
     return Closing(attempt, "unknown", code=delivery.reason)
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus.ports import Record
-from libs.common.cloudevents import Envelope, Reader
 from libs.common.clock import Clock
+from libs.common.cloudevents import Envelope, Reader
 from libs.common.contracts.borrower_profiles import BorrowerErasure, BorrowerProfile, ConsentState, StatusState
 from libs.common.contracts.catalogue import FACTS, PROFILES, TASKS
 from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, HoldEnded, HoldSet

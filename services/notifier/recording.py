@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common.clock import Clock
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
-from services.notifier.claiming import Marked
+from services.notifier.claiming import Marked, given_up
 from services.notifier.domain.delivery import Change, Delivery, settled, unknown
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.handlers import LOST
@@ -59,7 +59,8 @@ class Recorder:
                 await borrowers.lock(conn, {key[:2] for key in keys})
                 open_ones = await deliveries.open_of(conn, keys)
                 changes = [unknown(delivery, LOST) for delivery in open_ones]
-                await self._write(conn, changes, [], await self.clock.at(conn))
+                closings = [given_up(change.delivery) for change in changes if change.delivery.turn]
+                await self._write(conn, changes, closings, await self.clock.at(conn))
                 total += len(changes)
 
     async def _write(

@@ -37,7 +37,7 @@ class Templates:
     @classmethod
     def load(cls) -> Templates:
         """Compile all of them."""
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=False)  # noqa: S701  # plain text
+        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=False)  # plain text
         folder = files(__package__) / "templates"
         return cls(
             {

@@ -145,7 +145,11 @@ contacts = Table(
 """The ledger of contacts, by whomever: what caps count and what a contact is explained by."""
 
 caps = Table(
-    "caps", metadata, Column("tenant", Text, primary_key=True), Column("scope", Text, primary_key=True), Column("key", Text, primary_key=True)
+    "caps",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
 )
 """Rows to lock while a cap is counted; the counters are the contacts themselves."""
 

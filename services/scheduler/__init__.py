@@ -1,0 +1,1 @@
+"""The scheduler: what should be said or done next about a debt, and when."""

@@ -31,7 +31,8 @@ def _changes(book: Book, as_of: date) -> Iterator[date]:
     spans = united(book.pauses, book.resumes)
     for begin, end in spans:
         yield begin
-        yield end
+        if end != date.max:
+            yield end
     yield from _due_days(book, as_of)
     yield from _bucket_days(book, as_of, spans)
 

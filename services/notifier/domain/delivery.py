@@ -99,7 +99,7 @@ class Change:
     outcomes: tuple[Outcome, ...] = ()
 
 
-def judged(delivery: Delivery, verdict: Verdict, now: datetime) -> Change:
+def judged(delivery: Delivery, verdict: Verdict) -> Change:
     """Return what a verdict makes of a pending delivery."""
     match verdict:
         case Wait(reason):
@@ -148,8 +148,14 @@ def fraction(*parts: object) -> float:
 def _marked(delivery: Delivery, send: Send) -> Delivery:
     _climbs(delivery.state, State.IN_FLIGHT)
     return replace(
-        delivery, state=State.IN_FLIGHT, reason=None, channel=send.channel, turn=delivery.turn + 1, waiting=False, decisions=(send.decision,)
-    )  # fmt: skip
+        delivery,
+        state=State.IN_FLIGHT,
+        reason=None,
+        channel=send.channel,
+        turn=delivery.turn + 1,
+        waiting=False,
+        decisions=(send.decision,),
+    )
 
 
 def _deferred(delivery: Delivery, defer: Defer) -> Change:

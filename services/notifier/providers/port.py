@@ -14,9 +14,20 @@ __all__ = ["Accepted", "NotSent", "OutgoingMessage", "Provider", "Refused", "Res
 class Provider(Protocol):
     """Carries messages of some channels to people, or to nobody (`sandbox`)."""
 
-    name: str
-    channels: tuple[str, ...]
-    sandbox: bool
+    @property
+    def name(self) -> str:
+        """Return its name."""
+        ...
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Return the channels it carries."""
+        ...
+
+    @property
+    def sandbox(self) -> bool:
+        """Return whether it reaches nobody."""
+        ...
 
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
         """Return what became of each message, in their order; an error means that of none anything is known."""

@@ -52,14 +52,14 @@ async def lock(conn: AsyncConnection, who: Iterable[Who]) -> None:
         return
     await conn.execute(
         text(
-            f"insert into notifier.borrowers (tenant, borrower_id) select tenant, borrower_id from {_WHO}"  # noqa: S608  # no value in it
+            f"insert into notifier.borrowers (tenant, borrower_id) select tenant, borrower_id from {_WHO}"  # no value in it
             " order by 1, 2 on conflict (tenant, borrower_id) do nothing"
         ),
         arrays(ordered),
     )
     await conn.execute(
         text(
-            f"select 1 from {_WHO} join notifier.borrowers b using (tenant, borrower_id)"  # noqa: S608  # no value in it
+            f"select 1 from {_WHO} join notifier.borrowers b using (tenant, borrower_id)"  # no value in it
             " order by b.tenant, b.borrower_id for update of b"
         ),
         arrays(ordered),
@@ -71,7 +71,7 @@ async def lock_free(conn: AsyncConnection, who: Iterable[Who]) -> dict[Who, Borr
     rows = await conn.execute(
         text(
             "select b.tenant, b.borrower_id, b.profile, b.key, b.erased_at is not null as erased"
-            f" from {_WHO} join notifier.borrowers b using (tenant, borrower_id)"  # noqa: S608  # no value in it
+            f" from {_WHO} join notifier.borrowers b using (tenant, borrower_id)"  # no value in it
             " order by b.tenant, b.borrower_id for update of b skip locked"
         ),
         arrays(sorted(set(who))),
@@ -132,7 +132,8 @@ async def keep_consents(conn: AsyncConnection, consents: Mapping[tuple[str, str,
     await conn.execute(
         text(
             "insert into notifier.consents as c (tenant, borrower_id, channel, purpose, granted, at, time, stamp)"
-            " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:channels as text[]), cast(:purposes as text[]),"
+            " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:channels as text[]),"
+            " cast(:purposes as text[]),"
             " cast(:granted as boolean[]), cast(:ats as timestamptz[]), cast(:times as timestamptz[]), cast(:stamps as text[]))"
             " on conflict (tenant, borrower_id, channel, purpose) do update set granted = excluded.granted, at = excluded.at,"
             " time = excluded.time, stamp = excluded.stamp"

@@ -76,7 +76,8 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
         return
     nothing: list[None] = [None] * len(ordered)
     await conn.execute(
-        text(_NEW + "update set state = excluded.state, reason = excluded.reason, next_at = null, waiting = false where d.state = 'pending'"),
+        text(_NEW + "update set state = excluded.state, reason = excluded.reason, next_at = null, waiting = false"
+            " where d.state = 'pending'"),
         {
             **arrays(key[:2] for key, _ in ordered), "tasks": [key[2] for key, _ in ordered], "now": now, "epoch": epoch,
             "cases": [cancelled.case_id for _, cancelled in ordered], "requests": nothing, "ends": nothing,
@@ -104,7 +105,7 @@ async def due(conn: AsyncConnection, *, now: datetime, after: Key | None, limit:
     place = {"next_at": after.next_at, "tenant": after.tenant, "borrower": after.borrower_id, "task": after.task_id} if after else {}
     rows = await conn.execute(
         text(
-            f"select next_at, tenant, borrower_id, task_id from notifier.deliveries where next_at <= :now {further}"  # noqa: S608  # no value in it
+            f"select next_at, tenant, borrower_id, task_id from notifier.deliveries where next_at <= :now {further}"  # no value in it
             " order by next_at, tenant, borrower_id, task_id limit :limit"
         ),
         {"now": now, "limit": limit, **place},
@@ -173,14 +174,12 @@ async def next_due(conn: AsyncConnection) -> datetime | None:
     return (await conn.execute(text("select min(next_at) from notifier.deliveries where next_at is not null"))).scalar_one()  # type: ignore[no-any-return]  # typed by the statement
 
 
-async def _locked(
-    conn: AsyncConnection, keys: Sequence[tuple[str, str, str]], condition: str, values: dict[str, object]
-) -> list[Delivery]:
+async def _locked(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]], condition: str, values: dict[str, object]) -> list[Delivery]:
     if not keys:
         return []
     rows = await conn.execute(
         text(
-            f"select {_COLUMNS} from {_TASKS} join notifier.deliveries d using (tenant, borrower_id, task_id)"  # noqa: S608  # no value in it
+            f"select {_COLUMNS} from {_TASKS} join notifier.deliveries d using (tenant, borrower_id, task_id)"  # no value in it
             f" where d.request is not null and {condition} order by d.next_at, d.tenant, d.borrower_id, d.task_id for update of d"
         ),
         {**arrays(key[:2] for key in keys), "tasks": [key[2] for key in keys], **values},

@@ -65,7 +65,7 @@ async def keep_holds(conn: AsyncConnection, holds: Sequence[HoldRow]) -> None:
     kept = ", ".join(f"{column} = case when {newer} then excluded.{column} else h.{column} end" for column in _SETTING)
     await conn.execute(
         text(
-            "insert into notifier.holds as h (tenant, borrower_id, hold_id, case_id, stop, contacts, since, until, loan_id, time, ended_at)"  # noqa: S608
+            "insert into notifier.holds as h (tenant, borrower_id, hold_id, case_id, stop, contacts, since, until, loan_id, time, ended_at)"
             " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:holds as text[]), cast(:cases as text[]),"
             " cast(:stops as text[]), cast(:contacts as text[]), cast(:sinces as timestamptz[]), cast(:untils as timestamptz[]),"
             " cast(:loans as text[]), cast(:times as timestamptz[]), cast(:ends as timestamptz[]))"
@@ -90,14 +90,18 @@ _SETTING = ("stop", "contacts", "since", "until", "loan_id", "time")
 async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> dict[Who, Known]:
     """Return all that is known of these borrowers, whose rows are locked."""
     facts = _grouped(await _rows(conn, borrowers, "select w.tenant, w.borrower_id, f.fact", "facts f"))
-    consents = _grouped(await _rows(conn, borrowers, "select w.tenant, w.borrower_id, c.channel, c.purpose", "consents c", "where c.granted"))
+    consents = _grouped(
+        await _rows(conn, borrowers, "select w.tenant, w.borrower_id, c.channel, c.purpose", "consents c", where="where c.granted")
+    )
     statuses = _grouped(
-        await _rows(conn, borrowers, "select w.tenant, w.borrower_id, s.status, s.since, s.until", "statuses s", "where s.status is not null")
+        await _rows(
+            conn, borrowers, "select w.tenant, w.borrower_id, s.status, s.since, s.until", "statuses s", where="where s.status is not null"
+        )
     )
     holds = _grouped(
         await _rows(
             conn, borrowers, "select w.tenant, w.borrower_id, h.stop, h.contacts, h.since, h.until, h.loan_id", "holds h",
-            "where h.stop is not null and h.ended_at is null",
+            where="where h.stop is not null and h.ended_at is null",
         )
     )  # fmt: skip
     return {
@@ -113,7 +117,9 @@ async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
     }
 
 
-async def _rows(conn: AsyncConnection, who: Iterable[Who], select: str, table: str, where: str = "") -> Sequence[Row[tuple[object, ...]]]:
+async def _rows(
+    conn: AsyncConnection, who: Iterable[Who], select: str, table: str, *, where: str = ""
+) -> Sequence[Row[tuple[object, ...]]]:
     statement = f"{select} from {_WHO} join notifier.{table} using (tenant, borrower_id) {where}"
     return (await conn.execute(text(statement), arrays(who))).all()
 

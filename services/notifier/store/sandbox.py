@@ -69,6 +69,4 @@ async def find(conn: AsyncConnection, wanted: Wanted) -> list[SandboxRow]:
             "at": at, "last": last, "limit": wanted.limit,
         },
     )  # fmt: skip
-    return [
-        SandboxRow(r.id, r.tenant, r.task_id, r.borrower_id, r.channel, bytes(r.lookup), bytes(r.sealed), r.accepted_at) for r in rows
-    ]
+    return [SandboxRow(r.id, r.tenant, r.task_id, r.borrower_id, r.channel, bytes(r.lookup), bytes(r.sealed), r.accepted_at) for r in rows]

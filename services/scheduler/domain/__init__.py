@@ -1,0 +1,1 @@
+"""The rules of the scheduler: functions of values and `now`."""

@@ -40,7 +40,8 @@ _MARKS = {"topic": "text", "partition": "int", "until": "timestamptz"}
 _WATERMARK = text(
     "insert into scheduler.watermarks as w (topic, partition, until, stale_feeds)"
     " values (:topic, :partition, :until, :stale_feeds)"
-    " on conflict (topic, partition) do update set until = excluded.until, stale_feeds = excluded.stale_feeds where excluded.until > w.until"
+    " on conflict (topic, partition) do update set until = excluded.until, stale_feeds = excluded.stale_feeds"
+    " where excluded.until > w.until"
 )
 
 

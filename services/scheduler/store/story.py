@@ -14,7 +14,8 @@ from services.scheduler.store.arrays import transposed, unnest
 
 _OF = {"tenant": "text", "borrower_id": "text", "case_id": "text", "spell": "int"}
 _CONTACTS = text(
-    "select s.tenant, s.case_id, s.task_id, s.spell, s.step, s.about, s.occurrence, s.state, s.requested_at, s.expires_at, s.until, s.reason"
+    "select s.tenant, s.case_id, s.task_id, s.spell, s.step, s.about, s.occurrence, s.state, s.requested_at, s.expires_at,"
+    " s.until, s.reason"
     f" from {unnest(_OF, 'k')} join scheduler.case_steps s on (s.tenant, s.borrower_id, s.case_id) = (k.tenant, k.borrower_id, k.case_id)"
     " where s.spell = k.spell or (s.about is not null and s.spell >= k.spell - 3)"
 )
@@ -172,7 +173,8 @@ async def add_steps(conn: AsyncConnection, rows: Sequence[StepRow]) -> None:
 async def change_steps(conn: AsyncConnection, rows: Sequence[StepChange]) -> None:
     """Write what is now known of contacts (one row a contact)."""
     if rows:
-        await conn.execute(_CHANGE_STEPS, transposed(_CHANGE, sorted(rows, key=_task_key)))
+        by_key = {(row.tenant, row.borrower_id, row.task_id): row for row in rows}
+        await conn.execute(_CHANGE_STEPS, transposed(_CHANGE, [by_key[key] for key in sorted(by_key)]))
 
 
 async def tell(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
@@ -185,7 +187,3 @@ async def give(conn: AsyncConnection, rows: Sequence[ErrandRow]) -> None:
     """Write tasks for people; a repeat is the same task."""
     if rows:
         await conn.execute(_GIVE, transposed(_ERRAND, rows))
-
-
-def _task_key(row: StepChange) -> tuple[str, str, str]:
-    return row.tenant, row.borrower_id, row.task_id

@@ -1,0 +1,211 @@
+"""`POST /v1/compliance/check`: a question to the gate in the shape of the public contract, answered without touching state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import field
+
+from libs.common.contracts.values import Contract, Moment
+from libs.common.contracts.wallet_borrowers import ChannelName, PurposeName, StopName
+from libs.common.errors import DomainError
+from libs.compliance import (
+    STOPS,
+    Allow,
+    Channel,
+    Circumstances,
+    DebtFacts,
+    Deny,
+    Packs,
+    Preferences,
+    Prior,
+    Profile,
+    Proposed,
+    Purpose,
+    Role,
+    Stop,
+    StopContacts,
+    StopKind,
+    StopScope,
+    TenantHours,
+    decide,
+)
+from libs.compliance.rules import Pack
+
+
+class StopIn(Contract, frozen=True, kw_only=True):
+    """A stop; the scope is that of its kind unless it says otherwise."""
+
+    kind: StopName
+    scope: Literal["person", "debt", "channel"] | None = None
+    from_: Moment | None = field(name="from", default=None)
+    until: Moment | None = None
+    channel: ChannelName | None = None
+    debt: str | None = None
+    contacts: Literal["none", "limited"] | None = None
+    promised_on: date | None = None
+
+
+class PriorIn(Contract, frozen=True, kw_only=True):
+    """A contact made before."""
+
+    at: Moment
+    channel: ChannelName
+    result: str = ""
+    debt: str | None = None
+    debts: tuple[str, ...] = ()
+    by: str = "lender"
+    to: str | None = None
+    direction: Literal["outbound", "inbound"] = "outbound"
+    kind: str | None = None
+
+
+class ProposedIn(Contract, frozen=True, kw_only=True):
+    """The contact asked about."""
+
+    at: Moment
+    channel: ChannelName
+    purpose: PurposeName = "dunning"
+    debt: str | None = None
+    debts: tuple[str, ...] = ()
+    to: str | None = None
+    addressee: str = "debtor"
+    content: str | None = None
+
+
+class DebtFactsIn(Contract, frozen=True, kw_only=True):
+    """What is known of a debt."""
+
+    past_due_days: int | None = None
+    principal: int | None = None
+    product: str | None = None
+    due_on: date | None = None
+
+
+class CheckIn(Contract, frozen=True, kw_only=True):
+    """The whole question."""
+
+    jurisdictions: tuple[str, ...]
+    proposed: ProposedIn
+    timezones: tuple[str, ...] | Literal["unknown"] = "unknown"
+    profile: Literal["strict", "legal_floor"] = "strict"
+    role: Literal["first_party", "agency", "buyer"] = "first_party"
+    consents: tuple[ChannelName, ...] | None = None
+    preferences: dict[str, Any] = field(default_factory=dict)
+    tenant_hours: dict[str, str] | None = None
+    stops: tuple[StopIn, ...] = ()
+    prior: tuple[PriorIn, ...] = ()
+    debt_facts: dict[str, DebtFactsIn] = field(default_factory=dict)
+
+
+_read = msgspec.json.Decoder(CheckIn).decode
+
+
+def check(body: bytes, packs: Packs) -> dict[str, object]:
+    """Return the gate's answer; a question that cannot be read is refused with the place and the reason."""
+    try:
+        question = _read(body)
+        answer = decide(_proposed(question.proposed), _circumstances(question), packs)
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DomainError(422, "invalid_request", str(error)[:300]) from error
+    return _written(answer, _zone(question))
+
+
+def describe(pack: Pack) -> dict[str, object]:
+    """Return a pack as it is listed."""
+    return {
+        "id": pack.id, "name": pack.name, "version": pack.version, "verified": pack.verified, "sandbox_only": pack.sandbox_only,
+        "regions": sorted(pack.regions), "zones": pack.zones, "sources": pack.sources,
+    }  # fmt: skip
+
+
+def describe_whole(pack: Pack) -> dict[str, object]:
+    """Return a pack with its rules, each with its citation and how well it is verified."""
+    rules = [
+        {
+            "rule": rule.terms.id, "kind": type(rule).__name__.lower(), "nature": rule.terms.nature.value, "cite": rule.terms.cite,
+            "evidence": rule.terms.evidence.value, "channels": sorted(rule.terms.channels), "exempt": sorted(rule.terms.exempt),
+            "since": rule.terms.since, "until": rule.terms.until, "note": rule.terms.note,
+            "regions": sorted(rule.terms.regions) if rule.terms.regions else None,
+        }
+        for rule in pack.rules
+    ]  # fmt: skip
+    return {**describe(pack), "notes": pack.notes, "rules": rules}
+
+
+def _proposed(asked: ProposedIn) -> Proposed:
+    return Proposed(
+        at=asked.at, channel=Channel(asked.channel), purpose=Purpose(asked.purpose), debts=_debts(asked.debt, asked.debts), to=asked.to,
+        addressee=asked.addressee, content=asked.content,
+    )  # fmt: skip
+
+
+def _circumstances(question: CheckIn) -> Circumstances:
+    zone = _zone(question)
+    return Circumstances(
+        jurisdictions=question.jurisdictions,
+        zones=None if question.timezones == "unknown" else question.timezones or None,
+        profile=Profile(question.profile),
+        role=Role(question.role),
+        consents=None if question.consents is None else frozenset(map(Channel, question.consents)),
+        preferences=Preferences.parse(question.preferences),
+        tenant_hours=TenantHours.parse(question.tenant_hours) if question.tenant_hours else None,
+        stops=tuple(_stop(stop, question.proposed.at, zone) for stop in question.stops),
+        prior=tuple(_prior(prior) for prior in question.prior),
+        debt_facts={
+            debt: DebtFacts(f.past_due_days, f.principal, f.product, f.due_on) for debt, f in question.debt_facts.items()
+        },
+    )  # fmt: skip
+
+
+def _stop(stop: StopIn, at: datetime, zone: ZoneInfo | None) -> Stop:
+    kind = StopKind(stop.kind)
+    until = stop.until
+    if until is None and stop.promised_on is not None:
+        until = datetime.combine(stop.promised_on + timedelta(days=1), datetime.min.time(), zone or UTC)
+    return Stop(
+        kind, StopScope(stop.scope) if stop.scope else STOPS[kind].scope, stop.from_ or at, until, channel=stop.channel, debt=stop.debt,
+        contacts=StopContacts(stop.contacts) if stop.contacts else None,
+    )  # fmt: skip
+
+
+def _prior(prior: PriorIn) -> Prior:
+    return Prior(
+        at=prior.at, channel=Channel(prior.channel), result=prior.result, debts=_debts(prior.debt, prior.debts), by=prior.by,
+        direction=prior.direction, to=prior.to, kind=prior.kind,
+    )  # fmt: skip
+
+
+def _debts(one: str | None, several: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*([one] if one else []), *several]))
+
+
+def _zone(question: CheckIn) -> ZoneInfo | None:
+    """Return the zone in which moments of the answer are written."""
+    if question.timezones == "unknown" or not question.timezones:
+        return None
+    try:
+        return ZoneInfo(question.timezones[0])
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+def _written(answer: Allow | Deny, zone: ZoneInfo | None) -> dict[str, object]:
+    if isinstance(answer, Allow):
+        return {
+            "decision": "allow", "earliest": None, "rules": [], "window_ends": _local(answer.window_ends, zone),
+            "packs": dict(answer.packs),
+        }  # fmt: skip
+    rules = [
+        {"rule": r.rule, "nature": r.nature.value, "kind": r.kind.value, "cite": r.cite, "until": _local(r.until, zone)}
+        for r in answer.reasons
+    ]
+    return {"decision": "deny", "earliest": _local(answer.earliest, zone), "rules": rules, "packs": dict(answer.packs)}
+
+
+def _local(moment: datetime | None, zone: ZoneInfo | None) -> datetime | None:
+    return moment.astimezone(zone) if moment is not None and zone is not None else moment

@@ -1,0 +1,75 @@
+"""The sandbox's mailbox: what it was given is sealed like everything that names a person, and opened to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common import sealing
+from libs.common.clock import Clock
+from services.notifier.providers.sandbox import Kept
+from services.notifier.store import sandbox
+from services.notifier.store.sandbox import SandboxRow, Wanted
+
+
+class _Text(msgspec.Struct, frozen=True):
+    to: str
+    subject: str | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxMessage:
+    """A message as it is shown."""
+
+    id: str
+    task_id: str
+    borrower_id: str
+    channel: str
+    to: str
+    subject: str | None
+    body: str
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """Keeps and shows what the sandbox was given."""
+
+    engine: AsyncEngine
+    clock: Clock
+    private_key: bytes
+    digest_key: bytes
+
+    async def keep(self, kept: Sequence[Kept]) -> None:
+        """Keep a batch."""
+        public = X25519PrivateKey.from_private_bytes(self.private_key).public_key().public_bytes_raw()
+        async with self.engine.begin() as conn:
+            now = await self.clock.at(conn)
+            await sandbox.put(conn, [self._row(one, public, now) for one in kept])
+
+    async def find(self, wanted: Wanted, *, to: str | None) -> list[SandboxMessage]:
+        """Return messages, oldest first."""
+        if to is not None:
+            wanted = Wanted(wanted.tenant, wanted.borrower_id, self._lookup(wanted.tenant, to), wanted.since, wanted.after, wanted.limit)
+        async with self.engine.connect() as conn:
+            return [self._shown(row) for row in await sandbox.find(conn, wanted)]
+
+    def _row(self, kept: Kept, public: bytes, now: datetime) -> SandboxRow:
+        one = kept.message
+        plain = msgspec.json.encode(_Text(one.to, one.subject, one.body))
+        sealed = sealing.seal(plain, public, f"sandbox/{one.tenant}/{kept.id}")
+        return SandboxRow(kept.id, one.tenant, one.task_id, one.borrower_id, one.channel, self._lookup(one.tenant, one.to), sealed, now)
+
+    def _shown(self, row: SandboxRow) -> SandboxMessage:
+        plain = sealing.unseal(row.sealed, self.private_key, f"sandbox/{row.tenant}/{row.id}")
+        text = msgspec.json.decode(plain, type=_Text)
+        return SandboxMessage(row.id, row.task_id, row.borrower_id, row.channel, text.to, text.subject, text.body, row.accepted_at)
+
+    def _lookup(self, tenant: str, to: str) -> bytes:
+        return sealing.digest(self.digest_key, "sandbox", tenant, to)

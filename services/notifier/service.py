@@ -1,0 +1,150 @@
+"""Wires the notifier: what is passed in becomes a service that somebody else starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fastapi import FastAPI
+
+from libs.common import lifecycle
+from libs.common.api import Described, Readiness, make_app
+from libs.common.auth import Keys
+from libs.common.bus.ports import BusWorker, Subscription
+from libs.common.cloudevents import Reader, Writer
+from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES, TASKS
+from libs.common.db import migrate
+from libs.common.db.engine import answers
+from libs.common.lifecycle import Service, Worker
+from libs.common.metrics import Metrics
+from libs.common.outbox import Outbox, Relay
+from libs.common.ports import Ports
+from libs.compliance import Packs, load_packs
+from services.notifier.announcing import SOURCE, Announcer
+from services.notifier.claiming import Claimer
+from services.notifier.handlers import TOPICS, Intake
+from services.notifier.mailbox import Mailbox
+from services.notifier.metrics import NotifierMetrics
+from services.notifier.providers.port import Provider
+from services.notifier.providers.sandbox import SandboxProvider
+from services.notifier.recording import Recorder
+from services.notifier.rendering import Templates
+from services.notifier.routes import Inside, router
+from services.notifier.sender import Sender
+from services.notifier.settings import Settings
+from services.notifier.store import deliveries
+from services.notifier.tables import SCHEMA
+from services.notifier.watcher import Watcher
+
+GROUP = "notifier"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a test may put in the place of the shipped parts: other packs, other providers."""
+
+    packs: Packs | None = None
+    providers: Sequence[Provider] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The wired parts."""
+
+    intake: Intake
+    sender: Sender
+    relay: Relay
+    watcher: Watcher
+
+
+def build(ports: Ports, settings: Settings, options: Options | None = None) -> Service:
+    """Return the notifier, wired and not started."""
+    options = options or Options()
+    packs = options.packs or load_packs()
+    mailbox = Mailbox(ports.engine, ports.clock, settings.sealing_private, settings.digest_key)
+    providers = {p.name: p for p in options.providers or [SandboxProvider(mailbox.keep)]}
+    metrics = Metrics()
+    parts = _parts(ports, settings, packs, providers=providers, metrics=NotifierMetrics.of(metrics, tuple(providers)))
+    readiness = Readiness()
+    app = make_app(
+        Described("Dunwell notifier", "May it be said now, how, and what became of it", ports.version, (FACTS, PROFILES, TASKS, OUTCOMES)),
+        keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
+    )  # fmt: skip
+    app.include_router(router(Inside(ports.engine, ports.clock, packs, mailbox)))
+    return _service(ports, parts, app, readiness)
+
+
+def _parts(
+    ports: Ports, settings: Settings, packs: Packs, *, providers: Mapping[str, Provider], metrics: NotifierMetrics
+) -> Parts:  # fmt: skip
+    outbox = Outbox(SCHEMA)
+    announcer = Announcer(Writer(SOURCE, ports.bus.partitions))
+    templates = Templates.load()
+    claimer = Claimer(
+        engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, templates=templates,
+        providers={channel: provider for provider in providers.values() for channel in provider.channels}, metrics=metrics,
+        partitions=ports.bus.partitions, stale_after=timedelta(seconds=settings.stale_after_s), grace=timedelta(seconds=settings.grace_s),
+    )  # fmt: skip
+    sender = Sender(
+        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer), templates=templates, providers=providers,
+        private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
+    )  # fmt: skip
+    return Parts(
+        Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS)), sender, Relay(ports.engine, outbox, ports.bus),
+        Watcher(ports.engine, ports.clock, metrics),
+    )  # fmt: skip
+
+
+def _service(ports: Ports, parts: Parts, app: FastAPI, readiness: Readiness) -> Service:
+    consumer = ports.bus.consume(_subscription(ports, parts))
+
+    async def start() -> None:
+        if missing := await migrate.pending(ports.engine, SCHEMA):
+            raise RuntimeError(missing)
+        await parts.sender.settle_in()
+
+    async def close() -> None:
+        """Nothing is held that is not the caller's."""
+
+    async def pump() -> int:
+        return await parts.sender.drain() + await parts.relay.drain()
+
+    async def next_due() -> datetime | None:
+        async with ports.engine.connect() as conn:
+            return await deliveries.next_due(conn)
+
+    _add_checks(readiness, ports, consumer)
+    workers = (
+        lifecycle.consumer("consumer", consumer),
+        Worker("sender", parts.sender.run),
+        Worker("relay", parts.relay.run),
+        Worker("watcher", parts.watcher.run),
+    )
+    return Service(
+        name=SCHEMA, app=app, workers=workers, consumers=(consumer,), readiness=readiness, start=start, close=close, pump=pump,
+        next_due=next_due,
+    )  # fmt: skip
+
+
+def _subscription(ports: Ports, parts: Parts) -> Subscription:
+    async def after_commit() -> None:
+        parts.sender.wake.set()
+        parts.relay.outbox.wake.set()
+
+    return Subscription(
+        group=GROUP, topics=tuple(topic.name for topic in TOPICS), handler=parts.intake.take, engine=ports.engine, schema=SCHEMA,
+        after_commit=after_commit, on_went_back=parts.sender.went_back,
+    )  # fmt: skip
+
+
+def _add_checks(readiness: Readiness, ports: Ports, consumer: BusWorker) -> None:
+    async def database() -> str | None:
+        return await answers(ports.engine)
+
+    async def joined() -> str | None:
+        if consumer.health.stopped_topics:
+            return f"too many unusable records on {', '.join(sorted(consumer.health.stopped_topics))}"
+        return None if consumer.health.joined else "the consumer group has not joined"
+
+    readiness.checks.update({"database": database, "bus": ports.bus.ready, "consumer": joined})

@@ -1,0 +1,90 @@
+"""What is asked over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_DELIVERY = (
+    "tenant, borrower_id, task_id, case_id, request, taken_at, expires_at, state, reason, next_at, waiting, sequence, turn, channel,"
+    " spent, decision"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which deliveries are asked for; `after` is the last task id of the page before."""
+
+    tenant: str
+    borrower_id: str | None = None
+    case_id: str | None = None
+    state: str | None = None
+    after: str | None = None
+    limit: int = 100
+
+
+async def deliveries(conn: AsyncConnection, wanted: Filter) -> Sequence[Row[tuple[object, ...]]]:
+    """Return deliveries by task id."""
+    rows = await conn.execute(
+        text(
+            f"select {_DELIVERY} from notifier.deliveries where tenant = :tenant"  # no value in it
+            " and (cast(:borrower as text) is null or borrower_id = :borrower) and (cast(:case as text) is null or case_id = :case)"
+            " and (cast(:state as text) is null or state = :state) and (cast(:after as text) is null or task_id > :after)"
+            " order by task_id limit :limit"
+        ),
+        {
+            "tenant": wanted.tenant, "borrower": wanted.borrower_id, "case": wanted.case_id, "state": wanted.state,
+            "after": wanted.after, "limit": wanted.limit,
+        },
+    )  # fmt: skip
+    return rows.all()
+
+
+async def delivery(conn: AsyncConnection, tenant: str, task_id: str) -> Row[tuple[object, ...]] | None:
+    """Return a delivery, or None."""
+    rows = await conn.execute(
+        text(f"select {_DELIVERY} from notifier.deliveries where tenant = :tenant and task_id = :task"),  # no value in it
+        {"tenant": tenant, "task": task_id},
+    )
+    return rows.first()
+
+
+async def attempts(conn: AsyncConnection, tenant: str, borrower_id: str, task_id: str) -> Sequence[Row[tuple[object, ...]]]:
+    """Return the attempts of a delivery, oldest first."""
+    rows = await conn.execute(
+        text(
+            "select channel, turn, provider, began_at, ended_at, result, provider_ref, code, fault, receipt from notifier.attempts"
+            " where tenant = :tenant and borrower_id = :borrower and task_id = :task order by turn"
+        ),
+        {"tenant": tenant, "borrower": borrower_id, "task": task_id},
+    )
+    return rows.all()
+
+
+async def contacts(
+    conn: AsyncConnection, tenant: str, borrower_id: str, *, after: str | None, limit: int
+) -> Sequence[Row[tuple[object, ...]]]:
+    """Return a borrower's contacts by (moment, id), oldest first; `after` is `moment~id` of the last one before."""
+    at, _, last = after.partition("~") if after else ("", "", "")
+    rows = await conn.execute(
+        text(
+            "select contact_id, at, channel, result, by, direction, kind, loans, task_id, case_id, decision from notifier.contacts"
+            " where tenant = :tenant and borrower_id = :borrower"
+            " and (cast(:at as text) = '' or (at, contact_id) > (cast(nullif(:at, '') as timestamptz), :last))"
+            " order by at, contact_id limit :limit"
+        ),
+        {"tenant": tenant, "borrower": borrower_id, "at": at, "last": last, "limit": limit},
+    )
+    return rows.all()
+
+
+async def is_known(conn: AsyncConnection, tenant: str, borrower_id: str) -> bool:
+    """Return whether anything was ever heard of a borrower."""
+    rows = await conn.execute(
+        text("select 1 from notifier.borrowers where tenant = :tenant and borrower_id = :borrower"),
+        {"tenant": tenant, "borrower": borrower_id},
+    )
+    return rows.first() is not None

@@ -1,0 +1,201 @@
+"""The scheduler over HTTP (contract, section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common.api import answer, page
+from libs.common.auth import Principal, requires
+from libs.common.clock import Clock
+from libs.common.errors import DomainError
+from services.scheduler.acting import POLICIES, entry
+from services.scheduler.domain.builtin import BUILT_IN, DOUBT_WORK
+from services.scheduler.handlers import case_key
+from services.scheduler.shown import case_shown, debts_shown, next_contact, policy_shown
+from services.scheduler.store import cases, errands, story, views
+from services.scheduler.store.held import CaseKey, Held
+
+Reader = Annotated[Principal, Depends(requires("cases:read"))]
+Worker = Annotated[Principal, Depends(requires("cases:write"))]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[str | None, Query(max_length=200)]
+Wanted = Annotated[str | None, Query(max_length=128)]
+
+
+class Completion(BaseModel):
+    """What a person says of a task that is done."""
+
+    note: str | None = Field(default=None, max_length=4000)
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the routes need."""
+
+    engine: AsyncEngine
+    clock: Clock
+
+
+def make_router(rooms: Rooms) -> APIRouter:
+    """Return all routes of the scheduler."""
+    router = APIRouter(prefix="/v1", default_response_class=Response)
+    _add_cases(router, rooms)
+    _add_coverage(router, rooms)
+    _add_tasks(router, rooms)
+    _add_policies(router)
+    return router
+
+
+def _add_cases(router: APIRouter, rooms: Rooms) -> None:
+    @router.get("/cases", summary="Search cases")
+    async def search_cases(
+        caller: Reader, *, borrower_id: Wanted = None, loan_id: Wanted = None,
+        state: Literal["open", "cured", "closed"] | None = None, limit: Limit = 100, cursor: Cursor = None,
+    ) -> Response:  # fmt: skip
+        search = views.Search(borrower_id, loan_id, state, cursor)
+        async with rooms.engine.connect() as conn:
+            rows = await views.search_cases(conn, caller.tenant, search, limit + 1)
+        return page([case_shown(row) for row in rows[:limit]], rows[limit - 1].case_id if len(rows) > limit else None)
+
+    @router.get("/cases/{case_id}", summary="One case with its debts")
+    async def read_case(case_id: str, caller: Reader) -> Response:
+        async with rooms.engine.connect() as conn:
+            row = await _case(conn, caller.tenant, case_id)
+            held = await cases.find(conn, caller.tenant, case_id)
+        return answer({**case_shown(row), "debts": debts_shown(held.case) if held else []})
+
+    @router.get("/cases/{case_id}/timeline", summary="Everything that happened to a case, in order")
+    async def read_timeline(case_id: str, caller: Reader, *, limit: Limit = 500, cursor: Cursor = None) -> Response:
+        after = _timeline_place(cursor)
+        async with rooms.engine.connect() as conn:
+            row = await _case(conn, caller.tenant, case_id)
+            entries = await views.timeline(conn, (caller.tenant, row.borrower_id, case_id), after=after, limit=limit + 1)
+        items = [{"at": e.at, "kind": e.kind, "reason": e.reason, "detail": msgspec.Raw(e.detail)} for e in entries[:limit]]
+        last = entries[limit - 1] if len(entries) > limit else None
+        return page(items, f"{last.at.isoformat()}_{last.seq}" if last else None)
+
+    @router.get("/cases/{case_id}/next-contact", summary="When the borrower is contacted next, or why not")
+    async def read_next_contact(case_id: str, caller: Reader) -> Response:
+        async with rooms.engine.connect() as conn:
+            held = await cases.find(conn, caller.tenant, case_id)
+            now = await rooms.clock.at(conn)
+        if held is None:
+            raise _unknown("case", case_id)
+        return answer(next_contact(held, now))
+
+
+def _add_coverage(router: APIRouter, rooms: Rooms) -> None:
+    @router.get("/coverage", summary="Who would be forgotten: the number must be 0")
+    async def read_coverage(caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
+        borrower, _, currency = (cursor or "").partition("/")
+        async with rooms.engine.connect() as conn:
+            now = await rooms.clock.at(conn)
+            number = await views.count_uncontacted(conn, now, tenant=caller.tenant)
+            rows = await views.uncontacted(conn, now, caller.tenant, after=(borrower, currency), limit=limit + 1)
+            reasons = await views.reasons(conn, tenant=caller.tenant)
+        last = rows[limit - 1] if len(rows) > limit else None
+        return answer({
+            "uncontacted": number, "items": [_forgotten(row, caller.tenant) for row in rows[:limit]], "reasons": reasons,
+            "next": f"{last.borrower_id}/{last.currency}" if last else None,
+        })  # fmt: skip
+
+
+def _add_tasks(router: APIRouter, rooms: Rooms) -> None:
+    @router.get("/tasks", summary="Work for people")
+    async def search_tasks(
+        caller: Reader, *, queue: Wanted = None, state: Literal["open", "claimed", "done"] | None = None,
+        limit: Limit = 100, cursor: Cursor = None,
+    ) -> Response:  # fmt: skip
+        async with rooms.engine.connect() as conn:
+            rows = await errands.search(conn, caller.tenant, queue=queue, state=state, after=cursor, limit=limit + 1)
+        return page([dict(row) for row in rows[:limit]], rows[limit - 1].task_id if len(rows) > limit else None)
+
+    @router.post("/tasks/{task_id}:claim", summary="Take a task")
+    async def claim_task(task_id: str, caller: Worker) -> Response:
+        async with rooms.engine.begin() as conn:
+            held, task = await _task(conn, caller.tenant, task_id)
+            by = _name_of(caller)
+            if task.state == "claimed" and task.claimed_by == by:
+                return answer(dict(task))
+            at = held.moment(await rooms.clock.at(conn))
+            claimed = await errands.claim(conn, caller.tenant, task_id, by=by, at=at)
+            if claimed is None:
+                raise DomainError(409, "conflict", f"task {task_id} is {task.state}", state=task.state)
+            await story.tell(conn, [entry(held.case, at, "task.claimed", task_id=task_id, by=by)])
+            await cases.save(conn, [replace(held, moved_at=at)])
+        return answer(dict(claimed))
+
+    @router.post("/tasks/{task_id}:complete", summary="End a task; its case is looked at again")
+    async def complete_task(task_id: str, caller: Worker, completion: Completion | None = None) -> Response:
+        note = completion.note if completion else None
+        async with rooms.engine.begin() as conn:
+            held, task = await _task(conn, caller.tenant, task_id)
+            now = await rooms.clock.at(conn)
+            at, by = held.moment(now), _name_of(caller)
+            done = await errands.complete(conn, caller.tenant, task_id, by=by, at=at, note=note)
+            if done is not None:
+                await story.tell(conn, [entry(held.case, at, "task.completed", reason=task.kind, task_id=task_id, by=by, note=note)])
+                freed = replace(held, in_doubt=None) if task.kind == DOUBT_WORK.kind else held
+                await cases.save(conn, [replace(freed, moved_at=at, next_at=freed.woken(now))])
+        return answer(dict(done or task))
+
+
+def _add_policies(router: APIRouter) -> None:
+    @router.get("/policies", summary="Policies")
+    async def list_policies(_: Reader) -> Response:
+        return page([policy_shown(policy) for policy in POLICIES.values()])
+
+    @router.get("/policies/{name}/versions/{version}", summary="One version of a policy")
+    async def read_policy(name: str, version: int, _: Reader) -> Response:
+        if (policy := POLICIES.get((name, version))) is None:
+            raise _unknown("policy", f"{name} {version}")
+        return answer(policy_shown(policy))
+
+    @router.get("/assignments", summary="Which policy rules which debts; the first that fits holds")
+    async def list_assignments(_: Reader) -> Response:
+        return page([{"name": cases.ASSIGNMENT, "policy": {"name": BUILT_IN.name, "version": BUILT_IN.version}}])
+
+
+async def _case(conn: AsyncConnection, tenant: str, case_id: str) -> RowMapping:
+    if (row := await views.case(conn, tenant, case_id)) is None:
+        raise _unknown("case", case_id)
+    return row
+
+
+async def _task(conn: AsyncConnection, tenant: str, task_id: str) -> tuple[Held, RowMapping]:
+    """Return a task with its case locked: the case first, as everywhere."""
+    if (task := await errands.find(conn, tenant, task_id)) is None:
+        raise _unknown("task", task_id)
+    held = await cases.lock_rows(conn, [CaseKey(tenant, task.borrower_id, task.case_id)])
+    return held[0], await errands.find(conn, tenant, task_id) or task
+
+
+def _forgotten(row: RowMapping, tenant: str) -> dict[str, object]:
+    case_id = row.case_id or case_key(tenant, row.borrower_id, row.currency).case_id
+    return {"case_id": case_id, "borrower_id": row.borrower_id, "since": row.since, "reason": row.reason}
+
+
+def _timeline_place(cursor: str | None) -> tuple[datetime, int]:
+    if cursor is None:
+        return cases.BEGINNING[0], 0
+    at, _, seq = cursor.rpartition("_")
+    try:
+        return datetime.fromisoformat(at), int(seq)
+    except ValueError:
+        raise DomainError(422, "invalid_request", "this cursor is none of ours") from None
+
+
+def _name_of(caller: Principal) -> str:
+    return caller.person or "service"
+
+
+def _unknown(what: str, which: str) -> DomainError:
+    return DomainError(404, "not_found", f"no {what} {which[:128]} is known")

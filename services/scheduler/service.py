@@ -1,0 +1,102 @@
+"""Wires the scheduler; starts nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from libs.common import lifecycle, logs
+from libs.common.api import Described, Readiness, make_app
+from libs.common.auth import Keys
+from libs.common.bus.ports import BusWorker, Subscription
+from libs.common.cloudevents import Reader, Writer
+from libs.common.contracts.catalogue import CASES, FACTS, OUTCOMES, PROFILES, TASKS
+from libs.common.db import lineage, migrate
+from libs.common.db.engine import answers
+from libs.common.metrics import Metrics
+from libs.common.outbox import Outbox, Relay
+from libs.common.ports import Ports
+from services.scheduler.acting import Desk
+from services.scheduler.handlers import Intake
+from services.scheduler.metrics import meters
+from services.scheduler.routes import Rooms, make_router
+from services.scheduler.settings import Settings
+from services.scheduler.store import watch
+from services.scheduler.tables import SCHEMA
+from services.scheduler.ticker import Ticker
+from services.scheduler.watcher import Watcher, show_health
+
+GROUP = "scheduler"
+SOURCE = "dunwell/scheduler"
+
+
+def build(ports: Ports, settings: Settings) -> lifecycle.Service:
+    """Return the scheduler on these ports."""
+    metrics, outbox = Metrics(), Outbox(SCHEMA)
+    measured = meters(metrics)
+    desk = Desk(Writer(SOURCE, ports.bus.partitions), outbox, measured)
+    ticker = Ticker(ports.engine, ports.clock, desk, ports.bus.partitions)
+    intake = Intake(desk, ports.clock, timedelta(seconds=settings.settle_s), Reader.of(FACTS, PROFILES, OUTCOMES))
+
+    async def after_commit() -> None:
+        outbox.wake.set()
+        ticker.wake.set()
+
+    subscription = Subscription(
+        group=GROUP, topics=(FACTS.name, PROFILES.name, OUTCOMES.name), handler=intake.take, engine=ports.engine, schema=SCHEMA,
+        after_commit=after_commit,
+    )  # fmt: skip
+    consumer, relay = ports.bus.consume(subscription), Relay(ports.engine, outbox, ports.bus)
+    watcher = Watcher(ports.engine, ports.clock, measured)
+    metrics.before_scrape(lambda: show_health(measured, consumer.health))
+    readiness = _readiness(ports, consumer)
+    described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
+    app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
+    app.include_router(make_router(Rooms(ports.engine, ports.clock)))
+    return lifecycle.Service(
+        name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=_nothing_to_close,
+        workers=(
+            lifecycle.consumer("consumer", consumer), lifecycle.Worker("ticker", ticker.run), lifecycle.Worker("relay", relay.run),
+            lifecycle.Worker("watcher", watcher.run),
+        ),
+        pump=lambda: _pump(ticker, relay), next_due=lambda: _next_due(ports),
+    )  # fmt: skip
+
+
+async def _start(ports: Ports) -> None:
+    """Check that the schema is this release's, and note where the database is."""
+    if (missing := await migrate.pending(ports.engine, SCHEMA)) is not None:
+        raise RuntimeError(missing)
+    async with ports.engine.begin() as conn:
+        found = await lineage.check(conn, SCHEMA)
+    if found.rose:
+        logs.get("scheduler").warning("database_moved", epoch=found.epoch)
+
+
+async def _nothing_to_close() -> None:
+    """Engine and bus belong to whoever made them."""
+
+
+async def _pump(ticker: Ticker, relay: Relay) -> int:
+    """Plan all that is due and publish what follows, until nothing is."""
+    total = 0
+    while done := await ticker.make_pass():
+        total += done
+    return total + await relay.drain()
+
+
+async def _next_due(ports: Ports) -> datetime | None:
+    async with ports.engine.connect() as conn:
+        return await watch.next_due(conn)
+
+
+def _readiness(ports: Ports, consumer: BusWorker) -> Readiness:
+    async def database() -> str | None:
+        return await answers(ports.engine)
+
+    async def joined() -> str | None:
+        health = consumer.health
+        if health.stopped_topics:
+            return f"too many unusable records on {', '.join(sorted(health.stopped_topics))}"
+        return None if health.joined else f"the consumer has not joined: {health.last_error or 'not yet'}"
+
+    return Readiness(checks={"database": database, "bus": ports.bus.ready, "consumer": joined})

@@ -1,0 +1,90 @@
+"""What a case, its next contact and a policy look like over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from services.scheduler.acting import policy_of
+from services.scheduler.domain.case import PENDING, Case, follow
+from services.scheduler.domain.planner import ContactDue, Plan, plan
+from services.scheduler.domain.policy import Policy, Send, Step
+from services.scheduler.store.held import Held
+
+
+def case_shown(row: RowMapping) -> dict[str, Any]:
+    """Return a case as a list of cases has it."""
+    return {
+        "case_id": row.case_id, "borrower_id": row.borrower_id, "currency": row.currency, "assignment": row.assignment,
+        "policy": {"name": row.policy, "version": row.policy_version}, "state": row.state, "stage": row.stage, "spell": row.spell,
+        "opened_at": row.opened_at, "clear_since": row.clear_since, "next_at": row.next_at,
+        "next_contact": None if row.contact_at is None else {"at": row.contact_at, "step": row.contact_step},
+        "reason": row.reason, "reason_until": row.reason_until, "reason_ends_with": row.reason_task or row.reason_event,
+        "in_doubt": row.in_doubt,
+    }  # fmt: skip
+
+
+def debts_shown(case: Case) -> list[dict[str, Any]]:
+    """Return the debts of a case."""
+    return [
+        {
+            "loan_id": debt.loan_id, "owed": debt.owed, "overdue": debt.overdue, "past_due_days_from": debt.past_due_from,
+            "next_due_on": debt.next_due_on, "timezone": debt.timezone, "fact_epoch": debt.epoch, "fact_version": debt.version,
+            "in_doubt": debt.doubted, "resting_until": debt.resting_until,
+        }
+        for debt in case.debts
+    ]  # fmt: skip
+
+
+def next_contact(held: Held, now: datetime) -> Mapping[str, Any]:
+    """Return the next moment of a contact, or why there is none and what ends that."""
+    policy, at = policy_of(held.policy, held.policy_version), held.moment(now)
+    if held.in_doubt is not None:
+        return _answer(None, None, "in_doubt", ends_with=held.reason_task)
+    try:
+        case, _ = follow(held.case, policy, at)
+        planned = plan(case, policy, at)
+    except Exception:  # noqa: BLE001  # the ticker will park it; whatever the rule raised, the answer is that it is in doubt
+        return _answer(None, None, "in_doubt")
+    under_way = [contact for contact in case.contacts if contact.state in PENDING and contact.expires_at > at]
+    if under_way:
+        last = max(under_way, key=lambda contact: contact.requested_at)
+        return _answer(max(last.until or at, at), last.step, last.state.value, until=last.expires_at)
+    return _planned(planned, held, at)
+
+
+def _planned(planned: Plan, held: Held, now: datetime) -> Mapping[str, Any]:
+    due = next((due for due in planned.due if isinstance(due, ContactDue)), None)
+    if due is not None:
+        at = held.woken(now) or now
+        return _answer(at, due.step.id, "settling" if at > now else "due", until=at)
+    if planned.upcoming is not None:
+        return _answer(planned.upcoming.at, planned.upcoming.step, planned.reason.kind, until=planned.reason.until)
+    reason = planned.reason
+    return _answer(None, None, reason.kind, until=reason.until, ends_with=reason.errand or reason.event)
+
+
+def _answer(
+    at: datetime | None, step: str | None, reason: str, *, until: datetime | None = None, ends_with: str | None = None
+) -> Mapping[str, Any]:
+    return {"at": at, "step": step, "reason": reason, "until": until, "ends_with": ends_with}
+
+
+def policy_shown(policy: Policy) -> dict[str, Any]:
+    """Return a policy version in the form in which policies are written."""
+    return {
+        "policy": policy.name, "version": policy.version, "state": "active", "consolidate": "borrower", "entry": "latest",
+        "cure": {"when": "clear", "cool_down": f"{policy.cool_down.days}d"}, "steps": [_step_shown(step) for step in policy.steps],
+    }  # fmt: skip
+
+
+def _step_shown(step: Step) -> dict[str, Any]:
+    at: dict[str, Any] = {"day": step.day} if step.between is None else {"day": step.day, "between": step.between}
+    match step.action:
+        case Send(template, channels, purpose):
+            return {"id": step.id, "at": at, "send": {"template": template, "channels": channels, "purpose": purpose}}
+        case work:
+            return {"id": step.id, "at": at, "task": {"queue": work.queue, "kind": work.kind, "sla": f"{work.within.days}d"}}
