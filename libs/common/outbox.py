@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.bus.ports import Bus, Headers, Message
+from libs.common.repeating import repeat
 
 RELAY_BATCH = 2000
 IDLE_S = 1.0
@@ -70,6 +71,9 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish whatever comes until the stop; only the holder of the lock does."""
+        await repeat(lambda: self._hold_and_publish(stop), stop, every_s=0, worker=f"{self.outbox.schema}/relay")
+
+    async def _hold_and_publish(self, stop: asyncio.Event) -> None:
         async with self.engine.connect() as holder:
             await holder.execution_options(isolation_level="AUTOCOMMIT")
             while not stop.is_set():

@@ -9,10 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.bus.ports import BusWorker
-from libs.common.clock import pause
-from libs.common.db.failures import is_transient
 from libs.common.metrics import Metrics
 from libs.common.ports import Ports
+from libs.common.repeating import repeat
 
 INTERVAL_S = 15.0
 
@@ -29,13 +28,7 @@ class Watcher:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look again and again until stopped."""
-        while not stop.is_set():
-            try:
-                await self.look()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-            await pause(stop, INTERVAL_S)
+        await repeat(self.look, stop, every_s=INTERVAL_S, worker=f"{self._schema}/watcher")
 
     async def look(self) -> None:
         """Look once."""

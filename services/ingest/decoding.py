@@ -155,12 +155,14 @@ def _with_data(envelope: _Envelope, data: bytes, raw: bytes) -> WalletEvent | Re
 
 
 def _refused(error: str, detail: str, raw: bytes, event_id: str | None = None) -> Refusal:
-    """Return a refusal with whatever ids can be read from what came."""
+    """Return a refusal with whatever ids can be read from what came; what is no JSON at all is that before all else."""
     loan = borrower = None
     try:
         found = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    except (msgspec.DecodeError, UnicodeDecodeError) as unreadable:
+        return Refusal("not_json", f"this is no JSON: {unreadable}"[:DETAIL_LENGTH], event_id)
+    except RecursionError:
+        return Refusal("not_json", "this is JSON nested too deeply", event_id)
     if isinstance(found, dict):
         data = found.get("data")
         inner = data if isinstance(data, dict) else found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import pause
+from libs.common.repeating import repeat
 from services.ingest import facts, folding
 from services.ingest.folding import Loan
 from services.ingest.ledger import Ledger
@@ -33,14 +34,14 @@ class Ticker:
     engine: AsyncEngine
     ledger: Ledger
     metrics: IngestMetrics
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Make a pass, rest, make the next, until stopped."""
-        while not stop.is_set():
-            if await self.one_pass(stop):
-                self.ledger.outbox.wake.set()
-            await pause(stop, PASS_EVERY_S)
+        await repeat(lambda: self._pass_and_wake(stop), stop, every_s=PASS_EVERY_S, worker="ingest/ticker")
+
+    async def _pass_and_wake(self, stop: asyncio.Event) -> None:
+        if await self.one_pass(stop):
+            self.ledger.outbox.wake.set()
 
     async def one_pass(self, stop: asyncio.Event | None = None) -> int:
         """Take all loans that are due, and return how many they were."""

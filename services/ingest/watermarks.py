@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import ids
 from libs.common.bus.ports import Bus
-from libs.common.clock import Clock, pause
+from libs.common.clock import Clock
 from libs.common.cloudevents import Envelope, Writer
 from libs.common.contracts.catalogue import FACTS, PROFILES
 from libs.common.contracts.overdue_facts import DebtWatermark
 from libs.common.db import positions
-from libs.common.db.failures import is_transient
 from libs.common.outbox import Outbox
+from libs.common.repeating import repeat
 from services.ingest.handlers import GROUP
 from services.ingest.ledger import SOURCE
 from services.ingest.observing import IngestMetrics
@@ -44,14 +44,11 @@ class Watermarks:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Say it again and again until stopped."""
-        while not stop.is_set():
-            try:
-                if await self.say():
-                    self.outbox.wake.set()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-            await pause(stop, EVERY_S)
+        await repeat(self._say_and_wake, stop, every_s=EVERY_S, worker="ingest/watermarks")
+
+    async def _say_and_wake(self) -> None:
+        if await self.say():
+            self.outbox.wake.set()
 
     async def say(self) -> bool:
         """Write one watermark into every partition; nothing while some input partition has never been caught up with.

@@ -175,7 +175,7 @@ class Claimer:
             return unknown(delivery, GONE), None
         try:
             verdict = self._verdict(delivery, scene, now)
-            mark = self._mark(delivery, verdict, locked, now) if isinstance(verdict, Send) else None
+            mark = self._mark(delivery, verdict, locked) if isinstance(verdict, Send) else None
         except Exception as error:  # noqa: BLE001  # any error of a rule or a template parks the delivery it came from
             logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=type(error).__name__)
             verdict, mark = Fail("in_doubt"), None
@@ -190,7 +190,7 @@ class Claimer:
             return Suppress("shadow", (verdict.decision,))
         return verdict
 
-    def _mark(self, delivery: Delivery, send: Send, locked: Mapping[Who, borrowers.Borrower], now: datetime) -> Marked:
+    def _mark(self, delivery: Delivery, send: Send, locked: Mapping[Who, borrowers.Borrower]) -> Marked:
         """Return the delivery in flight with what it will say, the text tried once so that one that cannot be made never starts."""
         borrower = locked[delivery.tenant, delivery.borrower_id]
         if borrower.profile is None or borrower.key is None:

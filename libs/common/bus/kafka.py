@@ -127,10 +127,10 @@ class KafkaBus:
             )
         futures, batch = [], producer.create_batch()
         for message in messages:
-            if batch.append(key=message.key, value=message.value, timestamp=None, headers=message.headers) is None:
+            if batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers)) is None:
                 futures.append(await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
-                batch.append(key=message.key, value=message.value, timestamp=None, headers=message.headers)
+                batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers))
         futures.append(await producer.send_batch(batch, topic, partition=partition))
         return futures
 
@@ -158,7 +158,7 @@ class KafkaWorker:
         """Consume until stopped; what it raises ends the process."""
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bus.bootstrap, client_id=self.bus.client_id, group_id=self.subscription.group,
-            enable_auto_commit=False, auto_offset_reset="none", session_timeout_ms=SESSION_TIMEOUT_MS,
+            enable_auto_commit=False, auto_offset_reset="earliest", session_timeout_ms=SESSION_TIMEOUT_MS,
             max_partition_fetch_bytes=4 * 1024 * 1024, fetch_max_wait_ms=100,
         )  # fmt: skip
         self._consumer.subscribe(topics=list(self.subscription.topics), listener=_Rebalance(self))
@@ -240,6 +240,8 @@ class KafkaWorker:
         batch = [record for record in fetched if record.offset >= self._expected[tp]]
         if not batch:
             return
+        if batch[0].offset > self._expected[tp]:
+            await self._note_gap(tp, batch[0].offset)
         try:
             await self._take_patiently(tp, batch)
         except PositionMovedError as moved:
@@ -250,6 +252,14 @@ class KafkaWorker:
             self._consumer.pause(*[mine for mine in self._expected if mine.topic == tp.topic])
             self._go_to(tp, self._expected[tp])
             logs.get("bus").error("topic_stopped", topic=tp.topic, reason=str(error))
+
+    async def _note_gap(self, tp: TopicPartition, offset: int) -> None:
+        """Say so when records were cut off the log before they were read; compaction leaves harmless gaps behind its beginning."""
+        begins = (await self._consumer.beginning_offsets([tp]))[tp]
+        if begins > self._expected[tp]:
+            logs.get("bus").error(
+                "records_missing", topic=tp.topic, partition=tp.partition, position=self._expected[tp], begins=begins, ends=offset
+            )
 
     async def _take_patiently(self, tp: TopicPartition, batch: Sequence[Record]) -> None:
         """Take the batch in, again and again while the database cannot be reached; the watchdog bounds it."""

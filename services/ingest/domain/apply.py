@@ -141,7 +141,8 @@ def charge_open(work: Work, charge: Charge) -> int:
     """Return what is open of a charge."""
     at = row_with(work, charge.at)
     on_row = 0 if at is None else work.rows[at].open[INDEX[charge.kind]]
-    return min(on_row, charge.amount - charge.waived - charges_paid(work.rows, work.charges)[charge.charge_id])
+    beside = [other for other in work.charges if other.at == charge.at]
+    return min(on_row, charge.amount - charge.waived - charges_paid(work.rows, beside)[charge.charge_id])
 
 
 def charges_paid(rows: Iterable[Instalment], charges: Iterable[Charge]) -> dict[str, int]:

@@ -116,8 +116,7 @@ def _folded(events: Iterable[LoanEvent], product: ProductLine, as_of: date, *, t
     kept, last_waiver = _with_waiver_amounts(kept, product)
     run = _ledger(kept, product, as_of, traced=traced)
     if run.base is None or run.work is None:
-        later = min((event.place.day for event in run.found.disbursed), default=None)
-        return Book(known=False, as_of=as_of, next_event_on=later), None
+        return Book(known=False, as_of=as_of), None
     for event in idle:
         run.ignored.append((event.place.id, f"no event {event.event_id}"))
         run.awaited.add(f"event\0{event.source or event.place.source}\0{event.event_id}")
@@ -155,7 +154,7 @@ def _open_of(work: Work, waiver: Waived) -> int:
 def _ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, traced: bool) -> _Run:
     """Take the events that count by a day, each in its place."""
     found = told_apart(kept)
-    base = base_of(found, as_of)
+    base = base_of(found)
     if base is None:
         return _Run(found, None)
     allocation = base.allocation or product.allocation

@@ -179,9 +179,9 @@ def placed_steps(found: Sorted, known: ChargesKnown) -> list[Step]:
     return steps
 
 
-def base_of(found: Sorted, as_of: date) -> Disbursed | None:
-    """Return the disbursement that makes the loan by that day: the one recorded first."""
-    return min((event for event in found.disbursed if event.place.day <= as_of), key=stamp_of, default=None)
+def base_of(found: Sorted) -> Disbursed | None:
+    """Return the disbursement that makes the loan, on whatever day: the one recorded first."""
+    return min(found.disbursed, key=stamp_of, default=None)
 
 
 def schedule_from_start(steps: Iterable[Step], as_of: date) -> tuple[Rescheduled, Key] | None:

@@ -31,8 +31,8 @@ _TIMELINE = text(
     " and case_id = :case_id and (at, seq) > (:after_at, :after_seq) order by at, seq limit :limit"
 )
 _OPEN_TASK = (
-    "exists (select from scheduler.tasks t where (t.tenant, t.borrower_id, t.case_id, t.spell) = (c.tenant, c.borrower_id, c.case_id, c.spell)"
-    " and t.state <> 'done')"
+    "exists (select from scheduler.tasks t where (t.tenant, t.borrower_id, t.case_id, t.spell)"
+    " = (c.tenant, c.borrower_id, c.case_id, c.spell) and t.state <> 'done')"
 )
 _LATE = "c.state = 'open' and c.stage = 'overdue' and (cast(:tenant as text) is null or c.tenant = :tenant)"
 _WITHOUT_NEXT = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _DUE = text("select count(*) as due, min(next_at) as oldest from scheduler.cases where next_at <= :now")
@@ -21,14 +21,16 @@ async def leads(conn: AsyncConnection) -> bool:
     return bool((await conn.execute(_LEAD)).scalar_one())
 
 
-async def timers_due(conn: AsyncConnection, now: datetime) -> Row[tuple[int, datetime | None]]:
+async def timers_due(conn: AsyncConnection, now: datetime) -> tuple[int, datetime | None]:
     """Return (due, oldest)."""
-    return (await conn.execute(_DUE, {"now": now})).one()
+    row = (await conn.execute(_DUE, {"now": now})).one()
+    return row.due, row.oldest
 
 
-async def outbox(conn: AsyncConnection) -> Row[tuple[int, datetime | None]]:
+async def outbox(conn: AsyncConnection) -> tuple[int, datetime | None]:
     """Return (rows, oldest)."""
-    return (await conn.execute(_OUTBOX)).one()
+    row = (await conn.execute(_OUTBOX)).one()
+    return row.rows, row.oldest
 
 
 async def next_due(conn: AsyncConnection) -> datetime | None:

@@ -33,7 +33,9 @@ from services.ingest.domain.events import (
     WaiverReversed,
     WrittenOff,
 )
+from services.ingest.domain.fold import fold
 from services.ingest.domain.product import (
+    DEFAULT,
     AgeBy,
     Allocation,
     Bound,
@@ -45,6 +47,7 @@ from services.ingest.domain.product import (
     ProductLine,
     Tolerance,
 )
+from services.ingest.domain.view import LoanView, view
 
 FIRST = date(2026, 1, 1)
 LAST = 45
@@ -64,12 +67,20 @@ def rows(*due: tuple[int, int], first: int = 1) -> tuple[Row, ...]:
     return tuple(Row(first + index, on(day), amount) for index, (day, amount) in enumerate(due))
 
 
-def disbursed(schedule: Sequence[Row], *, number: int = 0, **terms: object) -> Disbursed:
-    return Disbursed(place(0, number), "b1", "cash-loan", "CNY", FIRST, "Asia/Shanghai", ("CN",), schedule=tuple(schedule), **terms)  # type: ignore[arg-type]  # the terms are named where they are given
+def disbursed(schedule: Sequence[Row], *, number: int = 0) -> Disbursed:
+    return Disbursed(place(0, number), "b1", "cash-loan", "CNY", FIRST, "Asia/Shanghai", ("CN",), schedule=tuple(schedule))
 
 
 def repaid(day: int, amount: int, number: int, *, recorded: int | None = None, kind: PaymentKind = PaymentKind.REPAYMENT) -> Repaid:
     return Repaid(place(day, number, recorded=recorded), f"r{number}", amount, on(day), kind)
+
+
+LOAN = disbursed(rows((10, 300), (20, 300), (30, 300)))
+
+
+def seen(events: Sequence[LoanEvent], day: int, product: ProductLine = DEFAULT) -> LoanView:
+    """What is shown of the loan on a day."""
+    return view(fold(events, product, on(day)), on(day))
 
 
 days = st.integers(0, LAST)

@@ -1,7 +1,6 @@
 """Single cases of the ledger, among them those in which other systems go wrong."""
 
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 
 import msgspec
 import pytest
@@ -13,7 +12,6 @@ from services.ingest.domain.events import (
     Allotted,
     ChargeAdded,
     ChargedBack,
-    Closed,
     Component,
     CreditRefunded,
     Effect,
@@ -23,38 +21,25 @@ from services.ingest.domain.events import (
     Paused,
     Place,
     Repaid,
-    RepaymentPending,
     RepaymentReversed,
     Rescheduled,
-    Resumed,
     Retracted,
     Row,
     Waived,
     WaiverReversed,
-    WrittenOff,
     day_of_charge,
 )
 from services.ingest.domain.fold import MOST_OPEN_WAIVERS, fold, trace
 from services.ingest.domain.product import (
     DEFAULT,
-    AgeBy,
     Allocation,
-    Bound,
-    Buckets,
     ChargesKnown,
     ProductLine,
-    Tolerance,
 )
-from services.ingest.domain.view import Aged, Anchor, LoanView, NextDue, Status, view
-from services.ingest.domain.wake import next_change_on, resting_until
+from services.ingest.domain.view import Anchor, NextDue, Status, view
+from services.ingest.domain.wake import next_change_on
 
-from .loans import disbursed, on, place, repaid, rows
-
-LOAN = disbursed(rows((10, 300), (20, 300), (30, 300)))
-
-
-def seen(events: Sequence[LoanEvent], day: int, product: ProductLine = DEFAULT) -> LoanView:
-    return view(fold(events, product, on(day)), on(day))
+from .loans import LOAN, disbursed, on, place, repaid, rows, seen
 
 
 def fee(day: int, number: int, amount: int = 50, *, due: int, n: int | None = None) -> ChargeAdded:
@@ -120,6 +105,12 @@ def test_a_payment_before_the_loan_waits_and_counts_when_the_loan_arrives() -> N
     assert not alone.known
     assert advance(alone, LOAN, DEFAULT, on(15)) is None
     assert seen([repaid(5, 300, 1), LOAN], 15).overdue.total == 0
+
+
+def test_a_loan_disbursed_tomorrow_is_known_today() -> None:
+    book = fold([LOAN], DEFAULT, on(-1))
+    assert book.known
+    assert next_change_on(book, on(-1)) == on(3)
 
 
 def test_of_two_disbursements_the_one_recorded_first_counts() -> None:
@@ -229,6 +220,13 @@ def test_a_waiver_of_an_instalment_takes_effect_when_the_instalment_is_there() -
     assert seen([LOAN, waiver, new], 15).schedule[3].waived == Parts(interest=30)
 
 
+def test_a_waiver_of_an_instalment_waits_for_a_new_schedule_too() -> None:
+    waiver = Waived(place(5, 1), "w1", None, 4, Component.PRINCIPAL, 30)
+    new = Rescheduled(place(14, 2), 1, None, rows((40, 900), first=4), Effect.FROM_DATE)
+    assert advance(fold([LOAN, waiver], DEFAULT, on(15)), new, DEFAULT, on(15)) is None
+    assert seen([LOAN, waiver, new], 15).outstanding.total == 870
+
+
 def test_a_charge_past_its_own_date_is_overdue_before_its_instalment_is() -> None:
     events: list[LoanEvent] = [LOAN, repaid(9, 300, 1), fee(11, 2, due=12)]
     assert seen(events, 12).overdue.total == 0
@@ -285,87 +283,6 @@ def test_an_instalment_is_open_again_when_money_on_it_is_owed_again() -> None:
     events: list[LoanEvent] = [LOAN, repaid(5, 600, 1)]
     assert seen(events, 6).schedule[1].met_on == on(5)
     assert seen([*events, fee(7, 2, due=15)], 8).schedule[1].met_on is None
-
-
-# Days, buckets, status
-
-
-def test_what_is_left_within_the_tolerance_counts_as_met() -> None:
-    strict = ProductLine(tolerance=Tolerance(amount=0, basis_points=99))
-    lenient = ProductLine(tolerance=Tolerance(amount=0, basis_points=100))
-    events: list[LoanEvent] = [LOAN, repaid(10, 297, 1)]
-    assert seen(events, 12, strict).anchor == Anchor(1, on(10))
-    assert seen(events, 12, lenient).anchor is None
-    assert seen(events, 12, lenient).overdue.total == 0
-    assert seen(events, 12, lenient).outstanding.total == 603
-    assert seen(events, 12, ProductLine(tolerance=Tolerance(amount=3))).schedule[0].met_on == on(10)
-
-
-def test_each_overdue_instalment_is_aged_by_its_own_days() -> None:
-    shown = seen([disbursed(rows((0, 100), (40, 100), (70, 100)))], 75)
-    assert (shown.bucket, shown.aged) == ("M3", (Aged("M1", 100), Aged("M2", 100), Aged("M3", 100)))
-
-
-def test_a_bucket_changes_the_day_after_its_last() -> None:
-    book = fold([LOAN], DEFAULT, on(35))
-    assert next_change_on(book, on(35)) == on(41)
-    assert (view(book, on(40)).bucket, view(book, on(41)).bucket) == ("M1", "M2")
-
-
-def test_a_pause_puts_the_bucket_off_and_one_without_an_end_stops_it() -> None:
-    line = ProductLine(grace_days=2, buckets=Buckets(AgeBy.DELINQUENT_DAYS, "none", (Bound("A", 5), Bound("B"))))
-    loan = disbursed(rows((10, 300)))
-    paused = fold([loan, Paused(place(0, 1), on(11), on(15))], line, on(15))
-    assert next_change_on(paused, on(15)) == on(17)
-    assert (view(paused, on(16)).bucket, view(paused, on(17)).bucket) == ("none", "A")
-    endless: list[LoanEvent] = [loan, Paused(place(0, 1), on(11))]
-    assert next_change_on(fold(endless, line, on(15)), on(15)) is None
-    resumed = fold([*endless, Resumed(place(15, 2), on(20))], line, on(15))
-    assert next_change_on(resumed, on(15)) == on(20)
-
-
-def test_a_reminder_becomes_due_the_products_number_of_days_before() -> None:
-    book = fold([LOAN], ProductLine(due_soon_days=3), on(0))
-    assert next_change_on(book, on(0)) == on(7)
-
-
-@pytest.mark.parametrize(
-    ("last", "status"),
-    [(WrittenOff(place(12, 2), on(12)), Status.WRITTEN_OFF), (Closed(place(12, 2), on(12)), Status.CLOSED)],
-)
-def test_nothing_is_owed_once_the_lender_has_ended_the_loan(last: LoanEvent, status: Status) -> None:
-    shown = seen([LOAN, repaid(9, 100, 1), last], 15)
-    assert (shown.status, shown.outstanding.total, shown.overdue.total, shown.anchor) == (status, 0, 0, None)
-    assert shown.schedule[0].met_on == on(12)
-    assert next_change_on(fold([LOAN, last], DEFAULT, on(15)), on(15)) is None
-
-
-def test_a_write_off_says_what_it_wrote_off() -> None:
-    traced = trace([LOAN, repaid(9, 100, 1), WrittenOff(place(12, 2), on(12), "wo")], DEFAULT, on(15))
-    assert [(one.kind, one.principal) for one in traced.movements] == [("repayment", 100), ("write_off", 800)]
-
-
-# Money under way
-
-
-def test_contacts_rest_while_a_payment_is_under_way_until_its_result() -> None:
-    until = datetime.combine(on(14), time(12), UTC)
-    events: list[LoanEvent] = [LOAN, RepaymentPending(place(12, 1), "r2", 300, until)]
-    book = fold(events, DEFAULT, on(12))
-    assert resting_until(book, until - timedelta(hours=1)) == until
-    assert resting_until(book, until) is None
-    assert fold([*events, repaid(12, 300, 2)], DEFAULT, on(12)).pending == ()
-    assert fold([*events, RepaymentReversed(place(13, 3), "r2")], DEFAULT, on(12)).pending == ()
-
-
-def test_a_payment_dated_after_today_rests_contacts_now_and_counts_on_its_day() -> None:
-    now = datetime.combine(on(12), time(6), UTC)
-    book = fold([LOAN, repaid(14, 300, 1, recorded=12)], DEFAULT, on(12))
-    assert view(book, on(12)).overdue.total == 300
-    assert resting_until(book, now) == datetime.combine(on(13), time(16), UTC)
-    assert next_change_on(book, on(12)) == on(13)
-    assert next_change_on(book, on(13)) == on(14)
-    assert seen([LOAN, repaid(14, 300, 1, recorded=12)], 14).overdue.total == 0
 
 
 # Cost and limits

@@ -118,11 +118,9 @@ def test_a_retracted_event_was_never_sent(events: list[LoanEvent], product: Prod
 
 
 def counts_by(event: LoanEvent, product: ProductLine, day: date) -> bool:
-    """Say whether an event counts by a day; what undoes another, and what is under way, has no day."""
-    if isinstance(event, RepaymentReversed | WaiverReversed | ChargeOffReversed | Retracted | RepaymentPending):
+    """Say whether an event counts by a day; what makes the loan, undoes another or is under way has no day."""
+    if isinstance(event, Disbursed | RepaymentReversed | WaiverReversed | ChargeOffReversed | Retracted | RepaymentPending):
         return True
-    if isinstance(event, Disbursed):
-        return event.place.day <= day
     return isinstance(event, Waived) or key_of(event, product.allocation.charges_known)[0] <= day
 
 

@@ -1,0 +1,30 @@
+"""Work that is done again and again: a failure that passes by itself is waited out, any other ends the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from libs.common import logs
+from libs.common.clock import pause
+from libs.common.db.failures import is_transient
+
+FIRST_WAIT_S = 0.2
+LONGEST_WAIT_S = 5.0
+
+
+async def repeat(step: Callable[[], Awaitable[None]], stop: asyncio.Event, *, every_s: float, worker: str) -> None:
+    """Do the step, rest, do it again, until stopped."""
+    wait = FIRST_WAIT_S
+    while not stop.is_set():
+        try:
+            await step()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            logs.get("worker").warning("waiting", worker=worker, reason=f"{type(error).__name__}: {error}"[:300])
+            await pause(stop, wait)
+            wait = min(wait * 2, LONGEST_WAIT_S)
+        else:
+            wait = FIRST_WAIT_S
+            await pause(stop, every_s)

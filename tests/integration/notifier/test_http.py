@@ -1,0 +1,182 @@
+"""The notifier over HTTP: deliveries, contacts, the switch, the sandbox, the gate."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from libs.common.auth import Principal, add_key
+from tests.integration.notifier.world import MORNING, NIGHT, World, a_world
+from tests.support.postgres import Databases
+
+CASES = json.loads((Path(__file__).parents[2] / "unit" / "compliance" / "conformance.json").read_text())
+
+
+async def turn(world: World, contacts: str, scope: str = "all", **more: str) -> None:
+    answer = await world.call("PUT", "/v1/switch", json={"scope": scope, "contacts": contacts, "reason": "a drill", **more})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_a_delivery_shows_its_rules_and_attempts(databases: Databases) -> None:
+    async with a_world(databases, at=NIGHT) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        await world.service.pump()
+        waiting = await world.delivery("b1")
+        assert waiting["decisions"][0]["decision"] == "deny"
+        assert waiting["decisions"][0]["rules"][0]["cite"].startswith("example pack ZZ")
+        await world.pass_to(NIGHT + timedelta(hours=8))
+        sent = await world.delivery("b1")
+        assert (sent["state"], sent["channel"], sent["policy"]) == ("delivered", "sms", {"name": "standard", "version": 1})
+        assert [attempt["result"] for attempt in sent["attempts"]] == ["accepted"]
+
+
+async def test_deliveries_are_found_by_borrower_case_and_state(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for borrower in ("b1", "b2"):
+            await world.late_borrower(borrower)
+            await world.request(borrower)
+        await world.cancel("b2")
+        await world.service.pump()
+        for params, tasks in (
+            ({"borrower_id": "b1"}, ["t-b1"]),
+            ({"case_id": "c-b2"}, ["t-b2"]),
+            ({"state": "delivered"}, ["t-b1"]),
+            ({}, ["t-b1", "t-b2"]),
+        ):
+            found = await world.get("/v1/deliveries", **params)
+            assert [item["task_id"] for item in found["items"]] == tasks
+        first = await world.get("/v1/deliveries", limit="1")
+        rest = await world.get("/v1/deliveries", cursor=first["next"])
+        assert [item["task_id"] for item in rest["items"]] == ["t-b2"]
+
+
+async def test_the_ledger_of_a_borrower_explains_each_contact(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        await world.service.pump()
+        [contact] = (await world.get("/v1/borrowers/b1/contacts"))["items"]
+        assert (contact["channel"], contact["result"], contact["loans"]) == ("sms", "delivered", ["loan-b1"])
+        assert contact["decision"]["packs"] == {"ZZ": "2026.11"}
+        assert contact["decision"]["facts"] == {"loan-b1": [1, 1]}
+
+
+async def test_what_is_unknown_is_not_found(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for path in ("/v1/deliveries/none", "/v1/borrowers/none/contacts", "/v1/compliance/packs/none"):
+            answer = await world.call("GET", path)
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_another_tenant_sees_nothing(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        await world.service.pump()
+        async with world.engine.begin() as conn:
+            await add_key(conn, "notifier", "dw_other", Principal("other", None, frozenset({"contacts:read"})))
+        headers = {"Authorization": "Bearer dw_other"}
+        for path in ("/v1/deliveries", "/v1/sandbox/messages"):
+            assert (await world.call("GET", path, headers=headers)).json()["items"] == []
+        for path in ("/v1/deliveries/t-b1", "/v1/borrowers/b1/contacts"):
+            assert (await world.call("GET", path, headers=headers)).status_code == 404
+        assert (await world.call("PUT", "/v1/switch", headers=headers, json={})).status_code == 403
+
+
+@pytest.mark.parametrize("more", [{}, {"scope": "tenant"}, {"scope": "channel", "key": "sms"}])
+async def test_the_switch_stops_contacts_and_lets_them_go_on(databases: Databases, more: dict[str, str]) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        await turn(world, "off", **more)
+        for seconds in range(3):
+            await world.pass_to(MORNING + timedelta(seconds=10 * seconds))
+        assert await world.messages("b1") == []
+        assert [told.data.reason for told in world.told] == ["switched_off"]
+        await turn(world, "on", **more)
+        await world.pass_to(MORNING + timedelta(minutes=1))
+        assert len(await world.messages("b1")) == 1
+
+
+async def test_a_channel_that_is_off_leaves_the_next_one(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", addresses={"sms": "+8613800000001", "email": "b1@example.org"})
+        await turn(world, "off", "channel", key="sms")
+        await world.request("b1")
+        await world.service.pump()
+        assert [message["channel"] for message in await world.messages("b1")] == ["email"]
+
+
+async def test_shadow_decides_and_records_and_sends_nothing(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await turn(world, "shadow")
+        await world.request("b1")
+        await world.service.pump()
+        assert await world.messages("b1") == []
+        shown = await world.delivery("b1")
+        assert (shown["state"], shown["reason"], shown["decisions"][0]["decision"]) == ("suppressed", "shadow", "allow")
+
+
+@pytest.mark.parametrize("body", [{"scope": "channel"}, {"scope": "all", "key": "sms"}, {"scope": "none"}])
+async def test_a_switch_that_makes_no_sense_is_refused(databases: Databases, body: dict[str, str]) -> None:
+    async with a_world(databases) as world:
+        answer = await world.call("PUT", "/v1/switch", json={"contacts": "off", "reason": "r", **body})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_sandbox_messages_are_found_by_address_and_moment_oldest_first(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for i, borrower in enumerate(("b1", "b2")):
+            world.clock.advance(timedelta(seconds=i))
+            await world.late_borrower(borrower, addresses={"sms": f"+861380000000{i}"})
+            await world.request(borrower)
+            await world.service.pump()
+        assert [m["borrower_id"] for m in await world.messages()] == ["b1", "b2"]
+        assert [m["borrower_id"] for m in await world.messages(to="+8613800000001")] == ["b2"]
+        assert [m["borrower_id"] for m in await world.messages(since=(MORNING + timedelta(seconds=1)).isoformat())] == ["b2"]
+        first = await world.get("/v1/sandbox/messages", limit="1")
+        assert [m["borrower_id"] for m in await world.messages(cursor=first["next"])] == ["b2"]
+
+
+async def test_the_check_answers_the_worked_cases_of_the_contract(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        wrong = []
+        for case in CASES:
+            answer = await world.call("POST", "/v1/compliance/check", json=case["request"])
+            assert answer.status_code == 200, answer.text
+            said, expected = answer.json(), case["expect"]
+            if (said["decision"], said["earliest"]) != (expected["decision"], expected.get("earliest")):
+                wrong.append((case["id"], said, expected))
+        assert wrong == []
+
+
+async def test_a_check_that_cannot_be_read_is_refused_with_the_reason(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for body in ("[]", '{"jurisdictions": ["ZZ"], "proposed": {"at": "2027-02-07T12:00:00", "channel": "sms"}}', "{"):
+            answer = await world.call("POST", "/v1/compliance/check", content=body)
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_packs_are_listed_and_shown_with_their_citations(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        listed = (await world.get("/v1/compliance/packs"))["items"]
+        assert "ZZ" in [pack["id"] for pack in listed]
+        shown = await world.get("/v1/compliance/packs/ZZ")
+        assert shown["rules"][0]["cite"].startswith("example pack ZZ")
+
+
+async def test_the_service_says_whether_it_is_ready_and_what_it_counts(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        await world.service.pump()
+        assert (await world.call("GET", "/readyz")).status_code == 200
+        text = (await world.call("GET", "/metrics")).text
+        assert 'dunwell_contact_results_total{channel="sms",fault="none",provider="sandbox",result="accepted"} 1.0' in text
+        assert 'dunwell_sends_past_payment_total{kind="aware"} 0.0' in text
+        assert 'dunwell_timer_lateness_seconds_count{kind="delivery"} 1.0' in text

@@ -1,0 +1,275 @@
+"""Two at once: payments against claims, senders against senders, caps against everybody, and a process that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import msgspec
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.bus.inprocess import InProcessBus
+from libs.common.clock import DrivenClock
+from libs.common.lifecycle import Service
+from libs.common.ports import Ports
+from libs.compliance import Packs, load_packs
+from libs.compliance.packs import parse_pack
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.results import Accepted, Result
+from services.notifier.service import Options, build
+from services.notifier.store import borrowers, known
+from tests.integration.notifier.world import TENANT, World, a_fact, a_world
+from tests.support.postgres import Databases
+
+PATIENCE_S = 20.0
+
+
+@dataclass
+class HoldingClock:
+    """A clock that keeps a claim in its transaction, its locks held, until it is let go."""
+
+    driven: DrivenClock
+    hold_on: int = 0
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    readings: int = 0
+
+    def now(self) -> datetime:
+        return self.driven.now()
+
+    async def at(self, conn: AsyncConnection) -> datetime:
+        self.readings += 1
+        if self.readings == self.hold_on:
+            self.held.set()
+            await self.go.wait()
+        return await self.driven.at(conn)
+
+
+@dataclass
+class Recording:
+    """A provider that keeps what it was given, and may be cut while it is at work."""
+
+    name: str = "sandbox"
+    channels: tuple[str, ...] = ("sms", "email", "push", "inbox")
+    sandbox: bool = True
+    cut: bool = False
+    given: list[OutgoingMessage] = field(default_factory=list)
+
+    async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
+        self.given += batch
+        await asyncio.sleep(0)
+        if self.cut:
+            raise asyncio.CancelledError
+        return [Accepted(message.id) for message in batch]
+
+
+async def test_a_claim_that_meets_an_open_payment_leaves_the_contact_alone(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for borrower in ("payer", "witness"):
+            await world.late_borrower(borrower)
+            await world.request(borrower)
+        async with world.engine.begin() as payment:
+            await borrowers.lock(payment, [(TENANT, "payer")])
+            await known.keep_facts(payment, {(TENANT, "payer", "loan-payer"): a_fact("payer", overdue=0, version=2)})
+            await world.service.pump()
+            assert await world.messages("payer") == []
+        await world.service.pump()
+        assert await world.messages("payer") == []
+        assert len(await world.messages("witness")) == 1
+        assert (await world.delivery("payer"))["reason"] == "paid"
+
+
+async def test_a_payment_that_meets_an_open_claim_waits_until_the_mark_is_committed(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("payer")
+        await world.request("payer")
+        clock = HoldingClock(world.clock, hold_on=2)
+        provider = Recording()
+        other = build(
+            Ports(world.engine, InProcessBus(clock=world.clock), clock, "test"), world.settings, Options(providers=[provider])
+        )  # fmt: skip
+        claim = asyncio.create_task(other.pump())
+        await asyncio.wait_for(clock.held.wait(), PATIENCE_S)
+        payment = asyncio.create_task(world.fact("payer", overdue=0, version=2))
+        await _until_someone_waits_for_a_lock(world)
+        assert not payment.done()
+        clock.go.set()
+        await asyncio.wait_for(asyncio.gather(claim, payment), PATIENCE_S)
+        [message] = provider.given
+        assert "120.50" in message.body
+        assert await world.scalar("select count(*) from notifier.attempts") == 1
+
+
+async def test_senders_side_by_side_send_each_contact_once(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        names = [f"b{i}" for i in range(60)]
+        for borrower in names:
+            await world.late_borrower(borrower)
+            await world.request(borrower)
+        provider = Recording()
+        senders = [world.another(Options(providers=[provider]), batch=7) for _ in range(4)]
+        await _pumped(world, senders)
+        assert sorted(message.borrower_id for message in provider.given) == sorted(names)
+
+
+async def test_a_killed_process_leaves_unknown_what_it_had_in_flight_and_nobody_sends_it_again(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        provider = Recording(cut=True)
+        with pytest.raises(asyncio.CancelledError):
+            await world.another(Options(providers=[provider])).pump()
+        assert (await world.delivery("b1"))["state"] == "in_flight"
+        await world.request("b1")
+        for _ in range(3):
+            world.clock.advance(timedelta(seconds=25))
+            await world.fresh_watermarks()
+            later = world.another()
+            await later.start()
+            await later.pump()
+        await world.service.pump()
+        assert (await world.delivery("b1"))["state"] == "unknown"
+        assert (await world.delivery("b1"))["attempts"][0]["result"] == "unknown"
+        assert len(provider.given) == 1
+        assert await world.messages("b1") == []
+
+
+CAPPED = """
+id: TT
+name: A country with caps, for these tests
+version: "1"
+verified: not law; an invented country
+sandbox_only: true
+zones: []
+rules:
+- {id: tt-number, kind: cap, nature: law, cite: "test", evidence: product_default, channels: [any],
+   limit: 3, unit: dial, reach: {rolling_calendar_days: 7}, scope: number}
+- {id: tt-person, kind: cap, nature: law, cite: "test", evidence: product_default, channels: [any],
+   limit: 1, unit: dial, reach: {rolling_calendar_days: 7}, scope: person}
+"""
+
+
+def capped() -> Packs:
+    return Packs({**load_packs().by_id, "TT": parse_pack(CAPPED, "TT.yaml")})
+
+
+async def test_no_number_of_senders_makes_one_contact_more_than_the_cap_of_a_phone(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for i in range(12):
+            await world.late_borrower(f"b{i}", addresses={"sms": "+8613800000001"}, jurisdictions=("TT",))
+            await world.request(f"b{i}")
+        provider = Recording()
+        senders = [world.another(Options(packs=capped(), providers=[provider]), batch=2) for _ in range(4)]
+        await _pumped(world, senders)
+        assert len(provider.given) == 3
+        reasons = {(await world.delivery(f"b{i}"))["reason"] for i in range(12)}
+        assert reasons == {None, "tt-number"}
+
+
+async def test_a_cap_over_a_phone_holds_inside_one_batch_too(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for i in range(6):
+            await world.late_borrower(f"b{i}", addresses={"sms": "+8613800000001"}, jurisdictions=("TT",))
+            await world.request(f"b{i}")
+        provider = Recording()
+        await _pumped(world, [world.another(Options(packs=capped(), providers=[provider]))])
+        assert len(provider.given) == 3
+
+
+async def test_a_borrower_with_two_tasks_is_contacted_as_often_as_the_cap_allows(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", jurisdictions=("TT",))
+        for task in ("t1", "t2"):
+            await world.request("b1", task)
+        provider = Recording()
+        await _pumped(world, [world.another(Options(packs=capped(), providers=[provider])) for _ in range(2)])
+        assert len(provider.given) == 1
+        assert {(await world.delivery("b1", task))["reason"] for task in ("t1", "t2")} == {None, "tt-person"}
+
+
+async def test_what_another_owner_of_the_phone_got_counts_for_the_phone_alone(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for i in range(2):
+            await world.late_borrower(f"b{i}", addresses={"sms": "+8613800000001"}, jurisdictions=("TT",))
+            await world.request(f"b{i}")
+        provider = Recording()
+        await _pumped(world, [world.another(Options(packs=capped(), providers=[provider]))])
+        assert len(provider.given) == 2
+
+
+async def test_facts_in_any_order_against_claims_never_end_in_a_deadlock(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        names = [f"b{i}" for i in range(20)]
+        for borrower in names:
+            await world.late_borrower(borrower, jurisdictions=("TT",))
+            await world.request(borrower)
+        senders = [world.another(Options(packs=capped(), providers=[Recording()]), batch=5) for _ in range(2)]
+
+        async def facts(version: int) -> None:
+            for borrower in names if version % 2 else reversed(names):
+                await world.fact(borrower, version=version)
+
+        await asyncio.wait_for(asyncio.gather(*(facts(v) for v in (2, 3)), *(s.pump() for s in senders)), PATIENCE_S)
+        assert await world.scalar("select deadlocks from pg_stat_database where datname = current_database()") == 0
+
+
+async def test_a_database_that_was_somewhere_else_before_gives_up_what_was_open(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        async with world.engine.begin() as conn:
+            await conn.execute(text("update notifier.lineage set timeline = timeline + 1"))
+        restored = world.another()
+        await restored.start()
+        await restored.pump()
+        assert (await world.delivery("b1"))["state"] == "unknown"
+        await world.request("b1", "from-before")
+        await restored.pump()
+        assert (await world.delivery("b1", "from-before"))["reason"] == "records_lost"
+        assert await world.messages("b1") == []
+
+
+async def test_a_stop_of_one_debt_leaves_the_others_to_be_named(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.fact("b1", loan="other")
+        request = world.a_request("b1")
+        debts = (*request.debts, msgspec.structs.replace(request.debts[0], loan_id="other"))
+        await world.hold("b1", loan_id="other")
+        await world.request("b1", debts=debts)
+        await world.service.pump()
+        [message] = await world.messages("b1")
+        assert "120.50" in message["body"]
+
+
+async def test_a_hold_ends_whichever_of_its_messages_comes_first(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for borrower in ("held", "released"):
+            await world.late_borrower(borrower)
+        await world.hold("held")
+        await world.end_hold("released")
+        await world.hold("released")
+        for borrower in ("held", "released"):
+            await world.request(borrower)
+        await world.service.pump()
+        assert await world.messages("held") == []
+        assert len(await world.messages("released")) == 1
+
+
+async def _pumped(world: World, senders: Sequence[Service]) -> None:
+    """Let these senders work at the same time until nothing is due."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (due := await world.service.next_due()) is not None and due <= world.clock.now():
+            await asyncio.gather(*(sender.pump() for sender in senders))
+
+
+async def _until_someone_waits_for_a_lock(world: World) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await world.scalar("select count(*) from pg_locks where not granted"):
+            await asyncio.sleep(0.02)
+
+

@@ -1,0 +1,159 @@
+"""What holds for every case at every moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.domain.case import Case, ContactState, Debt, State, Stop, follow, reminded_of
+from services.scheduler.domain.days import reaching
+from services.scheduler.domain.planner import ContactDue, plan
+from tests.unit.scheduler.build import DUE, case, coming, debt, live, local
+
+ZONES = ("Asia/Shanghai", "America/New_York", "Europe/Berlin", "Africa/Cairo", "Pacific/Chatham", "Pacific/Apia", "America/Sao_Paulo")
+MOMENTS = st.integers(-10 * 24 * 60, 40 * 24 * 60).map(lambda minutes: local(0, 8) + timedelta(minutes=minutes))
+DATES = st.integers(-40, 10).map(lambda days: DUE + timedelta(days=days))
+PAUSES = st.lists(st.tuples(DATES, st.one_of(st.none(), DATES)), max_size=2).map(
+    lambda spans: tuple((begin, end) for begin, end in spans if end is None or begin < end)
+)
+
+
+@st.composite
+def debts(draw: st.DrawFn) -> Debt:
+    zone = draw(st.sampled_from(ZONES))
+    loan_id = draw(st.sampled_from(("L1", "L2", "L3")))
+    doubted, active = draw(st.booleans()), draw(st.sampled_from((True, True, True, False)))
+    resting = draw(st.one_of(st.none(), st.none(), MOMENTS))
+    if draw(st.sampled_from((True, True, False))):
+        return debt(
+            loan_id, due_on=draw(DATES), zone=zone, doubted=doubted and draw(st.booleans()), active=active, resting_until=resting,
+            grace_days=draw(st.integers(0, 5)), pauses=draw(PAUSES),
+        )  # fmt: skip
+    return coming(loan_id, next_due_on=draw(DATES), zone=zone, doubted=doubted, active=active, resting_until=resting)
+
+
+STOPS = st.builds(
+    Stop, st.sampled_from(("s1", "s2")), st.sampled_from(("deceased", "hardship", "opt_out")), MOMENTS, st.one_of(st.none(), MOMENTS)
+)
+CASES = st.builds(
+    lambda ds, stops: case(*{d.loan_id: d for d in ds}.values(), stops=tuple(stops)),
+    st.lists(debts(), max_size=3),
+    st.lists(STOPS, max_size=1),
+)
+ENDINGS = st.sampled_from(list(ContactState))
+
+
+def lives(one: Case, moments: list[datetime], endings: list[ContactState]) -> list[tuple[Case, Case, datetime]]:
+    """The case before and after each of these moments; after each, the contacts under way come to some end."""
+    seen = []
+    for now, ending in zip(sorted(moments), endings, strict=False):
+        before, _ = follow(one, BUILT_IN, now)
+        after, _ = live(one, now)
+        seen.append((before, after, now))
+        ended = (replace(c, state=ending) if c.state is ContactState.REQUESTED else c for c in after.contacts)
+        one = replace(after, contacts=tuple(ended))
+    return seen
+
+
+@given(one=CASES, moments=st.lists(MOMENTS, max_size=12), endings=st.lists(ENDINGS, min_size=12, max_size=12))
+def test_no_step_is_said_twice_in_a_spell_unless_it_expired(one: Case, moments: list[datetime], endings: list[ContactState]) -> None:
+    for _, after, _ in lives(one, moments, endings):
+        ids = [contact.task_id for contact in after.contacts]
+        assert len(ids) == len(set(ids))
+        held = Counter((c.spell, c.step, c.about) for c in after.contacts if c.state is not ContactState.EXPIRED)
+        assert all(number == 1 for number in held.values())
+
+
+@given(one=CASES, moments=st.lists(MOMENTS, max_size=8), endings=st.lists(ENDINGS, min_size=8, max_size=8))
+def test_nobody_is_asked_for_what_is_not_owed_or_in_doubt_or_while_a_stop_stands(
+    one: Case, moments: list[datetime], endings: list[ContactState]
+) -> None:
+    for before, _, now in lives(one, moments, endings):
+        planned = plan(before, BUILT_IN, now)
+        for due in planned.due:
+            if not isinstance(due, ContactDue):
+                continue
+            assert before.stop(now) is None
+            assert due.debts
+            for named in due.debts:
+                assert named.askable(now)
+                assert named.active
+                assert named.owed if due.about is None else named.next_due > 0
+
+
+@given(one=CASES, now=MOMENTS)
+def test_at_most_one_contact_is_due_and_it_is_the_latest_whose_day_has_come(one: Case, now: datetime) -> None:
+    before, _ = follow(one, BUILT_IN, now)
+    contacts = [due for due in plan(before, BUILT_IN, now).due if isinstance(due, ContactDue)]
+    assert len(contacts) <= 1
+    for due in contacts:
+        later = [step for step in BUILT_IN.messages if step.day > due.step.day >= 0]
+        begun = [(d.day_begins(step.day), step) for step in later for d in due.debts]
+        assert all(moment is None or moment > now for moment, _ in begun)
+        assert due.expires_at > now
+
+
+@given(one=CASES, moments=st.lists(MOMENTS, min_size=1, max_size=8), endings=st.lists(ENDINGS, min_size=8, max_size=8))
+def test_nobody_is_forgotten(one: Case, moments: list[datetime], endings: list[ContactState]) -> None:
+    for _, after, now in lives(one, moments, endings):
+        planned = plan(after, BUILT_IN, now)
+        if after.state is State.OPEN:
+            assert planned.next_at is not None or planned.reason.event is not None or planned.reason.errand is not None
+        assert planned.reason.ends
+        assert planned.next_at is None or planned.next_at > now
+        if planned.upcoming is not None and not planned.due:
+            assert planned.upcoming.at > now
+
+
+@given(one=CASES, moments=st.lists(MOMENTS, min_size=2, max_size=6))
+def test_planning_later_gives_the_same_step_or_a_later_one(one: Case, moments: list[datetime]) -> None:
+    calm = replace(one, stops=(), debts=tuple(replace(d, doubted=False, resting_until=None) for d in one.debts))
+    order = {step.id: place for place, step in enumerate(BUILT_IN.steps)}
+    reached = -1
+    for now in sorted(moments):
+        before, _ = follow(calm, BUILT_IN, now)
+        upcoming = plan(before, BUILT_IN, now)
+        due = [d.step.id for d in upcoming.due if isinstance(d, ContactDue)]
+        planned = due[0] if due else upcoming.upcoming.step if upcoming.upcoming else None
+        if before.owed and planned is not None:
+            assert order[planned] >= reached
+            reached = order[planned]
+
+
+@given(one=CASES, now=MOMENTS)
+def test_once_what_is_due_is_done_nothing_is_due_any_more(one: Case, now: datetime) -> None:
+    after, _ = live(one, now)
+    _, again = live(after, now)
+    assert again.due == ()
+
+
+@given(one=CASES, start=MOMENTS, share=st.floats(0.001, 0.999))
+def test_whoever_looks_only_when_the_plan_says_so_misses_nothing(one: Case, start: datetime, share: float) -> None:
+    now = start
+    for _ in range(12):
+        one, planned = live(one, now)
+        until = planned.next_at or now + timedelta(days=60)
+        between = now + (until - now) * share
+        followed, changes = follow(one, BUILT_IN, between)
+        assert changes == ()
+        assert plan(followed, BUILT_IN, between).due == () or reminded_of(followed, BUILT_IN, between) != reminded_of(one, BUILT_IN, now)
+        if planned.next_at is None:
+            return
+        now = planned.next_at
+
+
+@given(pauses=PAUSES, since=DATES, days=st.integers(0, 30))
+def test_so_many_unpaused_days_lie_before_the_day_that_is_reached(
+    pauses: tuple[tuple[date, date | None], ...], since: date, days: int
+) -> None:
+    on = reaching(pauses, since, days)
+    if on is None:
+        assert any(end is None for _, end in pauses)
+        return
+    counted = [since + timedelta(days=n) for n in range((on - since).days)]
+    assert sum(not any(begin <= day and (end is None or day < end) for begin, end in pauses) for day in counted) == days
