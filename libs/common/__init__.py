@@ -1,0 +1,1 @@
+"""What all services share: contracts, bus, database, HTTP, lifecycle."""

@@ -71,10 +71,8 @@ def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: R
 
 def problem(status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: object) -> Response:
     """Return a problem document (RFC 9457)."""
-    body = {
-        "type": f"urn:dunwell:problem:{code}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "code": code, **extra,
-    }  # fmt: skip
-    return Response(msgspec.json.encode(body), status, media_type=PROBLEM, headers=headers)
+    head = {"type": f"urn:dunwell:problem:{code}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "code": code}
+    return Response(msgspec.json.encode({**head, **extra}), status, media_type=PROBLEM, headers=headers)
 
 
 def answer(value: Any, status: int = 200) -> Response:

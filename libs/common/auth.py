@@ -21,6 +21,7 @@ SCOPES = (
 )  # fmt: skip
 CACHED_FOR = timedelta(seconds=15)
 CACHE_SIZE = 10_000
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="dunwell"'}
 _FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
@@ -116,7 +117,5 @@ async def _identify(request: Request) -> Principal:
     keys: Keys = request.app.state.keys
     principal = await keys.principal(token.strip()) if kind.lower() == "bearer" and token.strip() else None
     if principal is None or (principal.loopback_only and any(name in request.headers for name in _FORWARDING)):
-        raise DomainError(
-            401, "unauthenticated", "a valid key is needed: Authorization: Bearer <key>", headers={"WWW-Authenticate": 'Bearer realm="dunwell"'}
-        )  # fmt: skip
+        raise DomainError(401, "unauthenticated", "a valid key is needed: Authorization: Bearer <key>", headers=_CHALLENGE)
     return principal

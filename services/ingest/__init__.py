@@ -1,0 +1,1 @@
+"""The ledger: what is owed, and since when."""

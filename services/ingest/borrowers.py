@@ -128,14 +128,8 @@ class Borrowers:
 
     async def _conflicts(self, conn: AsyncConnection, others: Sequence[tuple[LogRow, Arrival]], now: datetime) -> list[ParkedRow]:
         standing = await store.digests(conn, [row for row, _ in others]) if others else {}
-        return [
-            ParkedRow(
-                row.tenant, ids.derived("p", row.tenant, row.borrower_id, row.source, row.event_id, row.digest.hex()), None, row.borrower_id,
-                arrival.topic, _whole(arrival.event, row.data), "conflict", f"event {row.event_id} was accepted with other content", now,
-            )
-            for row, arrival in others
-            if standing[row.tenant, row.borrower_id, row.source, row.event_id] != row.digest
-        ]  # fmt: skip
+        differing = [(row, a) for row, a in others if standing[row.tenant, row.borrower_id, row.source, row.event_id] != row.digest]
+        return [_parked(row, arrival, now) for row, arrival in differing]
 
     async def _park(self, conn: AsyncConnection, rows: Sequence[ParkedRow], now: datetime) -> set[tuple[str, str]]:
         """Park events; the borrower rests `in_doubt` until a person has decided."""
@@ -269,6 +263,13 @@ def _told_apart(
         else:
             others.append((row, arrival))
     return fresh, others
+
+
+def _parked(row: LogRow, arrival: Arrival, now: datetime) -> ParkedRow:
+    parked_id = ids.derived("p", row.tenant, row.borrower_id, row.source, row.event_id, row.digest.hex())
+    detail = f"event {row.event_id} was accepted with other content"
+    event = _whole(arrival.event, row.data)
+    return ParkedRow(row.tenant, parked_id, None, row.borrower_id, arrival.topic, event, "conflict", detail, now)
 
 
 def _whole(event: WalletEvent, sealed: bytes) -> bytes:

@@ -19,8 +19,7 @@ from services.ingest.decoding import Refusal, WalletEvent
 from services.ingest.ledger import Arrival, Counted, Ledger
 from services.ingest.observing import IngestMetrics
 from services.ingest.store.parked import ParkedRow
-
-GROUP = "dunwell-ingest"
+from services.ingest.tables import GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,8 @@ class Handlers:
         names = [f"{name}={value.decode(errors='replace')}" for name, value in record.headers if name.startswith("ce_")]
         parked_id = ids.derived("p", route.tenant, record.topic, *names, raw)
         event = self.borrowers.sealer.letter(raw, f"{route.tenant}/letter") if route.about_borrowers else raw
-        return ParkedRow(
-            route.tenant, parked_id, None if route.about_borrowers else refusal.loan_id, refusal.borrower_id if route.about_borrowers else None,
-            record.topic, event, refusal.error, refusal.detail, record.at,
-        )  # fmt: skip
+        loan, borrower = (None, refusal.borrower_id) if route.about_borrowers else (refusal.loan_id, None)
+        return ParkedRow(route.tenant, parked_id, loan, borrower, record.topic, event, refusal.error, refusal.detail, record.at)
 
     def _letter(self, record: Record, refusal: Refusal, route: Route) -> Message:
         letter = dead_letter(record, GROUP, PoisonError(refusal.error, refusal.detail))

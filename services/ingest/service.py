@@ -23,7 +23,7 @@ from libs.common.ports import Ports
 from libs.common.watching import Watcher, base_gauges
 from services.ingest import observing
 from services.ingest.borrowers import Borrowers, Sealer
-from services.ingest.handlers import GROUP, Handlers, Route
+from services.ingest.handlers import Handlers, Route
 from services.ingest.intake import HttpIntake
 from services.ingest.ledger import SOURCE, Ledger
 from services.ingest.observing import IngestMetrics
@@ -34,7 +34,7 @@ from services.ingest.routes.products import ProductDesk
 from services.ingest.settings import Settings
 from services.ingest.store import loans, parked
 from services.ingest.store.products import ProductBook
-from services.ingest.tables import SCHEMA
+from services.ingest.tables import GROUP, SCHEMA
 from services.ingest.ticker import Ticker
 from services.ingest.watermarks import Watermarks
 

@@ -7,6 +7,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, Lar
 from libs.common.db.base import base_tables
 
 SCHEMA = "ingest"
+GROUP = "dunwell-ingest"
+"""The consumer group whose positions stand in this schema."""
 metadata = MetaData(schema=SCHEMA)
 base_tables(metadata)
 _moment = DateTime(timezone=True)

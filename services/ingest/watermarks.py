@@ -19,11 +19,10 @@ from libs.common.contracts.overdue_facts import DebtWatermark
 from libs.common.db import positions
 from libs.common.outbox import Outbox
 from libs.common.repeating import repeat
-from services.ingest.handlers import GROUP
 from services.ingest.ledger import SOURCE
 from services.ingest.observing import IngestMetrics
 from services.ingest.store import borrowers
-from services.ingest.tables import SCHEMA
+from services.ingest.tables import GROUP, SCHEMA
 
 EVERY_S = 1.0
 _ONE_WRITER = text("select pg_try_advisory_xact_lock(hashtext('dunwell-watermark'))")

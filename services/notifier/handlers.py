@@ -19,15 +19,12 @@ from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.errors import PoisonError
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
-from services.notifier.domain.delivery import Change, Delivery, unknown
+from services.notifier.domain.delivery import LOST, Change, Delivery, unknown
 from services.notifier.store import borrowers, contacts, deliveries, gates, known
 from services.notifier.store.borrowers import Stamp, Who
 from services.notifier.store.gates import Epoch
 
 TOPICS = (FACTS, PROFILES, TASKS)
-LOST = "records_lost"
-"""Why a task is unknown that was asked for before this database went back in time: it may have gone out."""
-
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 

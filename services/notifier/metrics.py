@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from libs.common.metrics import LATENESS_BUCKETS_S, Metrics
 from libs.compliance import RuleKind
 from services.notifier.domain.delivery import Change, Delivery, State
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.store.watching import Watched
 
 CHANNELS = ("sms", "email", "push", "inbox", "none")
 RESULTS = ("accepted", "refused", "unknown", "not_sent")
@@ -24,19 +25,6 @@ _OTHER = {
     "pipeline_stale": "pipeline", "feed_stale": "pipeline", "switched_off": "switch", "profile_unknown": "waiting",
     "facts_behind": "waiting", "in_doubt": "waiting", "payment_pending": "waiting",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What the watcher reads from the tables."""
-
-    states: Mapping[str, int]
-    unknown_oldest: datetime | None
-    due: int
-    oldest_due: datetime | None
-    outbox_rows: int
-    outbox_oldest: datetime | None
-    watermarks: Mapping[tuple[str, int], datetime]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ from libs.common.clock import Clock
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.claiming import Marked, given_up
-from services.notifier.domain.delivery import Change, Delivery, settled, unknown
+from services.notifier.domain.delivery import LOST, Change, Delivery, settled, unknown
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
-from services.notifier.handlers import LOST
 from services.notifier.store import attempts, borrowers, contacts, deliveries
 from services.notifier.store.attempts import Closing
 

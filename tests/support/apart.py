@@ -40,7 +40,9 @@ class Apart:
             "DUNWELL_PARTITIONS": str(self.partitions), "PYTHONUNBUFFERED": "1", "DUNWELL_DRAIN_SECONDS": "0.2",
         }  # fmt: skip
         made = self.run("keys", "sealing")
-        self.environment.update(line.split("=", 1) for line in made.splitlines())
+        for line in made.splitlines():
+            name, _, value = line.partition("=")
+            self.environment[name] = value
         self.run("migrate")
         self.run("topics")
         self.key = self.run("keys", "create", "--tenant", "default", "--person", "tester", "--scopes", "all").strip()

@@ -36,7 +36,7 @@ class Heard:
     reader: Reader
     messages: list[tuple[Envelope, Any]] = field(default_factory=list)
 
-    async def take(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
+    async def take(self, _: AsyncConnection, records: Sequence[Record]) -> None:
         """Keep a batch."""
         self.messages += [self.reader.read(record) for record in records]
 

@@ -1,0 +1,1 @@
+"""The bus: ports, the consumer, and two adapters."""

@@ -217,11 +217,13 @@ class KafkaWorker:
         delay = RETRY_FIRST_S
         while not self._stop.is_set():
             try:
-                return await self._consumer.start()  # type: ignore[no-any-return]  # returns None
+                await self._consumer.start()
             except (KafkaError, OSError) as error:
                 self.health.last_error = f"{type(error).__name__}: {error}"
                 await pause(self._stop, delay)
                 delay = min(delay * 2, RETRY_AT_MOST_S)
+            else:
+                return
 
     async def _consume(self) -> None:
         committed_at = stopwatch()

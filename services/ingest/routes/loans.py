@@ -133,7 +133,8 @@ def _published(row: LogRow) -> dict[str, Any]:
 def _short(row: LoanRow) -> dict[str, Any]:
     return {
         "loan_id": row.loan_id, "product": row.product, "currency": row.currency, "status": row.status, "bucket": row.bucket,
-        "overdue": row.overdue_total, "outstanding": row.outstanding_total, "anchor_due_on": row.anchor_on, "in_doubt": row.doubt_since is not None,
+        "overdue": row.overdue_total, "outstanding": row.outstanding_total, "anchor_due_on": row.anchor_on,
+        "in_doubt": row.doubt_since is not None,
     }  # fmt: skip
 
 

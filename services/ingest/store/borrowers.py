@@ -72,7 +72,8 @@ _LOG_TYPES = {"time": "timestamptz", "digest": "bytea", "data": "bytea", "receiv
 _INSERT = text(
     f"insert into ingest.borrower_events ({', '.join(_LOG)}) select {', '.join(_LOG)} from unnest("  # fixed names
     + ", ".join(f"cast(:{name} as {_LOG_TYPES.get(name, 'text')}[])" for name in _LOG)
-    + f") with ordinality as n({', '.join(_LOG)}, place) order by place on conflict do nothing returning tenant, borrower_id, source, event_id"
+    + f") with ordinality as n({', '.join(_LOG)}, place) order by place on conflict do nothing"
+    " returning tenant, borrower_id, source, event_id"
 )
 _DIGESTS = text(
     "select e.tenant, e.borrower_id, e.source, e.event_id, e.digest from unnest(cast(:tenants as text[]), cast(:borrowers as text[]),"
@@ -100,7 +101,8 @@ _FORGET = text(
 )
 _HEARD = text(
     "insert into ingest.feeds (tenant, source, every_s, heard_at)"
-    " select * from unnest(cast(:tenants as text[]), cast(:sources as text[]), cast(:every as int[]), cast(:at as timestamptz[])) order by 1, 2"
+    " select * from unnest(cast(:tenants as text[]), cast(:sources as text[]), cast(:every as int[]), cast(:at as timestamptz[]))"
+    " order by 1, 2"
     " on conflict (tenant, source) do update set every_s = excluded.every_s, heard_at = greatest(ingest.feeds.heard_at, excluded.heard_at)"
 )
 _STALE = text("select distinct tenant from ingest.feeds where heard_at + make_interval(secs => every_s) < :now order by 1")

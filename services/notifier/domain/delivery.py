@@ -19,6 +19,8 @@ SPREAD = timedelta(seconds=30)
 """Contacts that a rule releases at one moment start within so long of it."""
 BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
+LOST = "records_lost"
+"""Why a task is unknown that was asked for before its database went back in time: it may have gone out."""
 
 
 class State(StrEnum):

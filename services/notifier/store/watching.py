@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notifier.metrics import Watched
 from services.notifier.store import gates
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the watcher reads from the tables."""
+
+    states: Mapping[str, int]
+    unknown_oldest: datetime | None
+    due: int
+    oldest_due: datetime | None
+    outbox_rows: int
+    outbox_oldest: datetime | None
+    watermarks: Mapping[tuple[str, int], datetime]
 
 
 async def look(conn: AsyncConnection, *, now: datetime) -> Watched:

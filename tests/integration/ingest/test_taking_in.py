@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from libs.common.contracts.catalogue import FACTS, PROFILES
 from libs.common.contracts.overdue_facts import OverdueFact
 from tests.support.postgres import Databases
 from tests.support.running import Heard, Running, running_ingest
-from tests.support.wallet import TODAY, event, instalment, loan, repayment
+from tests.support.wallet import NOON, TODAY, event, instalment, loan, repayment
 
 FACT_TYPES = ("debt.due_soon.v1", "debt.overdue.v1", "debt.changed.v1", "debt.cured.v1", "debt.closed.v1")
 
@@ -165,8 +166,6 @@ async def test_names_and_addresses_are_sealed_before_anything_is_stored(ingest: 
 
 async def _everything(conn: Any) -> str:
     """Return every row of every table of the schema as text, bytes decoded."""
-    from sqlalchemy import text
-
     tables = (await conn.execute(text("select tablename from pg_tables where schemaname = 'ingest'"))).scalars().all()
     rows = [row for table in tables for row in (await conn.execute(text(f"select * from ingest.{table}"))).all()]
     return "\n".join(bytes(v).decode(errors="replace") if isinstance(v, bytes) else str(v) for row in rows for v in row)
@@ -182,8 +181,6 @@ async def test_an_erased_borrower_leaves_no_key_and_a_closed_profile(ingest: tup
 
 async def test_a_late_older_consent_does_not_overrule_a_newer_one(ingest: tuple[Running, Heard]) -> None:
     running, heard = ingest
-    from tests.support.wallet import NOON
-
     newer = event("borrower.consent", borrower_id="B3", channel="sms", purpose="dunning", granted=False, at=NOON.isoformat())
     older = event(
         "borrower.consent", recorded=NOON - timedelta(days=1), borrower_id="B3", channel="sms", purpose="dunning", granted=True,

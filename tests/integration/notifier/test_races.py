@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 import pytest
@@ -22,10 +23,8 @@ from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, Result
 from services.notifier.service import Options, build
 from services.notifier.store import borrowers, known
-from tests.integration.notifier.world import TENANT, World, a_fact, a_world
+from tests.integration.notifier.world import PATIENCE_S, TENANT, World, a_fact, a_world, until
 from tests.support.postgres import Databases
-
-PATIENCE_S = 20.0
 
 
 @dataclass
@@ -92,10 +91,10 @@ async def test_a_payment_that_meets_an_open_claim_waits_until_the_mark_is_commit
         other = build(
             Ports(world.engine, InProcessBus(clock=world.clock), clock, "test"), world.settings, Options(providers=[provider])
         )  # fmt: skip
-        claim = asyncio.create_task(other.pump())
+        claim = asyncio.ensure_future(other.pump())
         await asyncio.wait_for(clock.held.wait(), PATIENCE_S)
         payment = asyncio.create_task(world.fact("payer", overdue=0, version=2))
-        await _until_someone_waits_for_a_lock(world)
+        await until(partial(world.scalar, "select count(*) > 0 from pg_locks where not granted"), "a wait for a lock")
         assert not payment.done()
         clock.go.set()
         await asyncio.wait_for(asyncio.gather(claim, payment), PATIENCE_S)
@@ -265,11 +264,3 @@ async def _pumped(world: World, senders: Sequence[Service]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while (due := await world.service.next_due()) is not None and due <= world.clock.now():
             await asyncio.gather(*(sender.pump() for sender in senders))
-
-
-async def _until_someone_waits_for_a_lock(world: World) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not await world.scalar("select count(*) from pg_locks where not granted"):
-            await asyncio.sleep(0.02)
-
-

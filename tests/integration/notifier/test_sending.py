@@ -304,7 +304,9 @@ async def _tables_with(world: World, secrets: list[str]) -> list[str]:
     async with world.engine.connect() as conn:
         from sqlalchemy import text  # noqa: PLC0415  # used here only
 
-        names = (await conn.execute(text("select relname from pg_class c where relnamespace = 'notifier'::regnamespace and relkind = 'r'"))).scalars()
+        names = (
+            await conn.execute(text("select relname from pg_class c where relnamespace = 'notifier'::regnamespace and relkind = 'r'"))
+        ).scalars()
         found = []
         for name in list(names):
             rows = (await conn.execute(text(f"select * from notifier.{name}"))).all()

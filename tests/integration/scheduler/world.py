@@ -43,8 +43,10 @@ def late(loan_id: str = "L1", borrower_id: str = "B1", *, days: int = 1, total: 
     """A debt that is so many days past due on `TODAY`."""
     due_on = TODAY - timedelta(days=days)
     given: dict[str, Any] = {
-        "loan_id": loan_id, "borrower_id": borrower_id, "product": "cash-loan", "currency": "CNY", "timezone": ZONE, "jurisdictions": ("ZZ",),
-        "status": "active", "epoch": 1, "version": version, "as_of": TODAY, "overdue": amounts(total), "outstanding": amounts(total), "bucket": "M1",
+        "loan_id": loan_id, "borrower_id": borrower_id, "product": "cash-loan", "currency": "CNY", "timezone": ZONE,
+        "jurisdictions": ("ZZ",),
+        "status": "active", "epoch": 1, "version": version, "as_of": TODAY, "overdue": amounts(total),
+        "outstanding": amounts(total), "bucket": "M1",
         "anchor": Anchor(n=1, due_on=due_on), "past_due_days_from": due_on, "delinquent_from": due_on,
     }  # fmt: skip
     return OverdueFact(**{**given, **other})
@@ -105,9 +107,9 @@ class World:
         )  # fmt: skip
         await self.bus.publish([self.message(f"contact.{kind}.v1", data, topic=OUTCOMES)])
 
-    async def stop(self, status: str, borrower_id: str = "B1", *, status_id: str = "s1", at: datetime | None = None, **other: Any) -> None:
+    async def stop(self, status: Any, borrower_id: str = "B1", *, status_id: str = "s1", at: datetime | None = None, **other: Any) -> None:
         moment = at or self.clock.now()
-        data = StatusState(borrower_id=borrower_id, time=moment, id="e", status_id=status_id, status=status, from_=moment, **other)  # type: ignore[arg-type]
+        data = StatusState(borrower_id=borrower_id, time=moment, id="e", status_id=status_id, status=status, from_=moment, **other)
         await self.bus.publish([self.message("borrower.status.v1", data, topic=PROFILES)])
 
     async def settle(self) -> None:
@@ -186,5 +188,5 @@ async def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for a condition with a bound."""
     async with asyncio.timeout(10):
         while not condition():
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # noqa: ASYNC110  # the condition is no event of ours
     assert condition(), what

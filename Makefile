@@ -1,0 +1,55 @@
+# Two commands on a fresh machine: `make run` and `make test`. Python 3.11 and make are enough; the rest comes by itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+SHARED ?= ../shared
+
+.PHONY: run test check format lock schemas outside bench bench-quick chaos kafka clean
+
+run: $(STAMP)  ## play the example book's history, then serve on http://127.0.0.1:8000 until Ctrl-C
+	@$(BIN)/dunwell up --demo
+
+test: $(STAMP)  ## every test, those on Apache Kafka and PostgreSQL included
+	@$(BIN)/python -m pytest tests
+
+check: $(STAMP)  ## format, lint, types, the arrows between the rooms
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schemas: $(STAMP)  ## write the JSON Schemas of all messages into docs/schemas
+	$(BIN)/python -m tests.support.schemas
+
+lock: $(STAMP)  ## resolve the dependencies anew, with hashes and without addresses
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	    --group dev pyproject.toml --upgrade -o requirements.lock
+
+outside: $(STAMP)  ## the checks of $(SHARED) against a platform that this starts: how much of them passes
+	@$(BIN)/python -m tests.support.outside --shared $(SHARED) --all
+
+bench: $(STAMP)
+	@$(BIN)/python -m tests.bench
+
+bench-quick: $(STAMP)
+	@$(BIN)/python -m tests.bench --quick
+
+kafka:  ## Apache Kafka on 127.0.0.1:9092, without Docker
+	@$(PYTHON) deploy/kafka/run.py --port 9092 --folder .dunwell/kafka
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dunwell needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $(STAMP)

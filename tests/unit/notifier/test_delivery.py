@@ -1,0 +1,129 @@
+"""The life of a delivery: it only climbs, and what may have gone out is never sent again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.notifier.domain.delivery import NEXT, Change, Delivery, State, judged, settled, unknown
+from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
+from tests.unit.notifier.values import MORNING, NIGHT, a_delivery, a_fact, an_address
+
+ENDS = frozenset({State.DELIVERED, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED})
+MAY_BE_OUT = frozenset({State.UNKNOWN, State.SENT, State.DELIVERED})
+
+results: st.SearchStrategy[Result] = st.sampled_from(
+    [
+        Accepted("ref"),
+        Accepted("ref", "delivered"),
+        Refused("invalid", "recipient"),
+        Refused("busy", "provider", permanent=False),
+        Unknown("cut"),
+        NotSent("away"),
+    ]
+)
+verdicts: st.SearchStrategy[Verdict] = st.sampled_from(
+    [
+        Wait("profile_unknown"),
+        Defer(NIGHT, "zz-hours"),
+        Defer(NIGHT, "pipeline_stale", passing=True),
+        Suppress("paid"),
+        Expire(),
+        Fail("no_address"),
+    ]
+)
+
+
+def a_send(channel: str = "sms") -> Send:
+    return Send(channel, an_address(channel), (a_fact(),), Decision("allow", channel, MORNING))
+
+
+def flying(channel: str = "sms") -> Delivery:
+    return judged(a_delivery(), a_send(channel)).delivery
+
+
+def step(delivery: Delivery, what: Verdict | Result) -> Change:
+    if delivery.state is State.PENDING and isinstance(what, Wait | Defer | Suppress | Expire | Fail | Send):
+        return judged(delivery, what)
+    if delivery.state in {State.IN_FLIGHT, State.UNKNOWN} and isinstance(what, Accepted | Refused | Unknown | NotSent):
+        return settled(delivery, what, "sandbox", ("loan",), now=MORNING)
+    return Change(delivery)
+
+
+@given(st.lists(st.one_of(verdicts, results, st.builds(a_send, st.sampled_from(["sms", "email"]))), max_size=20))
+def test_whatever_happens_a_delivery_only_climbs_and_its_numbers_only_rise(happenings: list[Verdict | Result]) -> None:
+    delivery, sent = a_delivery(), 0
+    for what in happenings:
+        change = step(delivery, what)
+        after = change.delivery
+        assert after.state is delivery.state or after.state in NEXT[delivery.state]
+        assert after.sequence == delivery.sequence + len(change.outcomes)
+        assert [outcome.sequence for outcome in change.outcomes] == list(range(delivery.sequence + 1, after.sequence + 1))
+        assert (after.next_at is None) == (after.state in ENDS | MAY_BE_OUT)
+        sent += sum(outcome.kind == "sent" for outcome in change.outcomes)
+        delivery = after
+    assert sent <= 1
+
+
+@pytest.mark.parametrize("state", sorted(MAY_BE_OUT | ENDS))
+def test_what_has_ended_or_may_be_out_is_never_pending_again(state: State) -> None:
+    assert not NEXT[state] & {State.PENDING, State.IN_FLIGHT}
+
+
+def test_a_step_down_is_an_error() -> None:
+    with pytest.raises(ValueError, match="cannot become"):
+        judged(replace(a_delivery(), state=State.SENT), Expire())
+
+
+def test_a_refusal_moves_to_the_next_channel_and_the_last_one_ends_it() -> None:
+    first = settled(flying("sms"), Refused("invalid", "recipient"), "sandbox", (), now=MORNING)
+    assert (first.delivery.state, first.delivery.spent, first.outcomes) == (State.PENDING, ("sms",), ())
+    second = settled(judged(first.delivery, a_send("email")).delivery, Refused("invalid", "recipient"), "sandbox", (), now=MORNING)
+    assert (second.delivery.state, [o.kind for o in second.outcomes]) == (State.FAILED, ["failed"])
+
+
+def test_a_refusal_for_now_spends_no_channel() -> None:
+    change = settled(flying(), Refused("throttled", "throttled", permanent=False), "sandbox", (), now=MORNING)
+    assert (change.delivery.state, change.delivery.spent) == (State.PENDING, ())
+
+
+def test_what_was_not_sent_is_tried_again_later_and_not_after_its_end() -> None:
+    delivery = flying()
+    for _ in range(20):
+        delivery = settled(delivery, NotSent("away"), "sandbox", (), now=MORNING).delivery
+        assert delivery.next_at is not None
+        assert MORNING <= delivery.next_at <= MORNING + timedelta(minutes=5)
+        delivery = judged(delivery, a_send()).delivery
+    ending = replace(delivery, request=a_delivery(expires_at=MORNING + timedelta(milliseconds=1)).request)
+    assert settled(ending, NotSent("away"), "sandbox", (), now=MORNING).delivery.next_at == MORNING + timedelta(milliseconds=1)
+
+
+def test_a_late_answer_lifts_what_was_unknown() -> None:
+    lost = unknown(flying(), "process_gone").delivery
+    assert settled(lost, Accepted("ref", "delivered"), "sandbox", (), now=MORNING).delivery.state is State.DELIVERED
+    assert settled(lost, Unknown("cut"), "sandbox", (), now=MORNING).outcomes == ()
+    assert settled(lost, NotSent("away"), "sandbox", (), now=MORNING).delivery.state is State.FAILED
+
+
+def test_a_deferral_is_announced_once_for_each_reason_and_moment() -> None:
+    first = judged(a_delivery(), Defer(NIGHT, "zz-hours"))
+    again = judged(first.delivery, Defer(NIGHT, "zz-hours"))
+    later = judged(again.delivery, Defer(NIGHT + timedelta(hours=1), "zz-hours"))
+    assert [len(change.outcomes) for change in (first, again, later)] == [1, 0, 1]
+
+
+def test_a_passing_deferral_is_announced_once_for_each_reason() -> None:
+    first = judged(a_delivery(), Defer(MORNING + timedelta(seconds=1), "pipeline_stale", passing=True))
+    again = judged(first.delivery, Defer(MORNING + timedelta(seconds=2), "pipeline_stale", passing=True))
+    assert [len(change.outcomes) for change in (first, again)] == [1, 0]
+    assert again.delivery.next_at == MORNING + timedelta(seconds=2)
+
+
+def test_a_deferral_beyond_the_end_waits_for_the_end() -> None:
+    delivery = a_delivery(expires_at=MORNING + timedelta(hours=1))
+    assert judged(delivery, Defer(NIGHT, "zz-hours")).delivery.next_at == MORNING + timedelta(hours=1)
