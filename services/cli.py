@@ -195,7 +195,7 @@ async def _demo(folder: Path, days: int, *, stay: bool) -> int:
     clock = HandoverClock(story.starts_at)
     platform = await embedded.open_platform(postgres, folder, clock, loopback=True)
     try:
-        async with working(platform.services, ending := Ending()):
+        async with working(platform.services, ending := Ending(), clock_is_driven=True):
             summary = await _play(platform, clock, story, hand_over=False)
         if ending.code:
             raise RuntimeError(ending.reason)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,8 +21,8 @@ from services.importer import uci
 
 BOOK = Path(__file__).resolve().parents[1] / "examples" / "uci_500.csv"
 ZONE = ZoneInfo("Asia/Taipei")
-STEP = timedelta(hours=1)
-"""Events of one hour are taken in together; what is due by time is done at its very moment."""
+LONGEST_WAIT = timedelta(hours=12)
+"""No event is taken in later than this after its time, though nothing else may be due for days."""
 POST_EVENTS = 5000
 
 Progress = Callable[[float], None]
@@ -44,17 +46,30 @@ def read_story(ends_at: datetime, *, days: int | None = None, book: Path = BOOK)
 
 
 async def play(platform: Platform, clock: DrivenClock, story: Story, progress: Progress) -> None:
-    """Take the story's events in at their time, and let everything happen that falls due between them."""
+    """Take the story's events in, and let everything happen that falls due between them.
+
+    Events are taken in together up to the next moment at which something is due: nothing could have told them apart.
+    """
+    waiting = deque(story.events)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(platform.ingest.app), base_url="http://demo", headers={"Authorization": "Bearer dunwell-dev"}
     ) as client:
-        for until, events in _hours(story):
-            await _let_pass(platform, clock, until)
-            for start in range(0, len(events), POST_EVENTS):
-                await _post(client, events[start : start + POST_EVENTS])
+        while waiting:
+            first = max(_time_of(waiting[0]), story.starts_at)
+            await _let_pass(platform, clock, first)
+            due = await platform.next_due() or story.ends_at
+            until = max(first, min(due, first + LONGEST_WAIT, story.ends_at))
+            clock.move_to(until)
+            while waiting and _time_of(waiting[0]) <= until:
+                await _post(client, [waiting.popleft() for _ in range(_run_length(waiting, until))])
             await platform.settle()
             progress(min(1.0, (until - story.starts_at) / (story.ends_at - story.starts_at)))
         await _let_pass(platform, clock, story.ends_at)
+
+
+def _run_length(waiting: deque[dict[str, Any]], until: datetime) -> int:
+    """Return how many of the first events belong to this moment, as many as one request may carry at most."""
+    return sum(1 for _ in takewhile(lambda event: _time_of(event) <= until, islice(waiting, POST_EVENTS)))
 
 
 async def _let_pass(platform: Platform, clock: DrivenClock, until: datetime) -> None:
@@ -71,25 +86,6 @@ async def _post(client: httpx.AsyncClient, events: Sequence[dict[str, Any]]) -> 
     answer = await client.post("/v1/events", content=body, headers={"Content-Type": "application/x-ndjson"})
     if answer.status_code != 202 or answer.json()["rejected"]:
         raise RuntimeError(f"the example book was not taken in: {answer.text[:500]}")
-
-
-def _hours(story: Story) -> Iterator[tuple[datetime, list[dict[str, Any]]]]:
-    """Yield moments and what is taken in at them; all that is older than the start comes first."""
-    waiting: list[dict[str, Any]] = []
-    ends = story.starts_at
-    for event in story.events:
-        at = _time_of(event)
-        if at > ends:
-            if waiting or ends == story.starts_at:
-                yield ends, waiting
-            waiting, ends = [], min(story.ends_at, _ceiling(at))
-        waiting.append(event)
-    yield ends, waiting
-
-
-def _ceiling(moment: datetime) -> datetime:
-    whole = moment.replace(minute=0, second=0, microsecond=0)
-    return whole if whole == moment else whole + STEP
 
 
 def _time_of(event: dict[str, Any]) -> datetime:

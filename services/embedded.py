@@ -37,6 +37,8 @@ DATABASE = "dunwell"
 TENANT = "default"
 DEV_KEYS = {"dunwell-dev": "dev", "dunwell-dev-2": "dev-2"}
 """Keys of two persons, so that one can approve what the other wrote; only ever on loopback."""
+PARTITIONS = 1
+"""One process takes partitions in one after the other, so more of them would only mean more transactions."""
 MOST_ROUNDS = 1000
 """Rounds of pumping in one moment; more means that the services answer each other without end."""
 
@@ -119,8 +121,8 @@ async def put_dev_keys(engine: AsyncEngine, *, allowed: bool) -> None:
 
 
 def build(engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | None = None, settle_s: float = 2.0) -> Platform:
-    """Wire the three services on one bus; `seed` makes that a bus with bad days."""
-    bus = InProcessBus(clock=clock, seed=seed)
+    """Wire the three services on one bus; `seed` makes that a bus with bad days, over partitions that overtake each other."""
+    bus = InProcessBus(clock=clock, seed=seed, partitions=PARTITIONS if seed is None else 4)
     ports = Ports(engine, bus, clock, version())
     parts = (
         ingest.build(ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None)),

@@ -27,6 +27,8 @@ class Worker:
 
     name: str
     run: Callable[[asyncio.Event], Awaitable[None]]
+    by_time: bool = True
+    """Whether it acts by itself as time passes; such a worker rests while somebody else drives the clock."""
 
 
 @dataclass(slots=True)
@@ -77,25 +79,46 @@ def consumer(name: str, worker: BusWorker) -> Worker:
             stopping.cancel()
             running.cancel()
 
-    return Worker(name, run)
+    return Worker(name, run, by_time=False)
 
 
-@contextlib.asynccontextmanager
-async def working(services: Sequence[Service], ending: Ending) -> AsyncIterator[None]:
-    """Run the workers of these services; a dead one asks for the end."""
-    stop = asyncio.Event()
-    for service in services:
-        await service.start()
-    tasks = [asyncio.create_task(_watched(service, worker, stop, ending)) for service in services for worker in service.workers]
-    try:
-        yield
-    finally:
-        stop.set()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=WORKERS_END_WITHIN_S)
+@dataclass(slots=True)
+class Crew:
+    """The workers of some services while they run."""
+
+    services: Sequence[Service]
+    ending: Ending
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def set_to_work(self, *, by_time: bool) -> None:
+        """Start the workers of one kind."""
+        chosen = [(service, worker) for service in self.services for worker in service.workers if worker.by_time is by_time]
+        self.tasks += [asyncio.create_task(_watched(service, worker, self.stop, self.ending)) for service, worker in chosen]
+
+    async def rest(self) -> None:
+        """Let all of them end what they have in hand."""
+        self.stop.set()
+        if self.tasks:
+            _, late = await asyncio.wait(self.tasks, timeout=WORKERS_END_WITHIN_S)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def working(services: Sequence[Service], ending: Ending, *, clock_is_driven: bool = False) -> AsyncIterator[Crew]:
+    """Run the workers of these services; a dead one asks for the end. Where the clock is driven, those that act by time wait."""
+    crew = Crew(services, ending)
+    for service in services:
+        await service.start()
+    crew.set_to_work(by_time=False)
+    if not clock_is_driven:
+        crew.set_to_work(by_time=True)
+    try:
+        yield crew
+    finally:
+        await crew.rest()
         for service in services:
             await service.close()
 
@@ -120,10 +143,10 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.ask, number.name)
-    async with working(services, ending):
+    async with working(services, ending, clock_is_driven=prepare is not None) as crew:
         serving = asyncio.create_task(server.serve())
         asked = asyncio.create_task(ending.asked.wait())
-        preparing = asyncio.create_task(_prepare(services, prepare, ending))
+        preparing = asyncio.create_task(_prepare(crew, prepare))
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             ending.ask("the server could not listen", 1)
@@ -144,18 +167,19 @@ async def drain(services: Sequence[Service], ending: Ending, drain_s: float) -> 
         await pause(asyncio.Event(), drain_s)
 
 
-async def _prepare(services: Sequence[Service], prepare: Callable[[], Awaitable[None]] | None, ending: Ending) -> None:
+async def _prepare(crew: Crew, prepare: Callable[[], Awaitable[None]] | None) -> None:
     if prepare is None:
         return
-    for service in services:
+    for service in crew.services:
         service.readiness.closed = "starting"
     try:
         await prepare()
     except Exception as error:  # noqa: BLE001  # it runs in a task of its own: the end must say what happened there
         logs.get("lifecycle").error("preparing_failed", reason=str(error)[:500], exc_info=error)
-        ending.ask(f"preparing failed: {error}", EXIT_DEAD_WORKER)
+        crew.ending.ask(f"preparing failed: {error}", EXIT_DEAD_WORKER)
         return
-    for service in services:
+    crew.set_to_work(by_time=True)
+    for service in crew.services:
         service.readiness.closed = None
 
 

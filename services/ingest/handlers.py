@@ -61,7 +61,7 @@ class Handlers:
                 case WalletEvent() as event:
                     arrivals.append(Arrival(route.tenant, record.topic, event, record.at))
                 case Refusal() as refusal:
-                    self.budget.spend(record.topic, record.at)
+                    self.budget.spend(record)
                     refused.append(self._parked(record, refusal, route))
                     letters.append(self._letter(record, refusal, route))
         return arrivals, refused, letters

@@ -12,7 +12,6 @@ from libs.common import logs
 from libs.common.bus.ports import partition_of
 from libs.common.clock import Clock
 from libs.common.contracts.catalogue import FACTS, PROFILES
-from libs.common.db.engine import whereabouts
 from libs.common.outbox import Outbox
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
@@ -137,10 +136,10 @@ class Claimer:
     stale_after: timedelta
     grace: timedelta
 
-    async def claim(self, *, after: Key | None, limit: int, place: tuple[str, int] | None) -> Claimed:
+    async def claim(self, *, after: Key | None, limit: int, timeline: int | None) -> Claimed:
         """Decide on the next deliveries that are due and mark those that may go out; MovedError when the database has moved."""
         async with self.engine.begin() as conn:
-            if place is not None and await whereabouts(conn) != place:
+            if await gates.timeline(conn) != timeline:
                 raise MovedError
             now = await self.clock.at(conn)
             keys = await deliveries.due(conn, now=now, after=after, limit=limit)

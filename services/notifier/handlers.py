@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +21,7 @@ from libs.common.errors import PoisonError
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.domain.delivery import LOST, Change, Delivery, unknown
+from services.notifier.metrics import NotifierMetrics
 from services.notifier.store import borrowers, contacts, deliveries, gates, known
 from services.notifier.store.borrowers import Stamp, Who
 from services.notifier.store.gates import Epoch
@@ -34,6 +36,8 @@ class Sorted:
     """A batch by kind, the newest of every key."""
 
     facts: dict[tuple[str, str, str], OverdueFact] = field(default_factory=dict)
+    said_at: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+    """When ingest said each fact."""
     profiles: dict[Who, BorrowerProfile] = field(default_factory=dict)
     erasures: dict[Who, Stamp] = field(default_factory=dict)
     consents: dict[tuple[str, str, str, str], tuple[Stamp, ConsentState | None]] = field(default_factory=dict)
@@ -54,6 +58,7 @@ class Intake:
     outbox: Outbox
     announcer: Announcer
     reader: Reader
+    metrics: NotifierMetrics
 
     async def take(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
         """Keep what the batch says and make due what waited for it."""
@@ -61,7 +66,8 @@ class Intake:
         for record in records:
             sort(batch, record, *self.reader.read(record))
         await borrowers.lock(conn, batch.who)
-        await known.keep_facts(conn, batch.facts)
+        newer = await known.keep_facts(conn, batch.facts)
+        await self._on_payments(conn, batch, newer)
         await borrowers.keep_profiles(conn, batch.profiles)
         await borrowers.erase(conn, list(batch.erasures.values()))
         await borrowers.keep_consents(conn, batch.consents)
@@ -69,9 +75,15 @@ class Intake:
         await contacts.enter(conn, batch.contacts)
         await known.keep_holds(conn, list(batch.holds.values()))
         await self._on_tasks(conn, batch)
-        if news := _with_news(batch):
+        if news := _with_news(batch, newer):
             await deliveries.wake(conn, news, now=await self.clock.at(conn))
         await gates.keep_watermarks(conn, batch.watermarks)
+
+    async def _on_payments(self, conn: AsyncConnection, batch: Sorted, newer: set[tuple[str, str, str]]) -> None:
+        """Count contacts that went out while the payment was on its way here: the price of two services, to be seen and kept small."""
+        paid = [(key, batch.said_at[key]) for key in sorted(newer) if batch.facts[key].overdue.total == 0]
+        if late := await contacts.count_begun_since(conn, paid):
+            self.metrics.unaware_sends.inc(late)
 
     async def _on_tasks(self, conn: AsyncConnection, batch: Sorted) -> None:
         if not batch.requests and not batch.cancels:
@@ -96,6 +108,8 @@ def sort(batch: Sorted, record: Record, envelope: Envelope, data: object) -> Non
         case OverdueFact():
             fact = (tenant, data.borrower_id, data.loan_id)
             batch.facts[fact] = _greater(batch.facts.get(fact), data, lambda found: found.order)
+            if batch.facts[fact] is data:
+                batch.said_at[fact] = envelope.time
         case BorrowerProfile() | BorrowerErasure() | ConsentState() | StatusState() | None:
             _sort_profile(batch, record, envelope, data)
         case _:
@@ -171,9 +185,9 @@ def _taken_in(envelope: Envelope, request: ContactRequested, epoch: Epoch) -> Ch
     return Change(delivery)
 
 
-def _with_news(batch: Sorted) -> set[Who]:
+def _with_news(batch: Sorted, newer: set[tuple[str, str, str]]) -> set[Who]:
     """Return the borrowers of whom something was heard that a delivery may wait for."""
-    facts = {(tenant, borrower) for tenant, borrower, _ in batch.facts}
+    facts = {(tenant, borrower) for tenant, borrower, _ in newer}
     stops = {(key[0], key[1]) for key in (*batch.statuses, *batch.holds, *batch.consents)}
     return facts | stops | set(batch.profiles) | set(batch.erasures)
 

@@ -33,8 +33,8 @@ class NotifierMetrics:
 
     deferred: Counter
     results: Counter
-    sends_past_payment: Counter
     aware_sends: Counter
+    unaware_sends: Counter
     lateness: Histogram
     provider_seconds: Histogram
     deliveries: Gauge
@@ -58,8 +58,8 @@ class NotifierMetrics:
             results=metrics.counter(
                 "contact_results_total", "What providers said", provider=providers, channel=CHANNELS[:-1], result=RESULTS, fault=FAULTS
             ),
-            sends_past_payment=past,
             aware_sends=past.labels("aware"),
+            unaware_sends=past.labels("unaware"),
             lateness=metrics.histogram("timer_lateness_seconds", "From due to taken in hand", LATENESS_BUCKETS_S, "kind"),
             provider_seconds=metrics.histogram(
                 "provider_request_duration_seconds", "A call of a provider", (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60), "provider"

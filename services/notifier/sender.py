@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from libs.common import ids, logs, sealing
 from libs.common.clock import pause, stopwatch
 from libs.common.db import lineage
-from libs.common.db.engine import whereabouts
 from libs.common.db.failures import is_transient
 from libs.common.sealing import SealError
 from services.notifier.claiming import Claimer, Marked, MovedError
@@ -43,7 +42,8 @@ class Sender:
     answer_within_s: float
     metrics: NotifierMetrics
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _place: tuple[str, int] | None = None
+    _timeline: int | None = None
+    """The one that the database was last seen on; None makes the next claim look where it is."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send what is due until the stop."""
@@ -55,6 +55,7 @@ class Sender:
                 if not is_transient(error):
                     raise
                 logs.get("sender").warning("pass_failed", reason=type(error).__name__)
+                self._timeline = None
             await self._idle(stop)
 
     async def drain(self) -> int:
@@ -70,7 +71,7 @@ class Sender:
         handled = 0
         while True:
             try:
-                claimed = await self.claimer.claim(after=after, limit=self.batch, place=self._place)
+                claimed = await self.claimer.claim(after=after, limit=self.batch, timeline=self._timeline)
             except MovedError:
                 await self.settle_in()
                 continue
@@ -85,9 +86,9 @@ class Sender:
         async with self.claimer.engine.begin() as conn:
             await lineage.check(conn, SCHEMA)
             epoch = await gates.epoch(conn)
-            place = await whereabouts(conn)
+            timeline = await gates.timeline(conn)
         await self.recorder.give_up(epoch=epoch.number)
-        self._place = place
+        self._timeline = timeline
 
     async def went_back(self) -> None:
         """Begin a new epoch: the bus knows of a later moment than this database."""

@@ -91,7 +91,7 @@ def _parts(
         private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
     )  # fmt: skip
     return Parts(
-        Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS)), sender, Relay(ports.engine, outbox, ports.bus),
+        Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics), sender, Relay(ports.engine, outbox, ports.bus),
         Watcher(ports.engine, ports.clock, metrics),
     )  # fmt: skip
 

@@ -22,6 +22,7 @@ from services.scheduler.domain.case import Cancelled, Case, Change, Closed, Cont
 from services.scheduler.domain.planner import ContactDue, ErrandDue, plan
 from services.scheduler.domain.policy import Policy, Send
 from services.scheduler.metrics import Meters
+from services.scheduler.parking import ParkingLimit
 from services.scheduler.store import cases, story
 from services.scheduler.store.held import Held
 
@@ -67,6 +68,7 @@ class Desk:
     writer: Writer
     outbox: Outbox
     meters: Meters
+    parking: ParkingLimit
 
     def follow(self, held: Held, now: datetime) -> tuple[Held, Outgoing]:
         """Bring a case to where its facts are; a rule that fails parks the case."""
@@ -189,6 +191,7 @@ class Desk:
     def _parked(self, held: Held, error: Exception, now: datetime) -> tuple[Held, Outgoing]:
         """Set one case aside for a person, whatever its rules have half done."""
         at, out, why = held.moment(now), Outgoing(), f"{type(error).__name__}: {error}"[:300]
+        self.parking.count(now, why)
         case, given = held.case, [errand for errand in held.case.errands if errand.key == DOUBT_KEY]
         if all(errand.done_at is not None for errand in given):
             case = self._give(case, ErrandDue(DOUBT_KEY, len(given) + 1, DOUBT_WORK), at, out)

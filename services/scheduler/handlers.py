@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common import ids
 from libs.common.bus.ports import Record
 from libs.common.clock import Clock
 from libs.common.cloudevents import Envelope, Reader
@@ -23,8 +22,8 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import reminder_at
 from services.scheduler.store import cases, debts, statuses, story
-from services.scheduler.store.cases import ASSIGNMENT, debt_of
-from services.scheduler.store.held import CaseKey, Held
+from services.scheduler.store.cases import debt_of
+from services.scheduler.store.held import CaseKey, Held, case_key
 
 ERASED = "~erased"
 """The stop of an erased borrower: no publisher's status can have this id, and nobody can be reached."""
@@ -50,11 +49,6 @@ class Fact:
     def case(self) -> CaseKey:
         """Return which case it is about."""
         return case_key(self.envelope.tenant, self.fact.borrower_id, self.fact.currency)
-
-
-def case_key(tenant: str, borrower_id: str, currency: str) -> CaseKey:
-    """Return the key that this borrower's case in this currency always has."""
-    return CaseKey(tenant, borrower_id, ids.derived("c", tenant, borrower_id, ASSIGNMENT, currency), currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +110,7 @@ class Intake:
         if not outcomes:
             return
         keys = {CaseKey(envelope.tenant, o.borrower_id, o.case_id) for envelope, o in outcomes}
-        held = {(one.case.tenant, one.case.case_id): one for one in await cases.lock(conn, keys)}
+        held = {(one.case.tenant, one.case.case_id): one for one in await cases.lock_rows(conn, keys)}
         seen = {
             (step.tenant, step.task_id): step
             for step in await story.steps_of(conn, sorted({(envelope.tenant, o.borrower_id, o.task_id) for envelope, o in outcomes}))
@@ -128,7 +122,7 @@ class Intake:
             if step is None or one is None or outcome.sequence <= step.sequence:
                 continue
             kind, at = envelope.type.removesuffix(".v1"), one.moment(now)
-            state = after(step.state, kind, outcome.channel)
+            state = after(step.state, kind)
             seen[key] = replace(step, state=state, sequence=outcome.sequence)
             changes[key] = _step_change(seen[key], outcome)
             out.entries.append(_outcome_entry(one, kind, outcome, at=at))

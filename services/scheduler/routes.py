@@ -18,10 +18,10 @@ from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from services.scheduler.acting import POLICIES, entry
 from services.scheduler.domain.builtin import BUILT_IN, DOUBT_WORK
-from services.scheduler.handlers import case_key
+from services.scheduler.domain.case import Stage, State
 from services.scheduler.shown import case_shown, debts_shown, next_contact, policy_shown
 from services.scheduler.store import cases, errands, story, views
-from services.scheduler.store.held import CaseKey, Held
+from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held, case_key
 
 Reader = Annotated[Principal, Depends(requires("cases:read"))]
 Worker = Annotated[Principal, Depends(requires("cases:write"))]
@@ -34,6 +34,18 @@ class Completion(BaseModel):
     """What a person says of a task that is done."""
 
     note: str | None = Field(default=None, max_length=4000)
+
+
+class CaseSearch(BaseModel):
+    """Which cases; what is absent does not matter."""
+
+    borrower_id: str | None = Field(default=None, max_length=128)
+    loan_id: str | None = Field(default=None, max_length=128)
+    state: State | None = None
+    stage: Stage | None = None
+    policy: str | None = Field(default=None, max_length=128)
+    limit: int = Field(default=100, ge=1, le=500)
+    cursor: str | None = Field(default=None, max_length=200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +68,11 @@ def make_router(rooms: Rooms) -> APIRouter:
 
 def _add_cases(router: APIRouter, rooms: Rooms) -> None:
     @router.get("/cases", summary="Search cases")
-    async def search_cases(
-        caller: Reader, *, borrower_id: Wanted = None, loan_id: Wanted = None,
-        state: Literal["open", "cured", "closed"] | None = None, limit: Limit = 100, cursor: Cursor = None,
-    ) -> Response:  # fmt: skip
-        search = views.Search(borrower_id, loan_id, state, cursor)
+    async def search_cases(caller: Reader, asked: Annotated[CaseSearch, Query()]) -> Response:
+        search = views.Search(asked.borrower_id, asked.loan_id, asked.state, asked.stage, asked.policy, asked.cursor)
         async with rooms.engine.connect() as conn:
-            rows = await views.search_cases(conn, caller.tenant, search, limit + 1)
-        return page([case_shown(row) for row in rows[:limit]], rows[limit - 1].case_id if len(rows) > limit else None)
+            rows = await views.search_cases(conn, caller.tenant, search, asked.limit + 1)
+        return page([case_shown(row) for row in rows[: asked.limit]], rows[asked.limit - 1].case_id if len(rows) > asked.limit else None)
 
     @router.get("/cases/{case_id}", summary="One case with its debts")
     async def read_case(case_id: str, caller: Reader) -> Response:
@@ -161,7 +170,7 @@ def _add_policies(router: APIRouter) -> None:
 
     @router.get("/assignments", summary="Which policy rules which debts; the first that fits holds")
     async def list_assignments(_: Reader) -> Response:
-        return page([{"name": cases.ASSIGNMENT, "policy": {"name": BUILT_IN.name, "version": BUILT_IN.version}}])
+        return page([{"name": ASSIGNMENT, "policy": {"name": BUILT_IN.name, "version": BUILT_IN.version}}])
 
 
 async def _case(conn: AsyncConnection, tenant: str, case_id: str) -> RowMapping:

@@ -18,6 +18,7 @@ from libs.common.ports import Ports
 from services.scheduler.acting import Desk
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
+from services.scheduler.parking import ParkingLimit
 from services.scheduler.routes import Rooms, make_router
 from services.scheduler.settings import Settings
 from services.scheduler.store import watch
@@ -33,7 +34,7 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     """Return the scheduler on these ports."""
     metrics, outbox = Metrics(), Outbox(SCHEMA)
     measured = meters(metrics)
-    desk = Desk(Writer(SOURCE, ports.bus.partitions), outbox, measured)
+    desk = Desk(Writer(SOURCE, ports.bus.partitions), outbox, measured, ParkingLimit())
     ticker = Ticker(ports.engine, ports.clock, desk, ports.bus.partitions)
     intake = Intake(desk, ports.clock, timedelta(seconds=settings.settle_s), Reader.of(FACTS, PROFILES, OUTCOMES))
 
@@ -43,7 +44,7 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
 
     subscription = Subscription(
         group=GROUP, topics=(FACTS.name, PROFILES.name, OUTCOMES.name), handler=intake.take, engine=ports.engine, schema=SCHEMA,
-        after_commit=after_commit,
+        after_commit=after_commit, on_went_back=lambda: _note_restore(ports),
     )  # fmt: skip
     consumer, relay = ports.bus.consume(subscription), Relay(ports.engine, outbox, ports.bus)
     watcher = Watcher(ports.engine, ports.clock, measured)
@@ -70,6 +71,13 @@ async def _start(ports: Ports) -> None:
         found = await lineage.check(conn, SCHEMA)
     if found.rose:
         logs.get("scheduler").warning("database_moved", epoch=found.epoch)
+
+
+async def _note_restore(ports: Ports) -> None:
+    """Note that the database was restored to an earlier moment: the bus knows of a later one."""
+    async with ports.engine.begin() as conn:
+        raised = await lineage.raise_epoch(conn, SCHEMA)
+    logs.get("scheduler").warning("database_went_back", epoch=raised.epoch)
 
 
 async def _nothing_to_close() -> None:

@@ -16,9 +16,8 @@ from libs.common.contracts.catalogue import FACTS
 from libs.common.db.failures import is_transient
 from services.scheduler.acting import Desk, Outgoing
 from services.scheduler.domain.builtin import BUILT_IN
-from services.scheduler.handlers import case_key
 from services.scheduler.store import cases, debts
-from services.scheduler.store.held import CaseKey, Held
+from services.scheduler.store.held import CaseKey, Held, case_key
 
 CLAIM = 500
 PASS_EVERY_S = 1.0

@@ -8,10 +8,9 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common import logs
 from libs.common.bus.ports import Health
-from libs.common.clock import Clock, pause
-from libs.common.db.failures import is_transient
+from libs.common.clock import Clock
+from libs.common.repeating import repeat
 from services.scheduler.metrics import REASONS, Meters
 from services.scheduler.store import views, watch
 
@@ -29,14 +28,7 @@ class Watcher:
     async def run(self, stop: asyncio.Event) -> None:
         """Look again and again until the stop."""
         self.meters.watch_interval.set(WATCH_EVERY_S)
-        while not stop.is_set():
-            try:
-                await self.look()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                logs.get("watcher").warning("watch_failed", reason=f"{type(error).__name__}: {error}"[:300])
-            await pause(stop, WATCH_EVERY_S)
+        await repeat(self.look, stop, every_s=WATCH_EVERY_S, worker="scheduler/watcher")
 
     async def look(self) -> None:
         """Count once, unless another replica does."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from libs.common.bus.consumer import DeadLetterBudget, Intake
@@ -67,8 +67,8 @@ class InProcessBus:
             if self._random is not None:
                 group.offer([m for m in wanted for _ in range(1 + (self._random.random() < REPEAT_SHARE))], None)
                 continue
-            if group.closed:
-                raise TransientError(f"{group.subscription.group} has stopped")
+            if (why := group.refuses(wanted)) is not None:
+                raise TransientError(why)
             tickets.append(ticket := _Ticket(len(wanted), asyncio.get_running_loop().create_future()))
             group.offer(wanted, ticket)
         for ticket in tickets:
@@ -131,6 +131,13 @@ class InProcessWorker:
             self._queues.setdefault((message.topic, message.partition), deque()).append(_Waiting(message, ticket))
         self._work.set()
 
+    def refuses(self, messages: Sequence[Message]) -> str | None:
+        """Return why these cannot be taken in now, or None: nobody must wait for a commit that will not come."""
+        if self.closed:
+            return f"{self.subscription.group} has stopped"
+        stopped = {m.topic for m in messages} & self.health.stopped_topics
+        return f"{self.subscription.group} does not go on with {', '.join(sorted(stopped))}" if stopped else None
+
     def waiting_places(self) -> list[tuple[str, int]]:
         """Return the partitions on which something waits."""
         return sorted(place for place, queue in self._queues.items() if queue and place[0] not in self.health.stopped_topics)
@@ -172,9 +179,7 @@ class InProcessWorker:
             try:
                 await self._take(place, waiting)
             except DeadLetterLimitError as error:
-                self.health.stopped_topics.add(place[0])
-                self.health.last_error = str(error)
-                self._drop(queue, waiting, error)
+                self._stop_topic(place[0], error)
                 return
             for entry in waiting:
                 queue.popleft()
@@ -223,15 +228,18 @@ class InProcessWorker:
         except TimeoutError:
             await self.observe()
 
-    def _drop(self, queue: deque[_Waiting], waiting: Sequence[_Waiting], error: Exception) -> None:
-        for entry in waiting:
-            queue.popleft()
-            if entry.ticket is not None:
-                entry.ticket.fail(error)
+    def _stop_topic(self, topic: str, error: Exception) -> None:
+        self.health.stopped_topics.add(topic)
+        self.health.last_error = str(error)
+        self._drop([queue for (name, _), queue in self._queues.items() if name == topic], error)
 
     def _fail(self, error: BaseException) -> None:
         self.closed = True
-        for queue in self._queues.values():
+        self._drop(self._queues.values(), error)
+
+    @staticmethod
+    def _drop(queues: Iterable[deque[_Waiting]], error: BaseException) -> None:
+        for queue in queues:
             for entry in queue:
                 if entry.ticket is not None:
                     entry.ticket.fail(error)

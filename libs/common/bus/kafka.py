@@ -142,6 +142,7 @@ class KafkaWorker:
     bus: KafkaBus
     subscription: Subscription
     health: Health = field(default_factory=Health)
+    deaf_after_s: float = DEAF_AFTER_S
     _intake: Intake = field(init=False)
     _consumer: AIOKafkaConsumer = field(init=False)
     _expected: dict[TopicPartition, int] = field(default_factory=dict)
@@ -321,7 +322,7 @@ class KafkaWorker:
             behind = end > self._expected.get(tp, end) and tp.topic not in self.health.stopped_topics
             if not behind:
                 self._moved_at[tp] = now
-            elif now - self._moved_at.setdefault(tp, now) > DEAF_AFTER_S:
+            elif now - self._moved_at.setdefault(tp, now) > self.deaf_after_s:
                 raise DeafConsumerError(f"{tp.topic}/{tp.partition} stands at {self._expected.get(tp)}, the log ends at {end}")
 
     def _go_to(self, tp: TopicPartition, offset: int) -> None:

@@ -103,6 +103,25 @@ async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, 
     )
 
 
+async def count_begun_since(conn: AsyncConnection, payments: Sequence[tuple[tuple[str, str, str], datetime]]) -> int:
+    """Return how many contacts of ours named one of these loans after its payment was known elsewhere: (tenant, borrower, loan)."""
+    if not payments:
+        return 0
+    found = await conn.execute(
+        text(
+            "select count(distinct (c.tenant, c.borrower_id, c.contact_id))"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:loans as text[]), cast(:ats as timestamptz[]))"
+            " as p(tenant, borrower_id, loan_id, paid_at)"
+            " join notifier.contacts c on c.tenant = p.tenant and c.borrower_id = p.borrower_id and c.at > p.paid_at"
+            " and p.loan_id = any(c.loans) and c.kind = 'dunning' and c.task_id is not null and c.result not in ('refused', 'not_sent')"
+        ),
+        {
+            **arrays(key[:2] for key, _ in payments), "loans": [key[2] for key, _ in payments], "ats": [at for _, at in payments],
+        },
+    )  # fmt: skip
+    return int(found.scalar_one())
+
+
 async def lock_caps(conn: AsyncConnection, keys: Iterable[tuple[str, str, str]]) -> None:
     """Lock the rows of these counters (tenant, scope, key), sorted, made first where they are missing."""
     ordered = sorted(set(keys))

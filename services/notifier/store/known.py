@@ -20,12 +20,12 @@ _fact = msgspec.json.Decoder(OverdueFact).decode
 _WHO = "unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
 
 
-async def keep_facts(conn: AsyncConnection, facts: Mapping[tuple[str, str, str], OverdueFact]) -> None:
-    """Keep the newer facts by (tenant, borrower, loan)."""
+async def keep_facts(conn: AsyncConnection, facts: Mapping[tuple[str, str, str], OverdueFact]) -> set[tuple[str, str, str]]:
+    """Keep the newer facts by (tenant, borrower, loan), and return which were newer."""
     ordered = sorted(facts.items(), key=lambda entry: entry[0])
     if not ordered:
-        return
-    await conn.execute(
+        return set()
+    rows = await conn.execute(
         text(
             "insert into notifier.facts as f (tenant, borrower_id, loan_id, epoch, version, as_of, fact)"
             " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:loans as text[]), cast(:epochs as int[]),"
@@ -33,6 +33,7 @@ async def keep_facts(conn: AsyncConnection, facts: Mapping[tuple[str, str, str],
             " on conflict (tenant, borrower_id, loan_id) do update set epoch = excluded.epoch, version = excluded.version,"
             " as_of = excluded.as_of, fact = excluded.fact"
             " where (f.epoch, f.version, f.as_of) < (excluded.epoch, excluded.version, excluded.as_of)"
+            " returning tenant, borrower_id, loan_id"
         ),
         {
             **arrays(key[:2] for key, _ in ordered),
@@ -41,6 +42,7 @@ async def keep_facts(conn: AsyncConnection, facts: Mapping[tuple[str, str, str],
             "facts": [_encode(fact) for _, fact in ordered],
         },
     )  # fmt: skip
+    return {(row.tenant, row.borrower_id, row.loan_id) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

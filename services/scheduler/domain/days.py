@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from libs.compliance.hours import instant, next_window
@@ -12,6 +13,7 @@ Span = tuple[date, date | None]
 WHOLE_DAY = "00:00-24:00"
 
 
+@lru_cache(maxsize=65_536)
 def begins(day: date, zone: str) -> datetime:
     """Return the moment at which a day begins in a zone."""
     return instant(day, 0, ZoneInfo(zone))

@@ -15,9 +15,8 @@ from libs.common.contracts.overdue_facts import OverdueFact
 from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State, Stop
 from services.scheduler.store import debts, statuses, story
 from services.scheduler.store.arrays import transposed, unnest
-from services.scheduler.store.held import CaseKey, Held
+from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
-ASSIGNMENT = "default"
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
 """Where a pass over the due cases begins: below every key."""
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from libs.common import ids
 from services.scheduler.domain.case import Case
+
+ASSIGNMENT = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +50,8 @@ class CaseKey:
     borrower_id: str
     case_id: str
     currency: str = ""
+
+
+def case_key(tenant: str, borrower_id: str, currency: str) -> CaseKey:
+    """Return the key that this borrower's case in this currency always has."""
+    return CaseKey(tenant, borrower_id, ids.derived("c", tenant, borrower_id, ASSIGNMENT, currency), currency)

@@ -22,6 +22,8 @@ _CASE = (
 _FILTERS = {
     "borrower_id": "c.borrower_id = :borrower_id",
     "state": "c.state = :state",
+    "stage": "c.stage = :stage",
+    "policy": "c.policy = :policy",
     "loan_id": "(c.borrower_id, c.currency) in (select d.borrower_id, d.currency from scheduler.debts d"
     " where d.tenant = :tenant and d.loan_id = :loan_id)",
     "after": "c.case_id > :after",
@@ -71,6 +73,8 @@ class Search:
     borrower_id: str | None = None
     loan_id: str | None = None
     state: str | None = None
+    stage: str | None = None
+    policy: str | None = None
     after: str | None = None
 
 

@@ -100,7 +100,24 @@ async def test_a_payment_that_meets_an_open_claim_waits_until_the_mark_is_commit
         await asyncio.wait_for(asyncio.gather(claim, payment), PATIENCE_S)
         [message] = provider.given
         assert "120.50" in message.body
+        counted = (await world.call("GET", "/metrics")).text
+        assert 'dunwell_sends_past_payment_total{kind="unaware"} 0.0' in counted
         assert await world.scalar("select count(*) from notifier.attempts") == 1
+
+
+async def test_a_contact_that_a_payment_on_its_way_could_not_stop_is_counted(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for borrower in ("payer", "other"):
+            await world.late_borrower(borrower)
+            await world.request(borrower)
+        said_at = world.clock.now()
+        world.clock.advance(timedelta(seconds=1))
+        await world.service.pump()
+        for _ in range(2):
+            await world.fact("payer", overdue=0, version=2, said_at=said_at)
+        counted = (await world.call("GET", "/metrics")).text
+        assert 'dunwell_sends_past_payment_total{kind="unaware"} 1.0' in counted
+        assert 'dunwell_sends_past_payment_total{kind="aware"} 0.0' in counted
 
 
 async def test_senders_side_by_side_send_each_contact_once(databases: Databases) -> None:

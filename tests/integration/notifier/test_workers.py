@@ -11,7 +11,6 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 
-from libs.common.auth import Principal, add_key
 from libs.common.bus.inprocess import InProcessBus
 from libs.common.clock import DrivenClock
 from libs.common.lifecycle import Ending, working
@@ -19,20 +18,18 @@ from libs.common.ports import Ports
 from services.notifier.service import build
 from services.notifier.settings import Settings
 from services.notifier.tables import metadata
-from tests.integration.notifier.world import DIGEST_KEY, KEY, MORNING, PRIVATE, SCOPES, TENANT, World, until
+from tests.integration.notifier.world import DIGEST_KEY, MORNING, PRIVATE, World, a_keyed_database, until
 from tests.support.postgres import Databases
 
 
 @asynccontextmanager
 async def at_work(databases: Databases) -> AsyncIterator[tuple[World, Ending]]:
     """A notifier all of whose workers run."""
-    async with databases.fresh("notifier") as engine:
+    async with a_keyed_database(databases) as engine:
         clock = DrivenClock(MORNING)
         bus = InProcessBus(clock=clock)
         settings = Settings(sealing_private=PRIVATE, digest_key=DIGEST_KEY)
         world = World(engine, bus, clock, build(Ports(engine, bus, clock, "test"), settings), settings)
-        async with engine.begin() as conn:
-            await add_key(conn, "notifier", KEY, Principal(TENANT, "anna", SCOPES))
         async with working([world.service], ending := Ending()):
             await world.fresh_watermarks()
             yield world, ending
@@ -45,8 +42,8 @@ async def test_the_workers_send_by_themselves_and_stop_when_asked(databases: Dat
         await world.late_borrower("b2")
         await world.request("b2", not_before=MORNING + timedelta(hours=1))
         await until(partial(count, world, 1), "the first message")
+        await world.fresh_watermarks(until=MORNING + timedelta(hours=1))
         world.clock.advance(timedelta(hours=1))
-        await world.fresh_watermarks()
         await until(partial(count, world, 2), "the second message")
         await until(partial(world.scalar, "select count(*) = 0 from notifier.outbox"), "an empty outbox")
         assert not ending.asked.is_set()

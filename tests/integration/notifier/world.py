@@ -69,11 +69,13 @@ class World:
     def writer(self) -> Writer:
         return Writer("test", self.bus.partitions)
 
-    async def hear(self, topic: Topic, kind: str, data: msgspec.Struct, *, borrower: str, what: str = "", tenant: str = TENANT) -> None:
+    async def hear(
+        self, topic: Topic, kind: str, data: msgspec.Struct, *, borrower: str, what: str = "", said_at: datetime | None = None
+    ) -> None:
         """Publish a message and wait until the notifier has committed it."""
         self._count += 1
-        envelope = Envelope(kind, f"e-{self._count}", "test", self.clock.now(), tenant, borrower)
-        await self.bus.publish([self.writer.message(topic, envelope, data, key=f"{tenant}/{borrower}/{what}", borrower_id=borrower)])
+        envelope = Envelope(kind, f"e-{self._count}", "test", said_at or self.clock.now(), TENANT, borrower)
+        await self.bus.publish([self.writer.message(topic, envelope, data, key=f"{TENANT}/{borrower}/{what}", borrower_id=borrower)])
 
     async def fresh_watermarks(self, until: datetime | None = None, stale_feeds: Sequence[str] = ()) -> None:
         mark = DebtWatermark(until=until or self.clock.now(), stale_feeds=tuple(stale_feeds))
@@ -107,8 +109,18 @@ class World:
         )
         return msgspec.structs.replace(profile, **changes)
 
-    async def fact(self, borrower: str, loan: str | None = None, *, overdue: int = 12050, version: int = 1, **changes: Any) -> None:
-        await self.hear(FACTS, "debt.overdue.v1", a_fact(borrower, loan, overdue=overdue, version=version, **changes), borrower=borrower)
+    async def fact(
+        self,
+        borrower: str,
+        loan: str | None = None,
+        *,
+        overdue: int = 12050,
+        version: int = 1,
+        said_at: datetime | None = None,
+        **changes: Any,
+    ) -> None:
+        fact = a_fact(borrower, loan, overdue=overdue, version=version, **changes)
+        await self.hear(FACTS, "debt.overdue.v1", fact, borrower=borrower, said_at=said_at)
 
     async def late_borrower(self, borrower: str, *, addresses: dict[str, str] | None = None, **changes: Any) -> None:
         await self.profile(borrower, addresses=addresses, **changes)
@@ -232,15 +244,22 @@ def a_fact(borrower: str, loan: str | None = None, *, overdue: int = 12050, vers
 
 
 @contextlib.asynccontextmanager
+async def a_keyed_database(databases: Databases) -> AsyncIterator[AsyncEngine]:
+    """A database with the schema of the notifier and one key."""
+    async with databases.fresh("notifier") as engine:
+        async with engine.begin() as conn:
+            await add_key(conn, "notifier", KEY, Principal(TENANT, "anna", SCOPES))
+        yield engine
+
+
+@contextlib.asynccontextmanager
 async def a_world(databases: Databases, *, at: datetime = MORNING, options: Options | None = None) -> AsyncIterator[World]:
     """A notifier whose consumer runs and whose sender is pumped by hand."""
-    async with databases.fresh("notifier") as engine:
+    async with a_keyed_database(databases) as engine:
         clock = DrivenClock(at)
         bus = InProcessBus(clock=clock)
         settings = Settings(sealing_private=PRIVATE, digest_key=DIGEST_KEY)
         world = World(engine, bus, clock, build(Ports(engine, bus, clock, "test"), settings, options), settings)
-        async with engine.begin() as conn:
-            await add_key(conn, "notifier", KEY, Principal(TENANT, "anna", SCOPES))
         await world.service.start()
         async with _running(world):
             await world.fresh_watermarks()

@@ -5,6 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from libs.common import auth
+from libs.common.cloudevents import Envelope
+from libs.common.contracts.borrower_profiles import BorrowerErasure
+from libs.common.contracts.catalogue import PROFILES
 from tests.integration.scheduler.world import SETTLED, World, late, paid
 
 
@@ -74,6 +78,13 @@ async def test_a_contact_suppressed_because_it_was_paid_needs_nobody(world: Worl
     await world.outcome(task, "suppressed", 1, reason="paid")
     await world.scheduler.pump()
     assert (await world.get("/tasks"))["items"] == []
+
+
+async def test_a_contact_suppressed_for_another_reason_becomes_work_for_a_person(world: World) -> None:
+    task = await asked(world)
+    await world.outcome(task, "suppressed", 1, channel="push", reason="opted_out")
+    await world.scheduler.pump()
+    assert [item["about"] for item in (await world.get("/tasks"))["items"]] == ["contact:gentle:1"]
 
 
 async def test_an_unknown_contact_is_not_asked_for_again(world: World) -> None:
@@ -188,3 +199,32 @@ async def test_a_story_is_read_page_by_page(world: World) -> None:
     first = await world.get(f"/cases/{case['case_id']}/timeline", limit=2)
     rest = await world.get(f"/cases/{case['case_id']}/timeline", cursor=first["next"])
     assert first["items"] + rest["items"] == whole
+
+
+async def test_an_erased_borrower_is_not_contacted(world: World) -> None:
+    await world.stop("hardship", until=world.clock.now())
+    erasure = BorrowerErasure(borrower_id="B1", time=world.clock.now(), id="e")
+    await world.bus.publish([world.message("borrower.erased.v1", erasure, topic=PROFILES)])
+    await world.tell(late())
+    await world.settle()
+    assert world.of("contact.requested") == []
+    assert [tuple(row) for row in await world.rows("select kind from scheduler.statuses")] == [("erased",)]
+
+
+async def test_a_stop_that_its_publisher_closes_stops_no_more(world: World) -> None:
+    await world.stop("hardship")
+    world.clock.advance(timedelta(seconds=1))
+    envelope = Envelope("borrower.status.v1", "e2", "test", world.clock.now(), "default", "B1")
+    await world.bus.publish([world.writer.message(PROFILES, envelope, None, key="default/B1/status:s1", borrower_id="B1")])
+    await asked(world)
+    assert len(world.of("contact.requested")) == 1
+
+
+async def test_cases_are_another_tenants_secret(world: World) -> None:
+    task = await asked(world)
+    async with world.engine.begin() as conn:
+        await auth.add_key(conn, "scheduler", "dw_other", auth.Principal("other", "eve", frozenset(auth.SCOPES)))
+    headers = {"Authorization": "Bearer dw_other"}
+    assert (await world.http.get("/v1/cases", headers=headers)).json()["items"] == []
+    assert (await world.http.get(f"/v1/cases/{task.case_id}", headers=headers)).status_code == 404
+    assert (await world.http.get("/v1/cases", headers={"Authorization": "Bearer nobody"})).status_code == 401

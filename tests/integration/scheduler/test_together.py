@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from libs.common.ports import Ports
 from services.scheduler import service
 from services.scheduler.acting import Desk
 from services.scheduler.metrics import meters
+from services.scheduler.parking import ParkingLimit, TooManyParkedError
 from services.scheduler.settings import Settings
 from services.scheduler.store import cases
 from services.scheduler.ticker import Ticker
@@ -30,7 +32,7 @@ from tests.integration.scheduler.world import MORNING, SETTLED, World, late, pai
 
 
 def ticker_of(world: World, claim: int) -> Ticker:
-    desk = Desk(world.writer, Outbox("scheduler"), meters(Metrics()))
+    desk = Desk(world.writer, Outbox("scheduler"), meters(Metrics()), ParkingLimit(most=9))
     return Ticker(world.engine, world.clock, desk, world.bus.partitions, claim=claim)
 
 
@@ -47,6 +49,19 @@ async def test_two_tickers_at_once_take_each_case_once(world: World) -> None:
     await world.scheduler.pump()
     tasks = [task.task_id for task in world.of("contact.requested")]
     assert (len(tasks), len(set(tasks))) == (60, 60)
+
+
+async def test_payments_that_race_the_ticker_leave_no_request_standing(world: World) -> None:
+    await ready_cases(world, 40)
+    payments = [world.tell(*(paid(f"L{n}", f"B{n}") for n in range(first, first + 4))) for first in range(0, 40, 4)]
+    await asyncio.gather(*(ticker_of(world, claim=3).make_pass() for _ in range(2)), *payments)
+    await world.scheduler.pump()
+    assert {task.task_id for task in world.of("contact.requested")} == {task.task_id for task in world.of("contact.cancelled")}
+    assert len(world.of("case.cured")) == 40
+    order: dict[str, list[str]] = {}
+    for envelope, _ in world.published:
+        order.setdefault(envelope.subject, []).append(envelope.type)
+    assert all(types.index("contact.requested.v1") == 0 for types in order.values() if "contact.requested.v1" in types)
 
 
 async def test_a_row_that_was_locked_during_a_pass_is_found_by_the_next(world: World) -> None:
@@ -126,7 +141,7 @@ async def test_the_workers_together_turn_a_fact_into_a_request_and_report_it(eng
     clock = WallClock()
     bus = InProcessBus(clock=clock, partitions=4)
     scheduler = service.build(Ports(engine, bus, clock, "test"), Settings(settle_s=0.3))
-    now = datetime.now(UTC)
+    now = clock.now()
     zone, writer = zone_where_it_is_ten(now), Writer("test", 4)
     today = (now + zone[1]).date()
     due_on = today - timedelta(days=1)
@@ -152,3 +167,20 @@ def zone_where_it_is_ten(now: datetime) -> tuple[str, timedelta]:
 
 def test_the_morning_of_these_tests_is_inside_the_window() -> None:
     assert (MORNING + timedelta(hours=8)).hour == 10
+
+
+async def test_a_record_that_nobody_can_read_is_set_aside_and_the_rest_goes_on(world: World) -> None:
+    good, other = world.message("debt.changed.v1", late()), world.message("debt.changed.v1", late("L2"))
+    await world.bus.publish([good, replace(good, value=b'{"loan_id": 7}'), other])
+    await world.settle()
+    (task,) = world.of("contact.requested")
+    assert {debt.loan_id for debt in task.debts} == {"L1", "L2"}
+
+
+async def test_when_the_rules_fail_everywhere_the_ticker_stops_instead_of_parking_the_book(world: World) -> None:
+    await world.tell(*(late(f"L{n}", f"B{n}", timezone="Mars/Olympus") for n in range(12)))
+    await world.complete()
+    world.clock.advance(SETTLED)
+    with pytest.raises(TooManyParkedError):
+        await ticker_of(world, claim=100).make_pass()
+    assert len(await world.rows("select 1 from scheduler.cases where in_doubt is not null")) == 0

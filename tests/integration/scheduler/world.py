@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common import auth
 from libs.common.bus.inprocess import InProcessBus
 from libs.common.bus.ports import BusWorker, Message, Record, Subscription
-from libs.common.clock import DrivenClock
+from libs.common.clock import DrivenClock, pause
 from libs.common.cloudevents import Envelope, Reader, Writer
-from libs.common.contracts.borrower_profiles import StatusState
+from libs.common.contracts.borrower_profiles import Stamped, StatusState
 from libs.common.contracts.catalogue import CASES, FACTS, OUTCOMES, PROFILES, TASKS
 from libs.common.contracts.contact_outcomes import ContactOutcome
 from libs.common.contracts.overdue_facts import Amounts, Anchor, DebtWatermark, NextDue, OverdueFact
@@ -88,7 +88,7 @@ class World:
         transport = httpx.ASGITransport(app=self.scheduler.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://scheduler", headers={"Authorization": f"Bearer {KEY}"})
 
-    def message(self, kind: str, data: OverdueFact | StatusState | ContactOutcome, *, topic: Any = FACTS, event_id: str = "e") -> Message:
+    def message(self, kind: str, data: OverdueFact | Stamped | ContactOutcome, *, topic: Any = FACTS, event_id: str = "e") -> Message:
         envelope = Envelope(kind, event_id, "test", self.clock.now(), "default", data.borrower_id)
         return self.writer.message(topic, envelope, data, key=f"default/{data.borrower_id}", borrower_id=data.borrower_id)
 
@@ -101,15 +101,16 @@ class World:
         await self.bus.publish(self.writer.broadcast(FACTS, envelope, DebtWatermark(until=self.clock.now()), key="w"))
 
     async def outcome(self, task: Any, kind: str, sequence: int, **other: Any) -> None:
-        data = ContactOutcome(
-            task_id=task.task_id, borrower_id=task.borrower_id, case_id=task.case_id, step=task.step, at=self.clock.now(), sequence=sequence,
-            **other,
-        )  # fmt: skip
+        of = {name: getattr(task, name) for name in ("task_id", "borrower_id", "case_id", "step")}
+        data = ContactOutcome(**of, at=self.clock.now(), sequence=sequence, **other)
         await self.bus.publish([self.message(f"contact.{kind}.v1", data, topic=OUTCOMES)])
 
-    async def stop(self, status: Any, borrower_id: str = "B1", *, status_id: str = "s1", at: datetime | None = None, **other: Any) -> None:
+    async def stop(self, status: Any, *, at: datetime | None = None, **other: Any) -> None:
+        """Say that something about the borrower stops contacts."""
         moment = at or self.clock.now()
-        data = StatusState(borrower_id=borrower_id, time=moment, id="e", status_id=status_id, status=status, from_=moment, **other)
+        data = StatusState(
+            **{"borrower_id": "B1", "time": moment, "id": "e", "status_id": "s1", "status": status, "from_": moment, **other}
+        )
         await self.bus.publish([self.message("borrower.status.v1", data, topic=PROFILES)])
 
     async def settle(self) -> None:
@@ -186,7 +187,7 @@ async def scheduling(engine: AsyncEngine, *, start: datetime = MORNING, seed: in
 
 async def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for a condition with a bound."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.02)  # noqa: ASYNC110  # the condition is no event of ours
-    assert condition(), what
+    stop, tries = asyncio.Event(), 500
+    while not condition():
+        assert (tries := tries - 1), f"{what} did not come"
+        await pause(stop, 0.02)

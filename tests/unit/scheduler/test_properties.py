@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.domain.builtin import BUILT_IN
@@ -21,6 +21,9 @@ DATES = st.integers(-40, 10).map(lambda days: DUE + timedelta(days=days))
 PAUSES = st.lists(st.tuples(DATES, st.one_of(st.none(), DATES)), max_size=2).map(
     lambda spans: tuple((begin, end) for begin, end in spans if end is None or begin < end)
 )
+
+calmly = settings(deadline=None)
+"""A busy machine is no failure."""
 
 
 @st.composite
@@ -60,6 +63,7 @@ def lives(one: Case, moments: list[datetime], endings: list[ContactState]) -> li
     return seen
 
 
+@calmly
 @given(one=CASES, moments=st.lists(MOMENTS, max_size=12), endings=st.lists(ENDINGS, min_size=12, max_size=12))
 def test_no_step_is_said_twice_in_a_spell_unless_it_expired(one: Case, moments: list[datetime], endings: list[ContactState]) -> None:
     for _, after, _ in lives(one, moments, endings):
@@ -69,6 +73,7 @@ def test_no_step_is_said_twice_in_a_spell_unless_it_expired(one: Case, moments: 
         assert all(number == 1 for number in held.values())
 
 
+@calmly
 @given(one=CASES, moments=st.lists(MOMENTS, max_size=8), endings=st.lists(ENDINGS, min_size=8, max_size=8))
 def test_nobody_is_asked_for_what_is_not_owed_or_in_doubt_or_while_a_stop_stands(
     one: Case, moments: list[datetime], endings: list[ContactState]
@@ -86,6 +91,7 @@ def test_nobody_is_asked_for_what_is_not_owed_or_in_doubt_or_while_a_stop_stands
                 assert named.owed if due.about is None else named.next_due > 0
 
 
+@calmly
 @given(one=CASES, now=MOMENTS)
 def test_at_most_one_contact_is_due_and_it_is_the_latest_whose_day_has_come(one: Case, now: datetime) -> None:
     before, _ = follow(one, BUILT_IN, now)
@@ -98,6 +104,7 @@ def test_at_most_one_contact_is_due_and_it_is_the_latest_whose_day_has_come(one:
         assert due.expires_at > now
 
 
+@calmly
 @given(one=CASES, moments=st.lists(MOMENTS, min_size=1, max_size=8), endings=st.lists(ENDINGS, min_size=8, max_size=8))
 def test_nobody_is_forgotten(one: Case, moments: list[datetime], endings: list[ContactState]) -> None:
     for _, after, now in lives(one, moments, endings):
@@ -110,6 +117,7 @@ def test_nobody_is_forgotten(one: Case, moments: list[datetime], endings: list[C
             assert planned.upcoming.at > now
 
 
+@calmly
 @given(one=CASES, moments=st.lists(MOMENTS, min_size=2, max_size=6))
 def test_planning_later_gives_the_same_step_or_a_later_one(one: Case, moments: list[datetime]) -> None:
     calm = replace(one, stops=(), debts=tuple(replace(d, doubted=False, resting_until=None) for d in one.debts))
@@ -125,6 +133,7 @@ def test_planning_later_gives_the_same_step_or_a_later_one(one: Case, moments: l
             reached = order[planned]
 
 
+@calmly
 @given(one=CASES, now=MOMENTS)
 def test_once_what_is_due_is_done_nothing_is_due_any_more(one: Case, now: datetime) -> None:
     after, _ = live(one, now)
@@ -132,6 +141,7 @@ def test_once_what_is_due_is_done_nothing_is_due_any_more(one: Case, now: dateti
     assert again.due == ()
 
 
+@calmly
 @given(one=CASES, start=MOMENTS, share=st.floats(0.001, 0.999))
 def test_whoever_looks_only_when_the_plan_says_so_misses_nothing(one: Case, start: datetime, share: float) -> None:
     now = start
@@ -147,6 +157,7 @@ def test_whoever_looks_only_when_the_plan_says_so_misses_nothing(one: Case, star
         now = planned.next_at
 
 
+@calmly
 @given(pauses=PAUSES, since=DATES, days=st.integers(0, 30))
 def test_so_many_unpaused_days_lie_before_the_day_that_is_reached(
     pauses: tuple[tuple[date, date | None], ...], since: date, days: int

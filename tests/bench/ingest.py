@@ -1,0 +1,167 @@
+"""From the topic to the committed ledger and the published facts: the limit, ours and another's way, side by side in rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from libs.common.contracts.catalogue import FACTS
+from libs.common.contracts.overdue_facts import OverdueFact
+from tests.bench.events import PARTITIONS, Book
+from tests.bench.loading import post_all
+from tests.bench.measuring import Measured, Stopwatch, WorkerProcess, fine, measured, spread, whole
+from tests.bench.stack import Stack
+from tests.support.kafka import free_port
+
+AT_ONCE = 16
+
+
+@dataclass
+class Rounds:
+    """What each round gave."""
+
+    limit: list[Measured] = field(default_factory=list)
+    ours: list[Measured] = field(default_factory=list)
+    peer: list[Measured] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Return the figures, medians with least and greatest."""
+        return [
+            *[
+                f"  {name:<14} {spread([m.rate for m in rows], whole)} events/s, {spread([m.cpu_ms for m in rows], fine)} ms of CPU an"
+                f" event ({rows[-1].cpu_parts} us)"
+                for name, rows in (("limit", self.limit), ("ours", self.ours), ("another's way", self.peer))
+            ],
+            f"  ours / limit   {spread(_ratios(self.ours, self.limit), fine)} of its rate,"
+            f" {spread(_cpu_ratios(self.ours, self.limit), fine)} times its CPU",
+            f"  ours / other   {spread(_ratios(self.ours, self.peer), whole)} times its rate,"
+            f" {spread(_cpu_ratios(self.ours, self.peer), fine)} of its CPU",
+        ]
+
+
+async def run(stack: Stack, book: Book, few: Book, rounds: int) -> Rounds:
+    """Measure in rounds; the first pass of the limit only warms the broker up."""
+    found = Rounds()
+    await _limit(stack, book, 0)
+    for number in range(1, rounds + 1):
+        found.limit.append(await _limit(stack, book, number))
+        found.ours.append(await _ours(stack, book))
+        found.peer.append(await _peer(stack, few))
+    return found
+
+
+async def _limit(stack: Stack, book: Book, number: int) -> Measured:
+    async with stack.database() as url:
+        words = [stack.broker.bootstrap, url, f"limit-{number}", str(len(book.events))]
+        return measured("limit", words, items=len(book.events), trees=stack.trees)
+
+
+async def _ours(stack: Stack, book: Book) -> Measured:
+    before = await _ends(stack)
+    async with stack.database("ingest") as url:
+        words = [stack.broker.bootstrap, url, str(len(book.events))]
+        result = measured("ours", words, items=len(book.events), trees=stack.trees)
+        await check_ledger(url, book)
+        await _check_facts(stack, url, before)
+    return result
+
+
+async def _peer(stack: Stack, few: Book) -> Measured:
+    async with stack.database() as url:
+        port = free_port()
+        worker = WorkerProcess("peer", url, str(port))
+        try:
+            worker.wait_for("ready")
+            bodies = [sent.structured for sent in few.events]
+            watch = Stopwatch({"server": worker.process.pid, "postgres": stack.postgres_pid})
+            at, disbursed = f"http://127.0.0.1:{port}/events", few.loans
+            for part in (bodies[:disbursed], bodies[disbursed:]):
+                await post_all(at, part, headers={"Content-Type": "application/json"}, at_once=AT_ONCE)
+            result = watch.stop(len(bodies))
+        finally:
+            worker.end()
+        found = await _row(url, "select (select count(*) from event), (select count(*) from outgoing), sum(scheduled - paid) from loan")
+        require("another's way", tuple(map(int, found)), (len(bodies), len(bodies), few.outstanding))
+    return result
+
+
+async def check_ledger(url: str, book: Book, *, relayed: bool = True) -> None:
+    """Compare the ledger with what was sent; `relayed`: nothing is left in the outbox."""
+    found = await _row(
+        url,
+        "select (select count(*) from ingest.events), count(*), sum(outstanding_total), count(*) filter (where overdue_total > 0),"
+        " sum(records), (select count(*) from ingest.parked), (select count(*) from ingest.outbox where topic = 'dunning.overdue-facts'"
+        " and key <> 'watermark') from ingest.loans",
+    )
+    events, left = len(book.events), 0 if relayed else int(found[-1])
+    require("the ledger", tuple(map(int, found)), (events, book.loans, book.outstanding, book.overdue_loans, events, 0, left))
+
+
+async def _check_facts(stack: Stack, url: str, before: dict[TopicPartition, int]) -> None:
+    """Compare the last fact of every loan with the ledger; a loan without a fact has never been due."""
+    said: dict[str, tuple[int, int]] = {}
+    async for record in _records(stack, before):
+        if dict(record.headers)["ce_type"] != b"debt.watermark.v1":
+            fact = msgspec.json.decode(record.value, type=OverdueFact)
+            said[fact.loan_id] = (fact.version, fact.outstanding.total)
+    conn = await asyncpg.connect(url)
+    try:
+        rows = await conn.fetch("select loan_id, records, outstanding_total from ingest.loans where published")
+    finally:
+        await conn.close()
+    require("the facts", said, {row[0]: (row[1], row[2]) for row in rows})
+
+
+async def _ends(stack: Stack) -> dict[TopicPartition, int]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=stack.broker.bootstrap)
+    await consumer.start()
+    try:
+        return dict(await consumer.end_offsets([TopicPartition(FACTS.name, n) for n in range(PARTITIONS)]))
+    finally:
+        await consumer.stop()
+
+
+async def _records(stack: Stack, before: dict[TopicPartition, int]) -> Any:
+    consumer = AIOKafkaConsumer(bootstrap_servers=stack.broker.bootstrap)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(list(before))
+        left = {tp for tp in before if ends[tp] > before[tp]}
+        consumer.assign(sorted(left))
+        for tp in left:
+            consumer.seek(tp, before[tp])
+        while left:
+            for tp, records in (await consumer.getmany(timeout_ms=500, max_records=5000)).items():
+                for record in records:
+                    yield record
+                if records and records[-1].offset + 1 >= ends[tp]:
+                    left.discard(tp)
+    finally:
+        await consumer.stop()
+
+
+async def _row(url: str, statement: str) -> Any:
+    conn = await asyncpg.connect(url)
+    try:
+        return await conn.fetchrow(statement)
+    finally:
+        await conn.close()
+
+
+def require(what: str, found: object, expected: object) -> None:
+    """End the run when it is wrong: a wrong run has no figures."""
+    if found != expected:
+        raise SystemExit(f"bench: {what} is wrong: {str(found)[:400]}, expected {str(expected)[:400]}")
+
+
+def _ratios(ours: Sequence[Measured], other: Sequence[Measured]) -> list[float]:
+    return [a.rate / b.rate for a, b in zip(ours, other, strict=True)]
+
+
+def _cpu_ratios(ours: Sequence[Measured], other: Sequence[Measured]) -> list[float]:
+    return [a.cpu_ms / b.cpu_ms for a, b in zip(ours, other, strict=True)]

@@ -1,0 +1,62 @@
+"""What the figures were measured on, and the CPU of processes out of /proc."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PACKAGES = ("sqlalchemy", "asyncpg", "aiokafka", "msgspec", "fastapi", "uvicorn")
+
+
+def line(postgres: str) -> str:
+    """Say on what is measured, and how busy it is by itself."""
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (
+        f"{os.cpu_count()} cores ({_processor()}), load average {load()}, Linux {platform.release().split('-')[0]},"
+        f" Python {platform.python_version()}, PostgreSQL {postgres}, {versions}, revision {_revision()}"
+    )
+
+
+def load() -> str:
+    """Return how many processes have wanted a core in the last 1, 5 and 15 minutes."""
+    return " ".join(f"{one:.2f}" for one in os.getloadavg())
+
+
+def cpu_s(*roots: int) -> float:
+    """Return the CPU seconds of these processes and all their descendants, ended ones that were waited for included."""
+    stats = [found for entry in Path("/proc").iterdir() if entry.name.isdigit() and (found := _stat(entry)) is not None]
+    mine = set(roots)
+    grown = True
+    while grown:
+        grown = False
+        for pid, parent, _ in stats:
+            if parent in mine and pid not in mine:
+                mine.add(pid)
+                grown = True
+    return sum(ticks for pid, _, ticks in stats if pid in mine) / TICKS
+
+
+def _stat(entry: Path) -> tuple[int, int, int] | None:
+    """Return (pid, parent, ticks in user and system mode with those of children waited for)."""
+    try:
+        fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return int(entry.name), int(fields[1]), sum(map(int, fields[11:15]))
+
+
+def _processor() -> str:
+    for entry in Path("/proc/cpuinfo").read_text().splitlines():
+        if entry.startswith("model name"):
+            return entry.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _revision() -> str:
+    commands = (["git", "rev-parse", "--short", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    head, changed = (subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() for command in commands)
+    return (head or "unknown") + (" with changes" if changed else "")

@@ -1,0 +1,64 @@
+"""Ingest as it runs apart, wired by its own `build`, from its first record to an empty outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import uvloop
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common import logs, sealing
+from libs.common.bus.kafka import KafkaBus
+from libs.common.clock import WallClock, stopwatch
+from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
+from libs.common.db.engine import make_engine
+from libs.common.lifecycle import Ending, working
+from libs.common.ports import Ports
+from services.ingest import service as ingest
+from services.ingest.settings import Settings
+from tests.bench.events import PARTITIONS, TENANT
+
+LOOK_EVERY_S = 0.02
+_TAKEN = text("select coalesce(sum(next_offset), 0) from ingest.positions where topic = :topic")
+_LEFT = text("select exists (select from ingest.outbox)")
+
+
+async def run(bootstrap: str, database: str, events: int) -> None:
+    """Take so many events in.
+
+    A group that has been here before with another database finds its offsets ahead and begins a new epoch, as after a restore: before
+    the first record, and on empty tables.
+    """
+    logs.configure("ingest", "bench", level="CRITICAL")
+    clock = WallClock()
+    engine = make_engine(database, application="ingest")
+    bus = KafkaBus(bootstrap, clock=clock, client_id="dunwell-ingest", partitions=PARTITIONS)
+    service = ingest.build(Ports(engine, bus, clock, "bench"), Settings((TENANT,), sealing.new_pair()[1], sealing.random_key()))
+    async with working([service], ending := Ending()):
+        while not service.consumers[0].health.joined:
+            await asyncio.sleep(0.002)
+        print("begin", flush=True)
+        began = stopwatch()
+        await _taken(engine, events, ending)
+        print(f"end {stopwatch() - began:.3f}", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+    await bus.close()
+    await engine.dispose()
+
+
+async def _taken(engine: AsyncEngine, events: int, ending: Ending) -> None:
+    """Return once all is committed and all facts are on the bus."""
+    async with engine.connect() as conn:
+        await conn.execution_options(isolation_level="AUTOCOMMIT")
+        while (await conn.execute(_TAKEN, {"topic": LOAN_EVENTS_TOPIC.name})).scalar_one() < events:
+            if ending.code:
+                raise RuntimeError(ending.reason)
+            await asyncio.sleep(LOOK_EVERY_S)
+        while (await conn.execute(_LEFT)).scalar_one():
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+if __name__ == "__main__":
+    uvloop.run(run(sys.argv[1], sys.argv[2], int(sys.argv[3])))

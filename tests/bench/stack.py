@@ -1,0 +1,84 @@
+"""PostgreSQL and Kafka for one run, in a folder that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+
+from libs.common.bus.kafka import KafkaBus, TopicSpec, make_topics
+from libs.common.bus.ports import Message
+from libs.common.clock import WallClock
+from libs.common.contracts.catalogue import CATALOGUE, dead_letters_of
+from libs.common.db.embedded import EmbeddedPostgres
+from tests.bench.events import PARTITIONS
+from tests.support.kafka import Broker
+from tests.support.postgres import Databases
+
+PUT = 5_000
+
+
+@dataclass
+class Stack:
+    """The servers of this run."""
+
+    folder: Path
+    server: EmbeddedPostgres
+    databases: Databases
+    broker: Broker
+
+    @property
+    def postgres_pid(self) -> int:
+        """Return the postmaster's process id."""
+        return int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
+
+    @property
+    def trees(self) -> dict[str, int]:
+        """Return the processes that are measured beside the client."""
+        return {"postgres": self.postgres_pid, "broker": self.broker.pid}
+
+    @asynccontextmanager
+    async def database(self, *services: str) -> AsyncIterator[str]:
+        """Yield the address of a fresh database with these schemas."""
+        async with self.databases.fresh(*services) as engine:
+            yield engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def describe(self) -> str:
+        """Return the server's version, and refuse one that does not keep what it has said it keeps."""
+        conn = await asyncpg.connect(self.server.url("postgres"))
+        try:
+            for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                if (value := await conn.fetchval(f"show {name}")) != "on":
+                    raise RuntimeError(f"{name} is {value}: the figures would be worth nothing")
+            return str(await conn.fetchval("show server_version")).split()[0]
+        finally:
+            await conn.close()
+
+    async def put(self, messages: Sequence[Message]) -> None:
+        """Put messages on their topics."""
+        bus = KafkaBus(self.broker.bootstrap, clock=WallClock(), client_id="bench", partitions=PARTITIONS)
+        try:
+            for at in range(0, len(messages), PUT):
+                await bus.publish(messages[at : at + PUT])
+        finally:
+            await bus.close()
+
+
+@asynccontextmanager
+async def started(folder: Path) -> AsyncIterator[Stack]:
+    """Start the servers, make the topics, stop them."""
+    server = EmbeddedPostgres(folder / "postgres")
+    broker = Broker.start(folder / "kafka")
+    try:
+        week = int(timedelta(days=7).total_seconds() * 1000)
+        topics = [TopicSpec(topic.name, PARTITIONS, week, compacted=False) for topic in CATALOGUE]
+        letters = [TopicSpec(dead_letters_of(topic.name), 1, week, compacted=False) for topic in CATALOGUE]
+        await make_topics(broker.bootstrap, [*topics, *letters])
+        yield Stack(folder, server, Databases(server), broker)
+    finally:
+        broker.stop()
+        await server.stop()

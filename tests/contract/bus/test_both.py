@@ -1,0 +1,213 @@
+"""What every bus promises, tried on both: in one process and on Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import pairwise
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.bus.ports import Record
+from libs.common.clock import WallClock
+from libs.common.errors import TransientError
+from tests.contract.bus.rigs import BAD, PARTITIONS, Rig, keep, keep_but_bad
+from tests.support.running import until
+
+
+async def test_everything_published_is_taken_in_once_and_in_order_within_a_partition(rig: Rig) -> None:
+    sent = {p: [f"{p}-{n}" for n in range(120)] for p in range(PARTITIONS)}
+    async with rig.running(rig.bus.consume(rig.subscription(batch_records=50))):
+        for start in range(0, 120, 40):
+            await asyncio.gather(*[rig.publish(*values[start : start + 40], partition=p) for p, values in sent.items()])
+        for partition, values in sent.items():
+            await rig.have(*values, partition=partition)
+            assert await rig.position(partition=partition) == 120
+
+
+async def test_a_batch_that_fails_for_now_is_tried_again_and_never_half_done(rig: Rig) -> None:
+    tries: list[int] = []
+
+    async def fails_twice(conn: AsyncConnection, records: Sequence[Record]) -> None:
+        await keep(conn, records)
+        tries.append(len(records))
+        if len(tries) <= 2:
+            raise TransientError("not now")
+
+    async with rig.running(rig.bus.consume(rig.subscription(fails_twice))):
+        await rig.publish("a", "b")
+        await rig.have("a", "b")
+        assert (len(tries), await rig.position()) == (3, 2)
+
+
+async def test_a_database_that_is_away_is_waited_for(rig: Rig) -> None:
+    async with rig.running(worker := rig.bus.consume(rig.subscription())):
+        await rig.publish("a")
+        await rig.have("a")
+        async with rig.without_database():
+            publishing = asyncio.create_task(rig.publish("b", "c"))
+            await until(lambda: worker.health.last_error, what="the worker's error")
+        await publishing
+        await rig.have("a", "b", "c")
+        assert await rig.position() == 3
+
+
+async def test_one_unusable_record_goes_to_the_dead_letters_alone_and_the_rest_goes_on(rig: Rig) -> None:
+    async with rig.running(rig.bus.consume(rig.subscription(keep_but_bad))):
+        await rig.publish("a", "b", BAD, "c", "d", partition=1)
+        await rig.have("a", "b", "c", "d", partition=1)
+    [letter] = await rig.rows("select topic, partition, value, headers from ingest.outbox")
+    assert (letter.topic, letter.partition, letter.value) == (f"{rig.topics[0]}.dlq", 0, BAD.encode())
+    for header in (b"ce_id", b"dunwell_reason", b"unreadable", rig.topics[0].encode(), b"dunwell_origin_partition", rig.group.encode()):
+        assert header in letter.headers
+    assert await rig.position(partition=1) == 5
+
+
+async def test_after_too_many_unusable_records_the_topic_stands_still_and_another_goes_on(rig: Rig) -> None:
+    async with rig.running(worker := rig.bus.consume(rig.subscription(keep_but_bad, dead_letter_limit=2))):
+        with contextlib.suppress(TransientError):
+            await rig.publish(BAD, BAD, BAD, "after")
+        await until(lambda: worker.health.stopped_topics == {rig.topics[0]}, what="the topic's stop")
+        await rig.publish("x", topic=1)
+        await rig.have("x", topic=1)
+        with contextlib.suppress(TransientError):
+            async with asyncio.timeout(5):
+                await rig.publish("later")
+        await rig.publish("y", topic=1)
+        await rig.have("x", "y", topic=1)
+        assert (await rig.values(), await rig.position()) == ([], 2)
+    assert len(await rig.rows("select id from ingest.outbox")) == 2
+
+
+async def test_a_bad_record_that_is_tried_again_is_counted_once(rig: Rig) -> None:
+    """Else a database that flaps for a minute would use up what may be set aside."""
+    async with rig.running(worker := rig.bus.consume(rig.subscription(keep_but_bad, dead_letter_limit=2))):
+        await rig.do("create function away() returns trigger language plpgsql as $$ begin raise 'not now' using errcode = '57P03'; end $$")
+        await rig.do("create trigger away before insert on ingest.outbox for each row execute function away()")
+        publishing = asyncio.create_task(rig.publish(BAD, "a"))
+        tried = worker.health
+        await until(lambda: "not now" in (tried.last_error or ""), what="the first try")
+        for _ in range(3):
+            tried.last_error = None
+            await until(lambda: "not now" in (tried.last_error or ""), what="another try")
+        await rig.do("drop trigger away on ingest.outbox")
+        await publishing
+        await rig.have("a")
+        assert worker.health.stopped_topics == set()
+
+
+async def test_whoever_holds_an_older_position_changes_nothing_and_reads_on_from_the_database(rig: Rig) -> None:
+    async with rig.running(rig.bus.consume(rig.subscription())):
+        await rig.publish("a", "b", "c")
+        await rig.have("a", "b", "c")
+        await rig.do("update ingest.positions set next_offset = 5 where topic = :topic and partition = 0", topic=rig.topics[0])
+        await rig.publish("d", "e", "f")
+        await until(_last(rig, "f"), what="the record behind the position")
+        places = [row.position for row in await rig.rows("select position from effects order by n")]
+        assert places[:3] == [0, 1, 2]
+        assert min(places[3:]) == 5
+        assert len(set(places)) == len(places)
+        assert await rig.position() == places[-1] + 1
+
+
+def _last(rig: Rig, value: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  # a condition
+    async def condition() -> bool:
+        return (await rig.values())[-1] == value
+
+    return condition
+
+
+async def test_after_a_restart_it_goes_on_from_the_databases_position(rig: Rig) -> None:
+    async with rig.running(rig.bus.consume(rig.subscription())):
+        await rig.publish("a", "b")
+        await rig.have("a", "b")
+    again = rig.another_bus()
+    async with rig.running(again.consume(rig.subscription())):
+        await rig.publish("c", bus=again)
+        await rig.have("a", "b", "c")
+        assert await rig.position() == 3
+
+
+async def test_a_worker_that_stops_finishes_the_batch_in_hand(rig: Rig) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(conn: AsyncConnection, records: Sequence[Record]) -> None:
+        entered.set()
+        await go_on.wait()
+        await keep(conn, records)
+
+    async with rig.running(worker := rig.bus.consume(rig.subscription(waits))):
+        publishing = asyncio.create_task(rig.publish("a"))
+        await entered.wait()
+        stopping = asyncio.create_task(worker.stop())
+        go_on.set()
+        await stopping
+        with contextlib.suppress(TransientError):
+            await publishing
+    assert (await rig.values(), await rig.position()) == (["a"], 1)
+
+
+async def test_a_partition_counts_as_caught_up_only_when_all_that_stood_there_is_committed(rig: Rig) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(conn: AsyncConnection, records: Sequence[Record]) -> None:
+        entered.set()
+        await go_on.wait()
+        await keep(conn, records)
+
+    async with rig.running(worker := rig.bus.consume(rig.subscription(waits))):
+        publishing = asyncio.create_task(rig.publish("a"))
+        await entered.wait()
+        stood_at = WallClock().now()
+        observing = asyncio.create_task(worker.observe())
+        if rig.broker is not None:
+            await observing
+        before = await rig.caught_up_at()
+        assert before is None or before < stood_at
+        go_on.set()
+        await asyncio.gather(observing, publishing)
+        await rig.have("a")
+        await until(_caught_up_after(rig, stood_at), what="the partition's catching up")
+        await worker.observe()
+        marks = [await rig.caught_up_at(partition=p) for p in range(PARTITIONS)]
+        assert all(mark is not None and mark <= WallClock().now() for mark in marks)
+
+
+def _caught_up_after(rig: Rig, moment: datetime):  # type: ignore[no-untyped-def]  # noqa: ANN202  # a condition
+    async def condition() -> bool:
+        at = await rig.caught_up_at()
+        return at is not None and at >= moment
+
+    return condition
+
+
+async def test_a_slow_handler_slows_the_intake_and_the_order_stays(rig: Rig) -> None:
+    sizes: list[int] = []
+
+    async def slow(conn: AsyncConnection, records: Sequence[Record]) -> None:
+        sizes.append(len(records))
+        await asyncio.sleep(0.02)
+        await keep(conn, records)
+
+    values = [str(n) for n in range(60)]
+    async with rig.running(rig.bus.consume(rig.subscription(slow, batch_records=10))):
+        await rig.publish(*values)
+        await rig.have(*values)
+    assert max(sizes) <= 10
+    assert all(int(a) < int(b) for a, b in pairwise(await rig.values()))
+
+
+@pytest.mark.parametrize("partition", [0, PARTITIONS - 1])
+async def test_what_is_handed_to_after_commit_is_committed(rig: Rig, partition: int) -> None:
+    seen: list[list[str]] = []
+
+    async def note() -> None:
+        seen.append(await rig.values(partition=partition))
+
+    async with rig.running(rig.bus.consume(rig.subscription(after_commit=note))):
+        await rig.publish("a", partition=partition)
+        await until(lambda: seen, what="the call after the commit")
+    assert seen[0] == ["a"]
