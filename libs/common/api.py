@@ -11,6 +11,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import Counter, Histogram
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +28,10 @@ Check = Callable[[], Awaitable[str | None]]
 """Returns None when all is well, else what is not."""
 
 PROBLEM = "application/problem+json"
+BODY_BYTES = 1024 * 1024
+_CANNOT_BE_HELD = frozenset({"22000", "22008", "22021"})
+"""SQLSTATEs of a value of the caller's that PostgreSQL has no place for: not encodable, outside its calendar, the character 0."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @dataclass(slots=True)
@@ -85,6 +90,17 @@ def page(items: Sequence[Any], next_cursor: str | None = None) -> Response:
     return answer({"items": items, "next": next_cursor})
 
 
+async def body_of(request: Request, *, most: int = BODY_BYTES) -> bytes:
+    """Return the body of a request, or refuse one that is larger than anything that is asked for there."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise DomainError(413, "body_too_large", f"a body may have {most} bytes here", headers={"Connection": "close"})
+        parts.append(part)
+    return b"".join(parts)
+
+
 def _render_problems(app: FastAPI) -> None:
     @app.exception_handler(DomainError)
     async def on_domain_error(_: Request, error: DomainError) -> Response:
@@ -101,10 +117,13 @@ def _render_problems(app: FastAPI) -> None:
         place = ".".join(str(part) for part in first.get("loc", ()))
         return problem(422, "invalid_request", f"{place}: {first.get('msg', 'not valid')}")
 
+    @app.exception_handler(DBAPIError)
     @app.exception_handler(Exception)
     async def on_failure(request: Request, error: Exception) -> Response:
         if is_transient(error):
             return problem(503, "unavailable", "try again in a few seconds", headers={"Retry-After": "2"})
+        if getattr(getattr(error, "orig", None), "sqlstate", None) in _CANNOT_BE_HELD:
+            return problem(422, "invalid_request", "a text holds the character 0, or a moment lies outside the calendar")
         logs.get("api").error("request_failed", route=request.url.path, reason=type(error).__name__, exc_info=error)
         return problem(500, "internal", "this is a fault of ours; it has been logged")
 
@@ -144,6 +163,9 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
+            await problem(400, "invalid_request", "an address holds the character 0, which nothing of ours has")(scope, receive, send)
+            return
         began, status = stopwatch(), 500
 
         async def noting(message: Message) -> None:
@@ -156,5 +178,6 @@ class Observed:
             await self._app(scope, receive, noting)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._requests.labels(route, scope["method"] if route != "unmatched" else "any", str(status)).inc()
+            method = scope["method"] if route != "unmatched" and scope["method"] in _METHODS else "any"
+            self._requests.labels(route, method, str(status)).inc()
             self._seconds.labels(route).observe(stopwatch() - began)

@@ -15,12 +15,28 @@ _REF = "#/components/schemas/{name}"
 def schemas(topics: Sequence[Topic]) -> dict[str, Any]:
     """Return the JSON Schema of every message type on these topics, by struct name."""
     structs = {struct for topic in topics for struct in topic.types.values()}
-    _, components = msgspec.json.schema_components(sorted(structs, key=lambda s: s.__name__), ref_template=_REF)
-    return dict(components)
+    return components_of(sorted(structs, key=lambda s: s.__name__), ref_template=_REF)
+
+
+def components_of(structs: Sequence[type[msgspec.Struct]], *, ref_template: str) -> dict[str, Any]:
+    """Return the JSON Schemas of these structs and of all that is in them, by name."""
+    _, components = msgspec.json.schema_components(structs, ref_template=ref_template)
+    return {name: _as_read(schema) for name, schema in components.items()}
+
+
+def _as_read(schema: Any) -> Any:
+    """Say of decimals what our decoder takes, numbers too; msgspec names only the form in which it writes them."""
+    if isinstance(schema, list):
+        return [_as_read(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    read = {name: _as_read(part) for name, part in schema.items()}
+    return {**read, "type": ["number", "string"]} if schema.get("format") == "decimal" else read
 
 
 def describe(title: str, version: str, topics: Sequence[Topic]) -> dict[str, Any]:
-    """Return the AsyncAPI 3 document of a service: what it writes and what it reads."""
+    """Return the AsyncAPI 3 document of a service: what it writes and what it reads; the title ends with the service's name."""
+    actions = {topic.name: "send" if title.endswith(topic.producer) else "receive" for topic in topics}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version, "description": "CloudEvents 1.0 in binary mode on Apache Kafka."},
@@ -30,11 +46,7 @@ def describe(title: str, version: str, topics: Sequence[Topic]) -> dict[str, Any
             for topic in topics
         },
         "operations": {
-            f"{'receive' if topic.producer == 'wallet' else 'send'}-{topic.name}": {
-                "action": "receive" if topic.producer == "wallet" else "send",
-                "channel": {"$ref": f"#/channels/{topic.name}"},
-            }
-            for topic in topics
+            f"{action}-{name}": {"action": action, "channel": {"$ref": f"#/channels/{name}"}} for name, action in actions.items()
         },
         "components": {"schemas": schemas(topics)},
     }

@@ -163,7 +163,7 @@ async def drain(services: Sequence[Service], ending: Ending, drain_s: float) -> 
     for service in services:
         service.readiness.closed = f"ending: {ending.reason}"
     logs.get("lifecycle").info("ending", reason=ending.reason, code=ending.code)
-    if ending.code == 0:
+    if ending.code in (0, EXIT_DEAD_WORKER):
         await pause(asyncio.Event(), drain_s)
 
 

@@ -76,11 +76,14 @@ class Relay:
     async def _hold_and_publish(self, stop: asyncio.Event) -> None:
         async with self.engine.connect() as holder:
             await holder.execution_options(isolation_level="AUTOCOMMIT")
-            while not stop.is_set():
-                if await self._is_holder(holder):
-                    self.outbox.wake.clear()
-                    await self.drain()
-                await self._idle(stop)
+            try:
+                while not stop.is_set():
+                    if await self._is_holder(holder):
+                        self.outbox.wake.clear()
+                        await self.drain()
+                    await self._idle(stop)
+            finally:
+                await holder.invalidate()  # the lock ends with the session; back in the pool it would keep everybody from publishing
 
     async def _is_holder(self, holder: AsyncConnection) -> bool:
         key = {"name": f"dunwell-relay-{self.outbox.schema}"}

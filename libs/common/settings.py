@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+
+_TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class SettingsError(Exception):
@@ -49,9 +52,9 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         port=_integer(env, "DUNWELL_PORT", ports.get(service, 8000)),
         partitions=partitions(env),
         tenants=tenants(env),
-        log_level=env.get("DUNWELL_LOG_LEVEL", "INFO").upper(),
-        drain_s=float(env.get("DUNWELL_DRAIN_SECONDS", "3")),
-        settle_s=float(env.get("DUNWELL_SETTLE_SECONDS", "2")),
+        log_level=_level(env),
+        drain_s=_seconds(env, "DUNWELL_DRAIN_SECONDS", "3"),
+        settle_s=_seconds(env, "DUNWELL_SETTLE_SECONDS", "2"),
         sealing_public=_key(env, "DUNWELL_SEALING_PUBLIC_KEY") if service == "ingest" else b"",
         sealing_private=_key(env, "DUNWELL_SEALING_PRIVATE_KEY") if service == "notifier" or (service == "all" and private) else None,
         digest_key=_key(env, "DUNWELL_DIGEST_KEY") if service != "scheduler" else b"",
@@ -66,12 +69,20 @@ def required(name: str) -> str:
 def tenants(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return the tenants; the first one's topics have the plain names."""
     env = os.environ if env is None else env
-    return tuple(t.strip() for t in env.get("DUNWELL_TENANTS", "default").split(",") if t.strip())
+    named = tuple(t.strip() for t in env.get("DUNWELL_TENANTS", "default").split(",") if t.strip())
+    if not named or len(set(named)) != len(named) or not all(_TENANT.fullmatch(name) for name in named):
+        raise SettingsError(
+            "DUNWELL_TENANTS must name at least one tenant, each once, with A-Z a-z 0-9 . _ - only: they are parts of topics"
+        )
+    return named
 
 
 def partitions(env: Mapping[str, str] | None = None) -> int:
     """Return over how many partitions every topic is spread."""
-    return _integer(os.environ if env is None else env, "DUNWELL_PARTITIONS", 12)
+    number = _integer(os.environ if env is None else env, "DUNWELL_PARTITIONS", 12)
+    if number < 1:
+        raise SettingsError(f"DUNWELL_PARTITIONS must be 1 or more, not {number}")
+    return number
 
 
 def _in(env: Mapping[str, str], name: str) -> str:
@@ -87,10 +98,27 @@ def _integer(env: Mapping[str, str], name: str, default: int) -> int:
         raise SettingsError(f"{name} must be a whole number, not {env[name]!r}") from None
 
 
+def _seconds(env: Mapping[str, str], name: str, default: str) -> float:
+    try:
+        value = float(env.get(name, default))
+    except ValueError:
+        raise SettingsError(f"{name} must be a number of seconds, not {env[name]!r}") from None
+    if not 0 <= value <= 3600:
+        raise SettingsError(f"{name} must lie between 0 and 3600 seconds, not {value}")
+    return value
+
+
+def _level(env: Mapping[str, str]) -> str:
+    level = env.get("DUNWELL_LOG_LEVEL", "INFO").upper()
+    if level not in _LEVELS:
+        raise SettingsError(f"DUNWELL_LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {level!r}")
+    return level
+
+
 def _key(env: Mapping[str, str], name: str) -> bytes:
     try:
         value = base64.b64decode(_in(env, name), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one, and text beyond ASCII another
         raise SettingsError(f"{name} is not base64: make keys with `dunwell keys sealing`") from None
     if len(value) != 32:
         raise SettingsError(f"{name} must hold 32 bytes: make keys with `dunwell keys sealing`")

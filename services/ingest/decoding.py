@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -56,21 +55,23 @@ class Refusal:
     borrower_id: str | None = None
 
 
-class _Envelope(msgspec.Struct):
+class _Attributes(msgspec.Struct, kw_only=True):
     id: Id
     source: Source
     type: str
     time: Moment
+    specversion: Literal["1.0"] = "1.0"
+
+
+class _Envelope(_Attributes, kw_only=True):
     data: msgspec.Raw
-    specversion: str = "1.0"
-    subject: str | None = None
 
 
 _envelope = msgspec.json.Decoder(_Envelope).decode
+_HEADERS = {f"ce_{name}": name for name in _Attributes.__struct_fields__}
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(data) for name, data in (LOAN_EVENTS | BORROWER_EVENTS).items()
 }
-_id = msgspec.json.Decoder(Id)
 
 
 def structured(raw: bytes) -> WalletEvent | Refusal:
@@ -85,8 +86,6 @@ def structured(raw: bytes) -> WalletEvent | Refusal:
         return Refusal("not_json", f"this is no JSON: {error}"[:DETAIL_LENGTH])
     except RecursionError:
         return Refusal("not_json", "this is nested too deeply")
-    if envelope.specversion != "1.0":
-        return _refused("malformed", f"specversion {envelope.specversion[:16]!r} is not 1.0", raw)
     return _with_data(envelope, bytes(envelope.data), raw)
 
 
@@ -97,16 +96,12 @@ def binary(record: Record) -> WalletEvent | Refusal:
         return structured(value)
     if len(value) > EVENT_BYTES:
         return Refusal("too_large", f"the event has {len(value)} bytes, {EVENT_BYTES} are allowed")
-    headers = dict(record.headers)
     try:
-        envelope = _Envelope(
-            id=_text(headers, "ce_id"), source=_text(headers, "ce_source"), type=_text(headers, "ce_type"),
-            time=_moment(_text(headers, "ce_time")), data=msgspec.Raw(value),
-        )  # fmt: skip
-        _id.decode(json.dumps(envelope.id).encode())
-    except (KeyError, ValueError) as error:
-        return _refused("malformed", f"attribute {error}", b'{"data":' + value + b"}")
-    return _with_data(envelope, value, value)
+        said = {_HEADERS[name]: text.decode() for name, text in record.headers if name in _HEADERS}
+        attributes = msgspec.convert(said, _Attributes)
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        return _refused("malformed", f"attributes in the headers: {error}", value, _readable(record.header("ce_id")))
+    return _with_data(attributes, value, value)
 
 
 def headers_of(event: WalletEvent) -> Headers:
@@ -140,7 +135,7 @@ def batch(body: bytes) -> Sequence[bytes] | Refusal:
         return Refusal("not_a_list", f"a batch is a JSON list of events: {error}"[:DETAIL_LENGTH])
 
 
-def _with_data(envelope: _Envelope, data: bytes, raw: bytes) -> WalletEvent | Refusal:
+def _with_data(envelope: _Attributes, data: bytes, raw: bytes) -> WalletEvent | Refusal:
     decoder = _decoders.get(envelope.type)
     if decoder is None:
         return _refused("unknown_type", f"no event type {envelope.type[:100]!r} is known", raw, envelope.id)
@@ -176,14 +171,3 @@ def _readable(value: object) -> str | None:
         return msgspec.convert(value, Id)
     except msgspec.ValidationError:
         return None
-
-
-def _text(headers: dict[str, bytes], name: str) -> str:
-    return headers[name].decode()
-
-
-def _moment(value: str) -> datetime:
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError(f"ce_time {value[:40]!r} has no offset")
-    return moment

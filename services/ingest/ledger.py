@@ -8,7 +8,7 @@ position moves in the same transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -20,6 +20,7 @@ from libs.common.cloudevents import Envelope, Writer
 from libs.common.contracts.catalogue import FACTS
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.contracts.wallet_loans import LoanDisbursed
+from libs.common.db import lineage
 from libs.common.outbox import Outbox
 from services.ingest import facts, folding
 from services.ingest.decoding import WalletEvent
@@ -52,13 +53,6 @@ class Arrival:
 
 
 @dataclass(slots=True)
-class Epoch:
-    """The number that a restore raises; set at the start, and when the bus shows that the database went back."""
-
-    number: int = 1
-
-
-@dataclass(slots=True)
 class Counted:
     """What became of a batch."""
 
@@ -75,7 +69,6 @@ class Ledger:
     outbox: Outbox
     writer: Writer
     products: ProductBook
-    epoch: Epoch = field(default_factory=Epoch)
 
     async def take(self, conn: AsyncConnection, arrivals: Sequence[Arrival], refused: Sequence[ParkedRow] = ()) -> Counted:
         """Take events in, and park with their loans what could not be read; all in the caller's transaction."""
@@ -100,10 +93,9 @@ class Ledger:
         """Write these loans, and say the facts that are worth saying."""
         in_doubt = [loan.row.key for loan in loans if loan.row.parked]
         undecided = await parked.open_of(conn, in_doubt) if in_doubt else {}
-        now = await self.clock.at(conn)
-        messages = []
+        now, epoch, messages = await self.clock.at(conn), await lineage.current(conn, self.outbox.schema), []
         for loan in loans:
-            fact, type_ = self._fact(loan, undecided.get(loan.row.key, ()), by_time=by_time)
+            fact, type_ = self._fact(loan, undecided.get(loan.row.key, ()), epoch, by_time=by_time)
             if fact is not None:
                 envelope = Envelope(type_, ids.fresh(), SOURCE, now, loan.row.tenant, loan.row.loan_id)
                 key = f"{loan.row.tenant}/{loan.row.loan_id}"
@@ -122,7 +114,7 @@ class Ledger:
             except Exception as error:  # noqa: BLE001  # a rule that fails parks one loan, never the batch
                 _doubt(loan, error, now)
 
-    def _fact(self, loan: Loan, undecided: tuple[str, ...], *, by_time: bool) -> tuple[OverdueFact | None, str]:
+    def _fact(self, loan: Loan, undecided: tuple[str, ...], epoch: int, *, by_time: bool) -> tuple[OverdueFact | None, str]:
         row, book, at = loan.row, loan.book, loan.standing
         if book is None or not book.known or at is None:
             return None, ""
@@ -130,7 +122,7 @@ class Ledger:
         if at.phase in (facts.Phase.QUIET, facts.Phase.ENDED) and not row.published:
             return None, ""
         doubt = facts.doubt_of(row.doubt_since, undecided, row.fold_error)
-        fact = facts.fact_of(book, at, loan_id=row.loan_id, epoch=self.epoch.number, version=row.records)
+        fact = facts.fact_of(book, at, loan_id=row.loan_id, epoch=epoch, version=row.records)
         row.phase, row.published = at.phase.value, True
         full = msgspec.structs.replace(fact, doubt=doubt, reason=facts.reason_of(by_time=by_time, doubt=doubt), caused_by=loan.cause)
         return full, facts.type_of(at.phase, before)
@@ -165,20 +157,30 @@ class Ledger:
         """Bring every loan with new events up to date, and return the events that it cannot digest."""
         by_loan: dict[Key, list[tuple[LogRow, Arrival]]] = {}
         for row, arrival in fresh:
-            by_loan.setdefault(arrival.key, []).append((row, arrival))
-        again = []
+            by_loan.setdefault((row.tenant, row.loan_id), []).append((row, arrival))
+        again, stored = [], []
         for key, new in by_loan.items():
             loan = locked[key]
+            if loan.row.accepted:
+                stored.append(key)
             loan.touched, loan.cause = True, new[-1][1].event.id
             loan.row.records += len(new)
             loan.row.accepted += len(new)
             if not _advance(loan, [_accepted(row, arrival) for row, arrival in new], now):
                 again.append(key)
-        logged = await log.of_loans(conn, again) if again else {}
+        logged = await self._logged(conn, again, by_loan, set(stored))
         await self._stamp(conn, [locked[key] for key in again], logged)
         undigested = [one for key in again for one in _fold_again(locked[key], logged[key], by_loan[key], now)]
         await log.take_back(conn, [row.identity for row, _ in undigested])
         return [_parked(arrival, "cannot_fold", "the ledger cannot digest this event", now) for _, arrival in undigested]
+
+    async def _logged(
+        self, conn: AsyncConnection, keys: Sequence[Key], new: dict[Key, list[tuple[LogRow, Arrival]]], stored: set[Key]
+    ) -> dict[Key, list[LogRow]]:
+        """Return all events of these loans; those of a loan that had none are the new ones, and need not be read again."""
+        logged = {key: [row for row, _ in new[key]] for key in keys if key not in stored}
+        read = [key for key in keys if key in stored]
+        return logged | (await log.of_loans(conn, read) if read else {})
 
     async def _stamp(self, conn: AsyncConnection, loans: Iterable[Loan], logged: dict[Key, list[LogRow]]) -> None:
         """Give loans the settings of the product version on the record of the disbursement that counts."""

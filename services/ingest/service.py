@@ -100,7 +100,7 @@ def _parts(ports: Ports, settings: Settings) -> _Parts:
     handlers = Handlers(routes, ledger, borrowers, outbox, DeadLetterBudget(1000), own)
     subscription = Subscription(
         GROUP, tuple(routes), handlers.on_records, ports.engine, SCHEMA,
-        after_commit=_wake(outbox), on_went_back=lambda: _went_back(ports, ledger),
+        after_commit=_wake(outbox), on_went_back=lambda: _went_back(ports),
     )  # fmt: skip
     watermarks = Watermarks(ports.engine, ports.bus, ports.clock, outbox, writer, tuple(routes), own)
     ticker = Ticker(ports.engine, ledger, own)
@@ -134,7 +134,6 @@ def _start(parts: _Parts) -> Callable[[], Awaitable[None]]:
             raise RuntimeError(missing)
         async with parts.ports.engine.begin() as conn:
             found = await lineage.check(conn, SCHEMA)
-            parts.ledger.epoch.number = found.epoch
             if found.rose:
                 await loans.wake_published(conn, await parts.ports.clock.at(conn))
         logs.get("ingest").info("started", epoch=found.epoch)
@@ -142,10 +141,10 @@ def _start(parts: _Parts) -> Callable[[], Awaitable[None]]:
     return start
 
 
-async def _went_back(ports: Ports, ledger: Ledger) -> None:
+async def _went_back(ports: Ports) -> None:
     """Begin a new epoch: what this database said after the moment it went back to is no longer true of it."""
     async with ports.engine.begin() as conn:
-        ledger.epoch.number = (await lineage.raise_epoch(conn, SCHEMA)).epoch
+        await lineage.raise_epoch(conn, SCHEMA)
         await loans.wake_published(conn, await ports.clock.at(conn))
 
 

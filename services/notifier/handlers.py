@@ -114,7 +114,8 @@ def sort(batch: Sorted, record: Record, envelope: Envelope, data: object) -> Non
             _sort_profile(batch, record, envelope, data)
         case _:
             _sort_task(batch, envelope, data)
-    batch.who.add((tenant, envelope.subject if data is None else str(getattr(data, "borrower_id", envelope.subject))))
+    if data is not None:
+        batch.who.add((tenant, str(getattr(data, "borrower_id", envelope.subject))))
 
 
 def _sort_profile(
@@ -139,19 +140,21 @@ def _sort_profile(
 
 def _close(batch: Sorted, record: Record, envelope: Envelope) -> None:
     """Take in that a compacted key was closed: `tenant/borrower/what`."""
-    parts = (record.key or b"").decode(errors="replace").split("/", 2)
-    what = parts[2].split(":", 1) if len(parts) == 3 else [""]
-    stamp = Stamp(envelope.tenant, envelope.subject, envelope.time, envelope.id)
-    match what:
-        case ["consent", name] if ":" in name:
-            channel, _, purpose = name.partition(":")
-            _newest(batch.consents, (stamp.tenant, stamp.borrower_id, channel, purpose), (stamp, None))
-        case ["status", status_id]:
-            _newest(batch.statuses, (stamp.tenant, stamp.borrower_id, status_id), (stamp, None))
+    match (record.key or b"").decode(errors="replace").split("/", 2):
+        case [_, borrower_id, what]:
+            stamp = Stamp(envelope.tenant, borrower_id, envelope.time, envelope.id)
+        case _:
+            raise PoisonError("unreadable", "a message without data has no key of three parts")
+    match what.split(":"):
+        case ["consent", channel, purpose]:
+            _newest(batch.consents, (stamp.tenant, borrower_id, channel, purpose), (stamp, None))
+        case ["status", *rest] if rest:
+            _newest(batch.statuses, (stamp.tenant, borrower_id, ":".join(rest)), (stamp, None))
         case ["profile"]:
-            batch.erasures[stamp.tenant, stamp.borrower_id] = stamp
+            batch.erasures[stamp.tenant, borrower_id] = stamp
         case _:
             raise PoisonError("unreadable", "a message without data closes no key that is known")
+    batch.who.add((stamp.tenant, borrower_id))
 
 
 def _sort_task(batch: Sorted, envelope: Envelope, data: object) -> None:

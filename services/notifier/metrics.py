@@ -12,7 +12,7 @@ from libs.common.metrics import LATENESS_BUCKETS_S, Metrics
 from libs.compliance import RuleKind
 from services.notifier.domain.delivery import Change, Delivery, State
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
-from services.notifier.store.watching import Watched
+from services.notifier.store.watching import NO_PROVIDER, Watched
 
 CHANNELS = ("sms", "email", "push", "inbox", "none")
 RESULTS = ("accepted", "refused", "unknown", "not_sent")
@@ -31,6 +31,7 @@ _OTHER = {
 class NotifierMetrics:
     """Its counters and gauges, made once."""
 
+    providers: tuple[str, ...]
     deferred: Counter
     results: Counter
     aware_sends: Counter
@@ -54,6 +55,7 @@ class NotifierMetrics:
         kinds = (*(kind.value for kind in RuleKind), *OTHER_KINDS)
         past = metrics.counter("sends_past_payment_total", "Marked in flight after the payment", kind=("unaware", "aware"))
         return cls(
+            providers=tuple(providers),
             deferred=metrics.counter("contacts_deferred_total", "Contacts put off, by what did it", channel=CHANNELS, rule_kind=kinds),
             results=metrics.counter(
                 "contact_results_total", "What providers said", provider=providers, channel=CHANNELS[:-1], result=RESULTS, fault=FAULTS
@@ -65,8 +67,8 @@ class NotifierMetrics:
                 "provider_request_duration_seconds", "A call of a provider", (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60), "provider"
             ),
             deliveries=metrics.gauge("deliveries", "Deliveries that are not ended", "state"),
-            unknown=metrics.gauge("contacts_unknown", "Contacts of which nobody can say whether they went out"),
-            unknown_oldest=metrics.gauge("contacts_unknown_oldest_timestamp_seconds", "The oldest of them; 0 is none"),
+            unknown=metrics.gauge("contacts_unknown", "Contacts of which nobody can say whether they went out", "provider"),
+            unknown_oldest=metrics.gauge("contacts_unknown_oldest_timestamp_seconds", "The oldest of them; 0 is none", "provider"),
             feed_watermark=metrics.gauge("feed_watermark_timestamp_seconds", "All before it is known", "topic", "partition"),
             outbox_rows=metrics.gauge("outbox_rows", "Messages not yet published"),
             outbox_oldest=metrics.gauge("outbox_oldest_timestamp_seconds", "The oldest of them; 0 is none"),
@@ -109,8 +111,10 @@ class NotifierMetrics:
         """Show what the watcher has read."""
         for state in WATCHED_STATES:
             self.deliveries.labels(state.value).set(seen.states.get(state.value, 0))
-        self.unknown.set(seen.states.get(State.UNKNOWN.value, 0))
-        self.unknown_oldest.set(_seconds(seen.unknown_oldest))
+        for provider in (*self.providers, NO_PROVIDER):
+            number, oldest = seen.unknown.get(provider, (0, None))
+            self.unknown.labels(provider).set(number)
+            self.unknown_oldest.labels(provider).set(_seconds(oldest))
         self.timers_due.labels("delivery").set(seen.due)
         self.timer_oldest.labels("delivery").set(_seconds(seen.oldest_due))
         self.outbox_rows.set(seen.outbox_rows)

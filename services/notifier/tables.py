@@ -96,6 +96,7 @@ deliveries = Table(
     Column("reason", Text),
     Column("next_at", _moment),
     Column("waiting", Boolean, nullable=False),
+    Column("cancelled", Boolean, nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("turn", Integer, nullable=False),
     Column("tries", Integer, nullable=False),

@@ -102,8 +102,13 @@ class Intake:
         if erased := {(row.tenant, row.borrower_id) for row in newest.values() if row.status_id == ERASED}:
             await statuses.forget(conn, list(erased), but=ERASED)
         if changed:
-            held = await cases.lock_of_borrowers(conn, changed)
-            await self._follow(conn, held, now=await self.clock.at(conn), wake=Held.woken)
+            held = await cases.lock_of_borrowers(conn, [(tenant, borrower) for tenant, borrower, _ in changed])
+            now, told = await self.clock.at(conn), Outgoing()
+            for one in held:
+                news = [row for key, row in sorted(newest.items()) if key in changed and key[:2] == (one.case.tenant, one.case.borrower_id)]
+                told.entries += [_status_entry(one, row, one.moment(now)) for row in news]
+            held = [replace(one, moved_at=one.moment(now)) for one in held]
+            await self._follow(conn, held, now=now, wake=Held.woken, before=told)
 
     async def on_outcomes(self, conn: AsyncConnection, outcomes: Sequence[tuple[Envelope, ContactOutcome]]) -> None:
         """Write what became of contacts, each outcome once, and have their cases looked at."""
@@ -225,6 +230,19 @@ def _fact_entry(held: Held, fact: Fact, at: datetime) -> story.Entry:
         anchor=value.anchor, bucket=value.bucket, in_doubt=value.doubt is not None, resting_until=value.resting_until,
         caused_by=value.caused_by,
     )  # fmt: skip
+
+
+def _status_entry(held: Held, row: statuses.StatusRow, at: datetime) -> story.Entry:
+    return entry(
+        held.case,
+        at,
+        "borrower.status",
+        reason=row.kind,
+        status_id=row.status_id,
+        stands=row.stands,
+        until=row.until,
+        **{"from": row.from_at},
+    )
 
 
 async def _raise_watermark(conn: AsyncConnection, topic: str, partition: int, marks: Sequence[DebtWatermark]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Literal
@@ -54,6 +55,8 @@ class Rooms:
 
     engine: AsyncEngine
     clock: Clock
+    look_again: Callable[[], None]
+    """Called when a person has done something that a case waits for."""
 
 
 def make_router(rooms: Rooms) -> APIRouter:
@@ -154,6 +157,7 @@ def _add_tasks(router: APIRouter, rooms: Rooms) -> None:
                 await story.tell(conn, [entry(held.case, at, "task.completed", reason=task.kind, task_id=task_id, by=by, note=note)])
                 freed = replace(held, in_doubt=None) if task.kind == DOUBT_WORK.kind else held
                 await cases.save(conn, [replace(freed, moved_at=at, next_at=freed.woken(now))])
+        rooms.look_again()
         return answer(dict(done or task))
 
 

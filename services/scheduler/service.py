@@ -52,7 +52,7 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     readiness = _readiness(ports, consumer)
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
-    app.include_router(make_router(Rooms(ports.engine, ports.clock)))
+    app.include_router(make_router(Rooms(ports.engine, ports.clock, ticker.wake.set)))
     return lifecycle.Service(
         name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=_nothing_to_close,
         workers=(

@@ -19,7 +19,6 @@ from libs.common.db import positions
 from libs.common.db.engine import make_engine
 from libs.common.outbox import Outbox
 from libs.common.ports import Ports
-from services.ingest import folding
 from services.ingest import service as ingest
 from services.ingest.handlers import Handlers
 from services.ingest.ledger import Ledger
@@ -35,8 +34,7 @@ BATCH = 1_000
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("decode", Handlers, "_read"),
     ("position", positions, "move"),
-    ("lock and load", store, "lock"),
-    ("lock and load", folding, "opened"),
+    ("lock", store, "lock"),
     ("log", Ledger, "_log_rows"),
     ("log", log, "insert"),
     ("fold", Ledger, "_fold"),
@@ -131,7 +129,10 @@ async def run(stack: Stack, book: Book) -> list[str]:
         for stage, wall in tracer.wall.items()
     ]
     cpu = sum(tracer.cpu.values())
-    return [*lines, f"  {'all':<22} {total * 1e6 / events:6.1f} us, CPU {cpu * 1e6 / events:.1f}, of postgres {postgres * 1e6 / events:.1f}"]
+    return [
+        *lines,
+        f"  {'all':<22} {total * 1e6 / events:6.1f} us, CPU {cpu * 1e6 / events:.1f}, of postgres {postgres * 1e6 / events:.1f}",
+    ]
 
 
 @asynccontextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from libs.common.bus.ports import Message, partition_of
+from libs.common.clock import WallClock
 from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
 
 TENANT = "default"
@@ -74,7 +75,7 @@ class Book:
 
 def book(events: int, *, prefix: str = "L") -> Book:
     """Return disbursements, then four rounds of repayments in another order each; every second loan is overdue."""
-    made, now = Book(loans=events // (1 + REPAYMENTS)), datetime.now(UTC).replace(microsecond=0)
+    made, now = Book(loans=events // (1 + REPAYMENTS)), WallClock().now().replace(microsecond=0)
     order = random.Random(7)
     loans = list(range(made.loans))
     for n in loans:

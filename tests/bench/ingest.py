@@ -37,10 +37,8 @@ class Rounds:
                 f" event ({rows[-1].cpu_parts} us)"
                 for name, rows in (("limit", self.limit), ("ours", self.ours), ("another's way", self.peer))
             ],
-            f"  ours / limit   {spread(_ratios(self.ours, self.limit), fine)} of its rate,"
-            f" {spread(_cpu_ratios(self.ours, self.limit), fine)} times its CPU",
-            f"  ours / other   {spread(_ratios(self.ours, self.peer), whole)} times its rate,"
-            f" {spread(_cpu_ratios(self.ours, self.peer), fine)} of its CPU",
+            _compared("limit", self.ours, self.limit),
+            _compared("other", self.ours, self.peer),
         ]
 
 
@@ -159,9 +157,7 @@ def require(what: str, found: object, expected: object) -> None:
         raise SystemExit(f"bench: {what} is wrong: {str(found)[:400]}, expected {str(expected)[:400]}")
 
 
-def _ratios(ours: Sequence[Measured], other: Sequence[Measured]) -> list[float]:
-    return [a.rate / b.rate for a, b in zip(ours, other, strict=True)]
-
-
-def _cpu_ratios(ours: Sequence[Measured], other: Sequence[Measured]) -> list[float]:
-    return [a.cpu_ms / b.cpu_ms for a, b in zip(ours, other, strict=True)]
+def _compared(name: str, ours: Sequence[Measured], other: Sequence[Measured]) -> str:
+    rates = [a.rate / b.rate for a, b in zip(ours, other, strict=True)]
+    cpu = [a.cpu_ms / b.cpu_ms for a, b in zip(ours, other, strict=True)]
+    return f"  ours / {name}   {spread(rates, fine)} of its rate, {spread(cpu, fine)} of its CPU an event"

@@ -24,7 +24,7 @@ async def run(bootstrap: str, database: str, group: str, events: int) -> None:
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )  # fmt: skip
     await consumer.start()
-    while not consumer.assignment():
+    while not consumer.assignment():  # noqa: ASYNC110  # nothing tells the moment but the look
         await asyncio.sleep(0.01)
     print("begin", flush=True)
     taken = 0

@@ -26,27 +26,27 @@ def load() -> str:
     return " ".join(f"{one:.2f}" for one in os.getloadavg())
 
 
-def cpu_s(*roots: int) -> float:
-    """Return the CPU seconds of these processes and all their descendants, ended ones that were waited for included."""
+def cpu_s(root: int, *, descendants: bool = True) -> float:
+    """Return the CPU seconds of a process with all its descendants, ended ones that were waited for included; or its own alone."""
     stats = [found for entry in Path("/proc").iterdir() if entry.name.isdigit() and (found := _stat(entry)) is not None]
-    mine = set(roots)
-    grown = True
+    mine, grown = {root}, descendants
     while grown:
         grown = False
-        for pid, parent, _ in stats:
+        for pid, parent, *_ in stats:
             if parent in mine and pid not in mine:
                 mine.add(pid)
                 grown = True
-    return sum(ticks for pid, _, ticks in stats if pid in mine) / TICKS
+    return sum(own + (waited if descendants else 0) for pid, _, own, waited in stats if pid in mine) / TICKS
 
 
-def _stat(entry: Path) -> tuple[int, int, int] | None:
-    """Return (pid, parent, ticks in user and system mode with those of children waited for)."""
+def _stat(entry: Path) -> tuple[int, int, int, int] | None:
+    """Return (pid, parent, ticks in user and system mode, those of children that were waited for)."""
     try:
         fields = (entry / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return int(entry.name), int(fields[1]), sum(map(int, fields[11:15]))
+    own, waited = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
+    return int(entry.name), int(fields[1]), own, waited
 
 
 def _processor() -> str:

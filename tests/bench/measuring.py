@@ -42,15 +42,19 @@ class Measured:
 class Stopwatch:
     """Wall time and CPU of process trees between two moments."""
 
-    def __init__(self, trees: Mapping[str, int]) -> None:
-        self._trees = trees
-        self._cpu = {name: cpu_s(pid) for name, pid in trees.items()}
+    def __init__(self, trees: Mapping[str, int], *, alone: Sequence[int] = ()) -> None:
+        """Begin to count; of the processes in `alone` their children are not."""
+        self._trees, self._alone = trees, alone
+        self._cpu = self._read()
         self._began = time.perf_counter()
 
     def stop(self, items: int, said: str = "") -> Measured:
         """Return what has passed."""
         seconds = time.perf_counter() - self._began
-        return Measured(items, seconds, {name: cpu_s(pid) - self._cpu[name] for name, pid in self._trees.items()}, said)
+        return Measured(items, seconds, {name: cpu - self._cpu[name] for name, cpu in self._read().items()}, said)
+
+    def _read(self) -> dict[str, float]:
+        return {name: cpu_s(pid, descendants=pid not in self._alone) for name, pid in self._trees.items()}
 
 
 class WorkerProcess:

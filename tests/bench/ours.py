@@ -37,7 +37,7 @@ async def run(bootstrap: str, database: str, events: int) -> None:
     bus = KafkaBus(bootstrap, clock=clock, client_id="dunwell-ingest", partitions=PARTITIONS)
     service = ingest.build(Ports(engine, bus, clock, "bench"), Settings((TENANT,), sealing.new_pair()[1], sealing.random_key()))
     async with working([service], ending := Ending()):
-        while not service.consumers[0].health.joined:
+        while not service.consumers[0].health.joined:  # noqa: ASYNC110  # nothing tells the moment but the look
             await asyncio.sleep(0.002)
         print("begin", flush=True)
         began = stopwatch()
@@ -56,7 +56,7 @@ async def _taken(engine: AsyncEngine, events: int, ending: Ending) -> None:
             if ending.code:
                 raise RuntimeError(ending.reason)
             await asyncio.sleep(LOOK_EVERY_S)
-        while (await conn.execute(_LEFT)).scalar_one():
+        while (await conn.execute(_LEFT)).scalar_one():  # noqa: ASYNC110  # nothing tells the moment but the look
             await asyncio.sleep(LOOK_EVERY_S)
 
 

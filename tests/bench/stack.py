@@ -30,6 +30,7 @@ class Stack:
     server: EmbeddedPostgres
     databases: Databases
     broker: Broker
+    put_so_far: int = 0
 
     @property
     def postgres_pid(self) -> int:
@@ -66,6 +67,7 @@ class Stack:
                 await bus.publish(messages[at : at + PUT])
         finally:
             await bus.close()
+        self.put_so_far += len(messages)
 
 
 @asynccontextmanager

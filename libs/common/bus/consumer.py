@@ -93,9 +93,7 @@ class Intake:
 
 @contextlib.contextmanager
 def collection_put_off() -> Iterator[None]:
-    """Collect cyclic garbage after the batch: what a batch makes lives as long as it, and looking through it again and again for cycles
-    took a third of the time.
-    """
+    """Look for cyclic garbage after the batch: what it makes lives as long as it, and looking through that took a quarter of the CPU."""
     if not gc.isenabled():
         yield
         return

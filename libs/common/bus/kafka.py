@@ -148,6 +148,8 @@ class KafkaWorker:
     _expected: dict[TopicPartition, int] = field(default_factory=dict)
     _moved_at: dict[TopicPartition, float] = field(default_factory=dict)
     _uncommitted: dict[TopicPartition, int] = field(default_factory=dict)
+    _unplaced: set[TopicPartition] = field(default_factory=set)
+    """Assigned, and not yet brought to the database's position."""
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -169,6 +171,8 @@ class KafkaWorker:
                 watching = tasks.create_task(self._watch())
                 await self._consume()
                 watching.cancel()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # what it died of, by its name
         finally:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(STOP_WITHIN_S):
@@ -187,18 +191,15 @@ class KafkaWorker:
         async with self._busy:
             await self._commit()
             for tp in partitions:
+                self._unplaced.discard(tp)
                 self._expected.pop(tp, None)
                 self._moved_at.pop(tp, None)
 
-    async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Go to where the database says, or to the group's offset where that is lower."""
-        starts = await self._consumer.beginning_offsets(partitions) if partitions else {}
-        ends = await self._consumer.end_offsets(partitions) if partitions else {}
-        for tp in partitions:
-            committed = await self._consumer.committed(tp)
-            self._go_to(tp, await self._position(tp, committed, starts[tp], ends[tp]))
-        self.health.joined = True
-        self.health.assigned = {t: sum(tp.topic == t for tp in self._expected) for t in self.subscription.topics}
+    def assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        """Leave it to the consuming loop to place them: the client swallows what fails here, and nobody would read them."""
+        self._unplaced.update(partitions)
+        if not self._unplaced:
+            self._note_assigned()
 
     async def observe(self) -> None:
         """Note up to when everything that stood on the bus is committed, and how far behind this member is."""
@@ -209,7 +210,7 @@ class KafkaWorker:
         self.health.lag = {(tp.topic, tp.partition): max(0, ends[tp] - self._expected.get(tp, ends[tp])) for tp in mine}
         async with self.subscription.engine.begin() as conn:
             await positions.caught_up(
-                conn, self.subscription.schema, [(self._place(tp), ends[tp]) for tp in sorted(mine)], seen_at=seen_at
+                conn, self.subscription.schema, [(self._place_of(tp), ends[tp]) for tp in sorted(mine)], seen_at=seen_at
             )  # fmt: skip
         self._find_deafness(ends)
 
@@ -229,15 +230,61 @@ class KafkaWorker:
     async def _consume(self) -> None:
         committed_at = stopwatch()
         while not self._stop.is_set():
+            if self._unplaced:
+                await self._place_patiently()
+            stood = dict(self._expected)
             fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self.subscription.batch_records)
             for tp, rows in fetched.items():
                 async with self._busy:
-                    if tp in self._expected and not self._stop.is_set():
+                    # Rows fetched before a rebalance or a jump are not what comes next: they will be fetched again.
+                    if tp in stood and self._expected.get(tp) == stood[tp] and not self._stop.is_set():
                         await self._take(tp, [_record(row) for row in rows])
             if stopwatch() - committed_at > COMMIT_EVERY_S:
                 async with self._busy:
                     await self._commit()
                 committed_at = stopwatch()
+
+    async def _place_patiently(self) -> None:
+        """Bring what was assigned to where the database says, again and again while that or the broker cannot be reached."""
+        delay, began = RETRY_FIRST_S, stopwatch()
+        while self._unplaced and not self._stop.is_set():
+            try:
+                async with self._busy:
+                    await self._place()
+            except Exception as error:
+                of_the_broker = isinstance(error, KafkaError | TimeoutError)
+                if not (of_the_broker or is_transient(error)):
+                    raise
+                if of_the_broker and stopwatch() - began > self.deaf_after_s:
+                    raise DeafConsumerError(f"no position could be found for {len(self._unplaced)} partitions: {error}") from error
+                self.health.last_error = f"{type(error).__name__}: {error}"
+                logs.get("bus").warning("placing_retried", reason=self.health.last_error[:300])
+                await pause(self._stop, delay)
+                delay = min(delay * 2, RETRY_AT_MOST_S)
+
+    async def _place(self) -> None:
+        """Go to where the database says, or to the group's offset where that is lower; its owner is told once if it went back."""
+        new = sorted(self._unplaced)
+        if not new:
+            return
+        begins, ends = await self._consumer.beginning_offsets(new), await self._consumer.end_offsets(new)
+        committed = {tp: await self._consumer.committed(tp) for tp in new}
+        found = {tp: await self._position(tp, committed[tp], begins[tp], ends[tp]) for tp in new}
+        if any(went_back for _, went_back in found.values()):
+            await self._tell_went_back()
+        for tp, (start, _) in found.items():
+            self._go_to(tp, start)
+        self._unplaced.difference_update(new)
+        self._note_assigned()
+
+    def _note_assigned(self) -> None:
+        self.health.joined = True
+        self.health.assigned = {t: sum(tp.topic == t for tp in self._expected) for t in self.subscription.topics}
+
+    async def _tell_went_back(self) -> None:
+        logs.get("bus").error("database_went_back", group=self.subscription.group)
+        if self.subscription.on_went_back is not None:
+            await self.subscription.on_went_back()
 
     async def _take(self, tp: TopicPartition, fetched: Sequence[Record]) -> None:
         batch = [record for record in fetched if record.offset >= self._expected[tp]]
@@ -248,6 +295,8 @@ class KafkaWorker:
         try:
             await self._take_patiently(tp, batch)
         except PositionMovedError as moved:
+            if moved.next_offset < self._expected[tp]:  # it held what we had committed, and does no more: a failover lost it
+                await self._tell_went_back()
             self._go_to(tp, moved.next_offset)
         except DeadLetterLimitError as error:
             self.health.stopped_topics.add(tp.topic)
@@ -283,13 +332,12 @@ class KafkaWorker:
                 self.health.progress_at[tp.topic, tp.partition] = self.bus.clock.now()
                 return
 
-    async def _position(self, tp: TopicPartition, committed: int | None, begins: int, ends: int) -> int:
-        """Return where to read on; where the database is behind the group, it went back and its owner is told."""
-        place, schema = self._place(tp), self.subscription.schema
+    async def _position(self, tp: TopicPartition, committed: int | None, begins: int, ends: int) -> tuple[int, bool]:
+        """Return where to read on, and whether the database is behind the group: then it went back."""
+        place, schema = self._place_of(tp), self.subscription.schema
         async with self.subscription.engine.begin() as conn:
             known = await positions.find(conn, schema, place)
             position = await positions.start(conn, schema, place, bus_offset=begins)
-            went_back = committed is not None and position < committed
             start = min(position, committed) if committed is not None else position
             if not begins <= start <= ends:
                 logs.get("bus").error(
@@ -298,11 +346,10 @@ class KafkaWorker:
                 start = begins
             if start != position:
                 await positions.jump(conn, schema, place, to=start)
-        if went_back and self.subscription.on_went_back is not None:
-            logs.get("bus").error("database_went_back", topic=tp.topic, partition=tp.partition, position=position, committed=committed)
-            await self.subscription.on_went_back()
-        logs.get("bus").info("partition_assigned", topic=tp.topic, partition=tp.partition, position=start, known=known is not None)
-        return start
+        logs.get("bus").info(
+            "partition_assigned", topic=tp.topic, partition=tp.partition, position=start, committed=committed, known=known is not None
+        )
+        return start, committed is not None and position < committed
 
     async def _watch(self) -> None:
         while not self._stop.is_set():
@@ -338,7 +385,7 @@ class KafkaWorker:
             with contextlib.suppress(KafkaError, IllegalStateError):
                 await self._consumer.commit(offsets)
 
-    def _place(self, tp: TopicPartition) -> positions.Place:
+    def _place_of(self, tp: TopicPartition) -> positions.Place:
         return positions.Place(self.subscription.group, tp.topic, tp.partition)
 
 
@@ -350,7 +397,7 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         await self._worker.revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        await self._worker.assigned(sorted(assigned))
+        self._worker.assigned(assigned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,4 +436,5 @@ def _new_topic(spec: TopicSpec, replication: int) -> NewTopic:
 
 def _record(row: object) -> Record:
     at = datetime.fromtimestamp(row.timestamp / 1000, UTC)  # type: ignore[attr-defined]  # aiokafka is untyped
-    return Record(row.topic, row.partition, row.offset, row.key, row.value, tuple(row.headers), at)  # type: ignore[attr-defined]
+    headers = tuple((name, value or b"") for name, value in row.headers)  # type: ignore[attr-defined]  # a header may have no value
+    return Record(row.topic, row.partition, row.offset, row.key, row.value, headers, at)  # type: ignore[attr-defined]

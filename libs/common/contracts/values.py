@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
@@ -12,8 +13,13 @@ from msgspec import Meta
 from libs.common.money import CURRENCIES, MAX_MINOR
 
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,128}$(?!\n)", description="1 to 128 of A-Z a-z 0-9 . _ : -")]
-Source = Annotated[str, Meta(min_length=1, max_length=256, description="who published: a URI reference or a name")]
-Text = Annotated[str, Meta(max_length=4096)]
+Source = Annotated[
+    str,
+    Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)", description="who published: a URI reference or a name"),
+]
+WITHOUT_NUL = r"^[^\x00]*$(?!\n)"
+"""No column of text can hold the character 0."""
+Text = Annotated[str, Meta(max_length=4096, pattern=WITHOUT_NUL)]
 Amount = Annotated[int, Meta(ge=0, le=MAX_MINOR, description="minor units of the currency")]
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset")]
 Count = Annotated[int, Meta(ge=1, le=100_000)]
@@ -23,6 +29,8 @@ FIRST_DAY = date(1970, 1, 1)
 LAST_DAY = date(2199, 12, 31)
 ZONES = frozenset(zoneinfo.available_timezones())
 MAX_INSTALMENTS = 600
+MAX_DEPTH = 16
+"""Levels of what a publisher may attach; deeper JSON can be read at one depth of our stack and not at another."""
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +54,23 @@ def known_currency(code: str | None) -> None:
     """Refuse what is no ISO 4217 currency."""
     if code is not None and code not in CURRENCIES:
         raise ValueError(f"{code[:16]!r} is not an ISO 4217 currency")
+
+
+def moments_on_calendar(*moments: datetime | None) -> None:
+    """Refuse a moment outside 1970 to 2199: near the ends of time no zone can be applied to it."""
+    on_calendar(*(moment.date() for moment in moments if moment is not None))
+
+
+def not_deep(attributes: Mapping[str, Any] | None) -> None:
+    """Refuse attributes nested beyond what every reader of ours can take."""
+    level: list[Any] = [attributes]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner for outer in level if isinstance(outer, (dict, list)) for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise ValueError(f"attributes are nested deeper than {MAX_DEPTH} levels")
 
 
 def in_utc(struct: msgspec.Struct, *fields: str) -> None:

@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from libs.common.contracts.values import Attributes, Contract, Id, Moment, Text, in_utc, known_zone
+from libs.common.contracts.values import (
+    WITHOUT_NUL,
+    Attributes,
+    Contract,
+    Id,
+    Moment,
+    Text,
+    in_utc,
+    known_zone,
+    moments_on_calendar,
+    not_deep,
+)
 
 ChannelName = Literal[
     "sms", "email", "push", "inbox", "call", "ai_voice", "voicemail", "letter", "visit", "chat", "private_message"
@@ -29,6 +40,7 @@ class Address(Contract, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         in_utc(self, "verified_at")
+        moments_on_calendar(self.verified_at)
 
 
 class BorrowerUpdated(Contract, frozen=True, kw_only=True):
@@ -44,6 +56,7 @@ class BorrowerUpdated(Contract, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         known_zone(self.timezone)
+        not_deep(self.attributes)
 
 
 class BorrowerConsent(Contract, frozen=True, kw_only=True):
@@ -58,6 +71,7 @@ class BorrowerConsent(Contract, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         in_utc(self, "at")
+        moments_on_calendar(self.at)
 
 
 class BorrowerStatus(Contract, frozen=True, kw_only=True):
@@ -72,6 +86,7 @@ class BorrowerStatus(Contract, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         in_utc(self, "from_", "until")
+        moments_on_calendar(self.from_, self.until)
 
 
 class BorrowerErased(Contract, frozen=True, kw_only=True):
@@ -87,12 +102,13 @@ class ContactRecorded(Contract, frozen=True, kw_only=True):
     borrower_id: Id
     channel: ChannelName
     at: Moment
-    by: Annotated[str, Meta(max_length=128)]
+    by: Annotated[str, Meta(max_length=128, pattern=WITHOUT_NUL)]
     loan_id: Id | None = None
-    result: Annotated[str, Meta(max_length=64)] | None = None
+    result: Annotated[str, Meta(max_length=64, pattern=WITHOUT_NUL)] | None = None
 
     def __post_init__(self) -> None:
         in_utc(self, "at")
+        moments_on_calendar(self.at)
 
 
 class FeedHeartbeat(Contract, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from libs.common.contracts.values import (
     in_utc,
     known_currency,
     known_zone,
+    not_deep,
     on_calendar,
 )
 
@@ -68,9 +69,9 @@ class Tolerance(Contract, frozen=True, kw_only=True):
     percent: Decimal = Decimal(0)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.percent <= 100:
+        if not (self.percent.is_finite() and 0 <= self.percent <= 100):
             raise ValueError("a tolerance in percent lies between 0 and 100")
-        force_setattr(self, "percent", self.percent.normalize())
+        force_setattr(self, "percent", abs(self.percent).normalize())
 
 
 class Allocation(Contract, frozen=True, kw_only=True):
@@ -110,6 +111,7 @@ class LoanDisbursed(Contract, frozen=True, kw_only=True):
         known_zone(self.timezone)
         known_currency(self.currency)
         _once_each(self.schedule)
+        not_deep(self.attributes)
 
 
 class LoanRescheduled(Contract, frozen=True, kw_only=True):
@@ -295,6 +297,9 @@ class ChargeOffReversed(Contract, frozen=True, kw_only=True):
     charge_off_id: Id
     on: date | None = None
     reason: Text | None = None
+
+    def __post_init__(self) -> None:
+        on_calendar(self.on)
 
 
 class LoanWrittenOff(Contract, frozen=True, kw_only=True):

@@ -31,6 +31,11 @@ async def check(conn: AsyncConnection, schema: str) -> Lineage:
     return Lineage(row.epoch + 1, rose=True)
 
 
+async def current(conn: AsyncConnection, schema: str) -> int:
+    """Return the epoch that holds now, whichever replica began it; the first one before the service has ever started."""
+    return int((await conn.execute(text(f"select coalesce((select epoch from {schema}.lineage), 1)"))).scalar_one())
+
+
 async def raise_epoch(conn: AsyncConnection, schema: str) -> Lineage:
     """Begin a new epoch because the bus knows of a later moment than this database."""
     system, timeline = await whereabouts(conn)

@@ -47,7 +47,7 @@ class LoanReader:
             now = await self.clock.at(conn)
         known = [event for event in logged if known_at is None or event.received_at <= known_at]
         if row is None or not (state := _folded(row, known, as_of, now)):
-            raise DomainError(404, "not_found", f"no loan {loan_id} is known")
+            raise DomainError(404, "not_found", f"no loan {loan_id[:128]} is known")
         doubt = facts.doubt_of(row.doubt_since, undecided, row.fold_error)
         return {"loan_id": loan_id, **state, "version": row.records, "events": len(known), "doubt": doubt}
 
@@ -56,7 +56,7 @@ class LoanReader:
         async with self.engine.connect() as conn:
             logged = (await log.of_loans(conn, [(tenant, loan_id)]))[tenant, loan_id]
         if not logged:
-            raise DomainError(404, "not_found", f"no event about a loan {loan_id} has been accepted")
+            raise DomainError(404, "not_found", f"no event about a loan {loan_id[:128]} has been accepted")
         return [_published(row) for row in logged]
 
     async def of_borrower(self, tenant: str, borrower_id: str) -> list[dict[str, Any]]:

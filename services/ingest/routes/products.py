@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Meta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.api import answer
+from libs.common.api import answer, body_of
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import Contract, Days, Id
@@ -103,7 +103,7 @@ def routes_of(desk: ProductDesk) -> APIRouter:
 
     @router.put("/v1/products/{name}", summary="Make the next version of a product line")
     async def put_product(name: str, request: Request, caller: Annotated[Principal, Depends(requires("products:write"))]) -> Response:
-        return answer(await desk.put(caller.tenant, name, await request.body()))
+        return answer(await desk.put(caller.tenant, name, await body_of(request)))
 
     @router.get("/v1/products/{name}", summary="The product line in force")
     async def get_product(name: str, caller: Annotated[Principal, Depends(requires("loans:read"))]) -> Response:

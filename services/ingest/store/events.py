@@ -53,12 +53,13 @@ _INSERT = text(
 _SAME = text(
     f"select {', '.join('e.' + name for name in _COLUMNS)} from unnest(cast(:tenants as text[]), cast(:loans as text[]),"
     " cast(:sources as text[]), cast(:ids as text[]), cast(:keys as text[])) as k(tenant, loan_id, source, event_id, business_key)"
-    " join ingest.events e on e.tenant = k.tenant and e.loan_id = k.loan_id"
-    " and ((e.source = k.source and e.event_id = k.event_id) or e.business_key = k.business_key)"
+    " cross join lateral (select * from ingest.events where tenant = k.tenant and loan_id = k.loan_id offset 0) e"
+    " where (e.source = k.source and e.event_id = k.event_id) or e.business_key = k.business_key"
 )
 _OF_LOANS = text(
     f"select {', '.join('e.' + name for name in _COLUMNS)} from unnest(cast(:tenants as text[]), cast(:loans as text[]))"
-    " as k(tenant, loan_id) join ingest.events e on e.tenant = k.tenant and e.loan_id = k.loan_id"
+    " as k(tenant, loan_id) cross join lateral"
+    " (select * from ingest.events where tenant = k.tenant and loan_id = k.loan_id offset 0) e"  # never a scan of the whole log
     " order by e.tenant, e.loan_id, e.received_at, e.time, e.source, e.event_id"
 )
 _DELETE = text(

@@ -42,7 +42,9 @@ NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
         State.PENDING: frozenset(
             {State.IN_FLIGHT, State.UNKNOWN, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED}
         ),
-        State.IN_FLIGHT: frozenset({State.PENDING, State.UNKNOWN, State.SENT, State.DELIVERED, State.FAILED}),
+        State.IN_FLIGHT: frozenset(
+            {State.PENDING, State.UNKNOWN, State.SENT, State.DELIVERED, State.FAILED, State.CANCELLED}
+        ),
         State.UNKNOWN: frozenset({State.SENT, State.DELIVERED, State.FAILED}),
         State.SENT: frozenset({State.DELIVERED}),
         State.DELIVERED: frozenset(),
@@ -74,6 +76,8 @@ class Delivery:
     channel: str | None = None
     spent: tuple[str, ...] = ()
     """Channels that refused it."""
+    cancelled: bool = False
+    """Called off while in flight: what did not go out is not tried again."""
     told: str | None = None
     """The deferral last announced, so that it is announced once."""
     decisions: tuple[Decision, ...] = ()
@@ -209,6 +213,9 @@ def _retried(delivery: Delivery, why: str, now: datetime) -> Change:
 
 
 def _pending(delivery: Delivery, why: str, next_at: datetime) -> Delivery:
+    if delivery.cancelled:
+        _climbs(delivery.state, State.CANCELLED)
+        return replace(delivery, state=State.CANCELLED, reason=why, next_at=None, waiting=False)
     _climbs(delivery.state, State.PENDING)
     return replace(delivery, state=State.PENDING, reason=why, next_at=next_at, waiting=False)
 

@@ -20,7 +20,7 @@ _request = msgspec.json.Decoder(ContactRequested).decode
 _decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
 _COLUMNS = (
     "d.tenant, d.borrower_id, d.task_id, d.request, d.state, d.reason, d.next_at, d.waiting, d.sequence, d.turn, d.tries,"
-    " d.channel, d.spent, d.told, d.decision"
+    " d.channel, d.spent, d.told, d.decision, d.cancelled"
 )
 _TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
 _NEW = (
@@ -69,15 +69,19 @@ async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *
 
 
 async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCancelled]], *, now: datetime, epoch: int) -> None:
-    """Cancel what is not in flight yet; for an unknown task the row stays as its tombstone."""
+    """Cancel what is not in flight, and let what is be the last try; for an unknown task the row stays as its tombstone."""
     by_key = {(tenant, cancelled.borrower_id, cancelled.task_id): cancelled for tenant, cancelled in cancels}
     ordered = sorted(by_key.items())
     if not ordered:
         return
     nothing: list[None] = [None] * len(ordered)
     await conn.execute(
-        text(_NEW + "update set state = excluded.state, reason = excluded.reason, next_at = null, waiting = false"
-            " where d.state = 'pending'"),
+        text(            _NEW
+            + "update set cancelled = true, waiting = false,"
+            " state = case d.state when 'pending' then excluded.state else d.state end,"
+            " reason = case d.state when 'pending' then excluded.reason else d.reason end,"
+            " next_at = case d.state when 'pending' then null else d.next_at end"
+            " where d.state in ('pending', 'in_flight')"),
         {
             **arrays(key[:2] for key, _ in ordered), "tasks": [key[2] for key, _ in ordered], "now": now, "epoch": epoch,
             "cases": [cancelled.case_id for _, cancelled in ordered], "requests": nothing, "ends": nothing,
@@ -191,7 +195,8 @@ def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
     return Delivery(
         tenant=row.tenant, borrower_id=row.borrower_id, task_id=row.task_id, request=_request(row.request), state=State(row.state),
         reason=row.reason, next_at=row.next_at, waiting=row.waiting, sequence=row.sequence, turn=row.turn, tries=row.tries,
-        channel=row.channel, spent=tuple(row.spent), told=row.told, decisions=_decisions(row.decision) if row.decision else (),
+        channel=row.channel, spent=tuple(row.spent), told=row.told, cancelled=row.cancelled,
+        decisions=_decisions(row.decision) if row.decision else (),
     )  # fmt: skip
 
 

@@ -11,13 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifier.store import gates
 
+NO_PROVIDER = "none"
+"""Of a contact that is unknown without an attempt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:
     """What the watcher reads from the tables."""
 
     states: Mapping[str, int]
-    unknown_oldest: datetime | None
+    unknown: Mapping[str, tuple[int, datetime | None]]
+    """Number and oldest by provider."""
     due: int
     oldest_due: datetime | None
     outbox_rows: int
@@ -36,13 +40,20 @@ async def look(conn: AsyncConnection, *, now: datetime) -> Watched:
     )
     rows = {row.state: row for row in open_states}
     unknown = (
-        await conn.execute(text("select count(*) as number, min(taken_at) as oldest from notifier.deliveries where state = 'unknown'"))
-    ).one()
+        await conn.execute(
+            text(
+                "select coalesce(a.provider, :none) as provider, count(*) as number, min(d.taken_at) as oldest from notifier.deliveries d"
+                " left join notifier.attempts a on (a.tenant, a.borrower_id, a.task_id, a.channel) ="
+                " (d.tenant, d.borrower_id, d.task_id, d.channel) where d.state = 'unknown' group by 1"
+            ),
+            {"none": NO_PROVIDER},
+        )
+    ).all()
     outbox = (await conn.execute(text("select count(*) as number, min(created_at) as oldest from notifier.outbox"))).one()
     pending = rows.get("pending")
     return Watched(
-        states={**{state: row.number for state, row in rows.items()}, "unknown": unknown.number},
-        unknown_oldest=unknown.oldest,
+        states={**{state: row.number for state, row in rows.items()}, "unknown": sum(row.number for row in unknown)},
+        unknown={row.provider: (row.number, row.oldest) for row in unknown},
         due=pending.due if pending else 0,
         oldest_due=pending.oldest if pending and pending.due else None,
         outbox_rows=outbox.number,

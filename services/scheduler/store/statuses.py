@@ -21,7 +21,7 @@ _UPSERT = text(
     f" select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')} order by tenant, borrower_id, status_id"
     f" on conflict (tenant, borrower_id, status_id) do update set {', '.join(f'{name} = excluded.{name}' for name in list(_COLUMNS)[3:])}"
     ' where (excluded.time, excluded.event_id collate "C") > (s.time, s.event_id collate "C")'
-    " returning tenant, borrower_id"
+    " returning tenant, borrower_id, status_id"
 )
 _OF = {"tenant": "text", "borrower_id": "text"}
 _STANDING = text(
@@ -49,9 +49,9 @@ class StatusRow:
     event_id: str
 
 
-async def keep_greater(conn: AsyncConnection, rows: Sequence[StatusRow]) -> set[tuple[str, str]]:
-    """Keep these values (one a status) where they are greater, and return (tenant, borrower) of those."""
-    return {(row.tenant, row.borrower_id) for row in await conn.execute(_UPSERT, transposed(_COLUMNS, rows))}
+async def keep_greater(conn: AsyncConnection, rows: Sequence[StatusRow]) -> set[tuple[str, str, str]]:
+    """Keep these values (one a status) where they are greater, and return (tenant, borrower, status) of those."""
+    return {(row.tenant, row.borrower_id, row.status_id) for row in await conn.execute(_UPSERT, transposed(_COLUMNS, rows))}
 
 
 async def forget(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]], *, but: str) -> None:

@@ -22,6 +22,6 @@ async def rig(request: pytest.FixtureRequest, databases: Databases) -> AsyncIter
 
 
 @pytest.fixture
-async def on_kafka(databases: Databases, kafka: Broker) -> AsyncIterator[Rig]:  # noqa: F811  # the imported fixture
+async def on_kafka(databases: Databases, kafka: Broker) -> AsyncIterator[Rig]:
     async with databases.fresh("ingest") as engine, kafka_rig(engine, kafka) as made:
         yield made

@@ -137,21 +137,8 @@ async def test_a_broker_that_is_killed_and_comes_back_loses_nothing(on_kafka: Ri
     broker = _ours(rig)
     sent: list[str] = []
     over = asyncio.Event()
-
-    async def send(partition: int) -> None:
-        number = 0
-        while not over.is_set():
-            value = f"{partition}-{number}"
-            try:
-                await rig.publish(value, partition=partition)
-            except TransientError:
-                continue
-            sent.append(value)
-            number += 1
-            await asyncio.sleep(0.002)
-
     async with rig.running(rig.bus.consume(rig.subscription())):
-        senders = [asyncio.create_task(send(p)) for p in range(PARTITIONS)]
+        senders = [asyncio.create_task(_send_until(rig, over, sent, p)) for p in range(PARTITIONS)]
         await until(lambda: len(sent) > 100, what="some records")
         await asyncio.to_thread(broker.kill)
         await asyncio.to_thread(broker.restart)
@@ -164,8 +151,18 @@ async def test_a_broker_that_is_killed_and_comes_back_loses_nothing(on_kafka: Ri
             await until(_all_there(rig, partition, mine), what="every record that was answered for", within_s=60)
             first_seen = list(dict.fromkeys(await rig.values(partition=partition)))
             assert first_seen == mine
-    places = await rig.rows("select topic, partition, position from effects group by 1, 2, 3 having count(*) > 1")
-    assert places == []
+    assert await rig.rows("select topic, partition, position from effects group by 1, 2, 3 having count(*) > 1") == []
+
+
+async def _send_until(rig: Rig, over: asyncio.Event, sent: list[str], partition: int) -> None:
+    number = 0
+    while not over.is_set():
+        value = f"{partition}-{number}"
+        with contextlib.suppress(TransientError):
+            await rig.publish(value, partition=partition)
+            sent.append(value)
+            number += 1
+            await asyncio.sleep(0.002)
 
 
 def _all_there(rig: Rig, partition: int, wanted: Sequence[str]) -> Callable[[], Awaitable[bool]]:

@@ -49,7 +49,8 @@ async def _tell(world: World) -> None:
     for number in range(4):
         for kind in ("late", "cancelled", "paid"):
             borrower = f"{kind}-{number}"
-            await world.cancel(borrower) if kind == "cancelled" else None
+            if kind == "cancelled":
+                await world.cancel(borrower)
             wanted = DebtRef(loan_id=loan_of(borrower), fact_epoch=1, fact_version=2 if kind == "paid" else 1)
             await world.request(borrower, debts=(wanted,))
             await world.late_borrower(borrower)

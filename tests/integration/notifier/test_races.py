@@ -20,7 +20,7 @@ from libs.common.ports import Ports
 from libs.compliance import Packs, load_packs
 from libs.compliance.packs import parse_pack
 from services.notifier.domain.message import OutgoingMessage
-from services.notifier.domain.results import Accepted, Result
+from services.notifier.domain.results import Accepted, Refused, Result
 from services.notifier.service import Options, build
 from services.notifier.store import borrowers, known
 from tests.integration.notifier.world import PATIENCE_S, TENANT, World, a_fact, a_world, until
@@ -46,6 +46,24 @@ class HoldingClock:
             self.held.set()
             await self.go.wait()
         return await self.driven.at(conn)
+
+
+@dataclass
+class Slow:
+    """A provider that refuses, once it is let."""
+
+    name: str = "sandbox"
+    channels: tuple[str, ...] = ("sms", "email")
+    sandbox: bool = True
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    given: int = 0
+
+    async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
+        self.given += len(batch)
+        self.called.set()
+        await self.go.wait()
+        return [Refused("no", "recipient") for _ in batch]
 
 
 @dataclass
@@ -118,6 +136,21 @@ async def test_a_contact_that_a_payment_on_its_way_could_not_stop_is_counted(dat
         counted = (await world.call("GET", "/metrics")).text
         assert 'dunwell_sends_past_payment_total{kind="unaware"} 1.0' in counted
         assert 'dunwell_sends_past_payment_total{kind="aware"} 0.0' in counted
+
+
+async def test_a_cancel_while_in_flight_keeps_a_refused_contact_from_the_next_channel(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", addresses={"sms": "+8613800000001", "email": "b1@example.org"})
+        await world.request("b1")
+        provider = Slow()
+        sending = asyncio.ensure_future(world.another(Options(providers=[provider])).pump())
+        await asyncio.wait_for(provider.called.wait(), PATIENCE_S)
+        await world.cancel("b1")
+        assert (await world.delivery("b1"))["state"] == "in_flight"
+        provider.go.set()
+        await asyncio.wait_for(sending, PATIENCE_S)
+        assert (await world.delivery("b1"))["state"] == "cancelled"
+        assert provider.given == 1
 
 
 async def test_senders_side_by_side_send_each_contact_once(databases: Databases) -> None:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from libs.common.contracts.catalogue import PROFILES, TASKS
 from libs.common.contracts.contact_tasks import DebtRef
 from libs.common.contracts.overdue_facts import Doubt, NextDue
+from libs.common.contracts.wallet_borrowers import ContactRecorded
 from tests.integration.notifier.world import MORNING, NIGHT, World, a_world, loan_of
 from tests.support.postgres import Databases
 
@@ -166,6 +168,47 @@ async def test_the_dead_are_left_in_peace(databases: Databases) -> None:
         assert len(await world.messages("witness")) == 1
         assert await world.messages("dead") == []
         assert (await world.delivery("dead"))["reason"] == "deceased"
+
+
+async def test_a_stop_that_is_closed_stops_nobody_and_an_older_word_changes_nothing(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.status("b1", "dispute", time=MORNING - timedelta(minutes=5))
+        await world.close("b1", "borrower.status.v1", "status:s-1")
+        await world.status("b1", "dispute", time=MORNING - timedelta(minutes=1))
+        await world.request("b1")
+        await world.service.pump()
+        assert len(await world.messages("b1")) == 1
+
+
+async def test_a_consent_is_kept_as_it_stands_and_a_closed_one_is_none(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        granted = "select count(*) from notifier.consents where granted"
+        await world.consent("b1", "sms")
+        await world.consent("b1", "email")
+        assert await world.scalar(granted) == 2
+        world.clock.advance(timedelta(seconds=1))
+        await world.consent("b1", "sms", granted=False)
+        await world.close("b1", "borrower.consent.v1", "consent:email:dunning")
+        assert await world.scalar(granted) == 0
+
+
+async def test_a_record_that_closes_nothing_known_is_set_aside(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.close("b1", "borrower.status.v1", "nonsense")
+        await world.late_borrower("b1")
+        await world.request("b1")
+        await world.service.pump()
+        assert len(await world.messages("b1")) == 1
+
+
+async def test_contacts_of_others_are_in_the_ledger_once(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        made = ContactRecorded(contact_id="x", borrower_id="b1", channel="call", at=MORNING, by="agency", result="no_answer")
+        for topic in (PROFILES, TASKS, TASKS):
+            await world.hear(topic, "contact.recorded.v1", made, borrower="b1")
+        [contact] = (await world.get("/v1/borrowers/b1/contacts"))["items"]
+        assert (contact["by"], contact["channel"], contact["result"]) == ("agency", "call", "no_answer")
 
 
 async def test_a_delivery_waits_for_its_profile_and_its_facts(databases: Databases) -> None:

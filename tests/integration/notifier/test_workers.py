@@ -60,7 +60,7 @@ async def test_the_watcher_shows_what_stands_in_the_tables(databases: Databases)
         stop = asyncio.Event()
         looking = asyncio.ensure_future(watcher.run(stop))
         world.service = another
-        await until(partial(shows, world, "dunwell_contacts_unknown 1.0"), "the number of unknown contacts")
+        await until(partial(shows, world, 'dunwell_contacts_unknown{provider="sandbox"} 1.0'), "the number of unknown contacts")
         shown = (await world.call("GET", "/metrics")).text
         stop.set()
         await looking

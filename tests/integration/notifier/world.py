@@ -21,11 +21,12 @@ from libs.common.bus.inprocess import InProcessBus
 from libs.common.bus.ports import Record, Subscription
 from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Envelope, Reader, Writer
-from libs.common.contracts.borrower_profiles import BorrowerErasure, BorrowerProfile, SealedAddress, StatusState
+from libs.common.contracts.borrower_profiles import BorrowerErasure, BorrowerProfile, ConsentState, SealedAddress, StatusState
 from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES, TASKS, Topic
 from libs.common.contracts.contact_outcomes import ContactOutcome
 from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, DebtRef, HoldEnded, HoldSet, PolicyRef
 from libs.common.contracts.overdue_facts import Amounts, Anchor, DebtWatermark, OverdueFact
+from libs.common.contracts.wallet_borrowers import ChannelName
 from libs.common.lifecycle import Service
 from libs.common.ports import Ports
 from services.notifier.service import Options, build
@@ -70,7 +71,7 @@ class World:
         return Writer("test", self.bus.partitions)
 
     async def hear(
-        self, topic: Topic, kind: str, data: msgspec.Struct, *, borrower: str, what: str = "", said_at: datetime | None = None
+        self, topic: Topic, kind: str, data: msgspec.Struct | None, *, borrower: str, what: str = "", said_at: datetime | None = None
     ) -> None:
         """Publish a message and wait until the notifier has committed it."""
         self._count += 1
@@ -160,6 +161,15 @@ class World:
     async def status(self, borrower: str, status: str, **changes: Any) -> None:
         data = StatusState(borrower_id=borrower, time=self.clock.now(), id="s", status_id="s-1", status=status, from_=self.clock.now())  # type: ignore[arg-type]
         await self.hear(PROFILES, "borrower.status.v1", msgspec.structs.replace(data, **changes), borrower=borrower, what="status:s-1")
+
+    async def consent(self, borrower: str, channel: ChannelName, *, granted: bool = True) -> None:
+        now = self.clock.now()
+        data = ConsentState(borrower_id=borrower, time=now, id="c", channel=channel, purpose="dunning", granted=granted, at=now)
+        await self.hear(PROFILES, "borrower.consent.v1", data, borrower=borrower, what=f"consent:{channel}:dunning")
+
+    async def close(self, borrower: str, kind: str, what: str) -> None:
+        """Close a compacted key."""
+        await self.hear(PROFILES, kind, None, borrower=borrower, what=what)
 
     async def erase(self, borrower: str) -> None:
         data = BorrowerErasure(borrower_id=borrower, time=self.clock.now(), id="x")

@@ -122,6 +122,8 @@ async def test_a_stop_takes_back_what_was_asked_for_and_its_end_lets_the_ladder_
     await world.scheduler.pump()
     (cancelled,) = world.of("contact.cancelled")
     assert (cancelled.task_id, cancelled.reason) == (task.task_id, "hardship")
+    kinds = [entry["kind"] for entry in await world.story()]
+    assert kinds[-2:] == ["borrower.status", "contact.cancelled"]
     await world.local(1, 10)
     await world.local(2, 11)
     assert [task.step for task in world.of("contact.requested")] == ["gentle", "firm"]

@@ -28,6 +28,7 @@ from services.scheduler.parking import ParkingLimit, TooManyParkedError
 from services.scheduler.settings import Settings
 from services.scheduler.store import cases
 from services.scheduler.ticker import Ticker
+from services.scheduler.watcher import Watcher
 from tests.integration.scheduler.world import MORNING, SETTLED, World, late, paid, scheduling, until
 
 
@@ -184,3 +185,20 @@ async def test_when_the_rules_fail_everywhere_the_ticker_stops_instead_of_parkin
     with pytest.raises(TooManyParkedError):
         await ticker_of(world, claim=100).make_pass()
     assert len(await world.rows("select 1 from scheduler.cases where in_doubt is not null")) == 0
+
+
+async def test_the_watcher_counts_a_late_debt_without_a_case_and_a_case_that_was_missed(world: World) -> None:
+    await world.tell(late(), late("L2", "B2"))
+    await world.settle()
+    measured = meters(Metrics())
+    watcher = Watcher(world.engine, world.clock, measured)
+    await watcher.look()
+    assert measured.uncontacted._value.get() == 0
+    async with world.engine.begin() as conn:
+        await conn.execute(text("delete from scheduler.cases where borrower_id = 'B2'"))
+    await watcher.look()
+    assert measured.uncontacted._value.get() == 1
+    assert [(item["borrower_id"], item["reason"]) for item in (await world.get("/coverage"))["items"]] == [("B2", "no_case")]
+    world.clock.advance(timedelta(days=3))
+    await watcher.look()
+    assert measured.uncontacted._value.get() == 2

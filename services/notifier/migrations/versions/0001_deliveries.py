@@ -38,7 +38,7 @@ create table notifier.holds (
 create table notifier.deliveries (
     tenant text not null, borrower_id text not null, task_id text not null, case_id text not null,
     request bytea, taken_at timestamptz not null, expires_at timestamptz, epoch integer not null,
-    state text not null, reason text, next_at timestamptz, waiting boolean not null default false,
+    state text not null, reason text, next_at timestamptz, waiting boolean not null default false, cancelled boolean not null default false,
     sequence integer not null default 0, turn integer not null default 0, tries integer not null default 0,
     channel text, spent text[] not null default '{}', told text, decision bytea,
     primary key (tenant, borrower_id, task_id)

@@ -1,0 +1,146 @@
+"""Contacts through the sandbox: deliveries that are due at one moment, fed through the notifier's own handlers, drained by its sender."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common import sealing
+from libs.common.bus.inprocess import InProcessBus
+from libs.common.bus.ports import Message
+from libs.common.clock import DrivenClock
+from libs.common.cloudevents import Envelope, Writer
+from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddress
+from libs.common.contracts.catalogue import FACTS, PROFILES, TASKS, Topic
+from libs.common.contracts.contact_tasks import ContactRequested, DebtRef, PolicyRef
+from libs.common.contracts.overdue_facts import Amounts, Anchor, DebtWatermark, OverdueFact
+from libs.common.db.engine import make_engine
+from libs.common.lifecycle import Service
+from libs.common.ports import Ports
+from services.notifier.service import build
+from services.notifier.settings import Settings
+from tests.bench.events import PARTITIONS, TENANT
+from tests.bench.ingest import require
+from tests.bench.measuring import Measured, Stopwatch, fine, spread, whole
+from tests.bench.stack import Stack
+
+ZONE = "Asia/Shanghai"
+MORNING = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
+"""Ten in Shanghai, on a Tuesday: a contact is lawful."""
+CHUNK = 3_000
+_SENT = text(
+    "select count(*), count(distinct task_id), (select count(*) from notifier.deliveries where state = 'delivered'),"
+    " (select count(*) from notifier.contacts), (select count(*) from notifier.outbox) from notifier.sandbox_messages"
+)
+
+
+@dataclass
+class World:
+    """A notifier of which only the consumer runs by itself."""
+
+    engine: AsyncEngine
+    bus: InProcessBus
+    clock: DrivenClock
+    service: Service
+    private: bytes
+    public: bytes
+    digest: bytes
+
+    async def hear(self, topic: Topic, kind: str, said: Sequence[tuple[str, msgspec.Struct]]) -> None:
+        """Publish one message a borrower and wait until the notifier has committed them."""
+        writer = Writer("bench", self.bus.partitions)
+        messages: list[Message] = []
+        for borrower, data in said:
+            envelope = Envelope(kind, f"{kind}-{borrower}", "bench", self.clock.now(), TENANT, borrower)
+            messages.append(writer.message(topic, envelope, data, key=f"{TENANT}/{borrower}/{kind}", borrower_id=borrower))
+        for at in range(0, len(messages), CHUNK):
+            await self.bus.publish(messages[at : at + CHUNK])
+
+    async def fresh_watermarks(self) -> None:
+        """Say that all is known up to now."""
+        mark = DebtWatermark(until=self.clock.now())
+        for topic in (FACTS, PROFILES):
+            envelope = Envelope("debt.watermark.v1", "w", "bench", self.clock.now(), "-", "watermark")
+            await self.bus.publish(Writer("bench", self.bus.partitions).broadcast(topic, envelope, mark, key="watermark"))
+
+
+async def run(stack: Stack, contacts: int, rounds: int) -> list[str]:
+    """Send so many contacts in each round, and return the figures."""
+    found = [await _round(stack, contacts) for _ in range(rounds)]
+    cpu = spread([m.cpu_ms for m in found], fine)
+    return [f"  {spread([m.rate for m in found], whole)} contacts/s, {cpu} ms of CPU a contact ({found[-1].cpu_parts} us)"]
+
+
+async def _round(stack: Stack, contacts: int) -> Measured:
+    async with stack.database("notifier") as url, _world(url) as world:
+        borrowers = [f"b{n:06d}" for n in range(contacts)]
+        await world.hear(PROFILES, "borrower.profile.v1", [(b, _profile(world, b)) for b in borrowers])
+        await world.hear(FACTS, "debt.overdue.v1", [(b, _fact(world, b)) for b in borrowers])
+        await world.hear(TASKS, "contact.requested.v1", [(b, _request(world, b)) for b in borrowers])
+        await world.fresh_watermarks()
+        watch = Stopwatch({"notifier": os.getpid(), "postgres": stack.postgres_pid}, alone=[os.getpid()])
+        await world.service.pump()
+        result = watch.stop(contacts)
+        async with world.engine.connect() as conn:
+            row = tuple((await conn.execute(_SENT)).one())
+        require("the contacts", row, (contacts, contacts, contacts, contacts, 0))
+    return result
+
+
+@contextlib.asynccontextmanager
+async def _world(url: str) -> AsyncIterator[World]:
+    clock = DrivenClock(MORNING)
+    engine, bus = make_engine(url, application="notifier"), InProcessBus(clock=clock, partitions=PARTITIONS)
+    private, public = sealing.new_pair()
+    digest = sealing.random_key()
+    service = build(Ports(engine, bus, clock, "bench"), Settings(private, digest))
+    await service.start()
+    running = [asyncio.create_task(worker.run()) for worker in service.consumers]
+    try:
+        yield World(engine, bus, clock, service, private, public, digest)
+    finally:
+        for worker in service.consumers:
+            await worker.stop()
+        await asyncio.gather(*running)
+        await engine.dispose()
+
+
+def _profile(world: World, borrower: str) -> BorrowerProfile:
+    context, phone = f"{TENANT}/{borrower}", f"+86138{borrower[1:]:0>8}"
+    key = sealing.new_borrower_key(world.public, context)
+
+    def sealed(value: str, what: str) -> str:
+        return sealing.as_text(sealing.seal(value.encode(), key.public, f"{context}/{what}"))
+
+    address = SealedAddress(channel="sms", sealed=sealed(phone, "address"), lookup=sealing.digest(world.digest, phone).hex())
+    return BorrowerProfile(
+        borrower_id=borrower, time=world.clock.now(), id=f"p-{borrower}", key=sealing.as_text(key.wrapped_private),
+        sealed_name=sealed("Li Wei", "name"), locale="en", timezone=ZONE, jurisdictions=("ZZ",), addresses=(address,),
+    )  # fmt: skip
+
+
+def _fact(world: World, borrower: str) -> OverdueFact:
+    today = world.clock.now().date()
+    due_on = today - timedelta(days=1)
+    return OverdueFact(
+        loan_id=f"loan-{borrower}", borrower_id=borrower, product="cash-loan", currency="CNY", timezone=ZONE, jurisdictions=("ZZ",),
+        status="active", epoch=1, version=1, as_of=today, overdue=Amounts(principal=12_050, total=12_050),
+        outstanding=Amounts(principal=12_050, total=12_050), bucket="M1", anchor=Anchor(n=1, due_on=due_on), past_due_days_from=due_on,
+    )  # fmt: skip
+
+
+def _request(world: World, borrower: str) -> ContactRequested:
+    now = world.clock.now()
+    return ContactRequested(
+        task_id=f"t-{borrower}", borrower_id=borrower, case_id=f"c-{borrower}", policy=PolicyRef(name="standard", version=1),
+        step="gentle", template="gentle", purpose="dunning", channels=("sms",), not_before=now, expires_at=now + timedelta(days=2),
+        debts=(DebtRef(loan_id=f"loan-{borrower}", fact_epoch=1, fact_version=1),),
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""What a log line may hold: fields of an allow-list, ids in clear, personal data never."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from libs.common import logs
+
+PHONE, NAME, MAIL = "+447700900123", "Canary Borrower", "canary@example.org"
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    root, kept = logging.getLogger(), logging.getLogger().handlers[:]
+    level, before = root.level, structlog.get_config()
+    yield
+    root.handlers[:] = kept
+    root.setLevel(level)
+    structlog.configure(**before)
+    structlog.contextvars.clear_contextvars()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_line_is_one_json_object_with_the_fixed_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("ingest", "1.2.3")
+    logs.get("ledger").info("taken", loan_id="L1", events=3)
+    [line] = lines(capsys)
+    assert line.keys() == {"timestamp", "level", "event", "service", "version", "part", "loan_id", "events"}
+    assert (line["service"], line["version"], line["part"], line["level"]) == ("ingest", "1.2.3", "ledger", "info")
+
+
+def test_a_field_that_is_not_on_the_list_is_dropped(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("notifier", "1")
+    logs.get("sender").warning(
+        "refused", borrower_id="B1", name=NAME, phone=PHONE, address=PHONE, to=MAIL, body=NAME, variables={"name": NAME}, token="dw_secret",
+        parameters=[PHONE], text=NAME, payload=MAIL,
+    )  # fmt: skip
+    [line] = lines(capsys)
+    assert line["borrower_id"] == "B1"
+    assert line.keys() <= logs.FIELDS
+    for canary in (PHONE, NAME, MAIL, "dw_secret"):
+        assert canary not in json.dumps(line)
+
+
+def test_what_a_part_has_bound_is_judged_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("notifier", "1")
+    logs.get("sender").bind(recipient=PHONE).info("sent", task_id="t-1")
+    assert PHONE not in capsys.readouterr().err
+
+
+def test_lines_of_libraries_go_through_the_same_sieve(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("notifier", "1")
+    logging.getLogger("some.library").warning("slow answer", extra={"recipient": PHONE, "name_of": NAME})
+    logging.getLogger("some.library").info("chatter")
+    [line] = lines(capsys)
+    assert (line["event"], line["logger"], line["level"]) == ("slow answer", "some.library", "warning")
+    assert PHONE not in json.dumps(line)
+
+
+def test_no_field_of_the_list_invites_personal_data() -> None:
+    assert not {"name", "phone", "address", "email", "to", "body", "text", "message", "variables", "token", "authorization"} & logs.FIELDS
+
+
+def test_a_level_that_was_not_asked_for_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("ingest", "1", level="WARNING")
+    logs.get("ledger").info("taken")
+    logs.get("ledger").error("broken")
+    assert [line["event"] for line in lines(capsys)] == ["broken"]

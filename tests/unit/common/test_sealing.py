@@ -1,0 +1,74 @@
+"""Personal data is sealed for one holder in one context, and opened by nobody else and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libs.common import sealing
+from libs.common.sealing import SealError, digest, new_borrower_key, new_pair, seal, unseal
+
+PRIVATE, PUBLIC = new_pair()
+CONTEXT = "default/B1/address"
+
+
+@given(st.binary(max_size=200), st.text(st.characters(codec="utf-8"), max_size=30))
+@settings(max_examples=30)
+def test_what_is_sealed_is_opened_in_its_context(plain: bytes, context: str) -> None:
+    assert unseal(seal(plain, PUBLIC, context), PRIVATE, context) == plain
+
+
+@pytest.mark.parametrize("context", ["default/B2/address", "other/B1/address", "default/B1/name", "", CONTEXT + " "])
+def test_a_sealed_address_cannot_be_moved_to_another_borrower_tenant_or_field(context: str) -> None:
+    with pytest.raises(SealError):
+        unseal(seal(b"+447700900123", PUBLIC, CONTEXT), PRIVATE, context)
+
+
+def test_another_holder_opens_nothing() -> None:
+    with pytest.raises(SealError):
+        unseal(seal(b"+447700900123", PUBLIC, CONTEXT), new_pair()[0], CONTEXT)
+
+
+def test_every_changed_byte_is_noticed() -> None:
+    sealed = seal(b"+447700900123", PUBLIC, CONTEXT)
+    for at in range(len(sealed)):
+        changed = sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
+        with pytest.raises(SealError):
+            unseal(changed, PRIVATE, CONTEXT)
+
+
+@pytest.mark.parametrize("sealed", [b"", b"\x01", b"\x01" * 48, b"\x02" * 80])
+def test_what_was_never_sealed_is_said_to_be_so(sealed: bytes) -> None:
+    with pytest.raises(SealError):
+        unseal(sealed, PRIVATE, CONTEXT)
+
+
+def test_the_same_text_sealed_twice_looks_different_and_shows_nothing() -> None:
+    one, other = seal(b"+447700900123", PUBLIC, CONTEXT), seal(b"+447700900123", PUBLIC, CONTEXT)
+    assert one != other
+    assert b"7700900" not in one + other
+
+
+def test_a_borrowers_key_opens_only_through_the_notifiers_and_only_for_that_borrower() -> None:
+    key = new_borrower_key(PUBLIC, "default/B1")
+    private = unseal(key.wrapped_private, PRIVATE, "default/B1/key")
+    assert unseal(seal(b"Example Borrower", key.public, CONTEXT), private, CONTEXT) == b"Example Borrower"
+    with pytest.raises(SealError):
+        unseal(key.wrapped_private, PRIVATE, "default/B2/key")
+
+
+def test_a_digest_is_equal_for_equal_parts_under_one_key_only() -> None:
+    assert digest(b"k", "default", "+447700900123") == digest(b"k", "default", "+447700900123")
+    others = [
+        digest(b"other", "default", "+447700900123"),
+        digest(b"k", "default+447700900123"),
+        digest(b"k", "", "default", "+447700900123"),
+    ]
+    assert digest(b"k", "default", "+447700900123") not in others
+    assert len(set(others)) == 3
+
+
+def test_sealed_bytes_survive_json() -> None:
+    sealed = seal(b"x", PUBLIC, CONTEXT)
+    assert sealing.from_text(sealing.as_text(sealed)) == sealed

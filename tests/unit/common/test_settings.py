@@ -1,0 +1,92 @@
+"""Settings from the environment: what is missing or wrong is named."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from libs.common.settings import SettingsError, common, partitions, tenants
+
+KEY = base64.b64encode(b"k" * 32).decode()
+FULL = {
+    "DUNWELL_DATABASE_URL": "postgresql://127.0.0.1/dunwell",
+    "DUNWELL_KAFKA_BOOTSTRAP": "127.0.0.1:9092",
+    "DUNWELL_SEALING_PUBLIC_KEY": KEY,
+    "DUNWELL_SEALING_PRIVATE_KEY": KEY,
+    "DUNWELL_DIGEST_KEY": KEY,
+}
+
+
+@pytest.mark.parametrize(("service", "port"), [("ingest", 8001), ("scheduler", 8002), ("notifier", 8003)])
+def test_a_service_that_is_told_what_it_needs_starts_on_its_port(service: str, port: int) -> None:
+    read = common(service, FULL)
+    assert (read.port, read.host, read.partitions, read.tenants, read.log_level) == (port, "127.0.0.1", 12, ("default",), "INFO")
+
+
+@pytest.mark.parametrize(
+    ("service", "missing"),
+    [
+        ("ingest", "DUNWELL_DATABASE_URL"),
+        ("ingest", "DUNWELL_KAFKA_BOOTSTRAP"),
+        ("ingest", "DUNWELL_SEALING_PUBLIC_KEY"),
+        ("ingest", "DUNWELL_DIGEST_KEY"),
+        ("scheduler", "DUNWELL_DATABASE_URL"),
+        ("notifier", "DUNWELL_SEALING_PRIVATE_KEY"),
+        ("notifier", "DUNWELL_DIGEST_KEY"),
+    ],
+)
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_setting_that_is_missing_is_named(service: str, missing: str, value: str | None) -> None:
+    env = {name: text for name, text in {**FULL, missing: value}.items() if text is not None}
+    with pytest.raises(SettingsError, match=missing):
+        common(service, env)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DUNWELL_PORT", "eighty"),
+        ("DUNWELL_PORT", "80.5"),
+        ("DUNWELL_PARTITIONS", "many"),
+        ("DUNWELL_DRAIN_SECONDS", "soon"),
+        ("DUNWELL_SETTLE_SECONDS", "later"),
+        ("DUNWELL_LOG_LEVEL", "loud"),
+        ("DUNWELL_SEALING_PUBLIC_KEY", "!"),
+        ("DUNWELL_SEALING_PUBLIC_KEY", base64.b64encode(b"short").decode()),
+        ("DUNWELL_DIGEST_KEY", "ü"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        common("ingest", {**FULL, name: value})
+
+
+def test_no_sentence_about_a_key_shows_it() -> None:
+    secret = base64.b64encode(b"half of a secret").decode()
+    with pytest.raises(SettingsError) as error:
+        common("ingest", {**FULL, "DUNWELL_DIGEST_KEY": secret})
+    assert secret not in str(error.value)
+
+
+def test_a_service_holds_only_the_keys_that_it_needs() -> None:
+    ingest, scheduler, notifier = (common(name, FULL) for name in ("ingest", "scheduler", "notifier"))
+    assert (ingest.sealing_private, scheduler.sealing_private, scheduler.sealing_public, scheduler.digest_key) == (None, None, b"", b"")
+    assert (notifier.sealing_private, notifier.sealing_public) == (b"k" * 32, b"")
+
+
+def test_the_first_tenant_is_the_first_named() -> None:
+    assert tenants({"DUNWELL_TENANTS": " east, west ,,"}) == ("east", "west")
+    assert partitions({"DUNWELL_PARTITIONS": "64"}) == 64
+
+
+@pytest.mark.parametrize("value", [" , ", "east,east", "a b", "../x"])
+def test_tenants_that_could_not_be_told_apart_or_name_a_topic_are_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="DUNWELL_TENANTS"):
+        common("ingest", {**FULL, "DUNWELL_TENANTS": value})
+
+
+@pytest.mark.parametrize("value", ["0", "-1"])
+def test_a_topic_has_at_least_one_partition(value: str) -> None:
+    with pytest.raises(SettingsError, match="DUNWELL_PARTITIONS"):
+        partitions({"DUNWELL_PARTITIONS": value})
