@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,12 @@ from tests.support.postgres import Databases
 
 
 @pytest.fixture(scope="session")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
-    """Fresh databases on a server of this test run."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data")
-    yield Databases(server)
-    asyncio.run(server.stop())
+def databases() -> Iterator[Databases]:
+    """Fresh databases on a server of this test run.
+
+    Not under pytest's own temporary folder: the next run closes that to the user under whom PostgreSQL runs when root starts it.
+    """
+    with tempfile.TemporaryDirectory(prefix="dunwell-tests-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder) / "postgres")
+        yield Databases(server)
+        asyncio.run(server.stop())

@@ -62,10 +62,10 @@ def unseal(sealed: bytes, private: bytes, context: str) -> bytes:
     if sealed[:1] != VERSION or len(sealed) < 1 + 32 + 16:
         raise SealError("not sealed by this version")
     mine, holder = sealed[1:33], X25519PrivateKey.from_private_bytes(private)
-    key = _derive(holder.exchange(X25519PublicKey.from_public_bytes(mine)), mine, holder.public_key().public_bytes_raw())
     try:
+        key = _derive(holder.exchange(X25519PublicKey.from_public_bytes(mine)), mine, holder.public_key().public_bytes_raw())
         return AESGCM(key).decrypt(_NONCE, sealed[33:], context.encode())
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         raise SealError("another key or another context") from None
 
 

@@ -51,5 +51,5 @@ class Announcer:
             subject=delivery.borrower_id,
         )
         return self.writer.message(
-            OUTCOMES, envelope, data, key=f"{delivery.tenant}/{delivery.task_id}", borrower_id=delivery.borrower_id
+            OUTCOMES, envelope, data, key=f"{delivery.tenant}/{delivery.borrower_id}", borrower_id=delivery.borrower_id
         )  # fmt: skip

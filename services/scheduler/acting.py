@@ -221,7 +221,7 @@ class Desk:
             type=kind, id=ids.derived("e", case.tenant, kind, task_id), source=self.writer.source, time=at, tenant=case.tenant,
             subject=task_id,
         )  # fmt: skip
-        return self.writer.message(TASKS, envelope, data, key=f"{case.tenant}/{task_id}", borrower_id=case.borrower_id)
+        return self.writer.message(TASKS, envelope, data, key=f"{case.tenant}/{case.borrower_id}", borrower_id=case.borrower_id)
 
 
 def policy_of(name: str, version: int) -> Policy:

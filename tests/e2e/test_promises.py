@@ -38,7 +38,9 @@ async def test_two_loans_that_come_apart_within_the_rest_of_a_case_are_one_messa
 
 
 async def test_a_loan_that_is_paid_gets_no_message_while_another_gets_one(world: World) -> None:
-    await world.publish(*borrower("payer"), *borrower("witness"), late_loan("L1", "payer"), payment("L1", 12050), late_loan("L2", "witness"))
+    await world.publish(
+        *borrower("payer"), *borrower("witness"), late_loan("L1", "payer"), payment("L1", 12050), late_loan("L2", "witness")
+    )
     await world.let_pass(hours=20)
     assert len(await world.messages("witness")) == 1
     assert await world.messages("payer") == []
@@ -63,7 +65,9 @@ async def test_the_message_names_what_is_still_owed_after_a_part_was_paid(world:
 
 @pytest.mark.parametrize("status", ["deceased", "insolvent", "cease"])
 async def test_whoever_must_be_left_in_peace_is(world: World, status: str) -> None:
-    stopped = event("borrower.status", recorded=MORNING, borrower_id="B1", status_id="s1", status=status, **{"from": "2026-11-24T00:00:00+00:00"})
+    stopped = event(
+        "borrower.status", recorded=MORNING, borrower_id="B1", status_id="s1", status=status, **{"from": "2026-11-24T00:00:00+00:00"}
+    )
     await world.publish(*borrower("B1"), stopped, *borrower("witness"), late_loan("L1", "B1"), late_loan("L2", "witness"))
     await world.let_pass(days=4)
     assert await world.messages("B1") == []

@@ -156,7 +156,9 @@ def late_loan(loan_id: str, borrower_id: str, *, days: int = 1, zone: str = ZONE
 
 def payment(loan_id: str, amount: int, *, at: datetime = MORNING) -> Event:
     """Return a payment."""
-    return event("repayment.received", recorded=at, loan_id=loan_id, repayment_id=f"r-{loan_id}-{amount}", amount=amount, paid_at=at.isoformat())
+    return event(
+        "repayment.received", recorded=at, loan_id=loan_id, repayment_id=f"r-{loan_id}-{amount}", amount=amount, paid_at=at.isoformat()
+    )
 
 
 async def count(engine: AsyncEngine, statement: str) -> int:

@@ -72,3 +72,9 @@ def test_a_digest_is_equal_for_equal_parts_under_one_key_only() -> None:
 def test_sealed_bytes_survive_json() -> None:
     sealed = seal(b"x", PUBLIC, CONTEXT)
     assert sealing.from_text(sealing.as_text(sealed)) == sealed
+
+
+def test_a_forged_message_with_a_low_order_point_is_refused_like_any_other() -> None:
+    private, _ = sealing.new_pair()
+    with pytest.raises(sealing.SealError):
+        sealing.unseal(sealing.VERSION + b"\x00" * 52, private, "default/b/address")
