@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.e2e.world import MORNING, World, borrower, late_loan, one_process, payment
@@ -64,8 +64,7 @@ _payments = st.sampled_from([(), ((0, AMOUNT),), ((0, 5000),), ((1, AMOUNT),), (
 def stories(draw: st.DrawFn) -> Story:
     debts = []
     for b in range(draw(st.integers(1, 3))):
-        for n in range(draw(st.integers(1, 2))):
-            debts.append(Debt(f"L{b}-{n}", f"B{b}", draw(st.integers(1, 8)), draw(_payments)))
+        debts += [Debt(f"L{b}-{n}", f"B{b}", draw(st.integers(1, 8)), draw(_payments)) for n in range(draw(st.integers(1, 2)))]
     return Story(tuple(debts), draw(st.integers(0, 2**16)))
 
 
@@ -129,7 +128,10 @@ async def check_nobody_was_wronged(world: World, story: Story) -> None:
         assert [m for m in sent if m["borrower_id"] == name], "three mornings have passed in which something was owed"
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)  # fmt: skip
 @given(story=stories())
 async def test_any_order_repetition_and_bad_day_of_the_bus_gives_the_same_end_and_wrongs_nobody(databases: Databases, story: Story) -> None:
     ends = []
@@ -143,7 +145,12 @@ async def test_any_order_repetition_and_bad_day_of_the_bus_gives_the_same_end_an
             ends.append(await ending(world, story))
             await check_nobody_was_wronged(world, story)
     for loan_id, (state, fact) in ends[0].items():
-        assert ends[1][loan_id] == (state, fact)
+        other_state, other_fact = ends[1][loan_id]
+        assert other_state == state
+        if fact is None or other_fact is None:  # of a debt that was settled before anything was said of it, nothing need be said
+            assert state["overdue"]["total"] == 0
+        else:
+            assert other_fact == fact
 
 
 async def test_the_same_seed_gives_the_same_messages(databases: Databases) -> None:

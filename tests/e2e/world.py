@@ -31,6 +31,7 @@ ZONE = "Etc/GMT"
 BEARER = {"Authorization": "Bearer dunwell-dev"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 ROUNDS = 500
+READER = Reader.of(FACTS)
 
 
 @dataclass
@@ -98,7 +99,7 @@ class World:
 
     async def hear(self, _: AsyncConnection, records: Sequence[Record]) -> None:
         """Keep the greatest fact of each loan, as any consumer does."""
-        for _, data in map(Reader.of(FACTS).read, records):
+        for data in [READER.read(record)[1] for record in records]:
             if isinstance(data, OverdueFact) and (known := self.facts.get(data.loan_id, data)).order <= data.order:
                 self.facts[known.loan_id] = data
 

@@ -52,6 +52,8 @@ class Intake:
     subscription: Subscription
     outbox: Outbox
     budget: DeadLetterBudget
+    reached: int = 0
+    """The next offset after what was committed last: of a batch that failed behind a bad record, its first part."""
 
     async def take(self, batch: Sequence[Record], *, expected: int) -> int:
         """Commit the effects of the batch and the next offset, and return that; PositionMovedError when it stands elsewhere."""
@@ -64,7 +66,7 @@ class Intake:
         except PoisonError as error:
             next_offset = await self._take_apart(batch, error, expected=expected)
         else:
-            await self._committed()
+            await self._committed(next_offset)
         return next_offset
 
     async def _move(self, conn: AsyncConnection, batch: Sequence[Record], expected: int) -> None:
@@ -83,10 +85,11 @@ class Intake:
             await self._move(conn, batch, expected)
             self.budget.spend(batch[0])
             await self.outbox.append(conn, [dead_letter(batch[0], self.subscription.group, error)])
-        await self._committed()
+        await self._committed(batch[0].offset + 1)
         return batch[0].offset + 1
 
-    async def _committed(self) -> None:
+    async def _committed(self, next_offset: int) -> None:
+        self.reached = next_offset
         if self.subscription.after_commit is not None:
             await self.subscription.after_commit()
 

@@ -189,11 +189,13 @@ class InProcessWorker:
 
     async def _take(self, place: tuple[str, int], waiting: Sequence[_Waiting]) -> None:
         """Commit one batch; where the position has moved meanwhile, number the records anew and try again."""
-        while True:
+        left = list(waiting)
+        while left:
             first, now = self._next[place], self.bus.clock.now()
             batch = [
-                Record(place[0], place[1], first + i, e.message.key, e.message.value, e.message.headers, now) for i, e in enumerate(waiting)
+                Record(place[0], place[1], first + i, e.message.key, e.message.value, e.message.headers, now) for i, e in enumerate(left)
             ]
+            self._intake.reached = first
             try:
                 self._next[place] = await self._intake.take(batch, expected=first)
             except PositionMovedError as moved:
@@ -202,6 +204,7 @@ class InProcessWorker:
                 if not is_transient(error):
                     raise
                 self.health.last_error = f"{type(error).__name__}: {error}"
+                left, self._next[place] = left[self._intake.reached - first :], self._intake.reached
                 await asyncio.sleep(RETRY_S)
             else:
                 return

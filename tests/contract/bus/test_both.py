@@ -43,6 +43,22 @@ async def test_a_batch_that_fails_for_now_is_tried_again_and_never_half_done(rig
         assert (len(tries), await rig.position()) == (3, 2)
 
 
+async def test_what_stood_before_an_unusable_record_is_not_done_again_when_what_stands_behind_it_must_wait(rig: Rig) -> None:
+    tries: list[str] = []
+
+    async def fails_behind(conn: AsyncConnection, records: Sequence[Record]) -> None:
+        await keep_but_bad(conn, records)
+        if records[-1].value == b"c" and len(tries) < 2:
+            tries.append("c")
+            raise TransientError("not now")
+
+    async with rig.running(rig.bus.consume(rig.subscription(fails_behind))):
+        await rig.publish("a", "b", BAD, "c")
+        await rig.have("a", "b", "c")
+    assert (len(tries), await rig.position()) == (2, 4)
+    assert len(await rig.rows("select id from ingest.outbox")) == 1
+
+
 async def test_a_database_that_is_away_is_waited_for(rig: Rig) -> None:
     async with rig.running(worker := rig.bus.consume(rig.subscription())):
         await rig.publish("a")

@@ -7,10 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.support.kafka_fixture import kafka
 from tests.support.postgres import Databases
-
-__all__ = ["kafka"]
 
 
 @pytest.fixture

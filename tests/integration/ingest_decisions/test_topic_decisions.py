@@ -52,7 +52,7 @@ async def client_of(running: Running, key: str) -> AsyncIterator[httpx.AsyncClie
     "bad",
     [
         event("repayment.received", loan_id="L2", repayment_id="r-bad", amount=100, paid_at="9999-12-31T23:00:00-05:00"),
-        event("loan.paused", loan_id="L2", **{"from": "9999-12-31"}),
+        {**(paused := event("loan.paused", loan_id="L2")), "data": {**paused["data"], "from": "9999-12-31"}},
         event("instalment.due", loan_id="L2", n=9, due_on="9999-12-31", principal=1),
         {**repayment("L2", 100), "time": "9999-12-31T23:59:59+00:00"},
     ],
@@ -129,5 +129,8 @@ async def test_events_about_borrowers_go_on_the_borrower_topic_and_others_on_the
             "select topic, sum(next_offset) from ingest.positions where grp = 'dunwell-ingest' group by 1"
         )
     assert {row[0]: int(row[1]) for row in found.all()} == {
-        LOAN_EVENTS_TOPIC.name: 1, BORROWER_EVENTS_TOPIC.name: 1, f"{LOAN_EVENTS_TOPIC.name}.acme": 0, f"{BORROWER_EVENTS_TOPIC.name}.acme": 0,
-    }  # fmt: skip
+        LOAN_EVENTS_TOPIC.name: 1,
+        BORROWER_EVENTS_TOPIC.name: 1,
+        f"{LOAN_EVENTS_TOPIC.name}.acme": 0,
+        f"{BORROWER_EVENTS_TOPIC.name}.acme": 0,
+    }
