@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from libs.common.db.embedded import EmbeddedPostgres
 from tests.support.postgres import Databases
+
+settings.register_profile("ci", derandomize=True, print_blob=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")  # the same examples for the same code: what lands does not depend on a die
 
 
 @pytest.fixture(scope="session")

@@ -179,6 +179,7 @@ def _take(run: _Run, work: Work, steps: list[Step], *, as_of: date, start: Key |
     for index, (key, event) in enumerate(steps):
         if key[0] > as_of:
             run.later = steps[index:]
+            _await_charges(run)
             break
         what = identity(event)
         if what in seen:
@@ -190,6 +191,13 @@ def _take(run: _Run, work: Work, steps: list[Step], *, as_of: date, start: Key |
             apply(work, event, key[0])
         seen[what] = event
         work.last = Place(*key[:4])
+
+
+def _await_charges(run: _Run) -> None:
+    """Await the charges that later waivers name: with its charge a waiver counts from the charge's due date, perhaps today already."""
+    named = {event.charge_id for _, event in run.later if isinstance(event, Waived) and event.charge_id is not None}
+    if run.awaited is not None:
+        run.awaited |= {f"charge\0{name}" for name in named if name not in run.found.charges}
 
 
 def _note_repeat(run: _Run, event: Placed, first: Placed) -> None:

@@ -316,3 +316,11 @@ def test_more_waivers_without_an_amount_than_can_be_judged_are_left_to_a_person(
     waivers = [Waived(place(12, number), f"w{number}", "c1") for number in range(1, MOST_OPEN_WAIVERS + 2)]
     with pytest.raises(CannotFold, match="waivers"):
         fold([LOAN, *waivers], DEFAULT, on(15))
+
+
+def test_a_charge_that_comes_after_a_later_waiver_that_names_it_is_refolded_with_it() -> None:
+    waiver, charge = Waived(place(2, 1, recorded=0), "w", charge_id="c2"), fee(0, 2, due=0)
+    before = fold([disbursed(rows((10, 100))), waiver], DEFAULT, on(1))
+    whole = fold([disbursed(rows((10, 100))), waiver, charge], DEFAULT, on(1))
+    went_on = advance(before, charge, DEFAULT, on(1))
+    assert went_on is None or went_on == whole
