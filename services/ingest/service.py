@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -183,4 +182,4 @@ def _watcher(parts: _Parts) -> Watcher:
 
 
 async def _nothing() -> None:
-    await asyncio.sleep(0)
+    """Engine and bus belong to whoever made them."""

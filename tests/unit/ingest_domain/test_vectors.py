@@ -48,8 +48,6 @@ from services.ingest.domain.state import public_state
 
 VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "data" / "fineract.json").read_text())["vectors"]
 
-NOT_YET: dict[str, str] = {}
-"""Vectors that the ledger does not pass, with the reason."""
 
 Fact = tuple[str, object, object]
 
@@ -214,22 +212,11 @@ def differences(vector: dict[str, Any], seed: int | None = None) -> list[tuple[s
     return wrong
 
 
-def params() -> list[Any]:
-    return [
-        pytest.param(
-            vector,
-            id=vector["id"],
-            marks=[pytest.mark.xfail(reason=NOT_YET[vector["id"]], strict=True)] if vector["id"] in NOT_YET else [],
-        )
-        for vector in VECTORS
-    ]
-
-
-@pytest.mark.parametrize("vector", params())
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["id"] for vector in VECTORS])
 def test_the_ledger_says_what_the_vector_states(vector: dict[str, Any]) -> None:
     assert differences(vector) == []
 
 
-@pytest.mark.parametrize("vector", params())
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["id"] for vector in VECTORS])
 def test_the_ledger_says_the_same_of_shuffled_and_repeated_events(vector: dict[str, Any]) -> None:
     assert differences(vector, seed=7) == []
