@@ -123,6 +123,8 @@ def _wake(outbox: Outbox) -> Callable[[], Awaitable[None]]:
 
 
 async def _joined(worker: BusWorker) -> str | None:
+    if worker.health.stopped_topics:
+        return f"too many unusable records on {', '.join(sorted(worker.health.stopped_topics))}"
     return None if worker.health.joined else worker.health.last_error or "has not joined its group yet"
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from libs.common.bus.consumer import DeadLetterBudget, Intake
+from libs.common.bus.marks import Marks
 from libs.common.bus.ports import Health, Message, Record, Subscription
-from libs.common.clock import Clock
+from libs.common.clock import Clock, stopwatch
 from libs.common.db import positions
 from libs.common.db.failures import is_transient
 from libs.common.errors import DeadLetterLimitError, PositionMovedError, TransientError
@@ -119,6 +120,8 @@ class InProcessWorker:
     _work: asyncio.Event = field(default_factory=asyncio.Event)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _marks: Marks[tuple[str, int]] = field(default_factory=Marks)
+    _observed_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.topics = frozenset(self.subscription.topics)
@@ -152,6 +155,8 @@ class InProcessWorker:
                     await self.deliver(place, self.subscription.batch_records)
                 if not self.waiting_places():
                     await self._idle()
+                elif stopwatch() - self._observed_at > OBSERVE_S:
+                    await self.observe()
         except BaseException as error:
             self._fail(error)
             raise
@@ -200,6 +205,7 @@ class InProcessWorker:
                 self._next[place] = await self._intake.take(batch, expected=first)
             except PositionMovedError as moved:
                 self._next[place] = moved.next_offset
+                self._marks.forget(place)
             except Exception as error:
                 if not is_transient(error):
                     raise
@@ -211,11 +217,14 @@ class InProcessWorker:
 
     async def observe(self) -> None:
         """Note up to when everything is committed."""
-        async with self._busy:
-            idle = [place for place, at in self._next.items() if not self._queues.get(place)]
-            async with self.subscription.engine.begin() as conn:
-                ends = [(positions.Place(self.subscription.group, *place), self._next[place]) for place in sorted(idle)]
-                await positions.caught_up(conn, self.subscription.schema, ends, seen_at=await self.bus.clock.at(conn))
+        self._observed_at = stopwatch()
+        async with self.subscription.engine.begin() as conn:
+            seen_at = await self.bus.clock.at(conn)
+            for place, at in self._next.items():
+                self._marks.see(place, at + len(self._queues.get(place, ())), seen_at)
+            reached = [(place, mark) for place, at in sorted(self._next.items()) if (mark := self._marks.passed(place, at)) is not None]
+            ends = [(positions.Place(self.subscription.group, *place), *mark) for place, mark in reached]
+            await positions.caught_up(conn, self.subscription.schema, ends)
 
     async def stop(self) -> None:
         """Finish the batch in hand and return."""
@@ -229,6 +238,8 @@ class InProcessWorker:
             async with asyncio.timeout(OBSERVE_S):
                 await self._work.wait()
         except TimeoutError:
+            pass
+        if stopwatch() - self._observed_at >= OBSERVE_S:
             await self.observe()
 
     def _stop_topic(self, topic: str, error: Exception) -> None:

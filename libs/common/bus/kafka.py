@@ -20,6 +20,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.common import logs
 from libs.common.bus.consumer import DeadLetterBudget, Intake
+from libs.common.bus.marks import Marks
 from libs.common.bus.ports import Health, Message, Record, Subscription
 from libs.common.clock import Clock, pause, stopwatch
 from libs.common.db import positions
@@ -147,6 +148,7 @@ class KafkaWorker:
     _consumer: AIOKafkaConsumer = field(init=False)
     _expected: dict[TopicPartition, int] = field(default_factory=dict)
     _moved_at: dict[TopicPartition, float] = field(default_factory=dict)
+    _marks: Marks[TopicPartition] = field(default_factory=Marks)
     _uncommitted: dict[TopicPartition, int] = field(default_factory=dict)
     _unplaced: set[TopicPartition] = field(default_factory=set)
     """Assigned, and not yet brought to the database's position."""
@@ -194,6 +196,7 @@ class KafkaWorker:
                 self._unplaced.discard(tp)
                 self._expected.pop(tp, None)
                 self._moved_at.pop(tp, None)
+                self._marks.forget(tp)
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """Leave it to the consuming loop to place them: the client swallows what fails here, and nobody would read them."""
@@ -208,10 +211,11 @@ class KafkaWorker:
         mine = list(self._expected)
         ends = await self._consumer.end_offsets(mine) if mine else {}
         self.health.lag = {(tp.topic, tp.partition): max(0, ends[tp] - self._expected.get(tp, ends[tp])) for tp in mine}
+        for tp in mine:
+            self._marks.see(tp, ends[tp], seen_at)
+        reached = [(tp, mark) for tp in sorted(mine) if (mark := self._marks.passed(tp, self._expected.get(tp, -1))) is not None]
         async with self.subscription.engine.begin() as conn:
-            await positions.caught_up(
-                conn, self.subscription.schema, [(self._place_of(tp), ends[tp]) for tp in sorted(mine)], seen_at=seen_at
-            )  # fmt: skip
+            await positions.caught_up(conn, self.subscription.schema, [(self._place_of(tp), *mark) for tp, mark in reached])
         self._find_deafness(ends)
 
     async def _started(self) -> None:
@@ -374,6 +378,7 @@ class KafkaWorker:
 
     def _go_to(self, tp: TopicPartition, offset: int) -> None:
         self._expected[tp] = offset
+        self._marks.forget(tp)
         self._moved_at[tp] = stopwatch()
         self._consumer.seek(tp, offset)
 

@@ -71,19 +71,19 @@ async def jump(conn: AsyncConnection, schema: str, place: Place, *, to: int) -> 
     )
 
 
-async def caught_up(conn: AsyncConnection, schema: str, ends: Sequence[tuple[Place, int]], *, seen_at: datetime) -> None:
-    """Note that all that stood before each end at that moment is committed, for the places whose position has reached it."""
+async def caught_up(conn: AsyncConnection, schema: str, ends: Sequence[tuple[Place, int, datetime]]) -> None:
+    """Note that all that stood before each end at its moment is committed, for the places whose position has reached it."""
     await conn.execute(
         text(
-            f"update {schema}.positions p set caught_up_at = greatest(p.caught_up_at, :seen_at)"
-            " from unnest(cast(:groups as text[]), cast(:topics as text[]), cast(:partitions as int[]), cast(:ends as bigint[]))"
-            " as e(grp, topic, partition, ends_at)"
+            f"update {schema}.positions p set caught_up_at = greatest(p.caught_up_at, e.seen_at)"
+            " from unnest(cast(:groups as text[]), cast(:topics as text[]), cast(:partitions as int[]), cast(:ends as bigint[]),"
+            " cast(:moments as timestamptz[])) as e(grp, topic, partition, ends_at, seen_at)"
             " where (p.grp, p.topic, p.partition) = (e.grp, e.topic, e.partition) and p.next_offset >= e.ends_at"
         ),
         {
-            "seen_at": seen_at,
-            "groups": [place.group for place, _ in ends], "topics": [place.topic for place, _ in ends],
-            "partitions": [place.partition for place, _ in ends], "ends": [end for _, end in ends],
+            "groups": [place.group for place, _, _ in ends], "topics": [place.topic for place, _, _ in ends],
+            "partitions": [place.partition for place, _, _ in ends], "ends": [end for _, end, _ in ends],
+            "moments": [moment for _, _, moment in ends],
         },
     )  # fmt: skip
 

@@ -192,6 +192,38 @@ async def test_a_partition_counts_as_caught_up_only_when_all_that_stood_there_is
         assert all(mark is not None and mark <= WallClock().now() for mark in marks)
 
 
+async def test_a_partition_on_which_there_always_is_more_is_caught_up_with_up_to_an_earlier_look(rig: Rig) -> None:
+    gates = {n: asyncio.Event() for n in ("0", "15", "18")}
+    entered = asyncio.Event()
+
+    async def halts(conn: AsyncConnection, records: Sequence[Record]) -> None:
+        entered.set()
+        if (gate := gates.get((records[0].value or b"").decode())) is not None:
+            await gate.wait()
+        await keep(conn, records)
+
+    first, more = [str(n) for n in range(10)], [str(n) for n in range(10, 20)]
+    async with rig.running(worker := rig.bus.consume(rig.subscription(halts, batch_records=1))):
+        publishing = [asyncio.create_task(rig.publish(*first))]
+        await entered.wait()
+        if rig.broker is not None:
+            await publishing[0]
+        stood_at = WallClock().now()
+        await worker.observe()
+        publishing.append(asyncio.create_task(rig.publish(*more)))
+        gates["0"].set()
+        await rig.have(*first, *more[:5])
+        observing = asyncio.create_task(worker.observe())  # it waits for the row that the batch in hand has moved
+        gates["15"].set()
+        await observing
+        at = await rig.caught_up_at()
+        gates["18"].set()
+        await asyncio.gather(*publishing)
+        await rig.have(*first, *more)
+    assert at is not None
+    assert at >= stood_at
+
+
 def _caught_up_after(rig: Rig, moment: datetime):  # type: ignore[no-untyped-def]  # noqa: ANN202  # a condition
     async def condition() -> bool:
         at = await rig.caught_up_at()

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from libs.common.bus.ports import Message
 from libs.common.contracts.catalogue import FACTS, PROFILES
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.errors import TransientError
 from tests.support.postgres import Databases
 from tests.support.running import Heard, Running, running_ingest
 from tests.support.wallet import NOON, TODAY, event, instalment, loan, repayment
@@ -201,3 +203,14 @@ async def test_a_loan_can_be_read_as_of_a_past_day_and_as_it_was_known_then(inge
     assert (on_due_day["past_due_days"], on_due_day["overdue"]["total"]) == (0, 0)
     assert (await running.get("/v1/loans/L11"))["overdue"]["total"] == 10000
     assert (await running.get("/v1/loans/L11", known_at=then.isoformat()))["overdue"]["total"] == 20000
+
+
+async def test_a_topic_that_stands_still_makes_ingest_not_ready_and_says_which(ingest: tuple[Running, Heard]) -> None:
+    running, _ = ingest
+    assert (await running.client.get("/readyz")).status_code == 200
+    junk = [Message("wallet.loan-events", 0, None, f"junk {n}".encode(), ()) for n in range(1001)]
+    with pytest.raises(TransientError):
+        await running.bus.publish(junk)
+    answer = await running.client.get("/readyz")
+    assert answer.status_code == 503
+    assert "wallet.loan-events" in answer.json()["checks"]["consumer"]
