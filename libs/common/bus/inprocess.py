@@ -155,8 +155,7 @@ class InProcessWorker:
                     await self.deliver(place, self.subscription.batch_records)
                 if not self.waiting_places():
                     await self._idle()
-                elif stopwatch() - self._observed_at > OBSERVE_S:
-                    await self.observe()
+                await self._look()
         except BaseException as error:
             self._fail(error)
             raise
@@ -238,9 +237,18 @@ class InProcessWorker:
             async with asyncio.timeout(OBSERVE_S):
                 await self._work.wait()
         except TimeoutError:
-            pass
-        if stopwatch() - self._observed_at >= OBSERVE_S:
+            return
+
+    async def _look(self) -> None:
+        """Observe once a second, busy or not; what passes by itself is left to the next look."""
+        if stopwatch() - self._observed_at < OBSERVE_S:
+            return
+        try:
             await self.observe()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            self.health.last_error = f"{type(error).__name__}: {error}"
 
     def _stop_topic(self, topic: str, error: Exception) -> None:
         self.health.stopped_topics.add(topic)
