@@ -14,7 +14,7 @@ from libs.common.contracts.catalogue import FACTS, PROFILES
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.errors import TransientError
 from tests.support.postgres import Databases
-from tests.support.running import Heard, Running, running_ingest
+from tests.support.running import Heard, Running, running_ingest, until
 from tests.support.wallet import NOON, TODAY, event, instalment, loan, repayment
 
 FACT_TYPES = ("debt.due_soon.v1", "debt.overdue.v1", "debt.changed.v1", "debt.cured.v1", "debt.closed.v1")
@@ -207,7 +207,11 @@ async def test_a_loan_can_be_read_as_of_a_past_day_and_as_it_was_known_then(inge
 
 async def test_a_topic_that_stands_still_makes_ingest_not_ready_and_says_which(ingest: tuple[Running, Heard]) -> None:
     running, _ = ingest
-    assert (await running.client.get("/readyz")).status_code == 200
+
+    async def ready() -> bool:
+        return (await running.client.get("/readyz")).status_code == 200
+
+    await until(ready, what="the service's joining")
     junk = [Message("wallet.loan-events", 0, None, f"junk {n}".encode(), ()) for n in range(1001)]
     with pytest.raises(TransientError):
         await running.bus.publish(junk)
