@@ -8,7 +8,6 @@ import socket
 import sys
 import tempfile
 from collections.abc import Coroutine, Iterator
-from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +19,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from libs.common import auth, logs, sealing, settings
-from libs.common.bus.kafka import KafkaBus, TopicSpec, make_topics
+from libs.common.bus.kafka import KafkaBus, make_topics
+from libs.common.bus.topics import needed
 from libs.common.clock import HandoverClock, WallClock
-from libs.common.contracts.catalogue import CATALOGUE, INTERNAL, dead_letters_of, of_tenant
 from libs.common.db import migrate as migrations
 from libs.common.db.engine import make_engine
 from libs.common.lifecycle import Ending, Listening, Service, serve, working
@@ -237,10 +236,10 @@ def _service(name: ServiceName, ports: Ports, common: Common) -> Service:
         case ServiceName.INGEST:
             return ingest_service.build(ports, IngestSettings(common.tenants, common.sealing_public, common.digest_key))
         case ServiceName.SCHEDULER:
-            return scheduler_service.build(ports, SchedulerSettings(settle_s=common.settle_s, tenants=common.tenants))
+            return scheduler_service.build(ports, SchedulerSettings(settle_s=common.settle_s))
         case ServiceName.NOTIFIER:
             private = common.sealing_private or b""
-            return notifier_service.build(ports, NotifierSettings(private, common.digest_key, tenants=common.tenants))
+            return notifier_service.build(ports, NotifierSettings(private, common.digest_key))
 
 
 async def _migrate(url: str) -> int:
@@ -254,12 +253,7 @@ async def _migrate(url: str) -> int:
 
 
 async def _topics(replication: int) -> int:
-    bootstrap, tenants = settings.required("DUNWELL_KAFKA_BOOTSTRAP"), settings.tenants()
-    partitions = settings.partitions()
-    inputs = [(of_tenant(t, tenant, first=tenants[0]), t) for t in CATALOGUE if t.producer == "wallet" for tenant in tenants]
-    named = [*inputs, *[(t.name, t) for t in INTERNAL]]
-    specs = [TopicSpec(name, partitions, _ms(t.retention), t.compacted) for name, t in named]
-    specs += [TopicSpec(dead_letters_of(name), 1, _ms(timedelta(days=35)), compacted=False) for name, _ in named]
+    bootstrap, specs = settings.required("DUNWELL_KAFKA_BOOTSTRAP"), needed(settings.tenants(), settings.partitions())
     made = await make_topics(bootstrap, specs, replication=replication)
     print(f"{len(made)} topics created, {len(specs) - len(made)} were there")
     return 0
@@ -304,10 +298,6 @@ def _progress(title: str) -> Iterator[example.Progress]:
     with Progress(*columns, console=say) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda share: bar.update(task, completed=share)
-
-
-def _ms(span: timedelta) -> int:
-    return int(span.total_seconds() * 1000)
 
 
 def _free_port() -> int:

@@ -90,10 +90,11 @@ def stopwatch() -> float:
     return time.perf_counter()
 
 
-async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait that long, or until the stop comes."""
+async def pause(stop: asyncio.Event, seconds: float, *, wake: asyncio.Event | None = None) -> None:
+    """Wait that long, or until the stop or the wake comes."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in (stop, wake) if event is not None]
     try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiter in waiting:
+            waiter.cancel()

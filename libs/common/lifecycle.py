@@ -13,9 +13,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from libs.common import logs
-from libs.common.api import Readiness
+from libs.common.api import Check, Readiness
 from libs.common.bus.ports import BusWorker
 from libs.common.clock import pause
+from libs.common.db.engine import answers
+from libs.common.ports import Ports
 
 WORKERS_END_WITHIN_S = 20.0
 EXIT_DEAD_WORKER = 70
@@ -62,6 +64,21 @@ class Ending:
         if not self.asked.is_set():
             self.reason, self.code = reason, code
             self.asked.set()
+
+
+def checks(ports: Ports, worker: BusWorker) -> dict[str, Check]:
+    """Return what every service needs to be ready: its database, the bus, and a consumer that goes on."""
+
+    async def database() -> str | None:
+        return await answers(ports.engine)
+
+    async def consuming() -> str | None:
+        health = worker.health
+        if health.stopped_topics:
+            return f"too many unusable records on {', '.join(sorted(health.stopped_topics))}"
+        return None if health.joined else f"the consumer has not joined its group: {health.last_error or 'not yet'}"
+
+    return {"database": database, "bus": ports.bus.ready, "consumer": consuming}
 
 
 def consumer(name: str, worker: BusWorker) -> Worker:

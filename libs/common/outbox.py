@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.bus.ports import Bus, Headers, Message
+from libs.common.clock import pause
 from libs.common.repeating import repeat
 
 RELAY_BATCH = 2000
@@ -81,7 +82,7 @@ class Relay:
                     if await self._is_holder(holder):
                         self.outbox.wake.clear()
                         await self.drain()
-                    await self._idle(stop)
+                    await pause(stop, IDLE_S, wake=self.outbox.wake)
             finally:
                 await holder.invalidate()  # the lock ends with the session; back in the pool it would keep everybody from publishing
 
@@ -92,14 +93,6 @@ class Relay:
             " and objid = (hashtext(:name)::bigint & 4294967295)::oid and granted) or pg_try_advisory_lock(0, hashtext(:name))"
         )
         return bool((await holder.execute(held, key)).scalar_one())
-
-    async def _idle(self, stop: asyncio.Event) -> None:
-        waiting = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self.outbox.wake.wait())]
-        try:
-            await asyncio.wait(waiting, timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiter in waiting:
-                waiter.cancel()
 
     async def _publish_some(self) -> int:
         async with self.engine.connect() as conn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from libs.common import logs
 from libs.common.clock import pause
@@ -11,6 +12,9 @@ from libs.common.db.failures import is_transient
 
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 5.0
+FIRST_TRY_AGAIN_S = 0.1
+
+T = TypeVar("T")
 
 
 async def repeat(step: Callable[[], Awaitable[None]], stop: asyncio.Event, *, every_s: float, worker: str) -> None:
@@ -28,3 +32,20 @@ async def repeat(step: Callable[[], Awaitable[None]], stop: asyncio.Event, *, ev
         else:
             wait = FIRST_WAIT_S
             await pause(stop, every_s)
+
+
+async def patiently(
+    work: Callable[[], Awaitable[T]], stop: asyncio.Event, *, passes: Callable[[Exception], bool], note: Callable[[Exception], None]
+) -> T | None:
+    """Return what the work gives, trying again while what stands in its way passes by itself; None when the stop came first."""
+    wait = FIRST_TRY_AGAIN_S
+    while not stop.is_set():
+        try:
+            return await work()
+        except Exception as error:
+            if not passes(error):
+                raise
+            note(error)
+            await pause(stop, wait)
+            wait = min(wait * 2, LONGEST_WAIT_S)
+    return None

@@ -14,6 +14,7 @@ from libs.common.ports import Ports
 from libs.common.repeating import repeat
 
 INTERVAL_S = 15.0
+_LEAD = text("select pg_try_advisory_xact_lock(0, hashtext(:name))")
 
 
 class Watcher:
@@ -31,9 +32,12 @@ class Watcher:
         await repeat(self.look, stop, every_s=INTERVAL_S, worker=f"{self._schema}/watcher")
 
     async def look(self) -> None:
-        """Look once."""
-        for look in self._looks:
-            await look()
+        """Look once, unless another replica does at this moment."""
+        async with self._ports.engine.begin() as conn:
+            if not (await conn.execute(_LEAD, {"name": f"dunwell-watcher-{self._schema}"})).scalar_one():
+                return
+            for look in self._looks:
+                await look()
         self._succeeded.set(self._ports.clock.now().timestamp())
 
 

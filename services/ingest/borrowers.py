@@ -26,7 +26,7 @@ from libs.common.contracts.wallet_borrowers import (
 )
 from libs.common.outbox import Outbox
 from services.ingest.decoding import WalletEvent
-from services.ingest.ledger import SOURCE, Arrival, Counted
+from services.ingest.ledger import SOURCE, Arrival, Counted, told_apart, whole
 from services.ingest.store import borrowers as store
 from services.ingest.store import parked
 from services.ingest.store.borrowers import BorrowerRow, Key, LogRow, ValueRow
@@ -73,7 +73,7 @@ class Borrowers:
         await self._give_keys(conn, [locked[a.key] for a in about])
         rows = [(self._log_row(a, locked[a.key]), a) for a in about]
         new = await store.insert(conn, [row for row, _ in rows]) if rows else set()
-        fresh, others = _told_apart(rows, new)
+        fresh, others = told_apart(rows, new)
         conflicts = await self._conflicts(conn, others, now)
         counted.accepted += len(fresh)
         counted.repeats = len(others) - len(conflicts)
@@ -128,7 +128,7 @@ class Borrowers:
 
     async def _conflicts(self, conn: AsyncConnection, others: Sequence[tuple[LogRow, Arrival]], now: datetime) -> list[ParkedRow]:
         standing = await store.digests(conn, [row for row, _ in others]) if others else {}
-        differing = [(row, a) for row, a in others if standing[row.tenant, row.borrower_id, row.source, row.event_id] != row.digest]
+        differing = [(row, a) for row, a in others if standing[row.identity] != row.digest]
         return [_parked(row, arrival, now) for row, arrival in differing]
 
     async def _park(self, conn: AsyncConnection, rows: Sequence[ParkedRow], now: datetime) -> set[tuple[str, str]]:
@@ -251,27 +251,8 @@ def _stated(value: ValueRow) -> tuple[str, str, str, ConsentState | StatusState]
     return "borrower.status.v1", value.tenant, value.what, msgspec.convert(said, StatusState)
 
 
-def _told_apart(
-    rows: Sequence[tuple[LogRow, Arrival]], new: set[tuple[str, str, str, str]]
-) -> tuple[list[tuple[LogRow, Arrival]], list[tuple[LogRow, Arrival]]]:
-    left, fresh, others = set(new), [], []
-    for row, arrival in rows:
-        identity = row.tenant, row.borrower_id, row.source, row.event_id
-        if identity in left:
-            left.discard(identity)
-            fresh.append((row, arrival))
-        else:
-            others.append((row, arrival))
-    return fresh, others
-
-
 def _parked(row: LogRow, arrival: Arrival, now: datetime) -> ParkedRow:
     parked_id = ids.derived("p", row.tenant, row.borrower_id, row.source, row.event_id, row.digest.hex())
     detail = f"event {row.event_id} was accepted with other content"
-    event = _whole(arrival.event, row.data)
+    event = whole(arrival.event, row.data)
     return ParkedRow(row.tenant, parked_id, None, row.borrower_id, arrival.topic, event, "conflict", detail, now)
-
-
-def _whole(event: WalletEvent, sealed: bytes) -> bytes:
-    head = {"specversion": "1.0", "id": event.id, "source": event.source, "type": event.type, "time": event.time}
-    return msgspec.json.encode({**head, "data": msgspec.Raw(sealed)})

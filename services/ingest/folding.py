@@ -88,9 +88,14 @@ def settle(loan: Loan, book: Book, now: datetime) -> None:
     if not book.known:
         row.next_at = None
         return
-    loan.standing = standing(book, now)
-    shown = loan.standing.shown
     row.borrower_id, row.product, row.currency, row.timezone = book.borrower_id, book.product, book.currency, book.timezone
+    stand(loan, book, now)
+
+
+def stand(loan: Loan, book: Book, now: datetime) -> None:
+    """Put where a known loan stands at this moment into its row."""
+    loan.standing = standing(book, now)
+    row, shown = loan.row, loan.standing.shown
     row.status, row.bucket = shown.status.value, shown.bucket
     row.anchor_on = shown.anchor.due_on if shown.anchor else None
     row.overdue_total, row.outstanding_total = shown.overdue.total, shown.outstanding.total

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -76,24 +77,24 @@ class Ledger:
         keys = {arrival.key for arrival in arrivals} | {(p.tenant, p.loan_id) for p in refused if p.loan_id is not None}
         if not keys and not refused:
             return counted
-        now = await self.clock.at(conn)
         locked = {key: folding.opened(row) for key, row in (await store.lock(conn, sorted(keys))).items()}
+        now = await self.clock.at(conn)
         rows = await self._log_rows(conn, arrivals)
         new = await log.insert(conn, [row for row, _ in rows]) if rows else set()
-        fresh, others = _told_apart(rows, new)
+        fresh, others = told_apart(rows, new)
         conflicts = await self._conflicts(conn, others, now)
         counted.repeats = len(others) - len(conflicts)
         undigested = await self._fold(conn, locked, fresh, now)
         counted.parked = await self._park(conn, locked, [*refused, *conflicts, *undigested])
         counted.accepted = len(fresh) - len(undigested)
-        await self.announce(conn, [loan for loan in locked.values() if loan.touched], by_time=False)
+        await self.announce(conn, [loan for loan in locked.values() if loan.touched], now, by_time=False)
         return counted
 
-    async def announce(self, conn: AsyncConnection, loans: Sequence[Loan], *, by_time: bool) -> None:
+    async def announce(self, conn: AsyncConnection, loans: Sequence[Loan], now: datetime, *, by_time: bool) -> None:
         """Write these loans, and say the facts that are worth saying."""
         in_doubt = [loan.row.key for loan in loans if loan.row.parked]
         undecided = await parked.open_of(conn, in_doubt) if in_doubt else {}
-        now, epoch, messages = await self.clock.at(conn), await lineage.current(conn, self.outbox.schema), []
+        epoch, messages = await lineage.current(conn, self.outbox.schema), []
         for loan in loans:
             fact, type_ = self._fact(loan, undecided.get(loan.row.key, ()), epoch, by_time=by_time)
             if fact is not None:
@@ -279,9 +280,20 @@ def _doubt(loan: Loan, error: Exception, now: datetime) -> None:
         loan.standing = facts.standing(loan.book, now)
 
 
-def _told_apart(
-    rows: Sequence[tuple[LogRow, Arrival]], new: set[log.Identity]
-) -> tuple[list[tuple[LogRow, Arrival]], list[tuple[LogRow, Arrival]]]:
+class Identified(Protocol):
+    """A row of a log that is told apart by its identity."""
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """Return what makes it this event."""
+
+
+L = TypeVar("L", bound=Identified)
+
+
+def told_apart(
+    rows: Sequence[tuple[L, Arrival]], new: set[tuple[str, str, str, str]]
+) -> tuple[list[tuple[L, Arrival]], list[tuple[L, Arrival]]]:
     """Return the rows that were added and those whose key was taken; of one identity twice in a batch the first was added."""
     left, fresh, others = set(new), [], []
     for row, arrival in rows:
@@ -310,10 +322,10 @@ def _parked(arrival: Arrival, error: str, detail: str, now: datetime) -> ParkedR
     """Return a row for an event that was read and cannot be used; the same one again gets the same id."""
     event = arrival.event
     parked_id = ids.derived("p", arrival.tenant, event.about, event.source, event.id, event.type, event.time.isoformat(), event.content)
-    return ParkedRow(arrival.tenant, parked_id, event.about, None, arrival.topic, whole(event), error, detail, now)
+    return ParkedRow(arrival.tenant, parked_id, event.about, None, arrival.topic, whole(event, event.content), error, detail, now)
 
 
-def whole(event: WalletEvent) -> bytes:
-    """Return the event as one JSON document."""
+def whole(event: WalletEvent, data: bytes) -> bytes:
+    """Return the event as one JSON document, with this as its data."""
     head = {"specversion": "1.0", "id": event.id, "source": event.source, "type": event.type, "time": event.time}
-    return msgspec.json.encode({**head, "data": msgspec.Raw(event.content)})
+    return msgspec.json.encode({**head, "data": msgspec.Raw(data)})

@@ -14,8 +14,7 @@ from libs.common.bus.ports import BusWorker, Subscription
 from libs.common.cloudevents import Writer
 from libs.common.contracts.catalogue import BORROWER_EVENTS_TOPIC, FACTS, LOAN_EVENTS_TOPIC, PROFILES, of_tenant
 from libs.common.db import lineage, migrate
-from libs.common.db.engine import answers
-from libs.common.lifecycle import Service, Worker, consumer
+from libs.common.lifecycle import Service, Worker, checks, consumer
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
 from libs.common.ports import Ports
@@ -56,7 +55,7 @@ class _Parts:
 def build(ports: Ports, settings: Settings) -> Service:
     """Return ingest, wired; nothing runs yet."""
     parts = _parts(ports, settings)
-    readiness = Readiness({"database": lambda: answers(ports.engine), "bus": ports.bus.ready, "consumer": lambda: _joined(parts.worker)})
+    readiness = Readiness(checks(ports, parts.worker))
     described = Described(
         "Dunwell ingest", "Loan events become overdue facts", ports.version, (LOAN_EVENTS_TOPIC, BORROWER_EVENTS_TOPIC, FACTS, PROFILES)
     )
@@ -120,12 +119,6 @@ def _wake(outbox: Outbox) -> Callable[[], Awaitable[None]]:
         outbox.wake.set()
 
     return wake
-
-
-async def _joined(worker: BusWorker) -> str | None:
-    if worker.health.stopped_topics:
-        return f"too many unusable records on {', '.join(sorted(worker.health.stopped_topics))}"
-    return None if worker.health.joined else worker.health.last_error or "has not joined its group yet"
 
 
 def _start(parts: _Parts) -> Callable[[], Awaitable[None]]:

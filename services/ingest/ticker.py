@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import pause
 from libs.common.repeating import repeat
-from services.ingest import facts, folding
+from services.ingest import folding
 from services.ingest.folding import Loan
 from services.ingest.ledger import Ledger
 from services.ingest.observing import IngestMetrics
@@ -70,7 +70,7 @@ class Ticker:
                 await self.ledger.refold(conn, again, now)
             for loan in loans:
                 _look_again(loan, now)
-            await self.ledger.announce(conn, loans, by_time=True)
+            await self.ledger.announce(conn, loans, now, by_time=True)
         return len(rows), last
 
 
@@ -89,8 +89,4 @@ def _look_again(loan: Loan, now: datetime) -> None:
         if loan.standing is None:
             loan.row.next_at = None
         return
-    loan.standing = facts.standing(loan.book, now)
-    shown = loan.standing.shown
-    loan.row.next_at, loan.row.bucket, loan.row.status = loan.standing.next_at, shown.bucket, shown.status.value
-    loan.row.anchor_on = shown.anchor.due_on if shown.anchor else None
-    loan.row.overdue_total, loan.row.outstanding_total = shown.overdue.total, shown.outstanding.total
+    folding.stand(loan, loan.book, now)

@@ -12,6 +12,7 @@ from libs.common import logs
 from libs.common.bus.ports import partition_of
 from libs.common.clock import Clock
 from libs.common.contracts.catalogue import FACTS, PROFILES
+from libs.common.db.engine import timeline as timeline_of
 from libs.common.outbox import Outbox
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
@@ -139,7 +140,7 @@ class Claimer:
     async def claim(self, *, after: Key | None, limit: int, timeline: int | None) -> Claimed:
         """Decide on the next deliveries that are due and mark those that may go out; MovedError when the database has moved."""
         async with self.engine.begin() as conn:
-            if await gates.timeline(conn) != timeline:
+            if await timeline_of(conn) != timeline:
                 raise MovedError
             now = await self.clock.at(conn)
             keys = await deliveries.due(conn, now=now, after=after, limit=limit)

@@ -42,12 +42,8 @@ class NotifierMetrics:
     unknown: Gauge
     unknown_oldest: Gauge
     feed_watermark: Gauge
-    outbox_rows: Gauge
-    outbox_oldest: Gauge
     timers_due: Gauge
     timer_oldest: Gauge
-    watcher_success: Gauge
-    watcher_interval: Gauge
 
     @classmethod
     def of(cls, metrics: Metrics, providers: Sequence[str]) -> NotifierMetrics:
@@ -70,12 +66,8 @@ class NotifierMetrics:
             unknown=metrics.gauge("contacts_unknown", "Contacts of which nobody can say whether they went out", "provider"),
             unknown_oldest=metrics.gauge("contacts_unknown_oldest_timestamp_seconds", "The oldest of them; 0 is none", "provider"),
             feed_watermark=metrics.gauge("feed_watermark_timestamp_seconds", "All before it is known", "topic", "partition"),
-            outbox_rows=metrics.gauge("outbox_rows", "Messages not yet published"),
-            outbox_oldest=metrics.gauge("outbox_oldest_timestamp_seconds", "The oldest of them; 0 is none"),
             timers_due=metrics.gauge("timers_due", "What is due and not in hand", "kind"),
             timer_oldest=metrics.gauge("timer_oldest_due_timestamp_seconds", "The oldest of it; 0 is none", "kind"),
-            watcher_success=metrics.gauge("watcher_last_success_timestamp_seconds", "When the watcher last saw everything"),
-            watcher_interval=metrics.gauge("watcher_interval_seconds", "How often it looks"),
         )
 
     def on_claim(self, due: Sequence[Delivery], changes: Sequence[Change], now: datetime) -> None:
@@ -107,7 +99,7 @@ class NotifierMetrics:
             case NotSent():
                 self.results.labels(provider, channel, "not_sent", "provider").inc()
 
-    def on_watched(self, seen: Watched, now: datetime) -> None:
+    def on_watched(self, seen: Watched) -> None:
         """Show what the watcher has read."""
         for state in WATCHED_STATES:
             self.deliveries.labels(state.value).set(seen.states.get(state.value, 0))
@@ -117,11 +109,8 @@ class NotifierMetrics:
             self.unknown_oldest.labels(provider).set(_seconds(oldest))
         self.timers_due.labels("delivery").set(seen.due)
         self.timer_oldest.labels("delivery").set(_seconds(seen.oldest_due))
-        self.outbox_rows.set(seen.outbox_rows)
-        self.outbox_oldest.set(_seconds(seen.outbox_oldest))
         for (topic, partition), until in seen.watermarks.items():
             self.feed_watermark.labels(topic, str(partition)).set(_seconds(until))
-        self.watcher_success.set(_seconds(now))
 
 
 def _seconds(moment: datetime | None) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from libs.common import ids, logs, sealing
 from libs.common.clock import pause, stopwatch
 from libs.common.db import lineage
+from libs.common.db.engine import timeline as timeline_of
 from libs.common.db.failures import is_transient
 from libs.common.sealing import SealError
 from services.notifier.claiming import Claimer, Marked, MovedError
@@ -56,7 +57,8 @@ class Sender:
                     raise
                 logs.get("sender").warning("pass_failed", reason=type(error).__name__)
                 self._timeline = None
-            await self._idle(stop)
+            self.recorder.outbox.wake.set()
+            await pause(stop, PASS_EVERY_S, wake=self.wake)
 
     async def drain(self) -> int:
         """Make passes until nothing is due, and return how many deliveries were in hand."""
@@ -86,7 +88,7 @@ class Sender:
         async with self.claimer.engine.begin() as conn:
             await lineage.check(conn, SCHEMA)
             epoch = await gates.epoch(conn)
-            timeline = await gates.timeline(conn)
+            timeline = await timeline_of(conn)
         await self.recorder.give_up(epoch=epoch.number)
         self._timeline = timeline
 
@@ -166,12 +168,3 @@ class Sender:
             else:
                 self.recorder.outbox.wake.set()
                 return
-
-    async def _idle(self, stop: asyncio.Event) -> None:
-        self.recorder.outbox.wake.set()
-        waiting = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self.wake.wait())]
-        try:
-            await asyncio.wait(waiting, timeout=PASS_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiter in waiting:
-                waiter.cancel()

@@ -11,15 +11,15 @@ from fastapi import FastAPI
 from libs.common import lifecycle
 from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
-from libs.common.bus.ports import BusWorker, Subscription
+from libs.common.bus.ports import Subscription
 from libs.common.cloudevents import Reader, Writer
 from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES, TASKS
 from libs.common.db import migrate
-from libs.common.db.engine import answers
 from libs.common.lifecycle import Service, Worker
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
 from libs.common.ports import Ports
+from libs.common.watching import Watcher, base_gauges
 from libs.compliance import Packs, load_packs
 from services.notifier.announcing import SOURCE, Announcer
 from services.notifier.claiming import Claimer
@@ -35,7 +35,7 @@ from services.notifier.sender import Sender
 from services.notifier.settings import Settings
 from services.notifier.store import deliveries
 from services.notifier.tables import SCHEMA
-from services.notifier.watcher import Watcher
+from services.notifier.watcher import DeliveryWatch
 
 GROUP = "notifier"
 
@@ -55,7 +55,7 @@ class Parts:
     intake: Intake
     sender: Sender
     relay: Relay
-    watcher: Watcher
+    watch: DeliveryWatch
 
 
 def build(ports: Ports, settings: Settings, options: Options | None = None) -> Service:
@@ -72,7 +72,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
         keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
     )  # fmt: skip
     app.include_router(router(Inside(ports.engine, ports.clock, packs, mailbox)))
-    return _service(ports, parts, app, readiness)
+    return _service(ports, parts, app, metrics)
 
 
 def _parts(
@@ -92,12 +92,14 @@ def _parts(
     )  # fmt: skip
     return Parts(
         Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics), sender, Relay(ports.engine, outbox, ports.bus),
-        Watcher(ports.engine, ports.clock, metrics),
+        DeliveryWatch(ports.engine, ports.clock, metrics),
     )  # fmt: skip
 
 
-def _service(ports: Ports, parts: Parts, app: FastAPI, readiness: Readiness) -> Service:
+def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Service:
     consumer = ports.bus.consume(_subscription(ports, parts))
+    readiness = app.state.readiness
+    watcher = Watcher(ports, SCHEMA, [parts.watch.look, base_gauges(ports.engine, SCHEMA, metrics, [consumer])], metrics)
 
     async def start() -> None:
         if missing := await migrate.pending(ports.engine, SCHEMA):
@@ -114,12 +116,12 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, readiness: Readiness) -> 
         async with ports.engine.connect() as conn:
             return await deliveries.next_due(conn)
 
-    _add_checks(readiness, ports, consumer)
+    readiness.checks.update(lifecycle.checks(ports, consumer))
     workers = (
         lifecycle.consumer("consumer", consumer),
         Worker("sender", parts.sender.run),
         Worker("relay", parts.relay.run),
-        Worker("watcher", parts.watcher.run),
+        Worker("watcher", watcher.run),
     )
     return Service(
         name=SCHEMA, app=app, workers=workers, consumers=(consumer,), readiness=readiness, start=start, close=close, pump=pump,
@@ -136,15 +138,3 @@ def _subscription(ports: Ports, parts: Parts) -> Subscription:
         group=GROUP, topics=tuple(topic.name for topic in TOPICS), handler=parts.intake.take, engine=ports.engine, schema=SCHEMA,
         after_commit=after_commit, on_went_back=parts.sender.went_back,
     )  # fmt: skip
-
-
-def _add_checks(readiness: Readiness, ports: Ports, consumer: BusWorker) -> None:
-    async def database() -> str | None:
-        return await answers(ports.engine)
-
-    async def joined() -> str | None:
-        if consumer.health.stopped_topics:
-            return f"too many unusable records on {', '.join(sorted(consumer.health.stopped_topics))}"
-        return None if consumer.health.joined else "the consumer group has not joined"
-
-    readiness.checks.update({"database": database, "bus": ports.bus.ready, "consumer": joined})

@@ -12,7 +12,6 @@ class Settings:
     sealing_private: bytes
     digest_key: bytes
     stale_after_s: float = 60.0
-    tenants: tuple[str, ...] = ("default",)
     batch: int = 200
     """Deliveries in one claim: no more than the sends that start at once."""
     answer_within_s: float = 30.0

@@ -29,13 +29,6 @@ class Meters:
     overdue: Gauge
     due: Gauge
     oldest_due: Gauge
-    outbox_rows: Gauge
-    outbox_oldest: Gauge
-    watched_at: Gauge
-    watch_interval: Gauge
-    lag: Gauge
-    progress: Gauge
-    assigned: Gauge
 
 
 def meters(metrics: Metrics) -> Meters:
@@ -52,11 +45,4 @@ def meters(metrics: Metrics) -> Meters:
         overdue=metrics.gauge("coverage_overdue_borrowers", "Overdue cases by the reason of their last plan", "reason"),
         due=metrics.gauge("timers_due", "Timers whose moment has passed", "kind"),
         oldest_due=metrics.gauge("timer_oldest_due_timestamp_seconds", "The oldest of them; 0 for none", "kind"),
-        outbox_rows=metrics.gauge("outbox_rows", "Messages not yet published"),
-        outbox_oldest=metrics.gauge("outbox_oldest_timestamp_seconds", "The oldest of them; 0 for none"),
-        watched_at=metrics.gauge("watcher_last_success_timestamp_seconds", "When the watcher last looked"),
-        watch_interval=metrics.gauge("watcher_interval_seconds", "How often it looks"),
-        lag=metrics.gauge("consumer_lag_records", "Records not yet taken in", "topic", "partition"),
-        progress=metrics.gauge("consumer_progress_timestamp_seconds", "When a partition last moved", "topic", "partition"),
-        assigned=metrics.gauge("consumer_assigned_partitions", "Partitions that this replica reads", "topic"),
     )

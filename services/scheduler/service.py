@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from libs.common import lifecycle, logs
 from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
-from libs.common.bus.ports import BusWorker, Subscription
+from libs.common.bus.ports import Subscription
 from libs.common.cloudevents import Reader, Writer
 from libs.common.contracts.catalogue import CASES, FACTS, OUTCOMES, PROFILES, TASKS
 from libs.common.db import lineage, migrate
-from libs.common.db.engine import answers
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
 from libs.common.ports import Ports
+from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
@@ -24,7 +24,7 @@ from services.scheduler.settings import Settings
 from services.scheduler.store import watch
 from services.scheduler.tables import SCHEMA
 from services.scheduler.ticker import Ticker
-from services.scheduler.watcher import Watcher, show_health
+from services.scheduler.watcher import CaseWatch
 
 GROUP = "scheduler"
 SOURCE = "dunwell/scheduler"
@@ -47,9 +47,9 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
         after_commit=after_commit, on_went_back=lambda: _note_restore(ports),
     )  # fmt: skip
     consumer, relay = ports.bus.consume(subscription), Relay(ports.engine, outbox, ports.bus)
-    watcher = Watcher(ports.engine, ports.clock, measured)
-    metrics.before_scrape(lambda: show_health(measured, consumer.health))
-    readiness = _readiness(ports, consumer)
+    base = base_gauges(ports.engine, SCHEMA, metrics, [consumer])
+    watcher = Watcher(ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, base], metrics)
+    readiness = Readiness(lifecycle.checks(ports, consumer))
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
     app.include_router(make_router(Rooms(ports.engine, ports.clock, ticker.wake.set)))
@@ -95,16 +95,3 @@ async def _pump(ticker: Ticker, relay: Relay) -> int:
 async def _next_due(ports: Ports) -> datetime | None:
     async with ports.engine.connect() as conn:
         return await watch.next_due(conn)
-
-
-def _readiness(ports: Ports, consumer: BusWorker) -> Readiness:
-    async def database() -> str | None:
-        return await answers(ports.engine)
-
-    async def joined() -> str | None:
-        health = consumer.health
-        if health.stopped_topics:
-            return f"too many unusable records on {', '.join(sorted(health.stopped_topics))}"
-        return None if health.joined else f"the consumer has not joined: {health.last_error or 'not yet'}"
-
-    return Readiness(checks={"database": database, "bus": ports.bus.ready, "consumer": joined})

@@ -50,7 +50,7 @@ class Ticker:
                 await pause(stop, PASS_EVERY_S)
                 continue
             await pause(stop, BREATH_S)
-            await self._idle(stop)
+            await pause(stop, PASS_EVERY_S, wake=self.wake)
 
     async def make_pass(self) -> int:
         """Do all that is due, from the lowest key up, and return how many cases that was.
@@ -112,11 +112,3 @@ class Ticker:
         if held.newest_fact_at is not None and (complete_until is None or complete_until < held.newest_fact_at):
             return now + WATERMARK_RETRY
         return None
-
-    async def _idle(self, stop: asyncio.Event) -> None:
-        waiting = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self.wake.wait())]
-        try:
-            await asyncio.wait(waiting, timeout=PASS_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiter in waiting:
-                waiter.cancel()

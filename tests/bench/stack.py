@@ -10,8 +10,9 @@ from pathlib import Path
 
 import asyncpg
 
-from libs.common.bus.kafka import KafkaBus, TopicSpec, make_topics
+from libs.common.bus.kafka import KafkaBus, make_topics
 from libs.common.bus.ports import Message
+from libs.common.bus.topics import TopicSpec
 from libs.common.clock import WallClock
 from libs.common.contracts.catalogue import CATALOGUE, dead_letters_of
 from libs.common.db.embedded import EmbeddedPostgres
@@ -76,7 +77,7 @@ async def started(folder: Path) -> AsyncIterator[Stack]:
     server = EmbeddedPostgres(folder / "postgres")
     broker = Broker.start(folder / "kafka")
     try:
-        week = int(timedelta(days=7).total_seconds() * 1000)
+        week = timedelta(days=7)
         topics = [TopicSpec(topic.name, PARTITIONS, week, compacted=False) for topic in CATALOGUE]
         letters = [TopicSpec(dead_letters_of(topic.name), 1, week, compacted=False) for topic in CATALOGUE]
         await make_topics(broker.bootstrap, [*topics, *letters])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,22 +18,23 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.common import logs
+from libs.common.bus.batches import send
 from libs.common.bus.consumer import DeadLetterBudget, Intake
-from libs.common.bus.marks import Marks
+from libs.common.bus.marks import Marks, Movement
 from libs.common.bus.ports import Health, Message, Record, Subscription
+from libs.common.bus.topics import TopicSpec
 from libs.common.clock import Clock, pause, stopwatch
 from libs.common.db import positions
 from libs.common.db.failures import is_transient
 from libs.common.errors import DeadLetterLimitError, PositionMovedError, TransientError
 from libs.common.outbox import Outbox
+from libs.common.repeating import patiently
 
 POLL_MS = 500
 OBSERVE_S = 1.0
 COMMIT_EVERY_S = 1.0
 DEAF_AFTER_S = 60.0
 STOP_WITHIN_S = 5.0
-RETRY_FIRST_S = 0.1
-RETRY_AT_MOST_S = 5.0
 SESSION_TIMEOUT_MS = 15_000
 PUBLISH_WITHIN_S = 20.0
 BATCH_BYTES = 512 * 1024
@@ -59,7 +59,7 @@ class KafkaBus:
         """Return when the broker has all of them on all in-sync replicas; in order within a partition."""
         try:
             async with asyncio.timeout(PUBLISH_WITHIN_S):
-                await self._publish(await self._live_producer(), messages)
+                await send(await self._live_producer(), messages)
         except (KafkaError, TimeoutError, OSError) as error:
             # A producer that has lost its sequence stays broken: the next call makes a new one; ids make the repeats harmless.
             await self._drop_producer()
@@ -111,30 +111,6 @@ class KafkaBus:
                 async with asyncio.timeout(STOP_WITHIN_S):
                     await producer.stop()
 
-    async def _publish(self, producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:
-        """Send prebuilt batches: a future per message costs five times as much."""
-        by_partition: dict[tuple[str, int], list[Message]] = defaultdict(list)
-        for message in messages:
-            by_partition[message.topic, message.partition].append(message)
-        sent = await asyncio.gather(*[self._send(producer, topic, p, part) for (topic, p), part in by_partition.items()])
-        await asyncio.gather(*[future for futures in sent for future in futures])
-
-    async def _send(
-        self, producer: AIOKafkaProducer, topic: str, partition: int, messages: Sequence[Message]
-    ) -> list[asyncio.Future[object]]:
-        if partition >= len(known := await producer.partitions_for(topic)):
-            raise TransientError(
-                f"{topic} has {len(known)} partitions, partition {partition} was asked for: check the number of partitions"
-            )
-        futures, batch = [], producer.create_batch()
-        for message in messages:
-            if batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers)) is None:
-                futures.append(await producer.send_batch(batch, topic, partition=partition))
-                batch = producer.create_batch()
-                batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers))
-        futures.append(await producer.send_batch(batch, topic, partition=partition))
-        return futures
-
 
 @dataclass(slots=True)
 class KafkaWorker:
@@ -147,7 +123,7 @@ class KafkaWorker:
     _intake: Intake = field(init=False)
     _consumer: AIOKafkaConsumer = field(init=False)
     _expected: dict[TopicPartition, int] = field(default_factory=dict)
-    _moved_at: dict[TopicPartition, float] = field(default_factory=dict)
+    _movement: Movement[TopicPartition] = field(default_factory=Movement)
     _marks: Marks[TopicPartition] = field(default_factory=Marks)
     _uncommitted: dict[TopicPartition, int] = field(default_factory=dict)
     _unplaced: set[TopicPartition] = field(default_factory=set)
@@ -195,7 +171,7 @@ class KafkaWorker:
             for tp in partitions:
                 self._unplaced.discard(tp)
                 self._expected.pop(tp, None)
-                self._moved_at.pop(tp, None)
+                self._movement.forget(tp)
                 self._marks.forget(tp)
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> None:
@@ -220,16 +196,10 @@ class KafkaWorker:
 
     async def _started(self) -> None:
         """Start the consumer, trying again while the broker cannot be reached."""
-        delay = RETRY_FIRST_S
-        while not self._stop.is_set():
-            try:
-                await self._consumer.start()
-            except (KafkaError, OSError) as error:
-                self.health.last_error = f"{type(error).__name__}: {error}"
-                await pause(self._stop, delay)
-                delay = min(delay * 2, RETRY_AT_MOST_S)
-            else:
-                return
+        await patiently(self._consumer.start, self._stop, passes=lambda e: isinstance(e, KafkaError | OSError), note=self._note_failure)
+
+    def _note_failure(self, error: Exception) -> None:
+        self.health.last_error = f"{type(error).__name__}: {error}"
 
     async def _consume(self) -> None:
         committed_at = stopwatch()
@@ -250,36 +220,35 @@ class KafkaWorker:
 
     async def _place_patiently(self) -> None:
         """Bring what was assigned to where the database says, again and again while that or the broker cannot be reached."""
-        delay, began = RETRY_FIRST_S, stopwatch()
-        while self._unplaced and not self._stop.is_set():
-            try:
-                async with self._busy:
-                    await self._place()
-            except Exception as error:
-                of_the_broker = isinstance(error, KafkaError | TimeoutError)
-                if not (of_the_broker or is_transient(error)):
-                    raise
-                if of_the_broker and stopwatch() - began > self.deaf_after_s:
-                    raise DeafConsumerError(f"no position could be found for {len(self._unplaced)} partitions: {error}") from error
-                self.health.last_error = f"{type(error).__name__}: {error}"
-                logs.get("bus").warning("placing_retried", reason=self.health.last_error[:300])
-                await pause(self._stop, delay)
-                delay = min(delay * 2, RETRY_AT_MOST_S)
+        began = stopwatch()
+
+        def passes(error: Exception) -> bool:
+            of_the_broker = _is_of_the_broker(error)
+            if of_the_broker and stopwatch() - began > self.deaf_after_s:
+                raise DeafConsumerError(f"no position could be found for {len(self._unplaced)} partitions: {error}") from error
+            return of_the_broker or is_transient(error)
+
+        def note(error: Exception) -> None:
+            self._note_failure(error)
+            logs.get("bus").warning("placing_retried", reason=str(self.health.last_error)[:300])
+
+        await patiently(self._place, self._stop, passes=passes, note=note)
 
     async def _place(self) -> None:
         """Go to where the database says, or to the group's offset where that is lower; its owner is told once if it went back."""
-        new = sorted(self._unplaced)
-        if not new:
-            return
-        begins, ends = await self._consumer.beginning_offsets(new), await self._consumer.end_offsets(new)
-        committed = {tp: await self._consumer.committed(tp) for tp in new}
-        found = {tp: await self._position(tp, committed[tp], begins[tp], ends[tp]) for tp in new}
-        if any(went_back for _, went_back in found.values()):
-            await self._tell_went_back()
-        for tp, (start, _) in found.items():
-            self._go_to(tp, start)
-        self._unplaced.difference_update(new)
-        self._note_assigned()
+        async with self._busy:
+            new = sorted(self._unplaced)
+            if not new:
+                return
+            begins, ends = await self._consumer.beginning_offsets(new), await self._consumer.end_offsets(new)
+            committed = {tp: await self._consumer.committed(tp) for tp in new}
+            found = {tp: await self._position(tp, committed[tp], begins[tp], ends[tp]) for tp in new}
+            if any(went_back for _, went_back in found.values()):
+                await self._tell_went_back()
+            for tp, (start, _) in found.items():
+                self._go_to(tp, start)
+            self._unplaced.difference_update(new)
+            self._note_assigned()
 
     def _note_assigned(self) -> None:
         self.health.joined = True
@@ -319,40 +288,29 @@ class KafkaWorker:
 
     async def _take_patiently(self, tp: TopicPartition, batch: Sequence[Record]) -> None:
         """Take the batch in, again and again while the database cannot be reached; the watchdog bounds it."""
-        delay = RETRY_FIRST_S
-        while not self._stop.is_set():
-            try:
-                next_offset = await self._intake.take(batch, expected=self._expected[tp])
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                self.health.last_error = f"{type(error).__name__}: {error}"
-                logs.get("bus").warning("batch_retried", topic=tp.topic, partition=tp.partition, reason=self.health.last_error[:300])
-                await pause(self._stop, delay)
-                delay = min(delay * 2, RETRY_AT_MOST_S)
-            else:
-                self._expected[tp] = self._uncommitted[tp] = next_offset
-                self._moved_at[tp] = stopwatch()
-                self.health.progress_at[tp.topic, tp.partition] = self.bus.clock.now()
-                return
+
+        def note(error: Exception) -> None:
+            self._note_failure(error)
+            logs.get("bus").warning("batch_retried", topic=tp.topic, partition=tp.partition, reason=str(self.health.last_error)[:300])
+
+        async def take() -> int:
+            return await self._intake.take(batch, expected=self._expected[tp])
+
+        next_offset = await patiently(take, self._stop, passes=is_transient, note=note)
+        if next_offset is not None:
+            self._expected[tp] = self._uncommitted[tp] = next_offset
+            self._movement.moved(tp)
+            self.health.progress_at[tp.topic, tp.partition] = self.bus.clock.now()
 
     async def _position(self, tp: TopicPartition, committed: int | None, begins: int, ends: int) -> tuple[int, bool]:
         """Return where to read on, and whether the database is behind the group: then it went back."""
-        place, schema = self._place_of(tp), self.subscription.schema
         async with self.subscription.engine.begin() as conn:
-            known = await positions.find(conn, schema, place)
-            position = await positions.start(conn, schema, place, bus_offset=begins)
-            start = min(position, committed) if committed is not None else position
-            if not begins <= start <= ends:
-                logs.get("bus").error(
-                    "position_outside_the_log", topic=tp.topic, partition=tp.partition, position=start, begins=begins, ends=ends
-                )
-                start = begins
-            if start != position:
-                await positions.jump(conn, schema, place, to=start)
-        logs.get("bus").info(
-            "partition_assigned", topic=tp.topic, partition=tp.partition, position=start, committed=committed, known=known is not None
-        )
+            log = positions.Log(begins, ends, committed)
+            position, start = await positions.read_on(conn, self.subscription.schema, self._place_of(tp), log)
+        about, wanted = {"topic": tp.topic, "partition": tp.partition}, positions.lower(position, committed)
+        if not begins <= wanted <= ends:
+            logs.get("bus").error("position_outside_the_log", **about, position=wanted, begins=begins, ends=ends)
+        logs.get("bus").info("partition_assigned", **about, position=start, committed=committed)
         return start, committed is not None and position < committed
 
     async def _watch(self) -> None:
@@ -360,26 +318,21 @@ class KafkaWorker:
             await pause(self._stop, OBSERVE_S)
             try:
                 await self.observe()
-            except (KafkaError, TimeoutError) as error:
-                self.health.last_error = f"{type(error).__name__}: {error}"
             except Exception as error:
-                if not is_transient(error):
+                if not (_is_of_the_broker(error) or is_transient(error)):
                     raise
-                self.health.last_error = f"{type(error).__name__}: {error}"
+                self._note_failure(error)
 
     def _find_deafness(self, ends: dict[TopicPartition, int]) -> None:
-        now = stopwatch()
         for tp, end in ends.items():
             behind = end > self._expected.get(tp, end) and tp.topic not in self.health.stopped_topics
-            if not behind:
-                self._moved_at[tp] = now
-            elif now - self._moved_at.setdefault(tp, now) > self.deaf_after_s:
+            if self._movement.stood_still_s(tp, behind=behind) > self.deaf_after_s:
                 raise DeafConsumerError(f"{tp.topic}/{tp.partition} stands at {self._expected.get(tp)}, the log ends at {end}")
 
     def _go_to(self, tp: TopicPartition, offset: int) -> None:
         self._expected[tp] = offset
         self._marks.forget(tp)
-        self._moved_at[tp] = stopwatch()
+        self._movement.moved(tp)
         self._consumer.seek(tp, offset)
 
     async def _commit(self) -> None:
@@ -394,6 +347,11 @@ class KafkaWorker:
         return positions.Place(self.subscription.group, tp.topic, tp.partition)
 
 
+def _is_of_the_broker(error: Exception) -> bool:
+    """Say whether the broker is at fault, which passes by itself."""
+    return isinstance(error, KafkaError | TimeoutError)
+
+
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
     def __init__(self, worker: KafkaWorker) -> None:
         self._worker = worker
@@ -403,16 +361,6 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._worker.assigned(assigned)
-
-
-@dataclass(frozen=True, slots=True)
-class TopicSpec:
-    """A topic to be made."""
-
-    name: str
-    partitions: int
-    retention_ms: int
-    compacted: bool
 
 
 async def make_topics(bootstrap: str, specs: Sequence[TopicSpec], *, replication: int = 1) -> list[str]:
@@ -434,9 +382,8 @@ async def make_topics(bootstrap: str, specs: Sequence[TopicSpec], *, replication
 
 def _new_topic(spec: TopicSpec, replication: int) -> NewTopic:
     policy = "compact,delete" if spec.compacted else "delete"
-    return NewTopic(
-        spec.name, spec.partitions, replication, topic_configs={"retention.ms": str(spec.retention_ms), "cleanup.policy": policy}
-    )  # fmt: skip
+    kept_ms = int(spec.retention.total_seconds() * 1000)
+    return NewTopic(spec.name, spec.partitions, replication, topic_configs={"retention.ms": str(kept_ms), "cleanup.policy": policy})
 
 
 def _record(row: object) -> Record:

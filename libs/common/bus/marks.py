@@ -1,4 +1,4 @@
-"""Up to when a partition is caught up with, also while more comes than is taken in at the moment of the look."""
+"""What is remembered of a partition between two looks: where it ended, and when its position last moved."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
+
+from libs.common.clock import stopwatch
 
 KEPT = 600
 """Ends remembered for one partition: ten minutes of looks a second; of older ones the newer say the same, only later."""
@@ -38,3 +40,25 @@ class Marks(Generic[P]):
     def forget(self, place: P) -> None:
         """Drop what was seen: somebody else reads on, or the offsets mean something else now."""
         self._seen.pop(place, None)
+
+
+@dataclass(slots=True)
+class Movement(Generic[P]):
+    """When the position of each partition last moved."""
+
+    _at: dict[P, float] = field(default_factory=dict)
+
+    def moved(self, place: P) -> None:
+        """Note that it moves now."""
+        self._at[place] = stopwatch()
+
+    def stood_still_s(self, place: P, *, behind: bool) -> float:
+        """Return for how many seconds it has not moved although there was more; 0 when there was not."""
+        now = stopwatch()
+        if not behind:
+            self._at[place] = now
+        return now - self._at.setdefault(place, now)
+
+    def forget(self, place: P) -> None:
+        """Drop what is known of it."""
+        self._at.pop(place, None)

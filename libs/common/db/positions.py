@@ -63,6 +63,33 @@ async def move(  # a place, and what becomes of it
         raise PositionMovedError(found if found is not None else 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A partition's log, and what the group has told the broker of its own place in it."""
+
+    begins: int
+    ends: int
+    committed: int | None
+
+
+def lower(position: int, committed: int | None) -> int:
+    """Return the lower of the database's position and the group's offset: what lies between is read again, which harms nobody."""
+    return position if committed is None else min(position, committed)
+
+
+async def read_on(conn: AsyncConnection, schema: str, place: Place, log: Log) -> tuple[int, int]:
+    """Return the database's position as it was found, and where to read on; that is where it is now.
+
+    A position that the log does not hold goes to the log's beginning.
+    """
+    position = await start(conn, schema, place, bus_offset=log.begins)
+    wanted = lower(position, log.committed)
+    chosen = wanted if log.begins <= wanted <= log.ends else log.begins
+    if chosen != position:
+        await jump(conn, schema, place, to=chosen)
+    return position, chosen
+
+
 async def jump(conn: AsyncConnection, schema: str, place: Place, *, to: int) -> None:
     """Set the position where a person or a changed log says it must be."""
     await conn.execute(

@@ -75,7 +75,7 @@ class ParkedDesk:
         loan.touched = True
         if loan.book is not None and loan.book.known:
             loan.standing = facts.standing(loan.book, now)
-        await self.ledger.announce(conn, [loan], by_time=False)
+        await self.ledger.announce(conn, [loan], now, by_time=False)
 
 
 def routes_of(desk: ParkedDesk) -> APIRouter:

@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 Key = tuple[str, str]
 """(tenant, borrower id)."""
+Identity = tuple[str, str, str, str]
+"""(tenant, borrower id, source, event id)."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,11 @@ class LogRow:
     digest: bytes
     data: bytes
     received_at: datetime
+
+    @property
+    def identity(self) -> Identity:
+        """Return what makes it this event."""
+        return self.tenant, self.borrower_id, self.source, self.event_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +133,13 @@ async def save_keys(conn: AsyncConnection, rows: Sequence[BorrowerRow]) -> None:
         await conn.execute(_SAVE_KEYS, arrays)
 
 
-async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[tuple[str, str, str, str]]:
+async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity]:
     """Add events, and return which are new."""
     added = await conn.execute(_INSERT, {name: [getattr(row, name) for row in rows] for name in _LOG})
     return {(r.tenant, r.borrower_id, r.source, r.event_id) for r in added.all()}
 
 
-async def digests(conn: AsyncConnection, rows: Sequence[LogRow]) -> dict[tuple[str, str, str, str], bytes]:
+async def digests(conn: AsyncConnection, rows: Sequence[LogRow]) -> dict[Identity, bytes]:
     """Return the digest of the content that stands under the ids of these."""
     found = await conn.execute(
         _DIGESTS,

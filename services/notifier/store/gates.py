@@ -92,12 +92,6 @@ async def set_switch(conn: AsyncConnection, switch: Switch) -> None:
     )  # fmt: skip
 
 
-async def timeline(conn: AsyncConnection) -> int:
-    """Return the timeline that this database writes on: a failover makes another. No file is read for it, as for its identifier."""
-    found = await conn.execute(text("select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"))
-    return int(found.scalar_one())
-
-
 async def epoch(conn: AsyncConnection) -> Epoch:
     """Return the epoch of this database; before the service has started it is the first one."""
     row = (await conn.execute(text("select epoch, since from notifier.lineage"))).one_or_none()

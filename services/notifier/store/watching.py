@@ -24,8 +24,6 @@ class Watched:
     """Number and oldest by provider."""
     due: int
     oldest_due: datetime | None
-    outbox_rows: int
-    outbox_oldest: datetime | None
     watermarks: Mapping[tuple[str, int], datetime]
 
 
@@ -49,14 +47,11 @@ async def look(conn: AsyncConnection, *, now: datetime) -> Watched:
             {"none": NO_PROVIDER},
         )
     ).all()
-    outbox = (await conn.execute(text("select count(*) as number, min(created_at) as oldest from notifier.outbox"))).one()
     pending = rows.get("pending")
     return Watched(
         states={**{state: row.number for state, row in rows.items()}, "unknown": sum(row.number for row in unknown)},
         unknown={row.provider: (row.number, row.oldest) for row in unknown},
         due=pending.due if pending else 0,
         oldest_due=pending.oldest if pending and pending.due else None,
-        outbox_rows=outbox.number,
-        outbox_oldest=outbox.oldest,
         watermarks={place: mark.until for place, mark in (await gates.watermarks(conn)).items()},
     )

@@ -8,29 +8,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _DUE = text("select count(*) as due, min(next_at) as oldest from scheduler.cases where next_at <= :now")
-_OUTBOX = text("select count(*) as rows, min(created_at) as oldest from scheduler.outbox")
 _NEXT = text(
     "select least((select min(next_at) from scheduler.cases where next_at is not null),"
     " (select min(wake_at) from scheduler.debts where wake_at is not null))"
 )
-_LEAD = text("select pg_try_advisory_xact_lock(0, hashtext('dunwell-watcher-scheduler'))")
-
-
-async def leads(conn: AsyncConnection) -> bool:
-    """Say whether this replica is the one that watches, as long as this transaction lasts."""
-    return bool((await conn.execute(_LEAD)).scalar_one())
 
 
 async def timers_due(conn: AsyncConnection, now: datetime) -> tuple[int, datetime | None]:
     """Return (due, oldest)."""
     row = (await conn.execute(_DUE, {"now": now})).one()
     return row.due, row.oldest
-
-
-async def outbox(conn: AsyncConnection) -> tuple[int, datetime | None]:
-    """Return (rows, oldest)."""
-    row = (await conn.execute(_OUTBOX)).one()
-    return row.rows, row.oldest
 
 
 async def next_due(conn: AsyncConnection) -> datetime | None:

@@ -8,22 +8,23 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from libs.common.bus.inprocess import InProcessBus
-from libs.common.bus.kafka import KafkaBus, TopicSpec, make_topics
+from libs.common.bus.kafka import KafkaBus, make_topics
 from libs.common.bus.ports import Bus, BusWorker, Handler, Message, Record, Subscription
+from libs.common.bus.topics import TopicSpec
 from libs.common.clock import WallClock
 from libs.common.errors import PoisonError
 from tests.support.kafka import Broker
 
 SCHEMA = "ingest"
 PARTITIONS = 3
-DAY_MS = 86_400_000
+DAY = timedelta(days=1)
 BAD = "bad"
 
 
@@ -183,7 +184,7 @@ async def kafka_rig(engine: AsyncEngine, broker: Broker) -> AsyncIterator[Rig]:
         return KafkaBus(broker.bootstrap, clock=WallClock(), client_id="contract", partitions=PARTITIONS)
 
     async with _rig(engine, reopen, broker) as made:
-        specs = [TopicSpec(name, PARTITIONS, DAY_MS, compacted=False) for name in made.topics]
+        specs = [TopicSpec(name, PARTITIONS, DAY, compacted=False) for name in made.topics]
         await make_topics(broker.bootstrap, specs)
         yield made
 

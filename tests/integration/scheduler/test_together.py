@@ -28,7 +28,7 @@ from services.scheduler.parking import ParkingLimit, TooManyParkedError
 from services.scheduler.settings import Settings
 from services.scheduler.store import cases
 from services.scheduler.ticker import Ticker
-from services.scheduler.watcher import Watcher
+from services.scheduler.watcher import CaseWatch
 from tests.integration.scheduler.world import MORNING, SETTLED, World, late, paid, scheduling, until
 
 
@@ -191,7 +191,7 @@ async def test_the_watcher_counts_a_late_debt_without_a_case_and_a_case_that_was
     await world.tell(late(), late("L2", "B2"))
     await world.settle()
     measured = meters(Metrics())
-    watcher = Watcher(world.engine, world.clock, measured)
+    watcher = CaseWatch(world.engine, world.clock, measured)
     await watcher.look()
     assert measured.uncontacted._value.get() == 0
     async with world.engine.begin() as conn:
