@@ -19,8 +19,7 @@ _JSON = ("content-type", b"application/json")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """What stands around the data of a message of ours."""
 
     type: str

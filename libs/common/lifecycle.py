@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from libs.common.ports import Ports
 
 WORKERS_END_WITHIN_S = 20.0
 EXIT_DEAD_WORKER = 70
+COLLECT_AFTER = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ async def serve(
     app: FastAPI, services: Sequence[Service], listening: Listening, *, prepare: Callable[[], Awaitable[None]] | None = None
 ) -> int:
     """Serve until a signal or a dead worker, and return the exit code; not ready until `prepare` has returned."""
+    spare_the_collector()
     ending = Ending()
     host, port = listening.host, listening.port
     config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=30)
@@ -173,6 +176,15 @@ async def serve(
         preparing.cancel()
         await asyncio.gather(serving, preparing, return_exceptions=True)
     return ending.code
+
+
+def spare_the_collector() -> None:
+    """Look for cyclic garbage seldom: a batch makes tens of thousands of values that live as long as it, and no cycles.
+
+    Looking through them took a fifth of the CPU of taking events in.
+    """
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 50, 100)
 
 
 async def drain(services: Sequence[Service], ending: Ending, drain_s: float) -> None:

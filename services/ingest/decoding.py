@@ -20,8 +20,7 @@ DETAIL_LENGTH = 280
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
-@dataclass(frozen=True, slots=True)
-class WalletEvent:
+class WalletEvent(msgspec.Struct, frozen=True, gc=False):
     """An event of the contract; `content` is its data after defaults, in the one spelling that is compared and stored."""
 
     id: str

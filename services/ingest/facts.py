@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from libs.common.contracts.overdue_facts import Amounts, Anchor, Doubt, FactReason, NextDue, OverdueFact, Pause
 from services.ingest.domain.book import Book
 from services.ingest.domain.events import Parts
 from services.ingest.domain.view import LoanView, Status, view
 from services.ingest.domain.wake import next_change_on, resting_until
-from services.ingest.reading import zone_of
+from services.ingest.reading import local_day, midnight_of
 
 
 class Phase(StrEnum):
@@ -23,8 +23,7 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """A loan on a day, with what is queried of it and when that will differ."""
 
     shown: LoanView
@@ -36,12 +35,12 @@ class Standing:
 
 def standing(book: Book, now: datetime) -> Standing:
     """Return where a known loan stands at this moment, on its local day."""
-    zone = zone_of(book.timezone)
-    today = now.astimezone(zone).date()
+    today = local_day(now, book.timezone)
     shown = view(book, today)
-    resting, change_on = resting_until(book, now), next_change_on(book, today)
-    moments = [m for m in (_midnight(change_on, book.timezone), resting) if m is not None]
-    return Standing(shown, _phase(shown, today, book), resting, change_on, min(moments, default=None))
+    resting, change_on = resting_until(book, now), next_change_on(shown)
+    midnight = None if change_on is None else midnight_of(change_on, book.timezone)
+    next_at = midnight if resting is None or (midnight is not None and midnight < resting) else resting
+    return Standing(shown, _phase(shown), resting, change_on, next_at)
 
 
 def fact_of(book: Book, at: Standing, *, loan_id: str, epoch: int, version: int) -> OverdueFact:
@@ -105,19 +104,15 @@ def reason_of(*, by_time: bool, doubt: Doubt | None) -> FactReason:
     return "time" if by_time else "event"
 
 
-def _phase(shown: LoanView, today: date, book: Book) -> Phase:
-    if shown.overdue.total > 0:
+def _phase(shown: LoanView) -> Phase:
+    if shown.late:
         return Phase.OVERDUE
     if shown.status is not Status.ACTIVE:
         return Phase.ENDED
     ahead = shown.next_due
-    if ahead is not None and ahead.due_on - timedelta(days=book.terms.due_soon_days) <= today:
+    if ahead is not None and ahead.due_on - timedelta(days=shown.book.terms.due_soon_days) <= shown.as_of:
         return Phase.DUE_SOON
     return Phase.QUIET
-
-
-def _midnight(day: date | None, zone: str) -> datetime | None:
-    return None if day is None else datetime.combine(day, time.min, zone_of(zone)).astimezone(UTC)
 
 
 def _amounts(parts: Parts) -> Amounts:

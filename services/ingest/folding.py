@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from services.ingest import decoding
 from services.ingest.domain.advance import advance
 from services.ingest.domain.book import Book
-from services.ingest.domain.fold import fold
+from services.ingest.domain.fold import FOLD, fold
 from services.ingest.domain.product import DEFAULT, ProductLine
 from services.ingest.facts import Phase, Standing, standing
 from services.ingest.reading import Accepted, to_domain, zone_among, zone_of
@@ -23,8 +22,7 @@ _book = msgspec.msgpack.Decoder(Book).decode
 _line = msgspec.msgpack.Decoder(ProductLine).decode
 
 
-@dataclass(slots=True)
-class Loan:
+class Loan(msgspec.Struct, gc=False):
     """A locked loan while a batch is taken in."""
 
     row: LoanRow
@@ -36,8 +34,8 @@ class Loan:
 
 
 def opened(row: LoanRow) -> Loan:
-    """Return a stored loan with its book."""
-    return Loan(row, _book(row.book) if row.book is not None else None)
+    """Return a stored loan with its book, unless other rules made that."""
+    return Loan(row, _book(row.book) if row.book is not None and row.fold == FOLD else None)
 
 
 def line_of(row: LoanRow) -> ProductLine:
@@ -83,7 +81,7 @@ def refolded(accepted: Sequence[Accepted], line: ProductLine, now: datetime) -> 
 def settle(loan: Loan, book: Book, now: datetime) -> None:
     """Put a new book and what is queried of it into the loan's row."""
     row = loan.row
-    loan.book, row.book, row.fold_error = book, _encode(book), None
+    loan.book, row.book, row.fold, row.fold_error = book, _encode(book), FOLD, None
     row.known = book.known
     if not book.known:
         row.next_at = None

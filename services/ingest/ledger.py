@@ -38,8 +38,7 @@ from services.ingest.store.products import ProductBook
 SOURCE = "dunwell/ingest"
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A loan event as it came in."""
 
     tenant: str
@@ -77,7 +76,7 @@ class Ledger:
         keys = {arrival.key for arrival in arrivals} | {(p.tenant, p.loan_id) for p in refused if p.loan_id is not None}
         if not keys and not refused:
             return counted
-        locked = {key: folding.opened(row) for key, row in (await store.lock(conn, sorted(keys))).items()}
+        locked = await self.locked(conn, keys)
         now = await self.clock.at(conn)
         rows = await self._log_rows(conn, arrivals)
         new = await log.insert(conn, [row for row, _ in rows]) if rows else set()
@@ -89,6 +88,14 @@ class Ledger:
         counted.accepted = len(fresh) - len(undigested)
         await self.announce(conn, [loan for loan in locked.values() if loan.touched], now, by_time=False)
         return counted
+
+    async def locked(self, conn: AsyncConnection, keys: Iterable[Key]) -> dict[Key, Loan]:
+        """Lock these loans, and fold again those whose books other rules made."""
+        loans = {key: folding.opened(row) for key, row in (await store.lock(conn, sorted(keys))).items()}
+        outdated = [loan for loan in loans.values() if loan.book is None and loan.row.book is not None]
+        if outdated:
+            await self.refold(conn, outdated, await self.clock.at(conn))
+        return loans
 
     async def announce(self, conn: AsyncConnection, loans: Sequence[Loan], now: datetime, *, by_time: bool) -> None:
         """Write these loans, and say the facts that are worth saying."""

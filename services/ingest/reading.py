@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from libs.common.contracts import wallet_loans as wire
 from services.ingest.domain import events as e
@@ -15,8 +16,7 @@ from services.ingest.domain.product import Allocation, ChargeClass, ChargesKnown
 from services.ingest.domain.product import ProductLine as Line
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """An accepted event of a loan as the log has it."""
 
     source: str
@@ -30,6 +30,18 @@ class Accepted:
 def zone_of(name: str) -> ZoneInfo:
     """Return a zone; a constant of the machine's tzdata, so caching it is no state."""
     return ZoneInfo(name)
+
+
+@lru_cache(maxsize=1024)
+def local_day(now: datetime, zone: str) -> date:
+    """Return the day that it is there at this moment; asked for each loan of a batch."""
+    return now.astimezone(zone_of(zone)).date()
+
+
+@lru_cache(maxsize=4096)
+def midnight_of(day: date, zone: str) -> datetime:
+    """Return the moment at which a day begins there."""
+    return datetime.combine(day, time.min, zone_of(zone)).astimezone(UTC)
 
 
 def zone_among(accepted: Sequence[Accepted]) -> str:

@@ -30,6 +30,7 @@ loans = Table(
     Column("doubt_since", _moment),
     Column("fold_error", Text),
     Column("book", LargeBinary),
+    Column("fold", Integer, nullable=False),
     Column("settings", LargeBinary),
     Column("status", Text),
     Column("anchor_on", Date),

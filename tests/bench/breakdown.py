@@ -17,6 +17,7 @@ from libs.common.clock import WallClock
 from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
 from libs.common.db import positions
 from libs.common.db.engine import make_engine
+from libs.common.lifecycle import spare_the_collector
 from libs.common.outbox import Outbox
 from libs.common.ports import Ports
 from services.ingest import service as ingest
@@ -137,6 +138,7 @@ async def run(stack: Stack, book: Book) -> list[str]:
 
 @asynccontextmanager
 async def _handlers(url: str) -> AsyncIterator[Callable[[Sequence[Record]], Any]]:
+    spare_the_collector()
     clock = WallClock()
     engine = make_engine(url, application="ingest")
     bus = InProcessBus(clock=clock, partitions=PARTITIONS)

@@ -14,7 +14,7 @@ from libs.common.bus.kafka import KafkaBus
 from libs.common.clock import WallClock, stopwatch
 from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
 from libs.common.db.engine import make_engine
-from libs.common.lifecycle import Ending, working
+from libs.common.lifecycle import Ending, spare_the_collector, working
 from libs.common.ports import Ports
 from services.ingest import service as ingest
 from services.ingest.settings import Settings
@@ -32,6 +32,7 @@ async def run(bootstrap: str, database: str, events: int) -> None:
     the first record, and on empty tables.
     """
     logs.configure("ingest", "bench", level="CRITICAL")
+    spare_the_collector()
     clock = WallClock()
     engine = make_engine(database, application="ingest")
     bus = KafkaBus(bootstrap, clock=clock, client_id="dunwell-ingest", partitions=PARTITIONS)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -59,10 +57,9 @@ class Intake:
         """Commit the effects of the batch and the next offset, and return that; PositionMovedError when it stands elsewhere."""
         next_offset = batch[-1].offset + 1
         try:
-            with collection_put_off():
-                async with self.subscription.engine.begin() as conn:
-                    await self._move(conn, batch, expected)
-                    await self.subscription.handler(conn, batch)
+            async with self.subscription.engine.begin() as conn:
+                await self._move(conn, batch, expected)
+                await self.subscription.handler(conn, batch)
         except PoisonError as error:
             next_offset = await self._take_apart(batch, error, expected=expected)
         else:
@@ -92,19 +89,6 @@ class Intake:
         self.reached = next_offset
         if self.subscription.after_commit is not None:
             await self.subscription.after_commit()
-
-
-@contextlib.contextmanager
-def collection_put_off() -> Iterator[None]:
-    """Look for cyclic garbage after the batch: what it makes lives as long as it, and looking through that took a quarter of the CPU."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def dead_letter(record: Record, group: str, error: PoisonError) -> Message:

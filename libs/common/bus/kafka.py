@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -20,6 +21,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from libs.common import logs
 from libs.common.bus.batches import send
 from libs.common.bus.consumer import DeadLetterBudget, Intake
+from libs.common.bus.hands import Hands
 from libs.common.bus.marks import Marks, Movement
 from libs.common.bus.ports import Health, Message, Record, Subscription
 from libs.common.bus.topics import TopicSpec
@@ -38,6 +40,7 @@ STOP_WITHIN_S = 5.0
 SESSION_TIMEOUT_MS = 15_000
 PUBLISH_WITHIN_S = 20.0
 BATCH_BYTES = 512 * 1024
+BATCHES_AT_ONCE = 2
 
 
 class DeafConsumerError(Exception):
@@ -128,7 +131,7 @@ class KafkaWorker:
     _uncommitted: dict[TopicPartition, int] = field(default_factory=dict)
     _unplaced: set[TopicPartition] = field(default_factory=set)
     """Assigned, and not yet brought to the database's position."""
-    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _hands: Hands[TopicPartition] = field(default_factory=lambda: Hands(BATCHES_AT_ONCE))
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -147,7 +150,7 @@ class KafkaWorker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(self._watch())
-                await self._consume()
+                await self._consume(tasks)
                 watching.cancel()
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # what it died of, by its name
@@ -160,13 +163,13 @@ class KafkaWorker:
     async def stop(self) -> None:
         """Finish the batch in hand, hand over, return."""
         self._stop.set()
-        async with self._busy:
+        async with self._hands.still():
             return
 
     async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """Finish the batch in hand, then forget these partitions: somebody else goes on from the database's position."""
         self.health.rebalances += 1
-        async with self._busy:
+        async with self._hands.still():
             await self._commit()
             for tp in partitions:
                 self._unplaced.discard(tp)
@@ -201,22 +204,29 @@ class KafkaWorker:
     def _note_failure(self, error: Exception) -> None:
         self.health.last_error = f"{type(error).__name__}: {error}"
 
-    async def _consume(self) -> None:
+    async def _consume(self, tasks: asyncio.TaskGroup) -> None:
         committed_at = stopwatch()
         while not self._stop.is_set():
             if self._unplaced:
                 await self._place_patiently()
             stood = dict(self._expected)
-            fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self.subscription.batch_records)
+            free = self._hands.free(stood)
+            timeout_ms = POLL_MS if self._hands.empty else 0
+            fetched = {}
+            if free or not stood:  # no partition named means every one, those in hand too
+                fetched = await self._consumer.getmany(*free, timeout_ms=timeout_ms, max_records=self.subscription.batch_records)
             for tp, rows in fetched.items():
-                async with self._busy:
-                    # Rows fetched before a rebalance or a jump are not what comes next: they will be fetched again.
-                    if tp in stood and self._expected.get(tp) == stood[tp] and not self._stop.is_set():
-                        await self._take(tp, [_record(row) for row in rows])
+                await self._hands.begin(tasks, tp, partial(self._take_what_comes_next, tp, rows, stood.get(tp)))
+            if not fetched:
+                await self._hands.one_done()
             if stopwatch() - committed_at > COMMIT_EVERY_S:
-                async with self._busy:
-                    await self._commit()
+                await self._commit()
                 committed_at = stopwatch()
+
+    async def _take_what_comes_next(self, tp: TopicPartition, rows: Sequence[object], stood: int | None) -> None:
+        """Take rows in, unless they were fetched before a rebalance or a jump: those will be fetched again."""
+        if stood is not None and self._expected.get(tp) == stood and not self._stop.is_set():
+            await self._take(tp, [_record(row) for row in rows])
 
     async def _place_patiently(self) -> None:
         """Bring what was assigned to where the database says, again and again while that or the broker cannot be reached."""
@@ -236,7 +246,7 @@ class KafkaWorker:
 
     async def _place(self) -> None:
         """Go to where the database says, or to the group's offset where that is lower; its owner is told once if it went back."""
-        async with self._busy:
+        async with self._hands.still():
             new = sorted(self._unplaced)
             if not new:
                 return

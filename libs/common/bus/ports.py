@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -18,8 +19,7 @@ def partition_of(tenant: str, of: str, partitions: int) -> int:
     return zlib.crc32(f"{tenant}/{of}".encode()) % partitions
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A CloudEvent on its way out, in binary mode."""
 
     topic: str
@@ -29,8 +29,7 @@ class Message:
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A message as it stands on the bus."""
 
     topic: str

@@ -1,6 +1,5 @@
 """One more event on a stored book, where that gives what a refold would."""
 
-from dataclasses import replace
 from datetime import date
 
 from services.ingest.domain.apply import Placed, apply
@@ -23,6 +22,7 @@ from services.ingest.domain.events import (
 from services.ingest.domain.fold import AWAITED_INSTALMENT, closed_book, weight
 from services.ingest.domain.product import ProductLine
 from services.ingest.domain.select import identity, key_of
+from services.ingest.domain.value import replace
 from services.ingest.domain.work import reopened
 
 Simple = Repaid | ChargeAdded | InstalmentDue | Rescheduled | CreditRefunded | Paused | Resumed | ChargedOff | WrittenOff | Closed

@@ -1,7 +1,6 @@
 """How money is spread over the instalments."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
@@ -9,6 +8,7 @@ from services.ingest.domain.amounts import FEE, INTEREST, NOTHING, PENALTY, PRIN
 from services.ingest.domain.book import Lot
 from services.ingest.domain.events import Allotted, Component
 from services.ingest.domain.product import Allocation, ChargeClass, FutureRule, Mode, Slot
+from services.ingest.domain.value import Value
 from services.ingest.domain.work import Work, classes, keep_credit, note, pay, row_with, take_credit
 
 INDEX = {Component.PRINCIPAL: PRINCIPAL, Component.INTEREST: INTEREST, Component.FEE: FEE, Component.PENALTY: PENALTY}
@@ -16,8 +16,7 @@ PAST_DUE, DUE, IN_ADVANCE = "past_due", "due", "in_advance"
 CHARGES_DUE = "charges_due"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Value, frozen=True):
     """One pass over the instalments of a class; inside an instalment, the components in their order."""
 
     when: str

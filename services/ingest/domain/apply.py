@@ -1,7 +1,6 @@
 """What each event does to the ledger, taken in its place."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import date
 from itertools import accumulate
 
@@ -24,6 +23,7 @@ from services.ingest.domain.events import (
     WrittenOff,
 )
 from services.ingest.domain.placing import base_rows, lay_charge, lay_debt, relay
+from services.ingest.domain.value import replace
 from services.ingest.domain.work import Entry, Work, blank, keep_credit, laid_out, note, outstanding, pay, row_with, take_credit, waive
 
 Placed = (

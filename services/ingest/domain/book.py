@@ -1,15 +1,14 @@
 """The folded state of a loan: plain values, with all that is needed to go on folding."""
 
-from dataclasses import dataclass
 from datetime import date, datetime
 
 from services.ingest.domain.amounts import NOTHING, Amounts
 from services.ingest.domain.events import Component, Place
 from services.ingest.domain.product import DEFAULT, Allocation, Buckets, ProductLine, Tolerance
+from services.ingest.domain.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Instalment:
+class Instalment(Value, frozen=True):
     """One row: what is owed on a day and what has come of it.
 
     `met_on` is the day on which nothing beyond the tolerance was left. `extra` marks the row behind the schedule that takes what
@@ -35,8 +34,7 @@ class Instalment:
         return due[0] - paid[0] - waived[0], due[1] - paid[1] - waived[1], due[2] - paid[2] - waived[2], due[3] - paid[3] - waived[3]
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Value, frozen=True):
     """A charge and the instalment `at` on which it lies; `n` is the one its publisher asked for."""
 
     charge_id: str
@@ -48,8 +46,7 @@ class Charge:
     waived: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Debt:
+class Debt(Value, frozen=True):
     """Money owed again: a chargeback, or a refund larger than the credit."""
 
     id: str
@@ -59,8 +56,7 @@ class Debt:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lot:
+class Lot(Value, frozen=True):
     """Credit left of one payment."""
 
     id: str
@@ -69,32 +65,28 @@ class Lot:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Value, frozen=True):
     """First day in, last day out; None for no end."""
 
     from_on: date
     until: date | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Value, frozen=True):
     """A payment under way."""
 
     repayment_id: str
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(Value, frozen=True):
     """An event that the fold could not use."""
 
     event: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Value, frozen=True):
     """The product line as it holds for this loan; `allocation` only where the loan has its own."""
 
     grace_days: int = 0
@@ -107,8 +99,7 @@ class Terms:
 DEFAULT_TERMS = Terms()
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Stamp:
+class Stamp(Value, frozen=True, order=True):
     """An event's place without its day."""
 
     time: datetime
@@ -116,8 +107,7 @@ class Stamp:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Book:
+class Book(Value, frozen=True):
     """A loan after all its events that count by `as_of`.
 
     `awaited` names what ignored events point at, `waived_after` the last waiver whose amount depends on the events below it,

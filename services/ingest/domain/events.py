@@ -1,12 +1,12 @@
 """What can happen to a loan, with the day on which it counts."""
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
 from services.ingest.domain.amounts import Amounts
 from services.ingest.domain.product import Allocation, ChargesKnown, ProductLine, Tolerance
 from services.ingest.domain.product import Component as Component  # noqa: PLC0414 - those who publish events find it here
+from services.ingest.domain.value import Value
 
 FIRST_DAY = date.min
 """The day of a charge that counts from the start: before everything else."""
@@ -31,8 +31,7 @@ class Effect(StrEnum):
     FROM_DATE = "from_date"
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Value, frozen=True):
     """A sum in its components, in minor units."""
 
     principal: int = 0
@@ -59,8 +58,7 @@ class Parts:
         return Parts(self.principal - other.principal, self.interest - other.interest, self.fee - other.fee, self.penalty - other.penalty)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(Value, frozen=True, order=True):
     """Where an event stands in the order of folding; `source` and `id` are its identity."""
 
     day: date
@@ -69,8 +67,7 @@ class Place:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Value, frozen=True):
     """An instalment of a published schedule."""
 
     n: int
@@ -82,8 +79,7 @@ class Row:
     down_payment: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Disbursed:
+class Disbursed(Value, frozen=True):
     """The loan begins; what is None comes from the product line."""
 
     place: Place
@@ -100,8 +96,7 @@ class Disbursed:
     attributes: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Rescheduled:
+class Rescheduled(Value, frozen=True):
     """Another schedule, in force from the day of its place."""
 
     place: Place
@@ -112,8 +107,7 @@ class Rescheduled:
     effective_on: date | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InstalmentDue:
+class InstalmentDue(Value, frozen=True):
     """One more instalment, from a wallet that publishes due dates one by one."""
 
     place: Place
@@ -121,8 +115,7 @@ class InstalmentDue:
     currency: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeAdded:
+class ChargeAdded(Value, frozen=True):
     """A charge; its place may carry the day it was recorded on, the fold finds the day it counts from."""
 
     place: Place
@@ -133,8 +126,7 @@ class ChargeAdded:
     n: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Waived:
+class Waived(Value, frozen=True):
     """A charge, or a component of an instalment, is given up; without an amount what is open of it."""
 
     place: Place
@@ -145,24 +137,21 @@ class Waived:
     amount: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WaiverReversed:
+class WaiverReversed(Value, frozen=True):
     """That waiver never was."""
 
     place: Place
     waiver_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Allotted:
+class Allotted(Value, frozen=True):
     """What the publisher itself allocates to instalment `n`."""
 
     n: int
     parts: Parts
 
 
-@dataclass(frozen=True, slots=True)
-class Repaid:
+class Repaid(Value, frozen=True):
     """Money has come; it counts on `paid_on`, which is also the day of its place."""
 
     place: Place
@@ -173,8 +162,7 @@ class Repaid:
     allocations: tuple[Allotted, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RepaymentPending:
+class RepaymentPending(Value, frozen=True):
     """Money is under way: contacts rest until then or until its result."""
 
     place: Place
@@ -183,16 +171,14 @@ class RepaymentPending:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class RepaymentReversed:
+class RepaymentReversed(Value, frozen=True):
     """That payment never was."""
 
     place: Place
     repayment_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChargedBack:
+class ChargedBack(Value, frozen=True):
     """The payment stands, and its amount is owed again from `on`."""
 
     place: Place
@@ -202,8 +188,7 @@ class ChargedBack:
     on: date
 
 
-@dataclass(frozen=True, slots=True)
-class CreditRefunded:
+class CreditRefunded(Value, frozen=True):
     """The payer's credit is paid out."""
 
     place: Place
@@ -212,8 +197,7 @@ class CreditRefunded:
     on: date
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(Value, frozen=True):
     """The overdue clock rests; first day in, last day out."""
 
     place: Place
@@ -221,16 +205,14 @@ class Paused:
     until: date | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(Value, frozen=True):
     """Ends every pause that holds this day."""
 
     place: Place
     on: date
 
 
-@dataclass(frozen=True, slots=True)
-class ChargedOff:
+class ChargedOff(Value, frozen=True):
     """An accounting mark; the debt stays collectable."""
 
     place: Place
@@ -238,16 +220,14 @@ class ChargedOff:
     charge_off_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeOffReversed:
+class ChargeOffReversed(Value, frozen=True):
     """That charge-off never was."""
 
     place: Place
     charge_off_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenOff:
+class WrittenOff(Value, frozen=True):
     """Nothing is outstanding any more."""
 
     place: Place
@@ -255,16 +235,14 @@ class WrittenOff:
     write_off_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Value, frozen=True):
     """The wallet has closed the loan."""
 
     place: Place
     on: date
 
 
-@dataclass(frozen=True, slots=True)
-class Retracted:
+class Retracted(Value, frozen=True):
     """As if that event had never been sent; without a source, one of the retraction's own source."""
 
     place: Place

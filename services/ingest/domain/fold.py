@@ -1,7 +1,7 @@
 """The fold: from the set of a loan's events to its book, and from a book to the next."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 
 from services.ingest.domain.amounts import bounded
@@ -37,7 +37,11 @@ from services.ingest.domain.select import (
     stamp_of,
     told_apart,
 )
+from services.ingest.domain.value import Value, replace
 from services.ingest.domain.work import Entry, Work, laid_out, row_with
+
+FOLD = 1
+"""The release of these rules and of the book's layout: a book that another release made is not read but folded again."""
 
 MOST_OPEN_WAIVERS = 100
 """Each waiver without an amount costs a fold of its own; beyond this a person looks at the loan."""
@@ -45,8 +49,7 @@ MOST_OPEN_WAIVERS = 100
 AWAITED_INSTALMENT = "instalment"
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(Value, frozen=True):
     """How one payment, chargeback, refund, charge-off or write-off was spread.
 
     `credit` is what a payment left over, or, below zero, what a chargeback or refund took from credit; `explicit` is the part that
@@ -66,8 +69,7 @@ class Movement:
     reversed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Value, frozen=True):
     """A book with the movements that led to it, in order."""
 
     book: Book

@@ -2,12 +2,12 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import date
 
 from services.ingest.domain.allocate import INDEX
 from services.ingest.domain.amounts import NOTHING, Amounts, least, minus, only, plus
 from services.ingest.domain.book import Charge, Debt, Instalment, Lot
+from services.ingest.domain.value import replace
 from services.ingest.domain.work import DUE_ON, Work, carried, keep_credit, owe, row_with
 
 UNKNOWN_LOT = ""

@@ -1,7 +1,8 @@
 """The product line: the settings by which a loan is judged."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from services.ingest.domain.value import Value
 
 
 class Slot(StrEnum):
@@ -66,8 +67,7 @@ class Component(StrEnum):
     PENALTY = "penalty"
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerance:
+class Tolerance(Value, frozen=True):
     """What may stay open on an instalment that counts as met: the greater of the two."""
 
     amount: int = 0
@@ -75,16 +75,14 @@ class Tolerance:
     """Hundredths of a percent of what was due: whole numbers, so that no rounding decides who is late."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(Value, frozen=True):
     """A bucket: up to and with this many days, None for no end."""
 
     name: str
     up_to: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Buckets:
+class Buckets(Value, frozen=True):
     """Upper bounds in rising order: gaps and overlaps cannot be written."""
 
     by: AgeBy = AgeBy.PAST_DUE_DAYS
@@ -108,8 +106,7 @@ class Buckets:
         return self.bounds[-1].name if self.bounds else self.none
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(Value, frozen=True):
     """How money is spread over what is owed."""
 
     mode: Mode = Mode.HORIZONTAL
@@ -122,8 +119,7 @@ class Allocation:
     chargeback_skips_down_payment: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ProductLine:
+class ProductLine(Value, frozen=True):
     """One version of a product line; the HTTP layer has refused what makes no sense."""
 
     grace_days: int = 0

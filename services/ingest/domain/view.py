@@ -1,7 +1,6 @@
 """What a book says on a day: everything public but the movements."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 
@@ -13,7 +12,10 @@ from services.ingest.domain.errors import CannotFold
 from services.ingest.domain.events import Component, Parts
 from services.ingest.domain.pauses import Span, paused_days, united
 from services.ingest.domain.product import AgeBy
+from services.ingest.domain.value import Value
 from services.ingest.domain.work import within
+
+NO_PARTS = Parts()
 
 
 class Status(StrEnum):
@@ -25,16 +27,14 @@ class Status(StrEnum):
     WRITTEN_OFF = "written_off"
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(Value, frozen=True):
     """The oldest instalment that is overdue, and the day from which its days are counted."""
 
     n: int
     due_on: date
 
 
-@dataclass(frozen=True, slots=True)
-class NextDue:
+class NextDue(Value, frozen=True):
     """The next instalment that is not met."""
 
     n: int
@@ -42,16 +42,14 @@ class NextDue:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Aged:
+class Aged(Value, frozen=True):
     """What is overdue in one bucket."""
 
     bucket: str
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleRow:
+class ScheduleRow(Value, frozen=True):
     """One instalment as it is shown."""
 
     n: int
@@ -66,8 +64,7 @@ class ScheduleRow:
     met_on: date | None
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeRow:
+class ChargeRow(Value, frozen=True):
     """One charge as it is shown."""
 
     charge_id: str
@@ -79,9 +76,8 @@ class ChargeRow:
     outstanding: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoanView:
-    """A loan on a day; rows are laid out only for those who read them, since a fact needs none."""
+class LoanView(Value, frozen=True):
+    """A loan on a day; what no fact needs is laid out only for those who read it."""
 
     book: Book
     as_of: date
@@ -95,10 +91,22 @@ class LoanView:
     paused_days: int
     delinquent_days: int
     bucket: str
-    aged: tuple[Aged, ...]
     next_due: NextDue | None
-    pauses: tuple[tuple[date, date | None], ...]
+    spans: tuple[Span, ...]
     dpd_original_from: date | None
+    late: tuple["Late", ...]
+    ahead: tuple[Instalment, ...]
+    """The instalments due on that day or later that are not met."""
+
+    @property
+    def aged(self) -> tuple[Aged, ...]:
+        """What is overdue, by bucket."""
+        return _aged(self)
+
+    @property
+    def pauses(self) -> tuple[tuple[date, date | None], ...]:
+        """The pauses as spans: first day in, last day out, None for no end."""
+        return tuple((begin, None if end == date.max else end) for begin, end in self.spans)
 
     @property
     def schedule(self) -> tuple[ScheduleRow, ...]:
@@ -116,8 +124,7 @@ class LoanView:
         return self.book.ignored
 
 
-@dataclass(frozen=True, slots=True)
-class _Late:
+class Late(Value, frozen=True):
     """Something overdue: on which instalment, since when, and how much of it."""
 
     n: int
@@ -135,31 +142,34 @@ def view(book: Book, as_of: date) -> LoanView:
 
 def _view(book: Book, as_of: date) -> LoanView:
     status = status_of(book)
-    late = tuple(overdue_items(book, as_of)) if status is Status.ACTIVE else ()
-    anchor = anchor_of(late)
-    spans = united(book.pauses, book.resumes)
+    unmet = [row for row in book.rows if row.left > 0 and not is_met(book, row)] if status is Status.ACTIVE else []
+    ahead = tuple([row for row in unmet if row.due_on >= as_of])
+    late = _late(book, unmet, ahead, as_of=as_of)
+    anchor = Anchor(late[0].n, late[0].since) if late else None
+    spans = united(book.pauses, book.resumes) if book.pauses else ()
     past_due, paused = 0, 0
     if anchor is not None:
         past_due, paused = (as_of - anchor.due_on).days, paused_days(spans, anchor.due_on, as_of)
     delinquent = max(0, past_due - book.terms.grace_days - paused)
     buckets = book.terms.buckets
     return LoanView(
-        book=book,
-        as_of=as_of,
-        status=status,
-        outstanding=Parts(*outstanding_of(book)),
-        overdue=Parts(*_total(late)),
-        credit=sum(lot.amount for lot in book.credit),
+        book,
+        as_of,
+        status,
+        outstanding=NO_PARTS if ended(book) else _parts([row.open for row in book.rows if row.left]),
+        overdue=_parts([item.amounts for item in late]),
+        credit=sum([lot.amount for lot in book.credit]),
         anchor=anchor,
         past_due_days=past_due,
         delinquent_from=None if anchor is None else anchor.due_on + timedelta(days=book.terms.grace_days),
         paused_days=paused,
         delinquent_days=delinquent,
         bucket=buckets.name_of(past_due if buckets.by is AgeBy.PAST_DUE_DAYS else delinquent),
-        aged=_aged(book, late, as_of, spans=spans, delinquent_days=delinquent),
-        next_due=next_due_of(book, as_of) if status is Status.ACTIVE else None,
-        pauses=tuple((begin, None if end == date.max else end) for begin, end in spans),
-        dpd_original_from=original_anchor(book, as_of) if status is Status.ACTIVE else None,
+        next_due=NextDue(ahead[0].n, ahead[0].due_on, ahead[0].left) if ahead else None,
+        spans=spans,
+        dpd_original_from=original_anchor(book, as_of) if book.original and status is Status.ACTIVE else None,
+        late=late,
+        ahead=ahead,
     )
 
 
@@ -174,19 +184,12 @@ def status_of(book: Book) -> Status:
         return Status.WRITTEN_OFF
     if book.closed_on is not None:
         return Status.CLOSED
-    if not book.rows or any(row.left for row in book.rows):
+    if not book.rows:
         return Status.ACTIVE
+    for row in book.rows:
+        if row.left:
+            return Status.ACTIVE
     return Status.OVERPAID if book.credit else Status.CLOSED
-
-
-def outstanding_of(book: Book) -> Amounts:
-    """Return what is owed, due or not."""
-    total = NOTHING
-    if not ended(book):
-        for row in book.rows:
-            if row.left:
-                total = plus(total, row.open)
-    return total
 
 
 def is_met(book: Book, row: Instalment) -> bool:
@@ -194,25 +197,27 @@ def is_met(book: Book, row: Instalment) -> bool:
     return row.left <= 0 or within(book.terms.tolerance, sum(row.due), row.left)
 
 
-def overdue_items(book: Book, as_of: date) -> Iterator[_Late]:
-    """Yield what is overdue, oldest instalment first.
+def _parts(several: Sequence[Amounts]) -> Parts:
+    """Return the sum of several amounts."""
+    total = NOTHING
+    for amounts in several:
+        total = amounts if total is NOTHING else plus(total, amounts)
+    return Parts(*total)
 
-    Of an instalment not yet due: what was charged back on it before today beyond what has been paid there (the first one only), and
+
+def _late(book: Book, unmet: Sequence[Instalment], ahead: Sequence[Instalment], *, as_of: date) -> tuple[Late, ...]:
+    """Return what is overdue, oldest instalment first.
+
+    Of the instalments not yet due: what was charged back on the first of them before today beyond what has been paid there, and
     charges that are themselves overdue.
     """
-    ahead = None
-    for row in book.rows:
-        if row.left <= 0 or is_met(book, row):
-            continue
-        if row.due_on >= as_of:
-            ahead = row
-            break
-        yield _Late(row.n, _since(book, row), row.open)
-    if ahead is not None:
-        item = _charged_back_ahead(book, ahead, as_of)
+    late = [Late(row.n, _since(book, row), row.open) for row in unmet[: len(unmet) - len(ahead)]]
+    if ahead and (book.debts or book.charges):
+        item = _charged_back_ahead(book, ahead[0], as_of)
         if item is not None:
-            yield item
-        yield from _charges_overdue(book, as_of, counted=item)
+            late.append(item)
+        late += _charges_overdue(book, ahead, as_of, counted=item)
+    return tuple(late)
 
 
 def _since(book: Book, row: Instalment) -> date:
@@ -230,7 +235,7 @@ def _charged_back(book: Book, row: Instalment, before: date) -> tuple[date | Non
     return since, max(0, -available)
 
 
-def _charged_back_ahead(book: Book, row: Instalment, as_of: date) -> _Late | None:
+def _charged_back_ahead(book: Book, row: Instalment, as_of: date) -> Late | None:
     since, beyond = _charged_back(book, row, as_of)
     if since is None:
         return None
@@ -238,14 +243,14 @@ def _charged_back_ahead(book: Book, row: Instalment, as_of: date) -> _Late | Non
     for component, still in enumerate(row.open):
         amounts = plus(amounts, only(component, min(still, left)))
         left -= min(still, left)
-    return _Late(row.n, since, amounts)
+    return Late(row.n, since, amounts)
 
 
-def _charges_overdue(book: Book, as_of: date, *, counted: _Late | None) -> Iterator[_Late]:
-    """Yield charges due before today on instalments that are not, less what is already counted of one."""
+def _charges_overdue(book: Book, rows: Sequence[Instalment], as_of: date, *, counted: Late | None) -> Iterator[Late]:
+    """Yield charges due before today on these instalments, which are not, less what is already counted of one."""
     if not book.charges:
         return
-    ahead = {row.n: row.open for row in book.rows if row.due_on >= as_of and not is_met(book, row)}
+    ahead = {row.n: row.open for row in rows}
     mine = [charge for charge in book.charges if charge.due_on < as_of and charge.at in ahead]
     if not mine:
         return
@@ -258,34 +263,23 @@ def _charges_overdue(book: Book, as_of: date, *, counted: _Late | None) -> Itera
         if amount > 0:
             part = only(component, amount)
             ahead[charge.at] = minus(ahead[charge.at], part)
-            yield _Late(charge.at, charge.due_on, part)
+            yield Late(charge.at, charge.due_on, part)
 
 
-def anchor_of(late: tuple[_Late, ...]) -> Anchor | None:
-    """Return the oldest overdue instalment; where none is, what is overdue on one that is not yet due."""
-    return Anchor(late[0].n, late[0].since) if late else None
-
-
-def _total(late: tuple[_Late, ...]) -> Amounts:
-    total = NOTHING
-    for item in late:
-        total = plus(total, item.amounts)
-    return total
-
-
-def _aged(book: Book, late: tuple[_Late, ...], as_of: date, *, spans: tuple[Span, ...], delinquent_days: int) -> tuple[Aged, ...]:
+def _aged(shown: LoanView) -> tuple[Aged, ...]:
     """Put each overdue instalment into the bucket of its own days.
 
     By delinquent days: without grace but less pauses, and only once the loan itself is past its grace.
     """
+    book, as_of = shown.book, shown.as_of
     buckets, sums = book.terms.buckets, dict.fromkeys((bound.name for bound in book.terms.buckets.bounds), 0)
     by_delinquency = buckets.by is AgeBy.DELINQUENT_DAYS
-    if by_delinquency and not delinquent_days:
+    if by_delinquency and not shown.delinquent_days:
         return ()
     own = {row.n: row.due_on for row in book.rows if row.due_on < as_of}
-    for item in late:
+    for item in shown.late:
         since = own.get(item.n, item.since)
-        days = (as_of - since).days - (paused_days(spans, since, as_of) if by_delinquency else 0)
+        days = (as_of - since).days - (paused_days(shown.spans, since, as_of) if by_delinquency else 0)
         name = buckets.name_of(days)
         if name in sums:
             sums[name] += sum(item.amounts)
@@ -330,21 +324,11 @@ def charge_rows(book: Book) -> tuple[ChargeRow, ...]:
     )
 
 
-def next_due_of(book: Book, as_of: date) -> NextDue | None:
-    """Return the next instalment to fall due that is not met."""
-    for row in book.rows:
-        if row.due_on >= as_of and not is_met(book, row):
-            return NextDue(row.n, row.due_on, row.left)
-    return None
-
-
 def original_anchor(book: Book, as_of: date) -> date | None:
     """Return the oldest due date of the first schedule that the money received does not reach: re-ageing cannot hide it.
 
     What was paid for charges and for money owed again does not count towards it.
     """
-    if not book.original:
-        return None
     received = sum(sum(row.paid) + sum(row.waived) for row in book.rows) + sum(lot.amount for lot in book.credit)
     received -= sum(charges_paid(book.rows, book.charges).values()) + sum(charge.waived for charge in book.charges)
     received -= sum(sum(debt.amounts) for debt in book.debts)

@@ -6,46 +6,44 @@ from zoneinfo import ZoneInfo
 
 from services.ingest.domain.book import Book
 from services.ingest.domain.errors import CannotFold
-from services.ingest.domain.pauses import Span, day_reaching, united
+from services.ingest.domain.pauses import day_reaching
 from services.ingest.domain.product import AgeBy
-from services.ingest.domain.view import Status, anchor_of, is_met, overdue_items, status_of
+from services.ingest.domain.view import Anchor, LoanView, Status
 
 ONE_DAY = timedelta(days=1)
 
 
-def next_change_on(book: Book, as_of: date) -> date | None:
-    """Return the first day after `as_of` on which the fact differs though nothing has happened."""
+def next_change_on(shown: LoanView) -> date | None:
+    """Return the first day after the view's on which the fact differs though nothing has happened."""
+    book = shown.book
     try:
-        days = list(_changes(book, as_of))
+        days = [] if book.next_event_on is None else [book.next_event_on]
+        if book.known and shown.status is Status.ACTIVE:
+            days += _due_days(shown)
+            if book.charges or book.debts or book.original:
+                days += _days_of_more(book)
+            if shown.spans:
+                days += [day for span in shown.spans for day in span if day != date.max]
+            if shown.anchor is not None:
+                days += _bucket_day(shown, shown.anchor)
     except OverflowError as error:
         raise CannotFold("a date lies beyond the calendar") from error
-    return min((day for day in days if day > as_of), default=None)
+    return min([day for day in days if day > shown.as_of], default=None)
 
 
-def _changes(book: Book, as_of: date) -> Iterator[date]:
-    """Yield the days on which something changes; some may lie in the past."""
-    if book.next_event_on is not None:
-        yield book.next_event_on
-    if not book.known or status_of(book) is not Status.ACTIVE:
-        return
-    spans = united(book.pauses, book.resumes)
-    for begin, end in spans:
-        yield begin
-        if end != date.max:
-            yield end
-    yield from _due_days(book, as_of)
-    yield from _bucket_days(book, as_of, spans)
+def _due_days(shown: LoanView) -> Iterator[date]:
+    """Yield when instalments become due soon and overdue."""
+    soon = timedelta(days=shown.book.terms.due_soon_days)
+    for row in shown.ahead:
+        noticed = row.due_on - soon
+        yield noticed
+        if noticed > shown.as_of:
+            return  # whatever comes of this row and of those behind it comes later still
+        yield row.due_on + ONE_DAY
 
 
-def _due_days(book: Book, as_of: date) -> Iterator[date]:
-    """Yield when instalments become due soon and overdue, and when charges and chargebacks on them become overdue."""
-    soon = timedelta(days=book.terms.due_soon_days)
-    for row in book.rows:
-        if row.due_on >= as_of and not is_met(book, row):
-            yield row.due_on - soon
-            yield row.due_on + ONE_DAY
-            if row.due_on - soon > as_of:
-                break  # the rows behind it come later still
+def _days_of_more(book: Book) -> Iterator[date]:
+    """Yield when charges and chargebacks on instalments become overdue, and what the first schedule asked for."""
     for charge in book.charges:
         yield charge.due_on + ONE_DAY
     for debt in book.debts:
@@ -54,19 +52,18 @@ def _due_days(book: Book, as_of: date) -> Iterator[date]:
         yield due_on + ONE_DAY
 
 
-def _bucket_days(book: Book, as_of: date, spans: tuple[Span, ...]) -> Iterator[date]:
-    """Yield when the anchor passes into another bucket."""
-    anchor = anchor_of(tuple(overdue_items(book, as_of)))
-    if anchor is None:
-        return
-    by_delinquency = book.terms.buckets.by is AgeBy.DELINQUENT_DAYS
-    for last in (0, *(bound.up_to for bound in book.terms.buckets.bounds if bound.up_to is not None)):
-        if by_delinquency:
-            day = day_reaching(spans, anchor.due_on, last + 1 + book.terms.grace_days)
-        else:
-            day = anchor.due_on + timedelta(days=last + 1)
-        if day is not None:
-            yield day
+def _bucket_day(shown: LoanView, anchor: Anchor) -> list[date]:
+    """Return when the anchor passes into the next bucket, if it ever does."""
+    terms = shown.book.terms
+    by_delinquency = terms.buckets.by is AgeBy.DELINQUENT_DAYS
+    grace = terms.grace_days if by_delinquency else 0
+    counted = shown.past_due_days - (shown.paused_days if by_delinquency else 0)
+    ends = [0] + [bound.up_to for bound in terms.buckets.bounds if bound.up_to is not None]
+    ahead = [last + 1 + grace for last in ends if last + 1 + grace > counted]
+    if not ahead:
+        return []
+    day = day_reaching(shown.spans if by_delinquency else (), anchor.due_on, min(ahead))
+    return [] if day is None else [day]
 
 
 def resting_until(book: Book, now: datetime) -> datetime | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,8 +15,7 @@ Key = tuple[str, str]
 """(tenant, loan id)."""
 
 
-@dataclass(slots=True)
-class LoanRow:
+class LoanRow(msgspec.Struct, gc=False, eq=False):
     """A loan as it is stored; `book` and `line` are encoded."""
 
     tenant: str
@@ -33,6 +32,7 @@ class LoanRow:
     doubt_since: datetime | None = None
     fold_error: str | None = None
     book: bytes | None = None
+    fold: int = 0
     settings: bytes | None = None
     status: str | None = None
     anchor_on: date | None = None
@@ -42,7 +42,7 @@ class LoanRow:
     phase: str | None = None
     published: bool = False
     next_at: datetime | None = None
-    read: tuple[object, ...] | None = field(default=None, compare=False, repr=False)
+    read: tuple[object, ...] | None = None
     """Not a column: what the settled columns were when the row was read."""
 
     @property
@@ -51,14 +51,26 @@ class LoanRow:
         return self.tenant, self.loan_id
 
 
-_COLUMNS = tuple(name for name in LoanRow.__dataclass_fields__ if name != "read")
+_COLUMNS = tuple(name for name in LoanRow.__struct_fields__ if name != "read")
 _SELECTED = ", ".join(f"l.{name}" for name in _COLUMNS)
 _TYPES = {
     "known": "boolean", "product_version": "int", "records": "bigint", "accepted": "bigint", "parked": "int", "doubt_since": "timestamptz",
-    "book": "bytea", "settings": "bytea", "anchor_on": "date", "overdue_total": "bigint", "outstanding_total": "bigint",
+    "book": "bytea", "fold": "int", "settings": "bytea", "anchor_on": "date", "overdue_total": "bigint", "outstanding_total": "bigint",
     "published": "boolean", "next_at": "timestamptz",
 }  # fmt: skip
-_SETTLED = ("known", "borrower_id", "product", "product_version", "currency", "timezone", "settings", "parked", "doubt_since", "fold_error")
+_SETTLED = (
+    "known",
+    "borrower_id",
+    "product",
+    "product_version",
+    "currency",
+    "timezone",
+    "settings",
+    "fold",
+    "parked",
+    "doubt_since",
+    "fold_error",
+)
 """What hardly changes once a loan is known."""
 _settled = attrgetter(*_SETTLED)
 

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 
 import msgspec
@@ -27,6 +26,7 @@ from services.ingest.domain.fold import Movement, fold, trace
 from services.ingest.domain.product import DEFAULT, ProductLine
 from services.ingest.domain.select import key_of
 from services.ingest.domain.state import public_state
+from services.ingest.domain.value import replace
 from services.ingest.domain.view import LoanView, view
 from services.ingest.domain.wake import next_change_on
 
@@ -155,7 +155,7 @@ def fact_of(shown: LoanView) -> tuple[object, ...]:
 def test_the_fact_does_not_change_before_the_next_change_is_due(events: list[LoanEvent], product: ProductLine, day: int) -> None:
     book = fold(events, product, on(day))
     assume(book.known)
-    ahead = next_change_on(book, on(day))
+    ahead = next_change_on(view(book, on(day)))
     assert ahead is None or ahead > on(day)
     until = min(ahead or on(day + 40), on(day + 40))
     fact = fact_of(view(book, on(day)))

@@ -15,7 +15,7 @@ create table ingest.loans (
     known boolean not null default false, borrower_id text, product text, product_version integer, currency text, timezone text,
     records bigint not null default 0, accepted bigint not null default 0,
     parked integer not null default 0, doubt_since timestamptz, fold_error text,
-    book bytea, settings bytea, status text, anchor_on date, bucket text,
+    book bytea, fold integer not null default 0, settings bytea, status text, anchor_on date, bucket text,
     overdue_total bigint not null default 0, outstanding_total bigint not null default 0,
     phase text, published boolean not null default false, next_at timestamptz,
     primary key (tenant, loan_id)
@@ -48,7 +48,7 @@ create table ingest.borrower_values (
 """
 
 PARTED = {
-    "loans": "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
+    "loans": "fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
     "events": "autovacuum_vacuum_insert_scale_factor = 0.02",
     "borrower_loans": "",
     "borrowers": "fillfactor = 85",
@@ -59,7 +59,6 @@ PARTED = {
 SMALL = """
 create unique index events_business_key on ingest.events (tenant, loan_id, business_key) where business_key is not null;
 create index loans_next_at on ingest.loans (next_at) where next_at is not null;
-create index loans_overdue on ingest.loans (tenant, loan_id) where overdue_total > 0;
 create table ingest.parked (
     tenant text not null, parked_id text not null, loan_id text, borrower_id text, topic text not null,
     event bytea not null, error text not null, detail text not null, at timestamptz not null,

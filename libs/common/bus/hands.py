@@ -1,0 +1,52 @@
+"""Several batches in hand at once, each of another partition: while one waits for the database, another is decided."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+P = TypeVar("P")
+"""A partition."""
+
+
+@dataclass(slots=True)
+class Hands(Generic[P]):
+    """At most so many batches at once, and one of a partition."""
+
+    most: int
+    _at_work: dict[P, asyncio.Task[None]] = field(default_factory=dict)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def empty(self) -> bool:
+        """Say whether nothing is in hand."""
+        return not self._at_work
+
+    def free(self, partitions: Iterable[P]) -> list[P]:
+        """Return those of which nothing is in hand."""
+        return [partition for partition in partitions if partition not in self._at_work]
+
+    async def begin(self, tasks: asyncio.TaskGroup, partition: P, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin as soon as a hand is free."""
+        while len(self._at_work) >= self.most:
+            await self.one_done()
+        async with self._turn:
+            task = tasks.create_task(work())
+            self._at_work[partition] = task
+            task.add_done_callback(lambda _: self._at_work.pop(partition, None))
+
+    async def one_done(self) -> None:
+        """Wait until something that is in hand is done."""
+        if self._at_work:
+            await asyncio.wait(list(self._at_work.values()), return_when=asyncio.FIRST_COMPLETED)
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Let nothing begin, and go on once everything that began is done."""
+        async with self._turn:
+            if self._at_work:
+                await asyncio.wait(list(self._at_work.values()))
+            yield
