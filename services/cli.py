@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
-import socket
+import signal
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,15 +24,17 @@ from libs.common.bus.kafka import KafkaBus, make_topics
 from libs.common.bus.topics import needed
 from libs.common.clock import HandoverClock, WallClock
 from libs.common.db import migrate as migrations
+from libs.common.db.embedded import EmbeddedPostgres
 from libs.common.db.engine import make_engine
-from libs.common.lifecycle import Ending, Listening, Service, serve, working
+from libs.common.lifecycle import Ending, Listening, Service, listening_on, serve, working
 from libs.common.ports import Ports
 from libs.common.settings import Common, SettingsError, version
 from services import demo as example
 from services import embedded, posting
 from services.embedded import Platform
-from services.importer import uci
+from services.importer import csv_import, uci
 from services.ingest import service as ingest_service
+from services.ingest.rebuilding import Step, Tally
 from services.ingest.settings import Settings as IngestSettings
 from services.notifier import service as notifier_service
 from services.notifier.settings import Settings as NotifierSettings
@@ -41,6 +44,8 @@ from services.scheduler.settings import Settings as SchedulerSettings
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Dunning, done well.", pretty_exceptions_enable=False)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys of tenants and persons, and the keys that seal personal data.")
 import_app = typer.Typer(no_args_is_help=True, help="Take in a book from a file.")
+ingest_app = typer.Typer(invoke_without_command=True, help="Run ingest: loan events become overdue facts.")
+app.add_typer(ingest_app, name="ingest")
 app.add_typer(keys_app, name="keys")
 app.add_typer(import_app, name="import")
 
@@ -73,7 +78,7 @@ def up(
     demo: Annotated[bool, typer.Option("--demo", help="play the example book's history first")] = False,
 ) -> None:
     """Run all three services in this process, on an embedded PostgreSQL, until Ctrl-C."""
-    _run(_up(Listening(host, port, drain_s=0.2), folder, demo=demo))
+    _run(_up(host, port, folder, demo=demo))
 
 
 @app.command()
@@ -86,10 +91,26 @@ def demo(
         _run(_demo(Path(folder), days, stay=not exit_))
 
 
-@app.command()
-def ingest() -> None:
+@ingest_app.callback()
+def ingest(context: typer.Context) -> None:
     """Run ingest: loan events become overdue facts."""
-    _run(_apart(ServiceName.INGEST))
+    if context.invoked_subcommand is None:
+        _run(_apart(ServiceName.INGEST))
+
+
+@ingest_app.command("rebuild")
+def ingest_rebuild(
+    tenant: Annotated[str | None, typer.Option(help="only the loans of this tenant")] = None,
+    loan: Annotated[str | None, typer.Option(help="only this loan")] = None,
+    after: Annotated[str | None, typer.Option(help="go on behind this loan, TENANT/LOAN, as a run that was ended has said")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="report only: change nothing, say nothing")] = False,
+) -> None:
+    """Fold the loans again out of the event log; report and repair what differs. Ends with 1 when something did."""
+    tenants = (tenant,) if tenant else settings.tenants()
+    whose, _, last = (after or "").partition("/")
+    if after and (whose not in tenants or not last):
+        raise SettingsError(f"--after must be {' or '.join(name + '/LOAN' for name in tenants)}, not {after}")
+    _run(_rebuild(tenants, loan, (whose, last) if after else None, repair=not dry_run))
 
 
 @app.command()
@@ -160,9 +181,29 @@ def import_uci(
     print(f"{len(events)} events published")
 
 
-async def _up(listening: Listening, folder: Path, *, demo: bool) -> int:
+@import_app.command("csv")
+def import_csv(
+    mapping: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="which column is which field: docs/importing.md")],
+    *,
+    url: Annotated[str, typer.Option(help="the ingest service")] = "http://127.0.0.1:8000/ingest",
+    key: Annotated[str, typer.Option(envvar="DUNWELL_KEY")] = "dunwell-dev",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, say what would be sent, send nothing")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where the last run was ended")] = False,
+    state: Annotated[Path | None, typer.Option(help="where that is kept; without it beside the mapping")] = None,
+) -> None:
+    """Turn a lender's CSV files into events and publish them; the mapping says what is in them."""
+    asked = csv_import.Asked(url, key, dry_run, resume, state)
+    raise SystemExit(csv_import.import_files(mapping, asked, csv_import.Screen(say, _progress, _run)))
+
+
+async def _up(host: str, port: int, folder: Path, *, demo: bool) -> int:
     logs.configure("dunwell", version(), level="WARNING")
-    postgres = await embedded.start_postgres(folder)
+    with listening_on(host, port, drain_s=0.2, choose="--port") as listening:
+        async with embedded.running_postgres(folder) as postgres:
+            return await _serve_all(postgres, listening, folder, demo=demo)
+
+
+async def _serve_all(postgres: EmbeddedPostgres, listening: Listening, folder: Path, *, demo: bool) -> int:
     clock = HandoverClock(WallClock().now())
     fresh = not (folder / "played").exists()
     story = example.read_story(clock.now()) if demo and fresh else None
@@ -182,14 +223,18 @@ async def _up(listening: Listening, folder: Path, *, demo: bool) -> int:
         return await serve(platform.app, platform.services, listening, prepare=prepare)
     finally:
         await platform.engine.dispose()
-        await postgres.stop()
 
 
 async def _demo(folder: Path, days: int, *, stay: bool) -> int:
     logs.configure("dunwell-demo", version(), level="WARNING")
     if stay:
-        return await _up(Listening("127.0.0.1", _free_port(), drain_s=0.2), folder, demo=True)
-    postgres = await embedded.start_postgres(folder)
+        return await _up("127.0.0.1", 0, folder, demo=True)
+    async with embedded.running_postgres(folder) as postgres:
+        summary = await _play_alone(postgres, folder, days)
+    return 0 if summary.uncontacted == 0 else 1
+
+
+async def _play_alone(postgres: EmbeddedPostgres, folder: Path, days: int) -> example.Summary:
     story = example.read_story(WallClock().now(), days=days)
     clock = HandoverClock(story.starts_at)
     platform = await embedded.open_platform(postgres, folder, clock, loopback=True)
@@ -200,8 +245,7 @@ async def _demo(folder: Path, days: int, *, stay: bool) -> int:
             raise RuntimeError(ending.reason)
     finally:
         await platform.engine.dispose()
-        await postgres.stop()
-    return 0 if summary.uncontacted == 0 else 1
+    return summary
 
 
 async def _play(platform: Platform, clock: HandoverClock, story: example.Story, *, hand_over: bool = True) -> example.Summary:
@@ -220,12 +264,17 @@ async def _play(platform: Platform, clock: HandoverClock, story: example.Story, 
 async def _apart(name: ServiceName) -> int:
     common = settings.common(name.value)
     logs.configure(name.value, version(), level=common.log_level)
+    with listening_on(common.host, common.port, drain_s=common.drain_s, choose="DUNWELL_PORT") as listening:
+        return await _serve_apart(name, common, listening)
+
+
+async def _serve_apart(name: ServiceName, common: Common, listening: Listening) -> int:
     clock = WallClock()
     engine = make_engine(common.database_url, application=name.value)
     bus = KafkaBus(common.kafka_bootstrap, clock=clock, client_id=f"dunwell-{name.value}", partitions=common.partitions)
     service = _service(name, Ports(engine, bus, clock, version()), common)
     try:
-        return await serve(service.app, [service], Listening(common.host, common.port, common.drain_s))
+        return await serve(service.app, [service], listening)
     finally:
         await bus.close()
         await engine.dispose()
@@ -240,6 +289,40 @@ def _service(name: ServiceName, ports: Ports, common: Common) -> Service:
         case ServiceName.NOTIFIER:
             private = common.sealing_private or b""
             return notifier_service.build(ports, NotifierSettings(private, common.digest_key))
+
+
+async def _rebuild(tenants: tuple[str, ...], loan: str | None, after: tuple[str, str] | None, *, repair: bool) -> int:
+    engine = make_engine(settings.required("DUNWELL_DATABASE_URL"), application="rebuild")
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        if (missing := await migrations.pending(engine, "ingest")) is not None:
+            raise RuntimeError(missing)
+        rebuild = ingest_service.rebuild(engine, WallClock(), partitions=settings.partitions(), repair=repair)
+        steps = rebuild.whole(tenants, stop, after=after) if loan is None else rebuild.one(tenants, loan, stop)
+        tally = await _tallied(steps, await rebuild.about())
+    finally:
+        await engine.dispose()
+    print(tally.sentence)
+    if stop.is_set():
+        say.print(f"ended early, go on with --after {'/'.join(tally.last)}" if tally.last else "ended early", highlight=False)
+        return 130
+    if loan is not None and not tally.read:
+        raise SettingsError(f"there is no loan {loan} of {' or '.join(tenants)}")
+    return 1 if tally.differing else 0
+
+
+async def _tallied(steps: AsyncIterator[Step], about: int) -> Tally:
+    tally = Tally()
+    with say.status("reading") if say.is_terminal else contextlib.nullcontext() as shown:
+        async for step in steps:
+            tally.add(step)
+            for one in step.differences:
+                print(f"{'/'.join(one.key)}: {', '.join(one.fields)}", flush=True)
+            if shown is not None:
+                shown.update(f"{tally.read:,} of about {max(about, tally.read):,} loans read, {tally.differing:,} differ")
+    return tally
 
 
 async def _migrate(url: str) -> int:
@@ -298,12 +381,6 @@ def _progress(title: str) -> Iterator[example.Progress]:
     with Progress(*columns, console=say) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda share: bar.update(task, completed=share)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":
