@@ -6,7 +6,8 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -98,9 +99,14 @@ def read_secrets(folder: Path) -> Secrets:
     return Secrets(stored["sealing_private"], stored["sealing_public"], stored["digest"])
 
 
-async def start_postgres(folder: Path) -> EmbeddedPostgres:
-    """Start the folder's PostgreSQL."""
-    return await asyncio.to_thread(EmbeddedPostgres, folder / "postgres")
+@asynccontextmanager
+async def running_postgres(folder: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """Run the folder's PostgreSQL, and leave it however this ends."""
+    postgres = await asyncio.to_thread(EmbeddedPostgres, folder / "postgres")
+    try:
+        yield postgres
+    finally:
+        await postgres.stop()
 
 
 async def migrate_all(engine: AsyncEngine) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,6 +25,7 @@ from libs.common.ports import Ports
 WORKERS_END_WITHIN_S = 20.0
 EXIT_DEAD_WORKER = 70
 COLLECT_AFTER = 50_000
+BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +150,25 @@ class Listening:
     """Where to serve, and how long to go on serving once the end was asked for."""
 
     host: str
-    port: int
+    door: socket.socket
     drain_s: float
+
+    @property
+    def port(self) -> int:
+        """Return the port that it listens on."""
+        return int(self.door.getsockname()[1])
+
+
+@contextlib.contextmanager
+def listening_on(host: str, port: int, *, drain_s: float, choose: str) -> Iterator[Listening]:
+    """Take the port before anything else is started; where it cannot be had, an OSError says how to choose another."""
+    try:
+        door = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
+    except OSError as error:
+        why = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise OSError(f"cannot listen on {host}:{port}: {why}; choose another port with {choose}") from error
+    with door:
+        yield Listening(host, door, drain_s)
 
 
 async def serve(
@@ -157,19 +177,17 @@ async def serve(
     """Serve until a signal or a dead worker, and return the exit code; not ready until `prepare` has returned."""
     spare_the_collector()
     ending = Ending()
-    host, port = listening.host, listening.port
-    config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=30)
-    server = _Server(config)
+    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=30))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.ask, number.name)
     async with working(services, ending, clock_is_driven=prepare is not None) as crew:
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve([listening.door]))
         asked = asyncio.create_task(ending.asked.wait())
         preparing = asyncio.create_task(_prepare(crew, prepare))
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
-            ending.ask("the server could not listen", 1)
+            ending.ask("the server ended", 1)
         await drain(services, ending, listening.drain_s)
         server.should_exit = True
         asked.cancel()

@@ -46,6 +46,11 @@ class Outbox:
             },
         )  # fmt: skip
 
+    async def depth(self, conn: AsyncConnection) -> int:
+        """Return about how many messages stand between the first and the last one that are not published."""
+        found = await conn.execute(text(f"select coalesce(max(id) - min(id) + 1, 0) from {self.schema}.outbox"))
+        return int(found.scalar_one())
+
 
 @dataclass(slots=True)
 class Relay:

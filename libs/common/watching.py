@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.bus.ports import BusWorker
 from libs.common.metrics import Metrics
@@ -14,6 +14,8 @@ from libs.common.ports import Ports
 from libs.common.repeating import repeat
 
 INTERVAL_S = 15.0
+REASONS = ("unreadable", "not_json", "malformed", "unknown_type", "too_large", "other")
+"""Why a record is set aside, as the label has it; any other reason counts as `other`."""
 _LEAD = text("select pg_try_advisory_xact_lock(0, hashtext(:name))")
 
 
@@ -41,7 +43,7 @@ class Watcher:
         self._succeeded.set(self._ports.clock.now().timestamp())
 
 
-def base_gauges(engine: AsyncEngine, schema: str, metrics: Metrics, workers: Sequence[BusWorker]) -> Callable[[], Awaitable[None]]:
+def base_gauges(ports: Ports, schema: str, metrics: Metrics, workers: Sequence[BusWorker]) -> Callable[[], Awaitable[None]]:
     """Return the look at what every service has: its outbox and its consumers."""
     rows = metrics.gauge("outbox_rows", "Messages written and not yet published")
     oldest = metrics.gauge("outbox_oldest_timestamp_seconds", "Moment of the oldest of them, 0: none")
@@ -64,10 +66,31 @@ def base_gauges(engine: AsyncEngine, schema: str, metrics: Metrics, workers: Seq
                 progress.labels(topic, str(partition)).set(at.timestamp())
 
     async def look() -> None:
-        async with engine.connect() as conn:
+        async with ports.engine.connect() as conn:
             found = (await conn.execute(text(f"select count(*), min(created_at) from {schema}.outbox"))).one()
         rows.set(found[0])
         oldest.set(found[1].timestamp() if found[1] else 0)
 
     metrics.before_scrape(from_memory)
+    metrics.before_scrape(_dead_letters(ports, metrics, workers))
     return look
+
+
+def _dead_letters(ports: Ports, metrics: Metrics, workers: Sequence[BusWorker]) -> Callable[[], None]:
+    """Return what shows the records that were set aside, and how many more may be."""
+    topics = [topic for worker in workers for topic in worker.subscription.topics]
+    letters = metrics.counter("dead_letters_total", "Records that were set aside", topic=topics, reason=REASONS)
+    left = metrics.gauge("dead_letter_budget_ratio", "Share of what may be set aside that is left, 0: the topic stands still", "topic")
+    shown = collections.Counter[tuple[str, str]]()
+
+    def from_memory() -> None:
+        now = ports.clock.now()
+        for worker in workers:
+            budget, stopped = worker.subscription.budget, worker.health.stopped_topics
+            for topic in worker.subscription.topics:
+                left.labels(topic).set(0 if topic in stopped else budget.left(topic, now))
+            for (topic, reason), number in budget.spent.items():
+                letters.labels(topic, reason if reason in REASONS else "other").inc(number - shown[topic, reason])
+            shown.update(budget.spent - shown)
+
+    return from_memory

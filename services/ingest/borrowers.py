@@ -26,7 +26,7 @@ from libs.common.contracts.wallet_borrowers import (
 )
 from libs.common.outbox import Outbox
 from services.ingest.decoding import WalletEvent
-from services.ingest.ledger import SOURCE, Arrival, Counted, told_apart, whole
+from services.ingest.ledger import SOURCE, Arrival, Counted, told_apart, uncounted, whole
 from services.ingest.store import borrowers as store
 from services.ingest.store import parked
 from services.ingest.store.borrowers import BorrowerRow, Key, LogRow, ValueRow
@@ -65,7 +65,7 @@ class Borrowers:
         counted, now = Counted(), await self.clock.at(conn)
         await self._hear(conn, arrivals)
         about = [a for a in arrivals if not isinstance(a.event.data, FeedHeartbeat)]
-        counted.accepted = len(arrivals) - len(about)
+        counted.accepted = uncounted(arrivals) - uncounted(about)
         if not about and not refused:
             return counted
         keys = {a.key for a in about} | {(p.tenant, p.borrower_id) for p in refused if p.borrower_id is not None}
@@ -74,10 +74,11 @@ class Borrowers:
         rows = [(self._log_row(a, locked[a.key]), a) for a in about]
         new = await store.insert(conn, [row for row, _ in rows]) if rows else set()
         fresh, others = told_apart(rows, new)
-        conflicts = await self._conflicts(conn, others, now)
-        counted.accepted += len(fresh)
-        counted.repeats = len(others) - len(conflicts)
-        counted.parked = len(await self._park(conn, [*refused, *conflicts], now))
+        conflicts = await self._conflicts(conn, others)
+        counted.accepted += uncounted(a for _, a in fresh)
+        counted.repeats = uncounted(a for _, a in others) - uncounted(a for _, a in conflicts)
+        counted.aside = [_parked(row, arrival, now) for row, arrival in conflicts]
+        counted.parked = len(await self._park(conn, [*refused, *counted.aside], now))
         await self._publish(conn, fresh, locked, now)
         return counted
 
@@ -126,10 +127,9 @@ class Borrowers:
             purposes=address.purposes,
         )
 
-    async def _conflicts(self, conn: AsyncConnection, others: Sequence[tuple[LogRow, Arrival]], now: datetime) -> list[ParkedRow]:
+    async def _conflicts(self, conn: AsyncConnection, others: Sequence[tuple[LogRow, Arrival]]) -> list[tuple[LogRow, Arrival]]:
         standing = await store.digests(conn, [row for row, _ in others]) if others else {}
-        differing = [(row, a) for row, a in others if standing[row.identity] != row.digest]
-        return [_parked(row, arrival, now) for row, arrival in differing]
+        return [(row, arrival) for row, arrival in others if standing[row.identity] != row.digest]
 
     async def _park(self, conn: AsyncConnection, rows: Sequence[ParkedRow], now: datetime) -> set[tuple[str, str]]:
         """Park events; the borrower rests `in_doubt` until a person has decided."""

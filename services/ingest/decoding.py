@@ -34,13 +34,10 @@ class WalletEvent(msgspec.Struct, frozen=True, gc=False):
     @property
     def about(self) -> str:
         """Return the loan, borrower or source that it is about."""
-        match self.data:
-            case FeedHeartbeat():
-                return self.source
-            case _ if self.type in LOAN_EVENTS:
-                return str(self.data.loan_id)  # type: ignore[union-attr]  # every loan event has one
-            case _:
-                return str(self.data.borrower_id)  # type: ignore[union-attr]  # every other event has one
+        data = self.data
+        if self.type in LOAN_EVENTS:
+            return str(data.loan_id)  # type: ignore[union-attr]  # every loan event has one
+        return self.source if isinstance(data, FeedHeartbeat) else str(data.borrower_id)  # type: ignore[union-attr]  # every other has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +98,19 @@ def binary(record: Record) -> WalletEvent | Refusal:
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
         return _refused("malformed", f"attributes in the headers: {error}", value, _readable(record.header("ce_id")))
     return _with_data(attributes, value, value)
+
+
+def whole_of(record: Record) -> bytes:
+    """Return a record that could not be read as one document, its attributes as they stood in the headers."""
+    value = record.value or b""
+    if record.header("ce_type") is None:
+        return value
+    said: dict[str, Any] = {_HEADERS[name]: text.decode(errors="replace") for name, text in record.headers if name in _HEADERS}
+    try:
+        msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.encode({**said, "data_base64": value})
+    return msgspec.json.encode({**said, "data": msgspec.Raw(value)})
 
 
 def headers_of(event: WalletEvent) -> Headers:

@@ -9,9 +9,18 @@ from typing import NamedTuple
 from libs.common.contracts.overdue_facts import Amounts, Anchor, Doubt, FactReason, NextDue, OverdueFact, Pause
 from services.ingest.domain.book import Book
 from services.ingest.domain.events import Parts
+from services.ingest.domain.product import DEFAULT
 from services.ingest.domain.view import LoanView, Status, view
 from services.ingest.domain.wake import next_change_on, resting_until
 from services.ingest.reading import local_day, midnight_of
+from services.ingest.store.loans import LoanRow
+
+SAID_SINCE = 0
+"""The release of the fold since which the same book says the same on the same day.
+
+Whoever lets a book say otherwise (here, in `view` or in `wake`) raises FOLD and sets this to it: what was said of the books before
+can no longer be told from them.
+"""
 
 
 class Phase(StrEnum):
@@ -70,6 +79,25 @@ def fact_of(book: Book, at: Standing, *, loan_id: str, epoch: int, version: int)
         next_due=NextDue(n=shown.next_due.n, due_on=shown.next_due.due_on, total=shown.next_due.total) if shown.next_due else None,
         next_change_on=at.change_on,
         resting_until=at.resting,
+    )
+
+
+def withdrawn(row: LoanRow, *, epoch: int, now: datetime) -> OverdueFact:
+    """Return the last fact of a loan whose disbursement was retracted: nothing is owed by whoever was said to owe it."""
+    return OverdueFact(
+        loan_id=row.loan_id,
+        borrower_id=row.borrower_id or "",
+        product=row.product or "",
+        currency=row.currency or "",
+        timezone=row.timezone or "UTC",
+        jurisdictions=(),
+        status=Status.CLOSED.value,
+        epoch=epoch,
+        version=row.records,
+        as_of=local_day(now, row.timezone or "UTC"),
+        overdue=Amounts(principal=0, interest=0, fee=0, penalty=0, total=0),
+        outstanding=Amounts(principal=0, interest=0, fee=0, penalty=0, total=0),
+        bucket=DEFAULT.buckets.none,
     )
 
 

@@ -7,13 +7,14 @@ from datetime import datetime
 
 import msgspec
 
+from libs.common.contracts.overdue_facts import FactReason
 from services.ingest import decoding
 from services.ingest.domain.advance import advance
 from services.ingest.domain.book import Book
 from services.ingest.domain.fold import FOLD, fold
 from services.ingest.domain.product import DEFAULT, ProductLine
 from services.ingest.facts import Phase, Standing, standing
-from services.ingest.reading import Accepted, to_domain, zone_among, zone_of
+from services.ingest.reading import Accepted, local_day, to_domain, zone_among, zone_of
 from services.ingest.store.events import LogRow
 from services.ingest.store.loans import LoanRow
 
@@ -31,11 +32,18 @@ class Loan(msgspec.Struct, gc=False):
     touched: bool = False
     """Whether a record was added: its version rises and its fact is said."""
     cause: str | None = None
+    why: FactReason | None = None
+    """Why its fact is said, where neither an event nor time is the reason."""
 
 
 def opened(row: LoanRow) -> Loan:
     """Return a stored loan with its book, unless other rules made that."""
-    return Loan(row, _book(row.book) if row.book is not None and row.fold == FOLD else None)
+    return Loan(row, stored_book(row) if row.fold == FOLD else None)
+
+
+def stored_book(row: LoanRow) -> Book | None:
+    """Return the book as it is stored, whichever rules made it; an error where it cannot be read."""
+    return _book(row.book) if row.book is not None else None
 
 
 def line_of(row: LoanRow) -> ProductLine:
@@ -64,8 +72,10 @@ def advanced(loan: Loan, new: Sequence[Accepted], now: datetime) -> Book | None:
     if book is None or not book.known:
         return None
     line, zone = line_of(loan.row), book.timezone
-    today = now.astimezone(zone_of(zone)).date()
-    for event in sorted((to_domain(one, zone, line) for one in new), key=lambda e: e.place):
+    today, events = local_day(now, zone), [to_domain(one, zone, line) for one in new]
+    if len(events) > 1:
+        events.sort(key=lambda event: event.place)
+    for event in events:
         book = advance(book, event, line, today)
         if book is None:
             return None
@@ -83,8 +93,11 @@ def settle(loan: Loan, book: Book, now: datetime) -> None:
     row = loan.row
     loan.book, row.book, row.fold, row.fold_error = book, _encode(book), FOLD, None
     row.known = book.known
+    if row.parked == 0:
+        row.doubt_since = None
     if not book.known:
-        row.next_at = None
+        loan.standing, row.status, row.bucket, row.anchor_on, row.next_at = None, None, None, None, None
+        row.overdue_total = row.outstanding_total = 0
         return
     row.borrower_id, row.product, row.currency, row.timezone = book.borrower_id, book.product, book.currency, book.timezone
     stand(loan, book, now)

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import ids
-from libs.common.bus.consumer import DeadLetterBudget, dead_letter
-from libs.common.bus.ports import Message, Record
+from libs.common.bus.consumer import dead_letter
+from libs.common.bus.ports import DeadLetterBudget, Message, Record
 from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS
 from libs.common.errors import PoisonError
 from libs.common.outbox import Outbox
 from services.ingest import decoding
 from services.ingest.borrowers import Borrowers
 from services.ingest.decoding import Refusal, WalletEvent
-from services.ingest.ledger import Arrival, Counted, Ledger
-from services.ingest.observing import IngestMetrics
+from services.ingest.ledger import Arrival, Counted, Ledger, uncounted
+from services.ingest.observing import OVER_HTTP, IngestMetrics
 from services.ingest.store.parked import ParkedRow
 from services.ingest.tables import GROUP
 
@@ -52,16 +52,17 @@ class Handlers:
             await self.borrowers.take(conn, others, [p for p in refused if route.about_borrowers]),
         ]
         await self.outbox.append(conn, letters)
-        self.metrics.took_in(_sum(counted), refused=len(refused), oldest=records[0].at, now=self.ledger.clock.now())
+        came = uncounted(arrivals) + len(refused)
+        self.metrics.took_in(_sum(counted), came=came, oldest=records[0].at, now=self.ledger.clock.now())
 
     def _read(self, records: Sequence[Record], route: Route) -> tuple[list[Arrival], list[ParkedRow], list[Message]]:
         arrivals, refused, letters = [], [], []
         for record in records:
             match decoding.binary(record):
                 case WalletEvent() as event:
-                    arrivals.append(Arrival(route.tenant, record.topic, event, record.at))
+                    arrivals.append(Arrival(route.tenant, record.topic, event, record.at, record.headers[-1:] == OVER_HTTP))
                 case Refusal() as refusal:
-                    self.budget.spend(record)
+                    self.budget.spend(record, refusal.error)
                     refused.append(self._parked(record, refusal, route))
                     letters.append(self._letter(record, refusal, route))
         return arrivals, refused, letters
@@ -71,7 +72,7 @@ class Handlers:
         raw = record.value or b""
         names = [f"{name}={value.decode(errors='replace')}" for name, value in record.headers if name.startswith("ce_")]
         parked_id = ids.derived("p", route.tenant, record.topic, *names, raw)
-        event = self.borrowers.sealer.letter(raw, f"{route.tenant}/letter") if route.about_borrowers else raw
+        event = self.borrowers.sealer.letter(raw, f"{route.tenant}/letter") if route.about_borrowers else decoding.whole_of(record)
         loan, borrower = (None, refusal.borrower_id) if route.about_borrowers else (refusal.loan_id, None)
         return ParkedRow(route.tenant, parked_id, loan, borrower, record.topic, event, refusal.error, refusal.detail, record.at)
 

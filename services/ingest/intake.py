@@ -14,7 +14,7 @@ from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS
 from libs.common.errors import DomainError, TransientError
 from services.ingest import decoding
 from services.ingest.decoding import Refusal, WalletEvent
-from services.ingest.observing import IngestMetrics
+from services.ingest.observing import OVER_HTTP, IngestMetrics
 
 BODY_BYTES = 16 * 1024 * 1024
 SWALLOWED_BYTES = 128 * 1024 * 1024
@@ -86,7 +86,7 @@ class HttpIntake:
         topic = BORROWER_EVENTS_TOPIC if event.type in BORROWER_EVENTS and event.type != HEARTBEAT else LOAN_EVENTS_TOPIC
         name = of_tenant(topic, tenant, first=self.tenants[0])
         partition = partition_of(tenant, event.about, self.bus.partitions)
-        return Message(name, partition, event.about.encode(), event.raw, decoding.headers_of(event))
+        return Message(name, partition, event.about.encode(), event.raw, decoding.headers_of(event) + OVER_HTTP)
 
     def _count(self, outcome: str, number: int) -> None:
         self.metrics.events.labels("http", outcome).inc(number)

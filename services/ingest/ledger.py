@@ -7,8 +7,9 @@ position moves in the same transaction.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -20,22 +21,25 @@ from libs.common.clock import Clock
 from libs.common.cloudevents import Envelope, Writer
 from libs.common.contracts.catalogue import FACTS
 from libs.common.contracts.overdue_facts import OverdueFact
-from libs.common.contracts.wallet_loans import LoanDisbursed
+from libs.common.contracts.wallet_loans import EventRetracted, LoanDisbursed
 from libs.common.db import lineage
 from libs.common.outbox import Outbox
-from services.ingest import facts, folding
+from services.ingest import contesting, decoding, facts, folding
+from services.ingest.contesting import Contender
 from services.ingest.decoding import WalletEvent
 from services.ingest.folding import Loan
-from services.ingest.reading import Accepted, business_key
+from services.ingest.reading import Accepted, business_key, disbursement_of
 from services.ingest.store import events as log
 from services.ingest.store import loans as store
 from services.ingest.store import parked
 from services.ingest.store.events import LogRow
 from services.ingest.store.loans import Key
-from services.ingest.store.parked import ParkedRow
+from services.ingest.store.parked import Decided, Decision, ParkedRow
 from services.ingest.store.products import ProductBook
 
 SOURCE = "dunwell/ingest"
+_MAKING = ("wallet.loan.disbursed.v1", "wallet.event.retracted.v1")
+"""What decides which disbursement makes a loan."""
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
@@ -45,6 +49,8 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     topic: str
     event: WalletEvent
     received_at: datetime
+    over_http: bool = False
+    """Whether it was counted before: at the door, or when it was set aside."""
 
     @property
     def key(self) -> Key:
@@ -54,11 +60,13 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Counted:
-    """What became of a batch."""
+    """What became of a batch: of what came straight on the topic how much was new, and how much of all was parked."""
 
     accepted: int = 0
     repeats: int = 0
     parked: int = 0
+    aside: list[ParkedRow] = field(default_factory=list)
+    """What could not be taken, whether it was parked before or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +78,31 @@ class Ledger:
     writer: Writer
     products: ProductBook
 
-    async def take(self, conn: AsyncConnection, arrivals: Sequence[Arrival], refused: Sequence[ParkedRow] = ()) -> Counted:
-        """Take events in, and park with their loans what could not be read; all in the caller's transaction."""
+    async def take(
+        self, conn: AsyncConnection, arrivals: Sequence[Arrival], refused: Sequence[ParkedRow] = (), *, decided: Sequence[Decided] = ()
+    ) -> Counted:
+        """Take events in, park with their loans what could not be read, and carry decisions out; all in the caller's transaction."""
         counted = Counted()
-        keys = {arrival.key for arrival in arrivals} | {(p.tenant, p.loan_id) for p in refused if p.loan_id is not None}
-        if not keys and not refused:
+        about = [*refused, *(row for row, _ in decided)]
+        keys = {arrival.key for arrival in arrivals} | {(p.tenant, p.loan_id) for p in about if p.loan_id is not None}
+        if not keys and not about:
             return counted
         locked = await self.locked(conn, keys)
         now = await self.clock.at(conn)
         rows = await self._log_rows(conn, arrivals)
         new = await log.insert(conn, [row for row, _ in rows]) if rows else set()
         fresh, others = told_apart(rows, new)
-        conflicts = await self._conflicts(conn, others, now)
-        counted.repeats = len(others) - len(conflicts)
+        retracting = {a.key: a for _, a in fresh if isinstance(a.event.data, EventRetracted)}
+        waiting = await self._waiting(conn, retracting, decided) if retracting else []
+        contest = await contesting.settle(conn, [*waiting, *(Contender(row, a) for row, a in others)], list(retracting))
+        fresh = [*contest.taken, *fresh]
         undigested = await self._fold(conn, locked, fresh, now)
-        counted.parked = await self._park(conn, locked, [*refused, *conflicts, *undigested])
-        counted.accepted = len(fresh) - len(undigested)
+        counted.aside = [_parked(arrival, "conflict", detail, now) for arrival, detail in contest.conflicts]
+        counted.aside += [_parked(arrival, "cannot_fold", "the ledger cannot digest this event", now) for arrival in undigested]
+        counted.parked = await self._park(conn, locked, [*refused, *counted.aside], now)
+        await self._resolve(conn, locked, [*decided, *_ended(contest.ended, counted.aside)], now)
+        counted.accepted = uncounted(a for _, a in fresh) - uncounted(undigested)
+        counted.repeats = uncounted(arrivals) - uncounted(a for _, a in fresh) - uncounted(a for a, _ in contest.conflicts)
         await self.announce(conn, [loan for loan in locked.values() if loan.touched], now, by_time=False)
         return counted
 
@@ -103,7 +120,7 @@ class Ledger:
         undecided = await parked.open_of(conn, in_doubt) if in_doubt else {}
         epoch, messages = await lineage.current(conn, self.outbox.schema), []
         for loan in loans:
-            fact, type_ = self._fact(loan, undecided.get(loan.row.key, ()), epoch, by_time=by_time)
+            fact, type_ = self._fact(loan, undecided.get(loan.row.key, ()), epoch, now, by_time=by_time)
             if fact is not None:
                 envelope = Envelope(type_, ids.fresh(), SOURCE, now, loan.row.tenant, loan.row.loan_id)
                 key = f"{loan.row.tenant}/{loan.row.loan_id}"
@@ -116,14 +133,14 @@ class Ledger:
         """Fold these locked loans from their events; one that cannot be digested is left in doubt."""
         logged = await log.of_loans(conn, [loan.row.key for loan in loans])
         for loan in loans:
-            try:
-                accepted = [folding.accepted_of(row) for row in logged[loan.row.key]]
-                folding.settle(loan, folding.refolded(accepted, folding.line_of(loan.row), now), now)
-            except Exception as error:  # noqa: BLE001  # a rule that fails parks one loan, never the batch
-                _doubt(loan, error, now)
+            refold_from(logged[loan.row.key], loan, now)
 
-    def _fact(self, loan: Loan, undecided: tuple[str, ...], epoch: int, *, by_time: bool) -> tuple[OverdueFact | None, str]:
+    def _fact(self, loan: Loan, undecided: tuple[str, ...], epoch: int, now: datetime, *, by_time: bool) -> tuple[OverdueFact | None, str]:
         row, book, at = loan.row, loan.book, loan.standing
+        if book is not None and not book.known and row.published:
+            row.phase = facts.Phase.ENDED.value
+            said = facts.withdrawn(row, epoch=epoch, now=now)
+            return msgspec.structs.replace(said, caused_by=loan.cause), "debt.closed.v1"
         if book is None or not book.known or at is None:
             return None, ""
         before = folding.phase_before(row)
@@ -132,7 +149,8 @@ class Ledger:
         doubt = facts.doubt_of(row.doubt_since, undecided, row.fold_error)
         fact = facts.fact_of(book, at, loan_id=row.loan_id, epoch=epoch, version=row.records)
         row.phase, row.published = at.phase.value, True
-        full = msgspec.structs.replace(fact, doubt=doubt, reason=facts.reason_of(by_time=by_time, doubt=doubt), caused_by=loan.cause)
+        reason = loan.why or facts.reason_of(by_time=by_time, doubt=doubt)
+        full = msgspec.structs.replace(fact, doubt=doubt, reason=reason, caused_by=loan.cause)
         return full, facts.type_of(at.phase, before)
 
     async def _log_rows(self, conn: AsyncConnection, arrivals: Sequence[Arrival]) -> list[tuple[LogRow, Arrival]]:
@@ -141,27 +159,25 @@ class Ledger:
         versions = await self.products.newest(conn, names)
         return [(_log_row(a, versions), a) for a in arrivals]
 
-    async def _conflicts(self, conn: AsyncConnection, others: Sequence[tuple[LogRow, Arrival]], now: datetime) -> list[ParkedRow]:
-        """Return, of events whose keys were taken, those that say something else than what stands there."""
-        if not others:
-            return []
-        by_identity: dict[log.Identity, LogRow] = {}
-        by_business: dict[tuple[str, str, str | None], LogRow] = {}
-        for row in await log.same_keys(conn, [row for row, _ in others]):
-            by_identity[row.identity] = row
-            by_business[row.tenant, row.loan_id, row.business_key] = row
-        conflicts = []
-        for row, arrival in others:
-            same = by_identity.get(row.identity)
-            if same is not None and same.content != row.content:
-                conflicts.append(_parked(arrival, "conflict", f"event {row.event_id} was accepted with other content", now))
-            elif same is None and by_business[row.tenant, row.loan_id, row.business_key].data != row.data:
-                conflicts.append(_parked(arrival, "conflict", f"another event has said {row.business_key} with other data", now))
-        return conflicts
+    async def _waiting(self, conn: AsyncConnection, retracting: dict[Key, Arrival], decided: Sequence[Decided]) -> list[Contender[Arrival]]:
+        """Return what was set aside for the sake of events that may be retracted now; to the past it comes in with the retraction."""
+        keys, beside = sorted(retracting), {row.parked_id for row, _ in decided}
+        found: list[tuple[datetime, Arrival, ParkedRow | None]] = []
+        for row in await parked.conflicts_of(conn, keys):
+            event = decoding.structured(row.event)
+            if row.parked_id not in beside and isinstance(event, WalletEvent):
+                found.append((row.at, _again(retracting[row.tenant, str(row.loan_id)], event), row))
+        for said in await log.repeats_of(conn, keys):
+            data = decoding.stored(said.type, said.data)
+            event = WalletEvent(said.event_id, said.source, said.type, said.time, data, said.data, said.data)
+            found.append((said.received_at, _again(retracting[said.tenant, said.loan_id], event), None))
+        found.sort(key=lambda one: one[0])
+        rows = await self._log_rows(conn, [arrival for _, arrival, _ in found])
+        return [Contender(row, arrival, of, of is None) for (row, arrival), (_, _, of) in zip(rows, found, strict=True)]
 
     async def _fold(
         self, conn: AsyncConnection, locked: dict[Key, Loan], fresh: Sequence[tuple[LogRow, Arrival]], now: datetime
-    ) -> list[ParkedRow]:
+    ) -> list[Arrival]:
         """Bring every loan with new events up to date, and return the events that it cannot digest."""
         by_loan: dict[Key, list[tuple[LogRow, Arrival]]] = {}
         for row, arrival in fresh:
@@ -177,10 +193,10 @@ class Ledger:
             if not _advance(loan, [_accepted(row, arrival) for row, arrival in new], now):
                 again.append(key)
         logged = await self._logged(conn, again, by_loan, set(stored))
-        await self._stamp(conn, [locked[key] for key in again], logged)
+        await self.stamp(conn, [locked[key] for key in again], logged)
         undigested = [one for key in again for one in _fold_again(locked[key], logged[key], by_loan[key], now)]
         await log.take_back(conn, [row.identity for row, _ in undigested])
-        return [_parked(arrival, "cannot_fold", "the ledger cannot digest this event", now) for _, arrival in undigested]
+        return [arrival for _, arrival in undigested]
 
     async def _logged(
         self, conn: AsyncConnection, keys: Sequence[Key], new: dict[Key, list[tuple[LogRow, Arrival]]], stored: set[Key]
@@ -190,21 +206,18 @@ class Ledger:
         read = [key for key in keys if key in stored]
         return logged | (await log.of_loans(conn, read) if read else {})
 
-    async def _stamp(self, conn: AsyncConnection, loans: Iterable[Loan], logged: dict[Key, list[LogRow]]) -> None:
+    async def stamp(self, conn: AsyncConnection, loans: Iterable[Loan], logged: dict[Key, list[LogRow]]) -> None:
         """Give loans the settings of the product version on the record of the disbursement that counts."""
         for loan in loans:
-            disbursed = [row for row in logged[loan.row.key] if row.type == "wallet.loan.disbursed.v1"]
-            if not disbursed:
+            rows = {(row.source, row.event_id): row for row in logged[loan.row.key] if row.type in _MAKING}
+            counts = disbursement_of([folding.accepted_of(row) for row in rows.values()])
+            if counts is None or not isinstance(counts.data, LoanDisbursed):
                 continue
-            counts = min(disbursed, key=lambda row: (row.time, row.source, row.event_id))
-            loan.row.product_version = counts.product_version
-            name = folding.accepted_of(counts).data
-            if counts.product_version is None or not isinstance(name, LoanDisbursed):
-                loan.row.settings = None
-            else:
-                loan.row.settings = await self.products.settings(conn, counts.tenant, name.product, counts.product_version)
+            version = loan.row.product_version = rows[counts.source, counts.id].product_version
+            product = counts.data.product
+            loan.row.settings = None if version is None else await self.products.settings(conn, loan.row.tenant, product, version)
 
-    async def _park(self, conn: AsyncConnection, locked: dict[Key, Loan], rows: Sequence[ParkedRow]) -> int:
+    async def _park(self, conn: AsyncConnection, locked: dict[Key, Loan], rows: Sequence[ParkedRow], now: datetime) -> int:
         """Park events; a loan gains a record and a doubt for each that was not parked before."""
         new = await parked.insert(conn, rows)
         counted = set()
@@ -215,13 +228,31 @@ class Ledger:
             if row.loan_id is None:
                 continue
             loan = locked[row.tenant, row.loan_id]
-            loan.row.records += 1
             loan.row.parked += 1
             loan.row.doubt_since = loan.row.doubt_since or row.at
-            loan.touched = True
-            if loan.standing is None and loan.book is not None and loan.book.known:
-                loan.standing = facts.standing(loan.book, row.at)
+            _recorded(loan, now)
         return len(counted)
+
+    async def _resolve(self, conn: AsyncConnection, locked: dict[Key, Loan], decided: Sequence[Decided], now: datetime) -> None:
+        """Write decisions; a loan gains a record for each, and its doubt ends with the last that was open."""
+        await parked.resolve(conn, decided, now=now)
+        for row, _ in decided:
+            if row.loan_id is None:
+                continue
+            loan = locked[row.tenant, row.loan_id]
+            loan.row.parked -= 1
+            if loan.row.parked == 0 and loan.row.fold_error is None:
+                loan.row.doubt_since = None
+            _recorded(loan, now)
+
+
+def refold_from(logged: Sequence[LogRow], loan: Loan, now: datetime) -> None:
+    """Fold a locked loan from these events of its own; one that cannot be digested is left in doubt."""
+    try:
+        accepted = [folding.accepted_of(row) for row in logged]
+        folding.settle(loan, folding.refolded(accepted, folding.line_of(loan.row), now), now)
+    except Exception as error:  # noqa: BLE001  # a rule that fails parks one loan, never the batch
+        _doubt(loan, error, now)
 
 
 def _advance(loan: Loan, new: Sequence[Accepted], now: datetime) -> bool:
@@ -283,7 +314,15 @@ def _doubt(loan: Loan, error: Exception, now: datetime) -> None:
     loan.row.fold_error = f"{type(error).__name__}: {error}"[:500]
     loan.row.doubt_since = loan.row.doubt_since or now
     loan.row.next_at = None
-    if loan.book is not None and loan.book.known:
+    with contextlib.suppress(Exception):  # a book that cannot be shown either is said once the loan is mended
+        loan.standing = facts.standing(loan.book, now) if loan.book is not None and loan.book.known else None
+
+
+def _recorded(loan: Loan, now: datetime) -> None:
+    """Note a record that is no event."""
+    loan.row.records += 1
+    loan.touched = True
+    if loan.standing is None and loan.book is not None and loan.book.known:
         loan.standing = facts.standing(loan.book, now)
 
 
@@ -296,6 +335,11 @@ class Identified(Protocol):
 
 
 L = TypeVar("L", bound=Identified)
+
+
+def uncounted(arrivals: Iterable[Arrival]) -> int:
+    """Return how many of these came straight on the topic: what came over HTTP was counted at the door."""
+    return sum(not arrival.over_http for arrival in arrivals)
 
 
 def told_apart(
@@ -323,6 +367,16 @@ def _log_row(arrival: Arrival, versions: dict[tuple[str, str], int]) -> LogRow:
 
 def _accepted(row: LogRow, arrival: Arrival) -> Accepted:
     return Accepted(row.source, row.event_id, row.type, row.time, arrival.event.data)  # type: ignore[arg-type]  # a loan event
+
+
+def _again(by: Arrival, event: WalletEvent) -> Arrival:
+    return Arrival(by.tenant, by.topic, event, by.received_at, over_http=True)
+
+
+def _ended(rows: Sequence[ParkedRow], aside: Sequence[ParkedRow]) -> list[Decided]:
+    """Return the decisions that a retraction brings by itself; what could not be folded goes on waiting."""
+    still = {row.parked_id for row in aside}
+    return [(row, Decision("taken", "ledger", "what it contradicted is retracted")) for row in rows if row.parked_id not in still]
 
 
 def _parked(arrival: Arrival, error: str, detail: str, now: datetime) -> ParkedRow:

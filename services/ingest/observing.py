@@ -7,11 +7,14 @@ from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from libs.common.bus.ports import Headers
 from libs.common.metrics import FACT_BUCKETS_S, LATENCY_BUCKETS_S, LATENESS_BUCKETS_S, Metrics
 from services.ingest.ledger import Counted
 
 OUTCOMES = ("accepted", "repeat", "rejected", "unavailable")
 TRANSPORTS = ("http", "kafka")
+OVER_HTTP: Headers = (("dunwell_entered", b"http"),)
+"""The last header of an event that came over HTTP: it was counted at the door, and is not counted again off the topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,11 @@ class IngestMetrics:
     parked_oldest: Gauge
     watermark: Gauge
 
-    def took_in(self, counted: Counted, *, refused: int, oldest: datetime, now: datetime) -> None:
-        """Count a batch of the bus; its oldest record tells how far behind the ledger is."""
+    def took_in(self, counted: Counted, *, came: int, oldest: datetime, now: datetime) -> None:
+        """Count what a wallet put on the bus itself; the batch's oldest record tells how far behind the ledger is."""
         self.events.labels("kafka", "accepted").inc(counted.accepted)
         self.events.labels("kafka", "repeat").inc(counted.repeats)
-        self.events.labels("kafka", "rejected").inc(refused)
+        self.events.labels("kafka", "rejected").inc(came - counted.accepted - counted.repeats)
         self.to_ledger.observe(max(0.0, (now - oldest).total_seconds()))
 
 

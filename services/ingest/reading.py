@@ -12,8 +12,9 @@ import msgspec
 
 from libs.common.contracts import wallet_loans as wire
 from services.ingest.domain import events as e
-from services.ingest.domain.product import Allocation, ChargeClass, ChargesKnown, FutureRule, Mode, Slot, Tolerance
+from services.ingest.domain.product import DEFAULT, Allocation, ChargeClass, ChargesKnown, FutureRule, Mode, Slot, Tolerance
 from services.ingest.domain.product import ProductLine as Line
+from services.ingest.domain.select import not_retracted
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -45,19 +46,26 @@ def midnight_of(day: date, zone: str) -> datetime:
 
 
 def zone_among(accepted: Sequence[Accepted]) -> str:
-    """Return the zone of the disbursement that counts: the one with the lowest (time, source, id); UTC while there is none."""
+    """Return the zone of the disbursement that counts; UTC while there is none."""
+    first = disbursement_of(accepted)
+    return "UTC" if first is None else str(first.data.timezone)  # type: ignore[union-attr]  # it is a disbursement
+
+
+def disbursement_of(accepted: Sequence[Accepted]) -> Accepted | None:
+    """Return the disbursement that counts: of those that were not retracted the one with the lowest (time, source, id)."""
     found = [one for one in accepted if isinstance(one.data, wire.LoanDisbursed)]
-    if not found:
-        return "UTC"
-    first = min(found, key=lambda one: (one.time, one.source, one.id))
-    return str(first.data.timezone)  # type: ignore[union-attr]  # it is a disbursement
+    if any(isinstance(one.data, wire.EventRetracted) for one in accepted):
+        kept, _ = not_retracted(to_domain(one, "UTC", DEFAULT) for one in accepted)
+        names = {(event.place.source, event.place.id) for event in kept}
+        found = [one for one in found if (one.source, one.id) in names]
+    return min(found, key=lambda one: (one.time, one.source, one.id), default=None)
 
 
 def to_domain(accepted: Accepted, zone: str, line: Line) -> e.LoanEvent:
     """Return an event as the fold takes it."""
     data = accepted.data
     here = zone_of(zone)
-    place = e.Place(_day(accepted, here), accepted.time, accepted.source, accepted.id)
+    place = e.Place(day_of(accepted, here), accepted.time, accepted.source, accepted.id)
     return _MAKERS[type(data)](place, data, here, line)
 
 
@@ -79,7 +87,7 @@ def business_key(data: wire.LoanEventData) -> str | None:
             return None
 
 
-def _day(accepted: Accepted, zone: ZoneInfo) -> date:
+def day_of(accepted: Accepted, zone: ZoneInfo) -> date:
     """Return the day on which an event counts (contract, section 2); for charges and the like the fold looks again."""
     match accepted.data:
         case wire.RepaymentReceived(paid_at=moment) | wire.RepaymentChargedBack(at=moment) | wire.CreditRefunded(at=moment):

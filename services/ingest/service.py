@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from libs.common import logs
 from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
-from libs.common.bus.consumer import DeadLetterBudget
-from libs.common.bus.ports import BusWorker, Subscription
+from libs.common.bus.ports import BusWorker, DeadLetterBudget, Subscription
+from libs.common.clock import Clock
 from libs.common.cloudevents import Writer
 from libs.common.contracts.catalogue import BORROWER_EVENTS_TOPIC, FACTS, LOAN_EVENTS_TOPIC, PROFILES, of_tenant
 from libs.common.db import lineage, migrate
@@ -21,14 +23,16 @@ from libs.common.ports import Ports
 from libs.common.watching import Watcher, base_gauges
 from services.ingest import observing
 from services.ingest.borrowers import Borrowers, Sealer
+from services.ingest.deciding import ParkedDesk
 from services.ingest.handlers import Handlers, Route
 from services.ingest.intake import HttpIntake
 from services.ingest.ledger import SOURCE, Ledger
 from services.ingest.observing import IngestMetrics
-from services.ingest.routes import event_routes, loan_routes, parked_routes, product_routes
+from services.ingest.rebuilding import Rebuild, Upgrade
+from services.ingest.routes import event_routes, loan_routes, parked_routes, product_routes, report_routes
 from services.ingest.routes.loans import LoanReader
-from services.ingest.routes.parked import ParkedDesk
 from services.ingest.routes.products import ProductDesk
+from services.ingest.routes.report import Reporter
 from services.ingest.settings import Settings
 from services.ingest.store import loans, parked
 from services.ingest.store.products import ProductBook
@@ -67,6 +71,7 @@ def build(ports: Ports, settings: Settings) -> Service:
 
     app.include_router(event_routes(HttpIntake(ports.bus, settings.tenants, parts.own, parts.own.durable, settled)))
     app.include_router(loan_routes(LoanReader(ports.engine, ports.clock)))
+    app.include_router(report_routes(Reporter(ports.engine, ports.clock)))
     app.include_router(product_routes(ProductDesk(ports.engine, ports.clock, parts.ledger.products)))
     app.include_router(parked_routes(ParkedDesk(ports.engine, ports.clock, parts.ledger, parts.borrowers)))
     return Service(
@@ -77,6 +82,7 @@ def build(ports: Ports, settings: Settings) -> Service:
             Worker("relay", parts.relay.run),
             Worker("ticker", parts.ticker.run),
             Worker("watermarks", parts.watermarks.run),
+            Worker("upgrade", Upgrade(ports.engine, parts.ledger).run),
             Worker("watcher", _watcher(parts).run),
         ],
         consumers=[parts.worker],
@@ -88,6 +94,11 @@ def build(ports: Ports, settings: Settings) -> Service:
     )
 
 
+def rebuild(engine: AsyncEngine, clock: Clock, *, partitions: int, repair: bool) -> Rebuild:
+    """Return the rebuild of the ledger in this database; what it says waits in the outbox for a running service."""
+    return Rebuild(engine, Ledger(clock, Outbox(SCHEMA), Writer(SOURCE, partitions), ProductBook()), repair)
+
+
 def _parts(ports: Ports, settings: Settings) -> _Parts:
     outbox, writer, metrics = Outbox(SCHEMA), Writer(SOURCE, ports.bus.partitions), Metrics()
     own = observing.make(metrics)
@@ -95,14 +106,16 @@ def _parts(ports: Ports, settings: Settings) -> _Parts:
     borrowers = Borrowers(ports.clock, outbox, writer, Sealer(settings.sealing_public, settings.digest_key))
     relay = Relay(ports.engine, outbox, ports.bus)
     routes = _routes(settings)
-    handlers = Handlers(routes, ledger, borrowers, outbox, DeadLetterBudget(1000), own)
+    budget = DeadLetterBudget(1000)
+    handlers = Handlers(routes, ledger, borrowers, outbox, budget, own)
     subscription = Subscription(
         GROUP, tuple(routes), handlers.on_records, ports.engine, SCHEMA,
-        after_commit=_wake(outbox), on_went_back=lambda: _went_back(ports),
+        after_commit=_wake(outbox), on_went_back=lambda: _went_back(ports), budget=budget,
     )  # fmt: skip
     watermarks = Watermarks(ports.engine, ports.bus, ports.clock, outbox, writer, tuple(routes), own)
-    ticker = Ticker(ports.engine, ledger, own)
-    return _Parts(ports, ledger, borrowers, relay, ticker, watermarks, ports.bus.consume(subscription), metrics, own)
+    worker = ports.bus.consume(subscription)
+    ticker = Ticker(ports.engine, ledger, own, waiting=lambda: sum(worker.health.lag.values()))
+    return _Parts(ports, ledger, borrowers, relay, ticker, watermarks, worker, metrics, own)
 
 
 def _routes(settings: Settings) -> dict[str, Route]:
@@ -173,7 +186,7 @@ def _watcher(parts: _Parts) -> Watcher:
             own.parked.labels(reason).set(number)
             own.parked_oldest.labels(reason).set(since.timestamp())
 
-    return Watcher(parts.ports, SCHEMA, [look, base_gauges(parts.ports.engine, SCHEMA, parts.metrics, [parts.worker])], parts.metrics)
+    return Watcher(parts.ports, SCHEMA, [look, base_gauges(parts.ports, SCHEMA, parts.metrics, [parts.worker])], parts.metrics)
 
 
 async def _nothing() -> None:

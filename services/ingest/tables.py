@@ -57,7 +57,22 @@ events = Table(
     Column("product_version", Integer),
     Column("received_at", _moment, nullable=False),
 )
-"""The accepted events of loans: the truth; nothing here is ever changed."""
+"""The accepted events of loans: the truth; nothing here is ever changed but which event holds a key."""
+
+repeats = Table(
+    "repeats",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("loan_id", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("time", _moment, nullable=False),
+    Column("business_key", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("received_at", _moment, nullable=False),
+)
+"""Events that say under an id of their own what an accepted one says: one counts once that is retracted."""
 
 borrower_loans = Table(
     "borrower_loans",

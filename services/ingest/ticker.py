@@ -3,75 +3,111 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.clock import pause
+from libs.common.clock import pause, stopwatch
 from libs.common.repeating import repeat
 from services.ingest import folding
 from services.ingest.folding import Loan
 from services.ingest.ledger import Ledger
 from services.ingest.observing import IngestMetrics
-from services.ingest.reading import zone_of
+from services.ingest.reading import local_day
 from services.ingest.store import loans as store
+from services.ingest.store.loans import LoanRow, Place
 
-BATCH = 500
+BATCH = 1_000
+SLICE = 100
+"""Loans between two looks at what else waits for this process: two milliseconds."""
 PASS_EVERY_S = 1.0
-BETWEEN_BATCHES_S = 0.01
-"""So that a midnight on which a million loans fall due leaves room for the intake of events."""
+UNSAID = 1_500
+"""With more than so many messages in the outbox the next batch waits: the fact of a payment would stand behind them."""
+LOOK_EVERY_S = 0.02
+GIVES_WAY_S = 1.0
+"""The longest rest between two batches, however much the relay has before it: timers go on, slowly, where it never catches up."""
+BEHIND = 1_000
+"""Events that wait to be taken in: with more than one batch of them the ticker leaves half of the time to the intake."""
 
 
 @dataclass(slots=True)
 class Ticker:
     """Claims due loans in passes.
 
-    A pass begins without a bound and goes on from the last moment it saw until a claim comes back empty: the bound keeps a claim fast
+    A pass begins without a bound and goes on from the last place it saw until a claim comes back empty: the bound keeps a claim fast
     while an old snapshot is held elsewhere, and the next pass finds what was locked or written meanwhile.
     """
 
     engine: AsyncEngine
     ledger: Ledger
     metrics: IngestMetrics
+    waiting: Callable[[], int] = lambda: 0
+    """How many events this process has still to take in."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Make a pass, rest, make the next, until stopped."""
-        await repeat(lambda: self._pass_and_wake(stop), stop, every_s=PASS_EVERY_S, worker="ingest/ticker")
 
-    async def _pass_and_wake(self, stop: asyncio.Event) -> None:
-        if await self.one_pass(stop):
-            self.ledger.outbox.wake.set()
+        async def step() -> None:
+            await self.one_pass(stop)
+
+        await repeat(step, stop, every_s=PASS_EVERY_S, worker="ingest/ticker")
 
     async def one_pass(self, stop: asyncio.Event | None = None) -> int:
-        """Take all loans that are due, and return how many they were."""
-        total, after = 0, None
+        """Take all loans that are due, and return how many they were; with a stop at a pace that leaves room for events."""
+        total, after = 0, store.BEGINNING
         while stop is None or not stop.is_set():
+            began = stopwatch()
             taken, after = await self._batch(after)
             if not taken:
                 break
             total += taken
+            self.ledger.outbox.wake.set()
             if stop is not None:
-                await pause(stop, BETWEEN_BATCHES_S)
+                await self._give_way(stop, worked_s=stopwatch() - began)
         return total
 
-    async def _batch(self, after: datetime | None) -> tuple[int, datetime | None]:
+    async def _batch(self, after: Place) -> tuple[int, Place]:
         async with self.engine.begin() as conn:
             now = await self.ledger.clock.at(conn)
             rows = await store.claim_due(conn, now, after=after, limit=BATCH)
             if not rows:
-                return 0, None
-            last = rows[-1].next_at
-            loans = [folding.opened(row) for row in rows]
-            for row in rows:
-                self.metrics.lateness.observe(max(0.0, (now - row.next_at).total_seconds()) if row.next_at else 0.0)
+                return 0, after
+            last = rows[-1]
+            place = last.next_at or now, last.tenant, last.loan_id
+            loans = await self._opened(rows, now)
             again = [loan for loan in loans if _needs_its_events(loan, now)]
             if again:
                 await self.ledger.refold(conn, again, now)
-            for loan in loans:
-                _look_again(loan, now)
+            for at in range(0, len(loans), SLICE):
+                for loan in loans[at : at + SLICE]:
+                    _look_again(loan, now)
+                await asyncio.sleep(0)
             await self.ledger.announce(conn, loans, now, by_time=True)
-        return len(rows), last
+        return len(rows), place
+
+    async def _opened(self, rows: Sequence[LoanRow], now: datetime) -> list[Loan]:
+        loans = []
+        for at in range(0, len(rows), SLICE):
+            for row in rows[at : at + SLICE]:
+                loans.append(folding.opened(row))
+                if row.next_at is not None:
+                    self.metrics.lateness.observe(max(0.0, (now - row.next_at).total_seconds()))
+            await asyncio.sleep(0)
+        return loans
+
+    async def _give_way(self, stop: asyncio.Event, *, worked_s: float) -> None:
+        """Rest as long as it has worked while events wait to be taken in, and until the relay has published what stands before it."""
+        if self.waiting() > BEHIND:
+            await pause(stop, worked_s)
+        began = stopwatch()
+        while not stop.is_set() and stopwatch() - began < GIVES_WAY_S and await self._unsaid() > UNSAID:
+            await pause(stop, LOOK_EVERY_S)
+
+    async def _unsaid(self) -> int:
+        async with self.engine.connect() as conn:
+            return await self.ledger.outbox.depth(conn)
 
 
 def _needs_its_events(loan: Loan, now: datetime) -> bool:
@@ -79,8 +115,7 @@ def _needs_its_events(loan: Loan, now: datetime) -> bool:
     book = loan.book
     if book is None:
         return True
-    today = now.astimezone(zone_of(book.timezone)).date()
-    return book.next_event_on is not None and book.next_event_on <= today
+    return book.next_event_on is not None and book.next_event_on <= local_day(now, book.timezone)
 
 
 def _look_again(loan: Loan, now: datetime) -> None:

@@ -20,7 +20,7 @@ from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.errors import PoisonError
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
-from services.notifier.domain.delivery import LOST, Change, Delivery, unknown
+from services.notifier.domain.delivery import LOST, Change, Delivery, called_off, unknown
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.store import borrowers, contacts, deliveries, gates, known
 from services.notifier.store.borrowers import Stamp, Who
@@ -93,7 +93,8 @@ class Intake:
         new = await deliveries.take_requests(conn, [change.delivery for change in changes], now=now, epoch=epoch.number)
         kept = {(delivery.tenant, delivery.task_id) for delivery in new}
         announced = [change for change in changes if (change.delivery.tenant, change.delivery.task_id) in kept]
-        await deliveries.cancel(conn, batch.cancels, now=now, epoch=epoch.number)
+        cancelled = await deliveries.cancel(conn, batch.cancels, now=now, epoch=epoch.number)
+        announced += [called_off(delivery) for delivery in cancelled]
         await self.outbox.append(conn, self.announcer.messages(announced, now=now))
 
 

@@ -37,7 +37,7 @@ from services.notifier.store import deliveries
 from services.notifier.tables import SCHEMA
 from services.notifier.watcher import DeliveryWatch
 
-GROUP = "notifier"
+GROUP = "dunwell-notifier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _parts(
 def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Service:
     consumer = ports.bus.consume(_subscription(ports, parts))
     readiness = app.state.readiness
-    watcher = Watcher(ports, SCHEMA, [parts.watch.look, base_gauges(ports.engine, SCHEMA, metrics, [consumer])], metrics)
+    watcher = Watcher(ports, SCHEMA, [parts.watch.look, base_gauges(ports, SCHEMA, metrics, [consumer])], metrics)
 
     async def start() -> None:
         if missing := await migrate.pending(ports.engine, SCHEMA):

@@ -53,7 +53,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """The handler of the consumer group `scheduler`."""
+    """The handler of the consumer group `dunwell-scheduler`."""
 
     desk: Desk
     clock: Clock

@@ -26,7 +26,7 @@ from services.scheduler.tables import SCHEMA
 from services.scheduler.ticker import Ticker
 from services.scheduler.watcher import CaseWatch
 
-GROUP = "scheduler"
+GROUP = "dunwell-scheduler"
 SOURCE = "dunwell/scheduler"
 
 
@@ -47,7 +47,7 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
         after_commit=after_commit, on_went_back=lambda: _note_restore(ports),
     )  # fmt: skip
     consumer, relay = ports.bus.consume(subscription), Relay(ports.engine, outbox, ports.bus)
-    base = base_gauges(ports.engine, SCHEMA, metrics, [consumer])
+    base = base_gauges(ports, SCHEMA, metrics, [consumer])
     watcher = Watcher(ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, base], metrics)
     readiness = Readiness(lifecycle.checks(ports, consumer))
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))

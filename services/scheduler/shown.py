@@ -50,6 +50,8 @@ def next_contact(held: Held, now: datetime) -> Mapping[str, Any]:
     except Exception:  # noqa: BLE001  # the ticker will park it; whatever the rule raised, the answer is that it is in doubt
         return _answer(None, None, "in_doubt")
     under_way = [contact for contact in case.contacts if contact.state in PENDING and contact.expires_at > at]
+    if under_way and (waiting := case.faceless) is not None:
+        return _answer(None, waiting.step, planned.reason.kind, until=waiting.expires_at, ends_with=planned.reason.errand)
     if under_way:
         last = max(under_way, key=lambda contact: contact.requested_at)
         return _answer(max(last.until or at, at), last.step, last.state.value, until=last.expires_at)

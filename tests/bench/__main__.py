@@ -1,4 +1,4 @@
-"""Measure on this machine: `python -m tests.bench`, or with `--quick` in two minutes.
+"""Measure on this machine: `python -m tests.bench`, with `--quick` in a few minutes, with `--large` what only size shows.
 
 Every figure stands beside the limit of the machine in the same minute, and comes from a run whose results were checked.
 """
@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
 from libs.common import logs
-from tests.bench import breakdown, contacts, events, ingest, intake, machine
+from tests.bench import breakdown, contacts, events, ingest, intake, longloan, machine, members, memory, timers
 from tests.bench.stack import Stack, started
 
 
@@ -28,66 +27,110 @@ class Sizes:
     few: int
     contacts: int
     batched: int
+    shared: int
+    due: int
+    books: Sequence[int]
+    long: int
+    paid: int
 
 
-FULL = Sizes(rounds=5, events=60_000, few=3_000, contacts=5_000, batched=20_000)
-QUICK = Sizes(rounds=1, events=20_000, few=1_000, contacts=1_000, batched=5_000)
+FULL = Sizes(
+    rounds=5, events=60_000, few=3_000, contacts=5_000, batched=20_000, shared=150_000, due=50_000,
+    books=(100_000, 200_000, 400_000), long=5_000, paid=50,
+)  # fmt: skip
+QUICK = Sizes(
+    rounds=1, events=20_000, few=1_000, contacts=1_000, batched=5_000, shared=50_000, due=20_000,
+    books=(5_000, 10_000, 20_000), long=1_000, paid=20,
+)  # fmt: skip
+LARGE = Sizes(
+    rounds=1, events=300_000, few=3_000, contacts=50_000, batched=100_000, shared=300_000, due=1_000_000,
+    books=(1_000_000, 2_000_000, 4_000_000), long=10_000, paid=50,
+)  # fmt: skip
+
+
+async def _ingest(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    book, few = events.book(sizes.events), events.book(sizes.few)
+    _title(
+        f"Ingest, Kafka to committed ledger and published facts: {len(book.events):,} events of {book.mean_bytes:.0f} bytes"
+        f" on {book.loans:,} loans, {events.PARTITIONS} partitions, one process, rounds: {sizes.rounds}"
+    )
+    await stack.put([sent.message for sent in book.events])
+    return (await ingest.run(stack, book, few, sizes.rounds)).lines()
+
+
+async def _two(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    book = events.book(sizes.shared)
+    _title(f"Ingest in one process and in two of one group: {len(book.events):,} events, rounds: {sizes.rounds}")
+    await stack.put([sent.message for sent in book.events])
+    return await members.run(stack, book, sizes.rounds)
+
+
+async def _breakdown(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(f"Where the time of ingest goes: the same handlers on batches of {breakdown.BATCH:,} in memory, one at a time")
+    return await breakdown.run(stack, events.book(sizes.events))
+
+
+async def _timers(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(
+        f"Timers: {sizes.due:,} loans that fall due at one moment, until the last fact is on the bus;"
+        f" {timers.AT_ONCE / timers.EVERY_S:.0f} payments a second meanwhile, rounds: {sizes.rounds}"
+    )
+    return await timers.run(stack, sizes.due, sizes.rounds)
+
+
+async def _longloan(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(f"One more payment on a loan with {longloan.FEW} and with {sizes.long:,}: {sizes.paid} loans of each, rounds: {sizes.rounds}")
+    return await longloan.run(stack, sizes.paid, sizes.long, sizes.rounds)
+
+
+async def _memory(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title("Memory of the ingest process, taken in through Kafka: all loans stand in its database, every second one is overdue")
+    return await memory.run(stack, sizes.books)
+
+
+async def _contacts(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(f"Contacts, due to committed with the sandbox's answer: {sizes.contacts:,} in one process, rounds: {sizes.rounds}")
+    return await contacts.run(stack, sizes.contacts, sizes.rounds)
+
+
+async def _http(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(f"HTTP intake: {sizes.batched:,} events in NDJSON, {sizes.few:,} single ones, the program in a process of its own")
+    return await intake.run(stack, sizes.batched, sizes.few)
+
+
+PARTS: Mapping[str, Callable[[Stack, Sizes], Awaitable[Sequence[str]]]] = {
+    "ingest": _ingest, "two": _two, "breakdown": _breakdown, "timers": _timers, "longloan": _longloan, "memory": _memory,
+    "contacts": _contacts, "http": _http,
+}  # fmt: skip
+LARGE_PARTS = ("two", "timers", "memory")
 
 
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure Dunwell on this machine.")
-    parser.add_argument("--quick", action="store_true", help="one round of little work: whether it runs, not how fast it is")
-    parser.add_argument("--only", choices=("ingest", "breakdown", "contacts", "http"), help="one part alone")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="one round of little work: whether it runs, not how fast it is")
+    size.add_argument("--large", action="store_true", help=f"one round of much work: {', '.join(LARGE_PARTS)}; takes an hour")
+    parser.add_argument("--only", choices=PARTS, help="one part alone")
     options = parser.parse_args()
+    sizes = QUICK if options.quick else LARGE if options.large else FULL
+    chosen = (options.only,) if options.only else LARGE_PARTS if options.large else tuple(PARTS)
     logs.configure("bench", "bench", level="CRITICAL")
-    with tempfile.TemporaryDirectory(prefix="dunwell-bench-", ignore_cleanup_errors=True) as folder:
-        uvloop.run(_run(Path(folder), QUICK if options.quick else FULL, options.only))
+    uvloop.run(_run(sizes, chosen))
 
 
-async def _run(folder: Path, sizes: Sizes, only: str | None) -> None:
-    async with started(folder) as stack:
-        print(machine.line(await stack.describe()), flush=True)
-        if only in (None, "ingest"):
-            await _ingest(stack, sizes)
-        if only in (None, "breakdown"):
-            await _breakdown(stack, sizes)
-        if only in (None, "contacts"):
-            await _contacts(stack, sizes)
-        if only in (None, "http"):
-            await _http(stack, sizes)
+async def _run(sizes: Sizes, chosen: Sequence[str]) -> None:
+    for number, name in enumerate(chosen):
+        with tempfile.TemporaryDirectory(prefix="dunwell-bench-", ignore_cleanup_errors=True) as folder:
+            async with started(Path(folder)) as stack:
+                if not number:
+                    print(machine.line(await stack.describe()), flush=True)
+                print("\n".join(await PARTS[name](stack, sizes)), flush=True)
     print(f"\nload average at the end {machine.load()}")
 
 
-async def _ingest(stack: Stack, sizes: Sizes) -> None:
-    book, few = events.book(sizes.events), events.book(sizes.few)
-    with _part(
-        f"Ingest, Kafka to committed ledger and published facts: {len(book.events):,} events of {book.mean_bytes:.0f} bytes"
-        f" on {book.loans:,} loans, {events.PARTITIONS} partitions, one process, rounds: {sizes.rounds}"
-    ):
-        await stack.put([sent.message for sent in book.events])
-        print("\n".join((await ingest.run(stack, book, few, sizes.rounds)).lines()), flush=True)
-
-
-async def _breakdown(stack: Stack, sizes: Sizes) -> None:
-    with _part(f"Where the time of ingest goes: the same handlers on batches of {breakdown.BATCH:,} in memory, one at a time"):
-        print("\n".join(await breakdown.run(stack, events.book(sizes.events))), flush=True)
-
-
-async def _contacts(stack: Stack, sizes: Sizes) -> None:
-    with _part(f"Contacts, due to committed with the sandbox's answer: {sizes.contacts:,} in one process, rounds: {sizes.rounds}"):
-        print("\n".join(await contacts.run(stack, sizes.contacts, sizes.rounds)), flush=True)
-
-
-async def _http(stack: Stack, sizes: Sizes) -> None:
-    with _part(f"HTTP intake: {sizes.batched:,} events in NDJSON, {sizes.few:,} single ones, the program in a process of its own"):
-        print("\n".join(await intake.run(stack, sizes.batched, sizes.few)), flush=True)
-
-
-@contextmanager
-def _part(title: str) -> Iterator[None]:
+def _title(title: str) -> None:
     print(f"\n{title}", flush=True)
-    yield
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def traced() -> Any:
 async def run(stack: Stack, book: Book) -> list[str]:
     """Take the events in, and return the microseconds an event of each stage."""
     async with stack.database("ingest") as url:
-        async with _handlers(url) as take:
+        async with handlers(url) as take:
             postgres = cpu_s(stack.postgres_pid)
             with traced() as tracer:
                 tracer.begin()
@@ -137,7 +137,8 @@ async def run(stack: Stack, book: Book) -> list[str]:
 
 
 @asynccontextmanager
-async def _handlers(url: str) -> AsyncIterator[Callable[[Sequence[Record]], Any]]:
+async def handlers(url: str) -> AsyncIterator[Callable[[Sequence[Record]], Any]]:
+    """Yield what takes a batch in, as the consumer does, without a broker."""
     spare_the_collector()
     clock = WallClock()
     engine = make_engine(url, application="ingest")

@@ -79,18 +79,19 @@ def book(events: int, *, prefix: str = "L") -> Book:
     order = random.Random(7)
     loans = list(range(made.loans))
     for n in loans:
-        made.events.append(_disbursed(f"{prefix}{n:06d}", n, now))
+        made.events.append(disbursed(f"{prefix}{n:06d}", n, now))
         made.scheduled += INSTALMENTS * (PRINCIPAL + INTEREST)
         made.overdue_loans += n % 2
     for turn in range(REPAYMENTS):
         order.shuffle(loans)
         for n in loans:
-            made.events.append(_repaid(f"{prefix}{n:06d}", turn, now))
+            made.events.append(repaid(f"{prefix}{n:06d}", turn, now))
             made.paid += PAID
     return made
 
 
-def _disbursed(loan_id: str, n: int, now: datetime) -> Sent:
+def disbursed(loan_id: str, n: int, now: datetime) -> Sent:
+    """Return a loan of four instalments; with an odd number the first one fell due forty days ago."""
     first = -40 if n % 2 else 20
     days = [(now + timedelta(days=first + 30 * at)).date().isoformat() for at in range(INSTALMENTS)]
     data = {
@@ -104,9 +105,9 @@ def _disbursed(loan_id: str, n: int, now: datetime) -> Sent:
     return Sent(f"{loan_id}-d", "wallet.loan.disbursed.v1", now - timedelta(days=70), loan_id, data)
 
 
-def _repaid(loan_id: str, turn: int, now: datetime) -> Sent:
+def repaid(loan_id: str, turn: int, now: datetime) -> Sent:
     """Return a payment with what a wallet adds of its own: fields that the contract does not know."""
-    at = now - timedelta(days=REPAYMENTS - turn)
+    at = now - timedelta(days=max(1, REPAYMENTS - turn))
     data = {
         "loan_id": loan_id, "repayment_id": f"{loan_id}-r{turn}", "amount": PAID, "paid_at": at.isoformat(), "kind": "repayment",
         "wallet": {

@@ -37,35 +37,36 @@ class Rounds:
                 f" event ({rows[-1].cpu_parts} us)"
                 for name, rows in (("limit", self.limit), ("ours", self.ours), ("another's way", self.peer))
             ],
-            _compared("limit", self.ours, self.limit),
-            _compared("other", self.ours, self.peer),
+            compared("limit", self.ours, self.limit),
+            compared("other", self.ours, self.peer),
         ]
 
 
 async def run(stack: Stack, book: Book, few: Book, rounds: int) -> Rounds:
     """Measure in rounds; the first pass of the limit only warms the broker up."""
     found = Rounds()
-    await _limit(stack, book, 0)
+    await limit(stack, book, 0)
     for number in range(1, rounds + 1):
-        found.limit.append(await _limit(stack, book, number))
+        found.limit.append(await limit(stack, book, number))
         found.ours.append(await _ours(stack, book))
         found.peer.append(await _peer(stack, few))
     return found
 
 
-async def _limit(stack: Stack, book: Book, number: int) -> Measured:
+async def limit(stack: Stack, book: Book, number: int) -> Measured:
+    """Copy the events into a table: all that the machine gives."""
     async with stack.database() as url:
         words = [stack.broker.bootstrap, url, f"limit-{number}", str(len(book.events))]
         return measured("limit", words, items=len(book.events), trees=stack.trees)
 
 
 async def _ours(stack: Stack, book: Book) -> Measured:
-    before = await _ends(stack)
+    before = await fact_ends(stack)
     async with stack.database("ingest") as url:
-        words = [stack.broker.bootstrap, url, str(len(book.events))]
+        words = [stack.broker.bootstrap, url, str(len(book.events)), "1"]
         result = measured("ours", words, items=len(book.events), trees=stack.trees)
         await check_ledger(url, book)
-        await _check_facts(stack, url, before)
+        await check_facts(stack, url, before)
     return result
 
 
@@ -83,14 +84,14 @@ async def _peer(stack: Stack, few: Book) -> Measured:
             result = watch.stop(len(bodies))
         finally:
             worker.end()
-        found = await _row(url, "select (select count(*) from event), (select count(*) from outgoing), sum(scheduled - paid) from loan")
+        found = await one_row(url, "select (select count(*) from event), (select count(*) from outgoing), sum(scheduled - paid) from loan")
         require("another's way", tuple(map(int, found)), (len(bodies), len(bodies), few.outstanding))
     return result
 
 
 async def check_ledger(url: str, book: Book, *, relayed: bool = True) -> None:
     """Compare the ledger with what was sent; `relayed`: nothing is left in the outbox."""
-    found = await _row(
+    found = await one_row(
         url,
         "select (select count(*) from ingest.events), count(*), sum(outstanding_total), count(*) filter (where overdue_total > 0),"
         " sum(records), (select count(*) from ingest.parked), (select count(*) from ingest.outbox where topic = 'dunning.overdue-facts'"
@@ -100,7 +101,7 @@ async def check_ledger(url: str, book: Book, *, relayed: bool = True) -> None:
     require("the ledger", tuple(map(int, found)), (events, book.loans, book.outstanding, book.overdue_loans, events, 0, left))
 
 
-async def _check_facts(stack: Stack, url: str, before: dict[TopicPartition, int]) -> None:
+async def check_facts(stack: Stack, url: str, before: dict[TopicPartition, int]) -> None:
     """Compare the last fact of every loan with the ledger; a loan without a fact has never been due."""
     said: dict[str, tuple[int, int]] = {}
     async for record in _records(stack, before):
@@ -115,7 +116,8 @@ async def _check_facts(stack: Stack, url: str, before: dict[TopicPartition, int]
     require("the facts", said, {row[0]: (row[1], row[2]) for row in rows})
 
 
-async def _ends(stack: Stack) -> dict[TopicPartition, int]:
+async def fact_ends(stack: Stack) -> dict[TopicPartition, int]:
+    """Return where the facts end now."""
     consumer = AIOKafkaConsumer(bootstrap_servers=stack.broker.bootstrap)
     await consumer.start()
     try:
@@ -143,7 +145,8 @@ async def _records(stack: Stack, before: dict[TopicPartition, int]) -> Any:
         await consumer.stop()
 
 
-async def _row(url: str, statement: str) -> Any:
+async def one_row(url: str, statement: str) -> Any:
+    """Return the one row of a statement."""
     conn = await asyncpg.connect(url)
     try:
         return await conn.fetchrow(statement)
@@ -157,7 +160,8 @@ def require(what: str, found: object, expected: object) -> None:
         raise SystemExit(f"bench: {what} is wrong: {str(found)[:400]}, expected {str(expected)[:400]}")
 
 
-def _compared(name: str, ours: Sequence[Measured], other: Sequence[Measured]) -> str:
+def compared(name: str, ours: Sequence[Measured], other: Sequence[Measured]) -> str:
+    """Return the share of another's rate and of its CPU, round by round."""
     rates = [a.rate / b.rate for a, b in zip(ours, other, strict=True)]
     cpu = [a.cpu_ms / b.cpu_ms for a, b in zip(ours, other, strict=True)]
     return f"  ours / {name}   {spread(rates, fine)} of its rate, {spread(cpu, fine)} of its CPU an event"

@@ -58,10 +58,11 @@ async def _on_kafka(stack: Stack, events: int, few: int) -> list[str]:
         apart.prepare()
         apart.start("ingest")
         try:
-            await _taken_in(url, stack.put_so_far)
+            await taken_in(url, stack.put_so_far)
             trees = {"ingest": apart.processes["ingest"].pid, **stack.trees}
             lines = await _both(f"{apart.url('ingest')}/v1/events", apart.key, trees, (events, few), "Kafka")
-            await _taken_in(url, stack.put_so_far + events + few)
+            stack.put_so_far += events + few
+            await taken_in(url, stack.put_so_far)
         finally:
             apart.stop()
     return lines
@@ -104,11 +105,11 @@ async def _checked(url: str, events: int, few: int) -> None:
     await check_ledger(url, both)
 
 
-async def _taken_in(url: str, events: int) -> None:
+async def taken_in(url: str, events: int, *, within_s: float = WITHIN_S) -> None:
     """Wait until the ledger has so many events; more or fewer in the end are an error."""
     conn = await asyncpg.connect(url)
     try:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(within_s):
             while (found := await conn.fetchval("select count(*) from ingest.events")) < events:  # noqa: ASYNC110  # nothing tells it
                 await asyncio.sleep(0.2)
         require("the ledger", found, events)

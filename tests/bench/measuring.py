@@ -73,6 +73,12 @@ class WorkerProcess:
                 return rest
         raise RuntimeError(f"the worker ended ({self.process.wait()}) before it said {word!r}")
 
+    def say(self, line: str) -> None:
+        """Write a line to its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
     def end(self) -> None:
         """Let it end."""
         assert self.process.stdin is not None

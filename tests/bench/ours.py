@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import uvloop
 from sqlalchemy import text
@@ -14,39 +16,53 @@ from libs.common.bus.kafka import KafkaBus
 from libs.common.clock import WallClock, stopwatch
 from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
 from libs.common.db.engine import make_engine
-from libs.common.lifecycle import Ending, spare_the_collector, working
+from libs.common.lifecycle import Ending, Service, spare_the_collector, working
 from libs.common.ports import Ports
 from services.ingest import service as ingest
 from services.ingest.settings import Settings
 from tests.bench.events import PARTITIONS, TENANT
 
 LOOK_EVERY_S = 0.02
+JOINED_LOOK_S = 0.002
 _TAKEN = text("select coalesce(sum(next_offset), 0) from ingest.positions where topic = :topic")
 _LEFT = text("select exists (select from ingest.outbox)")
 
 
-async def run(bootstrap: str, database: str, events: int) -> None:
-    """Take so many events in.
+async def run(bootstrap: str, database: str, events: int, members: int) -> None:
+    """Take so many events in, as one of so many members of the group; said to have begun once this one has its share of partitions.
 
     A group that has been here before with another database finds its offsets ahead and begins a new epoch, as after a restore: before
     the first record, and on empty tables.
     """
-    logs.configure("ingest", "bench", level="CRITICAL")
-    spare_the_collector()
-    clock = WallClock()
-    engine = make_engine(database, application="ingest")
-    bus = KafkaBus(bootstrap, clock=clock, client_id="dunwell-ingest", partitions=PARTITIONS)
-    service = ingest.build(Ports(engine, bus, clock, "bench"), Settings((TENANT,), sealing.new_pair()[1], sealing.random_key()))
-    async with working([service], ending := Ending()):
-        while not service.consumers[0].health.joined:  # noqa: ASYNC110  # nothing tells the moment but the look
-            await asyncio.sleep(0.002)
+    async with wired(bootstrap, database) as (engine, service), working([service], ending := Ending()):
+        await joined(service, PARTITIONS // members)
         print("begin", flush=True)
         began = stopwatch()
         await _taken(engine, events, ending)
         print(f"end {stopwatch() - began:.3f}", flush=True)
         await asyncio.to_thread(sys.stdin.read)
-    await bus.close()
-    await engine.dispose()
+
+
+@asynccontextmanager
+async def wired(bootstrap: str, database: str) -> AsyncIterator[tuple[AsyncEngine, Service]]:
+    """Yield ingest as the program wires it, not started."""
+    logs.configure("ingest", "bench", level="CRITICAL")
+    spare_the_collector()
+    clock = WallClock()
+    engine = make_engine(database, application="ingest")
+    bus = KafkaBus(bootstrap, clock=clock, client_id="dunwell-ingest", partitions=PARTITIONS)
+    try:
+        yield engine, ingest.build(Ports(engine, bus, clock, "bench"), Settings((TENANT,), sealing.new_pair()[1], sealing.random_key()))
+    finally:
+        await bus.close()
+        await engine.dispose()
+
+
+async def joined(service: Service, partitions: int) -> None:
+    """Return once so many partitions of the loans' events are this member's."""
+    health = service.consumers[0].health
+    while not (health.joined and health.assigned.get(LOAN_EVENTS_TOPIC.name) == partitions):  # noqa: ASYNC110  # nothing tells it
+        await asyncio.sleep(JOINED_LOOK_S)
 
 
 async def _taken(engine: AsyncEngine, events: int, ending: Ending) -> None:
@@ -62,4 +78,4 @@ async def _taken(engine: AsyncEngine, events: int, ending: Ending) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(run(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    uvloop.run(run(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

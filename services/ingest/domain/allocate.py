@@ -45,8 +45,13 @@ def _entry(slot: Slot) -> tuple[str, int]:
 
 def rule_for(allocation: Allocation, kind: str) -> FutureRule:
     """Return which future instalments money of this kind goes to."""
-    rules = dict(allocation.future_instalments)
-    return rules.get(kind) or rules.get("default", FutureRule.NEXT)
+    rule = FutureRule.NEXT
+    for named, its in allocation.future_instalments:
+        if named == kind:
+            return its
+        if named == "default":
+            rule = its
+    return rule
 
 
 def spread(work: Work, amount: int, kind: str, *, on: date) -> Amounts:

@@ -41,7 +41,10 @@ from services.ingest.domain.value import Value, replace
 from services.ingest.domain.work import Entry, Work, laid_out, row_with
 
 FOLD = 1
-"""The release of these rules and of the book's layout: a book that another release made is not read but folded again."""
+"""The release of these rules and of the book's layout: a book that another release made is not read but folded again.
+
+Raised together with a migration that makes the index `loans_outdated` anew.
+"""
 
 MOST_OPEN_WAIVERS = 100
 """Each waiver without an amount costs a fold of its own; beyond this a person looks at the loan."""
@@ -293,8 +296,8 @@ def closed_book(head: Book, work: Work, *, as_of: date, pending: tuple[Pending, 
         charges=tuple(work.charges),
         debts=tuple(work.debts),
         credit=tuple(work.credit),
-        pauses=tuple(sorted(set(work.pauses), key=lambda pause: (pause.from_on, pause.until or date.max))),
-        resumes=tuple(sorted(set(work.resumes))),
+        pauses=tuple(sorted(set(work.pauses), key=lambda pause: (pause.from_on, pause.until or date.max))) if work.pauses else (),
+        resumes=tuple(sorted(set(work.resumes))) if work.resumes else (),
         original=work.original,
         charged_off_on=work.charged_off_on,
         written_off_on=work.written_off_on,

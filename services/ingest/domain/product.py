@@ -105,8 +105,14 @@ class Buckets(Value, frozen=True):
                 return bound.name
         return self.bounds[-1].name if self.bounds else self.none
 
+    def last_day_after(self, days: int) -> int | None:
+        """Return the last day count of the bucket of so many days; None where the bucket has no end."""
+        if days <= 0:
+            return 0
+        return next((bound.up_to for bound in self.bounds if bound.up_to is None or bound.up_to >= days), None)
 
-class Allocation(Value, frozen=True):
+
+class Allocation(Value, frozen=True, cache_hash=True):
     """How money is spread over what is owed."""
 
     mode: Mode = Mode.HORIZONTAL

@@ -11,11 +11,11 @@ from services.ingest.domain.book import Book, Ignored, Instalment
 from services.ingest.domain.errors import CannotFold
 from services.ingest.domain.events import Component, Parts
 from services.ingest.domain.pauses import Span, paused_days, united
-from services.ingest.domain.product import AgeBy
+from services.ingest.domain.product import AgeBy, Tolerance
 from services.ingest.domain.value import Value
 from services.ingest.domain.work import within
 
-NO_PARTS = Parts()
+NO_PARTS, NO_TOLERANCE = Parts(), Tolerance()
 
 
 class Status(StrEnum):
@@ -142,7 +142,7 @@ def view(book: Book, as_of: date) -> LoanView:
 
 def _view(book: Book, as_of: date) -> LoanView:
     status = status_of(book)
-    unmet = [row for row in book.rows if row.left > 0 and not is_met(book, row)] if status is Status.ACTIVE else []
+    unmet = _unmet(book) if status is Status.ACTIVE else []
     ahead = tuple([row for row in unmet if row.due_on >= as_of])
     late = _late(book, unmet, ahead, as_of=as_of)
     anchor = Anchor(late[0].n, late[0].since) if late else None
@@ -192,9 +192,11 @@ def status_of(book: Book) -> Status:
     return Status.OVERPAID if book.credit else Status.CLOSED
 
 
-def is_met(book: Book, row: Instalment) -> bool:
-    """Say whether nothing beyond the tolerance is left of an instalment."""
-    return row.left <= 0 or within(book.terms.tolerance, sum(row.due), row.left)
+def _unmet(book: Book) -> list[Instalment]:
+    """Return the instalments of which more than the tolerance is left."""
+    tolerance = book.terms.tolerance
+    owing = [row for row in book.rows if row.left > 0]
+    return owing if tolerance == NO_TOLERANCE else [row for row in owing if not within(tolerance, sum(row.due), row.left)]
 
 
 def _parts(several: Sequence[Amounts]) -> Parts:

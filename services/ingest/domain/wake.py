@@ -57,12 +57,11 @@ def _bucket_day(shown: LoanView, anchor: Anchor) -> list[date]:
     terms = shown.book.terms
     by_delinquency = terms.buckets.by is AgeBy.DELINQUENT_DAYS
     grace = terms.grace_days if by_delinquency else 0
-    counted = shown.past_due_days - (shown.paused_days if by_delinquency else 0)
-    ends = [0] + [bound.up_to for bound in terms.buckets.bounds if bound.up_to is not None]
-    ahead = [last + 1 + grace for last in ends if last + 1 + grace > counted]
-    if not ahead:
+    counted = shown.past_due_days - (shown.paused_days if by_delinquency else 0) - grace
+    last = terms.buckets.last_day_after(counted)
+    if last is None:
         return []
-    day = day_reaching(shown.spans if by_delinquency else (), anchor.due_on, min(ahead))
+    day = day_reaching(shown.spans if by_delinquency else (), anchor.due_on, last + 1 + grace)
     return [] if day is None else [day]
 
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from operator import attrgetter
 
@@ -10,6 +10,7 @@ from services.ingest.domain.amounts import NOTHING, Amounts, least, minus, plus
 from services.ingest.domain.book import Book, Charge, Debt, Instalment, Lot, Pause, Terms
 from services.ingest.domain.events import Place, Row, Waived
 from services.ingest.domain.product import Allocation, Tolerance
+from services.ingest.domain.value import Draft, field
 
 DUE_ON = attrgetter("due_on")
 MOST_LOTS = 16
@@ -30,8 +31,7 @@ class Entry:
     reversed: bool = False
 
 
-@dataclass(slots=True)
-class Work:
+class Work(Draft):
     """What `Book` holds, in lists; `entries` only where splits are asked for."""
 
     terms: Terms

@@ -1,34 +1,43 @@
-"""What the ledger says: of a loan on any day, of a borrower, of all that is overdue."""
+"""What the ledger says of a loan on any day, and of a borrower."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
+from fastapi import APIRouter, Depends, Response
+from pydantic import AwareDatetime, BeforeValidator, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
-from services.ingest import facts, folding
+from services.ingest import facts
 from services.ingest.domain.errors import CannotFold
 from services.ingest.domain.fold import trace
 from services.ingest.domain.state import public_state
-from services.ingest.reading import to_domain, zone_among, zone_of
+from services.ingest.reporting import Asked, told
 from services.ingest.store import events as log
-from services.ingest.store import loans, parked, report
+from services.ingest.store import loans, parked
 from services.ingest.store.events import LogRow
 from services.ingest.store.loans import LoanRow
 
 Reader = Annotated[Principal, Depends(requires("loans:read"))]
-_CSV = "loan_id,borrower_id,product,currency,timezone,due_on,past_due_days,bucket,overdue,outstanding\r\n"
+
+
+def _spelled_out(day: object) -> object:
+    if isinstance(day, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day, re.ASCII):
+        raise ValueError("a date is YYYY-MM-DD")
+    return day
+
+
+Day = Annotated[date, BeforeValidator(_spelled_out), Field(ge=date(1970, 1, 1), le=date(2199, 12, 31))]
+"""A day of the contract's calendar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +54,11 @@ class LoanReader:
             logged = (await log.of_loans(conn, [(tenant, loan_id)]))[tenant, loan_id] if row is not None else []
             undecided = (await parked.open_of(conn, [(tenant, loan_id)])).get((tenant, loan_id), ())
             now = await self.clock.at(conn)
-        known = [event for event in logged if known_at is None or event.received_at <= known_at]
-        if row is None or not (state := _folded(row, known, as_of, now)):
+        asked = Asked(tenant, as_of, known_at)
+        if row is None or not (state := _folded(row, logged, asked, now)):
             raise DomainError(404, "not_found", f"no loan {loan_id[:128]} is known")
         doubt = facts.doubt_of(row.doubt_since, undecided, row.fold_error)
-        return {"loan_id": loan_id, **state, "version": row.records, "events": len(known), "doubt": doubt}
+        return {"loan_id": loan_id, **state, "version": row.records, "events": len(asked.known(logged)), "doubt": doubt}
 
     async def events(self, tenant: str, loan_id: str) -> list[dict[str, Any]]:
         """Return the accepted events of a loan in the order in which they came."""
@@ -65,30 +74,13 @@ class LoanReader:
             rows = await loans.of_borrower(conn, tenant, borrower_id)
         return [_short(row) for row in rows]
 
-    async def overdue(self, tenant: str, filters: report.Filters, form: str) -> AsyncIterator[bytes]:
-        """Stream what is overdue today, then the totals per bucket and currency."""
-        totals: dict[tuple[str, str], tuple[int, int]] = {}
-        first = True
-        yield b'{"items": [' if form == "json" else _CSV.encode()
-        async with self.engine.connect() as conn:
-            now = await self.clock.at(conn)
-            async for row in report.overdue(conn, tenant, filters):
-                line = _line(row, now)
-                count, amount = totals.get((line["bucket"], line["currency"]), (0, 0))
-                totals[line["bucket"], line["currency"]] = count + 1, amount + line["overdue"]
-                yield (b"" if first else b",\n") + msgspec.json.encode(line) if form == "json" else _csv(line)
-                first = False
-        if form == "json":
-            sums = [{"bucket": b, "currency": c, "loans": n, "overdue": amount} for (b, c), (n, amount) in sorted(totals.items())]
-            yield b'], "totals": ' + msgspec.json.encode(sums) + b"}"
-
 
 def routes_of(reader: LoanReader) -> APIRouter:
     """Return the routes by which the ledger is read."""
     router = APIRouter(tags=["loans"])
 
     @router.get("/v1/loans/{loan_id}", summary="The state of a loan on a date")
-    async def get_loan(loan_id: str, caller: Reader, as_of: date | None = None, known_at: AwareDatetime | None = None) -> Response:
+    async def get_loan(loan_id: str, caller: Reader, as_of: Day | None = None, known_at: AwareDatetime | None = None) -> Response:
         return answer(await reader.state(caller.tenant, loan_id, as_of, known_at))
 
     @router.get("/v1/loans/{loan_id}/events", summary="The accepted events of a loan, as they came")
@@ -99,25 +91,13 @@ def routes_of(reader: LoanReader) -> APIRouter:
     async def get_borrower_loans(borrower_id: str, caller: Reader) -> Response:
         return page(await reader.of_borrower(caller.tenant, borrower_id))
 
-    @router.get("/v1/overdue-report", summary="All that is overdue today, streamed, with totals")
-    async def get_report(
-        caller: Reader,
-        bucket: str | None = None,
-        product: str | None = None,
-        form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
-    ) -> StreamingResponse:
-        media = "application/json" if form == "json" else "text/csv; charset=utf-8"
-        return StreamingResponse(reader.overdue(caller.tenant, report.Filters(bucket, product), form), media_type=media)
-
     return router
 
 
-def _folded(row: LoanRow, known: Sequence[LogRow], as_of: date | None, now: datetime) -> dict[str, Any] | None:
-    accepted = [folding.accepted_of(event) for event in known]
-    zone, line = zone_among(accepted), folding.line_of(row)
-    day = as_of or now.astimezone(zone_of(zone)).date()
+def _folded(row: LoanRow, logged: Sequence[LogRow], asked: Asked, now: datetime) -> dict[str, Any] | None:
+    events, line, day = told(row, logged, asked, now)
     try:
-        traced = trace([to_domain(one, zone, line) for one in accepted], line, day)
+        traced = trace(events, line, day)
         return public_state(traced, day) if traced.book.known else None
     except CannotFold as error:
         raise DomainError(409, "in_doubt", f"the ledger cannot digest the events of this loan: {error}") from error
@@ -136,17 +116,3 @@ def _short(row: LoanRow) -> dict[str, Any]:
         "overdue": row.overdue_total, "outstanding": row.outstanding_total, "anchor_due_on": row.anchor_on,
         "in_doubt": row.doubt_since is not None,
     }  # fmt: skip
-
-
-def _line(row: report.OverdueRow, now: datetime) -> dict[str, Any]:
-    today = now.astimezone(zone_of(row.timezone)).date()
-    return {
-        "loan_id": row.loan_id, "borrower_id": row.borrower_id, "product": row.product, "currency": row.currency, "timezone": row.timezone,
-        "due_on": row.anchor_on, "past_due_days": (today - row.anchor_on).days, "bucket": row.bucket,
-        "overdue": row.overdue_total, "outstanding": row.outstanding_total,
-    }  # fmt: skip
-
-
-def _csv(line: dict[str, Any]) -> bytes:
-    """Return a line of CSV; ids and zones have no character that would need quotes, product names are ids too."""
-    return (",".join(str(value) for value in line.values()) + "\r\n").encode()

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Meta
+from msgspec.structs import asdict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, body_of
@@ -131,6 +132,6 @@ def shown(line: domain.ProductLine) -> dict[str, Any]:
         "grace_days": line.grace_days,
         "tolerance": {"amount": line.tolerance.amount, "percent": line.tolerance.basis_points / 100},
         "due_soon_days": line.due_soon_days,
-        "buckets": line.buckets,
-        "allocation": {**msgspec.to_builtins(spread), "future_instalments": dict(spread.future_instalments)},
+        "buckets": {**asdict(line.buckets), "bounds": [asdict(bound) for bound in line.buckets.bounds]},
+        "allocation": {**asdict(spread), "future_instalments": dict(spread.future_instalments)},
     }

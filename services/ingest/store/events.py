@@ -1,4 +1,7 @@
-"""The log of accepted events about loans: only ever added to."""
+"""The log of accepted events about loans, only ever added to, and which of them holds a key of its loan.
+
+Beside it stand the repeats that came under ids of their own: each is needed once the event that it repeats is retracted.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.db.arrays import column, joined
 from services.ingest.store.loans import Key
 
 Identity = tuple[str, str, str, str]
@@ -16,7 +20,7 @@ Identity = tuple[str, str, str, str]
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):
-    """An event of the log; `data` is its content in the one spelling that is compared."""
+    """An event of the log; `data` is its content in the one spelling that is compared, `business_key` the key that it holds now."""
 
     tenant: str
     loan_id: str
@@ -43,17 +47,22 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
 _COLUMNS = ("tenant", "loan_id", "source", "event_id", "type", "time", "business_key", "data", "product_version", "received_at")
 _LIST = ", ".join(_COLUMNS)
 _TYPES = {"time": "timestamptz", "data": "bytea", "product_version": "int", "received_at": "timestamptz"}
-_ARRAYS = ", ".join(f"cast(:{name} as {_TYPES.get(name, 'text')}[])" for name in _COLUMNS)
+_ARRAYS = ", ".join(f"cast(:{name} as {_TYPES[name]}[])" if name in _TYPES else column(name) for name in _COLUMNS)
+_TEXTS = tuple(name for name in _COLUMNS if name not in _TYPES)
 
 _INSERT = text(
-    f"insert into ingest.events ({_LIST}) select {_LIST} from unnest({_ARRAYS})"  # fixed names
-    f" with ordinality as n({_LIST}, place) order by place on conflict do nothing returning tenant, loan_id, source, event_id"
+    f"with added as (insert into ingest.events ({_LIST}) select {_LIST} from unnest({_ARRAYS})"  # fixed names
+    f" with ordinality as n({_LIST}, place) order by place on conflict do nothing returning tenant, loan_id, source, event_id)"
+    " select tenant, loan_id, source, event_id from added where (select count(*) from added) < :all"
+    " union all select null, null, null, null where (select count(*) from added) = :all"
 )
+"""Names the new ones only where some are not: nearly always all are."""
 _SAME = text(
     f"select {', '.join('e.' + name for name in _COLUMNS)} from unnest(cast(:tenants as text[]), cast(:loans as text[]),"
     " cast(:sources as text[]), cast(:ids as text[]), cast(:keys as text[])) as k(tenant, loan_id, source, event_id, business_key)"
     " cross join lateral (select * from ingest.events where tenant = k.tenant and loan_id = k.loan_id offset 0) e"
     " where (e.source = k.source and e.event_id = k.event_id) or e.business_key = k.business_key"
+    " or e.type = 'wallet.event.retracted.v1'"
 )
 _OF_LOANS = text(
     f"select {', '.join('e.' + name for name in _COLUMNS)} from unnest(cast(:tenants as text[]), cast(:loans as text[]))"
@@ -66,23 +75,43 @@ _DELETE = text(
     " cast(:ids as text[])) as k(tenant, loan_id, source, event_id)"
     " where (e.tenant, e.loan_id, e.source, e.event_id) = (k.tenant, k.loan_id, k.source, k.event_id)"
 )
+_PUT_KEYS = text(
+    "update ingest.events e set business_key = k.business_key from unnest(cast(:tenants as text[]), cast(:loans as text[]),"
+    " cast(:sources as text[]), cast(:ids as text[]), cast(:keys as text[])) as k(tenant, loan_id, source, event_id, business_key)"
+    " where (e.tenant, e.loan_id, e.source, e.event_id) = (k.tenant, k.loan_id, k.source, k.event_id)"
+)
+_REMEMBERED = tuple(name for name in _COLUMNS if name != "product_version")
+_REPEAT_LIST = ", ".join(_REMEMBERED)
+_REMEMBER = text(
+    f"insert into ingest.repeats ({_REPEAT_LIST}) select {_REPEAT_LIST} from unnest("
+    + ", ".join(f"cast(:{name} as {_TYPES.get(name, 'text')}[])" for name in _REMEMBERED)
+    + f") as n({_REPEAT_LIST}) order by tenant, loan_id, source, event_id on conflict do nothing"
+)
+_REPEATS_OF = text(
+    f"select {', '.join('r.' + name for name in _REMEMBERED)} from unnest(cast(:tenants as text[]), cast(:loans as text[]))"
+    " as k(tenant, loan_id) join ingest.repeats r on r.tenant = k.tenant and r.loan_id = k.loan_id"
+    " order by r.received_at, r.source, r.event_id"
+)
+_FORGET = text(
+    "delete from ingest.repeats r using unnest(cast(:tenants as text[]), cast(:loans as text[]), cast(:sources as text[]),"
+    " cast(:ids as text[])) as k(tenant, loan_id, source, event_id)"
+    " where (r.tenant, r.loan_id, r.source, r.event_id) = (k.tenant, k.loan_id, k.source, k.event_id)"
+)
 
 
 async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity]:
     """Add events and return which of them are new; the first of two under one key is, whatever kind of key it is."""
-    added = await conn.execute(_INSERT, {name: [getattr(row, name) for row in rows] for name in _COLUMNS})
-    return {(r.tenant, r.loan_id, r.source, r.event_id) for r in added.all()}
+    columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
+    texts = {name: joined(columns[name]) for name in _TEXTS}
+    added = (await conn.execute(_INSERT, {**columns, **texts, "all": len(rows)})).all()
+    if len(added) == 1 and added[0].tenant is None:
+        return {row.identity for row in rows}
+    return {(r.tenant, r.loan_id, r.source, r.event_id) for r in added}
 
 
 async def same_keys(conn: AsyncConnection, rows: Sequence[LogRow]) -> list[LogRow]:
-    """Return what stands in the log under the ids or business keys of these."""
-    found = await conn.execute(
-        _SAME,
-        {
-            "tenants": [r.tenant for r in rows], "loans": [r.loan_id for r in rows], "sources": [r.source for r in rows],
-            "ids": [r.event_id for r in rows], "keys": [r.business_key for r in rows],
-        },
-    )  # fmt: skip
+    """Return what stands in the log under the ids or business keys of these, and the retractions about their loans."""
+    found = await conn.execute(_SAME, {**_identities([row.identity for row in rows]), "keys": [row.business_key for row in rows]})
     return [LogRow(*row) for row in found.all()]
 
 
@@ -98,6 +127,35 @@ async def of_loans(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, list
 
 async def take_back(conn: AsyncConnection, identities: Sequence[Identity]) -> None:
     """Take out events added in this very transaction, since the ledger cannot digest them; they are parked instead."""
-    columns = list(zip(*identities, strict=True)) if identities else []
-    if columns:
-        await conn.execute(_DELETE, dict(zip(("tenants", "loans", "sources", "ids"), map(list, columns), strict=True)))
+    if identities:
+        await conn.execute(_DELETE, _identities(identities))
+
+
+async def put_keys(conn: AsyncConnection, rows: Sequence[LogRow]) -> None:
+    """Write which key these hold; those that hold none any more come first, for another may get what was theirs."""
+    for some in ([row for row in rows if row.business_key is None], [row for row in rows if row.business_key is not None]):
+        if some:
+            await conn.execute(_PUT_KEYS, {**_identities([row.identity for row in some]), "keys": [row.business_key for row in some]})
+
+
+async def remember_repeats(conn: AsyncConnection, rows: Sequence[LogRow]) -> None:
+    """Keep events that say what another has said."""
+    if rows:
+        await conn.execute(_REMEMBER, {name: [getattr(row, name) for row in rows] for name in _REMEMBERED})
+
+
+async def repeats_of(conn: AsyncConnection, keys: Sequence[Key]) -> list[LogRow]:
+    """Return the repeats kept of these loans, in the order in which they came."""
+    found = await conn.execute(_REPEATS_OF, {"tenants": [tenant for tenant, _ in keys], "loans": [loan for _, loan in keys]})
+    return [LogRow(**row, product_version=None) for row in found.mappings().all()]
+
+
+async def forget_repeats(conn: AsyncConnection, identities: Sequence[Identity]) -> None:
+    """Let go of repeats that are no longer any."""
+    if identities:
+        await conn.execute(_FORGET, _identities(identities))
+
+
+def _identities(identities: Sequence[Identity]) -> dict[str, list[str]]:
+    tenants, loans, sources, ids = map(list, zip(*identities, strict=True))
+    return {"tenants": tenants, "loans": loans, "sources": sources, "ids": ids}

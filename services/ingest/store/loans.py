@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from operator import attrgetter
 from typing import Any
 
@@ -11,8 +11,13 @@ import msgspec
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.db.arrays import column, joined
+from services.ingest.domain.fold import FOLD
+
 Key = tuple[str, str]
 """(tenant, loan id)."""
+Place = tuple[datetime, str, str]
+"""(next moment, tenant, loan id): the order in which due loans are claimed."""
 
 
 class LoanRow(msgspec.Struct, gc=False, eq=False):
@@ -43,7 +48,7 @@ class LoanRow(msgspec.Struct, gc=False, eq=False):
     published: bool = False
     next_at: datetime | None = None
     read: tuple[object, ...] | None = None
-    """Not a column: what the settled columns were when the row was read."""
+    """Not a column: what the columns that change seldom were when the row was read."""
 
     @property
     def key(self) -> Key:
@@ -72,15 +77,18 @@ _SETTLED = (
     "fold_error",
 )
 """What hardly changes once a loan is known."""
-_settled = attrgetter(*_SETTLED)
+_FOLDED = ("records", "accepted", "book")
+"""What only a record changes; time alone does not."""
+_seldom = attrgetter(*_SETTLED, *_FOLDED)
+_JOINED = ("tenant", "loan_id", "status", "phase")
 
 _ENSURE = text(
-    "insert into ingest.loans (tenant, loan_id)"
-    " select tenant, loan_id from unnest(cast(:tenants as text[]), cast(:loans as text[])) as k(tenant, loan_id) order by 1, 2"
+    "insert into ingest.loans (tenant, loan_id, fold)"
+    f" select tenant, loan_id, {FOLD} from unnest({column('tenants')}, {column('loans')}) as k(tenant, loan_id) order by 1, 2"
     " on conflict do nothing"
 )
 _LOCK = text(
-    f"select {_SELECTED} from (select * from unnest(cast(:tenants as text[]), cast(:loans as text[])) as u(tenant, loan_id)"
+    f"select {_SELECTED} from (select * from unnest({column('tenants')}, {column('loans')}) as u(tenant, loan_id)"
     " order by 1, 2) k cross join lateral (select * from ingest.loans where tenant = k.tenant and loan_id = k.loan_id for update) l"
 )
 """A look into the index a key, in key order: left to choose, the planner reads the whole table until it has seen the statement often."""
@@ -92,7 +100,7 @@ _OF_BORROWER = text(
 
 
 def _saving(columns: Sequence[str]) -> TextClause:
-    arrays = ", ".join(f"cast(:{name} as {_TYPES.get(name, 'text')}[])" for name in columns)
+    arrays = ", ".join(column(name) if name in _JOINED else f"cast(:{name} as {_TYPES.get(name, 'text')}[])" for name in columns)
     return text(
         f"update ingest.loans l set {', '.join(f'{name} = n.{name}' for name in columns[2:])}"
         f" from unnest({arrays}) as n({', '.join(columns)}) where l.tenant = n.tenant and l.loan_id = n.loan_id"
@@ -100,15 +108,18 @@ def _saving(columns: Sequence[str]) -> TextClause:
 
 
 _MOVING = tuple(name for name in _COLUMNS if name not in _SETTLED)
-_SAVE_WHOLE, _SAVE_MOVING = _saving(_COLUMNS), _saving(_MOVING)
+_STANDING = tuple(name for name in _MOVING if name not in _FOLDED)
+_SAVES = tuple((_saving(columns), columns) for columns in (_STANDING, _MOVING, _COLUMNS))
 _LINK = text(
     "insert into ingest.borrower_loans (tenant, borrower_id, loan_id)"
-    " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:loans as text[])) order by 1, 2, 3"
+    f" select * from unnest({column('tenants')}, {column('borrowers')}, {column('loans')}) order by 1, 2, 3"
     " on conflict do nothing"
 )
+BEGINNING: Place = (datetime(1, 1, 1, tzinfo=UTC), "", "")
 _DUE = text(
-    f"select {_SELECTED} from ingest.loans l where l.next_at <= :now and (cast(:after as timestamptz) is null or l.next_at >= :after)"
-    " order by l.next_at limit :limit for update skip locked"
+    f"select {_SELECTED} from ingest.loans l where l.next_at <= :now"
+    " and (l.next_at, l.tenant, l.loan_id) > (cast(:at as timestamptz), cast(:tenant as text), cast(:loan_id as text))"
+    " order by l.next_at, l.tenant, l.loan_id limit :limit for update skip locked"
 )
 _WAKE_ALL = text("update ingest.loans set next_at = :now where published and (next_at is null or next_at > :now)")
 _NEXT = text("select min(next_at) from ingest.loans where next_at is not null")
@@ -122,7 +133,7 @@ async def lock(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, LoanRow]
     be committed and one of them never folded.
     """
     ordered = sorted(keys)
-    arrays = {"tenants": [tenant for tenant, _ in ordered], "loans": [loan for _, loan in ordered]}
+    arrays = {"tenants": joined([tenant for tenant, _ in ordered]), "loans": joined([loan for _, loan in ordered])}
     await conn.execute(_ENSURE, arrays)
     return {row.key: row for row in map(_row, (await conn.execute(_LOCK, arrays)).all())}
 
@@ -140,24 +151,40 @@ async def of_borrower(conn: AsyncConnection, tenant: str, borrower_id: str) -> l
 
 
 async def save(conn: AsyncConnection, rows: Sequence[LoanRow]) -> None:
-    """Write loans that are locked; of those whose settled columns are as they were read, only the others."""
-    moved = [row for row in rows if row.read == _settled(row)]
-    whole = [row for row in rows if row.read != _settled(row)] if len(moved) < len(rows) else []
-    for statement, columns, chosen in ((_SAVE_MOVING, _MOVING, moved), (_SAVE_WHOLE, _COLUMNS, whole)):
-        if chosen:
-            await conn.execute(statement, {name: [getattr(row, name) for row in chosen] for name in columns})
+    """Write loans that are locked, of each only what may differ from what was read."""
+    chosen: tuple[list[LoanRow], ...] = ([], [], [])
+    for row in rows:
+        chosen[_how_much(row)].append(row)
+    for (statement, columns), some in zip(_SAVES, chosen, strict=True):
+        if some:
+            arrays = {name: [getattr(row, name) for row in some] for name in columns}
+            await conn.execute(statement, arrays | {name: joined(arrays[name]) for name in _JOINED})
+
+
+def _how_much(row: LoanRow) -> int:
+    """Return 0 where time alone has passed, 1 where records came, 2 where more has changed or the row is new."""
+    if row.read is None:
+        return 2
+    now, settled = _seldom(row), len(_SETTLED)
+    if row.read == now:
+        return 0
+    return 1 if row.read[:settled] == now[:settled] else 2
 
 
 async def link(conn: AsyncConnection, rows: Sequence[LoanRow]) -> None:
     """Note which borrower these loans belong to."""
     if rows:
-        arrays = {"tenants": [r.tenant for r in rows], "borrowers": [r.borrower_id for r in rows], "loans": [r.loan_id for r in rows]}
-        await conn.execute(_LINK, arrays)
+        tenants, borrowers = joined([row.tenant for row in rows]), joined([row.borrower_id for row in rows])
+        await conn.execute(_LINK, {"tenants": tenants, "borrowers": borrowers, "loans": joined([row.loan_id for row in rows])})
 
 
-async def claim_due(conn: AsyncConnection, now: datetime, *, after: datetime | None, limit: int) -> list[LoanRow]:
-    """Lock loans whose time has come, earliest first, leaving out those that somebody else holds."""
-    rows = await conn.execute(_DUE, {"now": now, "after": after, "limit": limit})
+async def claim_due(conn: AsyncConnection, now: datetime, *, after: Place, limit: int) -> list[LoanRow]:
+    """Lock loans behind a place in the order of the moment and the key whose time has come, leaving out those that somebody else holds.
+
+    The place keeps a claim from walking over what earlier ones have left behind of the same midnight while an old snapshot is held.
+    """
+    at, tenant, loan_id = after
+    rows = await conn.execute(_DUE, {"now": now, "at": at, "tenant": tenant, "loan_id": loan_id, "limit": limit})
     return [_row(row) for row in rows.all()]
 
 
@@ -179,5 +206,5 @@ async def backlog(conn: AsyncConnection, now: datetime) -> tuple[int, datetime |
 
 def _row(row: Any) -> LoanRow:
     made = LoanRow(*row)
-    made.read = _settled(made)
+    made.read = _seldom(made)
     return made

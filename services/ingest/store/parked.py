@@ -29,12 +29,14 @@ class ParkedRow:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person decided about a parked event."""
+    """What was decided about a parked event."""
 
     decision: str
     by: str
     reason: str
 
+
+Decided = tuple[ParkedRow, Decision]
 
 _COLUMNS = tuple(ParkedRow.__dataclass_fields__)
 _LIST = ", ".join(_COLUMNS)
@@ -53,10 +55,18 @@ _PAGE = text(
     " and (cast(:loan_id as text) is null or loan_id = :loan_id) and (cast(:since as timestamptz) is null or at >= :since)"
     " and parked_id > :after order by parked_id limit :limit"
 )
-_FIND = text(f"select {_LIST}, resolved_at from ingest.parked where tenant = :tenant and parked_id = :parked_id for update")
+_FIND = text(f"select {_LIST} from ingest.parked where tenant = :tenant and parked_id = :parked_id")
+_CLAIM = text("select resolved_at from ingest.parked where tenant = :tenant and parked_id = :parked_id for update")
+_CONFLICTS_OF = text(
+    f"select {', '.join('p.' + name for name in _COLUMNS)} from unnest(cast(:tenants as text[]), cast(:loans as text[]))"
+    " as k(tenant, loan_id) join ingest.parked p on p.tenant = k.tenant and p.loan_id = k.loan_id"
+    " where p.resolved_at is null and p.error = 'conflict' order by p.at, p.parked_id"
+)
 _RESOLVE = text(
-    "update ingest.parked set resolved_at = :now, decision = :decision, decided_by = :by, decision_reason = :reason"
-    " where tenant = :tenant and parked_id = :parked_id and resolved_at is null"
+    "update ingest.parked p set resolved_at = :now, decision = n.decision, decided_by = n.decided_by, decision_reason = n.reason"
+    " from unnest(cast(:tenants as text[]), cast(:ids as text[]), cast(:decisions as text[]), cast(:by as text[]),"
+    " cast(:reasons as text[])) as n(tenant, parked_id, decision, decided_by, reason)"
+    " where p.tenant = n.tenant and p.parked_id = n.parked_id and p.resolved_at is null"
 )
 _COUNTS = text("select error, count(*), min(at) from ingest.parked where resolved_at is null group by error")
 
@@ -86,21 +96,35 @@ async def page(  # the filters of one listing
     return [ParkedRow(*row) for row in found.all()]
 
 
-async def find(conn: AsyncConnection, tenant: str, parked_id: str) -> tuple[ParkedRow, datetime | None] | None:
-    """Lock a parked event, and return it with the moment of its decision."""
+async def find(conn: AsyncConnection, tenant: str, parked_id: str) -> ParkedRow | None:
+    """Return a parked event, decided or not."""
     row = (await conn.execute(_FIND, {"tenant": tenant, "parked_id": parked_id})).one_or_none()
-    return None if row is None else (ParkedRow(*row[:-1]), row[-1])
+    return None if row is None else ParkedRow(*row)
 
 
-async def resolve(conn: AsyncConnection, parked: ParkedRow, decision: Decision, *, now: datetime) -> None:
-    """Write a person's decision: itself a record about the loan."""
-    await conn.execute(
-        _RESOLVE,
-        {
-            "tenant": parked.tenant, "parked_id": parked.parked_id, "now": now,
-            "decision": decision.decision, "by": decision.by, "reason": decision.reason,
-        },
-    )  # fmt: skip
+async def claim(conn: AsyncConnection, parked: ParkedRow) -> datetime | None:
+    """Lock a parked event, behind its loan, and return the moment of its decision."""
+    found = await conn.execute(_CLAIM, {"tenant": parked.tenant, "parked_id": parked.parked_id})
+    return found.scalar_one()  # type: ignore[no-any-return]  # typed by the column
+
+
+async def conflicts_of(conn: AsyncConnection, keys: Sequence[Key]) -> list[ParkedRow]:
+    """Return the undecided conflicts of these loans, oldest first."""
+    found = await conn.execute(_CONFLICTS_OF, {"tenants": [tenant for tenant, _ in keys], "loans": [loan for _, loan in keys]})
+    return [ParkedRow(*row) for row in found.all()]
+
+
+async def resolve(conn: AsyncConnection, decided: Sequence[Decided], *, now: datetime) -> None:
+    """Write decisions: each is itself a record about the loan."""
+    if decided:
+        await conn.execute(
+            _RESOLVE,
+            {
+                "tenants": [row.tenant for row, _ in decided], "ids": [row.parked_id for row, _ in decided], "now": now,
+                "decisions": [one.decision for _, one in decided], "by": [one.by for _, one in decided],
+                "reasons": [one.reason for _, one in decided],
+            },
+        )  # fmt: skip
 
 
 async def counts(conn: AsyncConnection) -> list[tuple[str, int, datetime]]:

@@ -1,58 +1,37 @@
-"""The overdue report: a cursor over the loans, so that a million of them need no memory."""
+"""A tenant's loans in pages for the overdue report, in the order of their ids."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-CHUNK = 2000
+from services.ingest.domain.fold import FOLD
+from services.ingest.store.loans import LoanRow
 
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What to leave out; None leaves out nothing."""
-
-    bucket: str | None
-    product: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class OverdueRow:
-    """A loan with something overdue."""
-
-    loan_id: str
-    borrower_id: str
-    product: str
-    currency: str
-    timezone: str
-    anchor_on: date
-    bucket: str
-    overdue_total: int
-    outstanding_total: int
-
-
-_OVERDUE = text(
-    f"select {', '.join(OverdueRow.__dataclass_fields__)} from ingest.loans"
-    " where tenant = :tenant and overdue_total > 0 and loan_id > :after"
-    " and (cast(:bucket as text) is null or bucket = :bucket) and (cast(:product as text) is null or product = :product)"
-    " order by loan_id limit :chunk"
+PAGE = 1000
+_COLUMNS = ("loan_id", "accepted", "parked", "doubt_since", "fold_error", "book", "fold", "settings")
+_PAGE = text(
+    f"with page as (select * from ingest.loans where tenant = :tenant and loan_id > :after order by loan_id limit {PAGE}), judged as"
+    " (select *, :every or overdue_total > 0 or next_at <= :now or fold <> :fold or fold_error is not null as wanted from page)"
+    f" select {', '.join(_COLUMNS)}, wanted from judged where wanted or loan_id = (select max(loan_id) from page) order by loan_id"
 )
+"""A page bounds what is looked at, not what is found: however few are overdue, no statement reads on until it has found enough.
+
+The last loan of a page comes along in any case, to go on from. Those whose moment has come or whose book other rules made are wanted
+too: their columns may say what was.
+"""
 
 
-async def overdue(conn: AsyncConnection, tenant: str, filters: Filters) -> AsyncIterator[OverdueRow]:
-    """Yield loans with something overdue, by id, a chunk at a time."""
+async def pages(conn: AsyncConnection, tenant: str, now: datetime, *, every: bool) -> AsyncIterator[list[LoanRow]]:
+    """Yield all loans of a tenant, or those that may have something overdue now, a page at a time; only what the report needs is filled."""
     after = ""
     while True:
-        found = await conn.execute(
-            _OVERDUE, {"tenant": tenant, "after": after, "bucket": filters.bucket, "product": filters.product, "chunk": CHUNK}
-        )
-        rows = [OverdueRow(*row) for row in found.all()]
-        for row in rows:
-            yield row
-        if len(rows) < CHUNK:
+        found = await conn.execute(_PAGE, {"tenant": tenant, "after": after, "every": every, "now": now, "fold": FOLD})
+        rows = found.all()
+        if not rows:
             return
+        yield [LoanRow(tenant, **dict(zip(_COLUMNS, row[:-1], strict=True))) for row in rows if row.wanted]
         after = rows[-1].loan_id

@@ -19,6 +19,8 @@ SPREAD = timedelta(seconds=30)
 """Contacts that a rule releases at one moment start within so long of it."""
 BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
+CALLED_OFF = "cancelled"
+"""Why a contact that was taken back surely did not go out."""
 LOST = "records_lost"
 """Why a task is unknown that was asked for before its database went back in time: it may have gone out."""
 
@@ -145,6 +147,11 @@ def unknown(delivery: Delivery, why: str, *, provider: str | None = None, loans:
     return Change(ended, (Outcome("unknown", ended.sequence, why, channel=delivery.channel, provider=provider, loans=loans),))
 
 
+def called_off(delivery: Delivery) -> Change:
+    """Return what is announced of a delivery that was cancelled before it went out: whoever asked for it may have to ask again."""
+    return Change(delivery, (Outcome("suppressed", delivery.sequence, CALLED_OFF, channel=delivery.channel),))
+
+
 def fraction(*parts: object) -> float:
     """Return a number from 0 to 1 that these parts always give: jitter without chance."""
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
@@ -199,7 +206,7 @@ def _accepted(delivery: Delivery, provider: str, loans: tuple[str, ...], *, deli
 def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Change:
     spent = replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0)
     if delivery.state is State.IN_FLIGHT and set(delivery.request.channels) - set(spent.spent):
-        return Change(_pending(spent, code, now))
+        return _pending(spent, code, now)
     ended = _stepped(spent, State.FAILED, code)
     return Change(ended, (Outcome("failed", ended.sequence, code, channel=delivery.channel, provider=provider),))
 
@@ -209,15 +216,14 @@ def _retried(delivery: Delivery, why: str, now: datetime) -> Change:
         return _end(delivery, State.FAILED, why)
     longest = min(BACKOFF * 2 ** min(delivery.tries, 10), LONGEST_BACKOFF)
     again = now + longest * fraction(delivery.task_id, delivery.turn)
-    return Change(_pending(replace(delivery, tries=delivery.tries + 1), why, min(again, delivery.request.expires_at)))
+    return _pending(replace(delivery, tries=delivery.tries + 1), why, min(again, delivery.request.expires_at))
 
 
-def _pending(delivery: Delivery, why: str, next_at: datetime) -> Delivery:
+def _pending(delivery: Delivery, why: str, next_at: datetime) -> Change:
     if delivery.cancelled:
-        _climbs(delivery.state, State.CANCELLED)
-        return replace(delivery, state=State.CANCELLED, reason=why, next_at=None, waiting=False)
+        return called_off(_stepped(delivery, State.CANCELLED, why))
     _climbs(delivery.state, State.PENDING)
-    return replace(delivery, state=State.PENDING, reason=why, next_at=next_at, waiting=False)
+    return Change(replace(delivery, state=State.PENDING, reason=why, next_at=next_at, waiting=False))
 
 
 def _stepped(delivery: Delivery, state: State, reason: str | None) -> Delivery:

@@ -68,20 +68,21 @@ async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *
     return [delivery for delivery in ordered if _key(delivery) in new]
 
 
-async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCancelled]], *, now: datetime, epoch: int) -> None:
-    """Cancel what is not in flight, and let what is be the last try; for an unknown task the row stays as its tombstone."""
+async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCancelled]], *, now: datetime, epoch: int) -> list[Delivery]:
+    """Cancel what is not in flight and return it, and let what is be the last try; for an unknown task the row stays as its tombstone."""
     by_key = {(tenant, cancelled.borrower_id, cancelled.task_id): cancelled for tenant, cancelled in cancels}
     ordered = sorted(by_key.items())
     if not ordered:
-        return
+        return []
     nothing: list[None] = [None] * len(ordered)
-    await conn.execute(
+    rows = await conn.execute(
         text(            _NEW
             + "update set cancelled = true, waiting = false,"
             " state = case d.state when 'pending' then excluded.state else d.state end,"
             " reason = case d.state when 'pending' then excluded.reason else d.reason end,"
-            " next_at = case d.state when 'pending' then null else d.next_at end"
-            " where d.state in ('pending', 'in_flight')"),
+            " next_at = case d.state when 'pending' then null else d.next_at end,"
+            " sequence = d.sequence + case d.state when 'pending' then 1 else 0 end"
+            f" where d.state in ('pending', 'in_flight') returning {_COLUMNS}"),
         {
             **arrays(key[:2] for key, _ in ordered), "tasks": [key[2] for key, _ in ordered], "now": now, "epoch": epoch,
             "cases": [cancelled.case_id for _, cancelled in ordered], "requests": nothing, "ends": nothing,
@@ -89,6 +90,7 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
             "nexts": nothing, "sequences": [0] * len(ordered),
         },
     )  # fmt: skip
+    return [_delivery(row) for row in rows if row.request is not None and row.state == State.CANCELLED]
 
 
 async def wake(conn: AsyncConnection, who: Iterable[Who], *, now: datetime) -> None:

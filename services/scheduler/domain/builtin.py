@@ -25,5 +25,9 @@ STOP_WORK = Work("review", "stop_without_end", within=timedelta(days=2), again_a
 """A stop that nobody has given an end."""
 FAILED_WORK = Work("review", "contact_failed", within=timedelta(days=2), again_after=None)
 """A contact for which no channel is left."""
+PROFILE_WORK = Work("review", "no_profile", within=timedelta(days=1), again_after=timedelta(days=7))
+"""A borrower of whom no event has told anything, so that nobody can be reached."""
+PROFILE_PATIENCE = timedelta(seconds=30)
+"""A profile that is on its way beside the loan's events comes within it."""
 DOUBT_WORK = Work("review", "in_doubt", within=timedelta(days=1), again_after=None)
 """A case that the rules could not digest."""

@@ -6,11 +6,16 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 
+from libs.compliance import StopKind
 from services.scheduler.domain.days import Span, begins, reaching
 from services.scheduler.domain.policy import Policy, Step
 
 CHANNEL_STOPS = frozenset({"opt_out"})
 """Stops that close a channel, which the gate judges; every other one lets neither dunning nor reminders pass."""
+WITHOUT_GROUND = frozenset({"paid", "overdue", "nothing_owed", "cancelled"}) | {stop.value for stop in StopKind} - CHANNEL_STOPS
+"""Reasons of a suppression that a later fact or the end of a stop may take away: the contact surely did not go out, and may have to."""
+HARMLESS = WITHOUT_GROUND | {"shadow"}
+"""Reasons of a suppression after which nobody needs to act: its ground is gone, or it was to be decided and not sent."""
 
 
 class State(StrEnum):
@@ -43,8 +48,8 @@ class ContactState(StrEnum):
 
 
 PENDING = frozenset({ContactState.REQUESTED, ContactState.DEFERRED})
-HARMLESS = frozenset({"paid", "nothing_owed", "cancelled"})
-"""Reasons of a suppression after which nobody needs to act: the fact comes, or we asked for it."""
+PROFILE_UNKNOWN = "profile_unknown"
+"""Why a contact is put off while no event has told anything of the borrower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,16 @@ class Contact:
         """Say whether no channel is left although the money is still owed."""
         return self.state is ContactState.FAILED or (self.state is ContactState.SUPPRESSED and self.reason not in HARMLESS)
 
+    @property
+    def unsaid(self) -> bool:
+        """Say whether it surely did not go out, for a reason that may pass; what was only called off may have gone out before."""
+        return self.state is ContactState.EXPIRED or (self.state is ContactState.SUPPRESSED and self.reason in WITHOUT_GROUND)
+
+    @property
+    def lacks_profile(self) -> bool:
+        """Say whether it waits, or waited to its end, for a borrower of whom nothing is known."""
+        return self.state in {ContactState.DEFERRED, ContactState.EXPIRED} and self.reason == PROFILE_UNKNOWN
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
@@ -162,6 +177,12 @@ class Case:
         """Return the stop that stands and ends last."""
         standing = [stop for stop in self.stops if stop.stands(now)]
         return max(standing, key=lambda s: (s.until is None, s.until or now, s.status_id), default=None)
+
+    @property
+    def faceless(self) -> Contact | None:
+        """Return the last contact of this spell, where it cannot go out because nothing is known of the borrower."""
+        last = max((c for c in self.contacts if c.spell == self.spell), key=lambda contact: contact.requested_at, default=None)
+        return last if last is not None and last.lacks_profile else None
 
     def said(self, step: str, about: date | None) -> tuple[Contact, ...]:
         """Return the contacts of a step, the last one last."""

@@ -10,20 +10,22 @@ _THEN = {
     "contact.deferred": ContactState.DEFERRED,
     "contact.suppressed": ContactState.SUPPRESSED,
 }
-_OPEN = PENDING | {ContactState.UNKNOWN}
+_TAKEN_BACK = frozenset({"contact.unknown", "contact.expired", "contact.suppressed"})
+"""What ends a contact that was called off: it may have gone out before, or surely did not."""
 
 
 def after(state: ContactState, kind: str) -> ContactState:
     """Return the state of a contact after a later outcome of this kind.
 
-    What was cancelled stays so unless it went out all the same; what went out can only fail as a whole.
+    What was called off is under way until an outcome says what became of it. What went out, or may have gone out, can only fail as a
+    whole: nothing makes it a contact that did not go out.
     """
     match kind:
         case "contact.sent" | "contact.delivered":
             return ContactState.DONE
-        case "contact.failed" if state is not ContactState.CANCELLED:
+        case "contact.failed":
             return ContactState.FAILED
-        case "contact.unknown" | "contact.expired" | "contact.deferred" | "contact.suppressed" if state in _OPEN:
+        case _ if kind in _THEN and (state in PENDING or (state is ContactState.CANCELLED and kind in _TAKEN_BACK)):
             return _THEN[kind]
         case _:
             return state

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from services.scheduler.domain.builtin import FAILED_WORK, STOP_WORK
+from services.scheduler.domain.builtin import FAILED_WORK, PROFILE_PATIENCE, PROFILE_WORK, STOP_WORK
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
 from services.scheduler.domain.days import begins, day_after, window
 from services.scheduler.domain.policy import Policy, Step, Work
@@ -33,6 +33,7 @@ class ErrandDue:
 
 
 Due = ContactDue | ErrandDue
+NO_PROFILE = "no_profile"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -171,11 +172,11 @@ def _leading(debts: tuple[Debt, ...], day: int) -> tuple[datetime, Debt] | None:
 
 
 def _open_occurrence(case: Case, step: Step, about: date | None) -> int | None:
-    """Return which occurrence of a step is still to be said; None when it was said or is under way."""
+    """Return which occurrence of a step is still to be said; None when it was said, may have been said, or is under way."""
     said = case.said(step.id, about)
     if not said:
         return 1
-    return said[-1].occurrence + 1 if said[-1].state is ContactState.EXPIRED else None
+    return said[-1].occurrence + 1 if said[-1].unsaid else None
 
 
 def _rested(case: Case, zone: str) -> datetime:
@@ -185,8 +186,6 @@ def _rested(case: Case, zone: str) -> datetime:
 
 
 def _errands_due(case: Case, policy: Policy, now: datetime) -> Iterator[ErrandDue]:
-    if not case.owed:
-        return
     for key, work, moment in _errands(case, policy, now):
         if moment is not None and moment <= now:
             occurrence = max((e.occurrence for e in case.errands if e.key == key), default=0) + 1
@@ -196,9 +195,16 @@ def _errands_due(case: Case, policy: Policy, now: datetime) -> Iterator[ErrandDu
 def _errands(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
     """Yield every task that is to be given, now or later: its key, what it is, and when (None: not to be foreseen)."""
     if (stop := case.stop(now)) is not None:
-        if stop.until is None:
+        if case.owed and stop.until is None:
             yield from _unless_given(case, f"stop:{stop.status_id}", STOP_WORK, now)
         return
+    if case.state is State.OPEN and (contact := case.faceless) is not None:
+        yield from _unless_given(case, NO_PROFILE, PROFILE_WORK, contact.requested_at + PROFILE_PATIENCE)
+    if case.owed:
+        yield from _errands_of_the_late(case, policy, now)
+
+
+def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
     for contact in case.contacts:
         if contact.needs_person and contact.about is None and contact.spell == case.spell:
             yield from _unless_given(case, f"contact:{contact.step}:{contact.occurrence}", FAILED_WORK, now)
@@ -230,11 +236,12 @@ def _moments(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | 
         if stop.until is not None:
             yield stop.until
     yield from (debt.resting_until for debt in case.debts if debt.resting_until is not None)
-    if case.owed:
-        yield from (moment for _, _, moment in _errands(case, policy, now) if moment is not None)
+    yield from (moment for _, _, moment in _errands(case, policy, now) if moment is not None)
 
 
 def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Reason:
+    if case.state is State.OPEN and case.stop(now) is None and (contact := case.faceless) is not None:
+        return Reason(NO_PROFILE, until=upcoming.at if upcoming else contact.expires_at, errand=_open_errand(case, NO_PROFILE))
     if upcoming is not None:
         return Reason("scheduled", until=upcoming.at)
     if not case.owed:

@@ -21,6 +21,7 @@ from libs.common.bus.topics import TopicSpec
 from libs.common.clock import WallClock
 from libs.common.errors import PoisonError
 from tests.support.kafka import Broker
+from tests.support.running import until
 
 SCHEMA = "ingest"
 PARTITIONS = 3
@@ -86,10 +87,14 @@ class Rig:
     async def have(self, *values: str, topic: int = 0, partition: int = 0, within_s: float = 20.0) -> None:
         """Wait until a partition's effects are these, and no others."""
         found: list[str] = []
+
+        async def enough() -> bool:
+            nonlocal found
+            found = await self.values(topic, partition)
+            return len(found) >= len(values)
+
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                while len(found := await self.values(topic, partition)) < len(values):  # noqa: ASYNC110  # a table rings no bell
-                    await asyncio.sleep(0.02)
+            await until(enough, within_s=within_s)
         assert found == list(values)
 
     async def position(self, topic: int = 0, partition: int = 0) -> int | None:
@@ -151,11 +156,13 @@ class Rig:
 
 async def joined(worker: BusWorker, task: asyncio.Future[None] | None = None, within_s: float = 30.0) -> None:
     """Wait until a worker has its partitions."""
-    async with asyncio.timeout(within_s):
-        while not worker.health.joined:
-            if task is not None and task.done():
-                await task
-            await asyncio.sleep(0.02)
+
+    async def has_joined() -> bool:
+        if task is not None and task.done():
+            await task
+        return worker.health.joined
+
+    await until(has_joined, "the worker's partitions", within_s=within_s)
 
 
 async def ended(task: asyncio.Future[None], within_s: float = 20.0) -> BaseException | None:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.bus.ports import Record
+from libs.common.bus.ports import DeadLetterBudget, Record
 from libs.common.clock import WallClock
 from libs.common.errors import TransientError
 from tests.contract.bus.rigs import BAD, PARTITIONS, Rig, keep, keep_but_bad
@@ -83,7 +83,7 @@ async def test_one_unusable_record_goes_to_the_dead_letters_alone_and_the_rest_g
 
 
 async def test_after_too_many_unusable_records_the_topic_stands_still_and_another_goes_on(rig: Rig) -> None:
-    async with rig.running(worker := rig.bus.consume(rig.subscription(keep_but_bad, dead_letter_limit=2))):
+    async with rig.running(worker := rig.bus.consume(rig.subscription(keep_but_bad, budget=DeadLetterBudget(2)))):
         with contextlib.suppress(TransientError):
             await rig.publish(BAD, BAD, BAD, "after")
         await until(lambda: worker.health.stopped_topics == {rig.topics[0]}, what="the topic's stop")
@@ -98,9 +98,26 @@ async def test_after_too_many_unusable_records_the_topic_stands_still_and_anothe
     assert len(await rig.rows("select id from ingest.outbox")) == 2
 
 
+async def test_what_the_handler_sets_aside_and_what_the_consumer_does_count_together(rig: Rig) -> None:
+    budget = DeadLetterBudget(2)
+
+    async def sets_aside(conn: AsyncConnection, records: Sequence[Record]) -> None:
+        for record in records:
+            if record.value == b"aside":
+                budget.spend(record, "malformed")
+            else:
+                await keep_but_bad(conn, [record])
+
+    async with rig.running(worker := rig.bus.consume(rig.subscription(sets_aside, budget=budget))):
+        with contextlib.suppress(TransientError):
+            await rig.publish("aside", BAD, "a", "aside", "b")
+        await until(lambda: worker.health.stopped_topics == {rig.topics[0]}, what="the topic's stop")
+    assert budget.spent == {(rig.topics[0], "malformed"): 1, (rig.topics[0], "unreadable"): 1}
+
+
 async def test_a_bad_record_that_is_tried_again_is_counted_once(rig: Rig) -> None:
     """Else a database that flaps for a minute would use up what may be set aside."""
-    async with rig.running(worker := rig.bus.consume(rig.subscription(keep_but_bad, dead_letter_limit=2))):
+    async with rig.running(worker := rig.bus.consume(rig.subscription(keep_but_bad, budget=DeadLetterBudget(2)))):
         await rig.do("create function away() returns trigger language plpgsql as $$ begin raise 'not now' using errcode = '57P03'; end $$")
         await rig.do("create trigger away before insert on ingest.outbox for each row execute function away()")
         publishing = asyncio.create_task(rig.publish(BAD, "a"))
@@ -230,15 +247,22 @@ def _caught_up_after(rig: Rig, moment: datetime):  # type: ignore[no-untyped-def
 
 async def test_a_slow_handler_slows_the_intake_and_the_order_stays(rig: Rig) -> None:
     sizes: list[int] = []
+    go_on = asyncio.Event()
 
     async def slow(conn: AsyncConnection, records: Sequence[Record]) -> None:
         sizes.append(len(records))
-        await asyncio.sleep(0.02)
+        await go_on.wait()
         await keep(conn, records)
 
     values = [str(n) for n in range(60)]
     async with rig.running(rig.bus.consume(rig.subscription(slow, batch_records=10))):
-        await rig.publish(*values)
+        publishing = asyncio.create_task(rig.publish(*values))
+        await until(lambda: sizes, what="the first batch")
+        if rig.broker is not None:
+            await publishing
+        assert len(sizes) == 1, "of one partition nothing more is begun while a batch is in hand"
+        go_on.set()
+        await publishing
         await rig.have(*values)
     assert max(sizes) <= 10
     assert all(int(a) < int(b) for a, b in pairwise(await rig.values()))

@@ -162,7 +162,6 @@ async def _send_until(rig: Rig, over: asyncio.Event, sent: list[str], partition:
             await rig.publish(value, partition=partition)
             sent.append(value)
             number += 1
-            await asyncio.sleep(0.002)
 
 
 def _all_there(rig: Rig, partition: int, wanted: Sequence[str]) -> Callable[[], Awaitable[bool]]:

@@ -101,7 +101,8 @@ async def _bump(engine: AsyncEngine, outbox: Outbox, dice: random.Random) -> Non
         key = str(dice.randrange(5))
         async with engine.begin() as conn:
             version = await _next_version(conn, key)
-            await asyncio.sleep(dice.random() / 200)
+            for _ in range(dice.randrange(4)):
+                await conn.execute(text("select pg_backend_pid()"))  # others come in between
             await outbox.append(conn, [message(f"{key}:{version}", key)])
         outbox.wake.set()
 

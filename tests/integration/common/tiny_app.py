@@ -10,7 +10,7 @@ from fastapi import FastAPI, Response
 
 from libs.common import logs
 from libs.common.api import Readiness, answer, problem
-from libs.common.lifecycle import Listening, Service, Worker, serve
+from libs.common.lifecycle import Service, Worker, listening_on, serve
 
 
 async def main(port: int, worker: str, drain_s: float) -> int:
@@ -27,7 +27,8 @@ async def main(port: int, worker: str, drain_s: float) -> int:
 
     app = make(readiness, dying)
     service = Service("tiny", app, [Worker("one", works)], [], readiness, nothing, say_closed, none, nothing)
-    return await serve(app, [service], Listening("127.0.0.1", port, drain_s))
+    with listening_on("127.0.0.1", port, drain_s=drain_s, choose="another number") as listening:
+        return await serve(app, [service], listening)
 
 
 def make(readiness: Readiness, dying: asyncio.Event) -> FastAPI:

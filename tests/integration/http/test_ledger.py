@@ -1,11 +1,8 @@
-"""What the ledger answers over HTTP: tenants apart, product versions, parked events in pages, the overdue report, an ingest that cannot."""
+"""What the ledger answers over HTTP: tenants apart, product versions, parked events in pages, an ingest that cannot."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections import defaultdict
 from typing import Any
 
 from tests.integration.http.asking import BATCH, ONE, assert_problem, send, state_of
@@ -150,55 +147,6 @@ async def test_a_page_that_ends_with_the_last_item_is_followed_by_nothing(ingest
     page = await ingest.get("/v1/parked", limit=2)
     rest = {"items": [], "next": None} if page["next"] is None else await ingest.get("/v1/parked", limit=2, cursor=page["next"])
     assert (len(page["items"]), rest) == (2, {"items": [], "next": None})
-
-
-BOOK = [
-    loan("L1"),
-    loan("L2", instalment(1, -5, 700)),
-    loan("L3", instalment(1, -5, 7), currency="JPY", product="card"),
-    loan("L4", instalment(1, -200, 90_000)),
-    loan("L5", instalment(1, 5, 100)),
-]
-
-
-async def test_the_report_names_what_is_overdue_with_totals_that_add_up(ingest: Running) -> None:
-    await ingest.post(*BOOK)
-    report = await ingest.get("/v1/overdue-report")
-    lines = {one["loan_id"]: one for one in report["items"]}
-    assert {name: (one["past_due_days"], one["bucket"], one["overdue"], one["currency"]) for name, one in lines.items()} == {
-        "L1": (40, "M2", 20000, "CNY"),
-        "L2": (5, "M1", 700, "CNY"),
-        "L3": (5, "M1", 7, "JPY"),
-        "L4": (200, "M6+", 90_000, "CNY"),
-    }
-    sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for one in report["items"]:
-        sums[one["bucket"], one["currency"]][0] += 1
-        sums[one["bucket"], one["currency"]][1] += one["overdue"]
-    assert {(t["bucket"], t["currency"]): [t["loans"], t["overdue"]] for t in report["totals"]} == sums
-    for name, one in lines.items():
-        state = await ingest.get(f"/v1/loans/{name}")
-        assert (one["overdue"], one["outstanding"], one["past_due_days"]) == (
-            state["overdue"]["total"], state["outstanding"]["total"], state["past_due_days"],
-        )  # fmt: skip
-
-
-async def test_the_report_as_csv_has_the_same_lines(ingest: Running) -> None:
-    await ingest.post(*BOOK)
-    answer = await ingest.client.get("/v1/overdue-report", params={"format": "csv"})
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
-    rows = {row["loan_id"]: row for row in csv.DictReader(io.StringIO(answer.text)) if row["loan_id"].startswith("L")}
-    for one in (await ingest.get("/v1/overdue-report"))["items"]:
-        assert {name: str(value) for name, value in one.items()}.items() <= rows[one["loan_id"]].items()
-    assert len(rows) == 4
-
-
-async def test_the_report_can_be_asked_for_one_bucket_or_product(ingest: Running) -> None:
-    await ingest.post(*BOOK)
-    assert [one["loan_id"] for one in (await ingest.get("/v1/overdue-report", bucket="M1"))["items"]] == ["L2", "L3"]
-    assert [one["loan_id"] for one in (await ingest.get("/v1/overdue-report", product="card"))["items"]] == ["L3"]
-    nobody = await ingest.get("/v1/overdue-report", product="nothing")
-    assert (nobody["items"], nobody["totals"]) == ([], [])
 
 
 async def test_the_events_of_a_loan_are_shown_as_they_came_and_can_be_sent_again(ingest: Running) -> None:

@@ -23,8 +23,9 @@ from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, Refused, Result
 from services.notifier.service import Options, build
 from services.notifier.store import borrowers, known
-from tests.integration.notifier.world import PATIENCE_S, TENANT, World, a_fact, a_world, until
+from tests.integration.notifier.world import PATIENCE_S, TENANT, World, a_fact, a_world
 from tests.support.postgres import Databases
+from tests.support.running import until
 
 
 @dataclass

@@ -18,8 +18,9 @@ from libs.common.ports import Ports
 from services.notifier.service import build
 from services.notifier.settings import Settings
 from services.notifier.tables import metadata
-from tests.integration.notifier.world import DIGEST_KEY, MORNING, PRIVATE, World, a_keyed_database, until
+from tests.integration.notifier.world import DIGEST_KEY, MORNING, PRIVATE, World, a_keyed_database
 from tests.support.postgres import Databases
+from tests.support.running import until
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -212,16 +212,6 @@ class World:
         bus = InProcessBus(clock=self.clock, partitions=self.bus.partitions)
         settings = dataclasses.replace(self.settings, **changes)
         return build(Ports(self.engine, bus, self.clock, "test"), settings, options)
-
-
-async def until(condition: Callable[[], Awaitable[object]], what: str) -> None:
-    """Wait until it is so, with a bound."""
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not await condition():  # noqa: ASYNC110  # the database has no event for it
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"{what} did not come within {PATIENCE_S:g} s") from None
 
 
 def phone_of(borrower: str) -> str:

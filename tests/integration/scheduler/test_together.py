@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -29,7 +29,8 @@ from services.scheduler.settings import Settings
 from services.scheduler.store import cases
 from services.scheduler.ticker import Ticker
 from services.scheduler.watcher import CaseWatch
-from tests.integration.scheduler.world import MORNING, SETTLED, World, late, paid, scheduling, until
+from tests.integration.scheduler.world import MORNING, SETTLED, World, late, paid, scheduling
+from tests.support.running import until
 
 
 def ticker_of(world: World, claim: int) -> Ticker:
@@ -172,7 +173,7 @@ def test_the_morning_of_these_tests_is_inside_the_window() -> None:
 
 async def test_a_record_that_nobody_can_read_is_set_aside_and_the_rest_goes_on(world: World) -> None:
     good, other = world.message("debt.changed.v1", late()), world.message("debt.changed.v1", late("L2"))
-    await world.bus.publish([good, replace(good, value=b'{"loan_id": 7}'), other])
+    await world.bus.publish([good, msgspec.structs.replace(good, value=b'{"loan_id": 7}'), other])
     await world.settle()
     (task,) = world.of("contact.requested")
     assert {debt.loan_id for debt in task.debts} == {"L1", "L2"}

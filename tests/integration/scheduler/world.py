@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common import auth
 from libs.common.bus.inprocess import InProcessBus
 from libs.common.bus.ports import BusWorker, Message, Record, Subscription
-from libs.common.clock import DrivenClock, pause
+from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Envelope, Reader, Writer
 from libs.common.contracts.borrower_profiles import Stamped, StatusState
 from libs.common.contracts.catalogue import CASES, FACTS, OUTCOMES, PROFILES, TASKS
@@ -183,11 +183,3 @@ async def scheduling(engine: AsyncEngine, *, start: datetime = MORNING, seed: in
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await world.http.aclose()
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition with a bound."""
-    stop, tries = asyncio.Event(), 500
-    while not condition():
-        assert (tries := tries - 1), f"{what} did not come"
-        await pause(stop, 0.02)

@@ -116,3 +116,15 @@ def test_gauges_from_memory_are_read_at_every_scrape() -> None:
     metrics.before_scrape(lambda: gauge.set(next(seen)))
     assert b"dunwell_depth 1.0" in metrics.exposed()
     assert b"dunwell_depth 2.0" in metrics.exposed()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+async def test_dead_letters_are_counted_from_0_for_every_topic_that_a_service_reads(name: str) -> None:
+    async with built_platform() as (platform, _):
+        service: Service = getattr(platform, name)
+        found = series(metrics_of(service))
+    topics = {topic for worker in service.consumers for topic in worker.subscription.topics}
+    assert len(topics) >= 2
+    for topic in topics:
+        assert ("dunwell_dead_letters_total", (("reason", "unreadable"), ("topic", topic))) in found
+        assert ("dunwell_dead_letter_budget_ratio", (("topic", topic),)) in found

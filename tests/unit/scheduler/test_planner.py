@@ -190,8 +190,6 @@ def test_a_review_is_made_up_for_after_a_stop_without_end() -> None:
     [
         (ContactState.REQUESTED, "contact.sent", ContactState.DONE),
         (ContactState.CANCELLED, "contact.sent", ContactState.DONE),
-        (ContactState.CANCELLED, "contact.suppressed", ContactState.CANCELLED),
-        (ContactState.CANCELLED, "contact.failed", ContactState.CANCELLED),
         (ContactState.DONE, "contact.failed", ContactState.FAILED),
         (ContactState.DONE, "contact.expired", ContactState.DONE),
         (ContactState.UNKNOWN, "contact.delivered", ContactState.DONE),

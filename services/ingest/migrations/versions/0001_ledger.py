@@ -26,6 +26,11 @@ create table ingest.events (
     product_version integer, received_at timestamptz not null,
     primary key (tenant, loan_id, source, event_id)
 ) partition by hash (tenant, loan_id);
+create table ingest.repeats (
+    tenant text not null, loan_id text not null, source text not null, event_id text not null,
+    type text not null, time timestamptz not null, business_key text not null, data bytea not null, received_at timestamptz not null,
+    primary key (tenant, loan_id, source, event_id)
+) partition by hash (tenant, loan_id);
 create table ingest.borrower_loans (
     tenant text not null, borrower_id text not null, loan_id text not null,
     primary key (tenant, borrower_id, loan_id)
@@ -50,6 +55,7 @@ create table ingest.borrower_values (
 PARTED = {
     "loans": "fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
     "events": "autovacuum_vacuum_insert_scale_factor = 0.02",
+    "repeats": "",
     "borrower_loans": "",
     "borrowers": "fillfactor = 85",
     "borrower_events": "autovacuum_vacuum_insert_scale_factor = 0.02",
@@ -58,7 +64,8 @@ PARTED = {
 
 SMALL = """
 create unique index events_business_key on ingest.events (tenant, loan_id, business_key) where business_key is not null;
-create index loans_next_at on ingest.loans (next_at) where next_at is not null;
+create index loans_next_at on ingest.loans (next_at, tenant, loan_id) where next_at is not null;
+create index loans_outdated on ingest.loans (tenant, loan_id) where fold <> 1;
 create table ingest.parked (
     tenant text not null, parked_id text not null, loan_id text, borrower_id text, topic text not null,
     event bytea not null, error text not null, detail text not null, at timestamptz not null,
@@ -66,6 +73,7 @@ create table ingest.parked (
     primary key (tenant, parked_id)
 );
 create index parked_open on ingest.parked (tenant, loan_id, parked_id) where resolved_at is null;
+create index parked_of_loan on ingest.parked (tenant, loan_id) where loan_id is not null;
 create table ingest.products (
     tenant text not null, name text not null, version integer not null, settings bytea not null, created_at timestamptz not null,
     primary key (tenant, name, version)

@@ -1,0 +1,186 @@
+"""Keys of a loan that two events claim: what is a repeat, what a conflict, and whose turn it is once an event is retracted.
+
+A retracted event holds no key: what it would have held is free, as if it had never been sent. So a correction under the same key is
+taken whether it comes before the retraction or after it; until then it waits, parked as a conflict or, if it said the same, as a repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar, assert_never
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.ingest.domain.events import LoanEvent, Retracted
+from services.ingest.domain.product import DEFAULT
+from services.ingest.domain.select import not_retracted
+from services.ingest.folding import accepted_of
+from services.ingest.reading import business_key, to_domain
+from services.ingest.store import events as log
+from services.ingest.store.events import Identity, LogRow
+from services.ingest.store.loans import Key
+from services.ingest.store.parked import ParkedRow
+
+A = TypeVar("A")
+RETRACTED = "wallet.event.retracted.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """It is new; the row holds the key unless it is retracted itself."""
+
+    row: LogRow
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """It changes nothing; one under another event id counts once the event that it repeats is retracted."""
+
+    other_id: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """It says something else than what stands."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contender(Generic[A]):
+    """An event that found a key taken, now or when it was set aside."""
+
+    row: LogRow
+    arrival: A
+    parked: ParkedRow | None = None
+    remembered: bool = False
+
+
+@dataclass(slots=True)
+class Contest(Generic[A]):
+    """What became of the contenders: added to the log, to be parked, or waiting no more."""
+
+    taken: list[tuple[LogRow, A]] = field(default_factory=list)
+    conflicts: list[tuple[A, str]] = field(default_factory=list)
+    ended: list[ParkedRow] = field(default_factory=list)
+    repeats: list[LogRow] = field(default_factory=list)
+    forgotten: list[Identity] = field(default_factory=list)
+
+
+class Keys:
+    """Who holds which key of one loan.
+
+    Its retractions must be among the rows. Where all that it has is, a key is given back to what is retracted no more.
+    """
+
+    def __init__(self, rows: Iterable[LogRow], *, whole: bool) -> None:
+        self._standing = {row.identity: row for row in rows}
+        self._retractions = [_domain(row) for row in self._standing.values() if row.type == RETRACTED]
+        named = (event for event in self._retractions if isinstance(event, Retracted))
+        self._named = {(event.source or event.place.source, event.event_id) for event in named}
+        self._holders: dict[str, LogRow] = {}
+        self.changed: list[LogRow] = []
+        """Rows whose key was freed by a retraction, or came back to them by the retraction of that."""
+        self._free()
+        if whole:
+            self._give_back()
+
+    def judge(self, row: LogRow) -> Take | Repeat | Conflict:
+        """Say what an event is, and let it hold its key from now on if it is taken."""
+        same = self._standing.get(row.identity)
+        if same is not None:
+            if same.content == row.content or self._is_retracted(same):
+                return Repeat(other_id=False)
+            return Conflict(f"event {row.event_id} was accepted with other content")
+        key = row.business_key
+        holder = None if key is None or self._is_retracted(row) else self._holders.get(key)
+        if holder is None:
+            return Take(self._held(row))
+        if holder.data == row.data:
+            return Repeat(other_id=True)
+        return Conflict(f"another event has said {key} with other data")
+
+    def _held(self, row: LogRow) -> LogRow:
+        taken = msgspec.structs.replace(row, business_key=None) if self._is_retracted(row) else row
+        self._standing[taken.identity] = taken
+        if taken.business_key is not None:
+            self._holders[taken.business_key] = taken
+        return taken
+
+    def _free(self) -> None:
+        for row in list(self._standing.values()):
+            if row.business_key is not None:
+                if self._is_retracted(row):
+                    self._change(row, None)
+                else:
+                    self._holders[row.business_key] = row
+
+    def _give_back(self) -> None:
+        for row in list(self._standing.values()):
+            if row.business_key is None and row.type != RETRACTED and not self._is_retracted(row):
+                key = business_key(accepted_of(row).data)
+                if key is not None and key not in self._holders:
+                    self._holders[key] = self._change(row, key)
+
+    def _change(self, row: LogRow, key: str | None) -> LogRow:
+        changed = self._standing[row.identity] = msgspec.structs.replace(row, business_key=key)
+        self.changed.append(changed)
+        return changed
+
+    def _is_retracted(self, row: LogRow) -> bool:
+        if (row.source, row.event_id) not in self._named or row.type == RETRACTED:
+            return False
+        kept, _ = not_retracted([_domain(row), *self._retractions])
+        return not kept
+
+
+async def settle(conn: AsyncConnection, contenders: Sequence[Contender[A]], retracted: Sequence[Key]) -> Contest[A]:
+    """Judge the contenders in their order and write what follows; of loans with a new retraction every key is looked at."""
+    contest: Contest[A] = Contest()
+    if not contenders and not retracted:
+        return contest
+    keys = await _keys(conn, contenders, retracted)
+    for contender in contenders:
+        _enter(contest, contender, keys[contender.row.tenant, contender.row.loan_id].judge(contender.row))
+    await log.put_keys(conn, [row for one in keys.values() for row in one.changed])
+    await log.forget_repeats(conn, contest.forgotten)
+    await log.remember_repeats(conn, contest.repeats)
+    if contest.taken:
+        await log.insert(conn, [row for row, _ in contest.taken])
+    return contest
+
+
+async def _keys(conn: AsyncConnection, contenders: Sequence[Contender[A]], retracted: Sequence[Key]) -> dict[Key, Keys]:
+    whole = set(retracted)
+    others = [one.row for one in contenders if (one.row.tenant, one.row.loan_id) not in whole]
+    standing = await log.of_loans(conn, sorted(whole)) if whole else {}
+    if others:
+        standing |= {(row.tenant, row.loan_id): [] for row in others}
+        for row in await log.same_keys(conn, others):
+            standing[row.tenant, row.loan_id].append(row)
+    return {key: Keys(rows, whole=key in whole) for key, rows in standing.items()}
+
+
+def _enter(contest: Contest[A], contender: Contender[A], verdict: Take | Repeat | Conflict) -> None:
+    match verdict:
+        case Conflict(detail):
+            if contender.parked is None:
+                contest.conflicts.append((contender.arrival, detail))
+        case Take(row):
+            contest.taken.append((row, contender.arrival))
+        case Repeat(other_id):
+            if other_id and not contender.remembered:
+                contest.repeats.append(contender.row)
+        case _:
+            assert_never(verdict)
+    if contender.parked is not None and not isinstance(verdict, Conflict):
+        contest.ended.append(contender.parked)
+    if contender.remembered and not (isinstance(verdict, Repeat) and verdict.other_id):
+        contest.forgotten.append(contender.row.identity)
+
+
+def _domain(row: LogRow) -> LoanEvent:
+    """Return an event of the log as the rules take it; on which day it counts does not matter here."""
+    return to_domain(accepted_of(row), "UTC", DEFAULT)

@@ -1,0 +1,130 @@
+"""The overdue report as JSON and CSV; as Parquet in a file of its own, which alone knows the library."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Literal, Protocol
+
+import msgspec
+
+from services.ingest.reporting import SUMMED, Asked, Line, Total, Totals
+
+FormName = Literal["json", "csv", "parquet"]
+MEDIA: dict[FormName, str] = {
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # spreadsheets take the full-width ones as well
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What a report is about: `at` is the moment of its snapshot; without `as_of` each line has its loan's day at that moment."""
+
+    as_of: date | None
+    known_at: datetime | None
+    at: datetime
+
+    @staticmethod
+    def of(asked: Asked, now: datetime) -> Head:
+        """Return the head of what is asked for."""
+        return Head(asked.as_of, asked.known_at, now)
+
+
+class Form(Protocol):
+    """Writes a report piece by piece; a piece may be empty."""
+
+    def begin(self, head: Head) -> bytes:
+        """Return what stands before the first line."""
+        ...
+
+    def add(self, lines: Sequence[Line]) -> bytes:
+        """Return what these lines complete."""
+        ...
+
+    def end(self, totals: Totals) -> bytes:
+        """Return the rest."""
+        ...
+
+
+def form_of(name: FormName) -> Form:
+    """Return a new form; not in the event loop, since the first Parquet of a process loads its library."""
+    match name:
+        case "json":
+            return JsonForm()
+        case "csv":
+            return CsvForm()
+        case "parquet":
+            from services.ingest.report_parquet import ParquetForm  # noqa: PLC0415  # 40 MB that nobody else needs
+
+            return ParquetForm()
+
+
+class JsonForm:
+    """One document: the head's fields, `items`, `totals` and `undigested`."""
+
+    def __init__(self) -> None:
+        self._first = True
+
+    def begin(self, head: Head) -> bytes:
+        """Open the document and its list of items."""
+        return msgspec.json.encode(head)[:-1] + b',"items":['
+
+    def add(self, lines: Sequence[Line]) -> bytes:
+        """Return the lines as objects."""
+        if not lines:
+            return b""
+        before = b"\n" if self._first else b",\n"
+        self._first = False
+        return before + b",\n".join(map(msgspec.json.encode, lines))
+
+    def end(self, totals: Totals) -> bytes:
+        """Close the list and add the sums."""
+        return b'\n],"totals":' + msgspec.json.encode(totals.rows()) + b',"undigested":' + str(totals.undigested).encode() + b"}\n"
+
+
+class CsvForm:
+    """One table: rows of kind `loan`, then of kind `total`, then, if there is any, one of kind `undigested` with their number."""
+
+    columns = ("kind", *Line.__struct_fields__, "loans")
+
+    def begin(self, head: Head) -> bytes:  # noqa: ARG002  # each line has its day; what was asked for stands in the file's name
+        """Return the names of the columns."""
+        return csv_rows([self.columns])
+
+    def add(self, lines: Sequence[Line]) -> bytes:
+        """Return the lines as rows."""
+        return csv_rows([("loan", *msgspec.structs.astuple(line), None) for line in lines])
+
+    def end(self, totals: Totals) -> bytes:
+        """Return the sums as rows of the same columns."""
+        rows = [self._total(total) for total in totals.rows()]
+        if totals.undigested:
+            rows.append({"kind": "undigested", "loans": totals.undigested})
+        return csv_rows([[row.get(name) for name in self.columns] for row in rows])
+
+    def _total(self, total: Total) -> dict[str, object]:
+        sums = {name: getattr(total, name) for name in SUMMED}
+        return {"kind": "total", "bucket": total.bucket, "currency": total.currency, "loans": total.loans, **sums}
+
+
+def csv_rows(rows: Iterable[Iterable[object]]) -> bytes:
+    """Return rows of CSV in which no text is taken for a formula: one that would be begins with an apostrophe."""
+    text = io.StringIO()
+    csv.writer(text).writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    match value:
+        case None | int() if not isinstance(value, bool):
+            return value
+        case str():
+            return f"'{value}" if value.startswith(_FORMULA) else value
+        case date():
+            return value.isoformat()
+        case _:
+            return msgspec.json.encode(value).decode()

@@ -1,0 +1,257 @@
+"""What is overdue, loan by loan: today or on any day, as known now or as known then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common import logs
+from services.ingest import folding
+from services.ingest.domain.book import Book
+from services.ingest.domain.events import LoanEvent
+from services.ingest.domain.fold import fold
+from services.ingest.domain.product import ProductLine
+from services.ingest.domain.view import view
+from services.ingest.reading import local_day, to_domain, zone_among
+from services.ingest.store import events as log
+from services.ingest.store import report
+from services.ingest.store.events import LogRow
+from services.ingest.store.loans import LoanRow
+
+MOST_EVENTS = 4000
+"""Events in memory at a time; one loan may have more."""
+SLICE = 100
+"""Loans and events between two looks at what else waits for this process: a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which report: without a day each loan's own today, without a moment what is known now; None leaves out nothing."""
+
+    tenant: str
+    as_of: date | None = None
+    known_at: datetime | None = None
+    bucket: str | None = None
+    product: str | None = None
+
+    def day_in(self, zone: str, now: datetime) -> date:
+        """Return the day that is asked about there."""
+        return self.as_of or local_day(now, zone)
+
+    def known(self, logged: Sequence[LogRow]) -> Sequence[LogRow]:
+        """Return the events that were known by the moment asked about."""
+        known_at = self.known_at
+        return logged if known_at is None else [event for event in logged if event.received_at <= known_at]
+
+
+class InBucket(msgspec.Struct, frozen=True, gc=False):
+    """The part of a loan's overdue sum that is so old."""
+
+    bucket: str
+    amount: int
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """A loan with something overdue, as `GET /v1/loans/{id}` has it; flat, so that every format has the same columns."""
+
+    loan_id: str
+    borrower_id: str
+    product: str
+    currency: str
+    timezone: str
+    as_of: date
+    status: str
+    anchor_n: int
+    anchor_due_on: date
+    delinquent_from: date
+    past_due_days: int
+    paused_days: int
+    delinquent_days: int
+    bucket: str
+    overdue_principal: int
+    overdue_interest: int
+    overdue_fee: int
+    overdue_penalty: int
+    overdue: int
+    outstanding: int
+    aged: tuple[InBucket, ...]
+    in_doubt: bool
+
+
+SUMMED = ("overdue_principal", "overdue_interest", "overdue_fee", "overdue_penalty", "overdue", "outstanding")
+
+
+class Total(msgspec.Struct, gc=False):
+    """The sums of one bucket in one currency."""
+
+    bucket: str
+    currency: str
+    loans: int = 0
+    overdue_principal: int = 0
+    overdue_interest: int = 0
+    overdue_fee: int = 0
+    overdue_penalty: int = 0
+    overdue: int = 0
+    outstanding: int = 0
+
+
+@dataclass(slots=True)
+class Totals:
+    """The sums of what has passed, and how many loans the ledger could not digest."""
+
+    undigested: int = 0
+    _sums: dict[tuple[str, str], Total] = field(default_factory=dict)
+
+    def add(self, page: Page) -> None:
+        """Add a page of lines."""
+        self.undigested += page.undigested
+        for line in page.lines:
+            total = self._sums.setdefault((line.bucket, line.currency), Total(line.bucket, line.currency))
+            total.loans += 1
+            for name in SUMMED:
+                setattr(total, name, getattr(total, name) + getattr(line, name))
+
+    def rows(self) -> list[Total]:
+        """Return the sums by bucket and currency."""
+        return [self._sums[key] for key in sorted(self._sums)]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Lines in the order of the loans' ids; `undigested` loans have none, whatever they owe."""
+
+    lines: Sequence[Line]
+    undigested: int
+
+
+async def pages(conn: AsyncConnection, asked: Asked, now: datetime) -> AsyncIterator[Page]:
+    """Yield the lines of a report; the caller's transaction is its snapshot."""
+    every = asked.as_of is not None or asked.known_at is not None
+    async for rows in report.pages(conn, asked.tenant, now, every=every):
+        making = _Making(asked, now)
+        again = await making.from_books(rows)
+        for some in _by_events(again):
+            logged = await log.of_loans(conn, [row.key for row in some])
+            for row in some:
+                await making.from_events(row, logged[row.key])
+        yield Page([making.lines[row.loan_id] for row in rows if row.loan_id in making.lines], making.undigested)
+
+
+def told(row: LoanRow, logged: Sequence[LogRow], asked: Asked, now: datetime) -> tuple[list[LoanEvent], ProductLine, date]:
+    """Return what the fold asks for: the events of a loan that were known, its product line, and the day."""
+    accepted = [folding.accepted_of(event) for event in asked.known(logged)]
+    zone, line = zone_among(accepted), folding.line_of(row)
+    return [to_domain(one, zone, line) for one in accepted], line, asked.day_in(zone, now)
+
+
+def tells_of(book: Book, day: date) -> bool:
+    """Say whether a book shows that day as a fold to it would: no event counts between that day and the book's own."""
+    return (book.last is None or book.last.day <= day) and (book.next_event_on is None or book.next_event_on > day)
+
+
+def line_of(row: LoanRow, book: Book, day: date) -> Line | None:
+    """Return the line of a loan on a day that its book tells of; None where nothing is overdue."""
+    if not book.known:
+        return None
+    shown = view(book, day)
+    anchor, since, overdue = shown.anchor, shown.delinquent_from, shown.overdue
+    if anchor is None or since is None or not overdue.total:
+        return None
+    return Line(
+        row.loan_id,
+        book.borrower_id,
+        book.product,
+        book.currency,
+        book.timezone,
+        day,
+        shown.status.value,
+        anchor.n,
+        anchor.due_on,
+        since,
+        shown.past_due_days,
+        shown.paused_days,
+        shown.delinquent_days,
+        shown.bucket,
+        *overdue.amounts,
+        overdue=overdue.total,
+        outstanding=shown.outstanding.total,
+        aged=tuple(InBucket(one.bucket, one.amount) for one in shown.aged),
+        in_doubt=row.doubt_since is not None and (row.parked > 0 or row.fold_error is not None),
+    )
+
+
+@dataclass(slots=True)
+class _Making:
+    """A page while its lines are made."""
+
+    asked: Asked
+    now: datetime
+    lines: dict[str, Line] = field(default_factory=dict)
+    undigested: int = 0
+    since_rest: int = 0
+
+    async def from_books(self, rows: Sequence[LoanRow]) -> list[LoanRow]:
+        """Make the lines of those whose stored books tell of the day, and return the others."""
+        again = []
+        for row in rows:
+            await self._rest(1)
+            book = self._stored(row)
+            if book is None:
+                again.append(row)
+            else:
+                self._take(row, partial(line_of, row, book, self.asked.day_in(book.timezone, self.now)))
+        return again
+
+    async def from_events(self, row: LoanRow, logged: Sequence[LogRow]) -> None:
+        """Make the line of a loan from its events."""
+        await self._rest(1 + len(logged))
+        self._take(row, partial(_folded, row, logged, asked=self.asked, now=self.now))
+
+    def _stored(self, row: LoanRow) -> Book | None:
+        if self.asked.known_at is not None or row.fold_error is not None:
+            return None
+        book = folding.opened(row).book
+        return book if book is not None and tells_of(book, self.asked.day_in(book.timezone, self.now)) else None
+
+    def _take(self, row: LoanRow, make: Callable[[], Line | None]) -> None:
+        try:
+            line = make()
+        except Exception as error:  # noqa: BLE001  # a rule that fails concerns one loan, never the report
+            reason = f"{type(error).__name__}: {error}"[:300]
+            logs.get("report").warning("loan_undigested", tenant=row.tenant, loan_id=row.loan_id, reason=reason)
+            self.undigested += 1
+            return
+        if line is not None and self.asked.bucket in (None, line.bucket) and self.asked.product in (None, line.product):
+            self.lines[row.loan_id] = line
+
+    async def _rest(self, work: int) -> None:
+        """Let the intake and everybody else have their turn."""
+        self.since_rest += work
+        if self.since_rest >= SLICE:
+            self.since_rest = 0
+            await asyncio.sleep(0)
+
+
+def _folded(row: LoanRow, logged: Sequence[LogRow], *, asked: Asked, now: datetime) -> Line | None:
+    events, line, day = told(row, logged, asked, now)
+    return line_of(row, fold(events, line, day), day)
+
+
+def _by_events(rows: Sequence[LoanRow]) -> Iterator[list[LoanRow]]:
+    """Yield loans in groups that have no more events together than fit."""
+    group: list[LoanRow] = []
+    events = 0
+    for row in rows:
+        if group and events + row.accepted > MOST_EVENTS:
+            yield group
+            group, events = [], 0
+        group.append(row)
+        events += row.accepted
+    if group:
+        yield group
