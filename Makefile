@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SHARED ?= ../shared
 
-.PHONY: run test check format lock schemas outside bench bench-quick chaos kafka clean
+.PHONY: run test check format lock schemas outside bench bench-quick bench-large chaos kafka clean
 
 run: $(STAMP)  ## play the example book's history, then serve on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/dunwell up --demo
@@ -39,6 +39,12 @@ bench: $(STAMP)
 
 bench-quick: $(STAMP)
 	@$(BIN)/python -m tests.bench --quick
+
+bench-large: $(STAMP)  ## what only size shows: a million due loans, millions of loans in one book; takes an hour
+	@$(BIN)/python -m tests.bench --large
+
+chaos: $(STAMP)  ## services, broker and database killed under load, alone and one test by one
+	@$(BIN)/python -m pytest tests/chaos -v
 
 kafka:  ## Apache Kafka on 127.0.0.1:9092, without Docker
 	@$(PYTHON) deploy/kafka/run.py --port 9092 --folder .dunwell/kafka

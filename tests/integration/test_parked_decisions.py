@@ -336,8 +336,8 @@ async def post(running: Running, events: Sequence[Event], *, together: bool) -> 
 async def test_a_correction_that_was_parked_is_taken_by_itself_when_the_retraction_comes(ingest: Ingest) -> None:
     running, heard = ingest
     paid, _, _ = await in_conflict(running, "L1")
-    await running.post(corrected(paid, 7000))
     running.clock.advance(timedelta(hours=1))
+    await running.post(corrected(paid, 7000))
     retracted = retraction(paid)
     await running.post(retracted)
     state = await running.get("/v1/loans/L1")
