@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
-import httpx
 import msgspec
 
 from libs.common.settings import SettingsError
+from services.importer.client import NotSentError, connected, post
 
 CHUNK = 1000
-TIMEOUT_S = 60.0
 
 
 def day_of(value: str) -> date:
@@ -25,13 +24,13 @@ def day_of(value: str) -> date:
 
 async def publish(events: Sequence[dict[str, Any]], *, url: str, key: str, progress: Callable[[float], None]) -> None:
     """Post events in order; the first refusal ends it with what was refused."""
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S) as client:
+    async with connected(url, key) as client:
         for start in range(0, len(events), CHUNK):
             body = b"\n".join(msgspec.json.encode(event) for event in events[start : start + CHUNK])
             try:
-                answer = await client.post(f"{url.rstrip('/')}/v1/events", content=body, headers={"Content-Type": "application/x-ndjson"})
-            except httpx.TransportError as error:
-                raise SettingsError(f"ingest at {url} does not answer: {error or type(error).__name__}") from error
-            if answer.status_code != 202 or answer.json()["rejected"]:
+                answer = await post(client, body)
+            except NotSentError as error:
+                raise SettingsError(str(error)) from error
+            if answer.json()["rejected"]:
                 raise SettingsError(f"ingest answered {answer.status_code}: {answer.text[:300]}")
             progress((start + CHUNK) / len(events))

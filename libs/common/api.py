@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -21,9 +21,10 @@ from libs.common.auth import Keys
 from libs.common.clock import stopwatch
 from libs.common.contracts.catalogue import Topic
 from libs.common.db.failures import is_transient
-from libs.common.errors import DomainError
+from libs.common.errors import NOT_JSON, DomainError
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
 
+T = TypeVar("T")
 Check = Callable[[], Awaitable[str | None]]
 """Returns None when all is well, else what is not."""
 
@@ -88,6 +89,16 @@ def answer(value: Any, status: int = 200) -> Response:
 def page(items: Sequence[Any], next_cursor: str | None = None) -> Response:
     """Return a list as the contract has lists."""
     return answer({"items": items, "next": next_cursor})
+
+
+def read_as(type_: type[T], body: bytes, *, code: str, what: str) -> T:
+    """Return a JSON body as a value of the type, or refuse what is no JSON (400) or another thing (422 with this code)."""
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except msgspec.ValidationError as error:
+        raise DomainError(422, code, f"{what}: {error}") from error
+    except NOT_JSON as error:
+        raise DomainError(400, "not_json", f"this is no JSON: {error}") from error
 
 
 async def body_of(request: Request, *, most: int = BODY_BYTES) -> bytes:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises for bytes that are no JSON, or JSON that is nested too deeply."""
+
 
 class TransientError(Exception):
     """Something outside did not answer; the same call may succeed later."""

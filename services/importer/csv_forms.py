@@ -37,6 +37,10 @@ class Form(StrEnum):
     ZONE = "zone"
 
 
+FIRST = (Form.CURRENCY, Form.ZONE, Form.TEXT, Form.TEXTS)
+"""The forms of cells that stand before the others and are read first, since how those are read may depend on them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spelling:
     """How the file writes values of this field."""

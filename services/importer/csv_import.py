@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from services.importer import csv_state
+from services.importer.client import connected
 from services.importer.csv_book import Book, Progress
 from services.importer.csv_checked import Checked
 from services.importer.csv_index import Index
 from services.importer.csv_mapping import Plan, load
-from services.importer.csv_sending import Sender, connected
+from services.importer.csv_sending import Sender
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from msgspec import Meta
 from msgspec.structs import asdict
 
 from libs.common.contracts.values import Moment, Source, known_currency, known_zone, moments_on_calendar
-from services.importer.csv_forms import Form, Spelling
+from services.importer.csv_forms import FIRST, Form, Spelling
 from services.importer.csv_kinds import BORROWER, INSTALMENT, KINDS, LOAN, Kind, Known, fields_of_address
 from services.importer.csv_yaml import Document, MappingError, near, parse
 
@@ -236,8 +236,7 @@ class _Reader:
         cells = [self._cell(name, said, self._known(name, known, at, whose), f"{at}.{name}") for name, said in written.items()]
         if missing := [name for name, field in known.items() if field.required and name not in written]:
             raise self._fault(at, f"{whose} needs {', '.join(missing)}")
-        first = (Form.CURRENCY, Form.ZONE, Form.TEXT, Form.TEXTS)
-        return tuple(sorted(cells, key=lambda cell: first.index(cell.known.form) if cell.known.form in first else len(first)))
+        return tuple(sorted(cells, key=lambda cell: FIRST.index(cell.known.form) if cell.known.form in FIRST else len(FIRST)))
 
     def _known(self, name: str, known: Mapping[str, Known], at: str, whose: str) -> Known:
         if name in known and not name.endswith("."):

@@ -10,29 +10,16 @@ from typing import Any
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from services.importer.client import AgainError, post
 from services.importer.csv_checked import Event
 from services.importer.csv_state import State
 
 EVENTS = 500
 BYTES = 4 * 1024 * 1024
 AT_ONCE = 4
-TIMEOUT_S = 60.0
 PATIENCE_S = 300.0
-AGAIN = frozenset((429, 502, 503, 504))
 
 _backoff = wait_random_exponential(multiplier=0.5, max=20.0)
-
-
-class NotSentError(RuntimeError):
-    """Ingest does not take what is sent to it, whatever the rows say."""
-
-
-class _AgainError(NotSentError):
-    """It may take it later; ids make sending twice harmless."""
-
-    def __init__(self, sentence: str, after_s: float = 0.0) -> None:
-        super().__init__(sentence)
-        self.after_s = after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +51,7 @@ class Sender:
         self._client = client
         self._state = state
         self._refused = refused
-        self._again = AsyncRetrying(retry=retry_if_exception_type(_AgainError), wait=_wait, stop=stop_after_delay(patience_s), reraise=True)
+        self._again = AsyncRetrying(retry=retry_if_exception_type(AgainError), wait=_wait, stop=stop_after_delay(patience_s), reraise=True)
 
     async def send(self, events: Iterable[Event], told: Callable[[int], None]) -> None:
         """Send all of them; `told` hears how many have been acknowledged. Raises NotSentError."""
@@ -88,25 +75,10 @@ class Sender:
             told(len(batch.events))
 
     async def _post(self, batch: Batch) -> Any:
-        body = b"\n".join(event.body for event in batch.events)
-        try:
-            answer = await self._client.post("v1/events", content=body, headers={"Content-Type": "application/x-ndjson"})
-        except httpx.TransportError as error:
-            raise _AgainError(f"ingest at {self._client.base_url} does not answer: {error or type(error).__name__}") from error
-        if answer.status_code in AGAIN:
-            wait = answer.headers.get("Retry-After", "")
-            raise _AgainError(f"ingest answers {answer.status_code}: {answer.text[:300]}", float(wait) if wait.isdecimal() else 0.0)
-        if answer.status_code != 202:
-            raise NotSentError(f"ingest answers {answer.status_code}: {answer.text[:300]}")
-        return answer.json()
+        return (await post(self._client, b"\n".join(event.body for event in batch.events))).json()
 
 
 def _wait(call: RetryCallState) -> float:
     """Wait longer each time, and never less than ingest asks for."""
     error = call.outcome.exception() if call.outcome else None
-    return max(_backoff(call), error.after_s if isinstance(error, _AgainError) else 0.0)
-
-
-def connected(url: str, key: str) -> httpx.AsyncClient:
-    """Return a client of the ingest service at this address."""
-    return httpx.AsyncClient(base_url=f"{url.rstrip('/')}/", headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S)
+    return max(_backoff(call), error.after_s if isinstance(error, AgainError) else 0.0)

@@ -9,14 +9,12 @@ from typing import Any
 
 import msgspec
 
-from services.importer.csv_forms import Around, Form, read
+from services.importer.csv_forms import FIRST, Around, read
 from services.importer.csv_kinds import KINDS, LOAN, RECORDED_AT
 from services.importer.csv_mapping import Cell, Sheet
 from services.importer.csv_rows import Issue, Line, RowFault
 
 SHOWN = 60
-FIRST = (Form.CURRENCY, Form.ZONE, Form.TEXT, Form.TEXTS)
-"""Read before the others, which may depend on them."""
 
 Loans = Callable[[str], Around | None]
 

@@ -19,12 +19,11 @@ from services.ingest.domain.select import not_retracted
 from services.ingest.folding import accepted_of
 from services.ingest.reading import business_key, to_domain
 from services.ingest.store import events as log
-from services.ingest.store.events import Identity, LogRow
+from services.ingest.store.events import RETRACTED, Identity, LogRow
 from services.ingest.store.loans import Key
 from services.ingest.store.parked import ParkedRow
 
 A = TypeVar("A")
-RETRACTED = "wallet.event.retracted.v1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common.clock import Clock
 from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS
 from libs.common.contracts.wallet_loans import LOAN_EVENTS
-from libs.common.errors import DomainError
+from libs.common.errors import NOT_JSON, DomainError
 from services.ingest import decoding
 from services.ingest.borrowers import SEALED_PARTS, Borrowers
 from services.ingest.decoding import Refusal, WalletEvent
@@ -60,7 +60,7 @@ class ParkedDesk:
         async with self.engine.begin() as conn:
             row = await _claimed(conn, tenant, parked_id)
             event, now = chosen(row), await self.clock.at(conn)
-            arrivals = [] if event is None else [Arrival(tenant, row.topic, event, now, over_http=True)]
+            arrivals = [] if event is None else [Arrival(tenant, row.topic, event, now, counted=True)]
             about_borrower = event is not None and event.type in BORROWER_EVENTS
             aside = (await self.borrowers.take(conn, arrivals)).aside if about_borrower else []
             aside += (await self.ledger.take(conn, [] if about_borrower else arrivals, decided=[(row, decision)])).aside
@@ -100,7 +100,7 @@ def _is_sealed(row: ParkedRow) -> bool:
     """Say whether all of it or its personal parts are sealed; they would be sealed twice."""
     try:
         document: Any = msgspec.json.decode(row.event)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return False
     if not isinstance(document, dict):
         return False

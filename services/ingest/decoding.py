@@ -13,6 +13,7 @@ from libs.common.bus.ports import Headers, Record
 from libs.common.contracts.values import FIRST_DAY, LAST_DAY, Id, Moment, Source
 from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS, BorrowerEventData, FeedHeartbeat
 from libs.common.contracts.wallet_loans import LOAN_EVENTS, LoanEventData
+from libs.common.errors import NOT_JSON
 
 EVENT_BYTES = 256 * 1024
 DETAIL_LENGTH = 280
@@ -108,7 +109,7 @@ def whole_of(record: Record) -> bytes:
     said: dict[str, Any] = {_HEADERS[name]: text.decode(errors="replace") for name, text in record.headers if name in _HEADERS}
     try:
         msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return msgspec.json.encode({**said, "data_base64": value})
     return msgspec.json.encode({**said, "data": msgspec.Raw(value)})
 
@@ -140,7 +141,7 @@ def batch(body: bytes) -> Sequence[bytes] | Refusal:
     """Return the members of a JSON batch as they stand."""
     try:
         return [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         return Refusal("not_a_list", f"a batch is a JSON list of events: {error}"[:DETAIL_LENGTH])
 
 
@@ -153,7 +154,7 @@ def _with_data(envelope: _Attributes, data: bytes, raw: bytes) -> WalletEvent | 
     try:
         value = decoder.decode(data)
         time = envelope.time.astimezone(UTC)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+    except (*NOT_JSON, OverflowError) as error:
         return _refused("malformed", f"data: {error}", raw, envelope.id)
     return WalletEvent(envelope.id, envelope.source, envelope.type, time, value, _canonical(value), data)
 

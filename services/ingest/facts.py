@@ -10,7 +10,7 @@ from libs.common.contracts.overdue_facts import Amounts, Anchor, Doubt, FactReas
 from services.ingest.domain.book import Book
 from services.ingest.domain.events import Parts
 from services.ingest.domain.product import DEFAULT
-from services.ingest.domain.view import LoanView, Status, view
+from services.ingest.domain.view import NO_PARTS, LoanView, Status, view
 from services.ingest.domain.wake import next_change_on, resting_until
 from services.ingest.reading import local_day, midnight_of
 from services.ingest.store.loans import LoanRow
@@ -95,8 +95,8 @@ def withdrawn(row: LoanRow, *, epoch: int, now: datetime) -> OverdueFact:
         epoch=epoch,
         version=row.records,
         as_of=local_day(now, row.timezone or "UTC"),
-        overdue=Amounts(principal=0, interest=0, fee=0, penalty=0, total=0),
-        outstanding=Amounts(principal=0, interest=0, fee=0, penalty=0, total=0),
+        overdue=_amounts(NO_PARTS),
+        outstanding=_amounts(NO_PARTS),
         bucket=DEFAULT.buckets.none,
     )
 

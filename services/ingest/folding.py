@@ -14,7 +14,7 @@ from services.ingest.domain.book import Book
 from services.ingest.domain.fold import FOLD, fold
 from services.ingest.domain.product import DEFAULT, ProductLine
 from services.ingest.facts import Phase, Standing, standing
-from services.ingest.reading import Accepted, local_day, to_domain, zone_among, zone_of
+from services.ingest.reading import Accepted, local_day, to_domain, zone_among
 from services.ingest.store.events import LogRow
 from services.ingest.store.loans import LoanRow
 
@@ -85,7 +85,7 @@ def advanced(loan: Loan, new: Sequence[Accepted], now: datetime) -> Book | None:
 def refolded(accepted: Sequence[Accepted], line: ProductLine, now: datetime) -> Book:
     """Return the book of all the events of a loan on its local day."""
     zone = zone_among(accepted)
-    return fold([to_domain(one, zone, line) for one in accepted], line, now.astimezone(zone_of(zone)).date())
+    return fold([to_domain(one, zone, line) for one in accepted], line, local_day(now, zone))
 
 
 def settle(loan: Loan, book: Book, now: datetime) -> None:
@@ -93,14 +93,19 @@ def settle(loan: Loan, book: Book, now: datetime) -> None:
     row = loan.row
     loan.book, row.book, row.fold, row.fold_error = book, _encode(book), FOLD, None
     row.known = book.known
-    if row.parked == 0:
-        row.doubt_since = None
+    end_doubt(row)
     if not book.known:
         loan.standing, row.status, row.bucket, row.anchor_on, row.next_at = None, None, None, None, None
         row.overdue_total = row.outstanding_total = 0
         return
     row.borrower_id, row.product, row.currency, row.timezone = book.borrower_id, book.product, book.currency, book.timezone
     stand(loan, book, now)
+
+
+def end_doubt(row: LoanRow) -> None:
+    """Let a doubt end with the last undecided event, unless the loan cannot be folded."""
+    if row.parked == 0 and row.fold_error is None:
+        row.doubt_since = None
 
 
 def stand(loan: Loan, book: Book, now: datetime) -> None:

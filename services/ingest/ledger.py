@@ -38,7 +38,7 @@ from services.ingest.store.parked import Decided, Decision, ParkedRow
 from services.ingest.store.products import ProductBook
 
 SOURCE = "dunwell/ingest"
-_MAKING = ("wallet.loan.disbursed.v1", "wallet.event.retracted.v1")
+_MAKING = ("wallet.loan.disbursed.v1", log.RETRACTED)
 """What decides which disbursement makes a loan."""
 
 
@@ -49,8 +49,8 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     topic: str
     event: WalletEvent
     received_at: datetime
-    over_http: bool = False
-    """Whether it was counted before: at the door, or when it was set aside."""
+    counted: bool = False
+    """Whether that was done before: over HTTP at the door, or when it was set aside."""
 
     @property
     def key(self) -> Key:
@@ -241,8 +241,7 @@ class Ledger:
                 continue
             loan = locked[row.tenant, row.loan_id]
             loan.row.parked -= 1
-            if loan.row.parked == 0 and loan.row.fold_error is None:
-                loan.row.doubt_since = None
+            folding.end_doubt(loan.row)
             _recorded(loan, now)
 
 
@@ -338,8 +337,8 @@ L = TypeVar("L", bound=Identified)
 
 
 def uncounted(arrivals: Iterable[Arrival]) -> int:
-    """Return how many of these came straight on the topic: what came over HTTP was counted at the door."""
-    return sum(not arrival.over_http for arrival in arrivals)
+    """Return how many of these are to be counted: those that came straight on the topic."""
+    return sum(not arrival.counted for arrival in arrivals)
 
 
 def told_apart(
@@ -370,7 +369,7 @@ def _accepted(row: LogRow, arrival: Arrival) -> Accepted:
 
 
 def _again(by: Arrival, event: WalletEvent) -> Arrival:
-    return Arrival(by.tenant, by.topic, event, by.received_at, over_http=True)
+    return Arrival(by.tenant, by.topic, event, by.received_at, counted=True)
 
 
 def _ended(rows: Sequence[ParkedRow], aside: Sequence[ParkedRow]) -> list[Decided]:

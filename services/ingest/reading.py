@@ -65,7 +65,7 @@ def to_domain(accepted: Accepted, zone: str, line: Line) -> e.LoanEvent:
     """Return an event as the fold takes it."""
     data = accepted.data
     here = zone_of(zone)
-    place = e.Place(day_of(accepted, here), accepted.time, accepted.source, accepted.id)
+    place = e.Place(_day(accepted, here), accepted.time, accepted.source, accepted.id)
     return _MAKERS[type(data)](place, data, here, line)
 
 
@@ -87,7 +87,7 @@ def business_key(data: wire.LoanEventData) -> str | None:
             return None
 
 
-def day_of(accepted: Accepted, zone: ZoneInfo) -> date:
+def _day(accepted: Accepted, zone: ZoneInfo) -> date:
     """Return the day on which an event counts (contract, section 2); for charges and the like the fold looks again."""
     match accepted.data:
         case wire.RepaymentReceived(paid_at=moment) | wire.RepaymentChargedBack(at=moment) | wire.CreditRefunded(at=moment):

@@ -253,14 +253,7 @@ async def mend(conn: AsyncConnection, ledger: Ledger, different: Sequence[Remade
 
 def _cut(keys: Sequence[tuple[Key, int]]) -> list[Key]:
     """Return as many loans as one batch should take."""
-    chosen: list[Key] = []
-    events = 0
-    for key, number in keys:
-        events += number
-        if chosen and events > EVENTS_A_BATCH:
-            break
-        chosen.append(key)
-    return chosen
+    return next(log.in_groups(keys, EVENTS_A_BATCH), [])
 
 
 def _bare(stored: Stored, accepted: int) -> Loan:
@@ -351,9 +344,7 @@ def _mended(one: Remade, now: datetime) -> Loan:
     row.phase = row.phase if row.phase in _PHASES else None
     loan = Loan(row, book, touched=True, why="rebuild")
     refold_from(one.logged, loan, now)
-    if not row.parked and row.fold_error is None:
-        row.doubt_since = None
-    elif row.doubt_since is None:
+    if row.parked and row.doubt_since is None:
         row.doubt_since = one.stored.doubted_at
     return loan
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
@@ -136,7 +136,7 @@ async def pages(conn: AsyncConnection, asked: Asked, now: datetime) -> AsyncIter
     async for rows in report.pages(conn, asked.tenant, now, every=every):
         making = _Making(asked, now)
         again = await making.from_books(rows)
-        for some in _by_events(again):
+        for some in log.in_groups(((row, row.accepted) for row in again), MOST_EVENTS):
             logged = await log.of_loans(conn, [row.key for row in some])
             for row in some:
                 await making.from_events(row, logged[row.key])
@@ -241,17 +241,3 @@ class _Making:
 def _folded(row: LoanRow, logged: Sequence[LogRow], *, asked: Asked, now: datetime) -> Line | None:
     events, line, day = told(row, logged, asked, now)
     return line_of(row, fold(events, line, day), day)
-
-
-def _by_events(rows: Sequence[LoanRow]) -> Iterator[list[LoanRow]]:
-    """Yield loans in groups that have no more events together than fit."""
-    group: list[LoanRow] = []
-    events = 0
-    for row in rows:
-        if group and events + row.accepted > MOST_EVENTS:
-            yield group
-            group, events = [], 0
-        group.append(row)
-        events += row.accepted
-    if group:
-        yield group

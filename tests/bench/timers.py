@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import statistics
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -24,6 +24,7 @@ from tests.bench.ingest import require
 from tests.bench.intake import taken_in
 from tests.bench.measuring import Measured, Stopwatch, WorkerProcess, fine, measured, spread, whole
 from tests.bench.stack import Stack
+from tests.support.running import until
 
 PAYING = 500
 """Loans that are paid meanwhile."""
@@ -31,7 +32,6 @@ AT_ONCE, EVERY_S = 25, 0.25
 """A hundred payments a second; their CPU is in the figures too."""
 QUIET_S = 3.0
 READ = 5_000
-LOOK_EVERY_S = 0.02
 SLOWEST = 500
 """Loans a second: whatever takes longer is broken."""
 PAYMENT = "wallet.repayment.received.v1"
@@ -184,19 +184,11 @@ async def _storm(stack: Stack, worker: WorkerProcess, heard: Heard, loans: int) 
     await asyncio.sleep(QUIET_S)
     watch, midnight = Stopwatch({"ingest": worker.process.pid, **stack.trees}), stopwatch()
     worker.say("go")
-    await _until(lambda: len(heard.storm) >= loans, "the storm's end", within_s=60 + loans / SLOWEST)
+    await until(lambda: len(heard.storm) >= loans, "the storm's end", within_s=60 + loans / SLOWEST)
     result, over, payments.over = watch.stop(loans), stopwatch(), True
     await sending
-    await _until(lambda: len(payments.took_s) >= len(payments.sent_at), "the last payment's fact", within_s=60)
+    await until(lambda: len(payments.took_s) >= len(payments.sent_at), "the last payment's fact", within_s=60)
     return Storm(result, payments.between(began, midnight), payments.between(midnight, over))
-
-
-async def _until(holds: Callable[[], bool], what: str, *, within_s: float) -> None:
-    end = stopwatch() + within_s
-    while not holds():
-        if stopwatch() > end:
-            raise SystemExit(f"bench: {what} did not come within {within_s:.0f} s")
-        await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def _check(url: str, heard: Heard, loans: int) -> None:

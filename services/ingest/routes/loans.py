@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
+from libs.common.contracts.values import FIRST_DAY, LAST_DAY
 from libs.common.errors import DomainError
 from services.ingest import facts
 from services.ingest.domain.errors import CannotFold
@@ -36,7 +37,7 @@ def _spelled_out(day: object) -> object:
     return day
 
 
-Day = Annotated[date, BeforeValidator(_spelled_out), Field(ge=date(1970, 1, 1), le=date(2199, 12, 31))]
+Day = Annotated[date, BeforeValidator(_spelled_out), Field(ge=FIRST_DAY, le=LAST_DAY)]
 """A day of the contract's calendar."""
 
 

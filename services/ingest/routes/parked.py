@@ -8,9 +8,9 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field
 
-from libs.common.api import answer, body_of, page
+from libs.common.api import answer, body_of, page, read_as
 from libs.common.auth import Principal, requires
-from libs.common.errors import DomainError
+from libs.common.errors import NOT_JSON
 from services.ingest.deciding import ParkedDesk
 from services.ingest.store.parked import ParkedRow
 
@@ -77,7 +77,7 @@ def routes_of(desk: ParkedDesk) -> APIRouter:
 
     @router.post("/v1/parked/{parked_id}:replace", summary="Take another event in instead", openapi_extra=_REPLACEMENT)
     async def replace(parked_id: str, request: Request, caller: Operator) -> Response:
-        given = _replacement(await body_of(request))
+        given = read_as(Replacement, await body_of(request), code="invalid_request", what="a replacement is an object with an event")
         row = await desk.replace(caller.tenant, parked_id, event=bytes(given.event), by=_name(caller), reason=given.reason)
         return answer({**_shown(row), "decision": "replaced", "reason": given.reason, "replaced_by": given.event})
 
@@ -86,15 +86,6 @@ def routes_of(desk: ParkedDesk) -> APIRouter:
 
 def _name(caller: Principal) -> str:
     return caller.person or "key"
-
-
-def _replacement(body: bytes) -> Replacement:
-    try:
-        return msgspec.json.decode(body, type=Replacement)
-    except msgspec.ValidationError as error:
-        raise DomainError(422, "invalid_request", f"a replacement is an object with an event: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DomainError(400, "not_json", f"this is no JSON: {error}") from error
 
 
 def _shown(row: ParkedRow) -> dict[str, Any]:
@@ -107,5 +98,5 @@ def _shown(row: ParkedRow) -> dict[str, Any]:
 def _document(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return raw.decode(errors="replace")

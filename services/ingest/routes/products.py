@@ -13,7 +13,7 @@ from msgspec import Meta
 from msgspec.structs import asdict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.api import answer, body_of
+from libs.common.api import answer, body_of, read_as
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import Contract, Days, Id
@@ -77,13 +77,11 @@ class ProductDesk:
 
     async def put(self, tenant: str, name: str, body: bytes) -> dict[str, Any]:
         """Make the next version of a product line."""
+        form = read_as(ProductForm, body, code="invalid_product", what="the product line cannot be used")
         try:
-            form = msgspec.json.decode(body, type=ProductForm)
             msgspec.convert(name, Id)
         except msgspec.ValidationError as error:
             raise DomainError(422, "invalid_product", f"the product line cannot be used: {error}") from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DomainError(400, "not_json", f"this is no JSON: {error}") from error
         line = line_of(form)
         async with self.engine.begin() as conn:
             version = await self.products.add(conn, tenant, name, settings=folding.encoded_line(line), now=await self.clock.at(conn))

@@ -5,18 +5,23 @@ Beside it stand the repeats that came under ids of their own: each is needed onc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.db.arrays import column, joined
-from services.ingest.store.loans import Key
+from services.ingest.store.loans import Key, arrays
 
+L = TypeVar("L")
+"""A loan, as whoever asks for its events names it."""
 Identity = tuple[str, str, str, str]
 """(tenant, loan id, source, event id)."""
+RETRACTED = "wallet.event.retracted.v1"
+"""The type of an event that takes another one back."""
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):
@@ -57,12 +62,14 @@ _INSERT = text(
     " union all select null, null, null, null where (select count(*) from added) = :all"
 )
 """Names the new ones only where some are not: nearly always all are."""
+_NAMED = "cast(:tenants as text[]), cast(:loans as text[]), cast(:sources as text[]), cast(:ids as text[])"
+_IS_NAMED = "(e.tenant, e.loan_id, e.source, e.event_id) = (k.tenant, k.loan_id, k.source, k.event_id)"
 _SAME = text(
-    f"select {', '.join('e.' + name for name in _COLUMNS)} from unnest(cast(:tenants as text[]), cast(:loans as text[]),"
-    " cast(:sources as text[]), cast(:ids as text[]), cast(:keys as text[])) as k(tenant, loan_id, source, event_id, business_key)"
+    f"select {', '.join('e.' + name for name in _COLUMNS)}"
+    f" from unnest({_NAMED}, cast(:keys as text[])) as k(tenant, loan_id, source, event_id, business_key)"
     " cross join lateral (select * from ingest.events where tenant = k.tenant and loan_id = k.loan_id offset 0) e"
     " where (e.source = k.source and e.event_id = k.event_id) or e.business_key = k.business_key"
-    " or e.type = 'wallet.event.retracted.v1'"
+    f" or e.type = '{RETRACTED}'"
 )
 _OF_LOANS = text(
     f"select {', '.join('e.' + name for name in _COLUMNS)} from unnest(cast(:tenants as text[]), cast(:loans as text[]))"
@@ -70,15 +77,13 @@ _OF_LOANS = text(
     " (select * from ingest.events where tenant = k.tenant and loan_id = k.loan_id offset 0) e"  # never a scan of the whole log
     " order by e.tenant, e.loan_id, e.received_at, e.time, e.source, e.event_id"
 )
-_DELETE = text(
-    "delete from ingest.events e using unnest(cast(:tenants as text[]), cast(:loans as text[]), cast(:sources as text[]),"
-    " cast(:ids as text[])) as k(tenant, loan_id, source, event_id)"
-    " where (e.tenant, e.loan_id, e.source, e.event_id) = (k.tenant, k.loan_id, k.source, k.event_id)"
+_DELETE, _FORGET = (
+    text(f"delete from ingest.{table} e using unnest({_NAMED}) as k(tenant, loan_id, source, event_id) where {_IS_NAMED}")
+    for table in ("events", "repeats")
 )
 _PUT_KEYS = text(
-    "update ingest.events e set business_key = k.business_key from unnest(cast(:tenants as text[]), cast(:loans as text[]),"
-    " cast(:sources as text[]), cast(:ids as text[]), cast(:keys as text[])) as k(tenant, loan_id, source, event_id, business_key)"
-    " where (e.tenant, e.loan_id, e.source, e.event_id) = (k.tenant, k.loan_id, k.source, k.event_id)"
+    "update ingest.events e set business_key = k.business_key"
+    f" from unnest({_NAMED}, cast(:keys as text[])) as k(tenant, loan_id, source, event_id, business_key) where {_IS_NAMED}"
 )
 _REMEMBERED = tuple(name for name in _COLUMNS if name != "product_version")
 _REPEAT_LIST = ", ".join(_REMEMBERED)
@@ -91,11 +96,6 @@ _REPEATS_OF = text(
     f"select {', '.join('r.' + name for name in _REMEMBERED)} from unnest(cast(:tenants as text[]), cast(:loans as text[]))"
     " as k(tenant, loan_id) join ingest.repeats r on r.tenant = k.tenant and r.loan_id = k.loan_id"
     " order by r.received_at, r.source, r.event_id"
-)
-_FORGET = text(
-    "delete from ingest.repeats r using unnest(cast(:tenants as text[]), cast(:loans as text[]), cast(:sources as text[]),"
-    " cast(:ids as text[])) as k(tenant, loan_id, source, event_id)"
-    " where (r.tenant, r.loan_id, r.source, r.event_id) = (k.tenant, k.loan_id, k.source, k.event_id)"
 )
 
 
@@ -117,7 +117,7 @@ async def same_keys(conn: AsyncConnection, rows: Sequence[LogRow]) -> list[LogRo
 
 async def of_loans(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, list[LogRow]]:
     """Return all accepted events of these loans."""
-    found = await conn.execute(_OF_LOANS, {"tenants": [tenant for tenant, _ in keys], "loans": [loan for _, loan in keys]})
+    found = await conn.execute(_OF_LOANS, arrays(keys))
     by_loan: dict[Key, list[LogRow]] = {key: [] for key in keys}
     for row in found.all():
         log_row = LogRow(*row)
@@ -146,7 +146,7 @@ async def remember_repeats(conn: AsyncConnection, rows: Sequence[LogRow]) -> Non
 
 async def repeats_of(conn: AsyncConnection, keys: Sequence[Key]) -> list[LogRow]:
     """Return the repeats kept of these loans, in the order in which they came."""
-    found = await conn.execute(_REPEATS_OF, {"tenants": [tenant for tenant, _ in keys], "loans": [loan for _, loan in keys]})
+    found = await conn.execute(_REPEATS_OF, arrays(keys))
     return [LogRow(**row, product_version=None) for row in found.mappings().all()]
 
 
@@ -154,6 +154,20 @@ async def forget_repeats(conn: AsyncConnection, identities: Sequence[Identity]) 
     """Let go of repeats that are no longer any."""
     if identities:
         await conn.execute(_FORGET, _identities(identities))
+
+
+def in_groups(loans: Iterable[tuple[L, int]], most: int) -> Iterator[list[L]]:
+    """Yield loans, each given with the number of its events, in groups that have no more together; one loan may have more."""
+    group: list[L] = []
+    events = 0
+    for loan, number in loans:
+        if group and events + number > most:
+            yield group
+            group, events = [], 0
+        group.append(loan)
+        events += number
+    if group:
+        yield group
 
 
 def _identities(identities: Sequence[Identity]) -> dict[str, list[str]]:

@@ -99,11 +99,16 @@ _OF_BORROWER = text(
 )
 
 
+def arrays(keys: Sequence[Key]) -> dict[str, list[str]]:
+    """Return keys as the two arrays that statements about several loans join with."""
+    return {"tenants": [tenant for tenant, _ in keys], "loans": [loan for _, loan in keys]}
+
+
 def _saving(columns: Sequence[str]) -> TextClause:
-    arrays = ", ".join(column(name) if name in _JOINED else f"cast(:{name} as {_TYPES.get(name, 'text')}[])" for name in columns)
+    given = ", ".join(column(name) if name in _JOINED else f"cast(:{name} as {_TYPES.get(name, 'text')}[])" for name in columns)
     return text(
         f"update ingest.loans l set {', '.join(f'{name} = n.{name}' for name in columns[2:])}"
-        f" from unnest({arrays}) as n({', '.join(columns)}) where l.tenant = n.tenant and l.loan_id = n.loan_id"
+        f" from unnest({given}) as n({', '.join(columns)}) where l.tenant = n.tenant and l.loan_id = n.loan_id"
     )
 
 
@@ -133,9 +138,9 @@ async def lock(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, LoanRow]
     be committed and one of them never folded.
     """
     ordered = sorted(keys)
-    arrays = {"tenants": joined([tenant for tenant, _ in ordered]), "loans": joined([loan for _, loan in ordered])}
-    await conn.execute(_ENSURE, arrays)
-    return {row.key: row for row in map(_row, (await conn.execute(_LOCK, arrays)).all())}
+    wanted = {name: joined(values) for name, values in arrays(ordered).items()}
+    await conn.execute(_ENSURE, wanted)
+    return {row.key: row for row in map(_row, (await conn.execute(_LOCK, wanted)).all())}
 
 
 async def find(conn: AsyncConnection, tenant: str, loan_id: str) -> LoanRow | None:
@@ -157,8 +162,8 @@ async def save(conn: AsyncConnection, rows: Sequence[LoanRow]) -> None:
         chosen[_how_much(row)].append(row)
     for (statement, columns), some in zip(_SAVES, chosen, strict=True):
         if some:
-            arrays = {name: [getattr(row, name) for row in some] for name in columns}
-            await conn.execute(statement, arrays | {name: joined(arrays[name]) for name in _JOINED})
+            given = {name: [getattr(row, name) for row in some] for name in columns}
+            await conn.execute(statement, given | {name: joined(given[name]) for name in _JOINED})
 
 
 def _how_much(row: LoanRow) -> int:

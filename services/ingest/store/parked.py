@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.store.loans import Key
+from services.ingest.store.loans import Key, arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ async def insert(conn: AsyncConnection, rows: Sequence[ParkedRow]) -> set[tuple[
 
 async def open_of(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, tuple[str, ...]]:
     """Return the undecided parked events of these loans, oldest first."""
-    found = await conn.execute(_OPEN_OF, {"tenants": [tenant for tenant, _ in keys], "loans": [loan for _, loan in keys]})
+    found = await conn.execute(_OPEN_OF, arrays(keys))
     by_loan: dict[Key, list[str]] = {}
     for row in found.all():
         by_loan.setdefault((row.tenant, row.loan_id), []).append(row.parked_id)
@@ -110,7 +110,7 @@ async def claim(conn: AsyncConnection, parked: ParkedRow) -> datetime | None:
 
 async def conflicts_of(conn: AsyncConnection, keys: Sequence[Key]) -> list[ParkedRow]:
     """Return the undecided conflicts of these loans, oldest first."""
-    found = await conn.execute(_CONFLICTS_OF, {"tenants": [tenant for tenant, _ in keys], "loans": [loan for _, loan in keys]})
+    found = await conn.execute(_CONFLICTS_OF, arrays(keys))
     return [ParkedRow(*row) for row in found.all()]
 
 

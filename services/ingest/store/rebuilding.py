@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.domain.fold import FOLD
-from services.ingest.store.loans import Key, LoanRow
+from services.ingest.store.loans import Key, LoanRow, arrays
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -74,7 +74,7 @@ async def outdated(conn: AsyncConnection, after: Key, *, failed: bool, limit: in
 
 async def stored(conn: AsyncConnection, keys: Sequence[Key]) -> list[Stored]:
     """Return what is stored of these loans; nothing is locked."""
-    found = await conn.execute(_STORED, {"tenants": [tenant for tenant, _ in keys], "loans": [loan for _, loan in keys]})
+    found = await conn.execute(_STORED, arrays(keys))
     return [
         Stored(
             LoanRow(r.tenant, r.loan_id, *r[: len(_COLUMNS)]) if r.there else LoanRow(r.tenant, r.loan_id, fold=FOLD),
