@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common.bus.ports import Bus, Headers, Message
+from libs.common.bus.ports import Bus, Message
 from libs.common.clock import pause
 from libs.common.repeating import repeat
 
 RELAY_BATCH = 2000
+"""So many messages are published at once, and what stands in a row with the last of them."""
+BUNDLE_MESSAGES = 1000
+BUNDLE_BYTES = 1024 * 1024
 IDLE_S = 1.0
 """A relay that was not woken looks by itself this often."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_headers = msgspec.msgpack.Decoder(Headers).decode
+_decode = msgspec.msgpack.Decoder(list[Message]).decode
 
 
 @dataclass(slots=True)
@@ -30,26 +33,51 @@ class Outbox:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def append(self, conn: AsyncConnection, messages: Sequence[Message]) -> None:
-        """Write messages to be published once this transaction is committed, in this order."""
-        if not messages:
-            return
-        await conn.execute(
-            text(
-                f"insert into {self.schema}.outbox (topic, partition, key, value, headers)"  # the schema is ours
-                " select topic, partition, key, value, headers from unnest(cast(:topics as text[]), cast(:partitions as int[]),"
-                " cast(:keys as bytea[]), cast(:values as bytea[]), cast(:headers as bytea[]))"
-                " with ordinality as m(topic, partition, key, value, headers, place) order by place"
-            ),
-            {
-                "topics": [m.topic for m in messages], "partitions": [m.partition for m in messages], "keys": [m.key for m in messages],
-                "values": [m.value for m in messages], "headers": [_encode(m.headers) for m in messages],
-            },
-        )  # fmt: skip
+        """Write messages to be published once this transaction is committed, in this order.
+
+        What one transaction says stands in few rows: a row a message costs the database more than the rest of its way.
+        """
+        bundles = list(_bundles(messages))
+        if bundles:
+            await conn.execute(
+                text(
+                    f"insert into {self.schema}.outbox (messages, bundle) select messages, bundle"  # the schema is ours
+                    " from unnest(cast(:counts as int[]), cast(:bundles as bytea[])) with ordinality as m(messages, bundle, place)"
+                    " order by place"
+                ),
+                {"counts": [len(bundle) for bundle in bundles], "bundles": [_encode(bundle) for bundle in bundles]},
+            )
 
     async def depth(self, conn: AsyncConnection) -> int:
-        """Return about how many messages stand between the first and the last one that are not published."""
-        found = await conn.execute(text(f"select coalesce(max(id) - min(id) + 1, 0) from {self.schema}.outbox"))
+        """Return how many messages are not published yet."""
+        found = await conn.execute(text(f"select coalesce(sum(messages), 0) from {self.schema}.outbox"))
         return int(found.scalar_one())
+
+    async def lowest(self, conn: AsyncConnection, most: int = RELAY_BATCH) -> tuple[list[int], list[Message]]:
+        """Return the ids of the lowest rows and what stands in them; no row more once there are so many messages."""
+        rows = (
+            await conn.execute(
+                text(
+                    "select id, bundle from (select id, bundle, sum(messages) over (order by id) - messages as before"
+                    f" from (select id, bundle, messages from {self.schema}.outbox order by id limit :limit) r) r"
+                    " where before < :limit order by id"
+                ),
+                {"limit": most},
+            )
+        ).all()
+        return [row.id for row in rows], [message for row in rows for message in _decode(row.bundle)]
+
+
+def _bundles(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Yield the messages in parts, none of which the database finds large."""
+    first = size = 0
+    for at, message in enumerate(messages):
+        size += len(message.value or b"")
+        if at > first and (size > BUNDLE_BYTES or at - first == BUNDLE_MESSAGES):
+            yield messages[first:at]
+            first, size = at, len(message.value or b"")
+    if messages:
+        yield messages[first:]
 
 
 @dataclass(slots=True)
@@ -101,18 +129,13 @@ class Relay:
 
     async def _publish_some(self) -> int:
         async with self.engine.connect() as conn:
-            rows = (
-                await conn.execute(
-                    text(f"select id, topic, partition, key, value, headers from {self.outbox.schema}.outbox order by id limit :limit"),
-                    {"limit": RELAY_BATCH},
-                )
-            ).all()
-        if not rows:
+            ids, messages = await self.outbox.lowest(conn)
+        if not ids:
             return 0
-        await self.bus.publish([Message(r.topic, r.partition, r.key, r.value, _headers(r.headers)) for r in rows])
+        await self.bus.publish(messages)
         async with self.engine.begin() as conn:
             await conn.execute(
                 text(f"delete from {self.outbox.schema}.outbox o using unnest(cast(:ids as bigint[])) as i(id) where o.id = i.id"),
-                {"ids": [r.id for r in rows]},
+                {"ids": ids},
             )
-        return len(rows)
+        return len(messages)

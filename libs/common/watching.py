@@ -67,7 +67,7 @@ def base_gauges(ports: Ports, schema: str, metrics: Metrics, workers: Sequence[B
 
     async def look() -> None:
         async with ports.engine.connect() as conn:
-            found = (await conn.execute(text(f"select count(*), min(created_at) from {schema}.outbox"))).one()
+            found = (await conn.execute(text(f"select coalesce(sum(messages), 0), min(created_at) from {schema}.outbox"))).one()
         rows.set(found[0])
         oldest.set(found[1].timestamp() if found[1] else 0)
 

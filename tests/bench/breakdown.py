@@ -122,7 +122,7 @@ async def run(stack: Stack, book: Book) -> list[str]:
                     await take(batch)
                 tracer.turn(None)
             postgres = cpu_s(stack.postgres_pid) - postgres
-        await check_ledger(url, book, relayed=False)
+        await check_ledger(url, book)
     events = len(book.events)
     total = sum(tracer.wall.values())
     lines = [

@@ -8,8 +8,6 @@ import sys
 import asyncpg
 import uvloop
 
-from libs.common.contracts.catalogue import FACTS
-
 BATCH = 1_000
 _MOVE = (
     "with due as (select tenant, loan_id from ingest.loans where next_at <= now()"
@@ -29,10 +27,8 @@ async def run(database: str) -> None:
             rows = await conn.fetch(_MOVE, *after)
             if not rows:
                 break
-            said = [(FACTS.name, 0, row[2].encode(), row[3], b"") for row in rows]
-            await conn.copy_records_to_table(
-                "outbox", schema_name="ingest", columns=["topic", "partition", "key", "value", "headers"], records=said
-            )
+            said = [(1, row[3]) for row in rows]
+            await conn.copy_records_to_table("outbox", schema_name="ingest", columns=["messages", "bundle"], records=said)
         moved, after = moved + len(rows), max(tuple(row)[:3] for row in rows)
     print(f"end {moved}", flush=True)
     await asyncio.to_thread(sys.stdin.read)

@@ -15,11 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common import auth, sealing
 from libs.common.auth import Principal
 from libs.common.bus.inprocess import InProcessBus
-from libs.common.bus.ports import Record, Subscription
+from libs.common.bus.ports import Message, Record, Subscription
 from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Envelope, Reader
 from libs.common.contracts.catalogue import Topic
 from libs.common.lifecycle import Service
+from libs.common.outbox import Outbox
 from libs.common.ports import Ports
 from services.ingest import service as ingest
 from services.ingest.settings import Settings as IngestSettings
@@ -106,6 +107,12 @@ async def add_key(engine: AsyncEngine, schema: str, tenant: str, key: str = KEY)
 def bearer(key: str = KEY) -> dict[str, str]:
     """Return the header of a key."""
     return {"Authorization": f"Bearer {key}"}
+
+
+async def unpublished(engine: AsyncEngine, schema: str) -> list[Message]:
+    """Return what stands in the outbox, in order."""
+    async with engine.connect() as conn:
+        return (await Outbox(schema).lowest(conn, 1_000_000))[1]
 
 
 async def until(condition: Callable[[], Any], what: str = "the condition", *, within_s: float = 20.0) -> Any:

@@ -24,7 +24,7 @@ def partition_of(tenant: str, of: str, partitions: int) -> int:
     return zlib.crc32(f"{tenant}/{of}".encode()) % partitions
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A CloudEvent on its way out, in binary mode."""
 
     topic: str

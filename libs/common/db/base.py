@@ -23,11 +23,8 @@ def base_tables(metadata: MetaData) -> None:
         "outbox",
         metadata,
         Column("id", BigInteger, Identity(always=True, cache=1), primary_key=True),
-        Column("topic", Text, nullable=False),
-        Column("partition", Integer, nullable=False),
-        Column("key", LargeBinary),
-        Column("value", LargeBinary),
-        Column("headers", LargeBinary, nullable=False),
+        Column("messages", Integer, nullable=False),
+        Column("bundle", LargeBinary, nullable=False),
         Column("created_at", moment, nullable=False),
     )
     Table(
@@ -60,9 +57,9 @@ create table {schema}.positions (
 ) with (fillfactor = 70);
 create table {schema}.outbox (
     id bigint generated always as identity (cache 1) primary key,
-    topic text not null, partition integer not null, key bytea, value bytea,
-    headers bytea not null, created_at timestamptz not null default clock_timestamp()
-) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+    messages integer not null, bundle bytea not null, created_at timestamptz not null default clock_timestamp()
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+alter table {schema}.outbox alter column bundle set storage external;
 create table {schema}.api_keys (
     key_hash bytea primary key, tenant text not null, person text, scopes text[] not null,
     loopback_only boolean not null default false,

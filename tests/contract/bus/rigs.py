@@ -21,7 +21,7 @@ from libs.common.bus.topics import TopicSpec
 from libs.common.clock import WallClock
 from libs.common.errors import PoisonError
 from tests.support.kafka import Broker
-from tests.support.running import until
+from tests.support.running import unpublished, until
 
 SCHEMA = "ingest"
 PARTITIONS = 3
@@ -117,6 +117,10 @@ class Rig:
         """Return the rows of a statement."""
         async with self.engine.connect() as conn:
             return (await conn.execute(text(statement), values)).all()
+
+    async def unpublished(self) -> list[Message]:
+        """Return what stands in the outbox."""
+        return await unpublished(self.engine, "ingest")
 
     async def do(self, statement: str, **values: Any) -> None:
         """Run a statement in a transaction of its own."""

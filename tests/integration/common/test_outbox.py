@@ -57,7 +57,7 @@ async def write(engine: AsyncEngine, outbox: Outbox, *messages: Message) -> None
 
 async def left(engine: AsyncEngine) -> int:
     async with engine.connect() as conn:
-        return int((await conn.execute(text("select count(*) from ingest.outbox"))).scalar_one())
+        return await Outbox(SCHEMA).depth(conn)
 
 
 async def test_messages_of_one_transaction_are_published_in_the_order_in_which_they_were_written(engine: AsyncEngine) -> None:
@@ -186,3 +186,14 @@ async def test_a_relay_that_was_told_to_publish_now_takes_what_was_committed_bef
         return value in bus.first_seen()
 
     assert all(await asyncio.gather(*[write_and_drain(str(n)) for n in range(30)]))
+
+
+async def test_a_transaction_that_says_much_is_published_in_its_order_part_by_part(engine: AsyncEngine) -> None:
+    bus, outbox = Published(), Outbox(SCHEMA)
+    long = "x" * (300 * 1024)
+    values = [f"{n}-{long if n % 700 == 0 else ''}" for n in range(5_000)]
+    await write(engine, outbox, *map(message, values))
+    assert await left(engine) == 5_000
+    assert await Relay(engine, outbox, bus).drain() == 5_000
+    assert bus.first_seen() == values
+    assert await left(engine) == 0

@@ -10,7 +10,6 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common.bus.ports import Headers
 from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Writer
 from libs.common.contracts.catalogue import FACTS
@@ -22,10 +21,10 @@ from services.ingest.decoding import WalletEvent
 from services.ingest.ledger import SOURCE, Arrival, Counted, Ledger
 from services.ingest.store.products import ProductBook
 from services.ingest.ticker import Ticker
+from tests.support.running import unpublished
 from tests.support.wallet import NOON, Event
 
 PARTITIONS = 4
-_headers = msgspec.msgpack.Decoder(Headers).decode
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,12 @@ class Books:
 
     async def said(self, loan_id: str | None = None) -> list[Said]:
         """Return the facts in the outbox, in order."""
-        rows = await self.rows("select partition, value, headers from ingest.outbox where topic = :topic order by id", topic=FACTS.name)
         found = []
-        for row in rows:
-            headers = {name: value.decode() for name, value in _headers(row.headers)}
-            if headers["ce_type"] != "debt.watermark.v1":
-                fact = msgspec.json.decode(row.value, type=OverdueFact)
-                found.append(Said(headers["ce_type"], headers["ce_tenant"], row.partition, fact))
+        for message in await unpublished(self.engine, "ingest"):
+            headers = {name: value.decode() for name, value in message.headers}
+            if message.topic == FACTS.name and headers["ce_type"] != "debt.watermark.v1":
+                fact = msgspec.json.decode(message.value or b"", type=OverdueFact)
+                found.append(Said(headers["ce_type"], headers["ce_tenant"], message.partition, fact))
         return [one for one in found if loan_id in (None, one.fact.loan_id)]
 
     async def rows(self, statement: str, **values: Any) -> Any:

@@ -17,7 +17,7 @@ from libs.common.errors import PositionMovedError
 from services.ingest.store import loans
 from tests.integration.ingest_decisions.books import Books, waiting_for_a_lock
 from tests.support.postgres import Databases
-from tests.support.running import until
+from tests.support.running import unpublished, until
 from tests.support.wallet import NOON, instalment, loan, repayment
 
 
@@ -135,9 +135,9 @@ async def test_an_epoch_that_one_replica_has_begun_is_the_epoch_of_what_the_othe
 async def test_every_fact_is_on_its_borrowers_partition_and_under_its_loans_key(engine: AsyncEngine) -> None:
     books = Books(engine)
     await books.commit(*[loan(f"L{n}", borrower_id="B1") for n in range(6)])
-    rows = await books.rows("select partition, key from ingest.outbox")
-    assert {row.partition for row in rows} == {partition_of("default", "B1", 4)}
-    assert {row.key for row in rows} == {f"default/L{n}".encode() for n in range(6)}
+    messages = await unpublished(engine, "ingest")
+    assert {message.partition for message in messages} == {partition_of("default", "B1", 4)}
+    assert {message.key for message in messages} == {f"default/L{n}".encode() for n in range(6)}
 
 
 async def test_the_same_event_id_from_two_sources_is_two_events(engine: AsyncEngine) -> None:
