@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -48,6 +49,12 @@ class Writer:
         return [Message(topic.name, p, key.encode(), value, headers) for p in range(self.partitions)]
 
 
+@lru_cache(maxsize=64)
+def _written(time: datetime) -> bytes:
+    """Return a moment as a header; that of a batch is the same in each of its messages."""
+    return time.astimezone(UTC).isoformat().encode()
+
+
 def headers_of(envelope: Envelope) -> Headers:
     """Return the attributes as headers."""
     return (
@@ -55,7 +62,7 @@ def headers_of(envelope: Envelope) -> Headers:
         ("ce_type", envelope.type.encode()),
         ("ce_id", envelope.id.encode()),
         ("ce_source", envelope.source.encode()),
-        ("ce_time", envelope.time.astimezone(UTC).isoformat().encode()),
+        ("ce_time", _written(envelope.time)),
         ("ce_subject", envelope.subject.encode()),
         ("ce_tenant", envelope.tenant.encode()),
         _JSON,

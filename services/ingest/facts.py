@@ -52,8 +52,19 @@ def standing(book: Book, now: datetime) -> Standing:
     return Standing(shown, _phase(shown), resting, change_on, next_at)
 
 
-def fact_of(book: Book, at: Standing, *, loan_id: str, epoch: int, version: int) -> OverdueFact:
-    """Return the fact of a loan; doubt, reason and cause are the caller's."""
+class Occasion(NamedTuple):
+    """What a fact says beside the book: why it is said, and which doubt there is."""
+
+    reason: FactReason = "event"
+    cause: str | None = None
+    doubt: Doubt | None = None
+
+
+NO_OCCASION = Occasion()
+
+
+def fact_of(book: Book, at: Standing, *, loan_id: str, epoch: int, version: int, on: Occasion = NO_OCCASION) -> OverdueFact:
+    """Return the fact of a loan."""
     shown = at.shown
     anchor = Anchor(n=shown.anchor.n, due_on=shown.anchor.due_on) if shown.anchor else None
     return OverdueFact(
@@ -74,11 +85,14 @@ def fact_of(book: Book, at: Standing, *, loan_id: str, epoch: int, version: int)
         anchor=anchor,
         past_due_days_from=anchor.due_on if anchor else None,
         delinquent_from=shown.delinquent_from,
-        pauses=tuple(Pause(from_=begins, until=ends) for begins, ends in shown.pauses),
+        pauses=tuple([Pause(from_=begins, until=ends) for begins, ends in shown.pauses]) if shown.spans else (),
         dpd_original_from=shown.dpd_original_from,
         next_due=NextDue(n=shown.next_due.n, due_on=shown.next_due.due_on, total=shown.next_due.total) if shown.next_due else None,
         next_change_on=at.change_on,
+        doubt=on.doubt,
         resting_until=at.resting,
+        reason=on.reason,
+        caused_by=on.cause,
     )
 
 

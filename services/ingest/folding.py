@@ -112,7 +112,7 @@ def stand(loan: Loan, book: Book, now: datetime) -> None:
     """Put where a known loan stands at this moment into its row."""
     loan.standing = standing(book, now)
     row, shown = loan.row, loan.standing.shown
-    row.status, row.bucket = shown.status.value, shown.bucket
+    row.status, row.bucket = str(shown.status), shown.bucket
     row.anchor_on = shown.anchor.due_on if shown.anchor else None
     row.overdue_total, row.outstanding_total = shown.overdue.total, shown.outstanding.total
     row.next_at = loan.standing.next_at

@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import ids, logs
+from libs.common.bus.ports import Message
 from libs.common.clock import Clock
 from libs.common.cloudevents import Envelope, Writer
 from libs.common.contracts.catalogue import FACTS
@@ -38,7 +39,7 @@ from services.ingest.store.parked import Decided, Decision, ParkedRow
 from services.ingest.store.products import ProductBook
 
 SOURCE = "dunwell/ingest"
-_MAKING = ("wallet.loan.disbursed.v1", log.RETRACTED)
+MAKING = ("wallet.loan.disbursed.v1", log.RETRACTED)
 """What decides which disbursement makes a loan."""
 
 
@@ -56,6 +57,14 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     def key(self) -> Key:
         """Return (tenant, loan id)."""
         return self.tenant, self.event.about
+
+
+class Fresh(msgspec.Struct, frozen=True, gc=False):
+    """An event that was added to the log in this transaction: as it stands there, as it came, and as it is folded."""
+
+    row: LogRow
+    arrival: Arrival
+    accepted: Accepted
 
 
 @dataclass(slots=True)
@@ -118,11 +127,12 @@ class Ledger:
         """Write these loans, and say the facts that are worth saying."""
         in_doubt = [loan.row.key for loan in loans if loan.row.parked]
         undecided = await parked.open_of(conn, in_doubt) if in_doubt else {}
-        epoch, messages = await lineage.current(conn, self.outbox.schema), []
+        epoch, batch = await lineage.current(conn, self.outbox.schema), ids.fresh()
+        messages: list[Message] = []
         for loan in loans:
             fact, type_ = self._fact(loan, undecided.get(loan.row.key, ()), epoch, now, by_time=by_time)
             if fact is not None:
-                envelope = Envelope(type_, ids.fresh(), SOURCE, now, loan.row.tenant, loan.row.loan_id)
+                envelope = Envelope(type_, f"{batch}.{len(messages)}", SOURCE, now, loan.row.tenant, loan.row.loan_id)
                 key = f"{loan.row.tenant}/{loan.row.loan_id}"
                 messages.append(self.writer.message(FACTS, envelope, fact, key=key, borrower_id=fact.borrower_id))
         await store.save(conn, [loan.row for loan in loans])
@@ -147,11 +157,10 @@ class Ledger:
         if at.phase in (facts.Phase.QUIET, facts.Phase.ENDED) and not row.published:
             return None, ""
         doubt = facts.doubt_of(row.doubt_since, undecided, row.fold_error)
-        fact = facts.fact_of(book, at, loan_id=row.loan_id, epoch=epoch, version=row.records)
-        row.phase, row.published = at.phase.value, True
-        reason = loan.why or facts.reason_of(by_time=by_time, doubt=doubt)
-        full = msgspec.structs.replace(fact, doubt=doubt, reason=reason, caused_by=loan.cause)
-        return full, facts.type_of(at.phase, before)
+        occasion = facts.Occasion(loan.why or facts.reason_of(by_time=by_time, doubt=doubt), loan.cause, doubt)
+        fact = facts.fact_of(book, at, loan_id=row.loan_id, epoch=epoch, version=row.records, on=occasion)
+        row.phase, row.published = str(at.phase), True
+        return fact, facts.type_of(at.phase, before)
 
     async def _log_rows(self, conn: AsyncConnection, arrivals: Sequence[Arrival]) -> list[tuple[LogRow, Arrival]]:
         """Return what would be added to the log; a disbursement is stamped with the product version in force."""
@@ -179,43 +188,38 @@ class Ledger:
         self, conn: AsyncConnection, locked: dict[Key, Loan], fresh: Sequence[tuple[LogRow, Arrival]], now: datetime
     ) -> list[Arrival]:
         """Bring every loan with new events up to date, and return the events that it cannot digest."""
-        by_loan: dict[Key, list[tuple[LogRow, Arrival]]] = {}
+        by_loan: dict[Key, list[Fresh]] = {}
         for row, arrival in fresh:
-            by_loan.setdefault((row.tenant, row.loan_id), []).append((row, arrival))
+            by_loan.setdefault((row.tenant, row.loan_id), []).append(Fresh(row, arrival, _accepted(row, arrival)))
         again, stored = [], []
         for key, new in by_loan.items():
-            loan = locked[key]
-            if loan.row.accepted:
-                stored.append(key)
-            loan.touched, loan.cause = True, new[-1][1].event.id
+            loan, old = locked[key], locked[key].row.accepted
+            loan.touched, loan.cause = True, new[-1].row.event_id
             loan.row.records += len(new)
             loan.row.accepted += len(new)
-            if not _advance(loan, [_accepted(row, arrival) for row, arrival in new], now):
+            if not _advance(loan, [one.accepted for one in new], now):
                 again.append(key)
-        logged = await self._logged(conn, again, by_loan, set(stored))
-        await self.stamp(conn, [locked[key] for key in again], logged)
-        undigested = [one for key in again for one in _fold_again(locked[key], logged[key], by_loan[key], now)]
-        await log.take_back(conn, [row.identity for row, _ in undigested])
-        return [arrival for _, arrival in undigested]
+                stored += [key] if old else []
+        before = await log.of_loans(conn, stored) if stored else {}
+        undigested: list[Fresh] = []
+        for key in again:
+            loan, new = locked[key], by_loan[key]
+            latest = {one.row.identity for one in new}
+            logged = [(row, folding.accepted_of(row)) for row in before.get(key, ()) if row.identity not in latest]
+            await self.stamp(conn, loan, [*logged, *((one.row, one.accepted) for one in new)])
+            undigested += _fold_again(loan, [one for _, one in logged], new, now)
+        await log.take_back(conn, [one.row.identity for one in undigested])
+        return [one.arrival for one in undigested]
 
-    async def _logged(
-        self, conn: AsyncConnection, keys: Sequence[Key], new: dict[Key, list[tuple[LogRow, Arrival]]], stored: set[Key]
-    ) -> dict[Key, list[LogRow]]:
-        """Return all events of these loans; those of a loan that had none are the new ones, and need not be read again."""
-        logged = {key: [row for row, _ in new[key]] for key in keys if key not in stored}
-        read = [key for key in keys if key in stored]
-        return logged | (await log.of_loans(conn, read) if read else {})
-
-    async def stamp(self, conn: AsyncConnection, loans: Iterable[Loan], logged: dict[Key, list[LogRow]]) -> None:
-        """Give loans the settings of the product version on the record of the disbursement that counts."""
-        for loan in loans:
-            rows = {(row.source, row.event_id): row for row in logged[loan.row.key] if row.type in _MAKING}
-            counts = disbursement_of([folding.accepted_of(row) for row in rows.values()])
-            if counts is None or not isinstance(counts.data, LoanDisbursed):
-                continue
-            version = loan.row.product_version = rows[counts.source, counts.id].product_version
-            product = counts.data.product
-            loan.row.settings = None if version is None else await self.products.settings(conn, loan.row.tenant, product, version)
+    async def stamp(self, conn: AsyncConnection, loan: Loan, logged: Iterable[tuple[LogRow, Accepted]]) -> None:
+        """Give a loan the settings of the product version on the record of the disbursement that counts."""
+        making = [(row, one) for row, one in logged if row.type in MAKING]
+        counts = disbursement_of([one for _, one in making])
+        if counts is None or not isinstance(counts.data, LoanDisbursed):
+            return
+        version = loan.row.product_version = next(row.product_version for row, one in making if one is counts)
+        product = counts.data.product
+        loan.row.settings = None if version is None else await self.products.settings(conn, loan.row.tenant, product, version)
 
     async def _park(self, conn: AsyncConnection, locked: dict[Key, Loan], rows: Sequence[ParkedRow], now: datetime) -> int:
         """Park events; a loan gains a record and a doubt for each that was not parked before."""
@@ -264,35 +268,30 @@ def _advance(loan: Loan, new: Sequence[Accepted], now: datetime) -> bool:
     return book is not None
 
 
-def _fold_again(loan: Loan, logged: Sequence[LogRow], new: Sequence[tuple[LogRow, Arrival]], now: datetime) -> list[tuple[LogRow, Arrival]]:
+def _fold_again(loan: Loan, digested: list[Accepted], new: Sequence[Fresh], now: datetime) -> list[Fresh]:
     """Fold a loan from its events, and return the new ones that it cannot digest."""
-    accepted = {row.identity: folding.accepted_of(row) for row in logged}
-    if _try_settle(loan, list(accepted.values()), now) is None:
+    if _try_settle(loan, [*digested, *(one.accepted for one in new)], now) is None:
         return []
-    latest = {row.identity for row, _ in new}
-    digested = {identity: one for identity, one in accepted.items() if identity not in latest}
-    undigested = _cut(loan, digested, [(row, arrival, accepted[row.identity]) for row, arrival in new], now)
+    undigested = _cut(loan, digested, new, now)
     loan.row.records -= len(undigested)
     loan.row.accepted -= len(undigested)
-    if (failed := _try_settle(loan, list(digested.values()), now)) is not None:
+    if (failed := _try_settle(loan, digested, now)) is not None:
         _doubt(loan, failed, now)
     return undigested
 
 
-def _cut(
-    loan: Loan, digested: dict[log.Identity, Accepted], new: Sequence[tuple[LogRow, Arrival, Accepted]], now: datetime
-) -> list[tuple[LogRow, Arrival]]:
+def _cut(loan: Loan, digested: list[Accepted], new: Sequence[Fresh], now: datetime) -> list[Fresh]:
     """Cut the new events in halves until those that the fold fails on stand alone; the others are added to what is digested."""
-    failed = _try_settle(loan, [*digested.values(), *(accepted for _, _, accepted in new)], now)
+    failed = _try_settle(loan, [*digested, *(one.accepted for one in new)], now)
     if failed is None:
-        digested.update({row.identity: accepted for row, _, accepted in new})
+        digested += [one.accepted for one in new]
         return []
     if len(new) == 1:
-        row, arrival, _ = new[0]
+        row = new[0].row
         logs.get("ledger").error(
             "event_undigested", tenant=row.tenant, loan_id=row.loan_id, event_id=row.event_id, reason=str(failed)[:300]
         )
-        return [(row, arrival)]
+        return list(new)
     middle = len(new) // 2
     return [*_cut(loan, digested, new[:middle], now), *_cut(loan, digested, new[middle:], now)]
 

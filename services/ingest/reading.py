@@ -153,17 +153,17 @@ def _waived(place: e.Place, data: wire.ChargeWaived, _: ZoneInfo, __: Line) -> e
     return e.Waived(place, data.waiver_id, data.charge_id, data.n, component, data.amount)
 
 
-def _repaid(place: e.Place, data: wire.RepaymentReceived, zone: ZoneInfo, _: Line) -> e.Repaid:
-    allotted = tuple(e.Allotted(a.n, e.Parts(a.principal, a.interest, a.fee, a.penalty)) for a in data.allocations)
-    return e.Repaid(place, data.repayment_id, data.amount, data.paid_at.astimezone(zone).date(), e.PaymentKind(data.kind), allotted)
+def _repaid(place: e.Place, data: wire.RepaymentReceived, _: ZoneInfo, __: Line) -> e.Repaid:
+    allotted = tuple([e.Allotted(a.n, e.Parts(a.principal, a.interest, a.fee, a.penalty)) for a in data.allocations])
+    return e.Repaid(place, data.repayment_id, data.amount, place.day, e.PaymentKind(data.kind), allotted)
 
 
-def _charged_back(place: e.Place, data: wire.RepaymentChargedBack, zone: ZoneInfo, _: Line) -> e.ChargedBack:
-    return e.ChargedBack(place, data.chargeback_id, data.repayment_id, data.amount, data.at.astimezone(zone).date())
+def _charged_back(place: e.Place, data: wire.RepaymentChargedBack, _: ZoneInfo, __: Line) -> e.ChargedBack:
+    return e.ChargedBack(place, data.chargeback_id, data.repayment_id, data.amount, place.day)
 
 
-def _refunded(place: e.Place, data: wire.CreditRefunded, zone: ZoneInfo, _: Line) -> e.CreditRefunded:
-    return e.CreditRefunded(place, data.refund_id, data.amount, data.at.astimezone(zone).date())
+def _refunded(place: e.Place, data: wire.CreditRefunded, _: ZoneInfo, __: Line) -> e.CreditRefunded:
+    return e.CreditRefunded(place, data.refund_id, data.amount, place.day)
 
 
 _MAKERS: dict[type, Callable[[e.Place, Any, ZoneInfo, Line], e.LoanEvent]] = {

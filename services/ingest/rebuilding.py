@@ -31,7 +31,7 @@ from services.ingest.domain.book import Book
 from services.ingest.domain.fold import FOLD
 from services.ingest.facts import Phase
 from services.ingest.folding import Loan
-from services.ingest.ledger import Ledger, refold_from
+from services.ingest.ledger import MAKING, Ledger, refold_from
 from services.ingest.store import events as log
 from services.ingest.store import loans, rebuilding
 from services.ingest.store.events import LogRow
@@ -265,7 +265,7 @@ def _bare(stored: Stored, accepted: int) -> Loan:
 async def _stamp(conn: AsyncConnection, ledger: Ledger, stored: Stored, loan: Loan, events: list[LogRow]) -> None:
     """Give a loan its product's settings; where its disbursement or that version cannot be read, those that it was given once."""
     try:
-        await ledger.stamp(conn, [loan], {loan.row.key: events})
+        await ledger.stamp(conn, loan, [(row, folding.accepted_of(row)) for row in events if row.type in MAKING])
     except (msgspec.MsgspecError, NoResultFound):
         loan.row.product_version, loan.row.settings = stored.row.product_version, stored.row.settings
 

@@ -109,7 +109,10 @@ class Buckets(Value, frozen=True):
         """Return the last day count of the bucket of so many days; None where the bucket has no end."""
         if days <= 0:
             return 0
-        return next((bound.up_to for bound in self.bounds if bound.up_to is None or bound.up_to >= days), None)
+        for bound in self.bounds:
+            if bound.up_to is None or bound.up_to >= days:
+                return bound.up_to
+        return None
 
 
 class Allocation(Value, frozen=True, cache_hash=True):

@@ -1,5 +1,6 @@
 """What a book says on a day: everything public but the movements."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
@@ -13,7 +14,7 @@ from services.ingest.domain.events import Component, Parts
 from services.ingest.domain.pauses import Span, paused_days, united
 from services.ingest.domain.product import AgeBy, Tolerance
 from services.ingest.domain.value import Value
-from services.ingest.domain.work import within
+from services.ingest.domain.work import DUE_ON, within
 
 NO_PARTS, NO_TOLERANCE = Parts(), Tolerance()
 
@@ -142,35 +143,55 @@ def view(book: Book, as_of: date) -> LoanView:
 
 def _view(book: Book, as_of: date) -> LoanView:
     status = status_of(book)
-    unmet = _unmet(book) if status is Status.ACTIVE else []
-    ahead = tuple([row for row in unmet if row.due_on >= as_of])
-    late = _late(book, unmet, ahead, as_of=as_of)
+    outstanding, unmet = _open_rows(book)
+    late: tuple[Late, ...] = ()
+    ahead: tuple[Instalment, ...] = ()
+    if unmet and status is Status.ACTIVE:
+        passed = bisect_left(unmet, as_of, key=DUE_ON)
+        ahead = tuple(unmet[passed:])
+        late = _late(book, unmet[:passed], ahead, as_of=as_of)
     anchor = Anchor(late[0].n, late[0].since) if late else None
     spans = united(book.pauses, book.resumes) if book.pauses else ()
-    past_due, paused = 0, 0
+    terms = book.terms
+    past_due = paused = 0
+    delinquent_from = None
     if anchor is not None:
-        past_due, paused = (as_of - anchor.due_on).days, paused_days(spans, anchor.due_on, as_of)
-    delinquent = max(0, past_due - book.terms.grace_days - paused)
-    buckets = book.terms.buckets
+        past_due = (as_of - anchor.due_on).days
+        paused = paused_days(spans, anchor.due_on, as_of) if spans else 0
+        delinquent_from = anchor.due_on + timedelta(days=terms.grace_days)
+    delinquent = max(0, past_due - terms.grace_days - paused)
     return LoanView(
         book,
         as_of,
         status,
-        outstanding=NO_PARTS if ended(book) else _parts([row.open for row in book.rows if row.left]),
-        overdue=_parts([item.amounts for item in late]),
-        credit=sum([lot.amount for lot in book.credit]),
-        anchor=anchor,
-        past_due_days=past_due,
-        delinquent_from=None if anchor is None else anchor.due_on + timedelta(days=book.terms.grace_days),
-        paused_days=paused,
-        delinquent_days=delinquent,
-        bucket=buckets.name_of(past_due if buckets.by is AgeBy.PAST_DUE_DAYS else delinquent),
-        next_due=NextDue(ahead[0].n, ahead[0].due_on, ahead[0].left) if ahead else None,
-        spans=spans,
-        dpd_original_from=original_anchor(book, as_of) if book.original and status is Status.ACTIVE else None,
-        late=late,
-        ahead=ahead,
+        NO_PARTS if ended(book) else Parts(*outstanding),
+        _parts([item.amounts for item in late]) if late else NO_PARTS,
+        sum([lot.amount for lot in book.credit]) if book.credit else 0,
+        anchor,
+        past_due,
+        delinquent_from,
+        paused,
+        delinquent,
+        terms.buckets.name_of(past_due if terms.buckets.by is AgeBy.PAST_DUE_DAYS else delinquent),
+        NextDue(ahead[0].n, ahead[0].due_on, ahead[0].left) if ahead else None,
+        spans,
+        original_anchor(book, as_of) if book.original and status is Status.ACTIVE else None,
+        late,
+        ahead,
     )
+
+
+def _open_rows(book: Book) -> tuple[Amounts, list[Instalment]]:
+    """Return what is open on all instalments, and those of which more than the tolerance is left, in the order of their due dates."""
+    tolerance = book.terms.tolerance
+    exact = tolerance is NO_TOLERANCE or tolerance == NO_TOLERANCE
+    total, unmet = NOTHING, []
+    for row in book.rows:
+        if row.left:
+            total = plus(total, row.open)
+            if row.left > 0 and (exact or not within(tolerance, sum(row.due), row.left)):
+                unmet.append(row)
+    return total, unmet
 
 
 def ended(book: Book) -> bool:
@@ -192,13 +213,6 @@ def status_of(book: Book) -> Status:
     return Status.OVERPAID if book.credit else Status.CLOSED
 
 
-def _unmet(book: Book) -> list[Instalment]:
-    """Return the instalments of which more than the tolerance is left."""
-    tolerance = book.terms.tolerance
-    owing = [row for row in book.rows if row.left > 0]
-    return owing if tolerance == NO_TOLERANCE else [row for row in owing if not within(tolerance, sum(row.due), row.left)]
-
-
 def _parts(several: Sequence[Amounts]) -> Parts:
     """Return the sum of several amounts."""
     total = NOTHING
@@ -207,13 +221,13 @@ def _parts(several: Sequence[Amounts]) -> Parts:
     return Parts(*total)
 
 
-def _late(book: Book, unmet: Sequence[Instalment], ahead: Sequence[Instalment], *, as_of: date) -> tuple[Late, ...]:
+def _late(book: Book, passed: Sequence[Instalment], ahead: Sequence[Instalment], *, as_of: date) -> tuple[Late, ...]:
     """Return what is overdue, oldest instalment first.
 
     Of the instalments not yet due: what was charged back on the first of them before today beyond what has been paid there, and
     charges that are themselves overdue.
     """
-    late = [Late(row.n, _since(book, row), row.open) for row in unmet[: len(unmet) - len(ahead)]]
+    late = [Late(row.n, _since(book, row), row.open) for row in passed]
     if ahead and (book.debts or book.charges):
         item = _charged_back_ahead(book, ahead[0], as_of)
         if item is not None:
