@@ -341,9 +341,11 @@ def uncounted(arrivals: Iterable[Arrival]) -> int:
 
 
 def told_apart(
-    rows: Sequence[tuple[L, Arrival]], new: set[tuple[str, str, str, str]]
+    rows: Sequence[tuple[L, Arrival]], new: set[tuple[str, str, str, str]] | None
 ) -> tuple[list[tuple[L, Arrival]], list[tuple[L, Arrival]]]:
-    """Return the rows that were added and those whose key was taken; of one identity twice in a batch the first was added."""
+    """Return the rows that were added (None: all) and those whose key was taken; of one identity twice in a batch the first was added."""
+    if new is None:
+        return list(rows), []
     left, fresh, others = set(new), [], []
     for row, arrival in rows:
         if row.identity in left:

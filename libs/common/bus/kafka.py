@@ -395,5 +395,5 @@ def _new_topic(spec: TopicSpec, replication: int) -> NewTopic:
 
 def _record(row: object) -> Record:
     at = datetime.fromtimestamp(row.timestamp / 1000, UTC)  # type: ignore[attr-defined]  # aiokafka is untyped
-    headers = tuple((name, value or b"") for name, value in row.headers)  # type: ignore[attr-defined]  # a header may have no value
+    headers = tuple([(name, value or b"") for name, value in row.headers])  # type: ignore[attr-defined]  # a header may have no value
     return Record(row.topic, row.partition, row.offset, row.key, row.value, headers, at)  # type: ignore[attr-defined]

@@ -216,5 +216,7 @@ def absent_target(found: Sorted, event: Placed, as_of: date) -> tuple[str, str] 
 
 def idle_undoings(found: Sorted) -> list[tuple[str, str, str]]:
     """Return the reversals without a target: what they name and their own event ids."""
+    if not found.undoing:
+        return []
     there = {identity(event) for event in found.placed}
     return [(what, name, event_id) for what, name, event_id in found.undoing if (what, name) not in there]

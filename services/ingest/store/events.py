@@ -99,13 +99,13 @@ _REPEATS_OF = text(
 )
 
 
-async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity]:
-    """Add events and return which of them are new; the first of two under one key is, whatever kind of key it is."""
+async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity] | None:
+    """Add events and return which of them are new, None for all; the first of two under one key is, whatever kind of key it is."""
     columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
     texts = {name: joined(columns[name]) for name in _TEXTS}
     added = (await conn.execute(_INSERT, {**columns, **texts, "all": len(rows)})).all()
     if len(added) == 1 and added[0].tenant is None:
-        return {row.identity for row in rows}
+        return None
     return {(r.tenant, r.loan_id, r.source, r.event_id) for r in added}
 
 
