@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,11 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.clock import stopwatch
 from libs.common.contracts.catalogue import FACTS
 from libs.common.lifecycle import Service
+from services.ingest.store import loans as store
 from services.ingest.ticker import BATCH, GIVES_WAY_S, UNSAID
 from tests.integration.ingest_decisions.books import Books
 from tests.support.postgres import Databases
 from tests.support.running import NDJSON, Running, running_ingest, until
-from tests.support.wallet import Event, instalment, loan, repayment
+from tests.support.wallet import NOON, Event, instalment, loan, repayment
 
 STORM = 8 * BATCH
 PASSED = timedelta(days=21)
@@ -111,3 +113,32 @@ async def test_time_alone_changes_nothing_that_only_an_event_may_change(engine: 
 
 async def _none_is_due(running: Running) -> bool:
     return not await due(running)
+
+
+async def test_what_wakes_is_found_by_its_index_and_nobody_else_is_read(engine: AsyncEngine) -> None:
+    """Five loans are due among twenty thousand: the claim touches those five."""
+    async with engine.begin() as conn:
+        await conn.execute(
+            text(
+                "insert into ingest.loans (tenant, loan_id, next_at)"
+                " select 'default', 'L' || n, cast(:noon as timestamptz) + n * interval '1 hour' from generate_series(-4, 20000) as n"
+            ),
+            {"noon": NOON},
+        )
+    async with engine.connect() as conn:
+        await conn.execution_options(isolation_level="AUTOCOMMIT")
+        await conn.execute(text("analyze ingest.loans"))
+    at, tenant, loan_id = store.BEGINNING
+    given = {"now": NOON, "at": at, "tenant": tenant, "loan_id": loan_id, "limit": 500}
+    async with engine.begin() as conn:
+        plan = (await conn.execute(text(f"explain (analyze, format json) {store._DUE.text}"), given)).scalar_one()
+    scans = list(_scans(plan[0]["Plan"]))
+    assert {scan["Node Type"] for scan in scans} <= {"Index Scan", "Index Only Scan"}
+    assert sum(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) for scan in scans) == 5
+
+
+def _scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "Scan" in plan["Node Type"]:
+        yield plan
+    for part in plan.get("Plans", ()):
+        yield from _scans(part)
