@@ -18,6 +18,7 @@ from libs.common.errors import NOT_JSON
 EVENT_BYTES = 256 * 1024
 DETAIL_LENGTH = 280
 
+_ABOUT_BORROWERS = b"wallet.borrower."
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -98,6 +99,11 @@ def binary(record: Record) -> WalletEvent | Refusal:
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
         return _refused("malformed", f"attributes in the headers: {error}", value, _readable(record.header("ce_id")))
     return _with_data(attributes, value, value)
+
+
+def names_borrowers(record: Record) -> bool:
+    """Say whether a record that could not be read looks like one about a borrower, whose data are personal, on whatever topic."""
+    return any(_ABOUT_BORROWERS in part for part in (record.value or b"", *(text for _, text in record.headers)))
 
 
 def whole_of(record: Record) -> bytes:

@@ -48,39 +48,43 @@ class Handlers:
         loans = [a for a in arrivals if a.event.type not in BORROWER_EVENTS]
         others = [a for a in arrivals if a.event.type in BORROWER_EVENTS]
         counted = [
-            await self.ledger.take(conn, loans, [p for p in refused if not route.about_borrowers]),
-            await self.borrowers.take(conn, others, [p for p in refused if route.about_borrowers]),
+            await self.ledger.take(conn, loans, refused[False]),
+            await self.borrowers.take(conn, others, refused[True]),
         ]
         await self.outbox.append(conn, letters)
-        came = uncounted(arrivals) + len(refused)
+        came = uncounted(arrivals) + len(letters)
         self.metrics.took_in(_sum(counted), came=came, oldest=records[0].at, now=self.ledger.clock.now())
 
-    def _read(self, records: Sequence[Record], route: Route) -> tuple[list[Arrival], list[ParkedRow], list[Message]]:
-        arrivals, refused, letters = [], [], []
+    def _read(self, records: Sequence[Record], route: Route) -> tuple[list[Arrival], dict[bool, list[ParkedRow]], list[Message]]:
+        """Return the events, what cannot be read by whether it may hold personal data, and letters about the latter two."""
+        arrivals: list[Arrival] = []
+        refused: dict[bool, list[ParkedRow]] = {False: [], True: []}
+        letters: list[Message] = []
         for record in records:
             match decoding.binary(record):
                 case WalletEvent() as event:
                     arrivals.append(Arrival(route.tenant, record.topic, event, record.at, record.headers[-1:] == OVER_HTTP))
                 case Refusal() as refusal:
                     self.budget.spend(record, refusal.error)
-                    refused.append(self._parked(record, refusal, route))
-                    letters.append(self._letter(record, refusal, route))
+                    personal = route.about_borrowers or decoding.names_borrowers(record)
+                    refused[personal].append(self._parked(record, refusal, route.tenant, personal=personal))
+                    letters.append(self._letter(record, refusal, route.tenant, personal=personal))
         return arrivals, refused, letters
 
-    def _parked(self, record: Record, refusal: Refusal, route: Route) -> ParkedRow:
+    def _parked(self, record: Record, refusal: Refusal, tenant: str, *, personal: bool) -> ParkedRow:
         """Return the row of a record that nobody could read; the same bytes again get the same id."""
         raw = record.value or b""
         names = [f"{name}={value.decode(errors='replace')}" for name, value in record.headers if name.startswith("ce_")]
-        parked_id = ids.derived("p", route.tenant, record.topic, *names, raw)
-        event = self.borrowers.sealer.letter(raw, f"{route.tenant}/letter") if route.about_borrowers else decoding.whole_of(record)
-        loan, borrower = (None, refusal.borrower_id) if route.about_borrowers else (refusal.loan_id, None)
-        return ParkedRow(route.tenant, parked_id, loan, borrower, record.topic, event, refusal.error, refusal.detail, record.at)
+        parked_id = ids.derived("p", tenant, record.topic, *names, raw)
+        event = self.borrowers.sealer.letter(raw, f"{tenant}/letter") if personal else decoding.whole_of(record)
+        loan, borrower = (None, refusal.borrower_id) if personal else (refusal.loan_id, None)
+        return ParkedRow(tenant, parked_id, loan, borrower, record.topic, event, refusal.error, refusal.detail, record.at)
 
-    def _letter(self, record: Record, refusal: Refusal, route: Route) -> Message:
+    def _letter(self, record: Record, refusal: Refusal, tenant: str, *, personal: bool) -> Message:
         letter = dead_letter(record, GROUP, PoisonError(refusal.error, refusal.detail))
-        if not route.about_borrowers:
+        if not personal:
             return letter
-        sealed = self.borrowers.sealer.letter(record.value or b"", f"{route.tenant}/letter")
+        sealed = self.borrowers.sealer.letter(record.value or b"", f"{tenant}/letter")
         return Message(letter.topic, letter.partition, letter.key, sealed, letter.headers)
 
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus.ports import Message, Record, Subscription, partition_of
-from libs.common.contracts.catalogue import BORROWER_EVENTS_TOPIC, FACTS, LOAN_EVENTS_TOPIC, PROFILES, of_tenant
+from libs.common.contracts.catalogue import BORROWER_EVENTS_TOPIC, FACTS, LOAN_EVENTS_TOPIC, PROFILES, dead_letters_of, of_tenant
 from tests.support.postgres import Databases
 from tests.support.running import Heard, Running, add_key, bearer, running_ingest
 from tests.support.wallet import Event, event, loan, repayment
@@ -134,3 +134,32 @@ async def test_events_about_borrowers_go_on_the_borrower_topic_and_others_on_the
         f"{LOAN_EVENTS_TOPIC.name}.acme": 0,
         f"{BORROWER_EVENTS_TOPIC.name}.acme": 0,
     }
+
+
+@pytest.mark.parametrize("structured", [True, False])
+async def test_an_unreadable_event_about_a_borrower_is_sealed_on_whichever_topic_it_comes(
+    databases: Databases, *, structured: bool
+) -> None:
+    letters: list[Record] = []
+
+    async def hear(_: AsyncConnection, records: Sequence[Record]) -> None:
+        letters.extend(records)
+
+    phone = "+447700900123"
+    bad = event("borrower.updated", borrower_id="B1", addresses=[{"channel": "sms", "address": phone, "priority": "first"}])
+    message = binary(bad)
+    if structured:
+        message = Message(message.topic, 0, b"whatever", msgspec.json.encode(bad), ())
+    async with databases.fresh("ingest") as engine, running_ingest(engine, PROFILES) as (running, heard):
+        ear = running.bus.consume(Subscription("ear", (dead_letters_of(LOAN_EVENTS_TOPIC.name),), hear, engine, "ingest"))
+        hearing = asyncio.create_task(ear.run())
+        await publish(running, message, binary(loan("L1")))
+        await ear.stop()
+        await hearing
+        [parked] = (await running.get("/v1/parked"))["items"]
+        async with engine.connect() as conn:
+            [row] = (await conn.exec_driver_sql("select event, borrower_id from ingest.parked")).all()
+    assert (parked["error"], row.borrower_id) == ("malformed", "B1")
+    assert [status.status for status in heard.of("borrower.status.v1")] == ["in_doubt"]
+    assert len(letters) == 1
+    assert not [kept for kept in (row.event, letters[0].value or b"") if phone.encode() in kept]
