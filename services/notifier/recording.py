@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -12,10 +12,12 @@ from libs.common.clock import Clock
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.claiming import Marked, given_up
-from services.notifier.domain.delivery import LOST, Change, Delivery, settled, unknown
+from services.notifier.domain.delivery import LOST, Change, Delivery, heard, restored, settled
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.states import State
 from services.notifier.store import attempts, borrowers, contacts, deliveries
-from services.notifier.store.attempts import Closing
+from services.notifier.store.attempts import Closing, Receipt
+from services.notifier.store.gates import Epoch
 
 SWEEP = 500
 
@@ -30,6 +32,7 @@ class Recorder:
     clock: Clock
     outbox: Outbox
     announcer: Announcer
+    resolve_within: timedelta
 
     async def record(self, answered: Sequence[Answered]) -> None:
         """Write results, each to the attempt it belongs to; what a later attempt or a result has settled stays."""
@@ -41,26 +44,63 @@ class Recorder:
             changes, closings = [], []
             for delivery in found:
                 mark, result = by_key[_key(delivery)]
-                if delivery.turn != mark.delivery.turn:
-                    continue
-                changes.append(settled(delivery, result, mark.provider, mark.loans, now=now))
-                closings.append(closing(mark, result))
+                if (change := self._answered(delivery, mark, result, now)) is not None:
+                    changes.append(change)
+                    closings.append(closing(mark, result))
             await self._write(conn, changes, closings, now)
 
-    async def give_up(self, *, epoch: int) -> int:
-        """Turn what was open before this epoch into unknown: it may have gone out in a time that this database has lost."""
+    async def receive(self, receipts: Sequence[Receipt]) -> None:
+        """Write down that messages have arrived, each once, whatever became of the delivery since."""
+        async with self.engine.begin() as conn:
+            await borrowers.lock(conn, {(receipt.tenant, receipt.borrower_id) for receipt in receipts})
+            found = {
+                _key(delivery): delivery
+                for delivery in await deliveries.reopen(conn, sorted({(r.tenant, r.borrower_id, r.task_id) for r in receipts}))
+            }
+            now, outcomes = await self.clock.at(conn), []
+            for noted in await attempts.note_receipts(conn, receipts):
+                of = (noted.receipt.tenant, noted.receipt.borrower_id, noted.receipt.task_id)
+                if of in found:
+                    news = (State.DELIVERED,) if noted.accepted else (State.SENT, State.DELIVERED)
+                    change = heard(found[of], noted.receipt.channel, news, provider=noted.provider, loans=noted.loans)
+                    found[of] = change.delivery
+                    outcomes.append(change)
+            await deliveries.save(conn, list(found.values()))
+            await contacts.note_results(
+                conn, [((r.tenant, r.borrower_id), contacts.id_of(r.task_id, r.channel), "delivered") for r in receipts]
+            )
+            await self.outbox.append(conn, self.announcer.messages(outcomes, now=now))
+
+    async def give_up(self, epoch: Epoch) -> int:
+        """Turn what was open before this epoch into unknown, but for what surely was not attempted in the time this database has lost."""
         total = 0
         while True:
             async with self.engine.begin() as conn:
-                keys = await deliveries.open_before(conn, epoch=epoch, limit=SWEEP)
+                keys = await deliveries.open_before(conn, epoch=epoch.number, limit=SWEEP)
                 if not keys:
                     return total
                 await borrowers.lock(conn, {key[:2] for key in keys})
                 open_ones = await deliveries.open_of(conn, keys)
-                changes = [unknown(delivery, LOST) for delivery in open_ones]
-                closings = [given_up(change.delivery) for change in changes if change.delivery.turn]
-                await self._write(conn, changes, closings, await self.clock.at(conn))
+                now = await self.clock.at(conn)
+                changes = [
+                    restored(delivery, epoch=epoch.number, since=epoch.since, resolve_by=now + self.resolve_within)
+                    for delivery in open_ones
+                ]
+                cut = [given_up(delivery, LOST) for delivery in open_ones if delivery.state is State.IN_FLIGHT]
+                await self._write(conn, changes, cut, now)
+                await deliveries.carry_over(conn, open_ones, epoch=epoch.number)
                 total += len(changes)
+
+    def _answered(self, delivery: Delivery, mark: Marked, result: Result, now: datetime) -> Change | None:
+        """Return what an answer changes; None where it is of an attempt that another has replaced."""
+        if delivery.turn == mark.delivery.turn and delivery.state in {State.IN_FLIGHT, State.UNKNOWN, State.UNRESOLVED}:
+            return settled(delivery, result, mark.provider, mark.loans, now=now, resolve_by=now + self.resolve_within)
+        if mark.send.channel not in delivery.spent:
+            return None
+        news: tuple[State, ...] = ()
+        if isinstance(result, Accepted):
+            news = (State.SENT, State.DELIVERED) if result.receipt == "delivered" else (State.SENT,)
+        return heard(delivery, mark.send.channel, news, provider=mark.provider, loans=mark.loans)
 
     async def _write(
         self, conn: AsyncConnection, changes: Sequence[Change], closings: Sequence[Closing], now: datetime

@@ -81,17 +81,20 @@ def _parts(
     outbox = Outbox(SCHEMA)
     announcer = Announcer(Writer(SOURCE, ports.bus.partitions))
     templates = Templates.load()
+    resolve_within = timedelta(seconds=settings.resolve_within_s)
     claimer = Claimer(
         engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, templates=templates,
         providers={channel: provider for provider in providers.values() for channel in provider.channels}, metrics=metrics,
         partitions=ports.bus.partitions, stale_after=timedelta(seconds=settings.stale_after_s), grace=timedelta(seconds=settings.grace_s),
+        resolve_within=resolve_within,
     )  # fmt: skip
     sender = Sender(
-        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer), templates=templates, providers=providers,
-        private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
+        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within), templates=templates,
+        providers=providers, private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s,
+        metrics=metrics,
     )  # fmt: skip
     return Parts(
-        Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics), sender, Relay(ports.engine, outbox, ports.bus),
+        Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender, Relay(ports.engine, outbox, ports.bus),
         DeliveryWatch(ports.engine, ports.clock, metrics),
     )  # fmt: skip
 

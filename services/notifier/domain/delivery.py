@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from types import MappingProxyType
 from typing import assert_never
 
 from libs.common.contracts.contact_outcomes import RuleSpoken
 from libs.common.contracts.contact_tasks import ContactRequested
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.states import MAY_BE_OUT, Standing, State, better, climbs
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 
 SPREAD = timedelta(seconds=30)
@@ -23,40 +21,14 @@ CALLED_OFF = "cancelled"
 """Why a contact that was taken back surely did not go out."""
 LOST = "records_lost"
 """Why a task is unknown that was asked for before its database went back in time: it may have gone out."""
-
-
-class State(StrEnum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"
-    IN_FLIGHT = "in_flight"
-    UNKNOWN = "unknown"
-    SENT = "sent"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    SUPPRESSED = "suppressed"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-
-
-NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
-    {
-        State.PENDING: frozenset(
-            {State.IN_FLIGHT, State.UNKNOWN, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED}
-        ),
-        State.IN_FLIGHT: frozenset(
-            {State.PENDING, State.UNKNOWN, State.SENT, State.DELIVERED, State.FAILED, State.CANCELLED}
-        ),
-        State.UNKNOWN: frozenset({State.SENT, State.DELIVERED, State.FAILED}),
-        State.SENT: frozenset({State.DELIVERED}),
-        State.DELIVERED: frozenset(),
-        State.FAILED: frozenset(),
-        State.SUPPRESSED: frozenset(),
-        State.EXPIRED: frozenset(),
-        State.CANCELLED: frozenset(),
-    }
-)  # fmt: skip
-"""What may follow: up only, but for an attempt that surely did not go out. What may have gone out is never pending again."""
+NO_RECEIPT = "no_receipt"
+"""Why a contact that was sent goes on to its next channel."""
+RECEIPTED = frozenset({"sms", "email"})
+"""Channels on which a receipt says that a message has arrived; on the others accepted is all there is to know."""
+CLOCKS_APART = timedelta(seconds=5)
+"""The clocks of the databases, and of one before and after a failover, differ by less."""
+NUMBERS_OF_AN_EPOCH = 100_000
+"""Outcomes after a restore are numbered above all that the lost time can have announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +49,16 @@ class Delivery:
     tries: int = 0
     channel: str | None = None
     spent: tuple[str, ...] = ()
-    """Channels that refused it."""
+    """Channels that are not tried again: they refused it, or it may have gone out there."""
     cancelled: bool = False
     """Called off while in flight: what did not go out is not tried again."""
     told: str | None = None
     """The deferral last announced, so that it is announced once."""
     decisions: tuple[Decision, ...] = ()
+    resolve_by: datetime | None = None
+    """When what is still unknown is closed as such."""
+    earlier: Standing | None = None
+    """The best that became of it on channels it has left; it never ends below that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +73,7 @@ class Outcome:
     channel: str | None = None
     provider: str | None = None
     loans: tuple[str, ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +103,84 @@ def judged(delivery: Delivery, verdict: Verdict) -> Change:
             assert_never(verdict)
 
 
-def settled(delivery: Delivery, result: Result, provider: str, loans: tuple[str, ...], *, now: datetime) -> Change:
+def settled(
+    delivery: Delivery, result: Result, provider: str, loans: tuple[str, ...], *, now: datetime, resolve_by: datetime
+) -> Change:  # fmt: skip
     """Return what a provider's result makes of a delivery in flight, or of one that was already given up as unknown."""
     match result:
         case Accepted(_, receipt):
-            return _accepted(delivery, provider, loans, delivered=receipt == "delivered")
+            return _accepted(delivery, provider, loans, delivered=receipt == "delivered", now=now)
         case Refused(code, _, permanent=True):
             return _refused(delivery, code, provider, now)
         case Refused(why) | NotSent(why):
             return _retried(delivery, why, now)
         case Unknown(why):
-            return Change(delivery) if delivery.state is State.UNKNOWN else unknown(delivery, why, provider=provider, loans=loans)
+            in_flight = delivery.state is State.IN_FLIGHT
+            return unknown(delivery, why, now=now, resolve_by=resolve_by, provider=provider, loans=loans) if in_flight else Change(delivery)
         case _:
             assert_never(result)
 
 
-def unknown(delivery: Delivery, why: str, *, provider: str | None = None, loans: tuple[str, ...] = ()) -> Change:
-    """Return a delivery of which nobody can say whether it went out: it is never sent again."""
-    ended = _stepped(delivery, State.UNKNOWN, why)
-    return Change(ended, (Outcome("unknown", ended.sequence, why, channel=delivery.channel, provider=provider, loans=loans),))
+def unknown(
+    delivery: Delivery, why: str, *, now: datetime, resolve_by: datetime, provider: str | None = None, loans: tuple[str, ...] = ()
+) -> Change:  # fmt: skip
+    """Return a delivery whose attempt may have gone out: never sent there again, and on another channel only where its request says so."""
+    held = _held(delivery, why, resolve_by=resolve_by, provider=provider, loans=loans)
+    goes_on = delivery.state is State.IN_FLIGHT and delivery.request.on_unknown == "next_channel" and held.delivery.state is State.UNKNOWN
+    if not goes_on or delivery.cancelled or not _channels_left(delivery):
+        return held
+    left = _left(replace(delivery, sequence=held.delivery.sequence, resolve_by=resolve_by), State.UNKNOWN)
+    return Change(_to_pending(left, why, now), held.outcomes)
+
+
+def unresolved(delivery: Delivery) -> Change:
+    """Return an unknown delivery whose deadline has come: nobody has said what became of it."""
+    ended = _stepped(delivery, State.UNRESOLVED, delivery.reason)
+    return Change(ended, (Outcome("unknown", ended.sequence, delivery.reason, channel=delivery.channel, final=True),))
+
+
+def fallen_back(delivery: Delivery, *, now: datetime) -> Change:
+    """Return a sent delivery whose receipt has not come in its time: it goes on to the next channel, once."""
+    return Change(_to_pending(_left(delivery, State.SENT), NO_RECEIPT, now))
+
+
+def heard(delivery: Delivery, channel: str, news: tuple[State, ...], *, provider: str | None, loans: tuple[str, ...]) -> Change:
+    """Return what late news of an attempt makes of a delivery, wherever that is by now: `sent` or `delivered` on that channel."""
+    if delivery.state not in {State.PENDING, State.IN_FLIGHT, *MAY_BE_OUT} or not news:
+        return Change(delivery)
+    outcomes = tuple(
+        Outcome(state.value, delivery.sequence + place, channel=channel, provider=provider, loans=loans)
+        for place, state in enumerate(news, start=1)
+    )
+    told = replace(delivery, sequence=delivery.sequence + len(outcomes))
+    before, best = _standing(told), better(_standing(told), Standing(news[-1], channel))
+    if best == before:
+        return Change(told, outcomes)
+    if told.state is State.IN_FLIGHT:
+        return Change(replace(told, earlier=best), outcomes)
+    return Change(_at(told, best), outcomes)
+
+
+def restored(delivery: Delivery, *, epoch: int, since: datetime, resolve_by: datetime) -> Change:
+    """Return what becomes of an open delivery of a database that went back in time and began this epoch then.
+
+    What was due only after that cannot have been attempted before, since nothing that arrives makes it due sooner unless it waits for
+    that. Everything else may have gone out in the lost time, on any of its channels.
+    """
+    anew = _numbered_anew(delivery, epoch)
+    if anew.state is State.SENT:
+        return Change(replace(anew, next_at=None))
+    due = anew.next_at
+    if anew.state is State.PENDING and not anew.waiting and due is not None and due >= since + CLOCKS_APART:
+        return Change(anew)
+    return _held(anew, LOST, resolve_by=resolve_by)
+
+
+def asked_again(delivery: Delivery, *, asked_at: datetime, epoch: int, since: datetime, resolve_by: datetime) -> Change:
+    """Return a request that has come in an epoch after the first: unknown where the lost time may have attempted it."""
+    if max(asked_at, delivery.request.not_before) >= since + CLOCKS_APART:
+        return Change(delivery)
+    return _held(_numbered_anew(delivery, epoch), LOST, resolve_by=resolve_by)
 
 
 def called_off(delivery: Delivery) -> Change:
@@ -159,7 +195,7 @@ def fraction(*parts: object) -> float:
 
 
 def _marked(delivery: Delivery, send: Send) -> Delivery:
-    _climbs(delivery.state, State.IN_FLIGHT)
+    climbs(delivery.state, State.IN_FLIGHT)
     return replace(
         delivery,
         state=State.IN_FLIGHT,
@@ -189,24 +225,50 @@ def _told(delivery: Delivery, until: datetime | None, rules: tuple[RuleSpoken, .
 
 
 def _end(delivery: Delivery, state: State, reason: str | None) -> Change:
+    if delivery.earlier is not None:
+        return Change(_at(delivery, delivery.earlier))
     ended = _stepped(delivery, state, reason)
     rules = tuple(dict.fromkeys(rule for decision in delivery.decisions for rule in decision.rules))
     return Change(ended, (Outcome(state.value, ended.sequence, reason, rules=rules, channel=delivery.channel),))
 
 
-def _accepted(delivery: Delivery, provider: str, loans: tuple[str, ...], *, delivered: bool) -> Change:
-    sent = _stepped(delivery, State.SENT, None)
-    outcomes = (Outcome("sent", sent.sequence, channel=delivery.channel, provider=provider, loans=loans),)
-    if not delivered:
-        return Change(sent, outcomes)
-    arrived = _stepped(sent, State.DELIVERED, None)
-    return Change(arrived, (*outcomes, Outcome("delivered", arrived.sequence, channel=delivery.channel, provider=provider, loans=loans)))
+def _accepted(delivery: Delivery, provider: str, loans: tuple[str, ...], *, delivered: bool, now: datetime) -> Change:
+    channel, kinds = delivery.channel, (State.SENT, State.DELIVERED) if delivered else (State.SENT,)
+    outcomes = tuple(
+        Outcome(kind.value, delivery.sequence + place, channel=channel, provider=provider, loans=loans)
+        for place, kind in enumerate(kinds, start=1)
+    )
+    best = better(delivery.earlier, Standing(kinds[-1], channel))
+    reached = _at(replace(delivery, sequence=delivery.sequence + len(kinds)), best)
+    return Change(replace(reached, next_at=_falls_back_at(reached, now)), outcomes)
+
+
+def _falls_back_at(delivery: Delivery, now: datetime) -> datetime | None:
+    """Return when it goes on to the next channel unless its receipt comes first; None when it does not."""
+    request, went_on = delivery.request, delivery.earlier is not None and delivery.earlier.state is not State.UNKNOWN
+    if delivery.state is not State.SENT or delivery.channel not in RECEIPTED or request.fallback_after is None:
+        return None
+    if went_on or delivery.cancelled or not _channels_left(delivery) or now + request.fallback_after >= request.expires_at:
+        return None
+    return now + request.fallback_after
+
+
+def _held(
+    delivery: Delivery, why: str, *, resolve_by: datetime, provider: str | None = None, loans: tuple[str, ...] = ()
+) -> Change:  # fmt: skip
+    told = replace(delivery, sequence=delivery.sequence + 1, resolve_by=resolve_by)
+    best = better(delivery.earlier, Standing(State.UNKNOWN, delivery.channel))
+    ended = _at(replace(told, reason=why), best)
+    outcome = Outcome("unknown", told.sequence, why, ended.next_at, channel=delivery.channel, provider=provider, loans=loans)
+    return Change(ended, (outcome,))
 
 
 def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Change:
     spent = replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0)
-    if delivery.state is State.IN_FLIGHT and set(delivery.request.channels) - set(spent.spent):
+    if delivery.state is State.IN_FLIGHT and _channels_left(spent):
         return _pending(spent, code, now)
+    if spent.earlier is not None:
+        return Change(_at(spent, spent.earlier))
     ended = _stepped(spent, State.FAILED, code)
     return Change(ended, (Outcome("failed", ended.sequence, code, channel=delivery.channel, provider=provider),))
 
@@ -220,17 +282,53 @@ def _retried(delivery: Delivery, why: str, now: datetime) -> Change:
 
 
 def _pending(delivery: Delivery, why: str, next_at: datetime) -> Change:
+    earlier = delivery.earlier
+    arrived = earlier is not None and earlier.state is not State.UNKNOWN and earlier.channel == delivery.channel
+    if earlier is not None and (delivery.cancelled or arrived):
+        return Change(_at(delivery, earlier))
     if delivery.cancelled:
         return called_off(_stepped(delivery, State.CANCELLED, why))
-    _climbs(delivery.state, State.PENDING)
-    return Change(replace(delivery, state=State.PENDING, reason=why, next_at=next_at, waiting=False))
+    return Change(_to_pending(delivery, why, next_at))
+
+
+def _to_pending(delivery: Delivery, why: str, next_at: datetime) -> Delivery:
+    climbs(delivery.state, State.PENDING)
+    return replace(delivery, state=State.PENDING, reason=why, next_at=next_at, waiting=False)
+
+
+def _left(delivery: Delivery, state: State) -> Delivery:
+    """Let it leave its channel, where this is what became of it."""
+    spent = (*delivery.spent, delivery.channel or "")
+    return replace(delivery, spent=spent, tries=0, earlier=better(delivery.earlier, Standing(state, delivery.channel)))
+
+
+def _channels_left(delivery: Delivery) -> bool:
+    return bool(set(delivery.request.channels) - {*delivery.spent, delivery.channel})
+
+
+def _standing(delivery: Delivery) -> Standing | None:
+    if delivery.state not in MAY_BE_OUT:
+        return delivery.earlier
+    return better(delivery.earlier, Standing(delivery.state, delivery.channel))
+
+
+def _at(delivery: Delivery, standing: Standing) -> Delivery:
+    """Return it where its best attempt has brought it, and no lower than it stands."""
+    now = _standing(replace(delivery, earlier=None))
+    if now is not None and now.rank >= standing.rank:
+        return delivery
+    climbs(delivery.state, standing.state)
+    maybe = standing.state is State.UNKNOWN
+    return replace(
+        delivery, state=standing.state, channel=standing.channel, reason=delivery.reason if maybe else None,
+        next_at=delivery.resolve_by if maybe else None, waiting=False,
+    )  # fmt: skip
+
+
+def _numbered_anew(delivery: Delivery, epoch: int) -> Delivery:
+    return replace(delivery, sequence=max(delivery.sequence, (epoch - 1) * NUMBERS_OF_AN_EPOCH))
 
 
 def _stepped(delivery: Delivery, state: State, reason: str | None) -> Delivery:
-    _climbs(delivery.state, state)
+    climbs(delivery.state, state)
     return replace(delivery, state=state, reason=reason, next_at=None, waiting=False, sequence=delivery.sequence + 1)
-
-
-def _climbs(before: State, after: State) -> None:
-    if after not in NEXT[before]:
-        raise ValueError(f"a delivery that is {before} cannot become {after}")

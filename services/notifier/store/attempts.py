@@ -37,6 +37,26 @@ class Closing:
     receipt: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A provider's word that the message of a delivery has arrived on a channel."""
+
+    tenant: str
+    borrower_id: str
+    task_id: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A receipt that is new, and what was known of its attempt."""
+
+    receipt: Receipt
+    provider: str
+    accepted: bool
+    loans: tuple[str, ...]
+
+
 async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: datetime) -> set[tuple[str, str, str]]:
     """Write attempts down before anything goes out, and return those that may: one a task and channel, unless it surely did not go out."""
     ordered = sorted(attempts, key=lambda a: (a.tenant, a.borrower_id, a.task_id, a.channel))
@@ -82,6 +102,33 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
             "receipts": [c.receipt for c in closings],
         },
     )  # fmt: skip
+
+
+async def note_receipts(conn: AsyncConnection, receipts: Sequence[Receipt]) -> list[Noted]:
+    """Write receipts on their attempts and return those that were not known yet, in key order."""
+    ordered = sorted(set(receipts), key=lambda r: (r.tenant, r.borrower_id, r.task_id, r.channel))
+    if not ordered:
+        return []
+    rows = await conn.execute(
+        text(
+            "update notifier.attempts a set receipt = 'delivered'"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]))"
+            " as n(tenant, borrower_id, task_id, channel)"
+            " left join notifier.contacts c on c.tenant = n.tenant and c.borrower_id = n.borrower_id"
+            " and c.contact_id = n.task_id || '/' || n.channel"
+            " where a.tenant = n.tenant and a.borrower_id = n.borrower_id and a.task_id = n.task_id and a.channel = n.channel"
+            " and a.receipt is null"
+            " returning a.tenant, a.borrower_id, a.task_id, a.channel, a.provider, a.result, coalesce(c.loans, '{}') as loans"
+        ),
+        {
+            **arrays((r.tenant, r.borrower_id) for r in ordered),
+            "tasks": [r.task_id for r in ordered], "channels": [r.channel for r in ordered],
+        },
+    )  # fmt: skip
+    noted = [
+        Noted(Receipt(r.tenant, r.borrower_id, r.task_id, r.channel), r.provider, r.result == "accepted", tuple(r.loans)) for r in rows
+    ]
+    return sorted(noted, key=lambda one: (one.receipt.tenant, one.receipt.borrower_id, one.receipt.task_id, one.receipt.channel))
 
 
 def _arrays(attempts: Sequence[Attempt]) -> dict[str, list[str]]:

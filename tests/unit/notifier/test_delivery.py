@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.domain.delivery import NEXT, Change, Delivery, State, judged, settled, unknown
+from services.notifier.domain.delivery import Change, Delivery, judged, settled, unknown
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.states import NEXT, State
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 from tests.unit.notifier.values import MORNING, NIGHT, a_delivery, a_fact, an_address
 
+TOMORROW = MORNING + timedelta(days=1)
 ENDS = frozenset({State.DELIVERED, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED})
-MAY_BE_OUT = frozenset({State.UNKNOWN, State.SENT, State.DELIVERED})
 
 results: st.SearchStrategy[Result] = st.sampled_from(
     [
@@ -51,7 +52,7 @@ def step(delivery: Delivery, what: Verdict | Result) -> Change:
     if delivery.state is State.PENDING and isinstance(what, Wait | Defer | Suppress | Expire | Fail | Send):
         return judged(delivery, what)
     if delivery.state in {State.IN_FLIGHT, State.UNKNOWN} and isinstance(what, Accepted | Refused | Unknown | NotSent):
-        return settled(delivery, what, "sandbox", ("loan",), now=MORNING)
+        return settled(delivery, what, "sandbox", ("loan",), now=MORNING, resolve_by=TOMORROW)
     return Change(delivery)
 
 
@@ -64,14 +65,14 @@ def test_whatever_happens_a_delivery_only_climbs_and_its_numbers_only_rise(happe
         assert after.state is delivery.state or after.state in NEXT[delivery.state]
         assert after.sequence == delivery.sequence + len(change.outcomes)
         assert [outcome.sequence for outcome in change.outcomes] == list(range(delivery.sequence + 1, after.sequence + 1))
-        assert (after.next_at is None) == (after.state in ENDS | MAY_BE_OUT)
+        assert (after.next_at is None) == (after.state in ENDS | {State.SENT})
         sent += sum(outcome.kind == "sent" for outcome in change.outcomes)
         delivery = after
     assert sent <= 1
 
 
-@pytest.mark.parametrize("state", sorted(MAY_BE_OUT | ENDS))
-def test_what_has_ended_or_may_be_out_is_never_pending_again(state: State) -> None:
+@pytest.mark.parametrize("state", sorted(ENDS | {State.UNKNOWN, State.UNRESOLVED}))
+def test_what_has_ended_or_is_unknown_is_never_pending_again(state: State) -> None:
     assert not NEXT[state] & {State.PENDING, State.IN_FLIGHT}
 
 
@@ -81,33 +82,37 @@ def test_a_step_down_is_an_error() -> None:
 
 
 def test_a_refusal_moves_to_the_next_channel_and_the_last_one_ends_it() -> None:
-    first = settled(flying("sms"), Refused("invalid", "recipient"), "sandbox", (), now=MORNING)
+    first = settled(flying("sms"), Refused("invalid", "recipient"), "sandbox", (), now=MORNING, resolve_by=TOMORROW)
     assert (first.delivery.state, first.delivery.spent, first.outcomes) == (State.PENDING, ("sms",), ())
-    second = settled(judged(first.delivery, a_send("email")).delivery, Refused("invalid", "recipient"), "sandbox", (), now=MORNING)
+    second = settled(
+        judged(first.delivery, a_send("email")).delivery, Refused("invalid", "recipient"), "sandbox", (), now=MORNING, resolve_by=TOMORROW
+    )
     assert (second.delivery.state, [o.kind for o in second.outcomes]) == (State.FAILED, ["failed"])
 
 
 def test_a_refusal_for_now_spends_no_channel() -> None:
-    change = settled(flying(), Refused("throttled", "throttled", permanent=False), "sandbox", (), now=MORNING)
+    change = settled(flying(), Refused("throttled", "throttled", permanent=False), "sandbox", (), now=MORNING, resolve_by=TOMORROW)
     assert (change.delivery.state, change.delivery.spent) == (State.PENDING, ())
 
 
 def test_what_was_not_sent_is_tried_again_later_and_not_after_its_end() -> None:
     delivery = flying()
     for _ in range(20):
-        delivery = settled(delivery, NotSent("away"), "sandbox", (), now=MORNING).delivery
+        delivery = settled(delivery, NotSent("away"), "sandbox", (), now=MORNING, resolve_by=TOMORROW).delivery
         assert delivery.next_at is not None
         assert MORNING <= delivery.next_at <= MORNING + timedelta(minutes=5)
         delivery = judged(delivery, a_send()).delivery
     ending = replace(delivery, request=a_delivery(expires_at=MORNING + timedelta(milliseconds=1)).request)
-    assert settled(ending, NotSent("away"), "sandbox", (), now=MORNING).delivery.next_at == MORNING + timedelta(milliseconds=1)
+    assert settled(ending, NotSent("away"), "sandbox", (), now=MORNING, resolve_by=TOMORROW).delivery.next_at == MORNING + timedelta(
+        milliseconds=1
+    )
 
 
 def test_a_late_answer_lifts_what_was_unknown() -> None:
-    lost = unknown(flying(), "process_gone").delivery
-    assert settled(lost, Accepted("ref", "delivered"), "sandbox", (), now=MORNING).delivery.state is State.DELIVERED
-    assert settled(lost, Unknown("cut"), "sandbox", (), now=MORNING).outcomes == ()
-    assert settled(lost, NotSent("away"), "sandbox", (), now=MORNING).delivery.state is State.FAILED
+    lost = unknown(flying(), "process_gone", now=MORNING, resolve_by=TOMORROW).delivery
+    assert settled(lost, Accepted("ref", "delivered"), "sandbox", (), now=MORNING, resolve_by=TOMORROW).delivery.state is State.DELIVERED
+    assert settled(lost, Unknown("cut"), "sandbox", (), now=MORNING, resolve_by=TOMORROW).outcomes == ()
+    assert settled(lost, NotSent("away"), "sandbox", (), now=MORNING, resolve_by=TOMORROW).delivery.state is State.FAILED
 
 
 def test_a_deferral_is_announced_once_for_each_reason_and_moment() -> None:
