@@ -12,11 +12,12 @@ from libs.common import logs
 from libs.common.bus.ports import partition_of
 from libs.common.clock import Clock
 from libs.common.contracts.catalogue import FACTS, PROFILES
+from libs.common.db import positions
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.outbox import Outbox
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
-from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, unknown, unresolved
+from services.notifier.domain.delivery import CLOCKS_APART, UNPROVEN, Change, Delivery, fallen_back, judged, unknown, unproven, unresolved
 from services.notifier.domain.gatekeeping import Asked, Earlier, counters
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
@@ -32,6 +33,7 @@ from services.notifier.store.attempts import Attempt, Closing
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact
 from services.notifier.store.deliveries import Key
+from services.notifier.tables import SCHEMA
 
 LOOKBACK = timedelta(days=400)
 """No rule looks further back."""
@@ -138,6 +140,9 @@ class Claimer:
     stale_after: timedelta
     grace: timedelta
     resolve_within: timedelta
+    group: str
+    """The consumer group that the notifier reads its inputs in, over so many `places`: partitions of all topics."""
+    places: int
 
     async def claim(self, *, after: Key | None, limit: int, timeline: int | None) -> Claimed:
         """Decide on the next deliveries that are due and mark those that may go out; MovedError when the database has moved."""
@@ -156,6 +161,8 @@ class Claimer:
     async def _decide(
         self, conn: AsyncConnection, due: Sequence[Delivery], locked: Mapping[Who, borrowers.Borrower], now: datetime
     ) -> tuple[Marked, ...]:
+        if any(delivery.lost_time == UNPROVEN for delivery in due) and await self._has_read_the_lost_time(conn):
+            due = [replace(delivery, lost_time=None) if delivery.lost_time == UNPROVEN else delivery for delivery in due]
         mine = {(delivery.tenant, delivery.borrower_id) for delivery in due}
         facts = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
         doors = Doors(await gates.watermarks(conn), await gates.switches(conn))
@@ -168,6 +175,11 @@ class Claimer:
             changes.append(change)
             marked += [mark] if mark is not None else []
         return await self._write(conn, due, changes, marked, now=now)
+
+    async def _has_read_the_lost_time(self, conn: AsyncConnection) -> bool:
+        """Say whether all that stood on the bus when this epoch began is taken in, again where it was so before."""
+        read_until = await positions.watermark(conn, SCHEMA, self.group, places=self.places)
+        return read_until is not None and read_until >= (await gates.epoch(conn)).since + CLOCKS_APART
 
     def _one(
         self, delivery: Delivery, scene: Scene, locked: Mapping[Who, borrowers.Borrower], ledger: Ledger, *, now: datetime
@@ -195,6 +207,8 @@ class Claimer:
                 return unresolved(delivery)
             case State.SENT:
                 return fallen_back(delivery, now=now)
+            case State.PENDING if delivery.lost_time is not None:
+                return unproven(delivery, now=now, resolve_by=now + self.resolve_within)
             case _:
                 return None
 

@@ -33,6 +33,8 @@ class Recorder:
     outbox: Outbox
     announcer: Announcer
     resolve_within: timedelta
+    reads_again: bool
+    """Whether the bus gives again what was read in a time that the database lost."""
 
     async def record(self, answered: Sequence[Answered]) -> None:
         """Write results, each to the attempt it belongs to; what a later attempt or a result has settled stays."""
@@ -83,7 +85,9 @@ class Recorder:
                 open_ones = await deliveries.open_of(conn, keys)
                 now = await self.clock.at(conn)
                 changes = [
-                    restored(delivery, epoch=epoch.number, since=epoch.since, resolve_by=now + self.resolve_within)
+                    restored(
+                        delivery, epoch=epoch.number, since=epoch.since, resolve_by=now + self.resolve_within, reads_again=self.reads_again
+                    )
                     for delivery in open_ones
                 ]
                 cut = [given_up(delivery, LOST) for delivery in open_ones if delivery.state is State.IN_FLIGHT]

@@ -86,10 +86,11 @@ def _parts(
         engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, templates=templates,
         providers={channel: provider for provider in providers.values() for channel in provider.channels}, metrics=metrics,
         partitions=ports.bus.partitions, stale_after=timedelta(seconds=settings.stale_after_s), grace=timedelta(seconds=settings.grace_s),
-        resolve_within=resolve_within,
+        resolve_within=resolve_within, group=GROUP, places=len(TOPICS) * ports.bus.partitions,
     )  # fmt: skip
     sender = Sender(
-        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within), templates=templates,
+        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
+        templates=templates,
         providers=providers, private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s,
         metrics=metrics,
     )  # fmt: skip

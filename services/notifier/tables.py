@@ -107,6 +107,7 @@ deliveries = Table(
     Column("resolve_by", _moment),
     Column("earlier_state", Text),
     Column("earlier_channel", Text),
+    Column("lost_time", Text),
 )
 """A contact task; one without a request was cancelled before it came. `turn` counts attempts.
 

@@ -25,8 +25,13 @@ NO_RECEIPT = "no_receipt"
 """Why a contact that was sent goes on to its next channel."""
 RECEIPTED = frozenset({"sms", "email"})
 """Channels on which a receipt says that a message has arrived; on the others accepted is all there is to know."""
+UNPROVEN = "unproven"
+"""Of a delivery: what has arrived in the time that its database lost is being read again."""
+TOUCHED = "touched"
+"""Of a delivery: something about its borrower has arrived since, and may have had it sent in that time."""
 CLOCKS_APART = timedelta(seconds=5)
 """The clocks of the databases, and of one before and after a failover, differ by less."""
+PROOF_AGAIN = timedelta(seconds=1)
 NUMBERS_OF_AN_EPOCH = 100_000
 """Outcomes after a restore are numbered above all that the lost time can have announced."""
 
@@ -59,6 +64,8 @@ class Delivery:
     """When what is still unknown is closed as such."""
     earlier: Standing | None = None
     """The best that became of it on channels it has left; it never ends below that."""
+    lost_time: str | None = None
+    """Whether it is still to be shown that a time which its database has lost did not attempt it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +168,29 @@ def heard(delivery: Delivery, channel: str, news: tuple[State, ...], *, provider
     return Change(_at(told, best), outcomes)
 
 
-def restored(delivery: Delivery, *, epoch: int, since: datetime, resolve_by: datetime) -> Change:
+def restored(delivery: Delivery, *, epoch: int, since: datetime, resolve_by: datetime, reads_again: bool) -> Change:
     """Return what becomes of an open delivery of a database that went back in time and began this epoch then.
 
-    What was due only after that cannot have been attempted before, since nothing that arrives makes it due sooner unless it waits for
-    that. Everything else may have gone out in the lost time, on any of its channels.
+    What was due only after that cannot have been attempted before, unless it waited and something arrived that made it due sooner. Where
+    the bus is read again from before the lost time, that is seen: until then it is unproven. Everything else may have gone out in the
+    lost time, on any of its channels.
     """
     anew = _numbered_anew(delivery, epoch)
     if anew.state is State.SENT:
         return Change(replace(anew, next_at=None))
-    due = anew.next_at
-    if anew.state is State.PENDING and not anew.waiting and due is not None and due >= since + CLOCKS_APART:
-        return Change(anew)
+    if anew.state is State.PENDING and anew.next_at is not None and anew.next_at >= since + CLOCKS_APART and anew.lost_time != TOUCHED:
+        if not anew.waiting:
+            return Change(anew)
+        if reads_again:
+            return Change(replace(anew, waiting=False, next_at=since + CLOCKS_APART, lost_time=UNPROVEN))
     return _held(anew, LOST, resolve_by=resolve_by)
+
+
+def unproven(delivery: Delivery, *, now: datetime, resolve_by: datetime) -> Change:
+    """Return a pending delivery that the lost time may have attempted: it waits for the proof, to its end."""
+    if delivery.lost_time == TOUCHED or now >= delivery.request.expires_at:
+        return _held(replace(delivery, lost_time=None), LOST, resolve_by=resolve_by)
+    return Change(replace(delivery, next_at=now + PROOF_AGAIN))
 
 
 def asked_again(delivery: Delivery, *, asked_at: datetime, epoch: int, since: datetime, resolve_by: datetime) -> Change:

@@ -21,10 +21,13 @@ _request = msgspec.json.Decoder(ContactRequested).decode
 _decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
 _COLUMNS = (
     "d.tenant, d.borrower_id, d.task_id, d.request, d.state, d.reason, d.next_at, d.waiting, d.sequence, d.turn, d.tries,"
-    " d.channel, d.spent, d.told, d.decision, d.cancelled, d.resolve_by, d.earlier_state, d.earlier_channel"
+    " d.channel, d.spent, d.told, d.decision, d.cancelled, d.resolve_by, d.earlier_state, d.earlier_channel,"
+    " d.lost_time"
 )
 _TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
 _OPEN = "next_at is not null and state in ('pending', 'in_flight', 'sent')"
+_ENDS = "d.state = 'pending' and d.lost_time is null"
+"""What a cancel ends at once; where the lost time may have sent it, the claim says that it is unknown."""
 _NEW = (
     "insert into notifier.deliveries as d"
     " (tenant, borrower_id, task_id, case_id, request, taken_at, expires_at, epoch, state, reason, next_at, sequence, resolve_by)"
@@ -83,13 +86,13 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
     nothing: list[None] = [None] * len(ordered)
     rows = await conn.execute(
         text(            _NEW
-            + "update set cancelled = true, waiting = false,"
-            " state = case d.state when 'pending' then coalesce(d.earlier_state, excluded.state) else d.state end,"
-            " reason = case when d.state = 'pending' and d.earlier_state is null then excluded.reason else d.reason end,"
-            " channel = case d.state when 'pending' then coalesce(d.earlier_channel, d.channel) else d.channel end,"
-            " next_at = case when d.state = 'in_flight' then d.next_at"
+            + "update set cancelled = true, waiting = false, lost_time = case when d.lost_time is not null then 'touched' end,"
+            f" state = case when {_ENDS} then coalesce(d.earlier_state, excluded.state) else d.state end,"
+            f" reason = case when {_ENDS} and d.earlier_state is null then excluded.reason else d.reason end,"
+            f" channel = case when {_ENDS} then coalesce(d.earlier_channel, d.channel) else d.channel end,"
+            f" next_at = case when d.state = 'in_flight' or d.lost_time is not null then d.next_at"
             " when d.state = 'pending' and d.earlier_state = 'unknown' then d.resolve_by end,"
-            " sequence = d.sequence + case when d.state = 'pending' and d.earlier_state is null then 1 else 0 end"
+            f" sequence = d.sequence + case when {_ENDS} and d.earlier_state is null then 1 else 0 end"
             " where d.state in ('pending', 'in_flight') or (d.state = 'sent' and d.next_at is not null)"
             f" returning {_COLUMNS}"),
         {
@@ -103,12 +106,14 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
 
 
 async def wake(conn: AsyncConnection, who: Iterable[Who], *, now: datetime) -> None:
-    """Make due what waited for something about these borrowers; their rows are locked."""
+    """Make due what waited for something about these borrowers, or may have in the lost time; their rows are locked."""
     await conn.execute(
         text(
-            "update notifier.deliveries d set next_at = :now, waiting = false"
+            "update notifier.deliveries d set next_at = :now, waiting = false,"
+            " lost_time = case when d.lost_time is not null then 'touched' end"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
-            " where d.tenant = w.tenant and d.borrower_id = w.borrower_id and d.waiting and d.next_at > :now"
+            " where d.tenant = w.tenant and d.borrower_id = w.borrower_id"
+            " and (d.waiting and d.next_at > :now or d.lost_time is not null)"
         ),
         {**arrays(sorted(set(who))), "now": now},
     )
@@ -177,13 +182,15 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
             "update notifier.deliveries d set state = n.state, reason = n.reason, next_at = n.next_at, waiting = n.waiting,"
             " sequence = n.sequence, turn = n.turn, tries = n.tries, channel = n.channel, told = n.told, decision = n.decision,"
             " resolve_by = n.resolve_by, earlier_state = n.earlier_state, earlier_channel = n.earlier_channel,"
+            " lost_time = n.lost_time,"
             " spent = case when n.spent = '' then '{}' else string_to_array(n.spent, ',') end"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:states as text[]),"
             " cast(:reasons as text[]), cast(:nexts as timestamptz[]), cast(:waitings as boolean[]), cast(:sequences as int[]),"
             " cast(:turns as int[]), cast(:tries as int[]), cast(:channels as text[]), cast(:spents as text[]), cast(:tolds as text[]),"
-            " cast(:decisions as bytea[]), cast(:resolves as timestamptz[]), cast(:earliers as text[]), cast(:earlier_on as text[]))"
+            " cast(:decisions as bytea[]), cast(:resolves as timestamptz[]), cast(:earliers as text[]), cast(:earlier_on as text[]),"
+            " cast(:lost_times as text[]))"
             " as n(tenant, borrower_id, task_id, state, reason, next_at, waiting, sequence, turn, tries, channel, spent, told, decision,"
-            " resolve_by, earlier_state, earlier_channel)"
+            " resolve_by, earlier_state, earlier_channel, lost_time)"
             " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id"
         ),
         {
@@ -197,6 +204,7 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
             "resolves": [d.resolve_by for d in deliveries],
             "earliers": [d.earlier.state.value if d.earlier else None for d in deliveries],
             "earlier_on": [d.earlier.channel if d.earlier else None for d in deliveries],
+            "lost_times": [d.lost_time for d in deliveries],
         },
     )  # fmt: skip
 
@@ -225,7 +233,7 @@ def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
         reason=row.reason, next_at=row.next_at, waiting=row.waiting, sequence=row.sequence, turn=row.turn, tries=row.tries,
         channel=row.channel, spent=tuple(row.spent), told=row.told, cancelled=row.cancelled,
         decisions=_decisions(row.decision) if row.decision else (), resolve_by=row.resolve_by,
-        earlier=Standing(State(row.earlier_state), row.earlier_channel) if row.earlier_state else None,
+        earlier=Standing(State(row.earlier_state), row.earlier_channel) if row.earlier_state else None, lost_time=row.lost_time,
     )  # fmt: skip
 
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
+from libs.common.bus.inprocess import InProcessBus
 from libs.common.cloudevents import Writer
+from libs.common.lifecycle import Service
 from libs.common.outbox import Outbox
+from libs.common.ports import Ports
 from services.notifier.announcing import Announcer
 from services.notifier.domain.delivery import NUMBERS_OF_AN_EPOCH
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, Result
+from services.notifier.providers.port import Provider
 from services.notifier.recording import Recorder
-from services.notifier.service import Options
+from services.notifier.service import Options, build
 from services.notifier.store.attempts import Receipt
 from tests.integration.notifier.test_races import Recording, capped
-from tests.integration.notifier.world import MORNING, PATIENCE_S, TENANT, World, a_world
+from tests.integration.notifier.world import MORNING, NIGHT, PATIENCE_S, TENANT, World, a_world
 from tests.support.postgres import Databases
 
 HOUR = timedelta(hours=1)
@@ -47,7 +51,9 @@ class Late:
 
 async def receive(world: World, channel: str, *, times: int = 1) -> None:
     """Let the receipts of a message of b1 come."""
-    recorder = Recorder(world.engine, world.clock, Outbox("notifier"), Announcer(Writer("test", world.bus.partitions)), DAY)
+    recorder = Recorder(
+        world.engine, world.clock, Outbox("notifier"), Announcer(Writer("test", world.bus.partitions)), DAY, reads_again=True
+    )
     await recorder.receive([Receipt(TENANT, "b1", "t-b1", channel)] * times)
     await world.service.pump()
 
@@ -240,3 +246,76 @@ async def test_a_sent_message_does_not_fall_back_after_a_restore_since_it_may_ha
         await world.fresh_watermarks()
         await restored.pump()
         assert (provider.given, (await world.delivery("b1"))["state"]) == ([], "sent")
+
+
+@pytest.mark.parametrize("arrives", ["nothing", "a fact", "a cancel", "a fact later"])
+async def test_what_waited_for_the_morning_goes_out_after_a_restore_unless_the_lost_time_may_have_released_it(
+    databases: Databases, arrives: str
+) -> None:
+    async with a_world(databases, at=NIGHT) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        await world.service.pump()
+        await moved_database(world)
+        provider = Recording()
+        restored = on_a_bus_that_remembers(world, provider)
+        await restored.start()
+        await restored.pump()
+        assert (await world.delivery("b1"))["state"] == "pending"
+        if arrives == "a fact":
+            await world.fact("b1", version=2)
+        elif arrives == "a cancel":
+            await world.cancel("b1")
+        await looked_at(world, restored, NIGHT + timedelta(minutes=1))
+        if arrives == "a fact later":
+            await world.fact("b1", version=2)
+        await looked_at(world, restored, NIGHT + timedelta(hours=8))
+        sent = arrives in {"nothing", "a fact later"}
+        assert (len(provider.given), (await world.delivery("b1"))["state"]) == ((1, "sent") if sent else (0, "unknown"))
+
+
+async def test_what_waited_is_unknown_after_a_restore_on_a_bus_that_forgets(databases: Databases) -> None:
+    async with a_world(databases, at=NIGHT) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        await world.service.pump()
+        await moved_database(world)
+        restored = world.another()
+        await restored.start()
+        assert (await world.delivery("b1"))["reason"] == "records_lost"
+
+
+async def test_what_waited_is_not_sent_before_the_lost_time_is_read_again(databases: Databases) -> None:
+    async with a_world(databases, at=NIGHT) as world:
+        await world.late_borrower("b1")
+        await world.request("b1", expires_at=NIGHT + timedelta(hours=9))
+        await world.service.pump()
+        await moved_database(world)
+        provider = Recording()
+        restored = on_a_bus_that_remembers(world, provider)
+        await restored.start()
+        async with world.engine.begin() as conn:
+            await conn.execute(text("update notifier.positions set caught_up_at = :then"), {"then": NIGHT})
+        for hours in (8, 9):
+            world.clock.move_to(NIGHT + timedelta(hours=hours))
+            await world.fresh_watermarks()
+            await restored.pump()
+        assert (provider.given, (await world.delivery("b1"))["state"]) == ([], "unknown")
+
+
+def on_a_bus_that_remembers(world: World, provider: Provider) -> Service:
+    """A second notifier that takes what the first one is told for what the bus gives again."""
+    bus = InProcessBus(clock=world.clock, partitions=world.bus.partitions)
+    bus.reads_again = True
+    return build(Ports(world.engine, bus, world.clock, "test"), world.settings, Options(providers=[provider]))
+
+
+async def looked_at(world: World, service: Service, moment: datetime) -> None:
+    """Let time pass, all that stands on the bus be taken in, and a restored notifier do what is due."""
+    world.clock.move_to(moment)
+    await world.fresh_watermarks()
+    for consumer in world.service.consumers:
+        await consumer.observe()
+    due = await world.service.next_due()
+    world.clock.move_to(min(due, moment + timedelta(minutes=1)) if due else moment)
+    await service.pump()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -15,6 +15,8 @@ from services.notifier.domain.delivery import (
     CLOCKS_APART,
     LOST,
     NUMBERS_OF_AN_EPOCH,
+    TOUCHED,
+    UNPROVEN,
     Change,
     Delivery,
     asked_again,
@@ -24,11 +26,12 @@ from services.notifier.domain.delivery import (
     restored,
     settled,
     unknown,
+    unproven,
     unresolved,
 )
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import MAY_BE_OUT, NEXT, Standing, State
-from services.notifier.domain.verdicts import Decision, Expire, Send, Suppress, Wait
+from services.notifier.domain.verdicts import Decision, Expire, Send, Suppress, Verdict, Wait
 from tests.unit.notifier.values import MORNING, a_delivery, a_fact, an_address
 
 TOMORROW = MORNING + timedelta(days=1)
@@ -140,8 +143,8 @@ def test_a_second_message_of_which_nothing_is_known_leaves_the_first_as_sent() -
 SINCE = MORNING + 5 * HOUR
 
 
-def back(delivery: Delivery) -> Change:
-    return restored(delivery, epoch=3, since=SINCE, resolve_by=TOMORROW)
+def back(delivery: Delivery, *, reads_again: bool = False) -> Change:
+    return restored(delivery, epoch=3, since=SINCE, resolve_by=TOMORROW, reads_again=reads_again)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +160,21 @@ def back(delivery: Delivery) -> Change:
 def test_only_what_nothing_could_make_due_in_the_lost_time_stays_open(due_in: timedelta, *, waiting: bool, kept: bool) -> None:
     change = back(replace(a_delivery(), next_at=SINCE + due_in, waiting=waiting))
     assert (change.delivery.state is State.PENDING, change.delivery.reason) == (kept, None if kept else LOST)
+
+
+def test_what_waited_beyond_the_lost_time_is_unproven_where_the_bus_is_read_again() -> None:
+    waiting = replace(a_delivery(), next_at=SINCE + 24 * HOUR, waiting=True)
+    change = back(waiting, reads_again=True)
+    assert (change.delivery.state, change.delivery.lost_time, change.outcomes) == (State.PENDING, UNPROVEN, ())
+    again = unproven(change.delivery, now=SINCE + HOUR, resolve_by=TOMORROW)
+    assert (again.delivery.state, again.delivery.next_at) == (State.PENDING, SINCE + HOUR + timedelta(seconds=1))
+    assert back(replace(waiting, lost_time=TOUCHED), reads_again=True).delivery.state is State.UNKNOWN
+
+
+@pytest.mark.parametrize(("lost_time", "moment"), [(TOUCHED, SINCE + HOUR), (UNPROVEN, MORNING + timedelta(days=2))])
+def test_what_was_touched_or_unproven_to_its_end_is_unknown(lost_time: str, moment: datetime) -> None:
+    change = unproven(replace(a_delivery(), lost_time=lost_time), now=moment, resolve_by=TOMORROW)
+    assert (change.delivery.state, change.delivery.reason, change.delivery.lost_time) == (State.UNKNOWN, LOST, None)
 
 
 def test_what_was_in_flight_is_unknown_and_never_goes_on_to_another_channel_that_it_may_have_been_on() -> None:
@@ -227,7 +245,7 @@ _MAY_COME: dict[State, tuple[Word, ...]] = {
     State.UNRESOLVED: _ANSWERS,
     State.SENT: (Word.TIME, *_NEWS),
 }
-_VERDICTS = {Word.PAID: Suppress("paid"), Word.EXPIRE: Expire(), Word.WAIT: Wait("facts_behind")}
+_VERDICTS: dict[Word, Verdict] = {Word.PAID: Suppress("paid"), Word.EXPIRE: Expire(), Word.WAIT: Wait("facts_behind")}
 
 
 @dataclass
