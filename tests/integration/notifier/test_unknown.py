@@ -195,6 +195,8 @@ async def test_a_contact_called_off_while_it_waits_for_its_next_channel_is_what_
         await world.cancel("b1")
         delivery = await world.delivery("b1")
         assert (delivery["state"], delivery["channel"], world.outcomes("b1")) == ("unknown", "email", ["unknown", "deferred"])
+        await world.pass_to(MORNING + DAY)
+        assert world.outcomes("b1") == ["unknown", "deferred", "unknown"]
 
 
 async def test_after_a_restore_what_was_due_only_later_goes_out_and_what_may_have_gone_out_does_not(databases: Databases) -> None:
