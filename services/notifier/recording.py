@@ -97,7 +97,8 @@ class Recorder:
 
     def _answered(self, delivery: Delivery, mark: Marked, result: Result, now: datetime) -> Change | None:
         """Return what an answer changes; None where it is of an attempt that another has replaced."""
-        if delivery.turn == mark.delivery.turn and delivery.state in {State.IN_FLIGHT, State.UNKNOWN, State.UNRESOLVED}:
+        same = (delivery.turn, delivery.channel) == (mark.delivery.turn, mark.send.channel)
+        if same and delivery.state in {State.IN_FLIGHT, State.UNKNOWN, State.UNRESOLVED}:
             return settled(delivery, result, mark.provider, mark.loans, now=now, resolve_by=now + self.resolve_within)
         if mark.send.channel not in delivery.spent:
             return None

@@ -161,10 +161,11 @@ def heard(delivery: Delivery, channel: str, news: tuple[State, ...], *, provider
     )
     told = replace(delivery, sequence=delivery.sequence + len(outcomes))
     before, best = _standing(told), better(_standing(told), Standing(news[-1], channel))
+    if told.state is State.IN_FLIGHT:
+        spent = (*told.spent, channel) if channel == told.channel else told.spent
+        return Change(replace(told, earlier=best, spent=spent), outcomes)
     if best == before:
         return Change(told, outcomes)
-    if told.state is State.IN_FLIGHT:
-        return Change(replace(told, earlier=best), outcomes)
     return Change(_at(told, best), outcomes)
 
 
@@ -282,7 +283,7 @@ def _held(
 
 def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Change:
     spent = replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0)
-    if delivery.state is State.IN_FLIGHT and _channels_left(spent):
+    if delivery.state is State.IN_FLIGHT and _channels_left(spent) and not _was_heard(delivery):
         return _pending(spent, code, now)
     if spent.earlier is not None:
         return Change(_at(spent, spent.earlier))
@@ -291,7 +292,7 @@ def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Cha
 
 
 def _retried(delivery: Delivery, why: str, now: datetime) -> Change:
-    if delivery.state is not State.IN_FLIGHT:
+    if delivery.state is not State.IN_FLIGHT or _was_heard(delivery):
         return _end(delivery, State.FAILED, why)
     longest = min(BACKOFF * 2 ** min(delivery.tries, 10), LONGEST_BACKOFF)
     again = now + longest * fraction(delivery.task_id, delivery.turn)
@@ -300,8 +301,7 @@ def _retried(delivery: Delivery, why: str, now: datetime) -> Change:
 
 def _pending(delivery: Delivery, why: str, next_at: datetime) -> Change:
     earlier = delivery.earlier
-    arrived = earlier is not None and earlier.state is not State.UNKNOWN and earlier.channel == delivery.channel
-    if earlier is not None and (delivery.cancelled or arrived):
+    if earlier is not None and (delivery.cancelled or earlier.state is State.DELIVERED):
         return Change(_at(delivery, earlier))
     if delivery.cancelled:
         return called_off(_stepped(delivery, State.CANCELLED, why))
@@ -317,6 +317,11 @@ def _left(delivery: Delivery, state: State) -> Delivery:
     """Let it leave its channel, where this is what became of it."""
     spent = (*delivery.spent, delivery.channel or "")
     return replace(delivery, spent=spent, tries=0, earlier=better(delivery.earlier, Standing(state, delivery.channel)))
+
+
+def _was_heard(delivery: Delivery) -> bool:
+    """Say whether a receipt of the attempt in flight has overtaken its answer: whatever that says, it is out."""
+    return delivery.channel in delivery.spent
 
 
 def _channels_left(delivery: Delivery) -> bool:
@@ -336,8 +341,9 @@ def _at(delivery: Delivery, standing: Standing) -> Delivery:
         return delivery
     climbs(delivery.state, standing.state)
     maybe = standing.state is State.UNKNOWN
+    left = () if delivery.channel in {None, standing.channel, *delivery.spent} else (delivery.channel or "",)
     return replace(
-        delivery, state=standing.state, channel=standing.channel, reason=delivery.reason if maybe else None,
+        delivery, state=standing.state, channel=standing.channel, spent=delivery.spent + left, reason=delivery.reason if maybe else None,
         next_at=delivery.resolve_by if maybe else None, waiting=False,
     )  # fmt: skip
 

@@ -134,6 +134,21 @@ def test_a_receipt_of_the_first_message_that_comes_after_the_second_is_kept_besi
     assert (last.delivery.state, kinds(last)) == (State.DELIVERED, [("delivered", "email")])
 
 
+def test_of_two_unknown_channels_neither_is_used_again_when_the_answer_of_one_comes_late() -> None:
+    first = after(flying("email", on_unknown="next_channel", channels=("email", "sms"), fallback_after=HOUR), Unknown("cut")).delivery
+    both = after(marked(first, "sms"), Unknown("cut")).delivery
+    assert (both.state, both.channel, set(both.spent)) == (State.UNKNOWN, "email", {"email", "sms"})
+    late = heard(both, "sms", (State.SENT,), provider="sandbox", loans=())
+    assert (late.delivery.state, late.delivery.channel, late.delivery.next_at) == (State.SENT, "sms", None)
+
+
+@pytest.mark.parametrize("answer", [NotSent("away"), REFUSED])
+def test_a_receipt_that_overtakes_its_answer_is_believed_whatever_the_answer_says(answer: Result) -> None:
+    early = heard(flying(), "sms", (State.SENT,), provider="sandbox", loans=()).delivery
+    change = after(early, answer)
+    assert (early.state, change.delivery.state, change.outcomes) == (State.IN_FLIGHT, State.SENT, ())
+
+
 def test_a_second_message_of_which_nothing_is_known_leaves_the_first_as_sent() -> None:
     second = fallen_back(after(flying(fallback_after=HOUR, on_unknown="next_channel"), Accepted("ref")).delivery, now=MORNING + HOUR)
     change = after(marked(second.delivery, "email"), Unknown("cut"))
@@ -254,20 +269,19 @@ class Life:
 
     delivery: Delivery
     out: dict[str, Out] = field(default_factory=dict)
+    last: str = ""
 
     def go(self, word: Word, channel: str) -> Change:
         one = self.delivery
         change = Change(one)
-        if one.state is State.PENDING and word is Word.MARK and channel not in one.spent:
+        if one.state is State.PENDING and word is Word.MARK and channel in set(one.request.channels) - set(one.spent):
             change = Change(marked(one, channel))
             assert self.out.get(channel, Out.NO) is Out.NO, "a message may not go out twice on one channel"
-            self.out[channel] = Out.MAYBE
+            self.out[channel], self.last = Out.MAYBE, channel
         elif one.state is State.PENDING and word in _VERDICTS:
             change = judged(one, _VERDICTS[word])
         elif one.state in {State.IN_FLIGHT, State.UNKNOWN, State.UNRESOLVED} and word in _RESULTS:
-            if self.out[one.channel or ""] is not Out.YES and (one.state is State.IN_FLIGHT or word is not Word.CUT):
-                self.out[one.channel or ""] = _OUT[word]
-            change = after(one, _RESULTS[word])
+            change = self._answered(one, word)
         elif word is Word.TIME and one.next_at is not None:
             change = self._by_time(one)
         elif word in {Word.RECEIPT, Word.LATE} and self.out.get(channel, Out.NO) is not Out.NO:
@@ -276,6 +290,15 @@ class Life:
             change = heard(one, channel, news, provider="sandbox", loans=())
         self.delivery = change.delivery
         return change
+
+    def _answered(self, one: Delivery, word: Word) -> Change:
+        """The answer of the last attempt comes, whether or not the delivery stands where an earlier one left it."""
+        if self.out[self.last] is not Out.YES and (one.state is State.IN_FLIGHT or word is not Word.CUT):
+            self.out[self.last] = _OUT[word]
+        if one.channel == self.last:
+            return after(one, _RESULTS[word])
+        news = {Word.ACCEPT: (State.SENT,), Word.ARRIVE: (State.SENT, State.DELIVERED)}.get(word, ())
+        return heard(one, self.last, news, provider="sandbox", loans=())
 
     def _by_time(self, one: Delivery) -> Change:
         match one.state:
@@ -297,14 +320,15 @@ def rank(delivery: Delivery) -> int:
 
 @settings(deadline=None, max_examples=500)
 @given(
-    st.lists(st.tuples(st.integers(0, 7), st.sampled_from(ALL[:2])), min_size=5, max_size=15),
+    st.lists(st.tuples(st.integers(0, 7), st.sampled_from(ALL)), min_size=5, max_size=15),
     st.sampled_from([None, HOUR]),
     st.sampled_from(["hold", "next_channel"]),
+    st.sampled_from([ALL, ALL[:2]]),
 )
 def test_whatever_is_heard_and_however_late_no_channel_is_used_twice_and_what_went_out_is_never_called_unsent(
-    happenings: list[tuple[int, str]], fallback: timedelta | None, on_unknown: str
+    happenings: list[tuple[int, str]], fallback: timedelta | None, on_unknown: str, channels: tuple[str, ...]
 ) -> None:
-    life = Life(a_delivery(channels=ALL[:2], fallback_after=fallback, on_unknown=on_unknown))
+    life = Life(a_delivery(channels=channels, fallback_after=fallback, on_unknown=on_unknown))
     for choice, channel in happenings:
         before, was = life.delivery, set(life.out.values())
         may_come = _MAY_COME.get(before.state, _NEWS)
