@@ -19,15 +19,18 @@ class Owed(Value, frozen=True):
 
 
 class Numbered(Value, frozen=True):
-    """A line under the number by which it can be disputed, and what is outstanding after it."""
+    """A line under its number, and what is outstanding after it."""
 
-    number: str
+    number: int
     line: Line
     balance: int
 
 
 class Entry(Value, frozen=True):
-    """An event under its number, what it kept as credit or, below zero, took from it, and its lines."""
+    """An event under its number, what it kept as credit or, below zero, took from it, and its lines.
+
+    Events and lines are numbered together, one after the other, so that each can be disputed by its number.
+    """
 
     number: int
     posting: Posting
@@ -77,15 +80,16 @@ def _totals(shown: LoanView) -> Totals:
 
 
 def _entries(postings: Sequence[Posting]) -> Iterator[Entry]:
-    balance, credit = 0, 0
-    for number, posting in enumerate(postings, 1):
-        yield Entry(number, posting, posting.credit - credit, tuple(_numbered(number, posting, balance)))
+    number, balance, credit = 1, 0, 0
+    for posting in postings:
+        yield Entry(number, posting, posting.credit - credit, tuple(_numbered(number + 1, posting, balance)))
+        number += 1 + len(posting.lines)
         balance, credit = posting.outstanding, posting.credit
 
 
-def _numbered(number: int, posting: Posting, balance: int) -> Iterator[Numbered]:
+def _numbered(first: int, posting: Posting, balance: int) -> Iterator[Numbered]:
     """Number the lines of a posting; once the loan has ended, none of them makes anything outstanding."""
     ended = posting.outstanding != balance + sum(line.change for line in posting.lines)
-    for at, line in enumerate(posting.lines, 1):
+    for number, line in enumerate(posting.lines, first):
         balance = posting.outstanding if ended else balance + line.change
-        yield Numbered(f"{number}.{at}", line, balance)
+        yield Numbered(number, line, balance)

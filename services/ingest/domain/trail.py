@@ -45,7 +45,7 @@ _MARKS: dict[type[Placed], str] = {Paused: "pause", Resumed: "resume", Closed: "
 class Side(StrEnum):
     """What a line says of its amount."""
 
-    OWED = "owed"
+    DUE = "due"
     PAID = "paid"
     WAIVED = "waived"
 
@@ -70,7 +70,7 @@ class Line(Value, frozen=True):
     @property
     def change(self) -> int:
         """What the line adds to what is open."""
-        return self.amount if self.side is Side.OWED else -self.amount
+        return self.amount if self.side is Side.DUE else -self.amount
 
 
 class Posting(Value, frozen=True):
@@ -132,8 +132,9 @@ class _Recorder:
         """Write down what has changed, and whose money or waiver it was."""
         touched = self._with_other_charges(work.charges)
         before, self._rows = self._rows, {_key(row): row for row in work.rows}
-        for key in before.keys() - self._rows.keys():
-            self._note(before[key], self._spots.pop(key), {}, by)
+        for key, gone in before.items():
+            if key not in self._rows:
+                self._note(gone, self._spots.pop(key), {}, by)
         for key, row in self._rows.items():
             if before.get(key) is not row or row.n in touched:
                 spots = _spots(row, self._on_row.get(row.n, ()))
@@ -175,7 +176,7 @@ class _Recorder:
         for side, component, charge_id in sorted(before.keys() | after.keys(), key=_in_order):
             spot = side, component, charge_id
             if amount := after.get(spot, 0) - before.get(spot, 0):
-                whose = None if side is Side.OWED else by
+                whose = None if side is Side.DUE else by
                 self._lines.append(Line(row.n, row.due_on, charge_id, COMPONENTS[component], side, amount, whose))
 
 
@@ -186,7 +187,7 @@ def _key(row: Instalment) -> _RowKey:
 
 def _spots(row: Instalment, charges: Sequence[Charge]) -> dict[_Spot, int]:
     """Return the amounts on an instalment: first what is owed, paid and waived of its charges, then the rest of each component."""
-    rest = {Side.OWED: list(row.due), Side.PAID: list(row.paid), Side.WAIVED: list(row.waived)}
+    rest = {Side.DUE: list(row.due), Side.PAID: list(row.paid), Side.WAIVED: list(row.waived)}
     found: dict[_Spot, int] = {}
     for charge, amounts in _of_charges(row, charges):
         component = INDEX[charge.kind]

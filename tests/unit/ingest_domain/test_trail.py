@@ -85,7 +85,7 @@ def test_the_lines_of_a_charge_add_up_to_what_is_owed_and_paid_of_it(events: lis
         for charge in view(told.trace.book, on(day)).charges:
             mine = [line for line in lines_of(told) if line.charge_id == charge.charge_id]
             sums = {side: sum(line.amount for line in mine if line.side is side) for side in Side}
-            assert (sums[Side.OWED], sums[Side.PAID]) == (charge.amount, charge.paid)
+            assert (sums[Side.DUE], sums[Side.PAID]) == (charge.amount, charge.paid)
             assert sums[Side.WAIVED] <= charge.waived
             assert {line.component for line in mine} == {charge.kind}
 
@@ -118,7 +118,7 @@ def test_a_chargeback_or_refund_is_owed_as_a_whole_or_taken_from_credit_as_a_who
     spread = {(one.kind, one.id): one for one in told.trace.movements}
     for posting in told.postings:
         if posting.kind in ("chargeback", "refund"):
-            owed = sum(line.amount for line in posting.lines if line.side is Side.OWED)
+            owed = sum(line.amount for line in posting.lines if line.side is Side.DUE)
             assert owed == posting.amount or (owed == 0 and spread[posting.kind, str(posting.id)].credit == -(posting.amount or 0))
 
 
@@ -197,7 +197,7 @@ FULL = disbursed((Row(1, on(10), 100, interest=20, fee=5), Row(2, on(20), 100)))
 def test_the_first_posting_is_the_loan_with_its_schedule() -> None:
     [first] = trail([LOAN], DEFAULT, on(0)).postings
     assert (first.kind, first.on, first.amount, first.outstanding) == ("disbursement", on(0), 900, 900)
-    assert said(first) == [(n, None, "principal", "owed", 300, None) for n in (1, 2, 3)]
+    assert said(first) == [(n, None, "principal", "due", 300, None) for n in (1, 2, 3)]
 
 
 def test_a_payment_says_which_instalment_charge_and_component_it_paid() -> None:
@@ -216,7 +216,7 @@ def test_credit_that_pays_something_new_is_the_money_of_its_payment() -> None:
     two = [repaid(12, 230, 1), repaid(13, 40, 2)]
     posting = last(FULL, *two, InstalmentDue(place(14, 3), Row(3, on(30), 50)))
     assert said(posting) == [
-        (3, None, "principal", "owed", 50, None),
+        (3, None, "principal", "due", 50, None),
         (3, None, "principal", "paid", 5, "r1"),
         (3, None, "principal", "paid", 40, "r2"),
     ]
@@ -227,7 +227,7 @@ def test_a_charge_due_first_takes_over_what_was_paid_on_its_component() -> None:
     events = [FULL, repaid(5, 5, 1), fee(13, 2, 3, due=8)]
     posting = last(*events)
     assert said(posting) == [
-        (1, "c2", "fee", "owed", 3, None),
+        (1, "c2", "fee", "due", 3, None),
         (1, "c2", "fee", "paid", 3, None),
         (1, None, "fee", "paid", -3, None),
     ]
@@ -238,15 +238,22 @@ def test_what_a_new_schedule_moves_is_taken_back_there_and_paid_here() -> None:
     new = Rescheduled(place(13, 2), 1, "agreed", rows((20, 40), (30, 60)), Effect.FROM_DATE, on(13))
     posting = last(disbursed(rows((10, 100))), repaid(12, 70, 1), new)
     assert said(posting) == [
-        (1, None, "principal", "owed", -100, None),
+        (1, None, "principal", "due", -100, None),
         (1, None, "principal", "paid", -70, None),
-        (1, None, "principal", "owed", 40, None),
+        (1, None, "principal", "due", 40, None),
         (1, None, "principal", "paid", 40, None),
-        (2, None, "principal", "owed", 60, None),
+        (2, None, "principal", "due", 60, None),
         (2, None, "principal", "paid", 30, None),
     ]
     assert [line.due_on for line in posting.lines] == [on(10)] * 2 + [on(20)] * 2 + [on(30)] * 2
     assert (posting.kind, posting.id, posting.outstanding, posting.credit) == ("reschedule", "1", 30, 0)
+
+
+def test_instalments_that_a_new_schedule_drops_are_taken_back_in_their_order() -> None:
+    due = tuple((day, 10) for day in range(1, 21))
+    new = Rescheduled(place(25, 2), 1, "agreed", rows((40, 200)), Effect.FROM_DATE, on(25))
+    posting = last(disbursed(rows(*due)), new, day=30)
+    assert [line.n for line in posting.lines if line.amount < 0] == list(range(1, 21))
 
 
 def test_a_schedule_that_holds_from_the_first_day_is_the_first_posting() -> None:
@@ -258,7 +265,7 @@ def test_a_schedule_that_holds_from_the_first_day_is_the_first_posting() -> None
 
 def test_a_chargeback_is_owed_again_and_what_credit_covers_is_paid_at_once() -> None:
     posting = last(FULL, repaid(9, 235, 1), ChargedBack(place(15, 2), "cb", "r1", 30, on(15)))
-    assert said(posting) == [(2, None, "principal", "owed", 30, None), (2, None, "principal", "paid", 10, None)]
+    assert said(posting) == [(2, None, "principal", "due", 30, None), (2, None, "principal", "paid", 10, None)]
     assert (posting.kind, posting.id, posting.outstanding, posting.credit) == ("chargeback", "cb", 20, 0)
 
 
@@ -281,7 +288,7 @@ def test_a_waiver_that_waited_for_its_instalment_is_said_with_the_instalment() -
     waiver, new = Waived(place(5, 1), "w1", None, 4, Component.PRINCIPAL, 30), InstalmentDue(place(9, 2), Row(4, on(40), 50))
     _, nothing, added = trail([LOAN, waiver, new], DEFAULT, on(15)).postings
     assert (nothing.kind, nothing.lines) == ("waiver", ())
-    assert said(added) == [(4, None, "principal", "owed", 50, None), (4, None, "principal", "waived", 30, "w1")]
+    assert said(added) == [(4, None, "principal", "due", 50, None), (4, None, "principal", "waived", 30, "w1")]
 
 
 def test_an_unknown_loan_has_no_trail() -> None:
