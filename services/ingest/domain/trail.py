@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from enum import StrEnum
+from itertools import zip_longest
 
 from services.ingest.domain.allocate import INDEX
 from services.ingest.domain.apply import charges_paid
@@ -117,7 +118,7 @@ class _Recorder:
         self.postings: list[Posting] = []
         self._first_day = FIRST_DAY
         self._lines: list[Line] = []
-        self._rows: dict[_RowKey, Instalment] = {}
+        self._rows: list[Instalment] = []
         self._spots: dict[_RowKey, dict[_Spot, int]] = {}
         self._charges: list[Charge] = []
         self._on_row: dict[int, list[Charge]] = defaultdict(list)
@@ -131,15 +132,15 @@ class _Recorder:
     def saw(self, work: Work, by: str | None) -> None:
         """Write down what has changed, and whose money or waiver it was."""
         touched = self._with_other_charges(work.charges)
-        before, self._rows = self._rows, {_key(row): row for row in work.rows}
-        for key, gone in before.items():
-            if key not in self._rows:
-                self._note(gone, self._spots.pop(key), {}, by)
-        for key, row in self._rows.items():
-            if before.get(key) is not row or row.n in touched:
-                spots = _spots(row, self._on_row.get(row.n, ()))
-                self._note(row, self._spots.get(key, {}), spots, by)
-                self._spots[key] = spots
+        before, self._rows = self._rows, list(work.rows)
+        changed = [(old, row) for old, row in zip_longest(before, self._rows) if old is not row or row.n in touched]
+        here = {_key(row) for _, row in changed if row is not None}
+        for old, _ in changed:
+            if old is not None and _key(old) not in here:
+                self._note(old, {}, by)
+        for _, row in changed:
+            if row is not None:
+                self._note(row, _spots(row, self._on_row.get(row.n, ())), by)
 
     def took(self, work: Work, event: Disbursed | Placed, on: date) -> None:
         """Close the posting of an event."""
@@ -172,12 +173,14 @@ class _Recorder:
         self._charges = list(charges)
         return touched
 
-    def _note(self, row: Instalment, before: dict[_Spot, int], after: dict[_Spot, int], by: str | None) -> None:
-        for side, component, charge_id in sorted(before.keys() | after.keys(), key=_in_order):
-            spot = side, component, charge_id
-            if amount := after.get(spot, 0) - before.get(spot, 0):
-                whose = None if side is Side.DUE else by
-                self._lines.append(Line(row.n, row.due_on, charge_id, COMPONENTS[component], side, amount, whose))
+    def _note(self, row: Instalment, after: dict[_Spot, int], by: str | None) -> None:
+        before = self._spots.pop(_key(row), {})
+        if after:
+            self._spots[_key(row)] = after
+        for spot in sorted({spot for spot, _ in before.items() ^ after.items()}, key=_in_order):
+            side, component, charge_id = spot
+            amount, whose = after.get(spot, 0) - before.get(spot, 0), None if side is Side.DUE else by
+            self._lines.append(Line(row.n, row.due_on, charge_id, COMPONENTS[component], side, amount, whose))
 
 
 def _key(row: Instalment) -> _RowKey:
@@ -191,10 +194,10 @@ def _spots(row: Instalment, charges: Sequence[Charge]) -> dict[_Spot, int]:
     found: dict[_Spot, int] = {}
     for charge, amounts in _of_charges(row, charges):
         component = INDEX[charge.kind]
-        for side, amount in zip(Side, amounts, strict=True):
-            part = min(amount, rest[side][component])
-            rest[side][component] -= part
-            found[side, component, charge.charge_id] = part
+        for side, amount in zip(_SIDES, amounts, strict=True):
+            if part := min(amount, rest[side][component]):
+                rest[side][component] -= part
+                found[side, component, charge.charge_id] = part
     found.update({(side, component, None): amount for side, parts in rest.items() for component, amount in enumerate(parts) if amount})
     return found
 

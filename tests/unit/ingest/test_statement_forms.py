@@ -120,7 +120,7 @@ def minor(text: str) -> int:
     return int(Decimal(text.replace(",", "")) * 100)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(events=event_sets(), product=products(), day=st.integers(0, LAST + 10))
 def test_every_form_has_the_same_lines_and_sums(events: list[LoanEvent], product: ProductLine, day: int) -> None:
     assume(stated(events, product, on(day)) is not None)
@@ -145,7 +145,7 @@ def test_every_form_has_the_same_lines_and_sums(events: list[LoanEvent], product
             assert {name: amount for name, amount in totals.items() if amount and name != "total"} == found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(events=event_sets(), product=products(), day=st.integers(0, LAST + 10))
 def test_the_tables_can_be_read_by_ear_and_nothing_comes_from_elsewhere(events: list[LoanEvent], product: ProductLine, day: int) -> None:
     assume(stated(events, product, on(day)) is not None)

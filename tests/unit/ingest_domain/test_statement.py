@@ -26,7 +26,7 @@ from services.ingest.domain.trail import Side
 from .loans import LAST, LOAN, event_sets, on, place, products, repaid, rows
 
 last_days = st.integers(0, LAST + 10)
-SPREAD_OF_COSTS = settings(deadline=None, max_examples=150)
+SPREAD_OF_COSTS = settings(deadline=None, max_examples=80)
 
 
 def statement_of(events: list[LoanEvent], product: ProductLine, day: int) -> Statement:

@@ -32,7 +32,7 @@ from .loans import LAST, LOAN, disbursed, event_sets, on, place, products, repai
 from .test_properties import shuffled_with_repeats
 
 last_days = st.integers(0, LAST + 10)
-MANY = settings(deadline=None, max_examples=300)
+MANY = settings(deadline=None, max_examples=100)
 PAYMENTS = {"repayment", "down_payment", "recovery", "goodwill_credit", "merchant_issued_refund", "payout_refund", "charge_adjustment"}
 
 
