@@ -207,7 +207,7 @@ def test_amounts_are_written_with_the_decimals_of_their_currency(currency: str, 
 
 
 def test_the_page_says_what_a_borrower_must_know() -> None:
-    events = [LOAN, repaid(12, 350, 1, recorded=14), repaid(15, 40, 2), RepaymentReversed(place(16, 3), "r2")]
+    events: list[LoanEvent] = [LOAN, repaid(12, 350, 1, recorded=14), repaid(15, 40, 2), RepaymentReversed(place(16, 3), "r2")]
     text = Read(PAGE.render(made(events, 25))).words
     assert "Overdue 2.50 Outstanding in all 5.50 Days past due 5" in text
     assert "Overdue since 2026-01-21 (instalment 2) Next due 3.00 on 2026-01-31 (instalment 3)" in text
@@ -240,7 +240,7 @@ def test_a_browser_may_use_the_page_s_own_style_and_nothing_else() -> None:
 
 
 def test_a_long_statement_comes_in_pieces_that_make_one_table() -> None:
-    events = [LOAN, *(repaid(9, 1, number) for number in range(1, 601))]
+    events: list[LoanEvent] = [LOAN, *(repaid(9, 1, number) for number in range(1, 601))]
     one = made(events, 20)
     pieces = list(csv_pieces(one))
     assert len(pieces) == 4

@@ -113,7 +113,7 @@ def test_the_balance_runs_from_line_to_line() -> None:
 
 
 def test_a_statement_of_a_past_day_is_that_of_what_counts_by_then() -> None:
-    events = [LOAN, repaid(12, 350, 1), repaid(14, 50, 2, recorded=30)]
+    events: list[LoanEvent] = [LOAN, repaid(12, 350, 1), repaid(14, 50, 2, recorded=30)]
     by_day = [stated(events, DEFAULT, on(day)) for day in (11, 13, 14)]
     assert [one and len(one.entries) for one in by_day] == [1, 2, 3]
     assert [one and one.shown.overdue.total for one in by_day] == [300, 0, 0]
@@ -127,7 +127,7 @@ def test_what_is_overdue_stands_at_its_instalment_a_charge_before_its_instalment
 
 
 def test_when_a_loan_is_written_off_what_was_open_is_left_and_later_money_changes_no_balance() -> None:
-    events = [LOAN, repaid(12, 350, 1), WrittenOff(place(20, 2), on(20)), repaid(25, 100, 3)]
+    events: list[LoanEvent] = [LOAN, repaid(12, 350, 1), WrittenOff(place(20, 2), on(20)), repaid(25, 100, 3)]
     statement = stated(events, DEFAULT, on(30))
     assert statement is not None
     assert [one.posting.outstanding for one in statement.entries] == [900, 550, 0, 0]

@@ -224,7 +224,7 @@ def test_credit_that_pays_something_new_is_the_money_of_its_payment() -> None:
 
 
 def test_a_charge_due_first_takes_over_what_was_paid_on_its_component() -> None:
-    events = [FULL, repaid(5, 5, 1), fee(13, 2, 3, due=8)]
+    events: list[LoanEvent] = [FULL, repaid(5, 5, 1), fee(13, 2, 3, due=8)]
     posting = last(*events)
     assert said(posting) == [
         (1, "c2", "fee", "due", 3, None),
@@ -275,7 +275,7 @@ def test_a_refund_out_of_credit_moves_nothing_on_an_instalment() -> None:
 
 
 def test_what_is_undone_does_nothing_and_says_by_which_event() -> None:
-    events = [FULL, repaid(12, 50, 1), Waived(place(13, 2), "w2", None, 1), RepaymentReversed(place(14, 3), "r1"),
+    events: list[LoanEvent] = [FULL, repaid(12, 50, 1), Waived(place(13, 2), "w2", None, 1), RepaymentReversed(place(14, 3), "r1"),
               WaiverReversed(place(15, 4), "w2")]  # fmt: skip
     told = trail(events, DEFAULT, on(20)).postings
     assert [(one.kind, one.undone_by, one.lines, one.outstanding) for one in told[1:]] == [
