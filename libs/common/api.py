@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -81,9 +81,9 @@ def problem(status: int, code: str, detail: str, *, headers: dict[str, str] | No
     return Response(msgspec.json.encode({**head, **extra}), status, media_type=PROBLEM, headers=headers)
 
 
-def answer(value: Any, status: int = 200) -> Response:
+def answer(value: Any, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
     """Return a value as JSON: msgspec writes structs, dates and moments as the contract has them."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+    return Response(msgspec.json.encode(value), status, media_type="application/json", headers=headers)
 
 
 def page(items: Sequence[Any], next_cursor: str | None = None) -> Response:

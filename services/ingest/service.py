@@ -29,11 +29,13 @@ from services.ingest.intake import HttpIntake
 from services.ingest.ledger import SOURCE, Ledger
 from services.ingest.observing import IngestMetrics
 from services.ingest.rebuilding import Rebuild, Upgrade
-from services.ingest.routes import event_routes, loan_routes, parked_routes, product_routes, report_routes
+from services.ingest.routes import event_routes, loan_routes, parked_routes, product_routes, report_routes, statement_routes
 from services.ingest.routes.loans import LoanReader
 from services.ingest.routes.products import ProductDesk
 from services.ingest.routes.report import Reporter
+from services.ingest.routes.statement import Stater
 from services.ingest.settings import Settings
+from services.ingest.statement_page import StatementPage
 from services.ingest.store import loans, parked
 from services.ingest.store.products import ProductBook
 from services.ingest.tables import GROUP, SCHEMA
@@ -71,6 +73,7 @@ def build(ports: Ports, settings: Settings) -> Service:
 
     app.include_router(event_routes(HttpIntake(ports.bus, settings.tenants, parts.own, parts.own.durable, settled)))
     app.include_router(loan_routes(LoanReader(ports.engine, ports.clock)))
+    app.include_router(statement_routes(Stater(ports.engine, ports.clock, StatementPage.load())))
     app.include_router(report_routes(Reporter(ports.engine, ports.clock)))
     app.include_router(product_routes(ProductDesk(ports.engine, ports.clock, parts.ledger.products)))
     app.include_router(parked_routes(ParkedDesk(ports.engine, ports.clock, parts.ledger, parts.borrowers)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from services.ingest.domain.amounts import bounded
-from services.ingest.domain.apply import Placed, apply, charge_open, running, waiver_parts
+from services.ingest.domain.apply import apply, charge_open, running, waiver_parts
 from services.ingest.domain.book import Book, Ignored, Pending, Stamp, terms_of
 from services.ingest.domain.errors import CannotFold
 from services.ingest.domain.events import (
@@ -17,6 +17,7 @@ from services.ingest.domain.events import (
     InstalmentDue,
     LoanEvent,
     Place,
+    Placed,
     Repaid,
     Rescheduled,
     Waived,
@@ -38,7 +39,7 @@ from services.ingest.domain.select import (
     told_apart,
 )
 from services.ingest.domain.value import Value, replace
-from services.ingest.domain.work import Entry, Work, laid_out, row_with
+from services.ingest.domain.work import Entry, Witness, Work, laid_out, row_with
 
 FOLD = 1
 """The release of these rules and of the book's layout: a book that another release made is not read but folded again.
@@ -96,9 +97,9 @@ def fold(events: Iterable[LoanEvent], product: ProductLine, as_of: date) -> Book
     return _folded(events, product, as_of, traced=False)[0]
 
 
-def trace(events: Iterable[LoanEvent], product: ProductLine, as_of: date) -> Trace:
+def trace(events: Iterable[LoanEvent], product: ProductLine, as_of: date, *, witness: Witness | None = None) -> Trace:
     """Return the book with how every movement was spread: for those who ask, not for every event."""
-    book, work = _folded(events, product, as_of, traced=True)
+    book, work = _folded(events, product, as_of, traced=True, witness=witness)
     entries = () if work is None or work.entries is None else work.entries.values()
     return Trace(book, tuple(map(_movement, entries)))
 
@@ -116,10 +117,12 @@ def _movement(entry: Entry) -> Movement:
     )
 
 
-def _folded(events: Iterable[LoanEvent], product: ProductLine, as_of: date, *, traced: bool) -> tuple[Book, Work | None]:
+def _folded(
+    events: Iterable[LoanEvent], product: ProductLine, as_of: date, *, traced: bool, witness: Witness | None = None
+) -> tuple[Book, Work | None]:
     kept, idle = not_retracted(events)
     kept, last_waiver = _with_waiver_amounts(kept, product)
-    run = _ledger(kept, product, as_of, traced=traced)
+    run = _ledger(kept, product, as_of, traced=traced, witness=witness)
     if run.base is None or run.work is None:
         return Book(known=False, as_of=as_of), None
     for event in idle:
@@ -156,7 +159,7 @@ def _open_of(work: Work, waiver: Waived) -> int:
     return 0 if at is None else sum(waiver_parts(work.rows[at].open, waiver))
 
 
-def _ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, traced: bool) -> _Run:
+def _ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, traced: bool, witness: Witness | None = None) -> _Run:
     """Take the events that count by a day, each in its place."""
     found = told_apart(kept)
     base = base_of(found)
@@ -173,6 +176,9 @@ def _ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, tra
         work.version, work.original = start[0].version, running(laid_out(base.schedule))
     if traced or allocation.chargeback_split != (Component.PRINCIPAL,):
         work.entries = {}
+    if witness is not None:
+        work.witness = witness
+        witness.began(work, base if start is None else start[0], base.disbursed_on)
     run = _Run(found, base, work)
     _take(run, work, steps, as_of=as_of, start=None if start is None else start[1])
     return run
@@ -190,10 +196,12 @@ def _take(run: _Run, work: Work, steps: list[Step], *, as_of: date, start: Key |
         if what in seen:
             _note_repeat(run, event, seen[what])
         elif what in run.found.undone:
-            _enter_reversed(work, event, key[0])
+            _leave_out(run, work, event, key[0])
         elif not _superseded(event, key, start) and not _points_nowhere(run, event, as_of):
             work.turnover += weight(event)
             apply(work, event, key[0])
+            if work.witness is not None:
+                work.witness.took(work, event, key[0])
         seen[what] = event
         work.last = Place(*key[:4])
 
@@ -211,7 +219,10 @@ def _note_repeat(run: _Run, event: Placed, first: Placed) -> None:
         run.ignored.append((event.place.id, "another event has the same key"))
 
 
-def _enter_reversed(work: Work, event: Placed, on: date) -> None:
+def _leave_out(run: _Run, work: Work, event: Placed, on: date) -> None:
+    """An event that another undoes does nothing."""
+    if work.witness is not None:
+        work.witness.left_out(event, on, min(by for what, name, by in run.found.undoing if (what, name) == identity(event)))
     if work.entries is not None and isinstance(event, Repaid):
         work.entries[event.repayment_id] = Entry(event.repayment_id, event.kind.value, on, event.amount, credit=0, reversed=True)
 
@@ -232,14 +243,14 @@ def _points_nowhere(run: _Run, event: Placed, as_of: date) -> bool:
     return True
 
 
-def weight(event: Placed) -> int:
+def weight(event: Placed | Disbursed) -> int:
     """Return the money that an event speaks of: while all of it fits into 64 bits, so does every sum."""
     match event:
         case Repaid() | ChargeAdded() | ChargedBack() | CreditRefunded():
             return event.amount
         case InstalmentDue():
             return sum((event.row.principal, event.row.interest, event.row.fee, event.row.penalty))
-        case Rescheduled():
+        case Rescheduled() | Disbursed():
             return sum(row.principal + row.interest + row.fee + row.penalty for row in event.schedule)
         case _:
             return 0

@@ -94,7 +94,7 @@ def base_rows(work: Work) -> list[Instalment]:
 def relay(work: Work, rows: Iterable[Instalment], on: date) -> None:
     """Put another schedule in force: what was paid stays where the due date is the same, the rest becomes credit."""
     of_charges = waived_by_charge(work)
-    before = [(row, minus(row.waived, of_charges.get(row.n, NOTHING))) for row in work.rows]
+    before = [(row, minus(row.waived, least(of_charges.get(row.n, NOTHING), row.waived))) for row in work.rows]
     work.rows = list(rows)
     work.charges = [lay_charge(work, charge) for charge in work.charges]
     work.debts = [lay_debt(work, debt)[0] for debt in work.debts]
