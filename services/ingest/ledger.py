@@ -24,7 +24,7 @@ from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.contracts.wallet_loans import EventRetracted, LoanDisbursed
 from libs.common.db import lineage
 from libs.common.outbox import Outbox
-from services.ingest import contesting, decoding, facts, folding
+from services.ingest import contesting, correcting, decoding, facts, folding
 from services.ingest.contesting import Contender
 from services.ingest.decoding import WalletEvent
 from services.ingest.folding import Loan
@@ -122,7 +122,7 @@ class Ledger:
         for loan in loans:
             fact, type_ = self._fact(loan, undecided.get(loan.row.key, ()), epoch, now, by_time=by_time)
             if fact is not None:
-                envelope = Envelope(type_, ids.fresh(), SOURCE, now, loan.row.tenant, loan.row.loan_id)
+                envelope = Envelope(type_, ids.fresh(), SOURCE, now, loan.row.tenant, loan.row.loan_id, loan.corrects)
                 key = f"{loan.row.tenant}/{loan.row.loan_id}"
                 messages.append(self.writer.message(FACTS, envelope, fact, key=key, borrower_id=fact.borrower_id))
         await store.save(conn, [loan.row for loan in loans])
@@ -148,7 +148,7 @@ class Ledger:
             return None, ""
         doubt = facts.doubt_of(row.doubt_since, undecided, row.fold_error)
         fact = facts.fact_of(book, at, loan_id=row.loan_id, epoch=epoch, version=row.records)
-        row.phase, row.published = at.phase.value, True
+        row.phase, row.published, row.said_on = at.phase.value, True, row.said_on or at.shown.as_of
         reason = loan.why or facts.reason_of(by_time=by_time, doubt=doubt)
         full = msgspec.structs.replace(fact, doubt=doubt, reason=reason, caused_by=loan.cause)
         return full, facts.type_of(at.phase, before)
@@ -193,8 +193,9 @@ class Ledger:
             if not _advance(loan, [_accepted(row, arrival) for row, arrival in new], now):
                 again.append(key)
         logged = await self._logged(conn, again, by_loan, set(stored))
+        settings = {key: locked[key].row.settings for key in again}
         await self.stamp(conn, [locked[key] for key in again], logged)
-        undigested = [one for key in again for one in _fold_again(locked[key], logged[key], by_loan[key], now)]
+        undigested = [one for key in again for one in _fold_again(locked[key], logged[key], by_loan[key], now, before=settings[key])]
         await log.take_back(conn, [row.identity for row, _ in undigested])
         return [arrival for _, arrival in undigested]
 
@@ -256,26 +257,32 @@ def refold_from(logged: Sequence[LogRow], loan: Loan, now: datetime) -> None:
 
 def _advance(loan: Loan, new: Sequence[Accepted], now: datetime) -> bool:
     try:
-        book = folding.advanced(loan, new, now)
-        if book is not None:
-            folding.settle(loan, book, now)
+        before, books = loan.book, folding.advanced(loan, new, now)
+        if books and before is not None:
+            folding.settle(loan, books[-1], now)
+            loan.corrects = correcting.going_on(loan, before, books, now)
     except Exception:  # noqa: BLE001  # the refold finds out which event it is
         return False
-    return book is not None
+    return bool(books)
 
 
-def _fold_again(loan: Loan, logged: Sequence[LogRow], new: Sequence[tuple[LogRow, Arrival]], now: datetime) -> list[tuple[LogRow, Arrival]]:
-    """Fold a loan from its events, and return the new ones that it cannot digest."""
+def _fold_again(
+    loan: Loan, logged: Sequence[LogRow], new: Sequence[tuple[LogRow, Arrival]], now: datetime, *, before: bytes | None
+) -> list[tuple[LogRow, Arrival]]:
+    """Fold a loan from its events, and return the new ones that it cannot digest; `before` are the settings that it had without them."""
     accepted = {row.identity: folding.accepted_of(row) for row in logged}
-    if _try_settle(loan, list(accepted.values()), now) is None:
-        return []
-    latest = {row.identity for row, _ in new}
+    latest, undigested = {row.identity for row, _ in new}, list[tuple[LogRow, Arrival]]()
     digested = {identity: one for identity, one in accepted.items() if identity not in latest}
-    undigested = _cut(loan, digested, [(row, arrival, accepted[row.identity]) for row, arrival in new], now)
-    loan.row.records -= len(undigested)
-    loan.row.accepted -= len(undigested)
-    if (failed := _try_settle(loan, list(digested.values()), now)) is not None:
-        _doubt(loan, failed, now)
+    earlier = list(digested.values())
+    if _try_settle(loan, list(accepted.values()), now) is None:
+        digested = accepted
+    else:
+        undigested = _cut(loan, digested, [(row, arrival, accepted[row.identity]) for row, arrival in new], now)
+        loan.row.records -= len(undigested)
+        loan.row.accepted -= len(undigested)
+        if (failed := _try_settle(loan, list(digested.values()), now)) is not None:
+            _doubt(loan, failed, now)
+    loan.corrects = correcting.folding_again(loan, earlier, list(digested.values()), now, settings=before)
     return undigested
 
 

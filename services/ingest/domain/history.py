@@ -75,11 +75,14 @@ def _following(run: Run, head: Book, last: date) -> Iterator[Since]:  # type: ig
 
 def _paid_after_chargeback(run: Run) -> set[str]:
     """Return the payments dated behind a chargeback of theirs, which counts once they are there."""
-    charged = [(step.key[0], step.event.repayment_id) for step in run.later if isinstance(step.event, ChargedBack)]
-    return {name for day, name in charged if name in run.found.repaid and run.found.repaid[name].place.day > day}
+    repaid = run.found.repaid
+    charged = [(event.place.day, event.repayment_id) for event in run.found.placed if isinstance(event, ChargedBack)]
+    return {name for day, name in charged if name in repaid and repaid[name].place.day > day}
 
 
 def _begins_anew(step: Step, late: set[str]) -> bool:
     """Say whether it changes what stands before it: a schedule that holds from the first day, a payment already charged back."""
     event = step.event
-    return (isinstance(event, Rescheduled) and event.effect is Effect.FROM_START) or (isinstance(event, Repaid) and event.repayment_id in late)
+    return (isinstance(event, Rescheduled) and event.effect is Effect.FROM_START) or (
+        isinstance(event, Repaid) and event.repayment_id in late
+    )

@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common.bus.ports import Headers
 from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Writer
+from libs.common.contracts import corrections
 from libs.common.contracts.catalogue import FACTS
+from libs.common.contracts.corrections import CorrectedDays
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox
@@ -36,6 +38,7 @@ class Said:
     tenant: str
     partition: int
     fact: OverdueFact
+    corrects: tuple[CorrectedDays, ...] = ()
 
 
 @dataclass
@@ -69,7 +72,8 @@ class Books:
             headers = {name: value.decode() for name, value in _headers(row.headers)}
             if headers["ce_type"] != "debt.watermark.v1":
                 fact = msgspec.json.decode(row.value, type=OverdueFact)
-                found.append(Said(headers["ce_type"], headers["ce_tenant"], row.partition, fact))
+                corrects = corrections.read({name.removeprefix("ce_"): value for name, value in headers.items()})
+                found.append(Said(headers["ce_type"], headers["ce_tenant"], row.partition, fact, corrects))
         return [one for one in found if loan_id in (None, one.fact.loan_id)]
 
     async def rows(self, statement: str, **values: Any) -> Any:

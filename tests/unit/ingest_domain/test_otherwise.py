@@ -45,7 +45,9 @@ def one_by_one(before: list[LoanEvent], after: list[LoanEvent], product: Product
 
 def as_days(spans: tuple[Otherwise, ...], today: date) -> dict[date, bool]:
     return {
-        day: span.owed for span in spans for day in days_between(span.from_on, (span.until or today + timedelta(days=1)) - timedelta(days=1))
+        day: span.owed
+        for span in spans
+        for day in days_between(span.from_on, (span.until or today + timedelta(days=1)) - timedelta(days=1))
     }
 
 
