@@ -1,6 +1,6 @@
 """The books of one day after another, in one pass over the events."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import date
 from itertools import groupby, zip_longest
 
@@ -57,7 +57,7 @@ def books(past: Past, first: date, last: date) -> Iterator[Since]:
         day = yield from _following(run, head, last)
 
 
-def _following(run: Run, head: Book, last: date) -> Iterator[Since]:  # type: ignore[misc]  # a generator with a result
+def _following(run: Run, head: Book, last: date) -> Generator[Since, None, date | None]:
     """Go on with later days, and return the day, if there is one, of which only a fold can tell."""
     work = run.work
     late = _paid_after_chargeback(run)

@@ -90,7 +90,8 @@ async def keep(conn: AsyncConnection, rows: Sequence[CorrectionRow]) -> set[tupl
     """Keep what facts tell otherwise, and return the keys of what was not known."""
     if not rows:
         return set()
-    return {tuple(row) for row in await conn.execute(_KEEP, transposed(_ROW, rows))}  # type: ignore[misc]  # the columns of the key
+    found = await conn.execute(_KEEP, transposed(_ROW, rows))
+    return {(row.tenant, row.borrower_id, row.loan_id, row.epoch, row.version) for row in found}
 
 
 async def of_borrowers(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Correction]]:
@@ -117,4 +118,5 @@ async def made(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str, 
 async def flag(conn: AsyncConnection, rows: Sequence[FlagRow]) -> None:
     """Flag contacts whose cases are held; what was said first stays."""
     if rows:
-        await conn.execute(_FLAG, transposed(_FLAG_ROW, sorted(rows, key=lambda row: (row.tenant, row.borrower_id, row.task_id))))
+        by_key = {(row.tenant, row.borrower_id, row.task_id): row for row in rows}
+        await conn.execute(_FLAG, transposed(_FLAG_ROW, [by_key[key] for key in sorted(by_key)]))
