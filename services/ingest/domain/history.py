@@ -61,7 +61,7 @@ def _following(run: Run, head: Book, last: date) -> Generator[Since, None, date 
     """Go on with later days, and return the day, if there is one, of which only a fold can tell."""
     work = run.work
     late = _paid_after_chargeback(run)
-    for day, steps in groupby(run.later, key=lambda step: step.key[0]):
+    for day, steps in groupby(run.later, key=_day_of):
         these = list(steps)
         if day > last or work is None:
             return None
@@ -71,6 +71,10 @@ def _following(run: Run, head: Book, last: date) -> Generator[Since, None, date 
             take(run, work, step, as_of=day)
         yield day, closed_book(head, work, as_of=day, pending=())
     return None
+
+
+def _day_of(step: Step) -> date:
+    return step.key[0]
 
 
 def _paid_after_chargeback(run: Run) -> set[str]:
