@@ -85,6 +85,16 @@ async def test_history_that_comes_after_the_first_fact_corrects_nothing_as_nothi
     assert [one.corrects for one in await books.said()] == [()] * 4
 
 
+async def test_days_are_corrected_since_the_first_fact_and_not_since_the_last(engine: AsyncEngine) -> None:
+    books = Books(engine)
+    await books.commit(loan("L1"))
+    books.clock.move_to(NOON + timedelta(days=2))
+    await books.commit(repayment("L1", 1000, 2))
+    books.clock.move_to(IN_3_DAYS)
+    await books.commit(repayment("L1", 1000, -3))
+    assert (await books.said())[-1].corrects == (since(0, owed=True),)
+
+
 async def test_a_prepayment_dated_back_corrects_the_days_on_which_the_instalment_was_said_to_be_due_soon(engine: AsyncEngine) -> None:
     said = await told(engine, repayment("L1", 5000, 1), known=(loan("L1", instalment(1, 5), instalment(2, 50)),))
     assert said.corrects == (since(1, owed=False),)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ingest.domain.advance import advance
-from services.ingest.domain.events import LoanEvent, RepaymentReversed
+from services.ingest.domain.events import ChargedBack, LoanEvent, RepaymentReversed
 from services.ingest.domain.fold import fold
 from services.ingest.domain.history import Since, books, parted_on, past_of
 from services.ingest.domain.otherwise import Otherwise, told, told_otherwise
@@ -109,6 +109,13 @@ def test_a_payment_whose_day_was_wrong_tells_only_the_days_between_otherwise() -
     undone = RepaymentReversed(place(16, 3), "r1")
     found = compared([LOAN, wrong], [LOAN, wrong, undone, right], DEFAULT, first=on(11), today=on(18))
     assert found == (Otherwise(on(12), on(15), owed=False),)
+
+
+def test_a_payment_dated_behind_its_chargeback_is_told_from_its_own_day() -> None:
+    """The chargeback counts from the day on which there is something to charge back, and then in its own place."""
+    charged, paid = ChargedBack(place(12, 1), "cb1", "r2", 300, on(12)), repaid(14, 300, 2, recorded=11)
+    history = dict(books(past_of([LOAN, charged, paid], DEFAULT), on(11), on(16)))
+    assert history[on(14)].debts == fold([LOAN, charged, paid], DEFAULT, on(14)).debts != ()
 
 
 def test_what_was_said_on_no_day_before_is_not_told_otherwise() -> None:
