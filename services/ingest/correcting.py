@@ -17,7 +17,10 @@ from services.ingest.reading import Accepted, local_day, to_domain, zone_among
 
 
 def going_on(loan: Loan, before: Book, after: Sequence[Book], now: datetime) -> tuple[CorrectedDays, ...]:
-    """Return the days that events told otherwise which came last in their order; `after` has the book behind each of them."""
+    """Return the days that events told otherwise which came last in their order; `after` has the book behind each of them.
+
+    A book tells of every day since its last event; one that only remembers what is to count later has the same last event as before.
+    """
     first, last = loan.row.said_on, after[-1].last
     if first is None or last is None or last is before.last:
         return ()

@@ -16,7 +16,7 @@ Since = tuple[date, Book]
 
 
 class Past(Value, frozen=True):
-    """What counts of a loan's events, on whatever day: the last one of a key that is undone left out of the steps."""
+    """What counts of a loan's events, on whatever day; what is undone is no step."""
 
     kept: list[LoanEvent]
     product: ProductLine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from datetime import timedelta
 from typing import Any
@@ -86,6 +87,17 @@ async def test_an_outcome_that_comes_after_the_correction_is_flagged_all_the_sam
     await world.outcome(task, "sent", 1, channel="sms")
     assert [entry["reason"] for entry in await corrected(world)] == ["nothing_was_due"]
     assert await open_work(world) == [("review", "contact_corrected")]
+
+
+async def test_corrections_and_outcomes_that_are_taken_in_side_by_side_miss_nobody(world: World) -> None:
+    names = [f"B{n}" for n in range(40)]
+    await world.tell(*[late(f"L-{name}", name) for name in names])
+    await world.settle()
+    world.clock.advance(timedelta(seconds=1))
+    correcting = world.tell(*[paid(f"L-{name}", name) for name in names], corrects=CLEAR)
+    sent = [world.outcome(task, "sent", 1, channel="sms") for task in world.of("contact.requested")]
+    await asyncio.gather(*sent[:20], correcting, *sent[20:])
+    assert [tuple(row) for row in await world.rows(FLAGS)] == [(True, CLEAR[0].from_on, True)] * len(names)
 
 
 async def test_a_fact_that_has_been_superseded_still_corrects(world: World) -> None:
