@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from services.scheduler.domain.corrected import Corrected, corrected
 from services.scheduler.domain.planner import ErrandDue
 from services.scheduler.store import cases, corrections
 from services.scheduler.store.corrections import CorrectionRow, FlagRow
-from services.scheduler.store.held import CaseKey, Held
+from services.scheduler.store.held import Held
 from services.scheduler.store.story import Entry
 
 CORRECTED_KEY = "contact_corrected"
@@ -39,15 +39,13 @@ class Review:
 
     desk: Desk
 
-    async def hold(self, conn: AsyncConnection, keys: Collection[CaseKey], now: datetime) -> None:
-        """Look at the contacts of these cases, whose rows this transaction holds."""
-        if not keys:
+    async def hold(self, conn: AsyncConnection, before: Sequence[Held], now: datetime) -> None:
+        """Look at the contacts of the spells in which these held cases were before this transaction's news."""
+        if not before:
             return
-        held = await cases.lock(conn, keys)
-        if not held:
-            return
+        held = await cases.lock(conn, [one.key for one in before])
         known = await corrections.of_borrowers(conn, sorted({(one.case.tenant, one.case.borrower_id) for one in held}))
-        made = await corrections.made(conn, [one.case for one in held])
+        made = await corrections.made(conn, [one.case for one in before])
         flags: list[FlagRow] = []
         out, touched = Outgoing(), []
         for one in held:

@@ -93,7 +93,7 @@ class Intake:
         held = await cases.lock(conn, {fact.case for fact in news} | corrected)
         now = await self.clock.at(conn)
         await self._absorb(conn, held, news, now=now)
-        await self.review.hold(conn, corrected, now)
+        await self.review.hold(conn, [one for one in held if one.key in corrected], now)
 
     async def on_statuses(self, conn: AsyncConnection, rows: Sequence[statuses.StatusRow]) -> None:
         """Keep the stops of borrowers, and take back what they forbid."""
@@ -143,7 +143,7 @@ class Intake:
         out.changed.extend(changes.values())
         await self.desk.save(conn, list(touched.values()), out)
         perhaps = {(tenant, step.case_id) for (tenant, _), step in seen.items() if step.corrected and step.made_at is not None}
-        await self.review.hold(conn, {key for key in keys if (key.tenant, key.case_id) in perhaps}, now)
+        await self.review.hold(conn, [one for key, one in held.items() if key in perhaps], now)
 
     async def _corrected(self, conn: AsyncConnection, facts: Sequence[Fact]) -> set[CaseKey]:
         """Keep what these facts, superseded or not, tell otherwise, and return the cases of which that was not known."""

@@ -154,6 +154,16 @@ async def test_after_the_task_is_done_another_contact_without_ground_is_a_new_ta
     assert await open_work(world) == [("review", "contact_corrected")]
 
 
+async def test_a_correction_that_opens_a_new_spell_flags_the_contacts_of_the_one_before(world: World) -> None:
+    await contacted(world)
+    await world.tell(paid())
+    await world.local(9, 12)
+    assert (await world.case())["state"] == "closed"
+    await world.tell(late(version=3), corrects=LESS)
+    assert (await world.case())["spell"] == 2
+    assert [entry["detail"]["step"] for entry in await corrected(world)] == ["gentle"]
+
+
 async def test_the_corrections_of_many_borrowers_are_written_in_one_batch(world: World) -> None:
     names = [f"B{n}" for n in range(30)]
     await world.tell(*[late(f"L-{name}", name) for name in names])
