@@ -139,6 +139,27 @@ async def test_a_repeat_after_a_contact_on_the_corrected_facts_does_not_flag_tha
     assert [entry["detail"]["step"] for entry in await corrected(world)] == ["gentle"]
 
 
+async def test_a_flagged_contact_that_turns_out_to_have_had_no_ground_becomes_work_and_is_not_told_again(world: World) -> None:
+    await contacted(world)
+    world.clock.advance(timedelta(days=1))
+    await world.tell(late(total=900, version=2), corrects=LESS)
+    await world.tell(paid(version=3), corrects=CLEAR)
+    assert [entry["reason"] for entry in await corrected(world)] == ["told_otherwise"]
+    assert await open_work(world) == [("review", "contact_corrected")]
+
+
+async def test_while_the_task_is_open_another_contact_without_ground_is_no_second_one(world: World) -> None:
+    await contacted(world)
+    await world.local(2, 10, 15)
+    second = world.of("contact.requested")[-1]
+    await world.tell(late(version=2, total=900), corrects=(CorrectedDays(TODAY, TODAY + timedelta(days=1), owed=False),))
+    await world.outcome(second, "sent", 1, channel="sms")
+    world.clock.advance(timedelta(days=1))
+    await world.tell(paid(version=3), corrects=CLEAR)
+    assert len(await corrected(world)) == 2
+    assert await open_work(world) == [("review", "contact_corrected")]
+
+
 async def test_after_the_task_is_done_another_contact_without_ground_is_a_new_task(world: World) -> None:
     await contacted(world)
     await world.local(2, 10, 15)
