@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common import logs
 from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
-from libs.common.bus.ports import BusWorker, DeadLetterBudget, Subscription
+from libs.common.bus.gathering import Gathering, Publish
+from libs.common.bus.ports import BusWorker, DeadLetterBudget, Message, Subscription, UndeliveredError
 from libs.common.clock import Clock
 from libs.common.cloudevents import Writer
 from libs.common.contracts.catalogue import BORROWER_EVENTS_TOPIC, FACTS, LOAN_EVENTS_TOPIC, PROFILES, of_tenant
@@ -65,11 +66,9 @@ def build(ports: Ports, settings: Settings) -> Service:
     )
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=parts.metrics, readiness=readiness)
 
-    async def settled() -> None:
-        if settings.publish_before_answer:
-            await parts.relay.drain()
-
-    app.include_router(event_routes(HttpIntake(ports.bus, settings.tenants, parts.own, parts.own.durable, settled)))
+    gathering = Gathering(_and_what_follows(parts) if settings.publish_before_answer else ports.bus.publish)
+    intake = HttpIntake(gathering.publish, ports.bus.partitions, settings.tenants, parts.own, parts.own.durable)
+    app.include_router(event_routes(intake))
     app.include_router(loan_routes(LoanReader(ports.engine, ports.clock)))
     app.include_router(report_routes(Reporter(ports.engine, ports.clock)))
     app.include_router(product_routes(ProductDesk(ports.engine, ports.clock, parts.ledger.products)))
@@ -116,6 +115,20 @@ def _parts(ports: Ports, settings: Settings) -> _Parts:
     worker = ports.bus.consume(subscription)
     ticker = Ticker(ports.engine, ledger, own, waiting=lambda: sum(worker.health.lag.values()))
     return _Parts(ports, ledger, borrowers, relay, ticker, watermarks, worker, metrics, own)
+
+
+def _and_what_follows(parts: _Parts) -> Publish:
+    """Return what publishes events and returns once everything that follows from them has been published too."""
+
+    async def publish(messages: Sequence[Message]) -> None:
+        try:
+            await parts.ports.bus.publish(messages)
+        except UndeliveredError:
+            await parts.relay.drain()
+            raise
+        await parts.relay.drain()
+
+    return publish
 
 
 def _routes(settings: Settings) -> dict[str, Route]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,7 @@ from libs.common.bus.batches import send
 from libs.common.bus.consumer import Intake
 from libs.common.bus.hands import Hands
 from libs.common.bus.marks import Marks, Movement
-from libs.common.bus.ports import Health, Message, Record, Subscription
+from libs.common.bus.ports import Health, Message, Record, Subscription, UndeliveredError
 from libs.common.bus.topics import TopicSpec
 from libs.common.clock import Clock, pause, stopwatch
 from libs.common.db import positions
@@ -60,13 +60,27 @@ class KafkaBus:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Return when the broker has all of them on all in-sync replicas; in order within a partition."""
+        began = stopwatch()
         try:
             async with asyncio.timeout(PUBLISH_WITHIN_S):
-                await send(await self._live_producer(), messages)
+                producer = await self._live_producer()
+            failed = await send(producer, messages, within_s=PUBLISH_WITHIN_S - (stopwatch() - began))
         except (KafkaError, TimeoutError, OSError) as error:
-            # A producer that has lost its sequence stays broken: the next call makes a new one; ids make the repeats harmless.
             await self._drop_producer()
             raise TransientError(f"the broker did not take {len(messages)} messages: {type(error).__name__} {error}") from error
+        if failed:
+            await self._tell_failed(failed)
+
+    async def _tell_failed(self, failed: Mapping[tuple[str, int], BaseException]) -> None:
+        for error in failed.values():
+            if not isinstance(error, KafkaError | OSError | TransientError):  # a timeout is an OSError
+                raise error
+        if not all(isinstance(error, TransientError) for error in failed.values()):
+            # A producer that has lost its sequence stays broken: the next call makes a new one; ids make the repeats harmless.
+            await self._drop_producer()
+        place, error = next(iter(failed.items()))
+        why = f"the broker did not take the messages of {len(failed)} partitions, of {place} because of {type(error).__name__}: {error}"
+        raise UndeliveredError(why, failed) from error
 
     def consume(self, subscription: Subscription) -> KafkaWorker:
         """Return the worker of a consumer group."""

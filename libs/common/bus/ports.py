@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common.errors import DeadLetterLimitError
+from libs.common.errors import DeadLetterLimitError, TransientError
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -51,6 +51,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
             if key == name:
                 return value.decode(errors="replace")
         return None
+
+
+class UndeliveredError(TransientError):
+    """Messages of these (topic, partition) could not be made durable now; those of other partitions are."""
+
+    def __init__(self, why: str, places: Collection[tuple[str, int]]) -> None:
+        super().__init__(why)
+        self.places = frozenset(places)
 
 
 Handler = Callable[[AsyncConnection, Sequence[Record]], Awaitable[None]]
@@ -143,7 +151,7 @@ class Bus(Protocol):
     partitions: int
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Return when all of them are durable; TransientError when that cannot be had now."""
+        """Return when all of them are durable; TransientError when that cannot be had now, UndeliveredError where some are."""
         ...
 
     def consume(self, subscription: Subscription) -> BusWorker:
