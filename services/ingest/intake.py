@@ -88,7 +88,8 @@ class HttpIntake:
         return Message(name, partition, event.about.encode(), event.raw, decoding.headers_of(event) + OVER_HTTP)
 
     def _count(self, outcome: str, number: int) -> None:
-        self.metrics.events.labels("http", outcome).inc(number)
+        if number:
+            self.metrics.events.labels("http", outcome).inc(number)
 
 
 def _split(kind: str, body: bytes) -> Sequence[bytes]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from libs.common.bus.ports import Message
+from libs.common.bus.ports import Message, UndeliveredError
 from libs.common.errors import TransientError
 
 Place = tuple[str, int]
@@ -26,6 +26,19 @@ async def send(producer: Any, messages: Sequence[Message], *, within_s: float) -
     finally:
         for task in tasks.values():
             task.cancel()
+
+
+def undelivered(failed: Mapping[Place, BaseException], *, passes: tuple[type[BaseException], ...]) -> UndeliveredError:
+    """Return what to tell whoever published; what does not pass by itself is raised as it is."""
+    for error in failed.values():
+        if not isinstance(error, passes):
+            raise error
+    place, error = next(iter(failed.items()))
+    told = UndeliveredError(
+        f"{len(failed)} partitions did not get their messages, {place} because of {type(error).__name__}: {error}", failed
+    )
+    told.__cause__ = error
+    return told
 
 
 def _failure(task: asyncio.Future[None]) -> BaseException | None:

@@ -62,7 +62,8 @@ class UndeliveredError(TransientError):
 
 
 Handler = Callable[[AsyncConnection, Sequence[Record]], Awaitable[None]]
-"""Takes in a batch of one partition inside the transaction that also moves its position."""
+"""Takes in a batch of one partition (or of several of one topic, see `Subscription.joins_ms`) inside the transaction that also moves its
+position."""
 
 
 @dataclass(slots=True)
@@ -105,6 +106,9 @@ class Subscription:
     engine: AsyncEngine
     schema: str
     batch_records: int = 1000
+    joins_ms: int | None = None
+    """Set where the handler does not care from which partitions of a topic its records are: small batches of several then share a
+    transaction, and a broker that has little may wait so long for more. None: a batch is of one partition."""
     after_commit: Callable[[], Awaitable[None]] | None = None
     """Called when a batch is committed, outside the transaction: wakes whoever waits for its effects."""
     on_went_back: Callable[[], Awaitable[None]] | None = None
