@@ -92,7 +92,8 @@ async def test_a_caller_that_goes_away_harms_nobody_and_its_messages_are_publish
     gone.cancel()
     gate.turn.release()
     gate.turn.release()
-    await asyncio.gather(*first, stays)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*first, stays)
     assert gate.values == [["a"], ["b", "c"]]
 
 
