@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common import logs
 from libs.common.asyncapi import describe
-from libs.common.auth import Keys
+from libs.common.auth import Keys, Principal
 from libs.common.clock import stopwatch
 from libs.common.contracts.catalogue import Topic
 from libs.common.db.failures import is_transient
@@ -73,6 +74,33 @@ def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: R
     seconds = metrics.histogram("http_request_duration_seconds", "First byte to answer", LATENCY_BUCKETS_S, "route")
     app.add_middleware(Observed, requests=requests, seconds=seconds)
     return app
+
+
+class StraightRoute(APIRoute):
+    """A route for what is called for every event: described like any other, called without FastAPI's solving of dependencies.
+
+    That and the search for the route took half of the CPU between socket and endpoint.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[[Request, Principal], Awaitable[Response]],
+        caller_of: Callable[[Request], Awaitable[Principal]],
+        **described: Any,  # what FastAPI's own route takes
+    ) -> None:
+        super().__init__(path, endpoint, **described)
+
+        async def straight(scope: Scope, receive: Receive, send: Send) -> None:
+            request = Request(scope, receive, send)
+            response = await endpoint(request, await caller_of(request))
+            await response(scope, receive, send)
+
+        self.app = straight
+
+    def stand_first(self, app: FastAPI) -> None:
+        """Let the app look here before it looks anywhere else."""
+        app.router.routes.insert(0, self)
 
 
 def problem(status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: object) -> Response:
