@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from libs.common.db.embedded import EmbeddedPostgres
-from tests.support.postgres import Databases
+from tests.support.postgres import Databases, quick_databases
 
 settings.register_profile("ci", derandomize=True, print_blob=True)
 if os.environ.get("CI"):
@@ -21,11 +17,6 @@ if os.environ.get("CI"):
 
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
-    """Fresh databases on a server of this test run.
-
-    Not under pytest's own temporary folder: the next run closes that to the user under whom PostgreSQL runs when root starts it.
-    """
-    with tempfile.TemporaryDirectory(prefix="dunwell-tests-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder) / "postgres")
-        yield Databases(server)
-        asyncio.run(server.stop())
+    """Fresh databases on a server of this test run."""
+    with quick_databases() as made:
+        yield made

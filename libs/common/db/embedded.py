@@ -41,14 +41,14 @@ class EmbeddedPostgres:
         """Return the address of a database in it."""
         return f"postgresql://postgres@/{database}?host={quote(str(self._socket_folder()))}"
 
-    async def create(self, database: str, *, template: str | None = None) -> str:
+    async def create(self, database: str) -> str:
         """Make the database where it is missing, and return its address."""
         engine = create_async_engine(self.url("postgres").replace("postgresql://", "postgresql+asyncpg://"), isolation_level="AUTOCOMMIT")
         try:
             async with engine.connect() as conn:
                 found = await conn.execute(text("select 1 from pg_database where datname = :name"), {"name": database})
                 if found.scalar_one_or_none() is None:
-                    await conn.execute(text(f'create database "{database}"' + (f' template "{template}"' if template else "")))
+                    await conn.execute(text(f'create database "{database}"'))
         finally:
             await engine.dispose()
         return self.url(database)
