@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -72,7 +73,9 @@ def quick_databases() -> Iterator[Databases]:
 
 @contextmanager
 def _server_in(folder: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(folder / "postgres")
+    with (Path(tempfile.gettempdir()) / "dunwell-tests.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # under root the first start makes PostgreSQL's user, which two at once cannot
+        server = EmbeddedPostgres(folder / "postgres")
     yield server
     asyncio.run(server.stop())
 
