@@ -15,6 +15,7 @@ if os.environ.get("CI"):
     settings.load_profile("ci")  # the same examples for the same code: what lands does not depend on a die
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave what needs Apache Kafka to one worker: one broker a run, and nothing beside it that is timed by another one's start."""
     for item in items:
