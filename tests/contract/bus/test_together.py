@@ -52,7 +52,7 @@ async def test_a_bad_record_among_them_goes_to_the_dead_letters_alone(on_kafka: 
         await rig.have("a", "c", partition=0)
         await rig.have("a", "b", "c", partition=1)
         await rig.have("a", "c", partition=2)
-    [letter] = await rig.rows("select value from ingest.outbox")
+    [letter] = await rig.unpublished()
     assert (letter.value, await rig.position(partition=1)) == (BAD.encode(), 4)
 
 
@@ -65,7 +65,7 @@ async def test_a_topic_with_too_many_bad_records_stands_still_and_another_goes_o
         await publish_to_all(rig, "x", topic=1)
         for partition in range(PARTITIONS):
             await rig.have("x", topic=1, partition=partition)
-    assert len(await rig.rows("select id from ingest.outbox")) == 2
+    assert len(await rig.unpublished()) == 2
 
 
 async def test_where_one_partition_has_been_taken_by_another_the_others_are_still_taken_once(on_kafka: Rig) -> None:
