@@ -32,8 +32,10 @@ from libs.compliance import (
     StopKind,
     StopScope,
     TenantHours,
+    Text,
     decide,
 )
+from libs.compliance.content import PREVIEWS, Part
 from libs.compliance.rules import Pack
 
 
@@ -64,6 +66,22 @@ class PriorIn(Contract, frozen=True, kw_only=True):
     kind: str | None = None
 
 
+class ContentIn(Contract, frozen=True, kw_only=True):
+    """A text to be judged; a lender that is not named is not looked for, amounts that are not given are unknown."""
+
+    body: str
+    subject: str | None = None
+    language: str | None = None
+    lender: str | None = None
+    amounts: tuple[str, ...] | None = None
+
+    def read(self, channel: str) -> Text:
+        """Return it as the rules read it on a channel."""
+        previews = PREVIEWS.get(channel, frozenset())
+        said = [(name, text) for name, text in (("subject", self.subject), ("body", self.body)) if text is not None]
+        return Text(tuple(Part(name, text, name in previews) for name, text in said), self.language, self.lender, self.amounts)
+
+
 class ProposedIn(Contract, frozen=True, kw_only=True):
     """The contact asked about."""
 
@@ -74,7 +92,7 @@ class ProposedIn(Contract, frozen=True, kw_only=True):
     debts: tuple[str, ...] = ()
     to: str | None = None
     addressee: str = "debtor"
-    content: str | None = None
+    content: ContentIn | str | None = None
 
 
 class DebtFactsIn(Contract, frozen=True, kw_only=True):
@@ -138,9 +156,10 @@ def describe_whole(pack: Pack) -> dict[str, object]:
 
 
 def _proposed(asked: ProposedIn) -> Proposed:
+    content = ContentIn(body=asked.content) if isinstance(asked.content, str) else asked.content
     return Proposed(
         at=asked.at, channel=Channel(asked.channel), purpose=Purpose(asked.purpose), debts=_debts(asked.debt, asked.debts), to=asked.to,
-        addressee=asked.addressee, content=asked.content,
+        addressee=asked.addressee, content=content.read(asked.channel) if content else None,
     )  # fmt: skip
 
 
