@@ -36,7 +36,7 @@ from libs.compliance import (
     decide,
 )
 from libs.compliance.content import PREVIEWS, Part
-from libs.compliance.rules import Pack
+from libs.compliance.rules import Content, Pack
 
 
 class StopIn(Contract, frozen=True, kw_only=True):
@@ -149,6 +149,7 @@ def describe_whole(pack: Pack) -> dict[str, object]:
             "evidence": rule.terms.evidence.value, "channels": sorted(rule.terms.channels), "exempt": sorted(rule.terms.exempt),
             "since": rule.terms.since, "until": rule.terms.until, "note": rule.terms.note,
             "regions": sorted(rule.terms.regions) if rule.terms.regions else None,
+            **({"asks": sorted(rule.asks)} if isinstance(rule, Content) else {}),
         }
         for rule in pack.rules
     ]  # fmt: skip

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.api import answer, body_of, read_as
+from libs.common.api import answer, body_of, read_as, takes
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
@@ -22,15 +22,15 @@ Reading = Annotated[Principal, Depends(requires("contacts:read"))]
 
 def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", tags=["settings"])
 
-    @routes.get("/settings")
+    @routes.get("/settings", summary="What the tenant has set")
     async def shown(caller: Reading) -> Response:
         async with engine.connect() as conn:
             kept = (await settings.current(conn, [caller.tenant])).get(caller.tenant)
         return _shown(kept)
 
-    @routes.put("/settings")
+    @routes.put("/settings", summary="Set all of it, with If-Match", openapi_extra=takes(TenantSettings))
     async def put(request: Request, caller: Operating) -> Response:
         wanted = read_as(TenantSettings, await body_of(request), code="invalid_settings", what="settings")
         async with engine.begin() as conn:

@@ -11,7 +11,7 @@ from babel import UnknownLocaleError
 from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import Meta, field
 
-from libs.common.api import answer, body_of, page, read_as
+from libs.common.api import answer, body_of, page, read_as, takes
 from libs.common.auth import Principal, requires
 from libs.common.contracts.values import WITHOUT_NUL, Amount, Attributes, Contract, known_currency, not_deep, on_calendar
 from libs.common.contracts.wallet_borrowers import PurposeName
@@ -114,14 +114,14 @@ class PreviewIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 def routes_of(publisher: Publisher) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", tags=["templates"])
     _add_writing(routes, publisher)
     _add_reading(routes, publisher)
     return routes
 
 
 def _add_writing(routes: APIRouter, publisher: Publisher) -> None:
-    @routes.post("/templates")
+    @routes.post("/templates", status_code=201, summary="Draft a version of a text", openapi_extra=takes(TemplateIn))
     async def add(request: Request, caller: Writing) -> Response:
         new = read_as(TemplateIn, await body_of(request), code="invalid_template", what="template")
         draft = NewVersion(
@@ -131,24 +131,24 @@ def _add_writing(routes: APIRouter, publisher: Publisher) -> None:
         row, problems = await publisher.add(draft)
         return answer({**_version(row), "problems": problems}, 201)
 
-    @routes.post("/templates:preview")
+    @routes.post("/templates:preview", summary="Try a text", openapi_extra=takes(PreviewIn))
     async def tried(request: Request, caller: Writing) -> Response:
         wanted = read_as(PreviewIn, await body_of(request), code="invalid_preview", what="preview")
         shipped = publisher.shipped(wanted.name or "")
         purpose: str = wanted.purpose or (shipped[0].purpose if shipped else "dunning")
         return answer(_preview(await preview(publisher, caller.tenant, wanted.asked(purpose))))
 
-    @routes.post("/templates/{name}/versions/{version:int}:publish")
+    @routes.post("/templates/{name}/versions/{version:int}:publish", summary="Publish a draft")
     async def publish(name: str, version: int, caller: Writing) -> Response:
         return answer(_version(await publisher.publish(caller.tenant, name, _number(version), by=_who(caller))))
 
-    @routes.post("/templates/{name}/versions/{version:int}:retire")
+    @routes.post("/templates/{name}/versions/{version:int}:retire", summary="Take a version out of use")
     async def retire(name: str, version: int, caller: Writing) -> Response:
         return answer(_version(await publisher.retire(caller.tenant, name, _number(version), by=_who(caller))))
 
 
 def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
-    @routes.get("/templates")
+    @routes.get("/templates", summary="What is in force, by name, locale and channel")
     async def places(caller: Writing, *, limit: Limit = 100, cursor: str | None = None) -> Response:
         async with publisher.engine.connect() as conn:
             own = await templates.places(conn, caller.tenant)
@@ -159,7 +159,7 @@ def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
         items = [_in_force(key, found[key], shipped=key in shipped) for key in keys]
         return page(items, keys[-1] if len(keys) == limit else None)
 
-    @routes.get("/templates/{name}/versions")
+    @routes.get("/templates/{name}/versions", summary="All versions of a name")
     async def versions(name: str, caller: Writing, *, limit: Limit = 100, cursor: int | None = None) -> Response:
         after = _number(cursor or 0)
         async with publisher.engine.connect() as conn:
@@ -170,7 +170,7 @@ def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
         items = [*map(_shipped, shipped), *map(_version, rows)]
         return page(items, str(rows[-1].version) if len(rows) == limit else None)
 
-    @routes.get("/templates/{name}/versions/{version:int}")
+    @routes.get("/templates/{name}/versions/{version:int}", summary="One version as it is written")
     async def one(  # one query parameter each
         name: str, version: int, caller: Writing, *, locale: str | None = None, channel: ChannelIn | None = None
     ) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -229,7 +230,8 @@ async def test_a_key_without_the_scope_is_refused_and_another_tenant_sees_and_ch
             await add_key(conn, "notifier", "dw_other", Principal("other", "eve", frozenset({"templates:write", "contacts:read"})))
         reader, other = ({"Authorization": f"Bearer {key}"} for key in ("dw_reader", "dw_other"))
         for method, path in [
-            ("GET", "/v1/templates"), ("POST", "/v1/templates"), ("POST", "/v1/templates:preview"), ("GET", "/v1/templates/gentle/versions"),
+            ("GET", "/v1/templates"), ("POST", "/v1/templates"), ("POST", "/v1/templates:preview"),
+            ("GET", "/v1/templates/gentle/versions"),
             ("POST", f"/v1/templates/gentle/versions/{version}:retire"), ("POST", f"/v1/templates/gentle/versions/{version}:publish"),
         ]:  # fmt: skip
             assert (await world.call(method, path, headers=reader)).status_code == 403
@@ -319,8 +321,8 @@ async def test_a_preview_shows_the_version_that_is_asked_for(databases: Database
             asked = {"name": "gentle", "locale": "en", "channel": "sms", "version": version}
             assert (await send(world, "POST", "/v1/templates:preview", json=asked))["body"].startswith(begins)
         for changes in ({"version": 99}, {"version": first, "locale": "zh"}, {"name": "nobody"}, {"version": 0, "locale": "zh-CN"}):
-            asked = {"name": "gentle", "locale": "en", "channel": "sms", **changes}
-            assert (await send(world, "POST", "/v1/templates:preview", 404, json=asked))["code"] == "not_found"
+            lacking: dict[str, object] = {"name": "gentle", "locale": "en", "channel": "sms", **changes}
+            assert (await send(world, "POST", "/v1/templates:preview", 404, json=lacking))["code"] == "not_found"
 
 
 @pytest.mark.parametrize(
@@ -348,3 +350,13 @@ async def test_the_check_judges_a_text_that_is_put_to_it(databases: Databases) -
         ]:  # fmt: skip
             said = await send(world, "POST", "/v1/compliance/check", json={**asked, "proposed": {**proposed, "content": content}})
             assert [rule["rule"] for rule in said["rules"]] == rules
+
+
+async def test_the_description_says_what_a_draft_and_a_preview_take(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        paths = (await world.get("/openapi.json"))["paths"]
+        for path, needed in [("/v1/templates", ["name", "locale", "channel", "body"]), ("/v1/templates:preview", ["locale", "channel"])]:
+            schema = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+            assert schema["required"] == needed
+            assert "$ref" not in json.dumps(schema)
+        assert "brand" in paths["/v1/settings"]["put"]["requestBody"]["content"]["application/json"]["schema"]["properties"]

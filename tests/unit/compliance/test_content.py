@@ -1,5 +1,7 @@
 """What the rules ask of a text."""
 
+import sys
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from libs.compliance.packs import PackError
 from tests.unit.compliance.build import known, packs_with, proposed
 
 PACKS = load_packs()
+BOTH = frozenset({ContentKind.IDENTITY, ContentKind.FORBIDDEN_WORDING})
 NOON = "2026-11-30T12:00:00+01:00"
 
 
@@ -99,6 +102,23 @@ def test_a_kind_text_is_let_through(language: str, says: str) -> None:
 def test_a_word_is_found_however_it_is_dressed_up(says: str) -> None:
     [fault] = faults(a_text(says), frozenset({ContentKind.FORBIDDEN_WORDING}))
     assert (fault.part, fault.excerpt) == ("body", plain(says)[fault.at or 0 :][: len("arrested")])
+
+
+def test_no_character_without_a_shape_is_left_in_a_text() -> None:
+    every = "".join(map(chr, range(sys.maxunicode + 1)))
+    assert not [char for char in plain(every) if unicodedata.category(char) == "Cf"]
+
+
+@given(st.text(max_size=40), st.integers(0, 99))
+def test_what_is_remembered_of_a_text_does_not_hang_on_its_numbers(words: str, number: int) -> None:
+    one, other = (faults(a_text(f"{words} arrest {n} Acme", lender="Acme"), BOTH) for n in (number, 99 - number))
+    assert [(fault.kind, fault.part, fault.reason) for fault in one] == [(fault.kind, fault.part, fault.reason) for fault in other]
+
+
+def test_an_excerpt_shows_the_numbers_of_this_very_text() -> None:
+    for hours in ("24", "48"):
+        [fault] = faults(a_text(f"Pay within {hours} hours or we"), frozenset({ContentKind.FORBIDDEN_WORDING}))
+        assert fault.excerpt == f"within {hours} hours or we"
 
 
 def test_a_language_without_a_list_cannot_be_judged() -> None:
