@@ -111,18 +111,21 @@ class Texts:
         """Return what is published now under these (tenant, name), with the settings of the tenants."""
         names = set(wanted)
         published = await templates.published(conn, names)
-        await self._get_ready(conn, [(tenant, ref.name, ref.version) for tenant, ref in published])
-        own = {(tenant, (ref.name, ref.locale, ref.channel)): self._kept[tenant, ref.name, ref.version] for tenant, ref in published}
+        ready = await self._ready(conn, {(tenant, ref.name, ref.version) for tenant, ref in published})
+        own = {(tenant, (ref.name, ref.locale, ref.channel)): ready[tenant, ref.name, ref.version] for tenant, ref in published}
         return Shelf(self.shipped, own, await settings_of(conn, {tenant for tenant, _ in names}))
 
-    async def _get_ready(self, conn: AsyncConnection, keys: Iterable[tuple[str, str, int]]) -> None:
-        wanted = set(keys)
-        if len(self._kept) + len(wanted) > KEPT_COMPILED:
-            self._kept = {key: text for key, text in self._kept.items() if key in wanted}
-        if missing := wanted - self._kept.keys():
+    async def _ready(self, conn: AsyncConnection, wanted: set[tuple[str, str, int]]) -> dict[tuple[str, str, int], Compiled | None]:
+        """Return these versions compiled; others ask at the same time, so what was found is held here and not only in what is kept."""
+        found = {key: self._kept[key] for key in wanted if key in self._kept}
+        if missing := wanted - found.keys():
             for row in await templates.sources(conn, missing):
                 ref = TextRef(row.name, row.locale, row.channel, row.version)
-                self._kept[row.tenant, row.name, row.version] = _compiled(Source(row.body, row.subject, row.html), ref)
+                found[row.tenant, row.name, row.version] = _compiled(Source(row.body, row.subject, row.html), ref)
+            if len(self._kept) + len(missing) > KEPT_COMPILED:
+                self._kept.clear()
+            self._kept.update(found)
+        return found
 
 
 async def settings_of(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, TenantSettings]:

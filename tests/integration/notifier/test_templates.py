@@ -174,6 +174,18 @@ async def test_a_reader_gets_the_tenants_own_text_in_the_nearest_locale(database
         assert "no hemos recibido" in await said_to(world, "b5", locale="fr-FR")
 
 
+async def test_a_mail_may_have_html_in_which_a_name_is_only_text(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        html = "<p>{{ lender }}: {{ total }} {{ variables.more }}</p>"
+        await published(world, channel="email", subject="Hello", body="{{ lender }}: {{ total }}", html=html, jurisdictions=["ZZ"])
+        await world.late_borrower("b1", addresses={"email": "li@example.com"})
+        await world.request("b1", variables={"more": "<b>&"})
+        await world.service.pump()
+        [message] = await world.messages("b1")
+        assert (message["subject"], message["body"]) == ("Hello", "Dunwell: CNY 120.50")
+        assert message["html"] == "<p>Dunwell: CNY 120.50 &lt;b&gt;&amp;</p>"
+
+
 async def test_the_brand_of_the_settings_is_who_speaks(databases: Databases) -> None:
     async with a_world(databases) as world:
         assert "Dunwell:" in await said_to(world, "b1")

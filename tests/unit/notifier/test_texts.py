@@ -70,7 +70,7 @@ def test_a_shipped_text_names_sum_date_borrower_and_lender(place: tuple[str, str
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("locale", ["en", "es"])
 def test_a_shipped_sms_needs_no_dear_alphabet(name: str, locale: str) -> None:
-    asks = frozenset({ContentKind.AMOUNT_SPLIT})
+    asks = frozenset({ContentKind.AMOUNT_SPLIT, ContentKind.OPT_OUT})
     text = shipped(name, locale, "sms").render(a_draft(locale=locale, asks=asks), name=None).body
     assert not set(text) - (BASIC | EXTENDED)
 
