@@ -154,7 +154,7 @@ def test_the_way_out_is_told_in_the_language_of_the_text(language: str | None, s
 @pytest.mark.parametrize(
     ("language", "subject", "neutral"),
     [
-        ("en", "A message about your account with PayLoan", True),
+        ("en", "A message about your account with Pay & Loan 500", True),
         ("en", "Your payment is overdue", False),
         ("en", "Your account: CNY 120.50", False),
         ("en", "$5 for you", False),
@@ -171,7 +171,7 @@ def test_the_way_out_is_told_in_the_language_of_the_text(language: str | None, s
     ],
 )
 def test_a_stranger_reads_neither_a_sum_nor_that_something_is_owed(language: str, subject: str, neutral: bool) -> None:
-    text = Text((Part("subject", subject, preview=True), Part("body", "You owe CNY 120.50")), language, "PayLoan")
+    text = Text((Part("subject", subject, preview=True), Part("body", "You owe CNY 120.50")), language, "Pay & Loan 500")
     assert (wrong(text, ContentKind.NEUTRAL_PREVIEW) == []) == neutral
 
 
