@@ -129,6 +129,23 @@ def read_as(type_: type[T], body: bytes, *, code: str, what: str) -> T:
         raise DomainError(400, "not_json", f"this is no JSON: {error}") from error
 
 
+def takes(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return how OpenAPI describes a route that reads this JSON body by itself (`openapi_extra`)."""
+    schema = msgspec.json.schema(struct)
+    definitions = schema.pop("$defs")
+
+    def whole(part: Any) -> Any:
+        if isinstance(part, list):
+            return [whole(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return whole(definitions[part["$ref"].removeprefix("#/$defs/")])
+        return {name: whole(one) for name, one in part.items()}
+
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": whole(schema)}}}}
+
+
 async def body_of(request: Request, *, most: int = BODY_BYTES) -> bytes:
     """Return the body of a request, or refuse one that is larger than anything that is asked for there."""
     parts, size = [], 0

@@ -17,27 +17,28 @@ from libs.common.outbox import Outbox
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
 from services.notifier.domain.delivery import Change, Delivery, State, judged, unknown
-from services.notifier.domain.gatekeeping import Asked, Earlier, counters
+from services.notifier.domain.gatekeeping import Asked, Earlier, asked_of_text, counters
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
-from services.notifier.domain.message import Draft, draft
+from services.notifier.domain.message import Draft, Saying, draft
 from services.notifier.domain.owed import is_owed, still_owed
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.port import Provider
-from services.notifier.rendering import RenderError, Templates
+from services.notifier.rendering import Compiled, ContentError, RenderError
 from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known
 from services.notifier.store.attempts import Attempt, Closing
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact
 from services.notifier.store.deliveries import Key
+from services.notifier.texts import Shelf, Texts
 
 LOOKBACK = timedelta(days=400)
 """No rule looks further back."""
 GONE = "process_gone"
 """Why an attempt is unknown that has no result: the process that made it ended first."""
-
-
+SOMEBODY = "N. N."
+"""Stands for a name that is sealed while the text is judged."""
 TWICE = "attempt_stands"
 """Why a delivery is unknown that would be sent although an attempt on that channel was never closed."""
 
@@ -52,6 +53,7 @@ class Marked:
 
     delivery: Delivery
     send: Send
+    text: Compiled
     draft: Draft
     provider: str
     key: str
@@ -65,8 +67,8 @@ class Marked:
     @property
     def attempt(self) -> Attempt:
         """Return the attempt that was written for it."""
-        one = self.delivery
-        return Attempt(one.tenant, one.borrower_id, one.task_id, self.send.channel, one.turn, self.provider)
+        one, ref = self.delivery, self.text.ref
+        return Attempt(one.tenant, one.borrower_id, one.task_id, self.send.channel, one.turn, self.provider, ref.locale, ref.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,17 @@ class Doors:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """What one claim has read under its locks."""
+
+    locked: Mapping[Who, borrowers.Borrower]
+    facts: Mapping[Who, Known]
+    doors: Doors
+    shelf: Shelf
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True)
 class Claimer:
     """Claims what is due, a batch at a time."""
 
@@ -129,7 +142,7 @@ class Claimer:
     outbox: Outbox
     announcer: Announcer
     packs: Packs
-    templates: Templates
+    texts: Texts
     providers: Mapping[str, Provider]
     """By channel."""
     metrics: NotifierMetrics
@@ -157,31 +170,30 @@ class Claimer:
         mine = {(delivery.tenant, delivery.borrower_id) for delivery in due}
         facts = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
         doors = Doors(await gates.watermarks(conn), await gates.switches(conn))
-        ledger = await self._count(conn, due, facts, now)
+        shelf = await self.texts.laid_out(conn, {(delivery.tenant, delivery.request.template) for delivery in due})
+        read = Read(locked, facts, doors, shelf, await self._count(conn, due, facts, now))
         now = await self.clock.at(conn)
         changes: list[Change] = []
         marked: list[Marked] = []
         for delivery in due:
-            change, mark = self._one(delivery, self._scene(delivery, facts, doors, ledger, now=now), locked, ledger, now=now)
+            change, mark = self._one(delivery, read, now=now)
             changes.append(change)
             marked += [mark] if mark is not None else []
         return await self._write(conn, due, changes, marked, now=now)
 
-    def _one(
-        self, delivery: Delivery, scene: Scene, locked: Mapping[Who, borrowers.Borrower], ledger: Ledger, *, now: datetime
-    ) -> tuple[Change, Marked | None]:
+    def _one(self, delivery: Delivery, read: Read, *, now: datetime) -> tuple[Change, Marked | None]:
         """Return what becomes of one delivery; whatever a rule raises sets this one aside and no other."""
         if delivery.state is State.IN_FLIGHT:
             return unknown(delivery, GONE), None
         try:
-            verdict = self._verdict(delivery, scene, now)
-            mark = self._mark(delivery, verdict, locked) if isinstance(verdict, Send) else None
+            verdict = self._verdict(delivery, self._scene(delivery, read, now=now), now)
+            mark = self._mark(delivery, verdict, read, now=now) if isinstance(verdict, Send) else None
         except Exception as error:  # noqa: BLE001  # any error of a rule or a template parks the delivery it came from
-            logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=type(error).__name__)
-            verdict, mark = Fail("in_doubt"), None
+            logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=_why(error))
+            verdict, mark = Fail(error.word if isinstance(error, RenderError) else "in_doubt"), None
         if mark is None:
             return judged(delivery, verdict), None
-        ledger.add(_contact(mark, now))
+        read.ledger.add(_contact(mark, now))
         return Change(mark.delivery), mark
 
     def _verdict(self, delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
@@ -190,28 +202,33 @@ class Claimer:
             return Suppress("shadow", (verdict.decision,))
         return verdict
 
-    def _mark(self, delivery: Delivery, send: Send, locked: Mapping[Who, borrowers.Borrower]) -> Marked:
-        """Return the delivery in flight with what it will say, the text tried once so that one that cannot be made never starts."""
-        borrower = locked[delivery.tenant, delivery.borrower_id]
+    def _mark(self, delivery: Delivery, send: Send, read: Read, *, now: datetime) -> Marked:
+        """Return the delivery in flight with what it will say, the text judged once so that one that may not be said never starts."""
+        who = (delivery.tenant, delivery.borrower_id)
+        request, borrower = delivery.request, read.locked[who]
         if borrower.profile is None or borrower.key is None:
             raise RenderError("there is no key to open the address with")
-        purpose = delivery.request.purpose
-        text = draft(delivery.request.template, borrower.profile.locale, send.debts, reminder=purpose == "reminder")
-        self.templates.render(text, name=None, channel=send.channel)
+        text = read.shelf.find(delivery.tenant, request.template, send.channel, locale=borrower.profile.locale)
+        asks = asked_of_text(Asked(request, read.facts[who], send.channel, send.address, send.debts), self.packs, now=now)
+        saying = Saying(
+            read.shelf.lender(delivery.tenant), text.ref.locale, reminder=request.purpose == "reminder", asks=asks,
+            variables=request.variables,
+        )  # fmt: skip
+        said = draft(send.debts, saying)
+        text.checked(said, name=SOMEBODY if borrower.profile.sealed_name else None)
         flying = judged(delivery, send).delivery
-        return Marked(flying, send, text, self.providers[send.channel].name, borrower.key, borrower.profile.sealed_name)
+        return Marked(flying, send, text, said, self.providers[send.channel].name, borrower.key, borrower.profile.sealed_name)
 
-    def _scene(
-        self, delivery: Delivery, facts: Mapping[Who, Known], doors: Doors, ledger: Ledger, *, now: datetime
-    ) -> Scene:  # fmt: skip
+    def _scene(self, delivery: Delivery, read: Read, *, now: datetime) -> Scene:
         who = (delivery.tenant, delivery.borrower_id)
+        doors = read.doors
         return Scene(
-            known=facts[who],
+            known=read.facts[who],
             pipeline=doors.pipeline(who, self.partitions, now - self.stale_after),
             switched_off=doors.channels(delivery.tenant, "off"),
             shadowed=doors.channels(delivery.tenant, "shadow"),
             channels=self._channels(),
-            earlier=lambda lookup: ledger.earlier(who, lookup),
+            earlier=lambda lookup: read.ledger.earlier(who, lookup),
             packs=self.packs,
         )
 
@@ -279,6 +296,13 @@ class Claimer:
             purpose = mark.delivery.request.purpose
             if purpose in {"dunning", "reminder"} and not all(is_owed(debt, purpose, now) for debt in mark.send.debts):
                 self.metrics.aware_sends.inc()
+
+
+def _why(error: Exception) -> str:
+    """Return what a log may say of an error: the rules' own words, of anything else its type."""
+    if isinstance(error, ContentError):
+        return "; ".join(f"{fault.kind} in {fault.part or 'text'}" for fault in error.faults)[:200]
+    return type(error).__name__
 
 
 def _in_flight(change: Change, until: datetime) -> Change:

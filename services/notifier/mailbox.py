@@ -21,6 +21,7 @@ class _Text(msgspec.Struct, frozen=True):
     to: str
     subject: str | None
     body: str
+    html: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class SandboxMessage:
     subject: str | None
     body: str
     accepted_at: datetime
+    html: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,16 @@ class Mailbox:
 
     def _row(self, kept: Kept, public: bytes, now: datetime) -> SandboxRow:
         one = kept.message
-        plain = msgspec.json.encode(_Text(one.to, one.subject, one.body))
+        plain = msgspec.json.encode(_Text(one.to, one.subject, one.body, one.html))
         sealed = sealing.seal(plain, public, f"sandbox/{one.tenant}/{kept.id}")
         return SandboxRow(kept.id, one.tenant, one.task_id, one.borrower_id, one.channel, self._lookup(one.tenant, one.to), sealed, now)
 
     def _shown(self, row: SandboxRow) -> SandboxMessage:
         plain = sealing.unseal(row.sealed, self.private_key, f"sandbox/{row.tenant}/{row.id}")
         text = msgspec.json.decode(plain, type=_Text)
-        return SandboxMessage(row.id, row.task_id, row.borrower_id, row.channel, text.to, text.subject, text.body, row.accepted_at)
+        return SandboxMessage(
+            row.id, row.task_id, row.borrower_id, row.channel, text.to, text.subject, text.body, row.accepted_at, text.html
+        )  # fmt: skip
 
     def _lookup(self, tenant: str, to: str) -> bytes:
         return sealing.digest(self.digest_key, "sandbox", tenant, to)

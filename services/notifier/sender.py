@@ -18,7 +18,7 @@ from services.notifier.domain.results import Refused, Result, Unknown
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.port import Provider
 from services.notifier.recording import Answered, Recorder
-from services.notifier.rendering import RenderError, Templates
+from services.notifier.rendering import RenderError
 from services.notifier.store import gates
 from services.notifier.store.deliveries import Key
 from services.notifier.tables import SCHEMA
@@ -35,7 +35,6 @@ class Sender:
 
     claimer: Claimer
     recorder: Recorder
-    templates: Templates
     providers: Mapping[str, Provider]
     """By name."""
     private_key: bytes
@@ -146,7 +145,7 @@ class Sender:
             key = sealing.unseal(sealing.from_text(mark.key), self.private_key, f"{context}/key")
             to = sealing.unseal(sealing.from_text(mark.send.address.sealed), key, f"{context}/address").decode()
             name = sealing.unseal(sealing.from_text(mark.sealed_name), key, f"{context}/name").decode() if mark.sealed_name else None
-            text = self.templates.render(mark.draft, name=name, channel=mark.send.channel)
+            text = mark.text.render(mark.draft, name=name)
         except (SealError, ValueError):
             return Refused("address_unreadable", "config")
         except RenderError:
@@ -154,6 +153,7 @@ class Sender:
         return OutgoingMessage(
             id=ids.derived("m", one.tenant, one.task_id, mark.send.channel, one.turn), tenant=one.tenant, task_id=one.task_id,
             borrower_id=one.borrower_id, channel=mark.send.channel, to=to, subject=text.subject, body=text.body,
+            html=text.html,
         )  # fmt: skip
 
     async def _record(self, answered: Sequence[Answered]) -> None:

@@ -28,13 +28,16 @@ from services.notifier.mailbox import Mailbox
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.port import Provider
 from services.notifier.providers.sandbox import SandboxProvider
+from services.notifier.publishing import Publisher
 from services.notifier.recording import Recorder
-from services.notifier.rendering import Templates
 from services.notifier.routes import Inside, router
+from services.notifier.routes.settings import routes_of as settings_routes
+from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
 from services.notifier.store import deliveries
 from services.notifier.tables import SCHEMA
+from services.notifier.texts import Texts
 from services.notifier.watcher import DeliveryWatch
 
 GROUP = "dunwell-notifier"
@@ -72,6 +75,8 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
         keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
     )  # fmt: skip
     app.include_router(router(Inside(ports.engine, ports.clock, packs, mailbox)))
+    app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
+    app.include_router(settings_routes(ports.engine, ports.clock))
     return _service(ports, parts, app, metrics)
 
 
@@ -80,14 +85,13 @@ def _parts(
 ) -> Parts:  # fmt: skip
     outbox = Outbox(SCHEMA)
     announcer = Announcer(Writer(SOURCE, ports.bus.partitions))
-    templates = Templates.load()
     claimer = Claimer(
-        engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, templates=templates,
+        engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, texts=Texts.load(),
         providers={channel: provider for provider in providers.values() for channel in provider.channels}, metrics=metrics,
         partitions=ports.bus.partitions, stale_after=timedelta(seconds=settings.stale_after_s), grace=timedelta(seconds=settings.grace_s),
     )  # fmt: skip
     sender = Sender(
-        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer), templates=templates, providers=providers,
+        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer), providers=providers,
         private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
     )  # fmt: skip
     return Parts(

@@ -115,6 +115,8 @@ attempts = Table(
     Column("channel", Text, primary_key=True),
     Column("turn", Integer, nullable=False),
     Column("provider", Text, nullable=False),
+    Column("locale", Text),
+    Column("version", Integer),
     Column("began_at", _moment, nullable=False),
     Column("ended_at", _moment),
     Column("result", Text),
@@ -124,7 +126,10 @@ attempts = Table(
     Column("fault", Text),
     Column("receipt", Text),
 )
-"""Written before a provider is called: one a task and channel, opened again only by a result that says it did not go out."""
+"""Written before a provider is called: one a task and channel, opened again only by a result that says it did not go out.
+
+`locale` and `version` say which text of the task's template went out; version 0 is a shipped one.
+"""
 
 contacts = Table(
     "contacts",
@@ -189,3 +194,37 @@ sandbox_messages = Table(
     Column("accepted_at", _moment, nullable=False),
 )
 """What the sandbox was given, every call a row of its own: a message sent twice stands here twice."""
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("locale", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("subject", Text),
+    Column("body", Text, nullable=False),
+    Column("html", Text),
+    Column("jurisdictions", ARRAY(Text)),
+    Column("purpose", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("published_by", Text),
+    Column("published_at", _moment),
+    Column("retired_by", Text),
+    Column("retired_at", _moment),
+)
+"""A tenant's own texts; of one name, locale and channel at most one version is published."""
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("settings", LargeBinary, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+)
+"""What a tenant has set; the newest version holds, the others are the audit."""

@@ -22,6 +22,8 @@ class Attempt:
     channel: str
     turn: int
     provider: str
+    locale: str | None = None
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,20 @@ async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: date
         return set()
     rows = await conn.execute(
         text(
-            "insert into notifier.attempts as a (tenant, borrower_id, task_id, channel, turn, provider, began_at)"
-            " select tenant, borrower_id, task_id, channel, turn, provider, :now"
+            "insert into notifier.attempts as a (tenant, borrower_id, task_id, channel, turn, provider, locale, version, began_at)"
+            " select tenant, borrower_id, task_id, channel, turn, provider, locale, version, :now"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
-            " cast(:turns as int[]), cast(:providers as text[])) as n(tenant, borrower_id, task_id, channel, turn, provider)"
+            " cast(:turns as int[]), cast(:providers as text[]), cast(:locales as text[]), cast(:versions as int[]))"
+            " as n(tenant, borrower_id, task_id, channel, turn, provider, locale, version)"
             " on conflict (tenant, borrower_id, task_id, channel) do update set turn = excluded.turn, provider = excluded.provider,"
+            " locale = excluded.locale, version = excluded.version,"
             " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null"
             " where a.again returning tenant, borrower_id, task_id"
         ),
         {
             **_arrays(ordered), "now": now,
             "turns": [a.turn for a in ordered], "providers": [a.provider for a in ordered],
+            "locales": [a.locale for a in ordered], "versions": [a.version for a in ordered],
         },
     )  # fmt: skip
     return {(row.tenant, row.borrower_id, row.task_id) for row in rows}

@@ -41,7 +41,7 @@ NIGHT = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
 """02:00 of the 25th in Shanghai."""
 KEY = "dw_test"
 PATIENCE_S = 20.0
-SCOPES = frozenset({"contacts:read", "contacts:write", "ops"})
+SCOPES = frozenset({"contacts:read", "contacts:write", "templates:write", "ops"})
 DIGEST_KEY = bytes(range(32))
 PRIVATE, PUBLIC = sealing.new_pair()
 

@@ -1,4 +1,4 @@
-"""The notifier: borrowers and what is known of them, deliveries, attempts, the ledger of contacts, caps, switch, sandbox."""
+"""The notifier: borrowers and what is known of them, deliveries, attempts, the ledger of contacts, caps, switch, texts, sandbox."""
 
 from alembic import op
 
@@ -45,7 +45,7 @@ create table notifier.deliveries (
 ) partition by hash (tenant, borrower_id);
 create table notifier.attempts (
     tenant text not null, borrower_id text not null, task_id text not null, channel text not null,
-    turn integer not null, provider text not null, began_at timestamptz not null, ended_at timestamptz,
+    turn integer not null, provider text not null, locale text, version integer, began_at timestamptz not null, ended_at timestamptz,
     result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text,
     primary key (tenant, borrower_id, task_id, channel)
 ) partition by hash (tenant, borrower_id);
@@ -86,6 +86,19 @@ create table notifier.switches (
     tenant text not null, scope text not null, key text not null,
     contacts text not null, reason text not null, by text not null, at timestamptz not null,
     primary key (tenant, scope, key)
+);
+create table notifier.templates (
+    tenant text not null, name text not null, version integer not null,
+    locale text not null, channel text not null, state text not null check (state in ('draft', 'published', 'retired')),
+    subject text, body text not null, html text, jurisdictions text[], purpose text not null,
+    created_by text not null, created_at timestamptz not null,
+    published_by text, published_at timestamptz, retired_by text, retired_at timestamptz,
+    primary key (tenant, name, version)
+);
+create unique index templates_published on notifier.templates (tenant, name, locale, channel) where state = 'published';
+create table notifier.settings (
+    tenant text not null, version integer not null, settings bytea not null, by text not null, at timestamptz not null,
+    primary key (tenant, version)
 );
 create table notifier.sandbox_messages (
     id text primary key, tenant text not null, task_id text not null, borrower_id text not null, channel text not null,

@@ -97,7 +97,10 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
             if row is None:
                 raise DomainError(404, "not_found", f"there is no delivery {task_id[:128]!r}")
             attempts = await reading.attempts(conn, caller.tenant, row.borrower_id, task_id)
-        return answer({**_delivery(row), "attempts": [dict(attempt._mapping) for attempt in attempts]})  # noqa: SLF001  # SQLAlchemy's public name
+        said = next((a for a in reversed(attempts) if a.channel == row.channel and a.version is not None), None)
+        text = {"locale": said.locale, "version": said.version} if said else None
+        shown = [dict(attempt._mapping) for attempt in attempts]  # noqa: SLF001  # SQLAlchemy's public name
+        return answer({**_delivery(row), "text": text, "attempts": shown})
 
     @routes.get("/borrowers/{borrower_id}/contacts")
     async def contacts(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: str | None = None) -> Response:
