@@ -154,6 +154,7 @@ class Sender:
         return OutgoingMessage(
             id=ids.derived("m", one.tenant, one.task_id, mark.send.channel, one.turn), tenant=one.tenant, task_id=one.task_id,
             borrower_id=one.borrower_id, channel=mark.send.channel, to=to, subject=text.subject, body=text.body,
+            deadline=one.request.expires_at,
         )  # fmt: skip
 
     async def _record(self, answered: Sequence[Answered]) -> None:

@@ -133,7 +133,9 @@ def settled(delivery: Delivery, result: Result, provider: str, loans: tuple[str,
             return _accepted(delivery, provider, loans, delivered=receipt == "delivered")
         case Refused(code, _, permanent=True):
             return _refused(delivery, code, provider, now)
-        case Refused(why) | NotSent(why):
+        case Refused(why, retry_after=floor):
+            return _retried(delivery, why, now, floor)
+        case NotSent(why):
             return _retried(delivery, why, now)
         case Unknown(why):
             return Change(delivery) if delivery.state is State.UNKNOWN else unknown(delivery, why, provider=provider, loans=loans)
@@ -211,11 +213,11 @@ def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Cha
     return Change(ended, (Outcome("failed", ended.sequence, code, channel=delivery.channel, provider=provider),))
 
 
-def _retried(delivery: Delivery, why: str, now: datetime) -> Change:
+def _retried(delivery: Delivery, why: str, now: datetime, floor: timedelta | None = None) -> Change:
     if delivery.state is not State.IN_FLIGHT:
         return _end(delivery, State.FAILED, why)
     longest = min(BACKOFF * 2 ** min(delivery.tries, 10), LONGEST_BACKOFF)
-    again = now + longest * fraction(delivery.task_id, delivery.turn)
+    again = now + (floor or timedelta()) + longest * fraction(delivery.task_id, delivery.turn)
     return _pending(replace(delivery, tries=delivery.tries + 1), why, min(again, delivery.request.expires_at))
 
 

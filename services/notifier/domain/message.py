@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.money import written
@@ -44,6 +44,8 @@ class OutgoingMessage:
     to: str
     subject: str | None
     body: str
+    deadline: datetime | None = None
+    """After it, no provider may deliver it any more."""
 
 
 def language_of(locale: str | None) -> str:

@@ -127,3 +127,12 @@ def test_a_passing_deferral_is_announced_once_for_each_reason() -> None:
 def test_a_deferral_beyond_the_end_waits_for_the_end() -> None:
     delivery = a_delivery(expires_at=MORNING + timedelta(hours=1))
     assert judged(delivery, Defer(NIGHT, "zz-hours")).delivery.next_at == MORNING + timedelta(hours=1)
+
+
+@given(floor=st.integers(1, 7200))
+def test_a_retry_does_not_come_before_the_moment_that_the_provider_named(floor: int) -> None:
+    throttled = Refused("20429", "throttled", permanent=False, retry_after=timedelta(seconds=floor))
+    again = settled(flying(), throttled, "twilio", (), now=MORNING).delivery
+    assert again.state is State.PENDING
+    assert again.next_at is not None
+    assert again.next_at >= MORNING + timedelta(seconds=floor)

@@ -1,0 +1,11 @@
+"""All kinds of providers that are reached over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from services.notifier.providers import twilio
+from services.notifier.providers.wire import Adapter
+
+ADAPTERS: Mapping[str, Adapter] = MappingProxyType({adapter.kind: adapter for adapter in (twilio.ADAPTER,)})
