@@ -10,11 +10,15 @@ from dataclasses import dataclass, field, replace
 from aiohttp import web
 
 from libs.common import ids
-from services.notifier.providers.fake import twilio
+from services.notifier.providers.fake import messagebird, twilio, vonage
 from services.notifier.providers.fake.speaker import Speaker, Taken, code_for, wish
 from services.notifier.providers.wire import BODY_LIMIT, Account, Answer, HttpCall
 
-SPEAKERS: Mapping[str, Speaker] = {"twilio": twilio.SPEAKER}
+SPEAKERS: Mapping[str, Speaker] = {
+    "messagebird": messagebird.SPEAKER,
+    "twilio": twilio.SPEAKER,
+    "vonage": vonage.SPEAKER,
+}
 
 
 @dataclass(slots=True)
