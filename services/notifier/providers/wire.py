@@ -17,6 +17,7 @@ from services.notifier.domain.results import Fault, Result
 
 BODY_LIMIT = 256 * 1024
 """Bytes of an answer or a receipt that are read; what is longer is no answer of a provider."""
+_MAILBOX = re.compile(r"[^\s@<>(),;:\\\"\[\]]{1,64}@[^\s@<>(),;:\\\"\[\]]{1,255}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
@@ -125,6 +126,19 @@ def e164(to: str) -> str:
     if not _E164.fullmatch(number):
         raise UnfitError("invalid_number", "invalid_address")
     return number
+
+
+def still_wanted(message: OutgoingMessage, now: datetime) -> None:
+    """Hold back a message that has ended, from a provider that has no word for an end."""
+    if message.deadline is not None and message.deadline <= now:
+        raise UnfitError("too_late", "provider")
+
+
+def mailbox(to: str) -> str:
+    """Return an e-mail address: one `@`, nothing around it that a header could be made of."""
+    if not _MAILBOX.fullmatch(to):
+        raise UnfitError("invalid_mailbox", "invalid_address")
+    return to
 
 
 def seconds_left(message: OutgoingMessage, now: datetime, *, least: int, most: int) -> int | None:

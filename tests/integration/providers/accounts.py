@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
 from services.notifier.providers.wire import Account
 from tests.unit.providers.values import an_account
 
+_EVENTS = ec.generate_private_key(ec.SECP256R1())
+EVENTS_PRIVATE = _EVENTS.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+EVENTS_PUBLIC = base64.b64encode(_EVENTS.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
 ACCOUNTS: dict[str, Account] = {
     "twilio": an_account("twilio", {"account_sid": "AC" + "0" * 32, "auth_token": "tok"}, {"from": "+12025550100"}),
     "vonage": an_account(
@@ -13,4 +21,10 @@ ACCOUNTS: dict[str, Account] = {
         {"from": "Lender", "signature_method": "sha256"},
     ),
     "messagebird": an_account("messagebird", {"access_key": "live_1", "signing_key": "k" * 32}, {"from": "Lender"}),
+    "sendgrid": an_account(
+        "sendgrid",
+        {"api_key": "SG.1", "verification_key": EVENTS_PUBLIC, "signing_key": EVENTS_PRIVATE},
+        {"from": "dunning@lender.example", "from_name": "Lender"},
+    ),
+    "webhook": an_account("webhook", {"secret": "whsec_" + base64.b64encode(b"s" * 24).decode()}, {"url": "https://127.0.0.1:1/hook"}),
 }

@@ -85,7 +85,8 @@ PUBLISHED = {
     "md5": "c15c21ced558c93a226c305f58f902f2",
     "sha1": "3e19a4e6880fdc2c1426bfd0587c98b9532f0210",
     "sha256": "a321e824b9b816be7c3f28859a31749a098713d39f613c80d455bbaffae1cd24",
-    "sha512": "812a18f76680fa0fe1b8bd9ee1625466ceb1bd96242e4d050d2cfd9a7b40166c63ed26ec9702168781b6edcf1633db8ff95af9341701004eec3fcf9550572ee8",
+    "sha512": "812a18f76680fa0fe1b8bd9ee1625466ceb1bd96242e4d050d2cfd9a7b40166c"
+    "63ed26ec9702168781b6edcf1633db8ff95af9341701004eec3fcf9550572ee8",
 }
 """What Vonage's own libraries expect of a=1, b=2, timestamp=1461605396 under `secret`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -10,14 +11,16 @@ from dataclasses import dataclass, field, replace
 from aiohttp import web
 
 from libs.common import ids
-from services.notifier.providers.fake import messagebird, twilio, vonage
+from services.notifier.providers.fake import messagebird, sendgrid, twilio, vonage, webhook
 from services.notifier.providers.fake.speaker import Speaker, Taken, code_for, wish
 from services.notifier.providers.wire import BODY_LIMIT, Account, Answer, HttpCall
 
 SPEAKERS: Mapping[str, Speaker] = {
     "messagebird": messagebird.SPEAKER,
+    "sendgrid": sendgrid.SPEAKER,
     "twilio": twilio.SPEAKER,
     "vonage": vonage.SPEAKER,
+    "webhook": webhook.SPEAKER,
 }
 
 
@@ -32,22 +35,27 @@ class FakeProviders:
     origin: str = ""
 
     @asynccontextmanager
-    async def served(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[FakeProviders]:
-        """Listen until the end of the block; port 0 is any that is free."""
+    async def served(
+        self, host: str = "127.0.0.1", port: int = 0, *, context: ssl.SSLContext | None = None
+    ) -> AsyncIterator[FakeProviders]:
+        """Listen until the end of the block, over TLS where there is a context; port 0 is any that is free."""
         app = web.Application(client_max_size=BODY_LIMIT)
         app.router.add_post("/{account}/{rest:.*}", self._on_request)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
-            self.origin = f"http://{host}:{runner.addresses[0][1]}"
+            await web.TCPSite(runner, host, port, ssl_context=context).start()
+            self.origin = f"http{'s' if context else ''}://{host}:{runner.addresses[0][1]}"
             yield self
         finally:
             await runner.cleanup()
 
     def account(self, name: str) -> Account:
         """Return an account as it must be configured to reach its fake."""
-        return replace(self.accounts[name], base_url=f"{self.origin}/{name}")
+        account, here = self.accounts[name], f"{self.origin}/{name}"
+        if "url" in account.settings:
+            return replace(account, settings={**account.settings, "url": f"{here}/hook"})
+        return replace(account, base_url=here)
 
     def answer(self, name: str, call: HttpCall) -> Answer:
         """Return what the provider says to a call; what it accepts is kept, and what nobody can say of too."""
