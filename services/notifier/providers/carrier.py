@@ -30,10 +30,10 @@ class Limits:
     """How many calls at once, and for how long each part of one may last; together less than the sender waits for a batch."""
 
     at_once: int = 100
-    slot_s: float = 8.0
-    connect_s: float = 5.0
+    slot_s: float = 5.0
+    connect_s: float = 3.0
     """Resolving, connecting and TLS."""
-    answer_s: float = 15.0
+    answer_s: float = 12.0
     """From the first byte written to the last byte read."""
 
 

@@ -13,10 +13,48 @@ from libs.common.clock import Clock
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import NotSent, Refused, Result, Unknown
 from services.notifier.providers.carrier import Carrier
-from services.notifier.providers.wire import Account, Adapter, Answer, UnfitError
+from services.notifier.providers.wire import Account, Adapter, Answer, Token, TokenExchange, UnfitError
 
 EARLY = timedelta(minutes=2)
 """A token is fetched anew so long before it expires."""
+PAUSE = timedelta(seconds=10)
+"""After a token was refused, no other is asked for so long: a batch does not ask once for each message."""
+TOKEN_S = 6.0
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Keeps an account's token; one call fetches it for all."""
+
+    account: Account
+    exchange: TokenExchange
+    carrier: Carrier
+    _held: Token | Refused | NotSent = field(default_factory=lambda: NotSent("no_token"))
+    _until: datetime | None = None
+    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def token(self, now: datetime) -> Token | Refused | NotSent:
+        """Return a token that is valid, or what comes of a message for which there is none to be had."""
+        async with self._fetching:
+            if self._until is None or now >= self._until:
+                self._held = await self._fetch(now)
+                self._until = now + (max(PAUSE, self._held.expires_in - EARLY) if isinstance(self._held, Token) else PAUSE)
+            return self._held
+
+    def forget(self, token: Token) -> None:
+        """Fetch another one next time, if it is still this one that was refused."""
+        if self._held is token:
+            self._until = None
+
+    async def _fetch(self, now: datetime) -> Token | Refused | NotSent:
+        try:
+            async with asyncio.timeout(TOKEN_S):
+                answer = await self.carrier.call(self.exchange.request(self.account, now))
+        except TimeoutError:
+            return NotSent("no_token")
+        if not isinstance(answer, Answer) or answer.status >= 500:
+            return NotSent("no_token")
+        return self.exchange.read(answer) or Refused("token_refused", "config", permanent=False)
 
 
 @dataclass(slots=True)
@@ -28,8 +66,11 @@ class HttpProvider:
     carrier: Carrier
     clock: Clock
     sandbox: bool = False
-    _token: tuple[str, datetime] | None = None
-    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _keeper: Keeper | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        exchange = self.adapter.token
+        self._keeper = Keeper(self.account, exchange, self.carrier) if exchange else None
 
     @property
     def name(self) -> str:
@@ -50,36 +91,29 @@ class HttpProvider:
         await self.carrier.close()
 
     async def _send(self, message: OutgoingMessage) -> Result:
-        account = await self._authorised()
-        if account is None:
-            return NotSent("no_token")
+        now = self.clock.now()
+        token = await self._keeper.token(now) if self._keeper else None
+        if isinstance(token, Refused | NotSent):
+            return token
         try:
-            call = self.adapter.request(message, account, self.clock.now())
+            call = self.adapter.request(message, self._with(token), now)
         except UnfitError as unfit:
             return Refused(unfit.code, unfit.fault)
         outcome = await self.carrier.call(call)
-        return self._read(outcome) if isinstance(outcome, Answer) else outcome
+        if not isinstance(outcome, Answer):
+            return outcome
+        if outcome.status == 401 and self._keeper and token:
+            self._keeper.forget(token)
+        return self._read(outcome)
 
     def _read(self, answer: Answer) -> Result:
-        if answer.status == 401:
-            self._token = None
         try:
             return self.adapter.read(answer)
         except Exception as error:  # noqa: BLE001  # an answer that nobody foresaw says nothing about the message
             logs.get("provider").warning("answer_unreadable", provider=self.name, status=answer.status, reason=type(error).__name__)
             return Unknown("answer_unreadable")
 
-    async def _authorised(self) -> Account | None:
-        """Return the account with a token that is valid, where its kind has one; one call fetches it for all."""
-        exchange = self.adapter.token
-        if exchange is None:
+    def _with(self, token: Token | None) -> Account:
+        if token is None:
             return self.account
-        async with self._fetching:
-            now = self.clock.now()
-            if self._token is None or now >= self._token[1]:
-                answer = await self.carrier.call(exchange.request(self.account, now))
-                token = exchange.read(answer) if isinstance(answer, Answer) else None
-                self._token = (token.value, now + token.expires_in - EARLY) if token else None
-            if self._token is None:
-                return None
-            return replace(self.account, credentials=MappingProxyType({**self.account.credentials, "token": self._token[0]}))
+        return replace(self.account, credentials=MappingProxyType({**self.account.credentials, "token": token.value}))

@@ -16,7 +16,19 @@ from services.notifier.domain.receipts import Receipt, Standing
 from services.notifier.domain.results import Accepted, Result, Unknown
 from services.notifier.providers import jws
 from services.notifier.providers.codes import Codes
-from services.notifier.providers.wire import Account, Adapter, Answer, Callback, Denied, HttpCall, e164, json_object, seconds_left, text
+from services.notifier.providers.wire import (
+    Account,
+    Adapter,
+    Answer,
+    Callback,
+    Denied,
+    HttpCall,
+    e164,
+    json_object,
+    moment,
+    seconds_left,
+    text,
+)
 
 CODES = Codes.load("messagebird")
 BASE = "https://rest.messagebird.com"
@@ -79,7 +91,7 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
     return (
         Receipt(
             standing, message_id=text(said.get("reference")), provider_ref=text(said.get("id")), address=text(said.get("recipient")),
-            at=_at(said.get("statusDatetime")), code=code or (said["status"] if standing is Standing.FAILED else None),
+            at=moment(said.get("statusDatetime")), code=code or (said["status"] if standing is Standing.FAILED else None),
             fault=CODES.fault(code, said["status"]) if standing is Standing.FAILED else "none",
         ),
     )  # fmt: skip
@@ -92,14 +104,6 @@ def _is_signed(callback: Callback, key: str, now: datetime) -> bool:
         return False
     hashes = {"url_hash": callback.url.encode()} | ({"payload_hash": callback.body} if callback.body else {})
     return all(hmac.compare_digest(hashlib.sha256(part).hexdigest(), str(claims.get(name))) for name, part in hashes.items())
-
-
-def _at(written: str | None) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(written or "")
-    except ValueError:
-        return None
-    return at if at.tzinfo else None
 
 
 ADAPTER = Adapter(

@@ -62,6 +62,8 @@ class Callback:
     url: str
     headers: Mapping[str, str]
     body: bytes
+    fetched: Mapping[str, bytes] = field(default_factory=dict)
+    """What was fetched for it, by URL."""
 
     @property
     def query(self) -> dict[str, str]:
@@ -74,6 +76,13 @@ class Denied:
     """A callback that is not believed, and why."""
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What must be fetched before a callback can be read: the key that it is signed with, or what confirms a subscription."""
+
+    url: str
 
 
 class UnfitError(Exception):
@@ -109,7 +118,7 @@ class Adapter:
     channels: tuple[str, ...]
     request: Callable[[OutgoingMessage, Account, datetime], HttpCall]
     read: Callable[[Answer], Result]
-    receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied] | None = None
+    receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied | Fetch] | None = None
     credentials: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     """What an account must have."""
@@ -179,6 +188,15 @@ def text(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         return None
     return str(value)
+
+
+def moment(value: object) -> datetime | None:
+    """Return a moment that is written with its offset."""
+    try:
+        at = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
 
 
 def at_epoch(value: object) -> datetime | None:

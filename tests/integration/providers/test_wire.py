@@ -20,8 +20,8 @@ from services.notifier.providers.fake.server import SPEAKERS, FakeProviders
 from services.notifier.providers.fake.speaker import magic
 from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.kinds import ADAPTERS
-from services.notifier.providers.wire import Account, Callback, Denied
-from tests.integration.providers.accounts import ACCOUNTS
+from services.notifier.providers.wire import Account, Callback, Denied, Fetch
+from tests.integration.providers.accounts import ACCOUNTS, OTHER
 from tests.integration.providers.cutting import closed_port
 from tests.integration.providers.tls import loopback_tls
 from tests.unit.providers.values import NOW, a_message
@@ -92,11 +92,8 @@ async def test_wrong_credentials_are_a_fault_of_the_configuration(kind: str) -> 
     wrong = {name: WRONG.get(name, "wrong") for name in ACCOUNTS[kind].credentials}
     async with reached(kind, credentials=wrong) as (fake, provider):
         (result,) = await provider.deliver([a_message_to(kind)])
-    if ADAPTERS[kind].token:
-        assert result == NotSent("no_token")
-    else:
-        assert isinstance(result, Refused)
-        assert (result.fault, result.permanent) == ("config", False)
+    assert isinstance(result, Refused)
+    assert (result.fault, result.permanent) == ("config", False)
     assert fake.kept == []
 
 
@@ -129,7 +126,7 @@ async def test_a_receipt_of_the_fake_is_believed_and_names_the_message(kind: str
     call = report(taken, standing, ACCOUNTS[kind], NOW)
     callback = Callback(call.method, call.url, call.headers, call.body)
     found = receipts(callback, provider.account, NOW + timedelta(seconds=1))
-    assert not isinstance(found, Denied), found.why
+    assert not isinstance(found, Denied | Fetch), found
     (receipt,) = found
     assert receipt.standing is standing
     assert (receipt.fault == "none") == (standing is not Standing.FAILED)
@@ -137,5 +134,5 @@ async def test_a_receipt_of_the_fake_is_believed_and_names_the_message(kind: str
     assert message.id == receipt.message_id or receipt.provider_ref == result.provider_ref
 
 
-WRONG: dict[str, str] = {"secret": "whsec_d3Jvbmc="}
+WRONG = {"secret": "whsec_d3Jvbmc=", "private_key": OTHER}
 """Credentials that must be of some form, in a form that is right."""

@@ -11,7 +11,7 @@ import msgspec
 
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt
-from services.notifier.providers.wire import Account, Adapter, Answer, Callback, Denied
+from services.notifier.providers.wire import Account, Adapter, Answer, Callback, Denied, Fetch
 
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 CALLBACK = "https://dunning.example/v1/providers/main/s3cret/receipts"
@@ -44,7 +44,7 @@ def told(adapter: Adapter, callback: Callback, account: Account) -> list[Receipt
     """Return the receipts of a callback that is believed."""
     assert adapter.receipts is not None
     found = adapter.receipts(callback, account, NOW)
-    assert not isinstance(found, Denied), found.why
+    assert not isinstance(found, Denied | Fetch), found
     return list(found)
 
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field, replace
 from aiohttp import web
 
 from libs.common import ids
-from services.notifier.providers.fake import messagebird, sendgrid, twilio, vonage, webhook
+from services.notifier.providers.fake import aws, fcm, messagebird, sendgrid, twilio, vonage, webhook
 from services.notifier.providers.fake.speaker import Speaker, Taken, code_for, wish
 from services.notifier.providers.wire import BODY_LIMIT, Account, Answer, HttpCall
 
 SPEAKERS: Mapping[str, Speaker] = {
+    "aws_ses": aws.MAIL,
+    "aws_sms": aws.TEXT,
+    "fcm": fcm.SPEAKER,
     "messagebird": messagebird.SPEAKER,
     "sendgrid": sendgrid.SPEAKER,
     "twilio": twilio.SPEAKER,
