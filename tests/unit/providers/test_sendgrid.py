@@ -36,7 +36,7 @@ def a_mail(**changes: Any) -> OutgoingMessage:
 
 @given(body=st.text(min_size=1, max_size=200), subject=st.text(min_size=1, max_size=80), named=st.booleans())
 def test_every_mail_is_one_of_its_description(body: str, subject: str, named: bool) -> None:
-    account = replace(ACCOUNT, settings=ACCOUNT.settings | ({"from_name": "Lender"} if named else {}))
+    account = replace(ACCOUNT, settings={**ACCOUNT.settings, **({"from_name": "Lender"} if named else {})})
     said = specs.check(sendgrid.request(a_mail(body=body, subject=subject), account, NOW), "sendgrid", "/v3/mail/send")
     assert said["content"] == [{"type": "text/plain", "value": body}]
     assert said["personalizations"][0]["custom_args"] == {"dunwell_message": a_mail().id}

@@ -17,13 +17,14 @@ from services.notifier.providers.wire import UnfitError
 from tests.unit.providers.values import NOW, a_message, an_account, an_answer
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
-ACCOUNT = an_account("webhook", {"secret": SECRET}, {"url": "https://wallet.example/messages"})
+URL = "https://wallet.example/messages"
+ACCOUNT = an_account("webhook", {"secret": SECRET}, {"url": URL})
 
 
 @given(body=st.text(max_size=200), key=st.binary(min_size=24, max_size=64), prefixed=st.booleans())
 def test_what_is_signed_the_library_of_the_specification_believes(body: str, key: bytes, prefixed: bool) -> None:
     secret = ("whsec_" if prefixed else "") + base64.b64encode(key).decode()
-    call = webhook.request(a_message("inbox", "w1", body=body), an_account("webhook", {"secret": secret}, ACCOUNT.settings), NOW)
+    call = webhook.request(a_message("inbox", "w1", body=body), an_account("webhook", {"secret": secret}, {"url": URL}), NOW)
     verifier = webhooks.Webhook(secret)
     signed = verifier.sign(call.headers["webhook-id"], NOW, call.body.decode())
     assert call.headers["webhook-signature"] == signed
