@@ -16,15 +16,16 @@ from libs.common.db.engine import timeline as timeline_of
 from libs.common.outbox import Outbox
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
+from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery, State, judged, unknown
-from services.notifier.domain.gatekeeping import Asked, Earlier, counters
+from services.notifier.domain.gatekeeping import Asked, Earlier, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
 from services.notifier.domain.message import Draft, draft
 from services.notifier.domain.owed import is_owed, still_owed
+from services.notifier.domain.routing import Routing, countries_of
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.metrics import NotifierMetrics
-from services.notifier.providers.port import Provider
 from services.notifier.rendering import RenderError, Templates
 from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known
 from services.notifier.store.attempts import Attempt, Closing
@@ -101,10 +102,11 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What stands before all borrowers: watermarks and switch, as they are in this transaction."""
+    """What stands before all borrowers: watermarks, switch and routes, as they are in this transaction."""
 
     marks: Mapping[tuple[str, int], gates.Watermark]
     switches: Sequence[gates.Switch]
+    routing: Routing
 
     def pipeline(self, who: Who, partitions: int, not_before: datetime) -> str | None:
         """Return why the way of the facts is not fresh for a borrower, or None."""
@@ -130,8 +132,7 @@ class Claimer:
     announcer: Announcer
     packs: Packs
     templates: Templates
-    providers: Mapping[str, Provider]
-    """By channel."""
+    directory: Directory
     metrics: NotifierMetrics
     partitions: int
     stale_after: timedelta
@@ -156,26 +157,28 @@ class Claimer:
     ) -> tuple[Marked, ...]:
         mine = {(delivery.tenant, delivery.borrower_id) for delivery in due}
         facts = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
-        doors = Doors(await gates.watermarks(conn), await gates.switches(conn))
-        ledger = await self._count(conn, due, facts, now)
+        doors = Doors(await gates.watermarks(conn), await gates.switches(conn), await self.directory.routing(conn))
+        ledger = await self._count(conn, due, facts, doors.routing, now=now)
         now = await self.clock.at(conn)
         changes: list[Change] = []
         marked: list[Marked] = []
         for delivery in due:
-            change, mark = self._one(delivery, self._scene(delivery, facts, doors, ledger, now=now), locked, ledger, now=now)
+            scene = self._scene(delivery, facts, doors, ledger, now=now)
+            change, mark = self._one(delivery, scene, locked, ledger, routing=doors.routing, now=now)
             changes.append(change)
             marked += [mark] if mark is not None else []
         return await self._write(conn, due, changes, marked, now=now)
 
     def _one(
-        self, delivery: Delivery, scene: Scene, locked: Mapping[Who, borrowers.Borrower], ledger: Ledger, *, now: datetime
+        self, delivery: Delivery, scene: Scene, locked: Mapping[Who, borrowers.Borrower], ledger: Ledger, *, routing: Routing, now: datetime
     ) -> tuple[Change, Marked | None]:
         """Return what becomes of one delivery; whatever a rule raises sets this one aside and no other."""
         if delivery.state is State.IN_FLIGHT:
             return unknown(delivery, GONE), None
         try:
             verdict = self._verdict(delivery, scene, now)
-            mark = self._mark(delivery, verdict, locked) if isinstance(verdict, Send) else None
+            countries = countries_of(jurisdictions(delivery.request, scene.known))
+            mark = self._mark(delivery, verdict, locked, routing, countries) if isinstance(verdict, Send) else None
         except Exception as error:  # noqa: BLE001  # any error of a rule or a template parks the delivery it came from
             logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=type(error).__name__)
             verdict, mark = Fail("in_doubt"), None
@@ -190,7 +193,9 @@ class Claimer:
             return Suppress("shadow", (verdict.decision,))
         return verdict
 
-    def _mark(self, delivery: Delivery, send: Send, locked: Mapping[Who, borrowers.Borrower]) -> Marked:
+    def _mark(
+        self, delivery: Delivery, send: Send, locked: Mapping[Who, borrowers.Borrower], routing: Routing, countries: frozenset[str]
+    ) -> Marked:
         """Return the delivery in flight with what it will say, the text tried once so that one that cannot be made never starts."""
         borrower = locked[delivery.tenant, delivery.borrower_id]
         if borrower.profile is None or borrower.key is None:
@@ -199,27 +204,32 @@ class Claimer:
         text = draft(delivery.request.template, borrower.profile.locale, send.debts, reminder=purpose == "reminder")
         self.templates.render(text, name=None, channel=send.channel)
         flying = judged(delivery, send).delivery
-        return Marked(flying, send, text, self.providers[send.channel].name, borrower.key, borrower.profile.sealed_name)
+        chosen = routing.choose(flying.tenant, send.channel, countries, flying.tenant, flying.task_id, flying.turn)
+        if chosen is None:
+            raise LookupError("there is no provider for this channel")
+        return Marked(flying, send, text, chosen.name, borrower.key, borrower.profile.sealed_name)
 
     def _scene(
         self, delivery: Delivery, facts: Mapping[Who, Known], doors: Doors, ledger: Ledger, *, now: datetime
     ) -> Scene:  # fmt: skip
         who = (delivery.tenant, delivery.borrower_id)
+        countries = countries_of(jurisdictions(delivery.request, facts[who]))
         return Scene(
             known=facts[who],
             pipeline=doors.pipeline(who, self.partitions, now - self.stale_after),
             switched_off=doors.channels(delivery.tenant, "off"),
             shadowed=doors.channels(delivery.tenant, "shadow"),
-            channels=self._channels(),
+            channels=doors.routing.channels(delivery.tenant, countries),
+            resting=doors.routing.resting(delivery.tenant, countries),
             earlier=lambda lookup: ledger.earlier(who, lookup),
             packs=self.packs,
         )
 
     async def _count(
-        self, conn: AsyncConnection, due: Sequence[Delivery], facts: Mapping[Who, Known], now: datetime
+        self, conn: AsyncConnection, due: Sequence[Delivery], facts: Mapping[Who, Known], routing: Routing, *, now: datetime
     ) -> Ledger:  # fmt: skip
         """Lock every counter that one of these contacts may be reserved in, then read the contacts that they count."""
-        keys, lookups = self._counters(due, facts, now)
+        keys, lookups = self._counters(due, facts, routing, now=now)
         await contacts.lock_caps(conn, keys)
         ledger = Ledger(by_lookup={pair: [] for pair in lookups})
         for contact in await contacts.of_borrowers(conn, facts, since=now - LOOKBACK):
@@ -229,29 +239,27 @@ class Claimer:
         return ledger
 
     def _counters(
-        self, due: Sequence[Delivery], facts: Mapping[Who, Known], now: datetime
+        self, due: Sequence[Delivery], facts: Mapping[Who, Known], routing: Routing, *, now: datetime
     ) -> tuple[set[tuple[str, str, str]], set[tuple[str, str]]]:  # fmt: skip
         """Return the rows of all counters, and the addresses that some of them count by."""
         keys: set[tuple[str, str, str]] = set()
         lookups: set[tuple[str, str]] = set()
         for delivery in due:
-            for asked, counter in self._counted(delivery, facts[delivery.tenant, delivery.borrower_id], now):
+            for asked, counter in self._counted(delivery, facts[delivery.tenant, delivery.borrower_id], routing, now):
                 numbered = counter.scope is CapScope.NUMBER
                 keys.add((delivery.tenant, counter.scope.value, counter.key if numbered else f"{delivery.borrower_id}/{counter.key}"))
                 if numbered:
                     lookups.add((delivery.tenant, asked.address.lookup))
         return keys, lookups
 
-    def _counted(self, delivery: Delivery, mine: Known, now: datetime) -> list[tuple[Asked, CapKey]]:
+    def _counted(self, delivery: Delivery, mine: Known, routing: Routing, now: datetime) -> list[tuple[Asked, CapKey]]:
         try:
             debts = still_owed(delivery.request, mine.facts, now).debts
-            channels = usable(delivery, mine, debts, channels=self._channels(), packs=self.packs)
+            carried = routing.channels(delivery.tenant, countries_of(jurisdictions(delivery.request, mine)))
+            channels = usable(delivery, mine, debts, channels=carried, packs=self.packs)
             return [(asked, counter) for asked in channels for counter in counters(asked, self.packs, now=now)]
         except Exception:  # noqa: BLE001  # the verdict on this delivery meets the same error, and parks it
             return []
-
-    def _channels(self) -> dict[str, bool]:
-        return {channel: provider.sandbox for channel, provider in self.providers.items()}
 
     async def _write(
         self, conn: AsyncConnection, due: Sequence[Delivery], changes: Sequence[Change], marked: Sequence[Marked], *, now: datetime

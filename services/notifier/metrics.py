@@ -23,7 +23,8 @@ OTHER_KINDS = ("pipeline", "switch", "waiting", "other")
 WATCHED_STATES = (State.PENDING, State.IN_FLIGHT, State.UNKNOWN)
 """States whose number is watched; counting the ended ones would read the whole table."""
 _OTHER = {
-    "pipeline_stale": "pipeline", "feed_stale": "pipeline", "switched_off": "switch", "profile_unknown": "waiting",
+    "pipeline_stale": "pipeline", "feed_stale": "pipeline", "switched_off": "switch", "provider_paused": "switch",
+    "profile_unknown": "waiting",
     "facts_behind": "waiting", "in_doubt": "waiting", "payment_pending": "waiting",
 }  # fmt: skip
 

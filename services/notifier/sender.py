@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from libs.common import ids, logs, sealing
@@ -13,8 +13,9 @@ from libs.common.db.engine import timeline as timeline_of
 from libs.common.db.failures import is_transient
 from libs.common.sealing import SealError
 from services.notifier.claiming import Claimer, Marked, MovedError
+from services.notifier.directory import Directory
 from services.notifier.domain.message import OutgoingMessage
-from services.notifier.domain.results import Refused, Result, Unknown
+from services.notifier.domain.results import NotSent, Refused, Result, Unknown
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.port import Provider
 from services.notifier.recording import Answered, Recorder
@@ -36,8 +37,7 @@ class Sender:
     claimer: Claimer
     recorder: Recorder
     templates: Templates
-    providers: Mapping[str, Provider]
-    """By name."""
+    directory: Directory
     private_key: bytes
     batch: int
     answer_within_s: float
@@ -102,14 +102,19 @@ class Sender:
         """Send what is in flight, all providers at the same time, and record the results."""
         if not marked:
             return
-        by_provider: dict[str, list[Marked]] = {}
+        by_provider: dict[tuple[str, str], list[Marked]] = {}
         for mark in marked:
-            by_provider.setdefault(mark.provider, []).append(mark)
-        answers = await asyncio.gather(*(self._deliver(self.providers[name], group) for name, group in by_provider.items()))
+            by_provider.setdefault((mark.delivery.tenant, mark.provider), []).append(mark)
+        answers = await asyncio.gather(*(self._through(*whose, group) for whose, group in by_provider.items()))
         answered = [entry for group in answers for entry in group]
         await self._record(answered)
         for mark, result in answered:
             self.metrics.on_result(mark.provider, mark.send.channel, result)
+
+    async def _through(self, tenant: str, name: str, marked: Sequence[Marked]) -> list[Answered]:
+        """Return the result of each message of a tenant through one of its providers; one that is gone was given nothing."""
+        provider = await self.directory.provider(tenant, name)
+        return [(mark, NotSent("provider_gone")) for mark in marked] if provider is None else await self._deliver(provider, marked)
 
     async def _deliver(self, provider: Provider, marked: Sequence[Marked]) -> list[Answered]:
         """Return the result of each: whatever goes wrong once the provider was called leaves all of them unknown."""

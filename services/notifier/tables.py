@@ -176,6 +176,38 @@ switches = Table(
 )
 """The stop button; the row of scope `all` has the empty tenant."""
 
+provider_accounts = Table(
+    "provider_accounts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("channels", ARRAY(Text), nullable=False),
+    Column("settings", LargeBinary, nullable=False),
+    Column("credential_names", ARRAY(Text), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("base_url", Text),
+    Column("at_once", Integer, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("paused_reason", Text),
+    Column("by", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+)
+"""Providers as a tenant uses them; credentials and the secret of the receipts URL are sealed, that secret is found by a keyed hash."""
+
+routes = Table(
+    "routes",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("routes", LargeBinary, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+)
+"""Which provider carries what, every version of it; the highest one holds."""
+
 sandbox_messages = Table(
     "sandbox_messages",
     metadata,

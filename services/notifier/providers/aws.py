@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from services.notifier.providers.wire import Account, Answer, HttpCall, json_object, text
+from services.notifier.providers.wire import Account, Answer, HttpCall, UnfitError, json_object, text
 
 ALGORITHM = "AWS4-HMAC-SHA256"
+_REGION = re.compile(r"[a-z0-9-]{4,32}")
 CREDENTIALS = ("access_key_id", "secret_access_key")
 
 
 def signed(account: Account, now: datetime, *, service: str, path: str, headers: Mapping[str, str], body: bytes) -> HttpCall:
     """Return a call to a service in the account's region, signed; its path needs no escaping and it has no query."""
     region = account.settings["region"]
+    if not _REGION.fullmatch(region):
+        raise UnfitError("no_region", "config")
     url = f"{account.base_url or f'https://{service_host(service, region)}'}{path}"
     split = urlsplit(url)
     stamp = now.strftime("%Y%m%dT%H%M%SZ")

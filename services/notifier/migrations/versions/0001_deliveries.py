@@ -1,4 +1,4 @@
-"""The notifier: borrowers and what is known of them, deliveries, attempts, the ledger of contacts, caps, switch, sandbox."""
+"""The notifier: borrowers and what is known of them, deliveries, attempts, the ledger of contacts, caps, switch, providers, sandbox."""
 
 from alembic import op
 
@@ -86,6 +86,18 @@ create table notifier.switches (
     tenant text not null, scope text not null, key text not null,
     contacts text not null, reason text not null, by text not null, at timestamptz not null,
     primary key (tenant, scope, key)
+);
+create table notifier.provider_accounts (
+    tenant text not null, name text not null, version integer not null, kind text not null, channels text[] not null,
+    settings bytea not null, credential_names text[] not null, sealed bytea not null, secret_hash bytea not null,
+    base_url text, at_once integer not null, paused boolean not null default false, paused_reason text,
+    by text not null, at timestamptz not null,
+    primary key (tenant, name)
+);
+create unique index provider_accounts_secret on notifier.provider_accounts (secret_hash);
+create table notifier.routes (
+    tenant text not null, version integer not null, routes bytea not null, by text not null, at timestamptz not null,
+    primary key (tenant, version)
 );
 create table notifier.sandbox_messages (
     id text primary key, tenant text not null, task_id text not null, borrower_id text not null, channel text not null,
