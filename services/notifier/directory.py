@@ -18,11 +18,12 @@ from services.notifier.providers.carrier import Carrier, Limits
 from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.port import Provider
-from services.notifier.providers.wire import Account
+from services.notifier.providers.wire import Account, Answer, HttpCall
 from services.notifier.store import accounts
 from services.notifier.store.accounts import AccountRow
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MOST_KEPT = 100
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -47,6 +48,7 @@ class Directory:
     _live: dict[tuple[str, str], tuple[int, HttpProvider]] = field(default_factory=dict)
     _retired: list[HttpProvider] = field(default_factory=list)
     """Of older versions: another pass may still be sending through them."""
+    _fetched: dict[str, bytes] = field(default_factory=dict)
 
     async def routing(self, conn: AsyncConnection) -> Routing:
         """Return who carries what, as it is in this transaction."""
@@ -71,6 +73,19 @@ class Directory:
             self._retired.append(live[1])
         self._live[tenant, name] = (row.version, made)
         return made
+
+    async def fetch(self, url: str) -> bytes | None:
+        """Return what a public address serves; certificates are kept, since every callback names one."""
+        if url in self._fetched:
+            return self._fetched[url]
+        carrier = Carrier(Limits(at_once=1), public_only=True)
+        answer = await carrier.call(HttpCall(url, {}, b"", "GET"))
+        await carrier.close()
+        if not isinstance(answer, Answer) or answer.status != 200:
+            return None
+        if url.endswith(".pem") and len(self._fetched) < MOST_KEPT:
+            self._fetched[url] = answer.body
+        return answer.body
 
     async def close(self) -> None:
         """Close all connections."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from libs.common import ids, logs, sealing
+from libs.common import logs, sealing
 from libs.common.clock import pause, stopwatch
 from libs.common.db import lineage
 from libs.common.db.engine import timeline as timeline_of
@@ -157,7 +157,7 @@ class Sender:
         except RenderError:
             return Refused("in_doubt", "content")
         return OutgoingMessage(
-            id=ids.derived("m", one.tenant, one.task_id, mark.send.channel, one.turn), tenant=one.tenant, task_id=one.task_id,
+            id=mark.attempt.message_id, tenant=one.tenant, task_id=one.task_id,
             borrower_id=one.borrower_id, channel=mark.send.channel, to=to, subject=text.subject, body=text.body,
             deadline=one.request.expires_at,
         )  # fmt: skip

@@ -29,6 +29,7 @@ from services.notifier.mailbox import Mailbox
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.port import Provider
 from services.notifier.providers.sandbox import SandboxProvider
+from services.notifier.receiving import Receiver
 from services.notifier.recording import Recorder
 from services.notifier.rendering import Templates
 from services.notifier.routes import Inside, router
@@ -78,7 +79,10 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
         keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
     )  # fmt: skip
     app.include_router(router(Inside(ports.engine, ports.clock, packs, mailbox)))
-    app.include_router(wiring(Wired(ports.engine, ports.clock, directory, fakes=settings.fakes)))
+    receiver = Receiver(
+        ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch
+    )
+    app.include_router(wiring(Wired(ports.engine, ports.clock, directory, receiver, fakes=settings.fakes)))
     return _service(ports, parts, app, metrics)
 
 

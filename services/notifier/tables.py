@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Identity, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from libs.common.db.base import base_tables
@@ -115,6 +115,7 @@ attempts = Table(
     Column("channel", Text, primary_key=True),
     Column("turn", Integer, nullable=False),
     Column("provider", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
     Column("began_at", _moment, nullable=False),
     Column("ended_at", _moment),
     Column("result", Text),
@@ -207,6 +208,34 @@ routes = Table(
     Column("at", _moment, nullable=False),
 )
 """Which provider carries what, every version of it; the highest one holds."""
+
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("received_at", _moment, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""The requests that brought something new, as they came."""
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("id", LargeBinary, primary_key=True),
+    Column("message_id", Text),
+    Column("provider_ref", Text),
+    Column("standing", Integer),
+    Column("code", Text),
+    Column("fault", Text, nullable=False),
+    Column("event_id", Text),
+    Column("at", _moment),
+    Column("received_at", _moment, nullable=False),
+)
+"""Every word of a provider about a message, once. What an attempt came to is always worked out from all of them."""
 
 sandbox_messages = Table(
     "sandbox_messages",

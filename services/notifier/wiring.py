@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common.api import answer, page
+from libs.common.api import answer, body_of, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
@@ -18,7 +18,8 @@ from services.notifier.directory import Directory, Secrets, is_loopback, new_sec
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.routing import ANYWHERE, Route
 from services.notifier.providers.kinds import ADAPTERS
-from services.notifier.providers.wire import Account, Adapter, UnfitError
+from services.notifier.providers.wire import BODY_LIMIT, Account, Adapter, Callback, UnfitError
+from services.notifier.receiving import Receiver
 from services.notifier.store import accounts
 from services.notifier.store.accounts import AccountRow
 
@@ -78,6 +79,7 @@ class Wired:
     engine: AsyncEngine
     clock: Clock
     directory: Directory
+    receiver: Receiver
     fakes: bool
 
 
@@ -87,6 +89,7 @@ def wiring(wired: Wired) -> APIRouter:
     _add_providers(routes, wired)
     _add_pauses(routes, wired)
     _add_routes(routes, wired)
+    _add_receipts(routes, wired)
     return routes
 
 
@@ -199,6 +202,21 @@ def _add_routes(routes: APIRouter, wired: Wired) -> None:
             at = await wired.clock.at(conn)
             number = await accounts.put_routes(conn, caller.tenant, items, by=caller.person or "key", at=at)
         return answer({"items": items, "next": None, "version": number})
+
+
+def _add_receipts(routes: APIRouter, wired: Wired) -> None:
+    @routes.post("/providers/{name}/{secret}/receipts", include_in_schema=False)
+    @routes.get("/providers/{name}/{secret}/receipts", include_in_schema=False)
+    async def receipts(name: str, secret: str, request: Request) -> Response:
+        """Take what a provider says; it has no key, its URL has a secret and what it says a signature."""
+        url = wired.directory.receipts_url(name, secret)
+        if url is None:
+            raise DomainError(404, "not_found", "there is nothing here")
+        query = request.scope["query_string"].decode("latin-1")
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        body = await body_of(request, most=BODY_LIMIT)
+        new = await wired.receiver.take(name, secret, Callback(request.method, f"{url}?{query}" if query else url, headers, body))
+        return answer({"new": new})
 
 
 def _shown(row: AccountRow) -> dict[str, Any]:

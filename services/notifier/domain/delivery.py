@@ -12,6 +12,7 @@ from typing import assert_never
 
 from libs.common.contracts.contact_outcomes import RuleSpoken
 from libs.common.contracts.contact_tasks import ContactRequested
+from services.notifier.domain.receipts import Reduced, Standing
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 
@@ -42,21 +43,24 @@ class State(StrEnum):
 NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         State.PENDING: frozenset(
-            {State.IN_FLIGHT, State.UNKNOWN, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED}
+            {State.IN_FLIGHT, State.UNKNOWN, State.SENT, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED}
         ),
         State.IN_FLIGHT: frozenset(
             {State.PENDING, State.UNKNOWN, State.SENT, State.DELIVERED, State.FAILED, State.CANCELLED}
         ),
         State.UNKNOWN: frozenset({State.SENT, State.DELIVERED, State.FAILED}),
-        State.SENT: frozenset({State.DELIVERED}),
+        State.SENT: frozenset({State.DELIVERED, State.FAILED}),
         State.DELIVERED: frozenset(),
-        State.FAILED: frozenset(),
+        State.FAILED: frozenset({State.DELIVERED}),
         State.SUPPRESSED: frozenset(),
         State.EXPIRED: frozenset(),
         State.CANCELLED: frozenset(),
     }
 )  # fmt: skip
-"""What may follow: up only, but for an attempt that surely did not go out. What may have gone out is never pending again."""
+"""What may follow: up only, but for an attempt that surely did not go out. What may have gone out is never pending again.
+
+A receipt may say of what is tried again that it went out after all, and of what failed that it arrived: that stands above a failure.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,25 @@ def settled(delivery: Delivery, result: Result, provider: str, loans: tuple[str,
             return Change(delivery) if delivery.state is State.UNKNOWN else unknown(delivery, why, provider=provider, loans=loans)
         case _:
             assert_never(result)
+
+
+def receipted(delivery: Delivery, said: Reduced, provider: str, loans: tuple[str, ...], *, code: str | None) -> Change:
+    """Return what all receipts of its last attempt make of a delivery: up only, whatever came first."""
+    if said.standing is None or delivery.state in {State.SUPPRESSED, State.EXPIRED, State.CANCELLED}:
+        return Change(delivery)
+    outcomes: list[Outcome] = []
+    here = delivery
+    if here.state in {State.PENDING, State.IN_FLIGHT, State.UNKNOWN} and said.standing is not Standing.FAILED:
+        here = _stepped(here, State.SENT, None)
+        outcomes.append(Outcome("sent", here.sequence, channel=here.channel, provider=provider, loans=loans))
+    if here.state in {State.SENT, State.FAILED} and said.standing is Standing.DELIVERED:
+        here = _stepped(here, State.DELIVERED, None)
+        outcomes.append(Outcome("delivered", here.sequence, channel=here.channel, provider=provider, loans=loans))
+    retried = here.state is State.PENDING and here.channel not in here.spent
+    if said.standing is Standing.FAILED and (retried or here.state in {State.IN_FLIGHT, State.UNKNOWN, State.SENT}):
+        here = _stepped(here, State.FAILED, code or "receipt_failed")
+        outcomes.append(Outcome("failed", here.sequence, here.reason, channel=here.channel, provider=provider))
+    return Change(here, tuple(outcomes))
 
 
 def unknown(delivery: Delivery, why: str, *, provider: str | None = None, loans: tuple[str, ...] = ()) -> Change:

@@ -23,12 +23,12 @@ _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 @dataclass(frozen=True, slots=True)
 class HttpCall:
-    """A request, always `POST`: what HTTP calls idempotent, a client may repeat by itself."""
+    """A request; what sends something is always a `POST`: what HTTP calls idempotent, a client may repeat by itself."""
 
     url: str
     headers: Mapping[str, str]
     body: bytes
-    method: Literal["POST"] = "POST"
+    method: Literal["POST", "GET"] = "POST"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ create table notifier.deliveries (
 ) partition by hash (tenant, borrower_id);
 create table notifier.attempts (
     tenant text not null, borrower_id text not null, task_id text not null, channel text not null,
-    turn integer not null, provider text not null, began_at timestamptz not null, ended_at timestamptz,
+    turn integer not null, provider text not null, message_id text not null, began_at timestamptz not null, ended_at timestamptz,
     result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text,
     primary key (tenant, borrower_id, task_id, channel)
 ) partition by hash (tenant, borrower_id);
@@ -73,6 +73,8 @@ create index deliveries_next_at on notifier.deliveries (next_at, tenant, borrowe
 create index deliveries_task on notifier.deliveries (tenant, task_id);
 create index deliveries_case on notifier.deliveries (tenant, case_id);
 create index deliveries_unknown on notifier.deliveries (taken_at) where state = 'unknown';
+create index attempts_message on notifier.attempts (tenant, message_id);
+create index attempts_ref on notifier.attempts (tenant, provider_ref) where provider_ref is not null;
 create index contacts_lookup on notifier.contacts (tenant, lookup, at) where lookup is not null;
 create table notifier.caps (
     tenant text not null, scope text not null, key text not null,
@@ -99,6 +101,17 @@ create table notifier.routes (
     tenant text not null, version integer not null, routes bytea not null, by text not null, at timestamptz not null,
     primary key (tenant, version)
 );
+create table notifier.callbacks (
+    id bigint generated always as identity primary key,
+    tenant text not null, provider text not null, received_at timestamptz not null, sealed bytea not null
+);
+create table notifier.receipts (
+    tenant text not null, provider text not null, id bytea not null, message_id text, provider_ref text, standing integer,
+    code text, fault text not null, event_id text, at timestamptz, received_at timestamptz not null,
+    primary key (tenant, provider, id)
+);
+create index receipts_message on notifier.receipts (tenant, message_id) where message_id is not null;
+create index receipts_ref on notifier.receipts (tenant, provider_ref) where message_id is null;
 create table notifier.sandbox_messages (
     id text primary key, tenant text not null, task_id text not null, borrower_id text not null, channel text not null,
     lookup bytea not null, sealed bytea not null, accepted_at timestamptz not null
