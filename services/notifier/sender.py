@@ -113,7 +113,11 @@ class Sender:
 
     async def _through(self, tenant: str, name: str, marked: Sequence[Marked]) -> list[Answered]:
         """Return the result of each message of a tenant through one of its providers; one that is gone was given nothing."""
-        provider = await self.directory.provider(tenant, name)
+        try:
+            provider = await self.directory.provider(tenant, name)
+        except Exception as error:  # noqa: BLE001  # nothing was given to anybody yet, whatever stood in the way
+            logs.get("sender").warning("provider_not_opened", provider=name, reason=type(error).__name__)
+            provider = None
         return [(mark, NotSent("provider_gone")) for mark in marked] if provider is None else await self._deliver(provider, marked)
 
     async def _deliver(self, provider: Provider, marked: Sequence[Marked]) -> list[Answered]:

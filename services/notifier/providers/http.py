@@ -48,8 +48,13 @@ class Keeper:
 
     async def _fetch(self, now: datetime) -> Token | Refused | NotSent:
         try:
+            call = self.exchange.request(self.account, now)
+        except Exception as error:  # noqa: BLE001  # a key that cannot be used is the account's fault, and no call was made
+            logs.get("provider").error("token_unmakeable", provider=self.account.name, reason=type(error).__name__)
+            return Refused("token_refused", "config", permanent=False)
+        try:
             async with asyncio.timeout(TOKEN_S):
-                answer = await self.carrier.call(self.exchange.request(self.account, now))
+                answer = await self.carrier.call(call)
         except TimeoutError:
             return NotSent("no_token")
         if not isinstance(answer, Answer) or answer.status >= 500:
@@ -98,7 +103,10 @@ class HttpProvider:
         try:
             call = self.adapter.request(message, self._with(token), now)
         except UnfitError as unfit:
-            return Refused(unfit.code, unfit.fault)
+            return Refused(unfit.code, unfit.fault, permanent=unfit.fault != "config")
+        except Exception as error:  # noqa: BLE001  # this one message was given to nobody; the others of the batch go on
+            logs.get("provider").error("request_unmakeable", provider=self.name, reason=type(error).__name__)
+            return Refused("request_unmakeable", "config", permanent=False)
         outcome = await self.carrier.call(call)
         if not isinstance(outcome, Answer):
             return outcome

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from libs.common.auth import Principal, add_key
 from libs.compliance import Packs, load_packs
@@ -240,4 +241,17 @@ async def test_real_providers_are_no_channel_where_only_a_sandbox_may_send(datab
         await world.request("b1", channels=("sms",))
         await world.service.pump()
         assert (await world.delivery("b1"))["state"] == "failed"
+        assert fake.kept == []
+
+
+async def test_an_account_that_cannot_be_opened_is_given_nothing_and_the_message_waits(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", twilio(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        async with world.engine.begin() as conn:
+            await conn.execute(text("update notifier.provider_accounts set sealed = 'x', version = 7"))
+        await ask(world, "b1")
+        await world.service.pump()
+        delivery = await world.delivery("b1")
+        assert (delivery["state"], delivery["reason"]) == ("pending", "provider_gone")
         assert fake.kept == []

@@ -97,6 +97,21 @@ async def test_wrong_credentials_are_a_fault_of_the_configuration(kind: str) -> 
     assert fake.kept == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("aws_sms", {"settings": {}}),
+        ("aws_ses", {"settings": {"from": "a@b", "region": "evil.example/"}}),
+        ("fcm", {"credentials": {"client_email": "a@b", "private_key": "x"}}),
+    ],
+)
+async def test_an_account_that_can_make_no_request_says_so_of_each_message_and_calls_nobody(kind: str, changes: dict[str, object]) -> None:
+    async with reached(kind, **changes) as (fake, provider):
+        results = await provider.deliver([a_message_to(kind), a_message_to(kind)])
+    assert [(result.fault, result.permanent) for result in results if isinstance(result, Refused)] == [("config", False)] * 2
+    assert fake.kept == []
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_provider_that_is_away_was_not_sent_anything(kind: str) -> None:
     provider = provider_of(replace(ACCOUNTS[kind], base_url=f"http://127.0.0.1:{closed_port()}"))
