@@ -16,15 +16,16 @@ from libs.common.db.engine import timeline as timeline_of
 from libs.common.outbox import Outbox
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
+from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery, State, judged, unknown
-from services.notifier.domain.gatekeeping import Asked, Earlier, asked_of_text, counters
+from services.notifier.domain.gatekeeping import Asked, Earlier, asked_of_text, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
 from services.notifier.domain.message import Draft, Saying, draft
 from services.notifier.domain.owed import is_owed, still_owed
+from services.notifier.domain.routing import Routing, countries_of
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.metrics import NotifierMetrics
-from services.notifier.providers.port import Provider
 from services.notifier.rendering import Compiled, ContentError, RenderError
 from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known
 from services.notifier.store.attempts import Attempt, Closing
@@ -103,10 +104,11 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What stands before all borrowers: watermarks and switch, as they are in this transaction."""
+    """What stands before all borrowers: watermarks, switch and routes, as they are in this transaction."""
 
     marks: Mapping[tuple[str, int], gates.Watermark]
     switches: Sequence[gates.Switch]
+    routing: Routing
 
     def pipeline(self, who: Who, partitions: int, not_before: datetime) -> str | None:
         """Return why the way of the facts is not fresh for a borrower, or None."""
@@ -143,8 +145,7 @@ class Claimer:
     announcer: Announcer
     packs: Packs
     texts: Texts
-    providers: Mapping[str, Provider]
-    """By channel."""
+    directory: Directory
     metrics: NotifierMetrics
     partitions: int
     stale_after: timedelta
@@ -169,9 +170,9 @@ class Claimer:
     ) -> tuple[Marked, ...]:
         mine = {(delivery.tenant, delivery.borrower_id) for delivery in due}
         facts = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
-        doors = Doors(await gates.watermarks(conn), await gates.switches(conn))
+        doors = Doors(await gates.watermarks(conn), await gates.switches(conn), await self.directory.routing(conn))
         shelf = await self.texts.laid_out(conn, {(delivery.tenant, delivery.request.template) for delivery in due})
-        read = Read(locked, facts, doors, shelf, await self._count(conn, due, facts, now))
+        read = Read(locked, facts, doors, shelf, await self._count(conn, due, facts, doors.routing, now=now))
         now = await self.clock.at(conn)
         changes: list[Change] = []
         marked: list[Marked] = []
@@ -217,26 +218,34 @@ class Claimer:
         said = draft(send.debts, saying)
         text.checked(said, name=SOMEBODY if borrower.profile.sealed_name else None)
         flying = judged(delivery, send).delivery
-        return Marked(flying, send, text, said, self.providers[send.channel].name, borrower.key, borrower.profile.sealed_name)
+        return Marked(flying, send, text, said, self._provider(flying, send.channel, read), borrower.key, borrower.profile.sealed_name)
+
+    def _provider(self, flying: Delivery, channel: str, read: Read) -> str:
+        countries = countries_of(jurisdictions(flying.request, read.facts[flying.tenant, flying.borrower_id]))
+        chosen = read.doors.routing.choose(flying.tenant, channel, countries, flying.tenant, flying.task_id, flying.turn)
+        if chosen is None:
+            raise LookupError("there is no provider for this channel")
+        return chosen.name
 
     def _scene(self, delivery: Delivery, read: Read, *, now: datetime) -> Scene:
         who = (delivery.tenant, delivery.borrower_id)
-        doors = read.doors
+        doors, countries = read.doors, countries_of(jurisdictions(delivery.request, read.facts[who]))
         return Scene(
             known=read.facts[who],
             pipeline=doors.pipeline(who, self.partitions, now - self.stale_after),
             switched_off=doors.channels(delivery.tenant, "off"),
             shadowed=doors.channels(delivery.tenant, "shadow"),
-            channels=self._channels(),
+            channels=doors.routing.channels(delivery.tenant, countries),
+            resting=doors.routing.resting(delivery.tenant, countries),
             earlier=lambda lookup: read.ledger.earlier(who, lookup),
             packs=self.packs,
         )
 
     async def _count(
-        self, conn: AsyncConnection, due: Sequence[Delivery], facts: Mapping[Who, Known], now: datetime
+        self, conn: AsyncConnection, due: Sequence[Delivery], facts: Mapping[Who, Known], routing: Routing, *, now: datetime
     ) -> Ledger:  # fmt: skip
         """Lock every counter that one of these contacts may be reserved in, then read the contacts that they count."""
-        keys, lookups = self._counters(due, facts, now)
+        keys, lookups = self._counters(due, facts, routing, now=now)
         await contacts.lock_caps(conn, keys)
         ledger = Ledger(by_lookup={pair: [] for pair in lookups})
         for contact in await contacts.of_borrowers(conn, facts, since=now - LOOKBACK):
@@ -246,29 +255,27 @@ class Claimer:
         return ledger
 
     def _counters(
-        self, due: Sequence[Delivery], facts: Mapping[Who, Known], now: datetime
+        self, due: Sequence[Delivery], facts: Mapping[Who, Known], routing: Routing, *, now: datetime
     ) -> tuple[set[tuple[str, str, str]], set[tuple[str, str]]]:  # fmt: skip
         """Return the rows of all counters, and the addresses that some of them count by."""
         keys: set[tuple[str, str, str]] = set()
         lookups: set[tuple[str, str]] = set()
         for delivery in due:
-            for asked, counter in self._counted(delivery, facts[delivery.tenant, delivery.borrower_id], now):
+            for asked, counter in self._counted(delivery, facts[delivery.tenant, delivery.borrower_id], routing, now):
                 numbered = counter.scope is CapScope.NUMBER
                 keys.add((delivery.tenant, counter.scope.value, counter.key if numbered else f"{delivery.borrower_id}/{counter.key}"))
                 if numbered:
                     lookups.add((delivery.tenant, asked.address.lookup))
         return keys, lookups
 
-    def _counted(self, delivery: Delivery, mine: Known, now: datetime) -> list[tuple[Asked, CapKey]]:
+    def _counted(self, delivery: Delivery, mine: Known, routing: Routing, now: datetime) -> list[tuple[Asked, CapKey]]:
         try:
             debts = still_owed(delivery.request, mine.facts, now).debts
-            channels = usable(delivery, mine, debts, channels=self._channels(), packs=self.packs)
+            carried = routing.channels(delivery.tenant, countries_of(jurisdictions(delivery.request, mine)))
+            channels = usable(delivery, mine, debts, channels=carried, packs=self.packs)
             return [(asked, counter) for asked in channels for counter in counters(asked, self.packs, now=now)]
         except Exception:  # noqa: BLE001  # the verdict on this delivery meets the same error, and parks it
             return []
-
-    def _channels(self) -> dict[str, bool]:
-        return {channel: provider.sandbox for channel, provider in self.providers.items()}
 
     async def _write(
         self, conn: AsyncConnection, due: Sequence[Delivery], changes: Sequence[Change], marked: Sequence[Marked], *, now: datetime

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import sealing
@@ -50,7 +49,7 @@ class Mailbox:
 
     async def keep(self, kept: Sequence[Kept]) -> None:
         """Keep a batch."""
-        public = X25519PrivateKey.from_private_bytes(self.private_key).public_key().public_bytes_raw()
+        public = sealing.public_of(self.private_key)
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
             await sandbox.put(conn, [self._row(one, public, now) for one in kept])

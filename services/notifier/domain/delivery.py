@@ -12,6 +12,7 @@ from typing import assert_never
 
 from libs.common.contracts.contact_outcomes import RuleSpoken
 from libs.common.contracts.contact_tasks import ContactRequested
+from services.notifier.domain.receipts import Reduced, Standing
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 
@@ -42,21 +43,24 @@ class State(StrEnum):
 NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         State.PENDING: frozenset(
-            {State.IN_FLIGHT, State.UNKNOWN, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED}
+            {State.IN_FLIGHT, State.UNKNOWN, State.SENT, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED}
         ),
         State.IN_FLIGHT: frozenset(
             {State.PENDING, State.UNKNOWN, State.SENT, State.DELIVERED, State.FAILED, State.CANCELLED}
         ),
         State.UNKNOWN: frozenset({State.SENT, State.DELIVERED, State.FAILED}),
-        State.SENT: frozenset({State.DELIVERED}),
+        State.SENT: frozenset({State.DELIVERED, State.FAILED}),
         State.DELIVERED: frozenset(),
-        State.FAILED: frozenset(),
+        State.FAILED: frozenset({State.DELIVERED}),
         State.SUPPRESSED: frozenset(),
         State.EXPIRED: frozenset(),
         State.CANCELLED: frozenset(),
     }
 )  # fmt: skip
-"""What may follow: up only, but for an attempt that surely did not go out. What may have gone out is never pending again."""
+"""What may follow: up only, but for an attempt that surely did not go out. What may have gone out is never pending again.
+
+A receipt may say of what is tried again that it went out after all, and of what failed that it arrived: that stands above a failure.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +137,33 @@ def settled(delivery: Delivery, result: Result, provider: str, loans: tuple[str,
             return _accepted(delivery, provider, loans, delivered=receipt == "delivered")
         case Refused(code, _, permanent=True):
             return _refused(delivery, code, provider, now)
-        case Refused(why) | NotSent(why):
+        case Refused(why, retry_after=floor):
+            return _retried(delivery, why, now, floor)
+        case NotSent(why):
             return _retried(delivery, why, now)
         case Unknown(why):
             return Change(delivery) if delivery.state is State.UNKNOWN else unknown(delivery, why, provider=provider, loans=loans)
         case _:
             assert_never(result)
+
+
+def receipted(delivery: Delivery, said: Reduced, provider: str, loans: tuple[str, ...], *, code: str | None) -> Change:
+    """Return what all receipts of its last attempt make of a delivery: up only, whatever came first."""
+    if said.standing is None or delivery.state in {State.SUPPRESSED, State.EXPIRED, State.CANCELLED}:
+        return Change(delivery)
+    outcomes: list[Outcome] = []
+    here = delivery
+    if here.state in {State.PENDING, State.IN_FLIGHT, State.UNKNOWN} and said.standing is not Standing.FAILED:
+        here = _stepped(here, State.SENT, None)
+        outcomes.append(Outcome("sent", here.sequence, channel=here.channel, provider=provider, loans=loans))
+    if here.state in {State.SENT, State.FAILED} and said.standing is Standing.DELIVERED:
+        here = _stepped(here, State.DELIVERED, None)
+        outcomes.append(Outcome("delivered", here.sequence, channel=here.channel, provider=provider, loans=loans))
+    retried = here.state is State.PENDING and here.channel not in here.spent
+    if said.standing is Standing.FAILED and (retried or here.state in {State.IN_FLIGHT, State.UNKNOWN, State.SENT}):
+        here = _stepped(here, State.FAILED, code or "receipt_failed")
+        outcomes.append(Outcome("failed", here.sequence, here.reason, channel=here.channel, provider=provider))
+    return Change(here, tuple(outcomes))
 
 
 def unknown(delivery: Delivery, why: str, *, provider: str | None = None, loans: tuple[str, ...] = ()) -> Change:
@@ -211,11 +236,11 @@ def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Cha
     return Change(ended, (Outcome("failed", ended.sequence, code, channel=delivery.channel, provider=provider),))
 
 
-def _retried(delivery: Delivery, why: str, now: datetime) -> Change:
+def _retried(delivery: Delivery, why: str, now: datetime, floor: timedelta | None = None) -> Change:
     if delivery.state is not State.IN_FLIGHT:
         return _end(delivery, State.FAILED, why)
     longest = min(BACKOFF * 2 ** min(delivery.tries, 10), LONGEST_BACKOFF)
-    again = now + longest * fraction(delivery.task_id, delivery.turn)
+    again = now + (floor or timedelta()) + longest * fraction(delivery.task_id, delivery.turn)
     return _pending(replace(delivery, tries=delivery.tries + 1), why, min(again, delivery.request.expires_at))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.contracts.values import Attributes
@@ -89,6 +89,8 @@ class OutgoingMessage:
     subject: str | None
     body: str
     html: str | None = None
+    deadline: datetime | None = None
+    """After it, no provider may deliver it any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from services.notifier import checking
 from services.notifier.domain.delivery import State
 from services.notifier.domain.verdicts import Decision
 from services.notifier.mailbox import Mailbox
-from services.notifier.providers.sandbox import SandboxProvider
 from services.notifier.store import gates, reading
 from services.notifier.store.gates import Switch
 from services.notifier.store.reading import Filter
@@ -145,10 +144,6 @@ def _add_sandbox(routes: APIRouter, inside: Inside) -> None:
         wanted = Wanted(caller.tenant, borrower_id, None, since, _after(cursor), limit)
         found = await inside.mailbox.find(wanted, to=to)
         return page(found, f"{found[-1].accepted_at.isoformat()}~{found[-1].id}" if len(found) == limit else None)
-
-    @routes.get("/providers")
-    async def providers(_: Reading) -> Response:
-        return page([{"name": "sandbox", "channels": SandboxProvider(inside.mailbox.keep).channels, "sandbox": True}])
 
 
 def _add_compliance(routes: APIRouter, inside: Inside) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common import ids
 from services.notifier.store.borrowers import arrays
 
 
@@ -24,6 +25,11 @@ class Attempt:
     provider: str
     locale: str | None = None
     version: int | None = None
+
+    @property
+    def message_id(self) -> str:
+        """Return what the message of this attempt is called: providers give it back in their receipts."""
+        return ids.derived("m", self.tenant, self.task_id, self.channel, self.turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +52,20 @@ async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: date
         return set()
     rows = await conn.execute(
         text(
-            "insert into notifier.attempts as a (tenant, borrower_id, task_id, channel, turn, provider, locale, version, began_at)"
-            " select tenant, borrower_id, task_id, channel, turn, provider, locale, version, :now"
+            "insert into notifier.attempts as a"
+            " (tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, began_at)"
+            " select tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, :now"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
-            " cast(:turns as int[]), cast(:providers as text[]), cast(:locales as text[]), cast(:versions as int[]))"
-            " as n(tenant, borrower_id, task_id, channel, turn, provider, locale, version)"
+            " cast(:turns as int[]), cast(:providers as text[]), cast(:messages as text[]), cast(:locales as text[]),"
+            " cast(:versions as int[])) as n(tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version)"
             " on conflict (tenant, borrower_id, task_id, channel) do update set turn = excluded.turn, provider = excluded.provider,"
-            " locale = excluded.locale, version = excluded.version,"
+            " message_id = excluded.message_id, locale = excluded.locale, version = excluded.version, provider_ref = null, receipt = null,"
             " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null"
             " where a.again returning tenant, borrower_id, task_id"
         ),
         {
             **_arrays(ordered), "now": now,
-            "turns": [a.turn for a in ordered], "providers": [a.provider for a in ordered],
+            "turns": [a.turn for a in ordered], "providers": [a.provider for a in ordered], "messages": [a.message_id for a in ordered],
             "locales": [a.locale for a in ordered], "versions": [a.version for a in ordered],
         },
     )  # fmt: skip

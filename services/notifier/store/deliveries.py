@@ -147,6 +147,11 @@ async def open_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -
     return await _locked(conn, keys, "d.state in ('pending', 'in_flight')", {})
 
 
+async def locked(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
+    """Lock and return deliveries, however they stand; their borrowers are locked."""
+    return await _locked(conn, keys, "true", {})
+
+
 async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
     """Write locked deliveries back."""
     if not deliveries:

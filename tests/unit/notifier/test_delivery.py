@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.domain.delivery import NEXT, Change, Delivery, State, judged, settled, unknown
+from services.notifier.domain.delivery import NEXT, Change, Delivery, State, judged, receipted, settled, unknown
+from services.notifier.domain.receipts import Receipt, Reduced, Standing, reduced
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 from tests.unit.notifier.values import MORNING, NIGHT, a_delivery, a_fact, an_address
 
+RECEIPTS = st.lists(st.builds(Receipt, st.none() | st.sampled_from(Standing)), max_size=6)
 ENDS = frozenset({State.DELIVERED, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED})
 MAY_BE_OUT = frozenset({State.UNKNOWN, State.SENT, State.DELIVERED})
 
@@ -127,3 +130,65 @@ def test_a_passing_deferral_is_announced_once_for_each_reason() -> None:
 def test_a_deferral_beyond_the_end_waits_for_the_end() -> None:
     delivery = a_delivery(expires_at=MORNING + timedelta(hours=1))
     assert judged(delivery, Defer(NIGHT, "zz-hours")).delivery.next_at == MORNING + timedelta(hours=1)
+
+
+@given(floor=st.integers(1, 7200))
+def test_a_retry_does_not_come_before_the_moment_that_the_provider_named(floor: int) -> None:
+    throttled = Refused("20429", "throttled", permanent=False, retry_after=timedelta(seconds=floor))
+    again = settled(flying(), throttled, "twilio", (), now=MORNING).delivery
+    assert again.state is State.PENDING
+    assert again.next_at is not None
+    assert again.next_at >= MORNING + timedelta(seconds=floor)
+
+
+def starts() -> dict[str, Delivery]:
+    """A delivery of which a receipt may come: in flight, unknown, sent, tried again."""
+    return {
+        "in_flight": flying(),
+        "unknown": unknown(flying(), "cut").delivery,
+        "sent": settled(flying(), Accepted("ref"), "main", (), now=MORNING).delivery,
+        "pending": settled(flying(), NotSent("away"), "main", (), now=MORNING).delivery,
+    }
+
+
+def heard(delivery: Delivery, batches: list[list[Receipt]]) -> tuple[Delivery, list[str]]:
+    """Return the delivery after receipts that came in these batches, and what was announced."""
+    told: list[Receipt] = []
+    kinds: list[str] = []
+    for batch in batches:
+        told += batch
+        change = receipted(delivery, reduced(told), "main", (), code="30003")
+        assert change.delivery.sequence == delivery.sequence + len(change.outcomes)
+        delivery = change.delivery
+        kinds += [outcome.kind for outcome in change.outcomes]
+    return delivery, kinds
+
+
+@given(start=st.sampled_from(["in_flight", "unknown", "sent", "pending"]), receipts=RECEIPTS, seed=st.randoms())
+def test_the_order_and_the_repetition_of_receipts_do_not_change_how_far_a_contact_came(
+    start: str, receipts: list[Receipt], seed: Any
+) -> None:
+    before = starts()[start]
+    shuffled = receipts * 2
+    seed.shuffle(shuffled)
+    one_by_one, kinds = heard(before, [[receipt] for receipt in shuffled])
+    at_once, _ = heard(before, [receipts])
+    assert one_by_one.state is at_once.state
+    assert all(kinds.count(kind) <= 1 for kind in ("sent", "delivered", "failed"))
+
+
+def test_a_receipt_stops_a_retry_of_what_went_out_after_all() -> None:
+    for standing, state in ((Standing.ACCEPTED, State.SENT), (Standing.DELIVERED, State.DELIVERED)):
+        change = receipted(starts()["pending"], Reduced(standing), "main", ("loan",), code=None)
+        assert (change.delivery.state, change.delivery.next_at) == (state, None)
+
+
+def test_a_failure_of_a_channel_that_refused_does_not_end_the_next_one() -> None:
+    moved_on = settled(flying("sms"), Refused("invalid", "recipient"), "main", (), now=MORNING).delivery
+    assert receipted(moved_on, Reduced(Standing.FAILED), "main", (), code="1").delivery == moved_on
+
+
+@pytest.mark.parametrize("state", [State.SUPPRESSED, State.EXPIRED, State.CANCELLED])
+def test_what_was_called_off_or_expired_is_not_lifted_by_a_receipt(state: State) -> None:
+    ended = replace(a_delivery(), state=state)
+    assert receipted(ended, Reduced(Standing.DELIVERED), "main", (), code=None) == Change(ended)
