@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SHARED ?= ../shared
+WORKERS ?= 2
 
 .PHONY: run test check format lock schemas outside bench bench-quick bench-large chaos kafka clean
 
@@ -12,7 +13,7 @@ run: $(STAMP)  ## play the example book's history, then serve on http://127.0.0.
 	@$(BIN)/dunwell up --demo
 
 test: $(STAMP)  ## every test, those on Apache Kafka and PostgreSQL included
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests --numprocesses $(WORKERS) --dist loadscope
 
 check: $(STAMP)  ## format, lint, types, the arrows between the rooms
 	$(BIN)/ruff format --check .

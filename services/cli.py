@@ -288,7 +288,7 @@ def _service(name: ServiceName, ports: Ports, common: Common) -> Service:
             return scheduler_service.build(ports, SchedulerSettings(settle_s=common.settle_s))
         case ServiceName.NOTIFIER:
             private = common.sealing_private or b""
-            return notifier_service.build(ports, NotifierSettings(private, common.digest_key))
+            return notifier_service.build(ports, NotifierSettings(private, common.digest_key, public_url=common.public_url))
 
 
 async def _rebuild(tenants: tuple[str, ...], loan: str | None, after: tuple[str, str] | None, *, repair: bool) -> int:

@@ -133,7 +133,7 @@ def build(engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | No
     parts = (
         ingest.build(ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None)),
         scheduler.build(ports, SchedulerSettings(settle_s=settle_s)),
-        notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest)),
+        notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True)),
     )
     return Platform(engine, bus, clock, *parts, _root(parts))
 

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
-from libs.common.db.embedded import EmbeddedPostgres
-from tests.support.postgres import Databases
+from tests.support.postgres import Databases, quick_databases
+
+if TYPE_CHECKING:
+    from tests.support.workers import OneWorkerForKafka
 
 settings.register_profile("ci", derandomize=True, print_blob=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")  # the same examples for the same code: what lands does not depend on a die
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerForKafka:
+    """Share the tests between workers, when there are any."""
+    from tests.support.workers import OneWorkerForKafka  # noqa: PLC0415  # without workers the library is not needed
+
+    return OneWorkerForKafka(config, log)
+
+
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
-    """Fresh databases on a server of this test run.
-
-    Not under pytest's own temporary folder: the next run closes that to the user under whom PostgreSQL runs when root starts it.
-    """
-    with tempfile.TemporaryDirectory(prefix="dunwell-tests-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder) / "postgres")
-        yield Databases(server)
-        asyncio.run(server.stop())
+    """Fresh databases on a server of this test run."""
+    with quick_databases() as made:
+        yield made

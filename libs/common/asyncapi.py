@@ -42,7 +42,7 @@ def describe(title: str, version: str, topics: Sequence[Topic]) -> dict[str, Any
         "info": {"title": title, "version": version, "description": "CloudEvents 1.0 in binary mode on Apache Kafka."},
         "defaultContentType": "application/json",
         "channels": {
-            topic.name: {"address": topic.name, "messages": {name: _message(name, struct) for name, struct in topic.types.items()}}
+            topic.name: {"address": topic.name, "messages": {name: _message(name, struct, topic) for name, struct in topic.types.items()}}
             for topic in topics
         },
         "operations": {
@@ -52,5 +52,8 @@ def describe(title: str, version: str, topics: Sequence[Topic]) -> dict[str, Any
     }
 
 
-def _message(name: str, struct: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"name": name, "title": (struct.__doc__ or name).splitlines()[0], "payload": {"$ref": _REF.format(name=struct.__name__)}}
+def _message(name: str, struct: type[msgspec.Struct], topic: Topic) -> dict[str, Any]:
+    said = {"name": name, "title": (struct.__doc__ or name).splitlines()[0], "payload": {"$ref": _REF.format(name=struct.__name__)}}
+    if not topic.extensions:
+        return said
+    return {**said, "headers": {"type": "object", "properties": {f"ce_{key}": dict(value) for key, value in topic.extensions.items()}}}

@@ -11,7 +11,9 @@ from typing import TypeVar
 import msgspec
 
 from libs.common.bus.ports import Headers, Message, Record, partition_of
+from libs.common.contracts import corrections
 from libs.common.contracts.catalogue import Topic
+from libs.common.contracts.corrections import CorrectedDays
 from libs.common.errors import PoisonError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -29,6 +31,8 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     time: datetime
     tenant: str
     subject: str
+    corrects: tuple[CorrectedDays, ...] = ()
+    """The past days of which this fact says something else than those before it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def _written(time: datetime) -> bytes:
 
 def headers_of(envelope: Envelope) -> Headers:
     """Return the attributes as headers."""
-    return (
+    headers = (
         _SPEC,
         ("ce_type", envelope.type.encode()),
         ("ce_id", envelope.id.encode()),
@@ -67,6 +71,9 @@ def headers_of(envelope: Envelope) -> Headers:
         ("ce_tenant", envelope.tenant.encode()),
         _JSON,
     )
+    if not envelope.corrects:
+        return headers
+    return (*headers, *((f"ce_{name}", value.encode()) for name, value in corrections.written(envelope.corrects).items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ class Reader:
             envelope = Envelope(
                 type=headers["ce_type"].decode(), id=headers["ce_id"].decode(), source=headers["ce_source"].decode(),
                 time=datetime.fromisoformat(headers["ce_time"].decode()), tenant=headers["ce_tenant"].decode(),
-                subject=headers["ce_subject"].decode(),
+                subject=headers["ce_subject"].decode(), corrects=_corrected(headers),
             )  # fmt: skip
             decoder = self.decoders[envelope.type]
             return envelope, None if record.value is None else decoder.decode(record.value)
@@ -95,3 +102,9 @@ class Reader:
             raise PoisonError("unreadable", f"no {error} is known") from error
         except (ValueError, msgspec.MsgspecError) as error:
             raise PoisonError("unreadable", str(error)[:300]) from error
+
+
+def _corrected(headers: Mapping[str, bytes]) -> tuple[CorrectedDays, ...]:
+    if f"ce_{corrections.FROM}" not in headers:
+        return ()
+    return corrections.read({name: headers[f"ce_{name}"].decode() for name in corrections.ATTRIBUTES if f"ce_{name}" in headers})

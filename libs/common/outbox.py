@@ -110,22 +110,25 @@ class Relay:
     async def _hold_and_publish(self, stop: asyncio.Event) -> None:
         async with self.engine.connect() as holder:
             await holder.execution_options(isolation_level="AUTOCOMMIT")
+            held = False
             try:
                 while not stop.is_set():
-                    if await self._is_holder(holder):
-                        self.outbox.wake.clear()
+                    self.outbox.wake.clear()
+                    held = held or await self._take_lock(holder)
+                    if held and await self._something_stands(holder):
                         await self.drain()
                     await pause(stop, IDLE_S, wake=self.outbox.wake)
             finally:
                 await holder.invalidate()  # the lock ends with the session; back in the pool it would keep everybody from publishing
 
-    async def _is_holder(self, holder: AsyncConnection) -> bool:
-        key = {"name": f"dunwell-relay-{self.outbox.schema}"}
-        held = text(
-            "select exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
-            " and objid = (hashtext(:name)::bigint & 4294967295)::oid and granted) or pg_try_advisory_lock(0, hashtext(:name))"
-        )
-        return bool((await holder.execute(held, key)).scalar_one())
+    async def _take_lock(self, holder: AsyncConnection) -> bool:
+        """Take the lock where nobody has it; it is held as long as this connection lives."""
+        lock = text("select pg_try_advisory_lock(0, hashtext(:name))")
+        return bool((await holder.execute(lock, {"name": f"dunwell-relay-{self.outbox.schema}"})).scalar_one())
+
+    async def _something_stands(self, holder: AsyncConnection) -> bool:
+        """Say whether there is anything to publish, on the very connection that holds the lock: when it is lost, this fails."""
+        return bool((await holder.execute(text(f"select exists (select from {self.outbox.schema}.outbox)"))).scalar_one())
 
     async def _publish_some(self) -> int:
         async with self.engine.connect() as conn:

@@ -43,6 +43,11 @@ def new_pair() -> tuple[bytes, bytes]:
     return private.private_bytes_raw(), private.public_key().public_bytes_raw()
 
 
+def public_of(private: bytes) -> bytes:
+    """Return the public half of a private key."""
+    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
 def new_borrower_key(notifier_public: bytes, context: str) -> BorrowerKey:
     """Make a borrower's key pair, its private half wrapped for the notifier."""
     private, public = new_pair()

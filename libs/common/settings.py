@@ -38,6 +38,7 @@ class Common:
     sealing_public: bytes
     sealing_private: bytes | None
     digest_key: bytes
+    public_url: str | None = None
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -58,6 +59,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         sealing_public=_key(env, "DUNWELL_SEALING_PUBLIC_KEY") if service == "ingest" else b"",
         sealing_private=_key(env, "DUNWELL_SEALING_PRIVATE_KEY") if service == "notifier" or (service == "all" and private) else None,
         digest_key=_key(env, "DUNWELL_DIGEST_KEY") if service != "scheduler" else b"",
+        public_url=_url(env, "DUNWELL_PUBLIC_URL") if service == "notifier" else None,
     )
 
 
@@ -106,6 +108,13 @@ def _seconds(env: Mapping[str, str], name: str, default: str) -> float:
     if not 0 <= value <= 3600:
         raise SettingsError(f"{name} must lie between 0 and 3600 seconds, not {value}")
     return value
+
+
+def _url(env: Mapping[str, str], name: str) -> str | None:
+    value = env.get(name)
+    if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?", value):
+        raise SettingsError(f"{name} must be a URL like https://dunning.example, not {value!r}")
+    return value.rstrip("/") if value else None
 
 
 def _level(env: Mapping[str, str]) -> str:

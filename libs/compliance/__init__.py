@@ -1,5 +1,6 @@
 """The gate: contact rules as data, and one pure decision over them."""
 
+from libs.compliance.content import Fault, Text, faults, languages
 from libs.compliance.gate import (
     STOPS,
     Allow,
@@ -7,6 +8,7 @@ from libs.compliance.gate import (
     CapScope,
     Channel,
     Circumstances,
+    ContentKind,
     DebtFacts,
     Deny,
     Nature,
@@ -27,6 +29,7 @@ from libs.compliance.gate import (
     StopScope,
     TenantHours,
     cap_keys,
+    content_asked,
     decide,
     load_packs,
 )
@@ -38,8 +41,10 @@ __all__ = [
     "CapScope",
     "Channel",
     "Circumstances",
+    "ContentKind",
     "DebtFacts",
     "Deny",
+    "Fault",
     "Nature",
     "Pack",
     "Packs",
@@ -57,7 +62,11 @@ __all__ = [
     "StopRule",
     "StopScope",
     "TenantHours",
+    "Text",
     "cap_keys",
+    "content_asked",
     "decide",
+    "faults",
+    "languages",
     "load_packs",
 ]

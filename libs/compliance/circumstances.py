@@ -6,6 +6,7 @@ from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
 
+from libs.compliance.content import Text
 from libs.compliance.hours import DAY_MINUTES, WHOLE_DAY, Span, WeeklyHours, parse_days, parse_minute, parse_week, without
 from libs.compliance.vocabulary import Channel, Profile, Purpose, Role, StopContacts, StopKind, StopScope
 
@@ -47,7 +48,8 @@ class Proposed:
     debts: tuple[str, ...] = ()
     to: str | None = None
     addressee: str = "debtor"
-    content: str | None = None
+    content: Text | None = None
+    """The text as it will be read; None is not judged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,12 @@ from libs.compliance.circumstances import (
 from libs.compliance.clauses import LONGEST_WINDOW, NEVER, Clause, Clock, search
 from libs.compliance.counters import keys_of
 from libs.compliance.packs import load_packs
-from libs.compliance.reading import Question, ask, binds, clauses
+from libs.compliance.reading import Question, ask, asked_of_content, binds, clauses
 from libs.compliance.rules import Cap, ChannelLock, Pack, Packs, Spacing
 from libs.compliance.vocabulary import (
     CapScope,
     Channel,
+    ContentKind,
     Nature,
     Profile,
     Purpose,
@@ -41,6 +42,7 @@ __all__ = [
     "CapScope",
     "Channel",
     "Circumstances",
+    "ContentKind",
     "DebtFacts",
     "Deny",
     "Nature",
@@ -61,6 +63,7 @@ __all__ = [
     "StopScope",
     "TenantHours",
     "cap_keys",
+    "content_asked",
     "decide",
     "load_packs",
 ]
@@ -118,6 +121,11 @@ def decide(proposed: Proposed, circumstances: Circumstances, packs: Packs) -> Al
 def cap_keys(proposed: Proposed, circumstances: Circumstances, packs: Packs) -> tuple[CapKey, ...]:
     """Return the counters this contact would be reserved in, sorted: the order in which to lock them."""
     return _keys(ask(proposed, circumstances, packs))
+
+
+def content_asked(proposed: Proposed, circumstances: Circumstances, packs: Packs) -> frozenset[ContentKind]:
+    """Return what the rules ask of the text of this contact."""
+    return asked_of_content(ask(proposed, circumstances, packs))
 
 
 def _keys(question: Question) -> tuple[CapKey, ...]:

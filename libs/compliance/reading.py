@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from libs.compliance.circumstances import STOPS, Circumstances, Proposed, Stop
 from libs.compliance.clauses import ALWAYS, NEVER, Clause, Clock, Life, Rest, Voice
+from libs.compliance.content import BASE, faults
 from libs.compliance.counters import counter_of, keys_of
 from libs.compliance.hours import WeeklyHours, instant
 from libs.compliance.rules import (
@@ -17,6 +18,7 @@ from libs.compliance.rules import (
     Cap,
     ChannelLock,
     Consent,
+    Content,
     CoolOff,
     Counting,
     Located,
@@ -27,7 +29,7 @@ from libs.compliance.rules import (
     Terms,
     Window,
 )
-from libs.compliance.vocabulary import Nature, Profile, Purpose, RuleKind, StopContacts, StopScope
+from libs.compliance.vocabulary import ContentKind, Nature, Profile, Purpose, RuleKind, StopContacts, StopScope
 
 PLACELESS = tuple(f"Etc/GMT{hours:+d}" for hours in range(-14, 13))
 """Every whole offset on earth, UTC+14 to UTC-12: where nothing at all is known of a place."""
@@ -42,6 +44,7 @@ KINDS: Mapping[type[Rule], RuleKind] = MappingProxyType(
         Consent: RuleKind.CONSENT,
         Ban: RuleKind.CHANNELS,
         Addressees: RuleKind.ADDRESSEE,
+        Content: RuleKind.CONTENT,
     }
 )
 FLOOR = frozenset({Nature.LAW, Nature.PRESUMPTION})
@@ -98,8 +101,22 @@ def clauses(question: Question) -> Iterator[Clause]:
                 yield from _read(rule, question, zones)
     if not question.located:
         yield _lost(None)
+    if binds(BASE.terms, question):
+        yield from _read(BASE, question, ())
     yield from _stops(question)
     yield from _wishes(question)
+
+
+def asked_of_content(question: Question) -> frozenset[ContentKind]:
+    """Return what every rule that binds now asks of the text."""
+    bound = [(rule, question.zones_of(located)) for _, located in question.located if located for rule in located.rules]
+    asking = [
+        rule.asks
+        for rule, zones in [(BASE, ()), *bound]
+        if isinstance(rule, Content) and binds(rule.terms, question)
+        if (life := _life(rule.terms, question, zones)).since <= question.at < life.until
+    ]
+    return frozenset().union(*asking)
 
 
 def binds(terms: Terms, question: Question) -> bool:
@@ -124,14 +141,14 @@ def _read(rule: Rule, question: Question, zones: tuple[ZoneInfo, ...]) -> Iterat
             yield from _clocks(rule, question, zones)
         case Cap() | Spacing() | CoolOff() | ChannelLock():
             yield from _counted(rule, question, zones)
-        case Consent() | Ban() | Addressees():
+        case Consent() | Ban() | Addressees() | Content():
             if _refuses(rule, question):
                 yield Rest(_voice(rule), _life(rule.terms, question, zones))
         case _:
             assert_never(rule)
 
 
-def _refuses(rule: Consent | Ban | Addressees, question: Question) -> bool:
+def _refuses(rule: Consent | Ban | Addressees | Content, question: Question) -> bool:
     consents = question.circumstances.consents
     match rule:
         case Consent():
@@ -140,6 +157,8 @@ def _refuses(rule: Consent | Ban | Addressees, question: Question) -> bool:
             return True
         case Addressees():
             return question.proposed.addressee not in rule.allowed
+        case Content():
+            return question.proposed.content is not None and bool(faults(question.proposed.content, rule.asks))
 
 
 def _clocks(rule: Window, question: Question, zones: tuple[ZoneInfo, ...]) -> Iterator[Clause]:

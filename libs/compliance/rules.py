@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from libs.compliance.holidays import Holidays
 from libs.compliance.hours import WeeklyHours
-from libs.compliance.vocabulary import CapScope, Channel, Evidence, Nature, Purpose, ReachKind, Role, Unit
+from libs.compliance.vocabulary import CapScope, Channel, ContentKind, Evidence, Nature, Purpose, ReachKind, Role, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,16 @@ class Addressees:
     allowed: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the text must say, and must not; it speaks only where a text is put to the gate."""
+
+    terms: Terms
+    asks: frozenset[ContentKind]
+
+
 Counting = Cap | Spacing | CoolOff | ChannelLock
-Rule = Window | Counting | Consent | Ban | Addressees
+Rule = Window | Counting | Consent | Ban | Addressees | Content
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,11 +115,22 @@ class RuleKind(StrEnum):
     CONSENT = "consent"
     CHANNELS = "channels"
     ADDRESSEE = "addressee"
+    CONTENT = "content"
     STOP = "stop"
     PREFERENCE = "preference"
     TENANT_HOURS = "tenant_hours"
     JURISDICTION = "jurisdiction"
     ZONE = "zone"
+
+
+class ContentKind(StrEnum):
+    """What a rule may ask of a text."""
+
+    IDENTITY = "identity"
+    AMOUNT_SPLIT = "amount_split"
+    OPT_OUT = "opt_out"
+    FORBIDDEN_WORDING = "forbidden_wording"
+    NEUTRAL_PREVIEW = "neutral_preview"
 
 
 class Unit(StrEnum):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from libs.common.contracts.overdue_facts import Amounts, Anchor, Doubt, FactReason, NextDue, OverdueFact, Pause
 from services.ingest.domain.book import Book
 from services.ingest.domain.events import Parts
+from services.ingest.domain.otherwise import due_soon
 from services.ingest.domain.product import DEFAULT
 from services.ingest.domain.view import NO_PARTS, LoanView, Status, view
 from services.ingest.domain.wake import next_change_on, resting_until
@@ -151,10 +152,7 @@ def _phase(shown: LoanView) -> Phase:
         return Phase.OVERDUE
     if shown.status is not Status.ACTIVE:
         return Phase.ENDED
-    ahead = shown.next_due
-    if ahead is not None and ahead.due_on - timedelta(days=shown.book.terms.due_soon_days) <= shown.as_of:
-        return Phase.DUE_SOON
-    return Phase.QUIET
+    return Phase.QUIET if due_soon(shown) is None else Phase.DUE_SOON
 
 
 def _amounts(parts: Parts) -> Amounts:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from libs.common.contracts.corrections import CorrectedDays
 from libs.common.contracts.overdue_facts import FactReason
 from services.ingest import decoding
 from services.ingest.domain.advance import advance
@@ -34,6 +35,8 @@ class Loan(msgspec.Struct, gc=False):
     cause: str | None = None
     why: FactReason | None = None
     """Why its fact is said, where neither an event nor time is the reason."""
+    corrects: tuple[CorrectedDays, ...] = ()
+    """The past days of which its fact says something else than those before it."""
 
 
 def opened(row: LoanRow) -> Loan:
@@ -48,12 +51,12 @@ def stored_book(row: LoanRow) -> Book | None:
 
 def line_of(row: LoanRow) -> ProductLine:
     """Return the product line stamped on the loan."""
-    return _line(row.settings) if row.settings is not None else DEFAULT
+    return line_in(row.settings)
 
 
-def decoded_line(settings: bytes) -> ProductLine:
-    """Return a stored product line."""
-    return _line(settings)
+def line_in(settings: bytes | None) -> ProductLine:
+    """Return a stored product line, the default one where there is none."""
+    return _line(settings) if settings is not None else DEFAULT
 
 
 def encoded_line(line: ProductLine) -> bytes:
@@ -66,11 +69,11 @@ def accepted_of(row: LogRow) -> Accepted:
     return Accepted(row.source, row.event_id, row.type, row.time, decoding.stored(row.type, row.data))
 
 
-def advanced(loan: Loan, new: Sequence[Accepted], now: datetime) -> Book | None:
-    """Return the book after these events, or None where only a refold can tell."""
-    book = loan.book
+def advanced(loan: Loan, new: Sequence[Accepted], now: datetime) -> list[Book]:
+    """Return the book after each of these events, none where only a refold can tell."""
+    book, after = loan.book, list[Book]()
     if book is None or not book.known:
-        return None
+        return after
     line, zone = line_of(loan.row), book.timezone
     today, events = local_day(now, zone), [to_domain(one, zone, line) for one in new]
     if len(events) > 1:
@@ -78,8 +81,9 @@ def advanced(loan: Loan, new: Sequence[Accepted], now: datetime) -> Book | None:
     for event in events:
         book = advance(book, event, line, today)
         if book is None:
-            return None
-    return book
+            return []
+        after.append(book)
+    return after
 
 
 def refolded(accepted: Sequence[Accepted], line: ProductLine, now: datetime) -> Book:

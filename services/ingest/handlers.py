@@ -53,7 +53,7 @@ class Handlers:
         ]
         await self.outbox.append(conn, letters)
         came = uncounted(arrivals) + len(letters)
-        self.metrics.took_in(_sum(counted), came=came, oldest=records[0].at, now=self.ledger.clock.now())
+        self.metrics.took_in(_sum(counted), came=came, oldest=min(record.at for record in records), now=self.ledger.clock.now())
 
     def _read(self, records: Sequence[Record], route: Route) -> tuple[list[Arrival], dict[bool, list[ParkedRow]], list[Message]]:
         """Return the events, what cannot be read by whether it may hold personal data, and letters about the latter two."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Histogram
 
-from libs.common.bus.ports import Bus, Message, partition_of
+from libs.common.bus.gathering import Publish
+from libs.common.bus.ports import Message, partition_of
 from libs.common.clock import stopwatch
 from libs.common.contracts.catalogue import BORROWER_EVENTS_TOPIC, HEARTBEAT, LOAN_EVENTS_TOPIC, of_tenant
 from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS
@@ -38,12 +39,11 @@ class Answer:
 class HttpIntake:
     """Puts what comes over HTTP on the wallets' topics."""
 
-    bus: Bus
+    publish: Publish
+    partitions: int
     tenants: Sequence[str]
     metrics: IngestMetrics
     durable: Histogram
-    settled: Callable[[], Awaitable[None]]
-    """In one process: returns once everything that follows has been published too."""
 
     async def take(self, tenant: str, content_type: str, body: AsyncIterator[bytes]) -> Answer:
         """Take a body in and return when its events are durable."""
@@ -71,8 +71,7 @@ class HttpIntake:
             if isinstance(one, Refusal)
         ]
         try:
-            await self.bus.publish([self._message(tenant, event) for event in taken])
-            await self.settled()
+            await self.publish([self._message(tenant, event) for event in taken])
         except TransientError as error:
             self._count("unavailable", len(taken))
             raise DomainError(
@@ -85,11 +84,12 @@ class HttpIntake:
     def _message(self, tenant: str, event: WalletEvent) -> Message:
         topic = BORROWER_EVENTS_TOPIC if event.type in BORROWER_EVENTS and event.type != HEARTBEAT else LOAN_EVENTS_TOPIC
         name = of_tenant(topic, tenant, first=self.tenants[0])
-        partition = partition_of(tenant, event.about, self.bus.partitions)
+        partition = partition_of(tenant, event.about, self.partitions)
         return Message(name, partition, event.about.encode(), event.raw, decoding.headers_of(event) + OVER_HTTP)
 
     def _count(self, outcome: str, number: int) -> None:
-        self.metrics.events.labels("http", outcome).inc(number)
+        if number:
+            self.metrics.events.labels("http", outcome).inc(number)
 
 
 def _split(kind: str, body: bytes) -> Sequence[bytes]:

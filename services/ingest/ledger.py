@@ -25,7 +25,7 @@ from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.contracts.wallet_loans import EventRetracted, LoanDisbursed
 from libs.common.db import lineage
 from libs.common.outbox import Outbox
-from services.ingest import contesting, decoding, facts, folding
+from services.ingest import contesting, correcting, decoding, facts, folding
 from services.ingest.contesting import Contender
 from services.ingest.decoding import WalletEvent
 from services.ingest.folding import Loan
@@ -132,7 +132,9 @@ class Ledger:
         for loan in loans:
             fact, type_ = self._fact(loan, undecided.get(loan.row.key, ()), epoch, now, by_time=by_time)
             if fact is not None:
-                envelope = Envelope(type_, f"{batch}.{len(messages)}", SOURCE, now, loan.row.tenant, loan.row.loan_id)
+                envelope = Envelope(
+                    type_, f"{batch}.{len(messages)}", SOURCE, now, loan.row.tenant, loan.row.loan_id, corrects=loan.corrects
+                )
                 key = f"{loan.row.tenant}/{loan.row.loan_id}"
                 messages.append(self.writer.message(FACTS, envelope, fact, key=key, borrower_id=fact.borrower_id))
         await store.save(conn, [loan.row for loan in loans])
@@ -159,7 +161,7 @@ class Ledger:
         doubt = facts.doubt_of(row.doubt_since, undecided, row.fold_error)
         occasion = facts.Occasion(loan.why or facts.reason_of(by_time=by_time, doubt=doubt), loan.cause, doubt)
         fact = facts.fact_of(book, at, loan_id=row.loan_id, epoch=epoch, version=row.records, on=occasion)
-        row.phase, row.published = str(at.phase), True
+        row.phase, row.published, row.said_on = str(at.phase), True, row.said_on or at.shown.as_of
         return fact, facts.type_of(at.phase, before)
 
     async def _log_rows(self, conn: AsyncConnection, arrivals: Sequence[Arrival]) -> list[tuple[LogRow, Arrival]]:
@@ -204,10 +206,10 @@ class Ledger:
         undigested: list[Fresh] = []
         for key in again:
             loan, new = locked[key], by_loan[key]
-            latest = {one.row.identity for one in new}
+            latest, settings = {one.row.identity for one in new}, loan.row.settings
             logged = [(row, folding.accepted_of(row)) for row in before.get(key, ()) if row.identity not in latest]
             await self.stamp(conn, loan, [*logged, *((one.row, one.accepted) for one in new)])
-            undigested += _fold_again(loan, [one for _, one in logged], new, now)
+            undigested += _fold_again(loan, [one for _, one in logged], new, now, settings=settings)
         await log.take_back(conn, [one.row.identity for one in undigested])
         return [one.arrival for one in undigested]
 
@@ -260,23 +262,26 @@ def refold_from(logged: Sequence[LogRow], loan: Loan, now: datetime) -> None:
 
 def _advance(loan: Loan, new: Sequence[Accepted], now: datetime) -> bool:
     try:
-        book = folding.advanced(loan, new, now)
-        if book is not None:
-            folding.settle(loan, book, now)
+        before, books = loan.book, folding.advanced(loan, new, now)
+        if books and before is not None:
+            folding.settle(loan, books[-1], now)
+            loan.corrects = correcting.going_on(loan, before, books, now)
     except Exception:  # noqa: BLE001  # the refold finds out which event it is
         return False
-    return book is not None
+    return bool(books)
 
 
-def _fold_again(loan: Loan, digested: list[Accepted], new: Sequence[Fresh], now: datetime) -> list[Fresh]:
-    """Fold a loan from its events, and return the new ones that it cannot digest."""
-    if _try_settle(loan, [*digested, *(one.accepted for one in new)], now) is None:
-        return []
-    undigested = _cut(loan, digested, new, now)
-    loan.row.records -= len(undigested)
-    loan.row.accepted -= len(undigested)
-    if (failed := _try_settle(loan, digested, now)) is not None:
-        _doubt(loan, failed, now)
+def _fold_again(loan: Loan, before: list[Accepted], new: Sequence[Fresh], now: datetime, *, settings: bytes | None) -> list[Fresh]:
+    """Fold a loan from its events, and return the new ones that it cannot digest; `settings` are those that it had without them."""
+    digested, undigested = [*before, *(one.accepted for one in new)], list[Fresh]()
+    if _try_settle(loan, digested, now) is not None:
+        digested = list(before)
+        undigested = _cut(loan, digested, new, now)
+        loan.row.records -= len(undigested)
+        loan.row.accepted -= len(undigested)
+        if (failed := _try_settle(loan, digested, now)) is not None:
+            _doubt(loan, failed, now)
+    loan.corrects = correcting.folding_again(loan, before, digested, now, settings=settings)
     return undigested
 
 

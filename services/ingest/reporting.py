@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 
 import msgspec
@@ -43,6 +43,11 @@ class Asked:
     def day_in(self, zone: str, now: datetime) -> date:
         """Return the day that is asked about there."""
         return self.as_of or local_day(now, zone)
+
+    def file_name(self, what: str, day: date) -> str:
+        """Return the name of the file that holds what is asked for."""
+        known = f"-known-{self.known_at.astimezone(UTC):%Y%m%dT%H%M%SZ}" if self.known_at is not None else ""
+        return f"{what}-{day.isoformat()}{known}"
 
     def known(self, logged: Sequence[LogRow]) -> Sequence[LogRow]:
         """Return the events that were known by the moment asked about."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common import logs
 from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
-from libs.common.bus.ports import BusWorker, DeadLetterBudget, Subscription
+from libs.common.bus.gathering import Gathering, Publish
+from libs.common.bus.ports import BusWorker, DeadLetterBudget, Message, Subscription, UndeliveredError
 from libs.common.clock import Clock
 from libs.common.cloudevents import Writer
 from libs.common.contracts.catalogue import BORROWER_EVENTS_TOPIC, FACTS, LOAN_EVENTS_TOPIC, PROFILES, of_tenant
@@ -29,16 +30,21 @@ from services.ingest.intake import HttpIntake
 from services.ingest.ledger import SOURCE, Ledger
 from services.ingest.observing import IngestMetrics
 from services.ingest.rebuilding import Rebuild, Upgrade
-from services.ingest.routes import event_routes, loan_routes, parked_routes, product_routes, report_routes
+from services.ingest.routes import event_route, loan_routes, parked_routes, product_routes, report_routes, statement_routes
 from services.ingest.routes.loans import LoanReader
 from services.ingest.routes.products import ProductDesk
 from services.ingest.routes.report import Reporter
+from services.ingest.routes.statement import Stater
 from services.ingest.settings import Settings
+from services.ingest.statement_page import StatementPage
 from services.ingest.store import loans, parked
 from services.ingest.store.products import ProductBook
 from services.ingest.tables import GROUP, SCHEMA
 from services.ingest.ticker import Ticker
 from services.ingest.watermarks import Watermarks
+
+JOINS_MS = 100
+"""How long an event may wait for others: a transaction for every two or three cost more than all else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +71,11 @@ def build(ports: Ports, settings: Settings) -> Service:
     )
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=parts.metrics, readiness=readiness)
 
-    async def settled() -> None:
-        if settings.publish_before_answer:
-            await parts.relay.drain()
-
-    app.include_router(event_routes(HttpIntake(ports.bus, settings.tenants, parts.own, parts.own.durable, settled)))
+    gathering = Gathering(_and_what_follows(parts) if settings.publish_before_answer else ports.bus.publish)
+    intake = HttpIntake(gathering.publish, ports.bus.partitions, settings.tenants, parts.own, parts.own.durable)
+    event_route(intake).stand_first(app)
     app.include_router(loan_routes(LoanReader(ports.engine, ports.clock)))
+    app.include_router(statement_routes(Stater(ports.engine, ports.clock, StatementPage.load())))
     app.include_router(report_routes(Reporter(ports.engine, ports.clock)))
     app.include_router(product_routes(ProductDesk(ports.engine, ports.clock, parts.ledger.products)))
     app.include_router(parked_routes(ParkedDesk(ports.engine, ports.clock, parts.ledger, parts.borrowers)))
@@ -110,12 +115,26 @@ def _parts(ports: Ports, settings: Settings) -> _Parts:
     handlers = Handlers(routes, ledger, borrowers, outbox, budget, own)
     subscription = Subscription(
         GROUP, tuple(routes), handlers.on_records, ports.engine, SCHEMA,
-        after_commit=_wake(outbox), on_went_back=lambda: _went_back(ports), budget=budget,
+        joins_ms=JOINS_MS, after_commit=_wake(outbox), on_went_back=lambda: _went_back(ports), budget=budget,
     )  # fmt: skip
     watermarks = Watermarks(ports.engine, ports.bus, ports.clock, outbox, writer, tuple(routes), own)
     worker = ports.bus.consume(subscription)
     ticker = Ticker(ports.engine, ledger, own, waiting=lambda: sum(worker.health.lag.values()))
     return _Parts(ports, ledger, borrowers, relay, ticker, watermarks, worker, metrics, own)
+
+
+def _and_what_follows(parts: _Parts) -> Publish:
+    """Return what publishes events and returns once everything that follows from them has been published too."""
+
+    async def publish(messages: Sequence[Message]) -> None:
+        try:
+            await parts.ports.bus.publish(messages)
+        except UndeliveredError:
+            await parts.relay.drain()
+            raise
+        await parts.relay.drain()
+
+    return publish
 
 
 def _routes(settings: Settings) -> dict[str, Route]:

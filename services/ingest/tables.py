@@ -39,6 +39,7 @@ loans = Table(
     Column("outstanding_total", BigInteger, nullable=False),
     Column("phase", Text),
     Column("published", Boolean, nullable=False),
+    Column("said_on", Date),
     Column("next_at", _moment),
 )
 """A loan: a stub until its disbursement is known; `book` is the fold of its events, the other columns are for queries."""

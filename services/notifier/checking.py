@@ -32,9 +32,11 @@ from libs.compliance import (
     StopKind,
     StopScope,
     TenantHours,
+    Text,
     decide,
 )
-from libs.compliance.rules import Pack
+from libs.compliance.content import PREVIEWS, Part
+from libs.compliance.rules import Content, Pack
 
 
 class StopIn(Contract, frozen=True, kw_only=True):
@@ -64,6 +66,22 @@ class PriorIn(Contract, frozen=True, kw_only=True):
     kind: str | None = None
 
 
+class ContentIn(Contract, frozen=True, kw_only=True):
+    """A text to be judged; a lender that is not named is not looked for, amounts that are not given are unknown."""
+
+    body: str
+    subject: str | None = None
+    language: str | None = None
+    lender: str | None = None
+    amounts: tuple[str, ...] | None = None
+
+    def read(self, channel: str) -> Text:
+        """Return it as the rules read it on a channel."""
+        previews = PREVIEWS.get(channel, frozenset())
+        said = [(name, text) for name, text in (("subject", self.subject), ("body", self.body)) if text is not None]
+        return Text(tuple(Part(name, text, name in previews) for name, text in said), self.language, self.lender, self.amounts)
+
+
 class ProposedIn(Contract, frozen=True, kw_only=True):
     """The contact asked about."""
 
@@ -74,7 +92,7 @@ class ProposedIn(Contract, frozen=True, kw_only=True):
     debts: tuple[str, ...] = ()
     to: str | None = None
     addressee: str = "debtor"
-    content: str | None = None
+    content: ContentIn | str | None = None
 
 
 class DebtFactsIn(Contract, frozen=True, kw_only=True):
@@ -131,6 +149,7 @@ def describe_whole(pack: Pack) -> dict[str, object]:
             "evidence": rule.terms.evidence.value, "channels": sorted(rule.terms.channels), "exempt": sorted(rule.terms.exempt),
             "since": rule.terms.since, "until": rule.terms.until, "note": rule.terms.note,
             "regions": sorted(rule.terms.regions) if rule.terms.regions else None,
+            **({"asks": sorted(rule.asks)} if isinstance(rule, Content) else {}),
         }
         for rule in pack.rules
     ]  # fmt: skip
@@ -138,9 +157,10 @@ def describe_whole(pack: Pack) -> dict[str, object]:
 
 
 def _proposed(asked: ProposedIn) -> Proposed:
+    content = ContentIn(body=asked.content) if isinstance(asked.content, str) else asked.content
     return Proposed(
         at=asked.at, channel=Channel(asked.channel), purpose=Purpose(asked.purpose), debts=_debts(asked.debt, asked.debts), to=asked.to,
-        addressee=asked.addressee, content=asked.content,
+        addressee=asked.addressee, content=content.read(asked.channel) if content else None,
     )  # fmt: skip
 
 

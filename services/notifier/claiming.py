@@ -17,30 +17,33 @@ from libs.common.db.engine import timeline as timeline_of
 from libs.common.outbox import Outbox
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
-from services.notifier.domain.delivery import CLOCKS_APART, UNPROVEN, Change, Delivery, fallen_back, judged, unknown, unproven, unresolved
-from services.notifier.domain.gatekeeping import Asked, Earlier, counters
+from services.notifier.directory import Directory
+from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, unknown, unresolved
+from services.notifier.domain.gatekeeping import Asked, Earlier, asked_of_text, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
-from services.notifier.domain.message import Draft, draft
+from services.notifier.domain.message import Draft, Saying, draft
 from services.notifier.domain.owed import is_owed, still_owed
+from services.notifier.domain.restoring import CLOCKS_APART, UNPROVEN, unproven
+from services.notifier.domain.routing import Routing, countries_of
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.metrics import NotifierMetrics
-from services.notifier.providers.port import Provider
-from services.notifier.rendering import RenderError, Templates
+from services.notifier.rendering import Compiled, ContentError, RenderError
 from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known
 from services.notifier.store.attempts import Attempt, Closing
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact
 from services.notifier.store.deliveries import Key
 from services.notifier.tables import SCHEMA
+from services.notifier.texts import Shelf, Texts
 
 LOOKBACK = timedelta(days=400)
 """No rule looks further back."""
 GONE = "process_gone"
 """Why an attempt is unknown that has no result: the process that made it ended first."""
-
-
+SOMEBODY = "N. N."
+"""Stands for a name that is sealed while the text is judged."""
 TWICE = "attempt_stands"
 """Why a delivery is unknown that would be sent although an attempt on that channel was never closed."""
 
@@ -55,6 +58,7 @@ class Marked:
 
     delivery: Delivery
     send: Send
+    text: Compiled
     draft: Draft
     provider: str
     key: str
@@ -68,8 +72,8 @@ class Marked:
     @property
     def attempt(self) -> Attempt:
         """Return the attempt that was written for it."""
-        one = self.delivery
-        return Attempt(one.tenant, one.borrower_id, one.task_id, self.send.channel, one.turn, self.provider)
+        one, ref = self.delivery, self.text.ref
+        return Attempt(one.tenant, one.borrower_id, one.task_id, self.send.channel, one.turn, self.provider, ref.locale, ref.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +108,11 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What stands before all borrowers: watermarks and switch, as they are in this transaction."""
+    """What stands before all borrowers: watermarks, switch and routes, as they are in this transaction."""
 
     marks: Mapping[tuple[str, int], gates.Watermark]
     switches: Sequence[gates.Switch]
+    routing: Routing
 
     def pipeline(self, who: Who, partitions: int, not_before: datetime) -> str | None:
         """Return why the way of the facts is not fresh for a borrower, or None."""
@@ -124,6 +129,17 @@ class Doors:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """What one claim has read under its locks."""
+
+    locked: Mapping[Who, borrowers.Borrower]
+    facts: Mapping[Who, Known]
+    doors: Doors
+    shelf: Shelf
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True)
 class Claimer:
     """Claims what is due, a batch at a time."""
 
@@ -132,9 +148,8 @@ class Claimer:
     outbox: Outbox
     announcer: Announcer
     packs: Packs
-    templates: Templates
-    providers: Mapping[str, Provider]
-    """By channel."""
+    texts: Texts
+    directory: Directory
     metrics: NotifierMetrics
     partitions: int
     stale_after: timedelta
@@ -165,13 +180,14 @@ class Claimer:
             due = [replace(delivery, lost_time=None) if delivery.lost_time == UNPROVEN else delivery for delivery in due]
         mine = {(delivery.tenant, delivery.borrower_id) for delivery in due}
         facts = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
-        doors = Doors(await gates.watermarks(conn), await gates.switches(conn))
-        ledger = await self._count(conn, due, facts, now)
+        doors = Doors(await gates.watermarks(conn), await gates.switches(conn), await self.directory.routing(conn))
+        shelf = await self.texts.laid_out(conn, {(delivery.tenant, delivery.request.template) for delivery in due})
+        read = Read(locked, facts, doors, shelf, await self._count(conn, due, facts, doors.routing, now=now))
         now = await self.clock.at(conn)
         changes: list[Change] = []
         marked: list[Marked] = []
         for delivery in due:
-            change, mark = self._one(delivery, self._scene(delivery, facts, doors, ledger, now=now), locked, ledger, now=now)
+            change, mark = self._one(delivery, read, now=now)
             changes.append(change)
             marked += [mark] if mark is not None else []
         return await self._write(conn, due, changes, marked, now=now)
@@ -181,21 +197,19 @@ class Claimer:
         read_until = await positions.watermark(conn, SCHEMA, self.group, places=self.places)
         return read_until is not None and read_until >= (await gates.epoch(conn)).since + CLOCKS_APART
 
-    def _one(
-        self, delivery: Delivery, scene: Scene, locked: Mapping[Who, borrowers.Borrower], ledger: Ledger, *, now: datetime
-    ) -> tuple[Change, Marked | None]:
+    def _one(self, delivery: Delivery, read: Read, *, now: datetime) -> tuple[Change, Marked | None]:
         """Return what becomes of one delivery; whatever a rule raises sets this one aside and no other."""
         if (change := self._by_time(delivery, now)) is not None:
             return change, None
         try:
-            verdict = self._verdict(delivery, scene, now)
-            mark = self._mark(delivery, verdict, locked) if isinstance(verdict, Send) else None
+            verdict = self._verdict(delivery, self._scene(delivery, read, now=now), now)
+            mark = self._mark(delivery, verdict, read, now=now) if isinstance(verdict, Send) else None
         except Exception as error:  # noqa: BLE001  # any error of a rule or a template parks the delivery it came from
-            logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=type(error).__name__)
-            verdict, mark = Fail("in_doubt"), None
+            logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=_why(error))
+            verdict, mark = Fail(error.word if isinstance(error, RenderError) else "in_doubt"), None
         if mark is None:
             return judged(delivery, verdict), None
-        ledger.add(_contact(mark, now))
+        read.ledger.add(_contact(mark, now))
         return Change(mark.delivery), mark
 
     def _by_time(self, delivery: Delivery, now: datetime) -> Change | None:
@@ -218,36 +232,49 @@ class Claimer:
             return Suppress("shadow", (verdict.decision,))
         return verdict
 
-    def _mark(self, delivery: Delivery, send: Send, locked: Mapping[Who, borrowers.Borrower]) -> Marked:
-        """Return the delivery in flight with what it will say, the text tried once so that one that cannot be made never starts."""
-        borrower = locked[delivery.tenant, delivery.borrower_id]
+    def _mark(self, delivery: Delivery, send: Send, read: Read, *, now: datetime) -> Marked:
+        """Return the delivery in flight with what it will say, the text judged once so that one that may not be said never starts."""
+        who = (delivery.tenant, delivery.borrower_id)
+        request, borrower = delivery.request, read.locked[who]
         if borrower.profile is None or borrower.key is None:
             raise RenderError("there is no key to open the address with")
-        purpose = delivery.request.purpose
-        text = draft(delivery.request.template, borrower.profile.locale, send.debts, reminder=purpose == "reminder")
-        self.templates.render(text, name=None, channel=send.channel)
+        text = read.shelf.find(delivery.tenant, request.template, send.channel, locale=borrower.profile.locale)
+        asks = asked_of_text(Asked(request, read.facts[who], send.channel, send.address, send.debts), self.packs, now=now)
+        saying = Saying(
+            read.shelf.lender(delivery.tenant), text.ref.locale, reminder=request.purpose == "reminder", asks=asks,
+            variables=request.variables,
+        )  # fmt: skip
+        said = draft(send.debts, saying)
+        text.checked(said, name=SOMEBODY if borrower.profile.sealed_name else None)
         flying = judged(delivery, send).delivery
-        return Marked(flying, send, text, self.providers[send.channel].name, borrower.key, borrower.profile.sealed_name)
+        return Marked(flying, send, text, said, self._provider(flying, send.channel, read), borrower.key, borrower.profile.sealed_name)
 
-    def _scene(
-        self, delivery: Delivery, facts: Mapping[Who, Known], doors: Doors, ledger: Ledger, *, now: datetime
-    ) -> Scene:  # fmt: skip
+    def _provider(self, flying: Delivery, channel: str, read: Read) -> str:
+        countries = countries_of(jurisdictions(flying.request, read.facts[flying.tenant, flying.borrower_id]))
+        chosen = read.doors.routing.choose(flying.tenant, channel, countries, flying.tenant, flying.task_id, flying.turn)
+        if chosen is None:
+            raise LookupError("there is no provider for this channel")
+        return chosen.name
+
+    def _scene(self, delivery: Delivery, read: Read, *, now: datetime) -> Scene:
         who = (delivery.tenant, delivery.borrower_id)
+        doors, countries = read.doors, countries_of(jurisdictions(delivery.request, read.facts[who]))
         return Scene(
-            known=facts[who],
+            known=read.facts[who],
             pipeline=doors.pipeline(who, self.partitions, now - self.stale_after),
             switched_off=doors.channels(delivery.tenant, "off"),
             shadowed=doors.channels(delivery.tenant, "shadow"),
-            channels=self._channels(),
-            earlier=lambda lookup: ledger.earlier(who, lookup),
+            channels=doors.routing.channels(delivery.tenant, countries),
+            resting=doors.routing.resting(delivery.tenant, countries),
+            earlier=lambda lookup: read.ledger.earlier(who, lookup),
             packs=self.packs,
         )
 
     async def _count(
-        self, conn: AsyncConnection, due: Sequence[Delivery], facts: Mapping[Who, Known], now: datetime
+        self, conn: AsyncConnection, due: Sequence[Delivery], facts: Mapping[Who, Known], routing: Routing, *, now: datetime
     ) -> Ledger:  # fmt: skip
         """Lock every counter that one of these contacts may be reserved in, then read the contacts that they count."""
-        keys, lookups = self._counters(due, facts, now)
+        keys, lookups = self._counters(due, facts, routing, now=now)
         await contacts.lock_caps(conn, keys)
         ledger = Ledger(by_lookup={pair: [] for pair in lookups})
         for contact in await contacts.of_borrowers(conn, facts, since=now - LOOKBACK):
@@ -257,29 +284,27 @@ class Claimer:
         return ledger
 
     def _counters(
-        self, due: Sequence[Delivery], facts: Mapping[Who, Known], now: datetime
+        self, due: Sequence[Delivery], facts: Mapping[Who, Known], routing: Routing, *, now: datetime
     ) -> tuple[set[tuple[str, str, str]], set[tuple[str, str]]]:  # fmt: skip
         """Return the rows of all counters, and the addresses that some of them count by."""
         keys: set[tuple[str, str, str]] = set()
         lookups: set[tuple[str, str]] = set()
         for delivery in (one for one in due if one.state is State.PENDING):
-            for asked, counter in self._counted(delivery, facts[delivery.tenant, delivery.borrower_id], now):
+            for asked, counter in self._counted(delivery, facts[delivery.tenant, delivery.borrower_id], routing, now):
                 numbered = counter.scope is CapScope.NUMBER
                 keys.add((delivery.tenant, counter.scope.value, counter.key if numbered else f"{delivery.borrower_id}/{counter.key}"))
                 if numbered:
                     lookups.add((delivery.tenant, asked.address.lookup))
         return keys, lookups
 
-    def _counted(self, delivery: Delivery, mine: Known, now: datetime) -> list[tuple[Asked, CapKey]]:
+    def _counted(self, delivery: Delivery, mine: Known, routing: Routing, now: datetime) -> list[tuple[Asked, CapKey]]:
         try:
             debts = still_owed(delivery.request, mine.facts, now).debts
-            channels = usable(delivery, mine, debts, channels=self._channels(), packs=self.packs)
+            carried = routing.channels(delivery.tenant, countries_of(jurisdictions(delivery.request, mine)))
+            channels = usable(delivery, mine, debts, channels=carried, packs=self.packs)
             return [(asked, counter) for asked in channels for counter in counters(asked, self.packs, now=now)]
         except Exception:  # noqa: BLE001  # the verdict on this delivery meets the same error, and parks it
             return []
-
-    def _channels(self) -> dict[str, bool]:
-        return {channel: provider.sandbox for channel, provider in self.providers.items()}
 
     async def _write(
         self, conn: AsyncConnection, due: Sequence[Delivery], changes: Sequence[Change], marked: Sequence[Marked], *, now: datetime
@@ -311,6 +336,13 @@ class Claimer:
             purpose = mark.delivery.request.purpose
             if purpose in {"dunning", "reminder"} and not all(is_owed(debt, purpose, now) for debt in mark.send.debts):
                 self.metrics.aware_sends.inc()
+
+
+def _why(error: Exception) -> str:
+    """Return what a log may say of an error: the rules' own words, of anything else its type."""
+    if isinstance(error, ContentError):
+        return "; ".join(f"{fault.kind} in {fault.part or 'text'}" for fault in error.faults)[:200]
+    return type(error).__name__
 
 
 def _in_flight(change: Change, until: datetime) -> Change:

@@ -20,7 +20,8 @@ from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.errors import PoisonError
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
-from services.notifier.domain.delivery import Change, Delivery, asked_again, called_off
+from services.notifier.domain.delivery import Change, Delivery, called_off
+from services.notifier.domain.restoring import asked_again
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.store import borrowers, contacts, deliveries, gates, known
 from services.notifier.store.borrowers import Stamp, Who

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import sealing
@@ -21,6 +20,7 @@ class _Text(msgspec.Struct, frozen=True):
     to: str
     subject: str | None
     body: str
+    html: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class SandboxMessage:
     subject: str | None
     body: str
     accepted_at: datetime
+    html: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Mailbox:
 
     async def keep(self, kept: Sequence[Kept]) -> None:
         """Keep a batch."""
-        public = X25519PrivateKey.from_private_bytes(self.private_key).public_key().public_bytes_raw()
+        public = sealing.public_of(self.private_key)
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
             await sandbox.put(conn, [self._row(one, public, now) for one in kept])
@@ -62,14 +63,16 @@ class Mailbox:
 
     def _row(self, kept: Kept, public: bytes, now: datetime) -> SandboxRow:
         one = kept.message
-        plain = msgspec.json.encode(_Text(one.to, one.subject, one.body))
+        plain = msgspec.json.encode(_Text(one.to, one.subject, one.body, one.html))
         sealed = sealing.seal(plain, public, f"sandbox/{one.tenant}/{kept.id}")
         return SandboxRow(kept.id, one.tenant, one.task_id, one.borrower_id, one.channel, self._lookup(one.tenant, one.to), sealed, now)
 
     def _shown(self, row: SandboxRow) -> SandboxMessage:
         plain = sealing.unseal(row.sealed, self.private_key, f"sandbox/{row.tenant}/{row.id}")
         text = msgspec.json.decode(plain, type=_Text)
-        return SandboxMessage(row.id, row.task_id, row.borrower_id, row.channel, text.to, text.subject, text.body, row.accepted_at)
+        return SandboxMessage(
+            row.id, row.task_id, row.borrower_id, row.channel, text.to, text.subject, text.body, row.accepted_at, text.html
+        )  # fmt: skip
 
     def _lookup(self, tenant: str, to: str) -> bytes:
         return sealing.digest(self.digest_key, "sandbox", tenant, to)

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from libs.common.metrics import LATENESS_BUCKETS_S, Metrics
 from libs.compliance import RuleKind
 from services.notifier.domain.delivery import Change, Delivery
-from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import Accepted, Fault, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import State
 from services.notifier.store.watching import NO_PROVIDER, Watched
 
 CHANNELS = ("sms", "email", "push", "inbox", "none")
 RESULTS = ("accepted", "refused", "unknown", "not_sent")
-FAULTS = ("none", "recipient", "content", "provider", "config", "throttled")
+FAULTS: tuple[str, ...] = get_args(Fault)
 OTHER_KINDS = ("pipeline", "switch", "waiting", "other")
 """What defers besides the rules of the gate."""
 WATCHED_STATES = (State.PENDING, State.IN_FLIGHT, State.UNKNOWN)
 """States whose number is watched; counting the ended ones would read the whole table."""
 _OTHER = {
-    "pipeline_stale": "pipeline", "feed_stale": "pipeline", "switched_off": "switch", "profile_unknown": "waiting",
+    "pipeline_stale": "pipeline", "feed_stale": "pipeline", "switched_off": "switch", "provider_paused": "switch",
+    "profile_unknown": "waiting",
     "facts_behind": "waiting", "in_doubt": "waiting", "payment_pending": "waiting",
 }  # fmt: skip
 

@@ -12,11 +12,13 @@ from libs.common.clock import Clock
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.claiming import Marked, given_up
-from services.notifier.domain.delivery import LOST, Change, Delivery, heard, restored, settled
+from services.notifier.domain.delivery import ANSWERABLE, Change, Delivery, heard, settled
+from services.notifier.domain.receipts import News, Standing
+from services.notifier.domain.restoring import LOST, restored
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
-from services.notifier.domain.states import State
+from services.notifier.domain.states import Reached, State
 from services.notifier.store import attempts, borrowers, contacts, deliveries
-from services.notifier.store.attempts import Closing, Receipt
+from services.notifier.store.attempts import Closing
 from services.notifier.store.gates import Epoch
 
 SWEEP = 500
@@ -41,37 +43,16 @@ class Recorder:
         by_key = {_key(mark.delivery): (mark, result) for mark, result in answered}
         async with self.engine.begin() as conn:
             await borrowers.lock(conn, {key[:2] for key in by_key})
-            found = await deliveries.reopen(conn, sorted(by_key))
+            found = await deliveries.locked(conn, sorted(by_key))
+            before = await attempts.reached(conn, sorted(by_key))
             now = await self.clock.at(conn)
             changes, closings = [], []
             for delivery in found:
                 mark, result = by_key[_key(delivery)]
-                if (change := self._answered(delivery, mark, result, now)) is not None:
+                if (change := self._answered(delivery, mark, result, before[_key(delivery)], now=now)) is not None:
                     changes.append(change)
                     closings.append(closing(mark, result))
             await self._write(conn, changes, closings, now)
-
-    async def receive(self, receipts: Sequence[Receipt]) -> None:
-        """Write down that messages have arrived, each once, whatever became of the delivery since."""
-        async with self.engine.begin() as conn:
-            await borrowers.lock(conn, {(receipt.tenant, receipt.borrower_id) for receipt in receipts})
-            found = {
-                _key(delivery): delivery
-                for delivery in await deliveries.reopen(conn, sorted({(r.tenant, r.borrower_id, r.task_id) for r in receipts}))
-            }
-            now, outcomes = await self.clock.at(conn), []
-            for noted in await attempts.note_receipts(conn, receipts):
-                of = (noted.receipt.tenant, noted.receipt.borrower_id, noted.receipt.task_id)
-                if of in found:
-                    news = (State.DELIVERED,) if noted.accepted else (State.SENT, State.DELIVERED)
-                    change = heard(found[of], noted.receipt.channel, news, provider=noted.provider, loans=noted.loans)
-                    found[of] = change.delivery
-                    outcomes.append(change)
-            await deliveries.save(conn, list(found.values()))
-            await contacts.note_results(
-                conn, [((r.tenant, r.borrower_id), contacts.id_of(r.task_id, r.channel), "delivered") for r in receipts]
-            )
-            await self.outbox.append(conn, self.announcer.messages(outcomes, now=now))
 
     async def give_up(self, epoch: Epoch) -> int:
         """Turn what was open before this epoch into unknown, but for what surely was not attempted in the time this database has lost."""
@@ -95,17 +76,19 @@ class Recorder:
                 await deliveries.carry_over(conn, open_ones, epoch=epoch.number)
                 total += len(changes)
 
-    def _answered(self, delivery: Delivery, mark: Marked, result: Result, now: datetime) -> Change | None:
+    def _answered(
+        self, delivery: Delivery, mark: Marked, result: Result, before: Sequence[Reached], *, now: datetime
+    ) -> Change | None:  # fmt: skip
         """Return what an answer changes; None where it is of an attempt that another has replaced."""
         same = (delivery.turn, delivery.channel) == (mark.delivery.turn, mark.send.channel)
-        if same and delivery.state in {State.IN_FLIGHT, State.UNKNOWN, State.UNRESOLVED}:
+        if same and delivery.state in ANSWERABLE:
             return settled(delivery, result, mark.provider, mark.loans, now=now, resolve_by=now + self.resolve_within)
         if mark.send.channel not in delivery.spent:
             return None
-        news: tuple[State, ...] = ()
-        if isinstance(result, Accepted):
-            news = (State.SENT, State.DELIVERED) if result.receipt == "delivered" else (State.SENT,)
-        return heard(delivery, mark.send.channel, news, provider=mark.provider, loans=mark.loans)
+        if not isinstance(result, Accepted):
+            return Change(delivery)
+        standing = Standing.DELIVERED if result.receipt == "delivered" else Standing.ACCEPTED
+        return heard(delivery, News(mark.send.channel, standing, tuple(before), mark.provider, mark.loans), now=now)
 
     async def _write(
         self, conn: AsyncConnection, changes: Sequence[Change], closings: Sequence[Closing], now: datetime

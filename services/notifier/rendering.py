@@ -1,66 +1,138 @@
-"""Texts out of templates: compiled once, in a sandbox that changes nothing, an unknown variable is an error."""
+"""Texts out of templates: vetted, compiled once in a sandbox that changes nothing; an unknown variable is an error, output is bounded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
+from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from services.notifier.domain.message import LANGUAGES, Draft
+from libs.compliance import ContentKind, Fault
+from libs.compliance import Text as Read
+from libs.compliance import faults as content_faults
+from libs.compliance.content import PREVIEWS, Part
+from services.notifier import markup
+from services.notifier.domain.message import Draft, Rendered, TextRef
+from services.notifier.vetting import Problem, problem_of, vet
 
-LONGEST_BODY = 4000
+LONGEST: Mapping[str, int] = {"sms": 1530, "push": 1000, "inbox": 4000, "email": 20_000}
+"""Characters of a body: ten parts of an SMS; what a push service takes; what a person reads."""
 LONGEST_SUBJECT = 200
-_SUFFIX = ".j2"
+LONGEST_HTML = 100_000
+TITLED = frozenset({"email", "push", "inbox"})
 
 
 class RenderError(Exception):
     """A text that cannot be made; the delivery is set aside for a person."""
 
+    word = "in_doubt"
+
+
+class ContentError(RenderError):
+    """A text that is not what the rules ask for."""
+
+    word = "content_refused"
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("; ".join(f"{fault.kind}: {fault.reason}" for fault in faults)[:500])
+        self.faults = faults
+
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """A text, and its subject where the channel has one."""
+class Source:
+    """A template as it is written: body, subject where the channel has one, HTML where a mail has it."""
 
-    subject: str | None
     body: str
+    subject: str | None = None
+    html: str | None = None
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Return what there is of it."""
+        return {name: text for name in ("subject", "body", "html") if (text := getattr(self, name)) is not None}
+
+
+def problems(source: Source, channel: str) -> list[Problem]:
+    """Return everything in a template that may not stand there."""
+    found = [problem for part, text in source.parts.items() if (problem := problem_of(text, part)) is not None]
+    if (source.subject is not None) != (channel in TITLED):
+        found.append(Problem("subject", "email, push and inbox have a subject, sms has none"))
+    if source.html is not None:
+        if channel != "email":
+            found.append(Problem("html", "only a mail has html"))
+        if (refused := markup.refused(source.html)) is not None:
+            found.append(Problem("html", *refused))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
-class Templates:
-    """The shipped templates by (language, name); a subject's name ends in `.subject`."""
+class Compiled:
+    """One text, ready to be rendered any number of times."""
 
-    compiled: Mapping[tuple[str, str], Template]
+    ref: TextRef
+    templates: Mapping[str, Template]
 
-    @classmethod
-    def load(cls) -> Templates:
-        """Compile all of them."""
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=False)  # plain text
-        folder = files(__package__) / "templates"
-        return cls(
-            {
-                (language, file.name.removesuffix(_SUFFIX)): environment.from_string(file.read_text(encoding="utf-8"))
-                for language in LANGUAGES
-                for file in sorted((folder / language).iterdir(), key=lambda file: file.name)
-                if file.name.endswith(_SUFFIX)
-            }
-        )
+    def render(self, draft: Draft, *, name: str | None) -> Rendered:
+        """Return the text; RenderError when it cannot be made."""
+        values = _values(draft, name)
+        longest = {"subject": LONGEST_SUBJECT, "body": LONGEST[self.ref.channel], "html": LONGEST_HTML}
+        said = {part: _text(template, values, longest[part]) for part, template in self.templates.items()}
+        subject = " ".join(said["subject"].split()) if "subject" in said else None
+        return Rendered(subject, said["body"], said.get("html"))
 
-    def render(self, draft: Draft, *, name: str | None, channel: str) -> Rendered:
-        """Return the text for a channel; RenderError when there is none."""
-        subject = self._text(draft, f"{draft.template}.subject", name, LONGEST_SUBJECT) if channel in {"email", "push", "inbox"} else None
-        return Rendered(subject, self._text(draft, draft.template, name, LONGEST_BODY))
-
-    def _text(self, draft: Draft, template: str, name: str | None, longest: int) -> str:
-        found = self.compiled.get((draft.language, template))
-        if found is None:
-            raise RenderError(f"there is no template {template[:64]!r} in {draft.language}")
-        try:
-            text = found.render(name=name, debts=draft.debts, total=draft.total).strip()
-        except TemplateError as error:
-            raise RenderError(str(error)[:200]) from error
-        if not text or len(text) > longest:
-            raise RenderError(f"the text has {len(text)} characters; 1 to {longest} are allowed")
+    def checked(self, draft: Draft, *, name: str | None) -> Rendered:
+        """Return the text; ContentError when the rules refuse it."""
+        text = self.render(draft, name=name)
+        if found := content_faults(as_read(text, self.ref, draft), draft.asks):
+            raise ContentError(found)
         return text
+
+
+def compiled(source: Source, ref: TextRef) -> Compiled:
+    """Compile a text; RefusedError where it holds what is not allowed: nothing that was not vetted is compiled."""
+    for text in source.parts.values():
+        vet(text)
+    return Compiled(ref, {part: _ENVIRONMENTS[part == "html"].from_string(text) for part, text in source.parts.items()})
+
+
+def as_read(text: Rendered, ref: TextRef, draft: Draft) -> Read:
+    """Return a text as the content rules read it."""
+    previews = PREVIEWS.get(ref.channel, frozenset())
+    said = {"subject": text.subject, "body": text.body, "html": markup.visible(text.html) if text.html is not None else None}
+    parts = tuple(Part(name, part, name in previews) for name, part in said.items() if part is not None)
+    return Read(parts, ref.locale.partition("-")[0], draft.lender.name, draft.amounts)
+
+
+def _environment(*, escaped: bool) -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=escaped, trim_blocks=True, lstrip_blocks=True)
+
+
+_ENVIRONMENTS = {False: _environment(escaped=False), True: _environment(escaped=True)}
+
+
+def _values(draft: Draft, name: str | None) -> dict[str, Any]:
+    return {
+        "name": name, "lender": draft.lender.name, "contact": draft.lender.contact, "total": draft.total, "debts": draft.debts,
+        "split": draft.split, "itemise": ContentKind.AMOUNT_SPLIT in draft.asks, "opt_out": ContentKind.OPT_OUT in draft.asks,
+        "variables": draft.variables,
+    }  # fmt: skip
+
+
+def _text(template: Template, values: Mapping[str, Any], longest: int) -> str:
+    """Return what a template says, and stop as soon as that is too long."""
+    said: list[str] = []
+    size = 0
+    try:
+        for piece in template.generate(**values):
+            size += len(piece)
+            if size > longest + LONGEST_SUBJECT:
+                break
+            said.append(piece)
+    except Exception as error:
+        raise RenderError(f"{type(error).__name__}: {error}"[:200]) from error
+    text = "".join(said).strip()
+    if size > longest or not text:
+        raise RenderError(f"the text has {size} characters or more; 1 to {longest} are allowed")
+    return text

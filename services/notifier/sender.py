@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from libs.common import ids, logs, sealing
+from libs.common import logs, sealing
 from libs.common.clock import pause, stopwatch
 from libs.common.db import lineage
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.db.failures import is_transient
 from libs.common.sealing import SealError
 from services.notifier.claiming import Claimer, Marked, MovedError
+from services.notifier.directory import Directory
 from services.notifier.domain.message import OutgoingMessage
-from services.notifier.domain.results import Refused, Result, Unknown
+from services.notifier.domain.results import NotSent, Refused, Result, Unknown
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.port import Provider
 from services.notifier.recording import Answered, Recorder
-from services.notifier.rendering import RenderError, Templates
+from services.notifier.rendering import RenderError
 from services.notifier.store import gates
 from services.notifier.store.deliveries import Key
 from services.notifier.tables import SCHEMA
@@ -35,9 +36,7 @@ class Sender:
 
     claimer: Claimer
     recorder: Recorder
-    templates: Templates
-    providers: Mapping[str, Provider]
-    """By name."""
+    directory: Directory
     private_key: bytes
     batch: int
     answer_within_s: float
@@ -103,14 +102,23 @@ class Sender:
         """Send what is in flight, all providers at the same time, and record the results."""
         if not marked:
             return
-        by_provider: dict[str, list[Marked]] = {}
+        by_provider: dict[tuple[str, str], list[Marked]] = {}
         for mark in marked:
-            by_provider.setdefault(mark.provider, []).append(mark)
-        answers = await asyncio.gather(*(self._deliver(self.providers[name], group) for name, group in by_provider.items()))
+            by_provider.setdefault((mark.delivery.tenant, mark.provider), []).append(mark)
+        answers = await asyncio.gather(*(self._through(*whose, group) for whose, group in by_provider.items()))
         answered = [entry for group in answers for entry in group]
         await self._record(answered)
         for mark, result in answered:
             self.metrics.on_result(mark.provider, mark.send.channel, result)
+
+    async def _through(self, tenant: str, name: str, marked: Sequence[Marked]) -> list[Answered]:
+        """Return the result of each message of a tenant through one of its providers; one that is gone was given nothing."""
+        try:
+            provider = await self.directory.provider(tenant, name)
+        except Exception as error:  # noqa: BLE001  # nothing was given to anybody yet, whatever stood in the way
+            logs.get("sender").warning("provider_not_opened", provider=name, reason=type(error).__name__)
+            provider = None
+        return [(mark, NotSent("provider_gone")) for mark in marked] if provider is None else await self._deliver(provider, marked)
 
     async def _deliver(self, provider: Provider, marked: Sequence[Marked]) -> list[Answered]:
         """Return the result of each: whatever goes wrong once the provider was called leaves all of them unknown."""
@@ -147,14 +155,15 @@ class Sender:
             key = sealing.unseal(sealing.from_text(mark.key), self.private_key, f"{context}/key")
             to = sealing.unseal(sealing.from_text(mark.send.address.sealed), key, f"{context}/address").decode()
             name = sealing.unseal(sealing.from_text(mark.sealed_name), key, f"{context}/name").decode() if mark.sealed_name else None
-            text = self.templates.render(mark.draft, name=name, channel=mark.send.channel)
+            text = mark.text.render(mark.draft, name=name)
         except (SealError, ValueError):
             return Refused("address_unreadable", "config")
         except RenderError:
             return Refused("in_doubt", "content")
         return OutgoingMessage(
-            id=ids.derived("m", one.tenant, one.task_id, mark.send.channel, one.turn), tenant=one.tenant, task_id=one.task_id,
+            id=mark.attempt.message_id, tenant=one.tenant, task_id=one.task_id,
             borrower_id=one.borrower_id, channel=mark.send.channel, to=to, subject=text.subject, body=text.body,
+            html=text.html, deadline=one.request.expires_at,
         )  # fmt: skip
 
     async def _record(self, answered: Sequence[Answered]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,19 +23,25 @@ from libs.common.watching import Watcher, base_gauges
 from libs.compliance import Packs, load_packs
 from services.notifier.announcing import SOURCE, Announcer
 from services.notifier.claiming import Claimer
+from services.notifier.directory import Directory
 from services.notifier.handlers import TOPICS, Intake
 from services.notifier.mailbox import Mailbox
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.port import Provider
 from services.notifier.providers.sandbox import SandboxProvider
+from services.notifier.publishing import Publisher
+from services.notifier.receiving import Receiver
 from services.notifier.recording import Recorder
-from services.notifier.rendering import Templates
 from services.notifier.routes import Inside, router
+from services.notifier.routes.settings import routes_of as settings_routes
+from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
 from services.notifier.store import deliveries
 from services.notifier.tables import SCHEMA
+from services.notifier.texts import Texts
 from services.notifier.watcher import DeliveryWatch
+from services.notifier.wiring import Wired, wiring
 
 GROUP = "dunwell-notifier"
 
@@ -52,6 +58,7 @@ class Options:
 class Parts:
     """The wired parts."""
 
+    directory: Directory
     intake: Intake
     sender: Sender
     relay: Relay
@@ -65,37 +72,45 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     mailbox = Mailbox(ports.engine, ports.clock, settings.sealing_private, settings.digest_key)
     providers = {p.name: p for p in options.providers or [SandboxProvider(mailbox.keep)]}
     metrics = Metrics()
-    parts = _parts(ports, settings, packs, providers=providers, metrics=NotifierMetrics.of(metrics, tuple(providers)))
+    directory = Directory(
+        ports.engine, ports.clock, settings.sealing_private, settings.digest_key, builtin=providers, public_url=settings.public_url
+    )
+    parts = _parts(ports, settings, packs, directory=directory, metrics=NotifierMetrics.of(metrics, tuple(providers)))
     readiness = Readiness()
     app = make_app(
         Described("Dunwell notifier", "May it be said now, how, and what became of it", ports.version, (FACTS, PROFILES, TASKS, OUTCOMES)),
         keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
     )  # fmt: skip
     app.include_router(router(Inside(ports.engine, ports.clock, packs, mailbox)))
+    app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
+    app.include_router(settings_routes(ports.engine, ports.clock))
+    receiver = Receiver(
+        ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch
+    )
+    app.include_router(wiring(Wired(ports.engine, ports.clock, directory, receiver, fakes=settings.fakes)))
     return _service(ports, parts, app, metrics)
 
 
 def _parts(
-    ports: Ports, settings: Settings, packs: Packs, *, providers: Mapping[str, Provider], metrics: NotifierMetrics
+    ports: Ports, settings: Settings, packs: Packs, *, directory: Directory, metrics: NotifierMetrics
 ) -> Parts:  # fmt: skip
     outbox = Outbox(SCHEMA)
     announcer = Announcer(Writer(SOURCE, ports.bus.partitions))
-    templates = Templates.load()
     resolve_within = timedelta(seconds=settings.resolve_within_s)
     claimer = Claimer(
-        engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, templates=templates,
-        providers={channel: provider for provider in providers.values() for channel in provider.channels}, metrics=metrics,
+        engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, texts=Texts.load(),
+        directory=directory, metrics=metrics,
         partitions=ports.bus.partitions, stale_after=timedelta(seconds=settings.stale_after_s), grace=timedelta(seconds=settings.grace_s),
         resolve_within=resolve_within, group=GROUP, places=len(TOPICS) * ports.bus.partitions,
     )  # fmt: skip
     sender = Sender(
         claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
-        templates=templates,
-        providers=providers, private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s,
-        metrics=metrics,
+        directory=directory,
+        private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
     )  # fmt: skip
     return Parts(
-        Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender, Relay(ports.engine, outbox, ports.bus),
+        directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender,
+        Relay(ports.engine, outbox, ports.bus),
         DeliveryWatch(ports.engine, ports.clock, metrics),
     )  # fmt: skip
 
@@ -111,7 +126,7 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Serv
         await parts.sender.settle_in()
 
     async def close() -> None:
-        """Nothing is held that is not the caller's."""
+        await parts.directory.close()
 
     async def pump() -> int:
         return await parts.sender.drain() + await parts.relay.drain()

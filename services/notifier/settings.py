@@ -16,6 +16,10 @@ class Settings:
     """Deliveries in one claim: no more than the sends that start at once."""
     answer_within_s: float = 30.0
     """How long a provider may take; later its answer is unknown."""
+    public_url: str | None = None
+    """Where this service is reached from outside, for providers to send their receipts to."""
+    fakes: bool = False
+    """Whether an account may lead to a fake on this machine, over plain HTTP."""
     grace_s: float = 60.0
     """An attempt without a result after so long belongs to a process that is gone."""
     resolve_within_s: float = 86_400.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Identity, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from libs.common.db.base import base_tables
@@ -123,6 +123,9 @@ attempts = Table(
     Column("channel", Text, primary_key=True),
     Column("turn", Integer, nullable=False),
     Column("provider", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("locale", Text),
+    Column("version", Integer),
     Column("began_at", _moment, nullable=False),
     Column("ended_at", _moment),
     Column("result", Text),
@@ -132,7 +135,10 @@ attempts = Table(
     Column("fault", Text),
     Column("receipt", Text),
 )
-"""Written before a provider is called: one a task and channel, opened again only by a result that says it did not go out."""
+"""Written before a provider is called: one a task and channel, opened again only by a result that says it did not go out.
+
+`locale` and `version` say which text of the task's template went out; version 0 is a shipped one.
+"""
 
 contacts = Table(
     "contacts",
@@ -184,6 +190,66 @@ switches = Table(
 )
 """The stop button; the row of scope `all` has the empty tenant."""
 
+provider_accounts = Table(
+    "provider_accounts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("channels", ARRAY(Text), nullable=False),
+    Column("settings", LargeBinary, nullable=False),
+    Column("credential_names", ARRAY(Text), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("base_url", Text),
+    Column("at_once", Integer, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("paused_reason", Text),
+    Column("by", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+)
+"""Providers as a tenant uses them; credentials and the secret of the receipts URL are sealed, that secret is found by a keyed hash."""
+
+routes = Table(
+    "routes",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("routes", LargeBinary, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+)
+"""Which provider carries what, every version of it; the highest one holds."""
+
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("received_at", _moment, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""The requests that brought something new, as they came."""
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("id", LargeBinary, primary_key=True),
+    Column("message_id", Text),
+    Column("provider_ref", Text),
+    Column("standing", Integer),
+    Column("code", Text),
+    Column("fault", Text, nullable=False),
+    Column("event_id", Text),
+    Column("at", _moment),
+    Column("received_at", _moment, nullable=False),
+)
+"""Every word of a provider about a message, once. What an attempt came to is always worked out from all of them."""
+
 sandbox_messages = Table(
     "sandbox_messages",
     metadata,
@@ -197,3 +263,37 @@ sandbox_messages = Table(
     Column("accepted_at", _moment, nullable=False),
 )
 """What the sandbox was given, every call a row of its own: a message sent twice stands here twice."""
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("locale", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("subject", Text),
+    Column("body", Text, nullable=False),
+    Column("html", Text),
+    Column("jurisdictions", ARRAY(Text)),
+    Column("purpose", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("published_by", Text),
+    Column("published_at", _moment),
+    Column("retired_by", Text),
+    Column("retired_at", _moment),
+)
+"""A tenant's own texts; of one name, locale and channel at most one version is published."""
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("settings", LargeBinary, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+)
+"""What a tenant has set; the newest version holds, the others are the audit."""

@@ -19,11 +19,12 @@ from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequest
 from libs.common.outbox import Outbox
 from services.scheduler.domain.builtin import BUILT_IN, DOUBT_WORK
 from services.scheduler.domain.case import Cancelled, Case, Change, Closed, ContactState, Cured, Errand, Opened, Reopened, follow
+from services.scheduler.domain.corrected import DebtSeen
 from services.scheduler.domain.planner import ContactDue, ErrandDue, plan
 from services.scheduler.domain.policy import Policy, Send
 from services.scheduler.metrics import Meters
 from services.scheduler.parking import ParkingLimit
-from services.scheduler.store import cases, story
+from services.scheduler.store import cases, corrections, story
 from services.scheduler.store.held import Held
 
 POLICIES: Mapping[tuple[str, int], Policy] = {(BUILT_IN.name, BUILT_IN.version): BUILT_IN}
@@ -130,7 +131,7 @@ class Desk:
                 case ContactDue():
                     self._request(held, due, at, out)
                 case ErrandDue():
-                    case = self._give(case, due, at, out)
+                    case = self.give(case, due, at, out)
                 case _:
                     assert_never(due)
         reason, upcoming = planned.reason, planned.upcoming
@@ -165,6 +166,7 @@ class Desk:
             story.StepRow(
                 case.tenant, case.borrower_id, task_id, case.case_id, case.spell, due.step.id, due.about, due.occurrence,
                 ContactState.REQUESTED.value, at, due.expires_at,
+                corrections.encoded([DebtSeen(debt.loan_id, debt.epoch, debt.version) for debt in due.debts]),
             )
         )  # fmt: skip
         out.entries.append(
@@ -175,7 +177,7 @@ class Desk:
         out.messages.append(self._task_message(case, "contact.requested.v1", task_id, at, data=data))
         self.meters.requested.labels(action.purpose).inc()
 
-    def _give(self, case: Case, due: ErrandDue, at: datetime, out: Outgoing) -> Case:
+    def give(self, case: Case, due: ErrandDue, at: datetime, out: Outgoing) -> Case:
         """Give a task to a person, and return the case that has it."""
         task_id = ids.derived("h", case.tenant, case.case_id, case.spell, due.key, due.occurrence)
         work = due.work
@@ -194,7 +196,7 @@ class Desk:
         self.parking.count(now, why)
         case, given = held.case, [errand for errand in held.case.errands if errand.key == DOUBT_KEY]
         if all(errand.done_at is not None for errand in given):
-            case = self._give(case, ErrandDue(DOUBT_KEY, len(given) + 1, DOUBT_WORK), at, out)
+            case = self.give(case, ErrandDue(DOUBT_KEY, len(given) + 1, DOUBT_WORK), at, out)
         out.entries.append(entry(case, at, "case.parked", reason=why))
         self.meters.parked.inc()
         parked = replace(

@@ -18,10 +18,12 @@ from libs.common.contracts.contact_outcomes import ContactOutcome
 from libs.common.contracts.overdue_facts import DebtWatermark, OverdueFact
 from libs.common.errors import PoisonError
 from services.scheduler.acting import Desk, Outgoing, entry
+from services.scheduler.correcting import Review, row_of
 from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import reminder_at
-from services.scheduler.store import cases, debts, statuses, story
+from services.scheduler.store import cases, corrections, debts, statuses, story
 from services.scheduler.store.cases import debt_of
 from services.scheduler.store.held import CaseKey, Held, case_key
 
@@ -56,6 +58,7 @@ class Intake:
     """The handler of the consumer group `dunwell-scheduler`."""
 
     desk: Desk
+    review: Review
     clock: Clock
     settle: timedelta
     reader: Reader
@@ -85,9 +88,12 @@ class Intake:
         changed = await debts.keep_newer(conn, rows)
         news = [fact for debt, fact in sorted(newest.items()) if debt in changed]
         late = {fact.case for fact in news if debt_of(fact.fact).owed}
+        corrected = await self._corrected(conn, facts)
         await cases.make_missing(conn, late, policy=(BUILT_IN.name, BUILT_IN.version))
-        held = await cases.lock(conn, [fact.case for fact in news])
-        await self._absorb(conn, held, news, now=await self.clock.at(conn))
+        held = await cases.lock(conn, {fact.case for fact in news} | corrected)
+        now = await self.clock.at(conn)
+        await self._absorb(conn, held, news, now=now)
+        await self.review.hold(conn, [one for one in held if one.key in corrected], now)
 
     async def on_statuses(self, conn: AsyncConnection, rows: Sequence[statuses.StatusRow]) -> None:
         """Keep the stops of borrowers, and take back what they forbid."""
@@ -128,13 +134,22 @@ class Intake:
                 continue
             kind, at = envelope.type.removesuffix(".v1"), one.moment(now)
             state = after(step.state, kind, final=outcome.final)
-            seen[key] = replace(step, state=state, sequence=outcome.sequence)
+            made_at = step.made_at or (outcome.at if state in MADE else None)
+            seen[key] = replace(step, state=state, sequence=outcome.sequence, made_at=made_at)
             changes[key] = _step_change(seen[key], outcome)
             out.entries.append(_outcome_entry(one, kind, outcome, at=at))
             touched[case_of] = replace(one, moved_at=at, next_at=one.woken(now))
             self.desk.meters.outcomes.labels(kind).inc()
         out.changed.extend(changes.values())
         await self.desk.save(conn, list(touched.values()), out)
+        perhaps = {(tenant, step.case_id) for (tenant, _), step in seen.items() if step.corrected and step.made_at is not None}
+        await self.review.hold(conn, [one for key, one in held.items() if key in perhaps], now)
+
+    async def _corrected(self, conn: AsyncConnection, facts: Sequence[Fact]) -> set[CaseKey]:
+        """Keep what these facts, superseded or not, tell otherwise, and return the cases of which that was not known."""
+        rows = {row.key: (row, fact.case) for fact in facts if (row := row_of(fact.envelope, fact.fact)) is not None}
+        new = await corrections.keep(conn, [rows[key][0] for key in sorted(rows)])
+        return {rows[key][1] for key in new}
 
     def _row(self, fact: Fact, now: datetime) -> debts.DebtRow:
         value = fact.fact
@@ -156,7 +171,9 @@ class Intake:
             by_case.setdefault((fact.envelope.tenant, fact.case.case_id), []).append(fact)
         resting, told = [], Outgoing()
         for one in held:
-            facts = by_case[one.case.tenant, one.case.case_id]
+            facts = by_case.get((one.case.tenant, one.case.case_id), [])
+            if not facts:
+                continue
             newest = max(fact.envelope.time for fact in facts)
             resting.append(self._resting(one, newest, now))
             told.entries += [_fact_entry(one, fact, one.moment(now)) for fact in facts]
@@ -211,6 +228,7 @@ def _closed(record: Record, envelope: Envelope) -> statuses.StatusRow:
 def _step_change(step: story.StepSeen, outcome: ContactOutcome) -> story.StepChange:
     return story.StepChange(
         step.tenant, step.borrower_id, step.task_id, step.state.value, outcome.until, outcome.channel, outcome.reason, outcome.sequence,
+        step.made_at,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from libs.common.outbox import Outbox, Relay
 from libs.common.ports import Ports
 from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
+from services.scheduler.correcting import Review
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
 from services.scheduler.parking import ParkingLimit
@@ -36,7 +37,7 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     measured = meters(metrics)
     desk = Desk(Writer(SOURCE, ports.bus.partitions), outbox, measured, ParkingLimit())
     ticker = Ticker(ports.engine, ports.clock, desk, ports.bus.partitions)
-    intake = Intake(desk, ports.clock, timedelta(seconds=settings.settle_s), Reader.of(FACTS, PROFILES, OUTCOMES))
+    intake = Intake(desk, Review(desk), ports.clock, timedelta(seconds=settings.settle_s), Reader.of(FACTS, PROFILES, OUTCOMES))
 
     async def after_commit() -> None:
         outbox.wake.set()

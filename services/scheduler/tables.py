@@ -78,8 +78,28 @@ case_steps = Table(
     Column("channel", Text),
     Column("reason", Text),
     Column("sequence", BigInteger, nullable=False),
+    Column("debts", LargeBinary, nullable=False),
+    Column("made_at", _moment),
+    Column("corrected_at", _moment),
+    Column("corrected_from", Date),
+    Column("groundless", Boolean, nullable=False),
 )
-"""What was asked for, and the last outcome of it."""
+"""What was asked for on which facts, the last outcome of it, and whether those facts were corrected after it was made."""
+
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("loan_id", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("timezone", Text, nullable=False),
+    Column("said_at", _moment, nullable=False),
+    Column("caused_by", Text),
+    Column("days", Text, nullable=False),
+)
+"""Facts that tell past days otherwise than those before them."""
 
 timeline = Table(
     "timeline",

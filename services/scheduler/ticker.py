@@ -65,10 +65,11 @@ class Ticker:
                 held = await cases.claim_due(conn, now, after=after, limit=self.claim)
                 if held:
                     await self._plan(conn, held, now)
-            if not held:
-                return total
             total += len(held)
-            self.desk.outbox.wake.set()
+            if held:
+                self.desk.outbox.wake.set()
+            if len(held) < self.claim:
+                return total
             after = max((one.next_at or now, one.case.case_id) for one in held)
 
     async def _wake_reminders(self) -> int:
@@ -85,9 +86,9 @@ class Ticker:
                 if newest:
                     await cases.make_missing(conn, newest, policy=(BUILT_IN.name, BUILT_IN.version))
                     await cases.wake(conn, newest, now)
-            if not woken:
-                return total
             total += len(woken)
+            if len(woken) < self.claim:
+                return total
 
     async def _plan(self, conn: AsyncConnection, held: Sequence[Held], now: datetime) -> None:
         complete = await debts.watermarks(conn, FACTS.name)

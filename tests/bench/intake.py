@@ -24,6 +24,7 @@ LINES = 500
 NDJSON, ONE = "application/x-ndjson", "application/cloudevents+json"
 BATCHES_AT_ONCE, SINGLES_AT_ONCE = 4, 32
 WITHIN_S = 120.0
+SETTLE_S, REST_S = 3.0, 5.0
 
 
 async def run(stack: Stack, events: int, few: int) -> list[str]:
@@ -69,7 +70,7 @@ async def _on_kafka(stack: Stack, events: int, few: int) -> list[str]:
 
 
 async def _both(address: str, key: str, trees: dict[str, int], sizes: tuple[int, int], where: str) -> list[str]:
-    lines = []
+    lines = [await _at_rest(trees, where)]
     for kind, name, per_body, at_once, events in (
         (NDJSON, f"{LINES} events a POST", LINES, BATCHES_AT_ONCE, book(sizes[0], prefix="N")),
         (ONE, "one event a POST", 1, SINGLES_AT_ONCE, book(sizes[1], prefix="S")),
@@ -80,6 +81,15 @@ async def _both(address: str, key: str, trees: dict[str, int], sizes: tuple[int,
             f"  {where + ', ' + name:<32} {whole(found.rate)} events/s, {fine(found.cpu_ms)} ms of CPU an event ({found.cpu_parts} us)"
         )
     return lines
+
+
+async def _at_rest(trees: dict[str, int], where: str) -> str:
+    """Say what the processes take while nothing comes: it is in every figure below, the more an event the fewer events come."""
+    await asyncio.sleep(SETTLE_S)
+    watch = Stopwatch(trees)
+    await asyncio.sleep(REST_S)
+    found = watch.stop(round(REST_S))
+    return f"  {where + ', at rest':<32} {fine(found.cpu_ms)} ms of CPU a second ({found.cpu_parts} us)"
 
 
 async def _posted(  # what is posted, and how

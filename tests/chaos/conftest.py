@@ -1,4 +1,4 @@
-"""A broker that nothing else uses: these tests count what stands on the wallets' topics."""
+"""A broker and a database that nothing else uses: these tests count what stands on the wallets' topics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import pytest
 from tests.chaos.stage import Stage, on_stage
 from tests.support.kafka import Broker, broker_in
 from tests.support.kafka_fixture import need_kafka
-from tests.support.postgres import Databases
+from tests.support.postgres import Databases, careful_databases
+
+
+@pytest.fixture(scope="module")
+def databases() -> Iterator[Databases]:
+    """Databases that make every commit durable, as in operation."""
+    with careful_databases() as made:
+        yield made
 
 
 @pytest.fixture

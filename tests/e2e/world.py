@@ -20,6 +20,7 @@ from libs.common.bus.ports import BusWorker, Record, Subscription
 from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Reader
 from libs.common.contracts.catalogue import FACTS
+from libs.common.contracts.corrections import CorrectedDays
 from libs.common.contracts.overdue_facts import OverdueFact
 from services import embedded
 from services.embedded import Platform, Secrets
@@ -43,6 +44,8 @@ class World:
     seeded: bool
     http: httpx.AsyncClient = field(init=False)
     facts: dict[str, OverdueFact] = field(default_factory=dict)
+    corrected: dict[str, tuple[CorrectedDays, ...]] = field(default_factory=dict)
+    """What the last fact that corrects earlier ones said of each loan."""
 
     def __post_init__(self) -> None:
         transport = httpx.ASGITransport(self.platform.app)
@@ -99,9 +102,11 @@ class World:
 
     async def hear(self, _: AsyncConnection, records: Sequence[Record]) -> None:
         """Keep the greatest fact of each loan, as any consumer does."""
-        for data in [READER.read(record)[1] for record in records]:
+        for envelope, data in [READER.read(record) for record in records]:
             if isinstance(data, OverdueFact) and (known := self.facts.get(data.loan_id, data)).order <= data.order:
                 self.facts[known.loan_id] = data
+            if envelope.corrects:
+                self.corrected[envelope.subject] = envelope.corrects
 
 
 @asynccontextmanager

@@ -20,6 +20,8 @@ from threading import Thread
 RUNNER = Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "run.py"
 START_WITHIN_S = 240  # a first start fetches the jars
 STOP_WITHIN_S = 60
+SHORT_LIVED = "-XX:TieredStopAtLevel=1"
+"""What saves a broker that lives for a few tests a third of its CPU: it never comes to use what the JVM would optimise for longer."""
 
 
 def kafka_missing() -> str | None:
@@ -33,16 +35,17 @@ def kafka_missing() -> str | None:
 class Broker:
     """One Kafka broker on loopback, or the external one that KAFKA_BOOTSTRAP names."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, *, java_options: str = "") -> None:
         self._external = os.environ.get("KAFKA_BOOTSTRAP")
         self._folder = folder
         self._port = port or free_port()
+        self._java_options = java_options
         self._runner: subprocess.Popen[str] | None = None
 
     @classmethod
-    def start(cls, folder: Path, port: int | None = None) -> Broker:
+    def start(cls, folder: Path, port: int | None = None, *, java_options: str = "") -> Broker:
         """Start a broker whose data live in the folder; return when it answers."""
-        broker = cls(folder, port)
+        broker = cls(folder, port, java_options=java_options)
         broker.restart()
         return broker
 
@@ -91,8 +94,10 @@ class Broker:
         self.stop()
         self._folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, str(RUNNER), "--port", str(self._port), "--folder", str(self._folder), "--with-parent"]
+        options = " ".join(filter(None, (os.environ.get("JDK_JAVA_OPTIONS"), self._java_options)))
+        environment = {**os.environ, "JDK_JAVA_OPTIONS": options}
         with self.log.open("a", encoding="utf-8") as log:
-            self._runner = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1)
+            self._runner = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1, env=environment)
         if not self._said_ready(self._runner):
             self.stop()
             raise RuntimeError(f"Kafka did not start; the end of {self.log.name}:\n{self.log.read_text(encoding='utf-8')[-2000:]}")
@@ -125,7 +130,7 @@ class Broker:
 @contextmanager
 def broker_in(folder: Path) -> Iterator[Broker]:
     """Yield a started broker and stop it afterwards: the body of a session fixture."""
-    broker = Broker.start(folder)
+    broker = Broker.start(folder, java_options=SHORT_LIVED)
     try:
         yield broker
     finally:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
 
-from tests.support.kafka import Broker, kafka_missing
+from tests.support.kafka import Broker, broker_in, kafka_missing
+from tests.support.memory import folder_in_memory
 
 _BROKER = pytest.StashKey[Broker]()
 
@@ -20,13 +22,13 @@ def need_kafka() -> None:
 
 
 @pytest.fixture
-def kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Broker:
+def kafka(pytestconfig: pytest.Config) -> Broker:
     """The run's broker, answering: started at first use, started again where a test has left it dead."""
     need_kafka()
     if _BROKER not in pytestconfig.stash:
-        broker = Broker.start(tmp_path_factory.mktemp("kafka") / "data")
-        pytestconfig.stash[_BROKER] = broker
-        pytestconfig.add_cleanup(broker.stop)
+        stack = contextlib.ExitStack()
+        pytestconfig.add_cleanup(stack.close)
+        pytestconfig.stash[_BROKER] = stack.enter_context(broker_in(stack.enter_context(folder_in_memory()) / "kafka"))
     broker = pytestconfig.stash[_BROKER]
     if not broker.running:
         broker.restart()

@@ -4,23 +4,51 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from libs.common.bus.ports import Message
+from libs.common.bus.ports import Message, UndeliveredError
 from libs.common.errors import TransientError
 
+Place = tuple[str, int]
 
-async def send(producer: Any, messages: Sequence[Message]) -> None:
-    """Return when the broker has all of them; in order within a partition."""
-    by_partition: dict[tuple[str, int], list[Message]] = defaultdict(list)
+
+async def send(producer: Any, messages: Sequence[Message], *, within_s: float) -> Mapping[Place, BaseException]:
+    """Return once the broker has them, in order within a partition; the partitions whose messages it has not, with the reason."""
+    by_partition: dict[Place, list[Message]] = defaultdict(list)
     for message in messages:
         by_partition[message.topic, message.partition].append(message)
-    sent = await asyncio.gather(*[_send_to(producer, topic, p, part) for (topic, p), part in by_partition.items()])
-    await asyncio.gather(*[future for futures in sent for future in futures])
+    tasks = {place: asyncio.ensure_future(_send_to(producer, place, part)) for place, part in by_partition.items()}
+    try:
+        if tasks:
+            await asyncio.wait(tasks.values(), timeout=within_s)
+        return {place: failed for place, task in tasks.items() if (failed := _failure(task)) is not None}
+    finally:
+        for task in tasks.values():
+            task.cancel()
 
 
-async def _send_to(producer: Any, topic: str, partition: int, messages: Sequence[Message]) -> list[asyncio.Future[object]]:
+def undelivered(failed: Mapping[Place, BaseException], *, passes: tuple[type[BaseException], ...]) -> UndeliveredError:
+    """Return what to tell whoever published; what does not pass by itself is raised as it is."""
+    for error in failed.values():
+        if not isinstance(error, passes):
+            raise error
+    place, error = next(iter(failed.items()))
+    told = UndeliveredError(
+        f"{len(failed)} partitions did not get their messages, {place} because of {type(error).__name__}: {error}", failed
+    )
+    told.__cause__ = error
+    return told
+
+
+def _failure(task: asyncio.Future[None]) -> BaseException | None:
+    if not task.done():
+        return TimeoutError("no answer in time")
+    return task.exception()
+
+
+async def _send_to(producer: Any, place: Place, messages: Sequence[Message]) -> None:
+    topic, partition = place
     if partition >= len(known := await producer.partitions_for(topic)):
         raise TransientError(f"{topic} has {len(known)} partitions, partition {partition} was asked for: check the number of partitions")
     futures, batch = [], producer.create_batch()
@@ -30,7 +58,7 @@ async def _send_to(producer: Any, topic: str, partition: int, messages: Sequence
             batch = producer.create_batch()
             _fits(batch, message)
     futures.append(await producer.send_batch(batch, topic, partition=partition))
-    return futures
+    await asyncio.gather(*futures)
 
 
 def _fits(batch: Any, message: Message) -> bool:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common import logs
 from libs.common.bus.ports import Message, Record, Subscription
 from libs.common.contracts.catalogue import dead_letters_of
 from libs.common.db import positions
-from libs.common.errors import PoisonError
+from libs.common.errors import DeadLetterLimitError, PoisonError
 from libs.common.outbox import Outbox
 
 
@@ -36,6 +37,33 @@ class Intake:
             await self._committed(next_offset)
         return next_offset
 
+    async def take_together(self, batches: Sequence[Sequence[Record]], expected: Sequence[int]) -> bool:
+        """Commit batches of several partitions of one topic in one transaction; False, and nothing done, when they must go one by one."""
+        steps = [
+            positions.Step(batch[0].topic, batch[0].partition, stood, batch[-1].offset + 1, batch[-1].at)
+            for batch, stood in zip(batches, expected, strict=True)
+        ]
+        try:
+            async with self.subscription.engine.begin() as conn:
+                if not await positions.move_together(conn, self.subscription.schema, self.subscription.group, steps):
+                    await conn.rollback()
+                    return False
+                await self.subscription.handler(conn, [record for batch in batches for record in batch])
+        except (PoisonError, DeadLetterLimitError):
+            return False
+        await self._woken()
+        return True
+
+    async def read_on(self, place: positions.Place, log: positions.Log) -> tuple[int, bool]:
+        """Return where to read on, and whether the database is behind the group: then it went back."""
+        async with self.subscription.engine.begin() as conn:
+            position, start = await positions.read_on(conn, self.subscription.schema, place, log)
+        about, wanted = {"topic": place.topic, "partition": place.partition}, positions.lower(position, log.committed)
+        if not log.begins <= wanted <= log.ends:
+            logs.get("bus").error("position_outside_the_log", **about, position=wanted, begins=log.begins, ends=log.ends)
+        logs.get("bus").info("partition_assigned", **about, position=start, committed=log.committed)
+        return start, log.committed is not None and position < log.committed
+
     async def _move(self, conn: AsyncConnection, batch: Sequence[Record], expected: int) -> None:
         place = positions.Place(self.subscription.group, batch[0].topic, batch[0].partition)
         await positions.move(
@@ -57,6 +85,9 @@ class Intake:
 
     async def _committed(self, next_offset: int) -> None:
         self.reached = next_offset
+        await self._woken()
+
+    async def _woken(self) -> None:
         if self.subscription.after_commit is not None:
             await self.subscription.after_commit()
 

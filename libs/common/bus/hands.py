@@ -1,15 +1,35 @@
-"""Several batches in hand at once, each of another partition: while one waits for the database, another is decided."""
+"""Several batches in hand at once, each of other partitions: while one waits for the database, another is decided."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 P = TypeVar("P")
 """A partition."""
+
+
+class InTopic(Protocol):
+    """A partition as clients name it."""
+
+    @property
+    def topic(self) -> str:
+        """Return its topic."""
+        ...
+
+
+T = TypeVar("T", bound=InTopic)
+
+
+def parts_of(fetched: Mapping[T, Sequence[object]], *, topics: bool) -> list[dict[T, Sequence[object]]]:
+    """Return what goes into one transaction each: the batch of a partition, or those of a topic."""
+    parts: dict[object, dict[T, Sequence[object]]] = {}
+    for partition, rows in fetched.items():
+        parts.setdefault(partition.topic if topics else partition, {})[partition] = rows
+    return list(parts.values())
 
 
 @dataclass(slots=True)
@@ -29,14 +49,18 @@ class Hands(Generic[P]):
         """Return those of which nothing is in hand."""
         return [partition for partition in partitions if partition not in self._at_work]
 
-    async def begin(self, tasks: asyncio.TaskGroup, partition: P, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Begin as soon as a hand is free."""
-        while len(self._at_work) >= self.most:
+    async def begin(self, tasks: asyncio.TaskGroup, partitions: Sequence[P], work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin with a batch of these partitions as soon as a hand is free."""
+        while len(set(self._at_work.values())) >= self.most:
             await self.one_done()
         async with self._turn:
             task = tasks.create_task(work())
-            self._at_work[partition] = task
-            task.add_done_callback(lambda _: self._at_work.pop(partition, None))
+            self._at_work.update(dict.fromkeys(partitions, task))
+            task.add_done_callback(lambda _: self._let_go(partitions))
+
+    def _let_go(self, partitions: Sequence[P]) -> None:
+        for partition in partitions:
+            del self._at_work[partition]
 
     async def one_done(self) -> None:
         """Wait until something that is in hand is done."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from libs.common.bus.consumer import Intake
 from libs.common.bus.marks import Marks
-from libs.common.bus.ports import Health, Message, Record, Subscription
+from libs.common.bus.ports import Health, Message, Record, Subscription, UndeliveredError
 from libs.common.clock import Clock, stopwatch
 from libs.common.db import positions
 from libs.common.db.failures import is_transient
@@ -62,20 +62,37 @@ class InProcessBus:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Hand the messages to every group that reads their topics; wait for the commits unless seeded."""
-        tickets = []
-        for group in self._groups:
-            wanted = [m for m in messages if m.topic in group.topics]
-            if not wanted:
-                continue
-            if self._random is not None:
+        if self._random is not None:
+            for group in self._groups:
+                wanted = [m for m in messages if m.topic in group.topics]
                 group.offer([m for m in wanted for _ in range(1 + (self._random.random() < REPEAT_SHARE))], None)
-                continue
-            if (why := group.refuses(wanted)) is not None:
-                raise TransientError(why)
-            tickets.append(ticket := _Ticket(len(wanted), asyncio.get_running_loop().create_future()))
-            group.offer(wanted, ticket)
-        for ticket in tickets:
-            await ticket.done
+            return
+        by_topic: dict[str, list[Message]] = defaultdict(list)
+        for message in messages:
+            by_topic[message.topic].append(message)
+        failed = {topic: why for topic in by_topic if (why := self._refused(topic)) is not None}
+        tickets = [(t, self._offer(group, mine)) for t, mine in by_topic.items() if t not in failed for group in self._readers(t)]
+        for topic, ticket in tickets:
+            try:
+                await ticket.done
+            except TransientError as error:
+                failed[topic] = str(error)
+        if failed:
+            places = [(m.topic, m.partition) for m in messages if m.topic in failed]
+            raise UndeliveredError("; ".join(failed.values()), places)
+
+    def _readers(self, topic: str) -> list[InProcessWorker]:
+        return [group for group in self._groups if topic in group.topics]
+
+    def _refused(self, topic: str) -> str | None:
+        """Return why a topic cannot be taken in now, or None: nobody must wait for a commit that will not come."""
+        return next((why for group in self._readers(topic) if (why := group.refuses(topic)) is not None), None)
+
+    @staticmethod
+    def _offer(group: InProcessWorker, messages: Sequence[Message]) -> _Ticket:
+        ticket = _Ticket(len(messages), asyncio.get_running_loop().create_future())
+        group.offer(messages, ticket)
+        return ticket
 
     def consume(self, subscription: Subscription) -> InProcessWorker:
         """Return the worker of a consumer group."""
@@ -135,12 +152,11 @@ class InProcessWorker:
             self._queues.setdefault((message.topic, message.partition), deque()).append(_Waiting(message, ticket))
         self._work.set()
 
-    def refuses(self, messages: Sequence[Message]) -> str | None:
-        """Return why these cannot be taken in now, or None: nobody must wait for a commit that will not come."""
+    def refuses(self, topic: str) -> str | None:
+        """Return why this topic is not taken in now, or None."""
         if self.closed:
             return f"{self.subscription.group} has stopped"
-        stopped = {m.topic for m in messages} & self.health.stopped_topics
-        return f"{self.subscription.group} does not go on with {', '.join(sorted(stopped))}" if stopped else None
+        return f"{self.subscription.group} does not go on with {topic}" if topic in self.health.stopped_topics else None
 
     def waiting_places(self) -> list[tuple[str, int]]:
         """Return the partitions on which something waits."""

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.common import logs
-from libs.common.bus.batches import send
+from libs.common.bus.batches import send, undelivered
 from libs.common.bus.consumer import Intake
-from libs.common.bus.hands import Hands
-from libs.common.bus.marks import Marks, Movement
+from libs.common.bus.hands import Hands, parts_of
+from libs.common.bus.marks import Standing
 from libs.common.bus.ports import Health, Message, Record, Subscription
 from libs.common.bus.topics import TopicSpec
 from libs.common.clock import Clock, pause, stopwatch
@@ -32,6 +33,9 @@ from libs.common.errors import DeadLetterLimitError, PositionMovedError, Transie
 from libs.common.outbox import Outbox
 from libs.common.repeating import patiently
 
+T = TypeVar("T")
+Fetched = Mapping[TopicPartition, Sequence[object]]
+
 POLL_MS = 500
 OBSERVE_S = 1.0
 COMMIT_EVERY_S = 1.0
@@ -40,7 +44,12 @@ STOP_WITHIN_S = 5.0
 SESSION_TIMEOUT_MS = 15_000
 PUBLISH_WITHIN_S = 20.0
 BATCH_BYTES = 512 * 1024
+FETCH_WAIT_MS = 100
+ENOUGH_BYTES = 64 * 1024
+"""With so much to give a broker waits for no more."""
 BATCHES_AT_ONCE = 2
+_OF_THE_BROKER = (KafkaError, TimeoutError)
+_PASSING = (KafkaError, TransientError, OSError)
 
 
 class DeafConsumerError(Exception):
@@ -62,13 +71,19 @@ class KafkaBus:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Return when the broker has all of them on all in-sync replicas; in order within a partition."""
+        began = stopwatch()
         try:
             async with asyncio.timeout(PUBLISH_WITHIN_S):
-                await send(await self._live_producer(), messages)
-        except (KafkaError, TimeoutError, OSError) as error:
-            # A producer that has lost its sequence stays broken: the next call makes a new one; ids make the repeats harmless.
+                producer = await self._live_producer()
+            failed = await send(producer, messages, within_s=PUBLISH_WITHIN_S - (stopwatch() - began))
+        except _PASSING as error:
             await self._drop_producer()
             raise TransientError(f"the broker did not take {len(messages)} messages: {type(error).__name__} {error}") from error
+        if not all(isinstance(error, TransientError) for error in failed.values()):
+            # A producer that has lost its sequence stays broken: the next call makes a new one; ids make the repeats harmless.
+            await self._drop_producer()
+        if failed:
+            raise undelivered(failed, passes=_PASSING)
 
     def consume(self, subscription: Subscription) -> KafkaWorker:
         """Return the worker of a consumer group."""
@@ -127,10 +142,7 @@ class KafkaWorker:
     deaf_after_s: float = DEAF_AFTER_S
     _intake: Intake = field(init=False)
     _consumer: AIOKafkaConsumer = field(init=False)
-    _expected: dict[TopicPartition, int] = field(default_factory=dict)
-    _movement: Movement[TopicPartition] = field(default_factory=Movement)
-    _marks: Marks[TopicPartition] = field(default_factory=Marks)
-    _uncommitted: dict[TopicPartition, int] = field(default_factory=dict)
+    _standing: Standing[TopicPartition] = field(default_factory=Standing)
     _unplaced: set[TopicPartition] = field(default_factory=set)
     """Assigned, and not yet brought to the database's position."""
     _hands: Hands[TopicPartition] = field(default_factory=lambda: Hands(BATCHES_AT_ONCE))
@@ -144,7 +156,8 @@ class KafkaWorker:
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bus.bootstrap, client_id=self.bus.client_id, group_id=self.subscription.group,
             enable_auto_commit=False, auto_offset_reset="earliest", session_timeout_ms=SESSION_TIMEOUT_MS,
-            max_partition_fetch_bytes=4 * 1024 * 1024, fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=4 * 1024 * 1024, fetch_max_wait_ms=self.subscription.joins_ms or FETCH_WAIT_MS,
+            fetch_min_bytes=1 if self.subscription.joins_ms is None else ENOUGH_BYTES,
         )  # fmt: skip
         self._consumer.subscribe(topics=list(self.subscription.topics), listener=_Rebalance(self))
         await self._started()
@@ -174,9 +187,7 @@ class KafkaWorker:
             await self._commit()
             for tp in partitions:
                 self._unplaced.discard(tp)
-                self._expected.pop(tp, None)
-                self._movement.forget(tp)
-                self._marks.forget(tp)
+                self._standing.forget(tp)
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """Leave it to the consuming loop to place them: the client swallows what fails here, and nobody would read them."""
@@ -188,12 +199,10 @@ class KafkaWorker:
         """Note up to when everything that stood on the bus is committed, and how far behind this member is."""
         async with self.subscription.engine.begin() as conn:
             seen_at = await self.bus.clock.at(conn)
-        mine = list(self._expected)
+        mine = list(self._standing.expected)
         ends = await self._consumer.end_offsets(mine) if mine else {}
-        self.health.lag = {(tp.topic, tp.partition): max(0, ends[tp] - self._expected.get(tp, ends[tp])) for tp in mine}
-        for tp in mine:
-            self._marks.see(tp, ends[tp], seen_at)
-        reached = [(tp, mark) for tp in sorted(mine) if (mark := self._marks.passed(tp, self._expected.get(tp, -1))) is not None]
+        self.health.lag = {(tp.topic, tp.partition): max(0, ends[tp] - self._standing.expected.get(tp, ends[tp])) for tp in mine}
+        reached = self._standing.looked_at(ends, seen_at)
         async with self.subscription.engine.begin() as conn:
             await positions.caught_up(conn, self.subscription.schema, [(self._place_of(tp), *mark) for tp, mark in reached])
         self._find_deafness(ends)
@@ -205,45 +214,64 @@ class KafkaWorker:
     def _note_failure(self, error: Exception) -> None:
         self.health.last_error = f"{type(error).__name__}: {error}"
 
+    def _noting(self, event: str, **about: object) -> Callable[[Exception], None]:
+        def note(error: Exception) -> None:
+            self._note_failure(error)
+            logs.get("bus").warning(event, **about, reason=str(self.health.last_error)[:300])
+
+        return note
+
     async def _consume(self, tasks: asyncio.TaskGroup) -> None:
         committed_at = stopwatch()
         while not self._stop.is_set():
             if self._unplaced:
                 await self._place_patiently()
-            stood = dict(self._expected)
+            stood = dict(self._standing.expected)
             free = self._hands.free(stood)
             timeout_ms = POLL_MS if self._hands.empty else 0
             fetched = {}
             if free or not stood:  # no partition named means every one, those in hand too
                 fetched = await self._consumer.getmany(*free, timeout_ms=timeout_ms, max_records=self.subscription.batch_records)
-            for tp, rows in fetched.items():
-                await self._hands.begin(tasks, tp, partial(self._take_what_comes_next, tp, rows, stood.get(tp)))
+            for part in parts_of(fetched, topics=self.subscription.joins_ms is not None):
+                await self._hands.begin(tasks, list(part), partial(self._take_what_comes_next, part, stood))
             if not fetched:
                 await self._hands.one_done()
             if stopwatch() - committed_at > COMMIT_EVERY_S:
                 await self._commit()
                 committed_at = stopwatch()
 
-    async def _take_what_comes_next(self, tp: TopicPartition, rows: Sequence[object], stood: int | None) -> None:
+    async def _take_what_comes_next(self, part: Fetched, stood: Mapping[TopicPartition, int]) -> None:
         """Take rows in, unless they were fetched before a rebalance or a jump: those will be fetched again."""
-        if stood is not None and self._expected.get(tp) == stood and not self._stop.is_set():
-            await self._take(tp, [_record(row) for row in rows])
+        still = [tp for tp in part if tp in stood and self._standing.expected.get(tp) == stood[tp] and not self._stop.is_set()]
+        read = {tp: [record for row in part[tp] if (record := _record(row)).offset >= stood[tp]] for tp in still}
+        batches = {tp: batch for tp, batch in read.items() if batch}
+        if len(batches) > 1 and await self._take_together(batches):
+            return
+        for tp, batch in batches.items():
+            await self._take(tp, batch)
+
+    async def _take_together(self, batches: Mapping[TopicPartition, Sequence[Record]]) -> bool:
+        """Take batches of several partitions in at once; False when each must go alone: one holds a bad record, or stands elsewhere."""
+        for tp, batch in batches.items():
+            await self._note_gap(tp, batch[0].offset)
+        expected = [self._standing.expected[tp] for tp in batches]
+        took = await self._patiently(lambda: self._intake.take_together(list(batches.values()), expected), next(iter(batches)))
+        if took:
+            for tp, batch in batches.items():
+                self._reached(tp, batch[-1].offset + 1)
+        return took is not False  # None: the stop came first
 
     async def _place_patiently(self) -> None:
         """Bring what was assigned to where the database says, again and again while that or the broker cannot be reached."""
         began = stopwatch()
 
         def passes(error: Exception) -> bool:
-            of_the_broker = _is_of_the_broker(error)
+            of_the_broker = isinstance(error, _OF_THE_BROKER)
             if of_the_broker and stopwatch() - began > self.deaf_after_s:
                 raise DeafConsumerError(f"no position could be found for {len(self._unplaced)} partitions: {error}") from error
             return of_the_broker or is_transient(error)
 
-        def note(error: Exception) -> None:
-            self._note_failure(error)
-            logs.get("bus").warning("placing_retried", reason=str(self.health.last_error)[:300])
-
-        await patiently(self._place, self._stop, passes=passes, note=note)
+        await patiently(self._place, self._stop, passes=passes, note=self._noting("placing_retried"))
 
     async def _place(self) -> None:
         """Go to where the database says, or to the group's offset where that is lower; its owner is told once if it went back."""
@@ -253,7 +281,7 @@ class KafkaWorker:
                 return
             begins, ends = await self._consumer.beginning_offsets(new), await self._consumer.end_offsets(new)
             committed = {tp: await self._consumer.committed(tp) for tp in new}
-            found = {tp: await self._position(tp, committed[tp], begins[tp], ends[tp]) for tp in new}
+            found = {tp: await self._intake.read_on(self._place_of(tp), positions.Log(begins[tp], ends[tp], committed[tp])) for tp in new}
             if any(went_back for _, went_back in found.values()):
                 await self._tell_went_back()
             for tp, (start, _) in found.items():
@@ -263,66 +291,48 @@ class KafkaWorker:
 
     def _note_assigned(self) -> None:
         self.health.joined = True
-        self.health.assigned = {t: sum(tp.topic == t for tp in self._expected) for t in self.subscription.topics}
+        self.health.assigned = {t: sum(tp.topic == t for tp in self._standing.expected) for t in self.subscription.topics}
 
     async def _tell_went_back(self) -> None:
         logs.get("bus").error("database_went_back", group=self.subscription.group)
         if self.subscription.on_went_back is not None:
             await self.subscription.on_went_back()
 
-    async def _take(self, tp: TopicPartition, fetched: Sequence[Record]) -> None:
-        batch = [record for record in fetched if record.offset >= self._expected[tp]]
-        if not batch:
-            return
-        if batch[0].offset > self._expected[tp]:
-            await self._note_gap(tp, batch[0].offset)
+    async def _take(self, tp: TopicPartition, batch: Sequence[Record]) -> None:
+        await self._note_gap(tp, batch[0].offset)
         try:
-            await self._take_patiently(tp, batch)
+            next_offset = await self._patiently(lambda: self._intake.take(batch, expected=self._standing.expected[tp]), tp)
+            if next_offset is not None:
+                self._reached(tp, next_offset)
         except PositionMovedError as moved:
-            if moved.next_offset < self._expected[tp]:  # it held what we had committed, and does no more: a failover lost it
+            if moved.next_offset < self._standing.expected[tp]:  # it held what we had committed, and does no more: a failover lost it
                 await self._tell_went_back()
             self._go_to(tp, moved.next_offset)
         except DeadLetterLimitError as error:
             self.health.stopped_topics.add(tp.topic)
             self.health.last_error = str(error)
-            self._consumer.pause(*[mine for mine in self._expected if mine.topic == tp.topic])
-            self._go_to(tp, self._expected[tp])
+            self._consumer.pause(*[mine for mine in self._standing.expected if mine.topic == tp.topic])
+            self._go_to(tp, self._standing.expected[tp])
             logs.get("bus").error("topic_stopped", topic=tp.topic, reason=str(error))
 
     async def _note_gap(self, tp: TopicPartition, offset: int) -> None:
         """Say so when records were cut off the log before they were read; compaction leaves harmless gaps behind its beginning."""
+        if offset <= self._standing.expected[tp]:
+            return
         begins = (await self._consumer.beginning_offsets([tp]))[tp]
-        if begins > self._expected[tp]:
+        if begins > self._standing.expected[tp]:
             logs.get("bus").error(
-                "records_missing", topic=tp.topic, partition=tp.partition, position=self._expected[tp], begins=begins, ends=offset
+                "records_missing", topic=tp.topic, partition=tp.partition, position=self._standing.expected[tp], begins=begins, ends=offset
             )
 
-    async def _take_patiently(self, tp: TopicPartition, batch: Sequence[Record]) -> None:
-        """Take the batch in, again and again while the database cannot be reached; the watchdog bounds it."""
+    async def _patiently(self, take: Callable[[], Awaitable[T]], tp: TopicPartition) -> T | None:
+        """Take a batch in, again and again while the database cannot be reached; the watchdog bounds it. None when the stop came first."""
+        note = self._noting("batch_retried", topic=tp.topic, partition=tp.partition)
+        return await patiently(take, self._stop, passes=is_transient, note=note)
 
-        def note(error: Exception) -> None:
-            self._note_failure(error)
-            logs.get("bus").warning("batch_retried", topic=tp.topic, partition=tp.partition, reason=str(self.health.last_error)[:300])
-
-        async def take() -> int:
-            return await self._intake.take(batch, expected=self._expected[tp])
-
-        next_offset = await patiently(take, self._stop, passes=is_transient, note=note)
-        if next_offset is not None:
-            self._expected[tp] = self._uncommitted[tp] = next_offset
-            self._movement.moved(tp)
-            self.health.progress_at[tp.topic, tp.partition] = self.bus.clock.now()
-
-    async def _position(self, tp: TopicPartition, committed: int | None, begins: int, ends: int) -> tuple[int, bool]:
-        """Return where to read on, and whether the database is behind the group: then it went back."""
-        async with self.subscription.engine.begin() as conn:
-            log = positions.Log(begins, ends, committed)
-            position, start = await positions.read_on(conn, self.subscription.schema, self._place_of(tp), log)
-        about, wanted = {"topic": tp.topic, "partition": tp.partition}, positions.lower(position, committed)
-        if not begins <= wanted <= ends:
-            logs.get("bus").error("position_outside_the_log", **about, position=wanted, begins=begins, ends=ends)
-        logs.get("bus").info("partition_assigned", **about, position=start, committed=committed)
-        return start, committed is not None and position < committed
+    def _reached(self, tp: TopicPartition, next_offset: int) -> None:
+        self._standing.reached(tp, next_offset)
+        self.health.progress_at[tp.topic, tp.partition] = self.bus.clock.now()
 
     async def _watch(self) -> None:
         while not self._stop.is_set():
@@ -330,37 +340,28 @@ class KafkaWorker:
             try:
                 await self.observe()
             except Exception as error:
-                if not (_is_of_the_broker(error) or is_transient(error)):
+                if not (isinstance(error, _OF_THE_BROKER) or is_transient(error)):
                     raise
                 self._note_failure(error)
 
     def _find_deafness(self, ends: dict[TopicPartition, int]) -> None:
         for tp, end in ends.items():
-            behind = end > self._expected.get(tp, end) and tp.topic not in self.health.stopped_topics
-            if self._movement.stood_still_s(tp, behind=behind) > self.deaf_after_s:
-                raise DeafConsumerError(f"{tp.topic}/{tp.partition} stands at {self._expected.get(tp)}, the log ends at {end}")
+            behind = end > self._standing.expected.get(tp, end) and tp.topic not in self.health.stopped_topics
+            if self._standing.movement.stood_still_s(tp, behind=behind) > self.deaf_after_s:
+                raise DeafConsumerError(f"{tp.topic}/{tp.partition} stands at {self._standing.expected.get(tp)}, the log ends at {end}")
 
     def _go_to(self, tp: TopicPartition, offset: int) -> None:
-        self._expected[tp] = offset
-        self._marks.forget(tp)
-        self._movement.moved(tp)
+        self._standing.go_to(tp, offset)
         self._consumer.seek(tp, offset)
 
     async def _commit(self) -> None:
         """Tell the broker where the group is; for dashboards only, so a refusal is no harm."""
-        offsets = {tp: offset for tp, offset in self._uncommitted.items() if tp in self._expected}
-        self._uncommitted.clear()
-        if offsets:
+        if offsets := self._standing.take_uncommitted():
             with contextlib.suppress(KafkaError, IllegalStateError):
                 await self._consumer.commit(offsets)
 
     def _place_of(self, tp: TopicPartition) -> positions.Place:
         return positions.Place(self.subscription.group, tp.topic, tp.partition)
-
-
-def _is_of_the_broker(error: Exception) -> bool:
-    """Say whether the broker is at fault, which passes by itself."""
-    return isinstance(error, KafkaError | TimeoutError)
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from libs.common.clock import stopwatch
 
@@ -62,3 +62,56 @@ class Movement(Generic[P]):
     def forget(self, place: P) -> None:
         """Drop what is known of it."""
         self._at.pop(place, None)
+
+
+class Ordered(Hashable, Protocol):
+    """A partition that can be sorted."""
+
+    def __lt__(self, other: Any, /) -> bool:
+        """Say whether it comes before another."""
+        ...
+
+
+Q = TypeVar("Q", bound=Ordered)
+
+
+@dataclass(slots=True)
+class Standing(Generic[Q]):
+    """Where a member of a group stands on its partitions."""
+
+    expected: dict[Q, int] = field(default_factory=dict)
+    """The offset that comes next, by partition; it has those that are its own."""
+    movement: Movement[Q] = field(default_factory=Movement)
+    marks: Marks[Q] = field(default_factory=Marks)
+    uncommitted: dict[Q, int] = field(default_factory=dict)
+    """What the broker has not been told."""
+
+    def reached(self, place: Q, next_offset: int) -> None:
+        """Note that all before this offset is taken in."""
+        self.expected[place] = self.uncommitted[place] = next_offset
+        self.movement.moved(place)
+
+    def go_to(self, place: Q, offset: int) -> None:
+        """Go on from another place."""
+        self.expected[place] = offset
+        self.marks.forget(place)
+        self.movement.moved(place)
+
+    def forget(self, place: Q) -> None:
+        """Leave a partition to somebody else."""
+        self.expected.pop(place, None)
+        self.movement.forget(place)
+        self.marks.forget(place)
+
+    def looked_at(self, ends: Mapping[Q, int], at: datetime) -> list[tuple[Q, tuple[int, datetime]]]:
+        """Note where partitions ended at a moment, and return the newest end of each that has been reached."""
+        for place, end in ends.items():
+            self.marks.see(place, end, at)
+        found = ((place, self.marks.passed(place, self.expected.get(place, -1))) for place in sorted(ends))
+        return [(place, mark) for place, mark in found if mark is not None]
+
+    def take_uncommitted(self) -> dict[Q, int]:
+        """Return what to tell the broker, once."""
+        offsets = {place: offset for place, offset in self.uncommitted.items() if place in self.expected}
+        self.uncommitted.clear()
+        return offsets

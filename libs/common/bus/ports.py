@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common.errors import DeadLetterLimitError
+from libs.common.errors import DeadLetterLimitError, TransientError
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -53,8 +53,17 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         return None
 
 
+class UndeliveredError(TransientError):
+    """Messages of these (topic, partition) could not be made durable now; those of other partitions are."""
+
+    def __init__(self, why: str, places: Collection[tuple[str, int]]) -> None:
+        super().__init__(why)
+        self.places = frozenset(places)
+
+
 Handler = Callable[[AsyncConnection, Sequence[Record]], Awaitable[None]]
-"""Takes in a batch of one partition inside the transaction that also moves its position."""
+"""Takes in a batch of one partition (or of several of one topic, see `Subscription.joins_ms`) inside the transaction that also moves its
+position."""
 
 
 @dataclass(slots=True)
@@ -97,6 +106,9 @@ class Subscription:
     engine: AsyncEngine
     schema: str
     batch_records: int = 1000
+    joins_ms: int | None = None
+    """Set where the handler does not care from which partitions of a topic its records are: small batches of several then share a
+    transaction, and a broker that has little may wait so long for more. None: a batch is of one partition."""
     after_commit: Callable[[], Awaitable[None]] | None = None
     """Called when a batch is committed, outside the transaction: wakes whoever waits for its effects."""
     on_went_back: Callable[[], Awaitable[None]] | None = None
@@ -148,7 +160,7 @@ class Bus(Protocol):
         ...
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Return when all of them are durable; TransientError when that cannot be had now."""
+        """Return when all of them are durable; TransientError when that cannot be had now, UndeliveredError where some are."""
         ...
 
     def consume(self, subscription: Subscription) -> BusWorker:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -12,6 +13,7 @@ from libs.common.contracts.borrower_profiles import BORROWER_PROFILES
 from libs.common.contracts.case_events import CASE_EVENTS
 from libs.common.contracts.contact_outcomes import CONTACT_OUTCOMES
 from libs.common.contracts.contact_tasks import CONTACT_TASKS
+from libs.common.contracts.corrections import ATTRIBUTES
 from libs.common.contracts.overdue_facts import OVERDUE_FACTS
 from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS
 from libs.common.contracts.wallet_loans import LOAN_EVENTS
@@ -29,13 +31,17 @@ class Topic:
     types: Mapping[str, type[msgspec.Struct]]
     retention: timedelta
     compacted: bool = False
+    extensions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Attributes of ours that a message may have beside its data, as JSON Schemas."""
 
 
 LOAN_EVENTS_TOPIC = Topic(
     "wallet.loan-events", "wallet", ("ingest",), {**LOAN_EVENTS, HEARTBEAT: BORROWER_EVENTS[HEARTBEAT]}, timedelta(days=14)
 )
 BORROWER_EVENTS_TOPIC = Topic("wallet.borrower-events", "wallet", ("ingest",), BORROWER_EVENTS, timedelta(days=3))
-FACTS = Topic("dunning.overdue-facts", "ingest", ("scheduler", "notifier"), OVERDUE_FACTS, timedelta(days=14), compacted=True)
+FACTS = Topic(
+    "dunning.overdue-facts", "ingest", ("scheduler", "notifier"), OVERDUE_FACTS, timedelta(days=14), compacted=True, extensions=ATTRIBUTES
+)
 PROFILES = Topic("dunning.borrower-profiles", "ingest", ("notifier", "scheduler"), BORROWER_PROFILES, timedelta(days=14), compacted=True)
 TASKS = Topic("dunning.contact-tasks", "scheduler", ("notifier",), CONTACT_TASKS, timedelta(days=14))
 OUTCOMES = Topic("dunning.contact-outcomes", "notifier", ("scheduler",), CONTACT_OUTCOMES, timedelta(days=35))

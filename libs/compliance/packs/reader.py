@@ -16,6 +16,7 @@ from libs.compliance.rules import (
     ChannelLock,
     Conditions,
     Consent,
+    Content,
     CoolOff,
     Pack,
     PastDue,
@@ -25,7 +26,7 @@ from libs.compliance.rules import (
     Terms,
     Window,
 )
-from libs.compliance.vocabulary import CapScope, Channel, Evidence, Nature, Purpose, ReachKind, Role, RuleKind, Unit
+from libs.compliance.vocabulary import CapScope, Channel, ContentKind, Evidence, Nature, Purpose, ReachKind, Role, RuleKind, Unit
 
 ANY_CHANNEL = frozenset(Channel)
 GROUPS: Mapping[str, frozenset[Channel]] = {
@@ -254,6 +255,13 @@ def _addressees(node: Node, terms: Terms) -> Addressees:
     return Addressees(terms, frozenset(node.texts("allowed")))
 
 
+def _content(node: Node, terms: Terms) -> Content:
+    asks = node.words("asks", ContentKind)
+    if not asks:
+        raise node.fault("'asks' is missing")
+    return Content(terms, asks)
+
+
 def _counts(node: Node, terms: Terms) -> frozenset[Channel]:
     return _channels(node, "counts") or terms.channels
 
@@ -285,4 +293,5 @@ _KINDS: Mapping[RuleKind, Callable[[Node, Terms], Rule]] = {
     RuleKind.CONSENT: lambda _, terms: Consent(terms),
     RuleKind.CHANNELS: lambda _, terms: Ban(terms),
     RuleKind.ADDRESSEE: _addressees,
+    RuleKind.CONTENT: _content,
 }

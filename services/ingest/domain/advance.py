@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from services.ingest.domain.apply import Placed, apply
+from services.ingest.domain.apply import apply
 from services.ingest.domain.book import Book, Pending, Stamp
 from services.ingest.domain.events import (
     ChargeAdded,
@@ -14,6 +14,7 @@ from services.ingest.domain.events import (
     LoanEvent,
     Paused,
     Place,
+    Placed,
     Repaid,
     Rescheduled,
     Resumed,

@@ -9,7 +9,7 @@ from services.ingest.domain.book import Lot
 from services.ingest.domain.events import Allotted, Component
 from services.ingest.domain.product import Allocation, ChargeClass, FutureRule, Mode, Slot
 from services.ingest.domain.value import Value
-from services.ingest.domain.work import Work, classes, keep_credit, note, pay, row_with, take_credit
+from services.ingest.domain.work import Work, classes, keep_credit, look, note, pay, row_with, take_credit
 
 INDEX = {Component.PRINCIPAL: PRINCIPAL, Component.INTEREST: INTEREST, Component.FEE: FEE, Component.PENALTY: PENALTY}
 PAST_DUE, DUE, IN_ADVANCE = "past_due", "due", "in_advance"
@@ -173,6 +173,8 @@ def allot(work: Work, amount: int, allotted: Sequence[Allotted], on: date) -> Am
 def use_credit_as_paid(work: Work) -> None:
     """Let credit pay what is new, as if the payment it comes from did: by that payment's day and kind."""
     lots, work.credit = work.credit, []
+    if lots:
+        look(work)
     for lot in lots:
         split = spread(work, lot.amount, lot.kind, on=lot.on)
         note(work, lot.id, split)

@@ -16,6 +16,7 @@ from services.ingest.domain.events import (
     CreditRefunded,
     InstalmentDue,
     Paused,
+    Placed,
     Repaid,
     Rescheduled,
     Resumed,
@@ -24,23 +25,20 @@ from services.ingest.domain.events import (
 )
 from services.ingest.domain.placing import base_rows, lay_charge, lay_debt, relay
 from services.ingest.domain.value import replace
-from services.ingest.domain.work import Entry, Work, blank, keep_credit, laid_out, note, outstanding, pay, row_with, take_credit, waive
-
-Placed = (
-    Rescheduled
-    | InstalmentDue
-    | ChargeAdded
-    | Waived
-    | Repaid
-    | ChargedBack
-    | CreditRefunded
-    | Paused
-    | Resumed
-    | ChargedOff
-    | WrittenOff
-    | Closed
+from services.ingest.domain.work import (
+    Entry,
+    Work,
+    blank,
+    keep_credit,
+    laid_out,
+    look,
+    note,
+    outstanding,
+    pay,
+    row_with,
+    take_credit,
+    waive,
 )
-"""The events that do something at their place; the others undo one of these."""
 
 
 def apply(work: Work, event: Placed, on: date) -> None:
@@ -190,7 +188,9 @@ def _try_waiting(work: Work) -> None:
     """Waivers of an instalment that was not there yet take effect with it."""
     waiting, work.waiting = work.waiting, []
     for event in waiting:
+        look(work)
         on_waived(work, event, event.place.day)
+        look(work, event.waiver_id)
 
 
 def on_charged_back(work: Work, event: ChargedBack, on: date) -> None:

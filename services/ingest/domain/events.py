@@ -271,6 +271,22 @@ LoanEvent = (
     | Retracted
 )
 
+Placed = (
+    Rescheduled
+    | InstalmentDue
+    | ChargeAdded
+    | Waived
+    | Repaid
+    | ChargedBack
+    | CreditRefunded
+    | Paused
+    | Resumed
+    | ChargedOff
+    | WrittenOff
+    | Closed
+)
+"""The events that do something at their place; the others undo one of these."""
+
 
 def day_of_charge(product: ProductLine, due_on: date, recorded_on: date) -> date:
     """Return the day from which a charge counts; the loan's own allocation may differ, so the fold asks again."""

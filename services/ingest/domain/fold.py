@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from services.ingest.domain.amounts import bounded
-from services.ingest.domain.apply import Placed, apply, charge_open, running, waiver_parts
+from services.ingest.domain.apply import apply, charge_open, running, waiver_parts
 from services.ingest.domain.book import Book, Ignored, Pending, Stamp, terms_of
 from services.ingest.domain.errors import CannotFold
 from services.ingest.domain.events import (
@@ -17,6 +17,7 @@ from services.ingest.domain.events import (
     InstalmentDue,
     LoanEvent,
     Place,
+    Placed,
     Repaid,
     Rescheduled,
     Waived,
@@ -38,7 +39,7 @@ from services.ingest.domain.select import (
     told_apart,
 )
 from services.ingest.domain.value import Value, replace
-from services.ingest.domain.work import Entry, Work, laid_out, row_with
+from services.ingest.domain.work import Entry, Witness, Work, laid_out, row_with
 
 FOLD = 1
 """The release of these rules and of the book's layout: a book that another release made is not read but folded again.
@@ -80,7 +81,7 @@ class Trace(Value, frozen=True):
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """A ledger with what was learnt on the way; `work` is None where no disbursement is known."""
 
     found: Sorted
@@ -89,6 +90,9 @@ class _Run:
     ignored: list[tuple[str, str]] = field(default_factory=list)
     awaited: set[str] = field(default_factory=set)
     later: Sequence[Step] = ()
+    start: Key | None = None
+    """Where the schedule that holds from the first day stands."""
+    seen: dict[tuple[str, str], Placed] = field(default_factory=dict)
 
 
 def fold(events: Iterable[LoanEvent], product: ProductLine, as_of: date) -> Book:
@@ -96,9 +100,9 @@ def fold(events: Iterable[LoanEvent], product: ProductLine, as_of: date) -> Book
     return _folded(events, product, as_of, traced=False)[0]
 
 
-def trace(events: Iterable[LoanEvent], product: ProductLine, as_of: date) -> Trace:
+def trace(events: Iterable[LoanEvent], product: ProductLine, as_of: date, *, witness: Witness | None = None) -> Trace:
     """Return the book with how every movement was spread: for those who ask, not for every event."""
-    book, work = _folded(events, product, as_of, traced=True)
+    book, work = _folded(events, product, as_of, traced=True, witness=witness)
     entries = () if work is None or work.entries is None else work.entries.values()
     return Trace(book, tuple(map(_movement, entries)))
 
@@ -116,19 +120,21 @@ def _movement(entry: Entry) -> Movement:
     )
 
 
-def _folded(events: Iterable[LoanEvent], product: ProductLine, as_of: date, *, traced: bool) -> tuple[Book, Work | None]:
+def _folded(
+    events: Iterable[LoanEvent], product: ProductLine, as_of: date, *, traced: bool, witness: Witness | None = None
+) -> tuple[Book, Work | None]:
     kept, idle = not_retracted(events)
-    kept, last_waiver = _with_waiver_amounts(kept, product)
-    run = _ledger(kept, product, as_of, traced=traced)
+    kept, last_waiver = with_waiver_amounts(kept, product)
+    run = ledger(kept, product, as_of, traced=traced, witness=witness)
     if run.base is None or run.work is None:
         return Book(known=False, as_of=as_of), None
     for event in idle:
         run.ignored.append((event.place.id, f"no event {event.event_id}"))
         run.awaited.add(f"event\0{event.source or event.place.source}\0{event.event_id}")
-    return _book(run, run.base, run.work, as_of=as_of, waived_after=last_waiver), run.work
+    return book_of(run, run.base, run.work, as_of=as_of, waived_after=last_waiver), run.work
 
 
-def _with_waiver_amounts(kept: list[LoanEvent], product: ProductLine) -> tuple[list[LoanEvent], Stamp | None]:
+def with_waiver_amounts(kept: list[LoanEvent], product: ProductLine) -> tuple[list[LoanEvent], Stamp | None]:
     """Give every waiver without an amount the sum that was open after the events recorded before it."""
     without = sorted((event for event in kept if type(event) is Waived and event.amount is None), key=stamp_of)
     if len(without) > MOST_OPEN_WAIVERS:
@@ -136,7 +142,7 @@ def _with_waiver_amounts(kept: list[LoanEvent], product: ProductLine) -> tuple[l
     filled: dict[tuple[str, str], Waived] = {}
     for waiver in without:
         below = [_filled(event, filled) for event in kept if stamp_of(event) < stamp_of(waiver)]
-        run = _ledger(below, product, waiver.place.day, traced=False)
+        run = ledger(below, product, waiver.place.day, traced=False)
         amount = 0 if run.work is None else _open_of(run.work, waiver)
         filled[waiver.place.source, waiver.place.id] = replace(waiver, amount=amount)
     if not without:
@@ -156,12 +162,12 @@ def _open_of(work: Work, waiver: Waived) -> int:
     return 0 if at is None else sum(waiver_parts(work.rows[at].open, waiver))
 
 
-def _ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, traced: bool) -> _Run:
+def ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, traced: bool, witness: Witness | None = None) -> Run:
     """Take the events that count by a day, each in its place."""
     found = told_apart(kept)
     base = base_of(found)
     if base is None:
-        return _Run(found, None)
+        return Run(found, None)
     allocation = base.allocation or product.allocation
     terms = terms_of(product, grace_days=base.grace_days, tolerance=base.tolerance, allocation=base.allocation)
     steps = placed_steps(found, allocation.charges_known)
@@ -173,45 +179,53 @@ def _ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, tra
         work.version, work.original = start[0].version, running(laid_out(base.schedule))
     if traced or allocation.chargeback_split != (Component.PRINCIPAL,):
         work.entries = {}
-    run = _Run(found, base, work)
-    _take(run, work, steps, as_of=as_of, start=None if start is None else start[1])
-    return run
-
-
-def _take(run: _Run, work: Work, steps: list[Step], *, as_of: date, start: Key | None) -> None:
-    """Apply the steps of the days up to `as_of` and keep the others."""
-    seen: dict[tuple[str, str], Placed] = {}
-    for index, (key, event) in enumerate(steps):
-        if key[0] > as_of:
+    if witness is not None:
+        work.witness = witness
+        witness.began(work, base if start is None else start[0], base.disbursed_on)
+    run = Run(found, base, work, start=None if start is None else start[1])
+    for index, step in enumerate(steps):
+        if step.key[0] > as_of:
             run.later = steps[index:]
             _await_charges(run)
             break
-        what = identity(event)
-        if what in seen:
-            _note_repeat(run, event, seen[what])
-        elif what in run.found.undone:
-            _enter_reversed(work, event, key[0])
-        elif not _superseded(event, key, start) and not _points_nowhere(run, event, as_of):
-            work.turnover += weight(event)
-            apply(work, event, key[0])
-        seen[what] = event
-        work.last = Place(*key[:4])
+        take(run, work, step, as_of=as_of)
+    return run
 
 
-def _await_charges(run: _Run) -> None:
+def take(run: Run, work: Work, step: Step, *, as_of: date) -> None:
+    """Apply the step that comes next."""
+    key, event = step
+    what = identity(event)
+    if what in run.seen:
+        _note_repeat(run, event, run.seen[what])
+    elif what in run.found.undone:
+        _leave_out(run, work, event, key[0])
+    elif not _superseded(event, key, run.start) and not _points_nowhere(run, event, as_of):
+        work.turnover += weight(event)
+        apply(work, event, key[0])
+        if work.witness is not None:
+            work.witness.took(work, event, key[0])
+    run.seen[what] = event
+    work.last = Place(*key[:4])
+
+
+def _await_charges(run: Run) -> None:
     """Await the charges that later waivers name: with its charge a waiver counts from the charge's due date, perhaps today already."""
     named = {event.charge_id for _, event in run.later if isinstance(event, Waived) and event.charge_id is not None}
     if run.awaited is not None:
         run.awaited |= {f"charge\0{name}" for name in named if name not in run.found.charges}
 
 
-def _note_repeat(run: _Run, event: Placed, first: Placed) -> None:
+def _note_repeat(run: Run, event: Placed, first: Placed) -> None:
     """Say so when a second event under the same key says something else; that it is there twice is nothing."""
     if replace(event, place=first.place) != first:
         run.ignored.append((event.place.id, "another event has the same key"))
 
 
-def _enter_reversed(work: Work, event: Placed, on: date) -> None:
+def _leave_out(run: Run, work: Work, event: Placed, on: date) -> None:
+    """An event that another undoes does nothing."""
+    if work.witness is not None:
+        work.witness.left_out(event, on, min(by for what, name, by in run.found.undoing if (what, name) == identity(event)))
     if work.entries is not None and isinstance(event, Repaid):
         work.entries[event.repayment_id] = Entry(event.repayment_id, event.kind.value, on, event.amount, credit=0, reversed=True)
 
@@ -223,7 +237,7 @@ def _superseded(event: Placed, key: Key, start: Key | None) -> bool:
     return start is not None and isinstance(event, InstalmentDue) and key < start
 
 
-def _points_nowhere(run: _Run, event: Placed, as_of: date) -> bool:
+def _points_nowhere(run: Run, event: Placed, as_of: date) -> bool:
     absent = absent_target(run.found, event, as_of)
     if absent is None:
         return False
@@ -232,20 +246,21 @@ def _points_nowhere(run: _Run, event: Placed, as_of: date) -> bool:
     return True
 
 
-def weight(event: Placed) -> int:
+def weight(event: Placed | Disbursed) -> int:
     """Return the money that an event speaks of: while all of it fits into 64 bits, so does every sum."""
     match event:
         case Repaid() | ChargeAdded() | ChargedBack() | CreditRefunded():
             return event.amount
         case InstalmentDue():
             return sum((event.row.principal, event.row.interest, event.row.fee, event.row.penalty))
-        case Rescheduled():
+        case Rescheduled() | Disbursed():
             return sum(row.principal + row.interest + row.fee + row.penalty for row in event.schedule)
         case _:
             return 0
 
 
-def _book(run: _Run, base: Disbursed, work: Work, *, as_of: date, waived_after: Stamp | None) -> Book:
+def book_of(run: Run, base: Disbursed, work: Work, *, as_of: date, waived_after: Stamp | None) -> Book:
+    """Return the book of a ledger, with what a later day needs to know of its events."""
     ignored, awaited = run.ignored, run.awaited
     ignored += [(event.place.id, "another disbursement makes the loan") for event in run.found.disbursed if event is not base]
     ignored += [(event_id, f"no {what.replace('_', '-')} {name}") for what, name, event_id in idle_undoings(run.found)]

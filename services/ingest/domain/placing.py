@@ -8,7 +8,7 @@ from services.ingest.domain.allocate import INDEX
 from services.ingest.domain.amounts import NOTHING, Amounts, least, minus, only, plus
 from services.ingest.domain.book import Charge, Debt, Instalment, Lot
 from services.ingest.domain.value import replace
-from services.ingest.domain.work import DUE_ON, Work, carried, keep_credit, owe, row_with
+from services.ingest.domain.work import DUE_ON, Work, carried, keep_credit, owe, row_with, within
 
 UNKNOWN_LOT = ""
 """The payment of credit that a new schedule has set free: no longer known."""
@@ -94,23 +94,24 @@ def base_rows(work: Work) -> list[Instalment]:
 def relay(work: Work, rows: Iterable[Instalment], on: date) -> None:
     """Put another schedule in force: what was paid stays where the due date is the same, the rest becomes credit."""
     of_charges = waived_by_charge(work)
-    before = [(row, minus(row.waived, of_charges.get(row.n, NOTHING))) for row in work.rows]
+    before = [(row, minus(row.waived, least(of_charges.get(row.n, NOTHING), row.waived))) for row in work.rows]
     work.rows = list(rows)
     work.charges = [lay_charge(work, charge) for charge in work.charges]
     work.debts = [lay_debt(work, debt)[0] for debt in work.debts]
     where: dict[tuple[date | None, bool], list[int]] = {}
     for at, row in enumerate(work.rows):
         where.setdefault(_key(row), []).append(at)
-    free = 0
+    free, met = 0, dict[int, date | None]()
     for old, waived in before:
         places = where.get(_key(old))
         if places:
             at = places.pop(0)
+            met[at] = old.met_on
             work.rows[at], gone = carried(replace(old, waived=waived), work.rows[at], work.terms.tolerance)
             free += gone
         else:
             free += sum(old.paid)
-    _waive_charges_again(work)
+    _waive_charges_again(work, met, on)
     keep_credit(work, Lot(UNKNOWN_LOT, "default", on, free))
 
 
@@ -118,10 +119,13 @@ def _key(row: Instalment) -> tuple[date | None, bool]:
     return (None, False) if row.extra else (row.due_on, row.down_payment)
 
 
-def _waive_charges_again(work: Work) -> None:
-    """What was given up of a charge goes where the charge goes."""
+def _waive_charges_again(work: Work, met: dict[int, date | None], on: date) -> None:
+    """What was given up of a charge goes where the charge goes; an instalment met with it stays met since the day it was."""
     of_charges = waived_by_charge(work)
     for at, row in enumerate(work.rows):
         again = least(of_charges.get(row.n, NOTHING), row.open)
         if again != NOTHING:
-            work.rows[at] = replace(row, waived=plus(row.waived, again), left=row.left - sum(again))
+            left = row.left - sum(again)
+            now_met = row.met_on is None and within(work.terms.tolerance, sum(row.due), left)
+            met_on = (met.get(at) or on) if now_met else row.met_on
+            work.rows[at] = replace(row, waived=plus(row.waived, again), left=left, met_on=met_on)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple
 
-from services.ingest.domain.apply import Placed
 from services.ingest.domain.book import Pending, Stamp
 from services.ingest.domain.events import (
     ChargeAdded,
@@ -18,6 +17,7 @@ from services.ingest.domain.events import (
     InstalmentDue,
     LoanEvent,
     Paused,
+    Placed,
     Repaid,
     RepaymentPending,
     RepaymentReversed,

@@ -9,14 +9,25 @@ from services.ingest.domain.view import ChargeRow, LoanView, ScheduleRow, view
 
 def public_state(trace: Trace, as_of: date) -> dict[str, object]:
     """Return the state on a day as plain values: dates as text, sums as integers."""
-    book, shown = trace.book, view(trace.book, as_of)
+    shown = view(trace.book, as_of)
+    return {
+        **headline(shown),
+        "schedule": [_schedule_row(row) for row in shown.schedule],
+        "movements": [_movement(one) for one in trace.movements],
+        "charges": [charge(row) for row in shown.charges],
+    }
+
+
+def headline(shown: LoanView) -> dict[str, object]:
+    """Return what the state says of the loan as a whole."""
+    book = shown.book
     return {
         "borrower_id": book.borrower_id,
         "product": book.product,
         "currency": book.currency,
         "timezone": book.timezone,
         "jurisdictions": list(book.jurisdictions),
-        "as_of": as_of.isoformat(),
+        "as_of": shown.as_of.isoformat(),
         "status": shown.status.value,
         "outstanding": parts(shown.outstanding),
         "overdue": parts(shown.overdue),
@@ -24,9 +35,6 @@ def public_state(trace: Trace, as_of: date) -> dict[str, object]:
         "grace_days": book.terms.grace_days,
         **_ages(shown),
         "ignored": [{"event": one.event, "why": one.why} for one in shown.ignored],
-        "schedule": [_schedule_row(row) for row in shown.schedule],
-        "movements": [_movement(one) for one in trace.movements],
-        "charges": [_charge(row) for row in shown.charges],
     }
 
 
@@ -90,7 +98,8 @@ def _movement(one: Movement) -> dict[str, object]:
     }
 
 
-def _charge(row: ChargeRow) -> dict[str, object]:
+def charge(row: ChargeRow) -> dict[str, object]:
+    """Return a charge as it is shown."""
     return {
         "charge_id": row.charge_id,
         "kind": row.kind.value,

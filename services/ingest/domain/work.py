@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from operator import attrgetter
+from typing import Protocol
 
 from services.ingest.domain.amounts import NOTHING, Amounts, least, minus, plus
 from services.ingest.domain.book import Book, Charge, Debt, Instalment, Lot, Pause, Terms
-from services.ingest.domain.events import Place, Row, Waived
+from services.ingest.domain.events import Disbursed, Place, Placed, Row, Waived
 from services.ingest.domain.product import Allocation, Tolerance
 from services.ingest.domain.value import Draft, field
 
@@ -31,8 +32,28 @@ class Entry:
     reversed: bool = False
 
 
+class Witness(Protocol):
+    """Watches a fold on behalf of those who ask for its trail; it looks at the work and keeps nothing of it but values."""
+
+    def began(self, work: "Work", event: Disbursed | Placed, on: date) -> None:
+        """The first schedule lies there, put by this event."""
+        ...
+
+    def saw(self, work: "Work", by: str | None) -> None:
+        """What has changed since the last look was done with this payment's money or by this waiver; None where it is nobody's."""
+        ...
+
+    def took(self, work: "Work", event: Placed, on: date) -> None:
+        """An event has been taken in."""
+        ...
+
+    def left_out(self, event: Placed, on: date, undone_by: str) -> None:
+        """An event has been left out because another undoes it."""
+        ...
+
+
 class Work(Draft):
-    """What `Book` holds, in lists; `entries` only where splits are asked for."""
+    """What `Book` holds, in lists; `entries` only where splits are asked for, and `witness` only together with them."""
 
     terms: Terms
     allocation: Allocation
@@ -52,6 +73,7 @@ class Work(Draft):
     turnover: int = 0
     waiting: list[Waived] = field(default_factory=list)
     entries: dict[str, Entry] | None = None
+    witness: Witness | None = None
     returned: dict[str, Amounts] = field(default_factory=dict)
     unused: list[tuple[str, str]] = field(default_factory=list)
 
@@ -193,9 +215,18 @@ def outstanding(work: Work) -> Amounts:
 
 def note(work: Work, movement: str, amounts: Amounts) -> None:
     """Remember that a movement was spread so, where anyone asks."""
-    if work.entries is not None and movement in work.entries:
+    if work.entries is None:
+        return
+    if movement in work.entries:
         entry = work.entries[movement]
         entry.split = plus(entry.split, amounts)
+    look(work, movement or None)
+
+
+def look(work: Work, by: str | None = None) -> None:
+    """Let a witness, if there is one, see what has been done with this payment's money or by this waiver."""
+    if work.witness is not None:
+        work.witness.saw(work, by)
 
 
 def keep_credit(work: Work, lot: Lot) -> None:

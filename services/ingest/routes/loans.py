@@ -18,13 +18,14 @@ from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import FIRST_DAY, LAST_DAY
 from libs.common.errors import DomainError
-from services.ingest import facts
-from services.ingest.domain.errors import CannotFold
+from services.ingest.domain.events import LoanEvent
 from services.ingest.domain.fold import trace
+from services.ingest.domain.product import ProductLine
 from services.ingest.domain.state import public_state
-from services.ingest.reporting import Asked, told
+from services.ingest.reporting import Asked
+from services.ingest.retelling import retold
 from services.ingest.store import events as log
-from services.ingest.store import loans, parked
+from services.ingest.store import loans
 from services.ingest.store.events import LogRow
 from services.ingest.store.loans import LoanRow
 
@@ -50,16 +51,8 @@ class LoanReader:
 
     async def state(self, tenant: str, loan_id: str, as_of: date | None, known_at: datetime | None) -> dict[str, Any]:
         """Return the public state of a loan on a day, as known now or then."""
-        async with self.engine.connect() as conn:
-            row = await loans.find(conn, tenant, loan_id)
-            logged = (await log.of_loans(conn, [(tenant, loan_id)]))[tenant, loan_id] if row is not None else []
-            undecided = (await parked.open_of(conn, [(tenant, loan_id)])).get((tenant, loan_id), ())
-            now = await self.clock.at(conn)
-        asked = Asked(tenant, as_of, known_at)
-        if row is None or not (state := _folded(row, logged, asked, now)):
-            raise DomainError(404, "not_found", f"no loan {loan_id[:128]} is known")
-        doubt = facts.doubt_of(row.doubt_since, undecided, row.fold_error)
-        return {"loan_id": loan_id, **state, "version": row.records, "events": len(asked.known(logged)), "doubt": doubt}
+        told = await retold(self.engine, self.clock, loan_id, Asked(tenant, as_of, known_at))
+        return {"loan_id": loan_id, **told.through(_state), **told.record}
 
     async def events(self, tenant: str, loan_id: str) -> list[dict[str, Any]]:
         """Return the accepted events of a loan in the order in which they came."""
@@ -95,13 +88,9 @@ def routes_of(reader: LoanReader) -> APIRouter:
     return router
 
 
-def _folded(row: LoanRow, logged: Sequence[LogRow], asked: Asked, now: datetime) -> dict[str, Any] | None:
-    events, line, day = told(row, logged, asked, now)
-    try:
-        traced = trace(events, line, day)
-        return public_state(traced, day) if traced.book.known else None
-    except CannotFold as error:
-        raise DomainError(409, "in_doubt", f"the ledger cannot digest the events of this loan: {error}") from error
+def _state(events: Sequence[LoanEvent], line: ProductLine, day: date) -> dict[str, object] | None:
+    traced = trace(events, line, day)
+    return public_state(traced, day) if traced.book.known else None
 
 
 def _published(row: LogRow) -> dict[str, Any]:

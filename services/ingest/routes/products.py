@@ -92,7 +92,7 @@ class ProductDesk:
         async with self.engine.connect() as conn:
             version = (await self.products.newest(conn, [(tenant, name)])).get((tenant, name), 0)
             stored = await self.products.settings(conn, tenant, name, version) if version else None
-        line = folding.decoded_line(stored) if stored is not None else domain.DEFAULT
+        line = folding.line_in(stored)
         return {"name": name, "version": version, **shown(line)}
 
 

@@ -118,13 +118,8 @@ def routes_of(reporter: Reporter) -> APIRouter:
         asked = Asked(caller.tenant, as_of, known_at, bucket, product)
         rest = reporter.stream(asked, await asyncio.to_thread(form_of, form))
         first = await anext(rest)  # what goes wrong before the first byte is still a problem document
-        headers = {} if form == "json" else {"Content-Disposition": f'attachment; filename="{_file_name(asked, reporter.clock)}.{form}"'}
+        name = asked.file_name("overdue", as_of or reporter.clock.now().astimezone(UTC).date())
+        headers = {} if form == "json" else {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
         return _Streamed(first, rest, headers, MEDIA[form])
 
     return router
-
-
-def _file_name(asked: Asked, clock: Clock) -> str:
-    day = asked.as_of or clock.now().astimezone(UTC).date()
-    known = f"-known-{asked.known_at.astimezone(UTC):%Y%m%dT%H%M%SZ}" if asked.known_at is not None else ""
-    return f"overdue-{day.isoformat()}{known}"

@@ -46,6 +46,8 @@ class LoanRow(msgspec.Struct, gc=False, eq=False):
     outstanding_total: int = 0
     phase: str | None = None
     published: bool = False
+    said_on: date | None = None
+    """The loan's local day on which a fact of it was said first."""
     next_at: datetime | None = None
     read: tuple[object, ...] | None = None
     """Not a column: what the columns that change seldom were when the row was read."""
@@ -61,7 +63,7 @@ _SELECTED = ", ".join(f"l.{name}" for name in _COLUMNS)
 _TYPES = {
     "known": "boolean", "product_version": "int", "records": "bigint", "accepted": "bigint", "parked": "int", "doubt_since": "timestamptz",
     "book": "bytea", "fold": "int", "settings": "bytea", "anchor_on": "date", "overdue_total": "bigint", "outstanding_total": "bigint",
-    "published": "boolean", "next_at": "timestamptz",
+    "published": "boolean", "said_on": "date", "next_at": "timestamptz",
 }  # fmt: skip
 _SETTLED = (
     "known",

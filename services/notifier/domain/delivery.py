@@ -9,8 +9,9 @@ from typing import assert_never
 
 from libs.common.contracts.contact_outcomes import RuleSpoken
 from libs.common.contracts.contact_tasks import ContactRequested
+from services.notifier.domain.receipts import News
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
-from services.notifier.domain.states import MAY_BE_OUT, Standing, State, better, climbs
+from services.notifier.domain.states import MAY_BE_OUT, Reached, State, better, climbs, highest
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 
 SPREAD = timedelta(seconds=30)
@@ -19,21 +20,12 @@ BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
 CALLED_OFF = "cancelled"
 """Why a contact that was taken back surely did not go out."""
-LOST = "records_lost"
-"""Why a task is unknown that was asked for before its database went back in time: it may have gone out."""
 NO_RECEIPT = "no_receipt"
 """Why a contact that was sent goes on to its next channel."""
+ANSWERABLE = frozenset({State.IN_FLIGHT, State.UNKNOWN, State.UNRESOLVED})
+"""What the answer to its last attempt may still change."""
 RECEIPTED = frozenset({"sms", "email"})
 """Channels on which a receipt says that a message has arrived; on the others accepted is all there is to know."""
-UNPROVEN = "unproven"
-"""Of a delivery: what has arrived in the time that its database lost is being read again."""
-TOUCHED = "touched"
-"""Of a delivery: something about its borrower has arrived since, and may have had it sent in that time."""
-CLOCKS_APART = timedelta(seconds=5)
-"""The clocks of the databases, and of one before and after a failover, differ by less."""
-PROOF_AGAIN = timedelta(seconds=1)
-NUMBERS_OF_AN_EPOCH = 100_000
-"""Outcomes after a restore are numbered above all that the lost time can have announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +54,8 @@ class Delivery:
     decisions: tuple[Decision, ...] = ()
     resolve_by: datetime | None = None
     """When what is still unknown is closed as such."""
-    earlier: Standing | None = None
-    """The best that became of it on channels it has left; it never ends below that."""
+    earlier: Reached | None = None
+    """The best that became of it on channels it has left; it never ends below that, and failed where that has come back."""
     lost_time: str | None = None
     """Whether it is still to be shown that a time which its database has lost did not attempt it."""
 
@@ -113,13 +105,17 @@ def judged(delivery: Delivery, verdict: Verdict) -> Change:
 def settled(
     delivery: Delivery, result: Result, provider: str, loans: tuple[str, ...], *, now: datetime, resolve_by: datetime
 ) -> Change:  # fmt: skip
-    """Return what a provider's result makes of a delivery in flight, or of one that was already given up as unknown."""
+    """Return what a provider's result makes of a delivery in flight, or of one already given up as unknown; a receipt says more than it."""
+    if delivery.state not in ANSWERABLE:
+        return Change(delivery)
     match result:
         case Accepted(_, receipt):
             return _accepted(delivery, provider, loans, delivered=receipt == "delivered", now=now)
         case Refused(code, _, permanent=True):
             return _refused(delivery, code, provider, now)
-        case Refused(why) | NotSent(why):
+        case Refused(why, retry_after=floor):
+            return _retried(delivery, why, now, floor)
+        case NotSent(why):
             return _retried(delivery, why, now)
         case Unknown(why):
             in_flight = delivery.state is State.IN_FLIGHT
@@ -132,12 +128,12 @@ def unknown(
     delivery: Delivery, why: str, *, now: datetime, resolve_by: datetime, provider: str | None = None, loans: tuple[str, ...] = ()
 ) -> Change:  # fmt: skip
     """Return a delivery whose attempt may have gone out: never sent there again, and on another channel only where its request says so."""
-    held = _held(delivery, why, resolve_by=resolve_by, provider=provider, loans=loans)
-    goes_on = delivery.state is State.IN_FLIGHT and delivery.request.on_unknown == "next_channel" and held.delivery.state is State.UNKNOWN
+    kept = held(delivery, why, resolve_by=resolve_by, provider=provider, loans=loans)
+    goes_on = delivery.state is State.IN_FLIGHT and delivery.request.on_unknown == "next_channel" and kept.delivery.state is State.UNKNOWN
     if not goes_on or delivery.cancelled or not _channels_left(delivery):
-        return held
-    left = _left(replace(delivery, sequence=held.delivery.sequence, resolve_by=resolve_by), State.UNKNOWN)
-    return Change(_to_pending(left, why, now), held.outcomes)
+        return kept
+    left = _left(replace(delivery, sequence=kept.delivery.sequence, resolve_by=resolve_by), State.UNKNOWN)
+    return Change(_to_pending(left, why, now), kept.outcomes)
 
 
 def unresolved(delivery: Delivery) -> Change:
@@ -151,54 +147,23 @@ def fallen_back(delivery: Delivery, *, now: datetime) -> Change:
     return Change(_to_pending(_left(delivery, State.SENT), NO_RECEIPT, now))
 
 
-def heard(delivery: Delivery, channel: str, news: tuple[State, ...], *, provider: str | None, loans: tuple[str, ...]) -> Change:
-    """Return what late news of an attempt makes of a delivery, wherever that is by now: `sent` or `delivered` on that channel."""
-    if delivery.state not in {State.PENDING, State.IN_FLIGHT, *MAY_BE_OUT} or not news:
+def heard(delivery: Delivery, news: News, *, now: datetime) -> Change:
+    """Return what news of an attempt make of a delivery, wherever that is by now: up only, whatever came first."""
+    kinds = tuple(kind for kind in news.kinds if delivery.state is not State.FAILED or kind is State.DELIVERED)
+    if delivery.state in {State.SUPPRESSED, State.EXPIRED, State.CANCELLED} or not kinds:
         return Change(delivery)
-    outcomes = tuple(
-        Outcome(state.value, delivery.sequence + place, channel=channel, provider=provider, loans=loans)
-        for place, state in enumerate(news, start=1)
-    )
-    told = replace(delivery, sequence=delivery.sequence + len(outcomes))
-    before, best = _standing(told), better(_standing(told), Standing(news[-1], channel))
-    if told.state is State.IN_FLIGHT:
-        spent = (*told.spent, channel) if channel == told.channel else told.spent
-        return Change(replace(told, earlier=best, spent=spent), outcomes)
-    if best == before:
-        return Change(told, outcomes)
-    return Change(_at(told, best), outcomes)
-
-
-def restored(delivery: Delivery, *, epoch: int, since: datetime, resolve_by: datetime, reads_again: bool) -> Change:
-    """Return what becomes of an open delivery of a database that went back in time and began this epoch then.
-
-    What was due only after that cannot have been attempted before, unless it waited and something arrived that made it due sooner. Where
-    the bus is read again from before the lost time, that is seen: until then it is unproven. Everything else may have gone out in the
-    lost time, on any of its channels.
-    """
-    anew = _numbered_anew(delivery, epoch)
-    if anew.state is State.SENT:
-        return Change(replace(anew, next_at=None))
-    if anew.state is State.PENDING and anew.next_at is not None and anew.next_at >= since + CLOCKS_APART and anew.lost_time != TOUCHED:
-        if not anew.waiting:
-            return Change(anew)
-        if reads_again:
-            return Change(replace(anew, waiting=False, next_at=since + CLOCKS_APART, lost_time=UNPROVEN))
-    return _held(anew, LOST, resolve_by=resolve_by)
-
-
-def unproven(delivery: Delivery, *, now: datetime, resolve_by: datetime) -> Change:
-    """Return a pending delivery that the lost time may have attempted: it waits for the proof, to its end."""
-    if delivery.lost_time == TOUCHED or now >= delivery.request.expires_at:
-        return _held(replace(delivery, lost_time=None), LOST, resolve_by=resolve_by)
-    return Change(replace(delivery, next_at=now + PROOF_AGAIN))
-
-
-def asked_again(delivery: Delivery, *, asked_at: datetime, epoch: int, since: datetime, resolve_by: datetime) -> Change:
-    """Return a request that has come in an epoch after the first: unknown where the lost time may have attempted it."""
-    if max(asked_at, delivery.request.not_before) >= since + CLOCKS_APART:
-        return Change(delivery)
-    return _held(_numbered_anew(delivery, epoch), LOST, resolve_by=resolve_by)
+    if kinds == (State.FAILED,):
+        return Change(delivery) if delivery.state is State.DELIVERED else _came_back(delivery, news, now)
+    told = _told_of(delivery, kinds, news.channel, provider=news.provider, loans=news.loans)
+    here, before, reached = told.delivery, _reached(delivery), Reached(kinds[-1], news.channel)
+    best = better(before, reached)
+    if here.state is State.IN_FLIGHT and not _is_at(here, news.channel):
+        return Change(replace(here, earlier=better(here.earlier, reached)), told.outcomes)
+    if best == before and not _is_at(here, news.channel):
+        return told
+    lifted = _at(here, best)
+    next_at = _falls_back_at(lifted, now) if here.state is State.IN_FLIGHT else lifted.next_at
+    return Change(replace(lifted, next_at=next_at), told.outcomes)
 
 
 def called_off(delivery: Delivery) -> Change:
@@ -243,22 +208,30 @@ def _told(delivery: Delivery, until: datetime | None, rules: tuple[RuleSpoken, .
 
 
 def _end(delivery: Delivery, state: State, reason: str | None) -> Change:
-    if delivery.earlier is not None:
-        return Change(_at(delivery, delivery.earlier))
+    if (out := highest([delivery.earlier])) is not None:
+        return Change(_at(delivery, out))
+    state = state if delivery.earlier is None else State.FAILED
     ended = _stepped(delivery, state, reason)
     rules = tuple(dict.fromkeys(rule for decision in delivery.decisions for rule in decision.rules))
     return Change(ended, (Outcome(state.value, ended.sequence, reason, rules=rules, channel=delivery.channel),))
 
 
 def _accepted(delivery: Delivery, provider: str, loans: tuple[str, ...], *, delivered: bool, now: datetime) -> Change:
-    channel, kinds = delivery.channel, (State.SENT, State.DELIVERED) if delivered else (State.SENT,)
+    kinds = (State.SENT, State.DELIVERED) if delivered else (State.SENT,)
+    told = _told_of(delivery, kinds, delivery.channel, provider=provider, loans=loans)
+    reached = _at(told.delivery, better(delivery.earlier, Reached(kinds[-1], delivery.channel)))
+    return Change(replace(reached, next_at=_falls_back_at(reached, now)), told.outcomes)
+
+
+def _told_of(
+    delivery: Delivery, kinds: tuple[State, ...], channel: str | None, *, provider: str, loans: tuple[str, ...]
+) -> Change:  # fmt: skip
+    """Return what is announced of a channel, and the delivery with its number after that."""
     outcomes = tuple(
         Outcome(kind.value, delivery.sequence + place, channel=channel, provider=provider, loans=loans)
         for place, kind in enumerate(kinds, start=1)
     )
-    best = better(delivery.earlier, Standing(kinds[-1], channel))
-    reached = _at(replace(delivery, sequence=delivery.sequence + len(kinds)), best)
-    return Change(replace(reached, next_at=_falls_back_at(reached, now)), outcomes)
+    return Change(replace(delivery, sequence=delivery.sequence + len(outcomes)), outcomes)
 
 
 def _falls_back_at(delivery: Delivery, now: datetime) -> datetime | None:
@@ -271,11 +244,12 @@ def _falls_back_at(delivery: Delivery, now: datetime) -> datetime | None:
     return now + request.fallback_after
 
 
-def _held(
+def held(
     delivery: Delivery, why: str, *, resolve_by: datetime, provider: str | None = None, loans: tuple[str, ...] = ()
 ) -> Change:  # fmt: skip
+    """Return a delivery that may have gone out, on no other channel than it was: unknown, or what it was at best before."""
     told = replace(delivery, sequence=delivery.sequence + 1, resolve_by=resolve_by)
-    best = better(delivery.earlier, Standing(State.UNKNOWN, delivery.channel))
+    best = better(delivery.earlier, Reached(State.UNKNOWN, delivery.channel))
     ended = _at(replace(told, reason=why), best)
     outcome = Outcome("unknown", told.sequence, why, ended.next_at, channel=delivery.channel, provider=provider, loans=loans)
     return Change(ended, (outcome,))
@@ -283,26 +257,26 @@ def _held(
 
 def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Change:
     spent = replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0)
-    if delivery.state is State.IN_FLIGHT and _channels_left(spent) and not _was_heard(delivery):
+    if delivery.state is State.IN_FLIGHT and _channels_left(spent):
         return _pending(spent, code, now)
-    if spent.earlier is not None:
-        return Change(_at(spent, spent.earlier))
+    if (out := highest([spent.earlier])) is not None:
+        return Change(_at(spent, out))
     ended = _stepped(spent, State.FAILED, code)
     return Change(ended, (Outcome("failed", ended.sequence, code, channel=delivery.channel, provider=provider),))
 
 
-def _retried(delivery: Delivery, why: str, now: datetime) -> Change:
-    if delivery.state is not State.IN_FLIGHT or _was_heard(delivery):
+def _retried(delivery: Delivery, why: str, now: datetime, floor: timedelta | None = None) -> Change:
+    if delivery.state is not State.IN_FLIGHT:
         return _end(delivery, State.FAILED, why)
     longest = min(BACKOFF * 2 ** min(delivery.tries, 10), LONGEST_BACKOFF)
-    again = now + longest * fraction(delivery.task_id, delivery.turn)
+    again = now + (floor or timedelta()) + longest * fraction(delivery.task_id, delivery.turn)
     return _pending(replace(delivery, tries=delivery.tries + 1), why, min(again, delivery.request.expires_at))
 
 
 def _pending(delivery: Delivery, why: str, next_at: datetime) -> Change:
-    earlier = delivery.earlier
-    if earlier is not None and (delivery.cancelled or earlier.state is State.DELIVERED):
-        return Change(_at(delivery, earlier))
+    out = highest([delivery.earlier])
+    if out is not None and (delivery.cancelled or out.state is State.DELIVERED):
+        return Change(_at(delivery, out))
     if delivery.cancelled:
         return called_off(_stepped(delivery, State.CANCELLED, why))
     return Change(_to_pending(delivery, why, next_at))
@@ -316,40 +290,70 @@ def _to_pending(delivery: Delivery, why: str, next_at: datetime) -> Delivery:
 def _left(delivery: Delivery, state: State) -> Delivery:
     """Let it leave its channel, where this is what became of it."""
     spent = (*delivery.spent, delivery.channel or "")
-    return replace(delivery, spent=spent, tries=0, earlier=better(delivery.earlier, Standing(state, delivery.channel)))
-
-
-def _was_heard(delivery: Delivery) -> bool:
-    """Say whether a receipt of the attempt in flight has overtaken its answer: whatever that says, it is out."""
-    return delivery.channel in delivery.spent
+    return replace(delivery, spent=spent, tries=0, earlier=better(delivery.earlier, Reached(state, delivery.channel)))
 
 
 def _channels_left(delivery: Delivery) -> bool:
     return bool(set(delivery.request.channels) - {*delivery.spent, delivery.channel})
 
 
-def _standing(delivery: Delivery) -> Standing | None:
+def _reached(delivery: Delivery) -> Reached | None:
     if delivery.state not in MAY_BE_OUT:
         return delivery.earlier
-    return better(delivery.earlier, Standing(delivery.state, delivery.channel))
+    return better(delivery.earlier, Reached(delivery.state, delivery.channel))
 
 
-def _at(delivery: Delivery, standing: Standing) -> Delivery:
+def _is_at(delivery: Delivery, channel: str) -> bool:
+    """Say whether the last attempt on this channel is what the delivery stands by: it has not left it."""
+    return channel == delivery.channel and not (delivery.state is State.PENDING and channel in delivery.spent)
+
+
+def _came_back(delivery: Delivery, news: News, now: datetime) -> Change:
+    """Return a delivery whose message did not arrive: what may be out elsewhere stands, else the next channel, else it failed."""
+    flying = delivery.channel if delivery.state is State.IN_FLIGHT else None
+    rest = highest(one for one in _known(delivery, news) if one.channel not in {news.channel, flying})
+    returned = Reached(State.FAILED, news.channel)
+    if not _is_at(delivery, news.channel):
+        left = delivery.earlier is not None and delivery.earlier.channel == news.channel
+        return Change(replace(delivery, earlier=rest or returned) if left else delivery)
+    if _would_fall_back(delivery, now):
+        return Change(_to_pending(replace(_left(delivery, State.FAILED), earlier=rest or returned), news.failure, now))
+    if rest is not None:
+        stays = delivery.state in MAY_BE_OUT and Reached(delivery.state, None).rank == rest.rank
+        return Change(replace(delivery, channel=rest.channel) if stays else _at(delivery, rest))
+    ended = _stepped(delivery, State.FAILED, news.failure)
+    return Change(ended, (Outcome("failed", ended.sequence, news.failure, channel=news.channel, provider=news.provider),))
+
+
+def _known(delivery: Delivery, news: News) -> tuple[Reached, ...]:
+    """Return what is known of each channel: by its attempt, else by what the delivery took along from it."""
+    told, earlier = {one.channel for one in news.before}, delivery.earlier
+    return news.before if earlier is None or earlier.channel in told else (*news.before, earlier)
+
+
+def _would_fall_back(delivery: Delivery, now: datetime) -> bool:
+    """Say whether it goes on to the next channel when its receipt stays away: then it does so too when that says no."""
+    match delivery.state:
+        case State.SENT:
+            return delivery.next_at is not None
+        case State.IN_FLIGHT:
+            return _falls_back_at(replace(delivery, state=State.SENT), now) is not None
+        case _:
+            return False
+
+
+def _at(delivery: Delivery, reached: Reached) -> Delivery:
     """Return it where its best attempt has brought it, and no lower than it stands."""
-    now = _standing(replace(delivery, earlier=None))
-    if now is not None and now.rank >= standing.rank:
+    now = _reached(replace(delivery, earlier=None))
+    if now is not None and now.rank >= reached.rank:
         return delivery
-    climbs(delivery.state, standing.state)
-    maybe = standing.state is State.UNKNOWN
-    left = () if delivery.channel in {None, standing.channel, *delivery.spent} else (delivery.channel or "",)
+    climbs(delivery.state, reached.state)
+    maybe = reached.state is State.UNKNOWN
+    left = () if delivery.channel in {None, reached.channel, *delivery.spent} else (delivery.channel or "",)
     return replace(
-        delivery, state=standing.state, channel=standing.channel, spent=delivery.spent + left, reason=delivery.reason if maybe else None,
+        delivery, state=reached.state, channel=reached.channel, spent=delivery.spent + left, reason=delivery.reason if maybe else None,
         next_at=delivery.resolve_by if maybe else None, waiting=False,
     )  # fmt: skip
-
-
-def _numbered_anew(delivery: Delivery, epoch: int) -> Delivery:
-    return replace(delivery, sequence=max(delivery.sequence, (epoch - 1) * NUMBERS_OF_AN_EPOCH))
 
 
 def _stepped(delivery: Delivery, state: State, reason: str | None) -> Delivery:

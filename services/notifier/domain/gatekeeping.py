@@ -17,6 +17,7 @@ from libs.compliance import (
     CapScope,
     Channel,
     Circumstances,
+    ContentKind,
     DebtFacts,
     Deny,
     Packs,
@@ -33,6 +34,7 @@ from libs.compliance import (
     StopKind,
     StopScope,
     cap_keys,
+    content_asked,
     decide,
 )
 from services.notifier.domain.known import Hold, Known, Status
@@ -80,6 +82,11 @@ def ask(asked: Asked, earlier: Earlier, packs: Packs, *, now: datetime) -> Allow
 def counters(asked: Asked, packs: Packs, *, now: datetime) -> tuple[CapKey, ...]:
     """Return the counters that this contact would be reserved in."""
     return cap_keys(_proposed(asked, now), _circumstances(asked, (), now), packs)
+
+
+def asked_of_text(asked: Asked, packs: Packs, *, now: datetime) -> frozenset[ContentKind]:
+    """Return what the rules ask of the text of this contact."""
+    return content_asked(_proposed(asked, now), _circumstances(asked, (), now), packs)
 
 
 def jurisdictions(request: ContactRequested, known: Known) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ class Scene:
     """Channels on which it is decided and recorded, and nothing sent; `*` is all of them."""
     channels: Mapping[str, bool]
     """Channels that have a provider, and whether it is a sandbox."""
+    resting: frozenset[str]
+    """Channels on which every provider is paused."""
     earlier: Callable[[str], Earlier]
     """Contacts that count for an address, by its lookup."""
     packs: Packs
@@ -90,7 +92,7 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
     denied: list[Decision] = []
     words: list[str] = []
     for asked in channels:
-        if asked.channel in scene.switched_off:
+        if asked.channel in scene.switched_off | scene.resting:
             continue
         answer = ask(asked, scene.earlier(asked.address.lookup), scene.packs, now=now)
         decision = kept(answer, asked, now)
@@ -103,7 +105,8 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
         earliest, word = min(ends)
         return Defer(earliest, word, tuple(denied))
     if len(denied) < len(channels):
-        return Defer(now + SWITCH_AGAIN, "switched_off", tuple(denied), passing=True)
+        paused = any(asked.channel in scene.resting for asked in channels)
+        return Defer(now + SWITCH_AGAIN, "provider_paused" if paused else "switched_off", tuple(denied), passing=True)
     return Suppress(words[0], tuple(denied))
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
-Fault = Literal["none", "recipient", "content", "provider", "config", "throttled"]
+Fault = Literal[
+    "none", "recipient", "content", "provider", "config", "throttled", "throttled_recipient", "throttled_content", "opted_out",
+    "invalid_address",
+]  # fmt: skip
+"""Whose fault it is. `throttled` is the account's or the sender's; the recipient's and the content's say nothing of the provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +23,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It surely did not go out: for good (`permanent`), or for now."""
+    """It surely did not go out: for good (`permanent`), or for now, and then not before `retry_after` where the provider names one."""
 
     code: str
     fault: Fault
     permanent: bool = True
+    retry_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common import ids
+from services.notifier.domain.receipts import state_of
+from services.notifier.domain.states import Reached
 from services.notifier.store.borrowers import arrays
 
 
@@ -22,6 +25,13 @@ class Attempt:
     channel: str
     turn: int
     provider: str
+    locale: str | None = None
+    version: int | None = None
+
+    @property
+    def message_id(self) -> str:
+        """Return what the message of this attempt is called: providers give it back in their receipts."""
+        return ids.derived("m", self.tenant, self.task_id, self.channel, self.turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +47,6 @@ class Closing:
     receipt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A provider's word that the message of a delivery has arrived on a channel."""
-
-    tenant: str
-    borrower_id: str
-    task_id: str
-    channel: str
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """A receipt that is new, and what was known of its attempt."""
-
-    receipt: Receipt
-    provider: str
-    accepted: bool
-    loans: tuple[str, ...]
-
-
 async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: datetime) -> set[tuple[str, str, str]]:
     """Write attempts down before anything goes out, and return those that may: one a task and channel, unless it surely did not go out."""
     ordered = sorted(attempts, key=lambda a: (a.tenant, a.borrower_id, a.task_id, a.channel))
@@ -64,24 +54,28 @@ async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: date
         return set()
     rows = await conn.execute(
         text(
-            "insert into notifier.attempts as a (tenant, borrower_id, task_id, channel, turn, provider, began_at)"
-            " select tenant, borrower_id, task_id, channel, turn, provider, :now"
+            "insert into notifier.attempts as a"
+            " (tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, began_at)"
+            " select tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, :now"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
-            " cast(:turns as int[]), cast(:providers as text[])) as n(tenant, borrower_id, task_id, channel, turn, provider)"
+            " cast(:turns as int[]), cast(:providers as text[]), cast(:messages as text[]), cast(:locales as text[]),"
+            " cast(:versions as int[])) as n(tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version)"
             " on conflict (tenant, borrower_id, task_id, channel) do update set turn = excluded.turn, provider = excluded.provider,"
+            " message_id = excluded.message_id, locale = excluded.locale, version = excluded.version, provider_ref = null, receipt = null,"
             " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null"
             " where a.again returning tenant, borrower_id, task_id"
         ),
         {
             **_arrays(ordered), "now": now,
-            "turns": [a.turn for a in ordered], "providers": [a.provider for a in ordered],
+            "turns": [a.turn for a in ordered], "providers": [a.provider for a in ordered], "messages": [a.message_id for a in ordered],
+            "locales": [a.locale for a in ordered], "versions": [a.version for a in ordered],
         },
     )  # fmt: skip
     return {(row.tenant, row.borrower_id, row.task_id) for row in rows}
 
 
 async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: datetime) -> None:
-    """Write results down, each on the attempt it belongs to and on no later one."""
+    """Write results down, each on the attempt it belongs to and on no later one; what a receipt has said of it stays."""
     if not closings:
         return
     await conn.execute(
@@ -93,7 +87,7 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
             " cast(:faults as text[]), cast(:receipts as text[]))"
             " as n(tenant, borrower_id, task_id, channel, turn, result, again, ref, code, fault, receipt)"
             " where a.tenant = n.tenant and a.borrower_id = n.borrower_id and a.task_id = n.task_id and a.channel = n.channel"
-            " and a.turn = n.turn"
+            " and a.turn = n.turn and a.receipt is null"
         ),
         {
             **_arrays([closing.attempt for closing in closings]), "now": now,
@@ -104,31 +98,23 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
     )  # fmt: skip
 
 
-async def note_receipts(conn: AsyncConnection, receipts: Sequence[Receipt]) -> list[Noted]:
-    """Write receipts on their attempts and return those that were not known yet, in key order."""
-    ordered = sorted(set(receipts), key=lambda r: (r.tenant, r.borrower_id, r.task_id, r.channel))
-    if not ordered:
-        return []
+async def reached(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[Reached]]:
+    """Return what is known of all attempts of these deliveries (tenant, borrower, task); none of one that surely did not go out."""
+    if not keys:
+        return {}
     rows = await conn.execute(
         text(
-            "update notifier.attempts a set receipt = 'delivered'"
-            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]))"
-            " as n(tenant, borrower_id, task_id, channel)"
-            " left join notifier.contacts c on c.tenant = n.tenant and c.borrower_id = n.borrower_id"
-            " and c.contact_id = n.task_id || '/' || n.channel"
-            " where a.tenant = n.tenant and a.borrower_id = n.borrower_id and a.task_id = n.task_id and a.channel = n.channel"
-            " and a.receipt is null"
-            " returning a.tenant, a.borrower_id, a.task_id, a.channel, a.provider, a.result, coalesce(c.loans, '{}') as loans"
+            "select tenant, borrower_id, task_id, channel, result, receipt"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
+            " join notifier.attempts using (tenant, borrower_id, task_id) order by tenant, borrower_id, task_id, channel"
         ),
-        {
-            **arrays((r.tenant, r.borrower_id) for r in ordered),
-            "tasks": [r.task_id for r in ordered], "channels": [r.channel for r in ordered],
-        },
-    )  # fmt: skip
-    noted = [
-        Noted(Receipt(r.tenant, r.borrower_id, r.task_id, r.channel), r.provider, r.result == "accepted", tuple(r.loans)) for r in rows
-    ]
-    return sorted(noted, key=lambda one: (one.receipt.tenant, one.receipt.borrower_id, one.receipt.task_id, one.receipt.channel))
+        {**arrays(key[:2] for key in keys), "tasks": [key[2] for key in keys]},
+    )
+    found: dict[tuple[str, str, str], list[Reached]] = {key: [] for key in keys}
+    for row in rows:
+        if (state := state_of(row.result, row.receipt)) is not None:
+            found[row.tenant, row.borrower_id, row.task_id].append(Reached(state, row.channel))
+    return found
 
 
 def _arrays(attempts: Sequence[Attempt]) -> dict[str, list[str]]:

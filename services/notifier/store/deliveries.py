@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested
 from services.notifier.domain.delivery import Delivery
-from services.notifier.domain.states import Standing, State
+from services.notifier.domain.states import Reached, State
 from services.notifier.domain.verdicts import Decision
 from services.notifier.store.borrowers import Who, arrays
 
@@ -28,6 +28,8 @@ _TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tas
 _OPEN = "next_at is not null and state in ('pending', 'in_flight', 'sent')"
 _ENDS = "d.state = 'pending' and d.lost_time is null"
 """What a cancel ends at once; where the lost time may have sent it, the claim says that it is unknown."""
+_EARLIER = "nullif(d.earlier_state, 'failed')"
+"""What it is at least, where it may be out on a channel it has left."""
 _NEW = (
     "insert into notifier.deliveries as d"
     " (tenant, borrower_id, task_id, case_id, request, taken_at, expires_at, epoch, state, reason, next_at, sequence, resolve_by)"
@@ -87,12 +89,12 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
     rows = await conn.execute(
         text(            _NEW
             + "update set cancelled = true, waiting = false, lost_time = case when d.lost_time is not null then 'touched' end,"
-            f" state = case when {_ENDS} then coalesce(d.earlier_state, excluded.state) else d.state end,"
-            f" reason = case when {_ENDS} and d.earlier_state is null then excluded.reason else d.reason end,"
+            f" state = case when {_ENDS} then coalesce({_EARLIER}, excluded.state) else d.state end,"
+            f" reason = case when {_ENDS} and {_EARLIER} is null then excluded.reason else d.reason end,"
             f" channel = case when {_ENDS} then coalesce(d.earlier_channel, d.channel) else d.channel end,"
             f" next_at = case when d.state = 'in_flight' or d.lost_time is not null then d.next_at"
             " when d.state = 'pending' and d.earlier_state = 'unknown' then d.resolve_by end,"
-            f" sequence = d.sequence + case when {_ENDS} and d.earlier_state is null then 1 else 0 end"
+            f" sequence = d.sequence + case when {_ENDS} and {_EARLIER} is null then 1 else 0 end"
             " where d.state in ('pending', 'in_flight') or (d.state = 'sent' and d.next_at is not null)"
             f" returning {_COLUMNS}"),
         {
@@ -138,12 +140,6 @@ async def claim(conn: AsyncConnection, keys: Sequence[Key], *, now: datetime) ->
     return await _locked(conn, [(k.tenant, k.borrower_id, k.task_id) for k in keys], "d.next_at <= :now", {"now": now})
 
 
-async def reopen(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
-    """Lock and return deliveries of which something was heard and that it may change; their borrowers are locked."""
-    states = "d.state in ('pending', 'in_flight', 'unknown', 'unresolved', 'sent', 'delivered')"
-    return await _locked(conn, keys, states, {})
-
-
 async def open_before(conn: AsyncConnection, *, epoch: int, limit: int) -> list[tuple[str, str, str]]:
     """Return what was taken in before this epoch and may still be sent."""
     rows = await conn.execute(
@@ -171,6 +167,11 @@ async def carry_over(conn: AsyncConnection, deliveries: Sequence[Delivery], *, e
         ),
         {**_keys(deliveries), "epoch": epoch},
     )
+
+
+async def locked(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
+    """Lock and return deliveries, however they stand; their borrowers are locked."""
+    return await _locked(conn, keys, "true", {})
 
 
 async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
@@ -233,7 +234,7 @@ def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
         reason=row.reason, next_at=row.next_at, waiting=row.waiting, sequence=row.sequence, turn=row.turn, tries=row.tries,
         channel=row.channel, spent=tuple(row.spent), told=row.told, cancelled=row.cancelled,
         decisions=_decisions(row.decision) if row.decision else (), resolve_by=row.resolve_by,
-        earlier=Standing(State(row.earlier_state), row.earlier_channel) if row.earlier_state else None, lost_time=row.lost_time,
+        earlier=Reached(State(row.earlier_state), row.earlier_channel) if row.earlier_state else None, lost_time=row.lost_time,
     )  # fmt: skip
 
 

@@ -31,5 +31,7 @@ PROFILE_WORK = Work("review", "no_profile", within=timedelta(days=1), again_afte
 """A borrower of whom no event has told anything, so that nobody can be reached."""
 PROFILE_PATIENCE = timedelta(seconds=30)
 """A profile that is on its way beside the loan's events comes within it."""
+CORRECTED_WORK = Work("review", "contact_corrected", within=timedelta(days=2), again_after=None)
+"""A contact that nothing called for, as is known now: somebody must see whether to say so to the borrower."""
 DOUBT_WORK = Work("review", "in_doubt", within=timedelta(days=1), again_after=None)
 """A case that the rules could not digest."""

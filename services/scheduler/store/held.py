@@ -31,6 +31,11 @@ class Held:
     in_doubt: str | None = None
     moved_at: datetime | None = None
 
+    @property
+    def key(self) -> CaseKey:
+        """Return which case it is."""
+        return CaseKey(self.case.tenant, self.case.borrower_id, self.case.case_id, self.case.currency)
+
     def moment(self, now: datetime) -> datetime:
         """Return now, or the moment of its last entry where another replica's clock was ahead: a story never goes back."""
         return now if self.moved_at is None else max(now, self.moved_at)

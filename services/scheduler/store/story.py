@@ -25,7 +25,7 @@ _ERRANDS = text(
 )
 _STEP = {
     "tenant": "text", "borrower_id": "text", "task_id": "text", "case_id": "text", "spell": "int", "step": "text", "about": "date",
-    "occurrence": "int", "state": "text", "requested_at": "timestamptz", "expires_at": "timestamptz",
+    "occurrence": "int", "state": "text", "requested_at": "timestamptz", "expires_at": "timestamptz", "debts": "bytea",
 }  # fmt: skip
 _ADD_STEPS = text(
     f"insert into scheduler.case_steps ({', '.join(_STEP)}) select {', '.join(_STEP)} from {unnest(_STEP, 'v')}"
@@ -33,16 +33,17 @@ _ADD_STEPS = text(
 )
 _CHANGE = {
     "tenant": "text", "borrower_id": "text", "task_id": "text", "state": "text", "until": "timestamptz", "channel": "text",
-    "reason": "text", "sequence": "bigint",
+    "reason": "text", "sequence": "bigint", "made_at": "timestamptz",
 }  # fmt: skip
 _CHANGE_STEPS = text(
     "update scheduler.case_steps s set state = v.state, until = v.until, channel = coalesce(v.channel, s.channel),"
-    " reason = coalesce(v.reason, s.reason), sequence = greatest(s.sequence, v.sequence)"
+    " reason = coalesce(v.reason, s.reason), sequence = greatest(s.sequence, v.sequence), made_at = coalesce(s.made_at, v.made_at)"
     f" from {unnest(_CHANGE, 'v')} where (s.tenant, s.borrower_id, s.task_id) = (v.tenant, v.borrower_id, v.task_id)"
 )
 _TASKS_OF = {"tenant": "text", "borrower_id": "text", "task_id": "text"}
 _STEPS = text(
-    f"select s.tenant, s.borrower_id, s.task_id, s.case_id, s.state, s.sequence from {unnest(_TASKS_OF, 'k')}"
+    "select s.tenant, s.borrower_id, s.task_id, s.case_id, s.state, s.sequence, s.made_at, exists (select from scheduler.corrections c"
+    f" where (c.tenant, c.borrower_id) = (s.tenant, s.borrower_id)) as corrected from {unnest(_TASKS_OF, 'k')}"
     " join scheduler.case_steps s on (s.tenant, s.borrower_id, s.task_id) = (k.tenant, k.borrower_id, k.task_id)"
 )
 _ENTRY = {
@@ -78,6 +79,7 @@ class StepRow:
     state: str
     requested_at: datetime
     expires_at: datetime
+    debts: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,12 @@ class StepChange:
     channel: str | None = None
     reason: str | None = None
     sequence: int = -1
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepSeen:
-    """A contact and the last outcome that was taken in."""
+    """A contact and the last outcome that was taken in; `corrected` where a fact of the borrower's debts corrects earlier ones."""
 
     tenant: str
     borrower_id: str
@@ -104,6 +107,8 @@ class StepSeen:
     case_id: str
     state: ContactState
     sequence: int
+    made_at: datetime | None
+    corrected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,9 @@ async def steps_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) 
     """Return the contacts of these (tenant, borrower, task)."""
     tenants, borrowers, ids = zip(*keys, strict=True)
     found = await conn.execute(_STEPS, {"tenant": list(tenants), "borrower_id": list(borrowers), "task_id": list(ids)})
-    return [StepSeen(r.tenant, r.borrower_id, r.task_id, r.case_id, ContactState(r.state), r.sequence) for r in found]
+    return [
+        StepSeen(r.tenant, r.borrower_id, r.task_id, r.case_id, ContactState(r.state), r.sequence, r.made_at, r.corrected) for r in found
+    ]
 
 
 async def add_steps(conn: AsyncConnection, rows: Sequence[StepRow]) -> None:

@@ -73,8 +73,11 @@ class Rig:
 
     async def publish(self, *values: str, topic: int = 0, partition: int = 0, bus: Bus | None = None) -> None:
         """Publish values to one partition."""
-        messages = [Message(self.topics[topic], partition, b"k", v.encode(), (("ce_id", v[:20].encode()),)) for v in values]
-        await (bus or self.bus).publish(messages)
+        await (bus or self.bus).publish([self.message(value, topic=topic, partition=partition) for value in values])
+
+    def message(self, value: str, *, topic: int = 0, partition: int = 0) -> Message:
+        """Return a message of one of the topics."""
+        return Message(self.topics[topic], partition, b"k", value.encode(), (("ce_id", value[:20].encode()),))
 
     async def values(self, topic: int = 0, partition: int = 0) -> list[str]:
         """Return the effects on a partition, in the order in which they were made."""

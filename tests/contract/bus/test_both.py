@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.bus.ports import DeadLetterBudget, Record
+from libs.common.bus.ports import DeadLetterBudget, Record, UndeliveredError
 from libs.common.clock import WallClock
 from libs.common.errors import TransientError
 from tests.contract.bus.rigs import BAD, PARTITIONS, Rig, keep, keep_but_bad
@@ -281,3 +281,15 @@ async def test_what_is_handed_to_after_commit_is_committed(rig: Rig, partition: 
         await rig.publish("a", partition=partition)
         await until(lambda: seen, what="the call after the commit")
     assert seen[0] == ["a"]
+
+
+async def test_what_cannot_be_published_names_its_partitions_and_what_stands_beside_it_is_taken_in(rig: Rig) -> None:
+    worker = rig.bus.consume(rig.subscription())
+    good, bad = rig.message("a"), rig.message("b", topic=1, partition=PARTITIONS)
+    async with rig.running(worker):
+        if rig.broker is None:
+            worker.health.stopped_topics.add(rig.topics[1])
+        with pytest.raises(UndeliveredError) as refused:
+            await rig.bus.publish([good, bad])
+        await rig.have("a")
+    assert refused.value.places == {(rig.topics[1], PARTITIONS)}

@@ -39,7 +39,7 @@ async def go_back(rig: Rig, to: int) -> None:
 
 
 def committed_on_broker(worker: KafkaWorker) -> Callable[[], bool]:
-    return lambda: not worker._uncommitted
+    return lambda: not worker._standing.uncommitted
 
 
 async def test_after_the_database_went_back_the_records_are_read_again_and_its_owner_is_told_once(on_kafka: Rig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from libs.common.asyncapi import describe
 from libs.common.contracts.catalogue import CATALOGUE, FACTS, TASKS
+from libs.common.contracts.corrections import CorrectedDays, written
 from tests.support.built import built_platform
 from tests.support.schemas import example_of, generated, read
 
@@ -88,6 +90,15 @@ def test_a_service_receives_what_another_one_writes() -> None:
         "receive-dunning.overdue-facts": "receive",
         "send-dunning.contact-tasks": "send",
     }
+
+
+def test_a_fact_s_attributes_beside_its_data_are_described() -> None:
+    said = describe("Dunwell ingest", "1", (FACTS, TASKS))
+    headers = said["channels"][FACTS.name]["messages"]["debt.cured.v1"]["headers"]
+    Draft202012Validator.check_schema(headers)
+    days = (CorrectedDays(date(2026, 11, 3), date(2026, 11, 5), owed=False),)
+    assert {f"ce_{name}" for name in written(days)} == headers["properties"].keys()
+    assert all("headers" not in message for message in said["channels"][TASKS.name]["messages"].values())
 
 
 def test_the_examples_are_valid_by_the_described_schemas_too() -> None:

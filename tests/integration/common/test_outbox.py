@@ -7,12 +7,12 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.bus.inprocess import InProcessBus
 from libs.common.bus.ports import BusWorker, Message
-from libs.common.clock import WallClock
+from libs.common.clock import WallClock, pause
 from libs.common.errors import TransientError
 from libs.common.outbox import Outbox, Relay
 from tests.support.running import until
@@ -144,6 +144,34 @@ async def test_of_two_relays_that_run_one_works_and_the_other_takes_over_when_it
     await until(lambda: buses[1 - worker].first_seen() == ["after"], what="the other's work")
     stops[1 - worker].set()
     await running[1 - worker]
+
+
+async def test_a_relay_that_may_not_publish_does_not_ask_again_and_again(engine: AsyncEngine) -> None:
+    asked: list[str] = []
+    first, second = Relay(engine, Outbox(SCHEMA), Published()), Relay(engine, Outbox(SCHEMA), Published())
+    stop = asyncio.Event()
+    running = [asyncio.create_task(first.run(stop))]
+    await until(lambda: _is_locked(engine), what="the first one's lock")
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    running.append(asyncio.create_task(second.run(stop)))
+    second.outbox.wake.set()
+    await until(lambda: any("pg_try_advisory_lock" in one for one in asked), what="the second one's question")
+    second.outbox.wake.set()
+    await pause(stop, 0.3)
+    stop.set()
+    await asyncio.gather(*running)
+    assert len([one for one in asked if "pg_try_advisory_lock" in one]) <= 3
+
+
+async def _is_locked(engine: AsyncEngine) -> bool:
+    async with engine.connect() as conn:
+        found = await conn.execute(
+            text(
+                "select count(*) from pg_locks where locktype = 'advisory' and database = "
+                "(select oid from pg_database where datname = current_database())"
+            )
+        )
+        return bool(found.scalar_one())
 
 
 async def test_a_relay_whose_bus_was_away_goes_on_when_it_is_back(engine: AsyncEngine) -> None:

@@ -141,6 +141,7 @@ async def test_without_a_key_nothing_is_shown_or_taken(ingest: Running, method: 
 SCOPES = [
     ("events:write", "POST", "/v1/events"),
     ("loans:read", "GET", "/v1/loans/L1"),
+    ("loans:read", "GET", "/v1/loans/L1/statement"),
     ("loans:read", "GET", "/v1/overdue-report"),
     ("loans:read", "GET", "/v1/borrowers/B1/loans"),
     ("products:write", "PUT", "/v1/products/p"),

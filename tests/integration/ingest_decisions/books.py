@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Writer
+from libs.common.contracts import corrections
 from libs.common.contracts.catalogue import FACTS
+from libs.common.contracts.corrections import CorrectedDays
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox
@@ -35,6 +37,7 @@ class Said:
     tenant: str
     partition: int
     fact: OverdueFact
+    corrects: tuple[CorrectedDays, ...] = ()
 
 
 @dataclass
@@ -67,7 +70,8 @@ class Books:
             headers = {name: value.decode() for name, value in message.headers}
             if message.topic == FACTS.name and headers["ce_type"] != "debt.watermark.v1":
                 fact = msgspec.json.decode(message.value or b"", type=OverdueFact)
-                found.append(Said(headers["ce_type"], headers["ce_tenant"], message.partition, fact))
+                corrects = corrections.read({name.removeprefix("ce_"): value for name, value in headers.items()})
+                found.append(Said(headers["ce_type"], headers["ce_tenant"], message.partition, fact, corrects))
         return [one for one in found if loan_id in (None, one.fact.loan_id)]
 
     async def rows(self, statement: str, **values: Any) -> Any:

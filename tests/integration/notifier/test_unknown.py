@@ -16,13 +16,15 @@ from libs.common.lifecycle import Service
 from libs.common.outbox import Outbox
 from libs.common.ports import Ports
 from services.notifier.announcing import Announcer
-from services.notifier.domain.delivery import NUMBERS_OF_AN_EPOCH
+from services.notifier.directory import Directory
 from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.restoring import NUMBERS_OF_AN_EPOCH
 from services.notifier.domain.results import Accepted, Result
 from services.notifier.providers.port import Provider
-from services.notifier.recording import Recorder
+from services.notifier.receiving import Receiver
 from services.notifier.service import Options, build
-from services.notifier.store.attempts import Receipt
+from services.notifier.store.receipts import Word
 from tests.integration.notifier.test_races import Recording, capped
 from tests.integration.notifier.world import MORNING, NIGHT, PATIENCE_S, TENANT, World, a_world
 from tests.support.postgres import Databases
@@ -49,12 +51,20 @@ class Late:
         return [Accepted(message.id) for message in batch]
 
 
-async def receive(world: World, channel: str, *, times: int = 1) -> None:
-    """Let the receipts of a message of b1 come."""
-    recorder = Recorder(
-        world.engine, world.clock, Outbox("notifier"), Announcer(Writer("test", world.bus.partitions)), DAY, reads_again=True
-    )
-    await recorder.receive([Receipt(TENANT, "b1", "t-b1", channel)] * times)
+async def receive(world: World, *channels: str, standing: Standing = Standing.DELIVERED, times: int = 1) -> None:
+    """Let receipts of messages of b1 come, in one callback, so many times."""
+    directory = Directory(
+        world.engine, world.clock, world.settings.sealing_private, world.settings.digest_key, builtin={}, public_url=None
+    )  # fmt: skip
+    announcer = Announcer(Writer("test", world.bus.partitions))
+    receiver = Receiver(world.engine, world.clock, Outbox("notifier"), announcer, directory, directory.fetch)
+    code = "30003" if standing is Standing.FAILED else None
+    words = []
+    for channel in channels:
+        message = await world.scalar(f"select message_id from notifier.attempts where channel = '{channel}'")
+        words.append(Word(f"{channel} {standing.name}".encode(), Receipt(standing, str(message), code=code)))
+    for _ in range(times):
+        await receiver.keep(TENANT, "sandbox", words, sealed=b"")
     await world.service.pump()
 
 
@@ -159,6 +169,85 @@ async def test_a_receipt_of_the_first_message_after_the_second_was_sent_is_recor
         assert (delivery["state"], world.outcomes("b1")) == ("delivered", ["sent", "sent", "delivered", "delivered"])
         assert [told.data.channel for told in world.told] == ["sms", "email", "sms", "email"]
         assert world.told[-1].data.loans == ("loan-b1",)
+
+
+async def test_a_message_that_comes_back_goes_to_the_next_channel_at_once_and_a_later_word_that_it_arrived_counts(
+    databases: Databases,
+) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", addresses={**MUTE_PHONE, "email": "noreceipt@example.org"})
+        await world.request("b1", fallback_after=HOUR)
+        await world.service.pump()
+        await receive(world, "sms", standing=Standing.FAILED, times=2)
+        assert (await channels(world), world.outcomes("b1")) == (["sms", "email"], ["sent", "sent"])
+        await receive(world, "email", standing=Standing.FAILED)
+        delivery = await world.delivery("b1")
+        assert (delivery["state"], delivery["reason"], world.outcomes("b1")[2:]) == ("failed", "30003", ["failed"])
+        await receive(world, "sms", standing=Standing.DELIVERED)
+        delivery = await world.delivery("b1")
+        assert (delivery["state"], delivery["channel"], world.outcomes("b1")[3:]) == ("delivered", "sms", ["delivered"])
+
+
+async def test_two_messages_that_come_back_in_one_callback_have_failed(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", addresses={**MUTE_PHONE, "email": "noreceipt@example.org"})
+        await world.request("b1", fallback_after=HOUR)
+        for hours in (0, 1):
+            await world.pass_to(MORNING + hours * HOUR)
+        await receive(world, "sms", "email", standing=Standing.FAILED)
+        assert ((await world.delivery("b1"))["state"], world.outcomes("b1")) == ("failed", ["sent", "sent", "failed"])
+
+
+async def test_what_came_back_and_is_then_called_off_is_cancelled(databases: Databases) -> None:
+    async with a_world(databases, options=Options(packs=capped())) as world:
+        await world.late_borrower("b1", addresses=MUTE_PHONE, jurisdictions=("TT",))
+        await world.request("b1", fallback_after=HOUR)
+        await world.service.pump()
+        await receive(world, "sms", standing=Standing.FAILED)
+        assert (await world.delivery("b1"))["state"] == "pending"
+        await world.cancel("b1")
+        await world.service.pump()
+        assert ((await world.delivery("b1"))["state"], world.outcomes("b1")) == ("cancelled", ["sent", "deferred", "suppressed"])
+
+
+@pytest.mark.parametrize(
+    ("standing", "outcomes"), [(Standing.SENT, ["sent"]), (Standing.DELIVERED, ["sent", "delivered"]), (Standing.FAILED, ["failed"])]
+)
+async def test_an_answer_that_its_receipt_has_overtaken_changes_nothing(
+    databases: Databases, standing: Standing, outcomes: list[str]
+) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", addresses={"sms": "+8613800000001"})
+        await world.request("b1", channels=("sms",))
+        slow = Late()
+        first = asyncio.ensure_future(world.another(Options(providers=[slow])).pump())
+        await asyncio.wait_for(slow.called.wait(), PATIENCE_S)
+        await receive(world, "sms", standing=standing)
+        before = await world.delivery("b1")
+        slow.go.set()
+        await asyncio.wait_for(first, PATIENCE_S)
+        assert await world.delivery("b1") == before
+        assert (before["state"], before["attempts"][0]["receipt"], world.outcomes("b1")) == (outcomes[-1], standing.name.lower(), outcomes)
+        await world.pass_to(MORNING + 2 * DAY)
+        assert (await world.delivery("b1"))["state"] == before["state"]
+
+
+async def test_the_late_answer_of_a_message_that_a_receipt_has_told_of_lowers_nothing(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", addresses={"sms": "+8613800000001", "email": "noreceipt@example.org"})
+        await world.request("b1", on_unknown="next_channel")
+        slow = Late()
+        first = asyncio.ensure_future(world.another(Options(providers=[slow])).pump())
+        await asyncio.wait_for(slow.called.wait(), PATIENCE_S)
+        await world.pass_to(MORNING + timedelta(seconds=61))
+        await receive(world, "sms", standing=Standing.DELIVERED)
+        slow.go.set()
+        await asyncio.wait_for(first, PATIENCE_S)
+        delivery = await world.delivery("b1")
+        assert (delivery["state"], delivery["channel"], delivery["attempts"][0]["receipt"]) == ("delivered", "sms", "delivered")
+        assert world.outcomes("b1") == ["unknown", "sent", "sent", "delivered"]
+        ledger = (await world.get("/v1/borrowers/b1/contacts"))["items"]
+        assert [(contact["channel"], contact["result"]) for contact in ledger] == [("sms", "delivered"), ("email", "accepted")]
 
 
 async def test_a_receipt_resolves_an_unknown_contact_whether_its_deadline_has_passed_or_not(databases: Databases) -> None:

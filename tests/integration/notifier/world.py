@@ -41,7 +41,7 @@ NIGHT = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
 """02:00 of the 25th in Shanghai."""
 KEY = "dw_test"
 PATIENCE_S = 20.0
-SCOPES = frozenset({"contacts:read", "contacts:write", "ops"})
+SCOPES = frozenset({"contacts:read", "contacts:write", "templates:write", "ops"})
 DIGEST_KEY = bytes(range(32))
 PRIVATE, PUBLIC = sealing.new_pair()
 
@@ -253,17 +253,18 @@ async def a_keyed_database(databases: Databases) -> AsyncIterator[AsyncEngine]:
 
 
 @contextlib.asynccontextmanager
-async def a_world(databases: Databases, *, at: datetime = MORNING, options: Options | None = None) -> AsyncIterator[World]:
+async def a_world(databases: Databases, *, at: datetime = MORNING, options: Options | None = None, **changes: Any) -> AsyncIterator[World]:
     """A notifier whose consumer runs and whose sender is pumped by hand."""
     async with a_keyed_database(databases) as engine:
         clock = DrivenClock(at)
         bus = InProcessBus(clock=clock)
-        settings = Settings(sealing_private=PRIVATE, digest_key=DIGEST_KEY)
+        settings = Settings(sealing_private=PRIVATE, digest_key=DIGEST_KEY, **changes)
         world = World(engine, bus, clock, build(Ports(engine, bus, clock, "test"), settings, options), settings)
         await world.service.start()
         async with _running(world):
             await world.fresh_watermarks()
             yield world
+        await world.service.close()
 
 
 @contextlib.asynccontextmanager

@@ -21,6 +21,7 @@ from libs.common.cloudevents import Envelope, Reader, Writer
 from libs.common.contracts.borrower_profiles import Stamped, StatusState
 from libs.common.contracts.catalogue import CASES, FACTS, OUTCOMES, PROFILES, TASKS
 from libs.common.contracts.contact_outcomes import ContactOutcome
+from libs.common.contracts.corrections import CorrectedDays
 from libs.common.contracts.overdue_facts import Amounts, Anchor, DebtWatermark, NextDue, OverdueFact
 from libs.common.lifecycle import Service
 from libs.common.ports import Ports
@@ -88,12 +89,14 @@ class World:
         transport = httpx.ASGITransport(app=self.scheduler.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://scheduler", headers={"Authorization": f"Bearer {KEY}"})
 
-    def message(self, kind: str, data: OverdueFact | Stamped | ContactOutcome, *, topic: Any = FACTS, event_id: str = "e") -> Message:
-        envelope = Envelope(kind, event_id, "test", self.clock.now(), "default", data.borrower_id)
+    def message(
+        self, kind: str, data: OverdueFact | Stamped | ContactOutcome, *, topic: Any = FACTS, corrects: tuple[CorrectedDays, ...] = ()
+    ) -> Message:
+        envelope = Envelope(kind, "e", "test", self.clock.now(), "default", data.borrower_id, corrects)
         return self.writer.message(topic, envelope, data, key=f"default/{data.borrower_id}", borrower_id=data.borrower_id)
 
-    async def tell(self, *facts: OverdueFact, kind: str = "debt.changed.v1") -> None:
-        await self.bus.publish([self.message(kind, fact) for fact in facts])
+    async def tell(self, *facts: OverdueFact, kind: str = "debt.changed.v1", corrects: tuple[CorrectedDays, ...] = ()) -> None:
+        await self.bus.publish([self.message(kind, fact, corrects=corrects) for fact in facts])
 
     async def complete(self) -> None:
         """Let the watermark pass now."""

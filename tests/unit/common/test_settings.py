@@ -90,3 +90,16 @@ def test_tenants_that_could_not_be_told_apart_or_name_a_topic_are_refused(value:
 def test_a_topic_has_at_least_one_partition(value: str) -> None:
     with pytest.raises(SettingsError, match="DUNWELL_PARTITIONS"):
         partitions({"DUNWELL_PARTITIONS": value})
+
+
+def test_the_public_url_is_the_notifiers_alone_and_ends_without_a_slash() -> None:
+    env = {**FULL, "DUNWELL_PUBLIC_URL": "https://dunning.example/notifier/"}
+    assert common("notifier", env).public_url == "https://dunning.example/notifier"
+    assert common("ingest", env).public_url is None
+    assert common("notifier", FULL).public_url is None
+
+
+@pytest.mark.parametrize("value", ["dunning.example", "ftp://dunning.example", "https://dunning.example/?x=1"])
+def test_a_public_url_that_is_none_is_named(value: str) -> None:
+    with pytest.raises(SettingsError, match="DUNWELL_PUBLIC_URL"):
+        common("notifier", {**FULL, "DUNWELL_PUBLIC_URL": value})

@@ -211,6 +211,25 @@ def test_a_waived_charge_stays_waived_under_a_new_schedule() -> None:
     assert [(row.due.fee, row.waived.fee, row.outstanding.fee) for row in shown.schedule] == [(50, 50, 0)]
 
 
+def test_a_waived_charge_that_moves_to_another_instalment_leaves_nothing_to_owe_on_the_one_it_leaves() -> None:
+    given_up: list[LoanEvent] = [fee(8, 1, due=8), Waived(place(9, 2), "w2", "c1", amount=50)]
+    paid = repaid(12, 350, 3)
+    first = Rescheduled(place(13, 4), 1, "agreed", rows((10, 300), (20, 300)), Effect.FROM_DATE, on(13))
+    second = Rescheduled(place(14, 5), 2, "agreed", rows((9, 100), (10, 300), (20, 200)), Effect.FROM_DATE, on(14))
+    events: list[LoanEvent] = [disbursed((Row(1, on(10), 300, fee=50), Row(2, on(20), 300))), *given_up, paid, first, second]
+    shown = seen(events, 15)
+    assert [(row.due.fee, row.waived.fee, row.outstanding.fee) for row in shown.schedule] == [(50, 50, 0), (0, 0, 0), (0, 0, 0)]
+
+
+def test_an_instalment_met_with_a_waived_charge_stays_met_under_a_new_schedule() -> None:
+    paid_up: list[LoanEvent] = [fee(8, 1, due=8), Waived(place(9, 2), "w2", "c1", amount=50), repaid(10, 300, 3)]
+    again = Rescheduled(place(12, 4), 1, "agreed", rows((10, 300), (25, 300)), Effect.FROM_DATE, on(12))
+    events: list[LoanEvent] = [disbursed(rows((10, 300), (20, 300))), *paid_up]
+    assert seen(events, 11).schedule[0].met_on == on(10)
+    shown = seen([*events, again], 15)
+    assert [(row.outstanding.total, row.met_on) for row in shown.schedule] == [(0, on(10)), (300, None)]
+
+
 def test_a_waiver_of_an_instalment_takes_effect_when_the_instalment_is_there() -> None:
     waiver = Waived(place(5, 1), "w1", None, 4, Component.INTEREST, 30)
     book = fold([LOAN, waiver], DEFAULT, on(15))

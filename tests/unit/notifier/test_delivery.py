@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.notifier.domain import delivery as life
 from services.notifier.domain.delivery import Change, Delivery, judged, settled, unknown
+from services.notifier.domain.receipts import News, Receipt, Reduced, Standing, reduced, state_of
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
-from services.notifier.domain.states import NEXT, State
+from services.notifier.domain.states import NEXT, Reached, State
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 from tests.unit.notifier.values import MORNING, NIGHT, a_delivery, a_fact, an_address
 
 TOMORROW = MORNING + timedelta(days=1)
+RECEIPTS = st.lists(st.builds(Receipt, st.none() | st.sampled_from(Standing)), max_size=6)
 ENDS = frozenset({State.DELIVERED, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED})
 
 results: st.SearchStrategy[Result] = st.sampled_from(
@@ -132,3 +136,97 @@ def test_a_passing_deferral_is_announced_once_for_each_reason() -> None:
 def test_a_deferral_beyond_the_end_waits_for_the_end() -> None:
     delivery = a_delivery(expires_at=MORNING + timedelta(hours=1))
     assert judged(delivery, Defer(NIGHT, "zz-hours")).delivery.next_at == MORNING + timedelta(hours=1)
+
+
+@given(floor=st.integers(1, 7200))
+def test_a_retry_does_not_come_before_the_moment_that_the_provider_named(floor: int) -> None:
+    throttled = Refused("20429", "throttled", permanent=False, retry_after=timedelta(seconds=floor))
+    again = settled(flying(), throttled, "twilio", (), now=MORNING, resolve_by=TOMORROW).delivery
+    assert again.state is State.PENDING
+    assert again.next_at is not None
+    assert again.next_at >= MORNING + timedelta(seconds=floor)
+
+
+def receipted(
+    delivery: Delivery, said: Reduced, provider: str, loans: tuple[str, ...], *, code: str | None, was: Reduced | None = None
+) -> Change:
+    """Return what all receipts of its last attempt make of a delivery, where these had been told before."""
+    if said.standing is None:
+        return Change(delivery)
+    known = {State.IN_FLIGHT: State.UNKNOWN, State.UNKNOWN: State.UNKNOWN, State.SENT: State.SENT}.get(delivery.state)
+    if was is not None and was.standing is not None:
+        known = state_of(None, was.standing.name.lower())
+    before = () if known is None else (Reached(known, delivery.channel),)
+    return life.heard(delivery, News(delivery.channel or "", said.standing, before, provider, loans, code), now=MORNING)
+
+
+def starts(fallback_after: timedelta | None = None) -> dict[str, Delivery]:
+    """A delivery of which a receipt may come: in flight, unknown, sent, tried again."""
+
+    def flying() -> Delivery:
+        return judged(a_delivery(fallback_after=fallback_after), a_send()).delivery
+
+    return {
+        "in_flight": flying(),
+        "unknown": unknown(flying(), "cut", now=MORNING, resolve_by=TOMORROW).delivery,
+        "sent": settled(flying(), Accepted("ref"), "main", (), now=MORNING, resolve_by=TOMORROW).delivery,
+        "pending": settled(flying(), NotSent("away"), "main", (), now=MORNING, resolve_by=TOMORROW).delivery,
+    }
+
+
+def heard(delivery: Delivery, batches: list[list[Receipt]]) -> tuple[Delivery, list[str]]:
+    """Return the delivery after receipts that came in these batches, and what was announced."""
+    told: list[Receipt] = []
+    kinds: list[str] = []
+    for batch in batches:
+        was = reduced(told)
+        told += batch
+        change = receipted(delivery, reduced(told), "main", (), code="30003", was=was)
+        assert change.delivery.sequence == delivery.sequence + len(change.outcomes)
+        delivery = change.delivery
+        kinds += [outcome.kind for outcome in change.outcomes]
+    return delivery, kinds
+
+
+@given(
+    start=st.sampled_from(["in_flight", "unknown", "sent", "pending"]),
+    fallback_after=st.sampled_from([None, timedelta(hours=1)]),
+    receipts=RECEIPTS,
+    seed=st.randoms(),
+)
+def test_the_order_and_the_repetition_of_receipts_do_not_change_how_far_a_contact_came(
+    start: str, fallback_after: timedelta | None, receipts: list[Receipt], seed: Any
+) -> None:
+    before = starts(fallback_after)[start]
+    shuffled = receipts * 2
+    seed.shuffle(shuffled)
+    one_by_one, kinds = heard(before, [[receipt] for receipt in shuffled])
+    at_once, _ = heard(before, [receipts])
+    assert one_by_one.state is at_once.state
+    assert all(kinds.count(kind) <= 1 for kind in ("sent", "delivered", "failed"))
+
+
+def test_a_receipt_stops_a_retry_of_what_went_out_after_all() -> None:
+    for standing, state in ((Standing.ACCEPTED, State.SENT), (Standing.DELIVERED, State.DELIVERED)):
+        change = receipted(starts()["pending"], Reduced(standing), "main", ("loan",), code=None)
+        assert (change.delivery.state, change.delivery.next_at) == (state, None)
+
+
+def test_a_failure_of_a_channel_that_refused_does_not_end_the_next_one() -> None:
+    moved_on = settled(flying("sms"), Refused("invalid", "recipient"), "main", (), now=MORNING, resolve_by=TOMORROW).delivery
+    assert receipted(moved_on, Reduced(Standing.FAILED), "main", (), code="1").delivery == moved_on
+
+
+@pytest.mark.parametrize("standing", [Standing.SENT, Standing.FAILED])
+def test_a_receipt_of_what_was_refused_for_good_changes_nothing_of_a_failure_unless_it_arrived(standing: Standing) -> None:
+    alone = judged(a_delivery(channels=("sms",)), a_send()).delivery
+    refused = settled(alone, Refused("invalid", "recipient"), "main", (), now=MORNING, resolve_by=TOMORROW).delivery
+    assert receipted(refused, Reduced(standing), "main", (), code="1") == Change(refused)
+    arrived = receipted(refused, Reduced(Standing.DELIVERED), "main", (), code=None)
+    assert (arrived.delivery.state, [outcome.kind for outcome in arrived.outcomes]) == (State.DELIVERED, ["delivered"])
+
+
+@pytest.mark.parametrize("state", [State.SUPPRESSED, State.EXPIRED, State.CANCELLED])
+def test_what_was_called_off_or_expired_is_not_lifted_by_a_receipt(state: State) -> None:
+    ended = replace(a_delivery(), state=state)
+    assert receipted(ended, Reduced(Standing.DELIVERED), "main", (), code=None) == Change(ended)

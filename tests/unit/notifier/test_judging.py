@@ -25,7 +25,8 @@ ALL = {"sms": True, "email": True, "push": True, "inbox": True}
 
 def a_scene(known: Known, **changes: Any) -> Scene:
     values: dict[str, Any] = {
-        "pipeline": None, "switched_off": frozenset(), "shadowed": frozenset(), "channels": ALL, "earlier": lambda _: Earlier(),
+        "pipeline": None, "switched_off": frozenset(), "shadowed": frozenset(), "channels": ALL, "resting": frozenset(),
+        "earlier": lambda _: Earlier(),
         "packs": PACKS,
     }  # fmt: skip
     return Scene(known=known, **{**values, **changes})
@@ -188,3 +189,13 @@ def test_consent_to_dunning_holds_for_reminders() -> None:
     due = a_fact(overdue=0, jurisdictions=("TT",), next_due=NextDue(n=2, due_on=date(2026, 11, 30), total=100))
     state = known(due, profile=a_profile(jurisdictions=("TT",)), consents=frozenset({("sms", "dunning")}))
     assert isinstance(judge(a_delivery(channels=("sms",), purpose="reminder"), a_scene(state, packs=packs), MORNING), Send)
+
+
+def test_a_channel_whose_providers_are_paused_is_passed_over_and_waited_for_when_there_is_no_other() -> None:
+    both = known(profile=a_profile(addresses=(an_address("email"), an_address("sms"))))
+    found = verdict(a_scene(both, resting=frozenset({"sms"})))
+    assert isinstance(found, Send)
+    assert found.channel == "email"
+    waiting = verdict(a_scene(both, resting=frozenset({"sms", "email"})))
+    assert isinstance(waiting, Defer)
+    assert (waiting.reason, waiting.passing) == ("provider_paused", True)

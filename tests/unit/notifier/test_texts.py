@@ -2,60 +2,193 @@
 
 from __future__ import annotations
 
-from datetime import date
+import itertools
+from datetime import UTC, date, datetime
 
+import msgspec
 import pytest
 
-from libs.common.contracts.overdue_facts import NextDue
-from services.notifier.domain.message import Draft, draft, language_of
-from services.notifier.rendering import RenderError, Templates
+from libs.common.contracts.overdue_facts import Amounts, NextDue, OverdueFact
+from libs.compliance import ContentKind, load_packs
+from services.notifier.domain.message import Draft, Lender, Saying, TextRef, draft
+from services.notifier.domain.segments import BASIC, EXTENDED
+from services.notifier.domain.tenant import Brand, TenantSettings
+from services.notifier.publishing import Publisher, Trial
+from services.notifier.rendering import Compiled, ContentError, RenderError, Source, compiled
+from services.notifier.texts import Shelf, Texts
 from tests.unit.notifier.values import a_fact
 
-TEMPLATES = Templates.load()
+TEXTS = Texts.load()
+PACKS = load_packs()
+ACME = Lender("Acme", "help@acme.example")
+NAMES = ("due_soon", "gentle", "firm", "offer", "bureau_notice", "final")
+LOCALES = ("en", "zh", "es")
+CHANNELS = ("sms", "email", "push", "inbox")
+NOW = datetime(2026, 11, 30, 4, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("template", ["due_soon", "gentle", "firm", "final"])
-@pytest.mark.parametrize("channel", ["sms", "email", "push", "inbox"])
-def test_every_template_names_the_sum_in_every_language(language: str, template: str, channel: str) -> None:
-    reminder = template == "due_soon"
-    debt = a_fact(overdue=0, next_due=NextDue(n=1, due_on=date(2026, 11, 27), total=12050)) if reminder else a_fact()
-    text = TEMPLATES.render(draft(template, language, [debt], reminder=reminder), name="Li Wei", channel=channel)
-    assert "CNY 120.50" in text.body
-    assert ("2026-11-27" if reminder else "2026-11-23") in text.body
-    assert "Li Wei" in text.body
-    assert (text.subject is None) == (channel == "sms")
-    assert "\n" not in (text.subject or "")
+def a_draft(*debts: OverdueFact, locale: str = "en", reminder: bool = False, asks: frozenset[ContentKind] = frozenset()) -> Draft:
+    return draft(debts or [a_fact()], Saying(ACME, locale, reminder=reminder, asks=asks))
+
+
+def a_shelf(own: dict[tuple[str, tuple[str, str, str]], Compiled | None] | None = None, **settings: TenantSettings) -> Shelf:
+    return Shelf(TEXTS.shipped, own or {}, settings)
+
+
+def shipped(name: str, locale: str, channel: str) -> Compiled:
+    return TEXTS.shipped[name, locale, channel].text
+
+
+def a_text(body: str, locale: str = "en", channel: str = "inbox", subject: str | None = "Hello", version: int = 1) -> Compiled:
+    return compiled(Source(body, subject if channel != "sms" else None), TextRef("gentle", locale, channel, version))
+
+
+def test_every_name_is_shipped_in_every_language_for_every_channel() -> None:
+    assert set(TEXTS.shipped) == set(itertools.product(NAMES, LOCALES, CHANNELS))
+
+
+@pytest.mark.parametrize("place", sorted(TEXTS.shipped), ids="-".join)
+def test_a_shipped_text_passes_what_any_jurisdiction_asks_of_it(place: tuple[str, str, str]) -> None:
+    one = TEXTS.shipped[place]
+    publisher = Publisher(None, None, TEXTS, PACKS)  # type: ignore[arg-type]  # judging reads neither database nor clock
+    assert publisher.judge(Trial(one.source, one.text.ref, one.purpose, None, ACME), NOW) == []
+
+
+@pytest.mark.parametrize("place", sorted(place for place in TEXTS.shipped if place[2] != "push"), ids="-".join)
+def test_a_shipped_text_names_sum_date_borrower_and_lender(place: tuple[str, str, str]) -> None:
+    one = TEXTS.shipped[place]
+    debt = a_fact(next_due=NextDue(n=1, due_on=date(2026, 11, 27), total=12050))
+    reminder = one.purpose == "reminder"
+    text = one.text.render(a_draft(debt, locale=place[1], reminder=reminder), name="Li Wei")
+    written = "CNY 120,50" if place[1] == "es" else "CNY 120.50"
+    assert all(word in text.body for word in (written, "2026-11-27" if reminder else "2026-11-23", "Li Wei", "Acme"))
+    assert (text.subject is None) == (place[2] == "sms")
+    assert "  " not in text.body.replace("\n", "")
+    assert "\n\n\n" not in text.body
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("locale", ["en", "es"])
+def test_a_shipped_sms_needs_no_dear_alphabet(name: str, locale: str) -> None:
+    asks = frozenset({ContentKind.AMOUNT_SPLIT, ContentKind.OPT_OUT})
+    text = shipped(name, locale, "sms").render(a_draft(locale=locale, asks=asks), name=None).body
+    assert not set(text) - (BASIC | EXTENDED)
+
+
+def test_a_shipped_push_says_no_sum_and_no_name() -> None:
+    for name, locale in itertools.product(NAMES, LOCALES):
+        text = shipped(name, locale, "push").render(a_draft(locale=locale), name="Li Wei")
+        assert "120" not in f"{text.subject} {text.body}"
+        assert "Li Wei" not in f"{text.subject} {text.body}"
 
 
 def test_two_debts_are_summed_and_each_is_named() -> None:
-    text = TEMPLATES.render(draft("gentle", "en", [a_fact("a"), a_fact("b", 1)], reminder=False), name=None, channel="sms")
+    text = shipped("gentle", "en", "sms").render(a_draft(a_fact("a"), a_fact("b", 1)), name=None)
     assert "CNY 120.51" in text.body
     assert "CNY 0.01 due on" in text.body
-    assert not text.body.startswith("Dear")
+    assert "Dear" not in text.body
+
+
+def test_forty_debts_fit_into_an_sms_and_are_counted() -> None:
+    text = shipped("gentle", "en", "sms").render(a_draft(*(a_fact(f"l-{n}") for n in range(40))), name=None)
+    assert "for 40 loans" in text.body
+
+
+def test_a_split_is_named_where_it_is_asked_for_and_only_there() -> None:
+    debt = msgspec.structs.replace(a_fact(), overdue=Amounts(principal=10000, interest=2000, fee=50, total=12050))
+    split = a_draft(debt, asks=frozenset({ContentKind.AMOUNT_SPLIT}))
+    assert "principal CNY 100.00, interest CNY 20.00, fees CNY 0.50" in shipped("firm", "en", "email").checked(split, name=None).body
+    assert "principal" not in shipped("firm", "en", "email").render(a_draft(debt), name=None).body
 
 
 @pytest.mark.parametrize(("currency", "amount"), [("JPY", "JPY 12,050"), ("KWD", "KWD 12.050"), ("USD", "USD 120.50")])
 def test_money_is_written_with_the_digits_of_its_currency(currency: str, amount: str) -> None:
-    assert draft("gentle", "en", [a_fact(currency=currency)], reminder=False).total == amount
+    assert a_draft(a_fact(currency=currency)).total == amount
+
+
+def test_money_is_written_as_the_locale_of_the_text_has_it() -> None:
+    assert a_draft(a_fact(overdue=12050000), locale="es-ES").total == "CNY 120.500,00"
 
 
 def test_sums_of_two_currencies_are_not_added() -> None:
-    assert draft("gentle", "en", [a_fact("a"), a_fact("b", currency="USD")], reminder=False).total == "CNY 120.50 + USD 120.50"
+    assert a_draft(a_fact("a"), a_fact("b", currency="USD")).total == "CNY 120.50 + USD 120.50"
 
 
 @pytest.mark.parametrize(
-    ("locale", "language"), [("zh-CN", "zh"), ("zh_TW", "zh"), ("en", "en"), ("fr-FR", "en"), (None, "en"), ("x", "en")]
-)
-def test_a_locale_without_templates_reads_english(locale: str | None, language: str) -> None:
-    assert language_of(locale) == language
+    ("locale", "default", "found"),
+    [
+        ("zh-CN", None, "zh"), ("zh_TW", None, "zh"), ("en", None, "en"), ("fr-FR", None, "en"), (None, None, "en"), ("x", None, "en"),
+        ("fr", "es-MX", "es"), (None, "zh", "zh"), ("es", "zh", "es"), ("fr", "it", "en"),
+    ],
+)  # fmt: skip
+def test_a_reader_gets_the_nearest_language_there_is(locale: str | None, default: str | None, found: str) -> None:
+    shelf = a_shelf(acme=TenantSettings(default_locale=default))
+    assert shelf.find("acme", "gentle", "sms", locale=locale).ref.locale == found
 
 
-def test_a_template_that_is_not_there_is_an_error() -> None:
+def test_the_nearer_locale_wins_and_in_one_locale_the_tenants_own_text() -> None:
+    hant, own = a_text("繁 {{ lender }}", "zh-Hant"), a_text("简 {{ lender }}", "zh")
+    shelf = a_shelf({("acme", ("gentle", "zh-Hant", "inbox")): hant, ("acme", ("gentle", "zh", "inbox")): own})
+    assert shelf.find("acme", "gentle", "inbox", locale="zh-Hant-TW") is hant
+    assert shelf.find("acme", "gentle", "inbox", locale="zh-Hans-CN") is own
+    assert shelf.find("other", "gentle", "inbox", locale="zh-Hant-TW").ref.version == 0
+    assert shelf.find("acme", "gentle", "inbox", locale="es").ref.version == 0
+
+
+def test_a_text_that_is_not_there_is_an_error() -> None:
     with pytest.raises(RenderError, match="no template"):
-        TEMPLATES.render(Draft("no-such", "en", (), ""), name=None, channel="sms")
+        a_shelf().find("acme", "no-such", "sms", locale="en")
+
+
+def test_a_text_that_a_release_does_not_allow_any_more_parks_what_needs_it() -> None:
+    with pytest.raises(RenderError, match="not allowed any more"):
+        a_shelf({("acme", ("gentle", "en", "inbox")): None}).find("acme", "gentle", "inbox", locale="en")
 
 
 def test_a_name_is_never_read_as_a_template() -> None:
-    text = TEMPLATES.render(draft("gentle", "en", [a_fact()], reminder=False), name="{{ 7 * 7 }}", channel="sms")
+    text = shipped("gentle", "en", "sms").render(a_draft(), name="{{ 7 * 7 }}")
     assert "{{ 7 * 7 }}" in text.body
+
+
+def test_a_name_is_escaped_in_html_and_not_in_plain_text() -> None:
+    mail = compiled(Source("{{ lender }} {{ name }}", "s", "<p>{{ lender }} {{ name }}</p>"), TextRef("x", "en", "email", 1))
+    text = mail.render(a_draft(), name="<script>&")
+    assert text.html == "<p>Acme &lt;script&gt;&amp;</p>"
+    assert text.body == "Acme <script>&"
+
+
+def test_a_subject_is_one_line() -> None:
+    assert a_text("x", subject="{{ name }}").render(a_draft(), name="a\r\nBcc: b@c.example").subject == "a Bcc: b@c.example"
+
+
+def test_a_text_longer_than_its_channel_takes_is_an_error() -> None:
+    with pytest.raises(RenderError, match="1 to 1530"):
+        a_text("{% for debt in debts %}" + "x" * 100 + "{% endfor %}", channel="sms").render(a_draft(*[a_fact()] * 16), name=None)
+
+
+def test_a_variable_that_the_policy_did_not_give_is_an_error() -> None:
+    text = a_text("{{ variables.months }} months")
+    with pytest.raises(RenderError, match="months"):
+        text.render(a_draft(), name=None)
+    assert text.render(draft([a_fact()], Saying(ACME, "en", variables={"months": 3})), name=None).body == "3 months"
+
+
+def test_what_the_rules_refuse_is_an_error_that_says_where() -> None:
+    with pytest.raises(ContentError) as refused:
+        a_text("Acme: {{ variables.threat }}").checked(
+            draft(
+                [a_fact()],
+                Saying(ACME, "en", asks=frozenset({ContentKind.FORBIDDEN_WORDING}), variables={"threat": "you will be arrested"}),
+            ),
+            name=None,
+        )
+    assert [(fault.part, fault.excerpt) for fault in refused.value.faults] == [("body", "arrested")]
+
+
+def test_a_tenant_is_named_by_its_brand_else_by_its_id() -> None:
+    shelf = a_shelf(acme=TenantSettings(brand=Brand(name="Acme Wallet", contact="1-800")))
+    assert (shelf.lender("acme"), shelf.lender("other").name, shelf.lender("default").name) == (
+        Lender("Acme Wallet", "1-800"),
+        "other",
+        "Dunwell",
+    )

@@ -11,26 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.notifier.domain.delivery import (
+from services.notifier.domain import delivery as deliveries
+from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, settled, unknown, unresolved
+from services.notifier.domain.receipts import News, Standing
+from services.notifier.domain.restoring import (
     CLOCKS_APART,
     LOST,
     NUMBERS_OF_AN_EPOCH,
     TOUCHED,
     UNPROVEN,
-    Change,
-    Delivery,
     asked_again,
-    fallen_back,
-    heard,
-    judged,
     restored,
-    settled,
-    unknown,
     unproven,
-    unresolved,
 )
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
-from services.notifier.domain.states import MAY_BE_OUT, NEXT, Standing, State
+from services.notifier.domain.states import MAY_BE_OUT, NEXT, Reached, State
 from services.notifier.domain.verdicts import Decision, Expire, Send, Suppress, Verdict, Wait
 from tests.unit.notifier.values import MORNING, a_delivery, a_fact, an_address
 
@@ -50,6 +45,13 @@ def marked(delivery: Delivery, channel: str) -> Delivery:
 
 def after(delivery: Delivery, result: Result) -> Change:
     return settled(delivery, result, "sandbox", ("loan",), now=MORNING, resolve_by=TOMORROW)
+
+
+def heard(delivery: Delivery, channel: str, news: tuple[State, ...], *, provider: str, loans: tuple[str, ...]) -> Change:
+    """Let a receipt come that is news to this extent: nothing was known of the attempt before, or that it was sent."""
+    standing = Standing.DELIVERED if State.DELIVERED in news else Standing.SENT
+    before = Reached(State.UNKNOWN if State.SENT in news else State.SENT, channel)
+    return deliveries.heard(delivery, News(channel, standing, (before,), provider, loans), now=MORNING)
 
 
 def kinds(change: Change) -> list[tuple[str, str | None]]:
@@ -146,13 +148,92 @@ def test_of_two_unknown_channels_neither_is_used_again_when_the_answer_of_one_co
 def test_a_receipt_that_overtakes_its_answer_is_believed_whatever_the_answer_says(answer: Result) -> None:
     early = heard(flying(), "sms", (State.SENT,), provider="sandbox", loans=()).delivery
     change = after(early, answer)
-    assert (early.state, change.delivery.state, change.outcomes) == (State.IN_FLIGHT, State.SENT, ())
+    assert (early.state, change.delivery.state, change.outcomes) == (State.SENT, State.SENT, ())
+
+
+@pytest.mark.parametrize(("receipt", "waits_until"), [(State.SENT, MORNING + HOUR), (State.DELIVERED, None)])
+def test_a_receipt_that_overtakes_its_answer_lets_it_wait_for_its_arrival_like_the_answer(
+    receipt: State, waits_until: datetime | None
+) -> None:
+    early = heard(flying(fallback_after=HOUR), "sms", (State.SENT, receipt), provider="sandbox", loans=()).delivery
+    assert (early.state, early.next_at) == (receipt, waits_until)
+
+
+def test_a_receipt_of_what_was_to_be_tried_again_there_keeps_it_from_going_out_twice() -> None:
+    second = fallen_back(after(flying(fallback_after=HOUR), Accepted("ref")).delivery, now=MORNING + HOUR).delivery
+    again = after(marked(second, "email"), NotSent("away")).delivery
+    out = heard(again, "email", (State.SENT,), provider="sandbox", loans=())
+    assert (out.delivery.state, out.delivery.next_at, kinds(out)) == (State.SENT, None, [("sent", "email")])
 
 
 def test_a_second_message_of_which_nothing_is_known_leaves_the_first_as_sent() -> None:
     second = fallen_back(after(flying(fallback_after=HOUR, on_unknown="next_channel"), Accepted("ref")).delivery, now=MORNING + HOUR)
     change = after(marked(second.delivery, "email"), Unknown("cut"))
     assert (change.delivery.state, change.delivery.channel, kinds(change)) == (State.SENT, "sms", [("unknown", "email")])
+
+
+def returned(delivery: Delivery, channel: str, *before: Reached) -> Change:
+    """Let a receipt say that the message on a channel did not arrive."""
+    return deliveries.heard(delivery, News(channel, Standing.FAILED, before, "sandbox", code="30003"), now=MORNING)
+
+
+SENT_BY_SMS = Reached(State.SENT, "sms")
+SENT_BY_MAIL = Reached(State.SENT, "email")
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_message_that_comes_back_goes_on_at_once_where_a_missing_receipt_would_have_let_it(*, answered: bool) -> None:
+    flight = flying(fallback_after=HOUR)
+    start, before = (after(flight, Accepted("ref")).delivery, SENT_BY_SMS) if answered else (flight, Reached(State.UNKNOWN, "sms"))
+    on = returned(start, "sms", before)
+    assert (on.delivery.state, on.delivery.next_at, on.delivery.spent, on.outcomes) == (State.PENDING, MORNING, ("sms",), ())
+    assert after(on.delivery, Accepted("ref")) == Change(on.delivery), "the answer of what came back says nothing more"
+    second = after(marked(on.delivery, "email"), Accepted("ref")).delivery
+    assert (second.state, second.channel, second.next_at) == (State.SENT, "email", None)
+
+
+@pytest.mark.parametrize("changes", [{"fallback_after": None}, {"fallback_after": HOUR, "channels": ("sms",)}])
+def test_a_message_that_comes_back_has_failed_where_nothing_lets_it_go_on(changes: dict[str, Any]) -> None:
+    sent = after(flying(**changes), Accepted("ref")).delivery
+    back_again = returned(sent, "sms", SENT_BY_SMS)
+    assert (back_again.delivery.state, back_again.delivery.reason, kinds(back_again)) == (State.FAILED, "30003", [("failed", "sms")])
+
+
+@pytest.mark.parametrize("ending", [Expire(), REFUSED, Suppress("consent")])
+def test_what_was_announced_as_sent_and_came_back_ends_as_failed_when_no_other_channel_is_used(ending: Suppress | Expire | Refused) -> None:
+    sent = after(flying(fallback_after=HOUR, channels=("sms", "email")), Accepted("ref")).delivery
+    on = returned(sent, "sms", SENT_BY_SMS).delivery
+    end = after(marked(on, "email"), ending) if isinstance(ending, Refused) else judged(on, ending)
+    assert (end.delivery.state, [kind for kind, _ in kinds(end)]) == (State.FAILED, ["failed"])
+
+
+def test_a_message_that_comes_back_after_the_second_went_out_leaves_the_second_to_decide() -> None:
+    second = fallen_back(after(flying(fallback_after=HOUR), Accepted("ref")).delivery, now=MORNING + HOUR).delivery
+    in_flight = returned(marked(second, "email"), "sms", SENT_BY_SMS, Reached(State.UNKNOWN, "email")).delivery
+    assert (in_flight.state, in_flight.earlier) == (State.IN_FLIGHT, Reached(State.FAILED, "sms"))
+    assert after(in_flight, REFUSED).delivery.state is State.PENDING, "push is left"
+    sent = after(in_flight, Accepted("ref")).delivery
+    assert (sent.state, sent.channel) == (State.SENT, "email")
+    failed = returned(sent, "email", Reached(State.FAILED, "sms"), SENT_BY_MAIL)
+    assert (failed.delivery.state, kinds(failed)) == (State.FAILED, [("failed", "email")])
+    late = heard(failed.delivery, "sms", (State.DELIVERED,), provider="sandbox", loans=())
+    assert (late.delivery.state, late.delivery.channel) == (State.DELIVERED, "sms")
+
+
+def test_of_two_sent_messages_one_that_comes_back_leaves_the_other_standing() -> None:
+    second = fallen_back(after(flying(fallback_after=HOUR), Accepted("ref")).delivery, now=MORNING + HOUR).delivery
+    both = after(marked(second, "email"), Accepted("ref")).delivery
+    assert (both.state, both.channel) == (State.SENT, "sms")
+    one = returned(both, "sms", SENT_BY_SMS, SENT_BY_MAIL)
+    assert (one.delivery.state, one.delivery.channel, one.outcomes) == (State.SENT, "email", ())
+    none = returned(one.delivery, "email", Reached(State.FAILED, "sms"), SENT_BY_MAIL)
+    assert (none.delivery.state, none.delivery.reason) == (State.FAILED, "30003")
+
+
+def test_a_refusal_by_receipt_of_an_unknown_channel_that_was_left_lets_the_rest_end_as_failed() -> None:
+    on = after(flying(on_unknown="next_channel", channels=("sms", "email")), Unknown("cut")).delivery
+    told = returned(on, "sms", Reached(State.UNKNOWN, "sms")).delivery
+    assert judged(told, Expire()).delivery.state is State.FAILED
 
 
 SINCE = MORNING + 5 * HOUR
@@ -238,6 +319,7 @@ class Word(StrEnum):
     TIME = "time"
     RECEIPT = "receipt"
     LATE = "late"
+    RETURN = "return"
     PAID = "paid"
     EXPIRE = "expire"
     WAIT = "wait"
@@ -251,7 +333,7 @@ _RESULTS: dict[Word, Result] = {
     Word.CUT: Unknown("cut"),
 }
 _OUT = {Word.ACCEPT: Out.YES, Word.ARRIVE: Out.YES, Word.REFUSE: Out.NO, Word.NOT_SENT: Out.NO, Word.CUT: Out.MAYBE}
-_NEWS = (Word.RECEIPT, Word.LATE)
+_NEWS = (Word.RECEIPT, Word.LATE, Word.RETURN)
 _ANSWERS = (Word.ACCEPT, Word.ARRIVE, Word.REFUSE, Word.NOT_SENT, Word.CUT, Word.TIME, *_NEWS)
 _MAY_COME: dict[State, tuple[Word, ...]] = {
     State.PENDING: (Word.MARK, Word.MARK, Word.MARK, Word.PAID, Word.EXPIRE, Word.WAIT, *_NEWS),
@@ -270,35 +352,66 @@ class Life:
     delivery: Delivery
     out: dict[str, Out] = field(default_factory=dict)
     last: str = ""
+    known: dict[str, State] = field(default_factory=dict)
+    """What stands of each attempt that may be out or has come back."""
+    receipted: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
+    """Channels that a message may have gone out on, whatever became of it."""
 
     def go(self, word: Word, channel: str) -> Change:
         one = self.delivery
         change = Change(one)
         if one.state is State.PENDING and word is Word.MARK and channel in set(one.request.channels) - set(one.spent):
             change = Change(marked(one, channel))
-            assert self.out.get(channel, Out.NO) is Out.NO, "a message may not go out twice on one channel"
-            self.out[channel], self.last = Out.MAYBE, channel
+            assert channel not in self.used, "a message may not go out twice on one channel"
+            self.out[channel], self.last, self.known[channel] = Out.MAYBE, channel, State.UNKNOWN
+            self.used.add(channel)
         elif one.state is State.PENDING and word in _VERDICTS:
             change = judged(one, _VERDICTS[word])
         elif one.state in {State.IN_FLIGHT, State.UNKNOWN, State.UNRESOLVED} and word in _RESULTS:
             change = self._answered(one, word)
         elif word is Word.TIME and one.next_at is not None:
             change = self._by_time(one)
-        elif word in {Word.RECEIPT, Word.LATE} and self.out.get(channel, Out.NO) is not Out.NO:
-            self.out[channel] = Out.YES
-            news = (State.DELIVERED,) if word is Word.RECEIPT else (State.SENT,)
-            change = heard(one, channel, news, provider="sandbox", loans=())
+        elif word in _NEWS and channel in self.known:
+            change = self._told(one, channel, word)
         self.delivery = change.delivery
         return change
 
+    def _told(self, one: Delivery, channel: str, word: Word) -> Change:
+        """A receipt comes; what was said of its attempt before says how much of that is news."""
+        said = {Word.RECEIPT: State.DELIVERED, Word.LATE: State.SENT, Word.RETURN: State.FAILED}[word]
+        was = self.known.get(channel, State.UNKNOWN) if channel in self.receipted else State.UNKNOWN
+        state = max(was, said, key=(State.UNKNOWN, State.SENT, State.FAILED, State.DELIVERED).index)
+        standing = {State.SENT: Standing.SENT, State.FAILED: Standing.FAILED, State.DELIVERED: Standing.DELIVERED}[state]
+        change = deliveries.heard(one, News(channel, standing, self._before(), "sandbox"), now=MORNING)
+        self.known[channel], self.out[channel] = state, Out.NO if state is State.FAILED else Out.YES
+        self.receipted.add(channel)
+        return change
+
+    def _before(self) -> tuple[Reached, ...]:
+        return tuple(Reached(state, channel) for channel, state in sorted(self.known.items()))
+
     def _answered(self, one: Delivery, word: Word) -> Change:
         """The answer of the last attempt comes, whether or not the delivery stands where an earlier one left it."""
-        if self.out[self.last] is not Out.YES and (one.state is State.IN_FLIGHT or word is not Word.CUT):
-            self.out[self.last] = _OUT[word]
-        if one.channel == self.last:
+        same, before = one.channel == self.last, self._before()
+        if self.last not in self.receipted and (one.state is State.IN_FLIGHT or word is not Word.CUT):
+            self._note(word)
+        if same:
             return after(one, _RESULTS[word])
-        news = {Word.ACCEPT: (State.SENT,), Word.ARRIVE: (State.SENT, State.DELIVERED)}.get(word, ())
-        return heard(one, self.last, news, provider="sandbox", loans=())
+        standing = {Word.ACCEPT: Standing.ACCEPTED, Word.ARRIVE: Standing.DELIVERED}.get(word)
+        return deliveries.heard(one, News(self.last, standing, before, "sandbox"), now=MORNING) if standing is not None else Change(one)
+
+    def _note(self, word: Word) -> None:
+        self.out[self.last] = _OUT[word]
+        state = {Word.ACCEPT: State.SENT, Word.ARRIVE: State.DELIVERED, Word.CUT: State.UNKNOWN}.get(word)
+        if word is Word.ARRIVE:
+            self.receipted.add(self.last)
+        if state is not None:
+            self.known[self.last] = state
+        else:
+            self.known.pop(self.last, None)
+        if word is Word.NOT_SENT:
+            self.used.discard(self.last)
 
     def _by_time(self, one: Delivery) -> Change:
         match one.state:
@@ -314,7 +427,7 @@ class Life:
 
 def rank(delivery: Delivery) -> int:
     standings = [delivery.earlier] if delivery.earlier else []
-    standings += [Standing(delivery.state, delivery.channel)] if delivery.state in MAY_BE_OUT else []
+    standings += [Reached(delivery.state, delivery.channel)] if delivery.state in MAY_BE_OUT else []
     return max((standing.rank for standing in standings), default=-1)
 
 
@@ -338,11 +451,15 @@ def test_whatever_is_heard_and_however_late_no_channel_is_used_twice_and_what_we
         assert now.state is before.state or now.state in NEXT[before.state]
         assert now.sequence == before.sequence + len(change.outcomes)
         assert [outcome.sequence for outcome in change.outcomes] == list(range(before.sequence + 1, now.sequence + 1))
-        assert rank(now) >= rank(before) or now.state is State.FAILED
+        assert rank(now) >= rank(before) or now.state is State.FAILED or word is Word.RETURN
         out = set(life.out.values())
         if Out.YES in out or (Out.MAYBE in out and Out.MAYBE in was):
             assert not {outcome.kind for outcome in change.outcomes} & {"expired", "suppressed", "failed"}
         if now.state in {State.EXPIRED, State.SUPPRESSED, State.CANCELLED, State.FAILED}:
             assert out <= {Out.NO}
+        if now.state in {State.EXPIRED, State.SUPPRESSED}:
+            assert not life.receipted, "what went out and came back has failed"
+        if State.DELIVERED in life.known.values() and now.state is not State.IN_FLIGHT:
+            assert now.state is State.DELIVERED
         if now.state in {State.PENDING, State.UNKNOWN, State.IN_FLIGHT}:
             assert now.next_at is not None

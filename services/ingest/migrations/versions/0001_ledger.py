@@ -17,7 +17,7 @@ create table ingest.loans (
     parked integer not null default 0, doubt_since timestamptz, fold_error text,
     book bytea, fold integer not null default 0, settings bytea, status text, anchor_on date, bucket text,
     overdue_total bigint not null default 0, outstanding_total bigint not null default 0,
-    phase text, published boolean not null default false, next_at timestamptz,
+    phase text, published boolean not null default false, said_on date, next_at timestamptz,
     primary key (tenant, loan_id)
 ) partition by hash (tenant, loan_id);
 create table ingest.events (

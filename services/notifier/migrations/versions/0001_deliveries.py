@@ -1,4 +1,4 @@
-"""The notifier: borrowers and what is known of them, deliveries, attempts, the ledger of contacts, caps, switch, sandbox."""
+"""The notifier: borrowers and what is known of them, deliveries, attempts, contacts, caps, switch, texts, providers, sandbox."""
 
 from alembic import op
 
@@ -46,7 +46,8 @@ create table notifier.deliveries (
 ) partition by hash (tenant, borrower_id);
 create table notifier.attempts (
     tenant text not null, borrower_id text not null, task_id text not null, channel text not null,
-    turn integer not null, provider text not null, began_at timestamptz not null, ended_at timestamptz,
+    turn integer not null, provider text not null, message_id text not null, locale text, version integer,
+    began_at timestamptz not null, ended_at timestamptz,
     result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text,
     primary key (tenant, borrower_id, task_id, channel)
 ) partition by hash (tenant, borrower_id);
@@ -74,6 +75,8 @@ create index deliveries_next_at on notifier.deliveries (next_at, tenant, borrowe
 create index deliveries_task on notifier.deliveries (tenant, task_id);
 create index deliveries_case on notifier.deliveries (tenant, case_id);
 create index deliveries_unknown on notifier.deliveries (taken_at) where state = 'unknown';
+create index attempts_message on notifier.attempts (tenant, message_id);
+create index attempts_ref on notifier.attempts (tenant, provider_ref) where provider_ref is not null;
 create index contacts_lookup on notifier.contacts (tenant, lookup, at) where lookup is not null;
 create table notifier.caps (
     tenant text not null, scope text not null, key text not null,
@@ -88,6 +91,42 @@ create table notifier.switches (
     contacts text not null, reason text not null, by text not null, at timestamptz not null,
     primary key (tenant, scope, key)
 );
+create table notifier.templates (
+    tenant text not null, name text not null, version integer not null,
+    locale text not null, channel text not null, state text not null check (state in ('draft', 'published', 'retired')),
+    subject text, body text not null, html text, jurisdictions text[], purpose text not null,
+    created_by text not null, created_at timestamptz not null,
+    published_by text, published_at timestamptz, retired_by text, retired_at timestamptz,
+    primary key (tenant, name, version)
+);
+create unique index templates_published on notifier.templates (tenant, name, locale, channel) where state = 'published';
+create table notifier.settings (
+    tenant text not null, version integer not null, settings bytea not null, by text not null, at timestamptz not null,
+    primary key (tenant, version)
+);
+create table notifier.provider_accounts (
+    tenant text not null, name text not null, version integer not null, kind text not null, channels text[] not null,
+    settings bytea not null, credential_names text[] not null, sealed bytea not null, secret_hash bytea not null,
+    base_url text, at_once integer not null, paused boolean not null default false, paused_reason text,
+    by text not null, at timestamptz not null,
+    primary key (tenant, name)
+);
+create unique index provider_accounts_secret on notifier.provider_accounts (secret_hash);
+create table notifier.routes (
+    tenant text not null, version integer not null, routes bytea not null, by text not null, at timestamptz not null,
+    primary key (tenant, version)
+);
+create table notifier.callbacks (
+    id bigint generated always as identity primary key,
+    tenant text not null, provider text not null, received_at timestamptz not null, sealed bytea not null
+);
+create table notifier.receipts (
+    tenant text not null, provider text not null, id bytea not null, message_id text, provider_ref text, standing integer,
+    code text, fault text not null, event_id text, at timestamptz, received_at timestamptz not null,
+    primary key (tenant, provider, id)
+);
+create index receipts_message on notifier.receipts (tenant, message_id) where message_id is not null;
+create index receipts_ref on notifier.receipts (tenant, provider_ref) where message_id is null;
 create table notifier.sandbox_messages (
     id text primary key, tenant text not null, task_id text not null, borrower_id text not null, channel text not null,
     lookup bytea not null, sealed bytea not null, accepted_at timestamptz not null

@@ -29,8 +29,14 @@ create table scheduler.case_steps (
     tenant text not null, borrower_id text not null, task_id text not null, case_id text not null,
     spell integer not null, step text not null, about date, occurrence integer not null, state text not null,
     requested_at timestamptz not null, expires_at timestamptz not null, until timestamptz, channel text, reason text,
-    sequence bigint not null default -1,
+    sequence bigint not null default -1, debts bytea not null, made_at timestamptz,
+    corrected_at timestamptz, corrected_from date, groundless boolean not null default false,
     primary key (tenant, borrower_id, task_id)
+) partition by hash (tenant, borrower_id);
+create table scheduler.corrections (
+    tenant text not null, borrower_id text not null, loan_id text not null, epoch integer not null, version bigint not null,
+    timezone text not null, said_at timestamptz not null, caused_by text, days text not null,
+    primary key (tenant, borrower_id, loan_id, epoch, version)
 ) partition by hash (tenant, borrower_id);
 create sequence scheduler.timeline_seq cache 1;
 create table scheduler.timeline (
@@ -57,6 +63,7 @@ PARTED = {
     "debts": "fillfactor = 85",
     "cases": "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
     "case_steps": "fillfactor = 85",
+    "corrections": "fillfactor = 100",
     "timeline": "autovacuum_vacuum_insert_scale_factor = 0.02",
     "tasks": "fillfactor = 85",
     "statuses": "fillfactor = 85",

@@ -1,0 +1,73 @@
+"""Group commit: what comes while one publish is under way goes together in the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from libs.common.bus.ports import Message, UndeliveredError
+
+TOGETHER = 10_000
+"""Messages after which a group is full; whoever comes later goes with the next."""
+
+Publish = Callable[[Sequence[Message]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    messages: Sequence[Message]
+    durable: asyncio.Future[None]
+
+
+@dataclass(slots=True)
+class Gathering:
+    """Publishes for many callers at once, one group at a time, in the order in which they came; each is answered for itself."""
+
+    together: Publish
+    _waiting: deque[_Waiting] = field(default_factory=deque)
+    _at_work: asyncio.Task[None] | None = None
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Return when these are durable, or raise what kept them from it, whatever becomes of those they went with."""
+        if not messages:
+            return
+        mine = _Waiting(messages, asyncio.get_running_loop().create_future())
+        self._waiting.append(mine)
+        if self._at_work is None:
+            self._at_work = asyncio.create_task(self._work_off())
+        await mine.durable
+
+    async def _work_off(self) -> None:
+        try:
+            while self._waiting:
+                await self._publish_one_group()
+        finally:
+            self._at_work = None
+
+    async def _publish_one_group(self) -> None:
+        group, size = [self._waiting.popleft()], 0
+        while self._waiting and (size := size + len(group[-1].messages)) < TOGETHER:
+            group.append(self._waiting.popleft())
+        try:
+            await self.together([message for one in group for message in one.messages])
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is theirs who wait for it, and the next group goes on
+            _answer(group, error)
+        else:
+            _answer(group, None)
+
+
+def _answer(group: Sequence[_Waiting], error: Exception | None) -> None:
+    """Tell each of the group; an error that names partitions concerns only those who have messages there."""
+    for one in group:
+        if one.durable.done():  # its caller has gone
+            continue
+        if error is None or (isinstance(error, UndeliveredError) and not _concerned(one, error)):
+            one.durable.set_result(None)
+        else:
+            one.durable.set_exception(error)
+
+
+def _concerned(one: _Waiting, error: UndeliveredError) -> bool:
+    return any((message.topic, message.partition) in error.places for message in one.messages)

@@ -1,0 +1,71 @@
+"""A loan as the log tells it again: on any day, as known now or then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.clock import Clock
+from libs.common.contracts.overdue_facts import Doubt
+from libs.common.errors import DomainError
+from services.ingest import facts
+from services.ingest.domain.errors import CannotFold
+from services.ingest.domain.events import LoanEvent
+from services.ingest.domain.product import ProductLine
+from services.ingest.reporting import Asked, told
+from services.ingest.store import events as log
+from services.ingest.store import loans, parked
+
+T = TypeVar("T")
+Rule = Callable[[Sequence[LoanEvent], ProductLine, date], T | None]
+"""What is made of a loan's events by a day; None while they make no loan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retold:
+    """The events of a loan that count for what is asked, and what a fold needs beside them."""
+
+    loan_id: str
+    events: Sequence[LoanEvent]
+    line: ProductLine
+    day: date
+    now: datetime
+    version: int
+    doubt: Doubt | None
+
+    def through(self, rule: Rule[T]) -> T:
+        """Return what a rule makes of the events."""
+        try:
+            made = rule(self.events, self.line, self.day)
+        except CannotFold as error:
+            raise DomainError(409, "in_doubt", f"the ledger cannot digest the events of this loan: {error}") from error
+        if made is None:
+            raise _unknown(self.loan_id)
+        return made
+
+    @property
+    def record(self) -> dict[str, object]:
+        """What the shell says of every loan it shows."""
+        return {"version": self.version, "events": len(self.events), "doubt": self.doubt}
+
+
+async def retold(engine: AsyncEngine, clock: Clock, loan_id: str, asked: Asked) -> Retold:
+    """Read a loan out of the log."""
+    key = asked.tenant, loan_id
+    async with engine.connect() as conn:
+        row = await loans.find(conn, *key)
+        logged = (await log.of_loans(conn, [key]))[key] if row is not None else []
+        undecided = (await parked.open_of(conn, [key])).get(key, ())
+        now = await clock.at(conn)
+    if row is None:
+        raise _unknown(loan_id)
+    events, line, day = told(row, logged, asked, now)
+    return Retold(loan_id, events, line, day, now, row.records, facts.doubt_of(row.doubt_since, undecided, row.fold_error))
+
+
+def _unknown(loan_id: str) -> DomainError:
+    return DomainError(404, "not_found", f"no loan {loan_id[:128]} is known")

@@ -1,0 +1,139 @@
+"""The providers of every tenant: which of them there are, and the live ones with their connections."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common import logs, sealing
+from libs.common.clock import Clock
+from libs.common.sealing import SealError
+from services.notifier.domain.routing import Offer, Routing
+from services.notifier.providers.carrier import Carrier, Limits
+from services.notifier.providers.http import HttpProvider
+from services.notifier.providers.kinds import ADAPTERS
+from services.notifier.providers.port import Provider
+from services.notifier.providers.wire import Account, Answer, HttpCall
+from services.notifier.store import accounts
+from services.notifier.store.accounts import AccountRow
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MOST_KEPT = 100
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """What is sealed of an account."""
+
+    credentials: dict[str, str]
+    url: str
+    """The secret part of its receipts URL."""
+
+
+@dataclass(slots=True)
+class Directory:
+    """Reads accounts, opens them, and keeps a provider for each as long as its version stands."""
+
+    engine: AsyncEngine
+    clock: Clock
+    private_key: bytes
+    digest_key: bytes
+    builtin: Mapping[str, Provider]
+    public_url: str | None = None
+    """Where this service is reached from outside; without it no provider is asked for receipts."""
+    _live: dict[tuple[str, str], tuple[int, HttpProvider]] = field(default_factory=dict)
+    _retired: list[HttpProvider] = field(default_factory=list)
+    """Of older versions: another pass may still be sending through them."""
+    _fetched: dict[str, bytes] = field(default_factory=dict)
+
+    async def routing(self, conn: AsyncConnection) -> Routing:
+        """Return who carries what, as it is in this transaction."""
+        offers = tuple(Offer(name, provider.channels, provider.sandbox) for name, provider in self.builtin.items())
+        return Routing(offers, await accounts.all_offers(conn), await accounts.all_routes(conn))
+
+    async def provider(self, tenant: str, name: str) -> Provider | None:
+        """Return a provider with its connections; None where there is none, or where its secrets cannot be opened."""
+        async with self.engine.connect() as conn:
+            row = await accounts.find(conn, tenant, name)
+        if row is None:
+            return self.builtin.get(name)
+        live = self._live.get((tenant, name))
+        if live is not None and live[0] == row.version:
+            return live[1]
+        try:
+            made = self._made(row)
+        except SealError:
+            logs.get("directory").error("secrets_unreadable", provider=name)
+            return None
+        if live is not None:
+            self._retired.append(live[1])
+        self._live[tenant, name] = (row.version, made)
+        return made
+
+    async def fetch(self, url: str) -> bytes | None:
+        """Return what a public address serves; certificates are kept, since every callback names one."""
+        if url in self._fetched:
+            return self._fetched[url]
+        carrier = Carrier(Limits(at_once=1), public_only=True)
+        answer = await carrier.call(HttpCall(url, {}, b"", "GET"))
+        await carrier.close()
+        if not isinstance(answer, Answer) or answer.status != 200:
+            return None
+        if url.endswith(".pem") and len(self._fetched) < MOST_KEPT:
+            self._fetched[url] = answer.body
+        return answer.body
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for provider in [*self._retired, *(provider for _, provider in self._live.values())]:
+            await provider.close()
+        self._retired.clear()
+        self._live.clear()
+
+    def seal(self, row: AccountRow, content: Secrets) -> AccountRow:
+        """Return an account with what is secret sealed in it."""
+        plain = msgspec.json.encode(content)
+        return replace(row, sealed=sealing.seal(plain, sealing.public_of(self.private_key), _context(row.tenant, row.name)))
+
+    def open(self, row: AccountRow) -> Secrets:
+        """Return what is sealed of an account."""
+        plain = sealing.unseal(row.sealed, self.private_key, _context(row.tenant, row.name))
+        return msgspec.json.decode(plain, type=Secrets)
+
+    def account(self, row: AccountRow) -> Account:
+        """Return an account as its adapter knows it."""
+        content = self.open(row)
+        return Account(row.name, row.kind, content.credentials, row.settings, row.base_url, self.receipts_url(row.name, content.url))
+
+    def receipts_url(self, name: str, secret: str) -> str | None:
+        """Return where an account's receipts come in."""
+        return f"{self.public_url}/v1/providers/{name}/{secret}/receipts" if self.public_url else None
+
+    def secret_hash(self, secret: str) -> bytes:
+        """Return by what the secret of a URL is found."""
+        return sealing.digest(self.digest_key, "provider", secret)
+
+    def _made(self, row: AccountRow) -> HttpProvider:
+        """Return a provider; where somebody else chose the address, it must be a public one, but for a fake on this machine."""
+        adapter = ADAPTERS[row.kind]
+        chosen = row.base_url is not None and not is_loopback(row.base_url)
+        carrier = Carrier(Limits(at_once=row.at_once), public_only=adapter.public_only or chosen)
+        return HttpProvider(self.account(row), adapter, carrier, self.clock)
+
+
+def new_secret() -> str:
+    """Return a new secret for a URL."""
+    return secrets.token_urlsafe(24)
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL is of this machine."""
+    return urlsplit(url).hostname in LOOPBACK
+
+
+def _context(tenant: str, name: str) -> str:
+    return f"provider/{tenant}/{name}"

@@ -1,0 +1,30 @@
+"""Which locales a text is looked for in, for one reader."""
+
+from __future__ import annotations
+
+LAST = "en"
+"""What is shipped for everything."""
+
+
+def canonical(locale: str) -> str:
+    """Return a locale as it is written in BCP 47: `zh_hant_tw` is `zh-Hant-TW`."""
+    language, *rest = locale.replace("_", "-").split("-")
+    return "-".join([language.lower(), *map(_subtag, rest)])
+
+
+def fallback(locale: str | None, default: str | None) -> tuple[str, ...]:
+    """Return where to look, in this order: the reader's locale and what it is a part of, the tenant's in the same way, English."""
+    named = [canonical(one) for one in (locale, default) if one]
+    return tuple(dict.fromkeys([*(wider for one in named for wider in _wider(one)), LAST]))
+
+
+def _subtag(tag: str) -> str:
+    if len(tag) == 4 and tag.isalpha():
+        return tag.title()
+    return tag.upper() if len(tag) == 2 or (len(tag) == 3 and tag.isdigit()) else tag.lower()
+
+
+def _wider(locale: str) -> list[str]:
+    """Return a locale and those it is a part of; a subtag of one letter says only what follows it (RFC 4647, 3.4)."""
+    tags = locale.split("-")
+    return ["-".join(tags[:end]) for end in range(len(tags), 0, -1) if end == 1 or len(tags[end - 1]) > 1]

@@ -1,0 +1,106 @@
+"""What providers say of a message after they took it over, and what a set of such words comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from services.notifier.domain.results import Fault
+from services.notifier.domain.states import Reached, State
+
+
+class Standing(IntEnum):
+    """How far a message has come; a later word lifts it and never lowers it."""
+
+    ACCEPTED = 0
+    SENT = 1
+    FAILED = 2
+    DELIVERED = 3
+    """Above `FAILED`: what has once arrived has arrived, whatever is said before or after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One word of a provider about one message."""
+
+    standing: Standing | None
+    """None where it is only about the person: a complaint, an unsubscription."""
+    message_id: str | None = None
+    """Our id, where the provider gives it back."""
+    provider_ref: str | None = None
+    address: str | None = None
+    event_id: str | None = None
+    """The provider's id of this word, where it has one."""
+    at: datetime | None = None
+    code: str | None = None
+    fault: Fault = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """What all receipts of a message come to."""
+
+    standing: Standing | None = None
+    faults: frozenset[tuple[str, Fault]] = frozenset()
+    opted_out: bool = False
+    """The person wants no more of it; this never goes back."""
+
+
+def reduced(receipts: Iterable[Receipt], before: Reduced | None = None) -> Reduced:
+    """Return what these receipts come to, the same in any order and with any repetition."""
+    before = before or Reduced()
+    told = tuple(receipts)
+    standings = [one.standing for one in told if one.standing is not None]
+    if before.standing is not None:
+        standings.append(before.standing)
+    return Reduced(
+        standing=max(standings, default=None),
+        faults=before.faults | {(one.code or "", one.fault) for one in told if one.fault != "none"},
+        opted_out=before.opted_out or any(one.fault == "opted_out" for one in told),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """How far the message of an attempt has come by all that is said of it, and what was known of the delivery's attempts before."""
+
+    channel: str
+    standing: Standing
+    before: tuple[Reached, ...]
+    provider: str
+    loans: tuple[str, ...] = ()
+    code: str | None = None
+
+    @property
+    def failure(self) -> str:
+        """Return why it failed, where it did."""
+        return self.code or "receipt_failed"
+
+    @property
+    def kinds(self) -> tuple[State, ...]:
+        """Return what is new in it, in the order in which it is announced."""
+        was = next((one.state for one in self.before if one.channel == self.channel), None)
+        match self.standing:
+            case _ if was is State.DELIVERED:
+                return ()
+            case Standing.FAILED:
+                return () if was is State.FAILED else (State.FAILED,)
+            case Standing.DELIVERED:
+                return (State.DELIVERED,) if was in {State.SENT, State.FAILED} else (State.SENT, State.DELIVERED)
+            case _:
+                return () if was in {State.SENT, State.FAILED} else (State.SENT,)
+
+
+def state_of(result: str | None, receipt: str | None) -> State | None:
+    """Return what is known of an attempt by its result and its receipts; None of one that surely did not go out."""
+    if receipt is not None:
+        return {"delivered": State.DELIVERED, "failed": State.FAILED}.get(receipt, State.SENT)
+    match result:
+        case "accepted":
+            return State.SENT
+        case "refused" | "not_sent":
+            return None
+        case _:
+            return State.UNKNOWN

@@ -1,0 +1,47 @@
+"""What a tenant sets for its messages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from libs.common.contracts.values import WITHOUT_NUL, Contract, known_currency
+from services.notifier.domain.message import Lender
+
+UNNAMED = {"default": "Dunwell"}
+"""How the tenant of one-process mode is named while it has set no brand; any other one is named by its id."""
+
+Locale = Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}$(?!\n)", description="a BCP 47 locale: zh-Hant-TW")]
+_Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=WITHOUT_NUL)]
+
+
+class Brand(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The lender as its borrowers know it, and how they reach it."""
+
+    name: _Name
+    contact: _Name | None = None
+
+
+class Price(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one part of an SMS costs, in millionths of the currency's unit: 0.0079 USD is 7900."""
+
+    millionths: Annotated[int, Meta(ge=0, le=10**9)]
+    currency: str
+
+    def __post_init__(self) -> None:
+        known_currency(self.currency)
+
+
+class TenantSettings(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of it; what is not set has no value."""
+
+    brand: Brand | None = None
+    default_locale: Locale | None = None
+    sms_part_price: Price | None = None
+
+    def lender(self, tenant: str) -> Lender:
+        """Return who speaks for a tenant."""
+        if self.brand is None:
+            return Lender(UNNAMED.get(tenant, tenant))
+        return Lender(self.brand.name, self.brand.contact)

@@ -1,0 +1,88 @@
+"""What a provider's codes mean: tables kept as data, one for each kind, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+
+from services.notifier.domain.results import Fault, Refused, Unknown
+
+FOLDER = Path(__file__).parent / "tables"
+LONGEST_WAIT = timedelta(days=1)
+
+
+class Meaning(StrEnum):
+    """What a code says of the message and of whom."""
+
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    UNKNOWN = "unknown"
+    THROTTLED_ACCOUNT = "throttled_account"
+    THROTTLED_RECIPIENT = "throttled_recipient"
+    THROTTLED_CONTENT = "throttled_content"
+    OPTED_OUT = "opted_out"
+    INVALID_ADDRESS = "invalid_address"
+    CONFIG = "config"
+
+
+FAULTS: Mapping[Meaning, Fault] = MappingProxyType(
+    {
+        Meaning.PERMANENT: "content",
+        Meaning.TRANSIENT: "provider",
+        Meaning.UNKNOWN: "provider",
+        Meaning.THROTTLED_ACCOUNT: "throttled",
+        Meaning.THROTTLED_RECIPIENT: "throttled_recipient",
+        Meaning.THROTTLED_CONTENT: "throttled_content",
+        Meaning.OPTED_OUT: "opted_out",
+        Meaning.INVALID_ADDRESS: "invalid_address",
+        Meaning.CONFIG: "config",
+    }
+)
+_FOR_GOOD = frozenset({Meaning.PERMANENT, Meaning.OPTED_OUT, Meaning.INVALID_ADDRESS})
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The codes of one kind of provider, of its answers and of its receipts."""
+
+    api: Mapping[str, Meaning]
+    receipt: Mapping[str, Meaning]
+
+    @classmethod
+    def load(cls, kind: str) -> Codes:
+        """Read the table of a kind; a word that is no meaning is refused."""
+        table = yaml.safe_load((FOLDER / f"{kind}.yaml").read_text("utf-8"))
+        return cls(*({str(code): Meaning(word) for code, word in (table[part] or {}).items()} for part in ("api", "receipt")))
+
+    def result(self, status: int, *codes: str | None, retry_after: str | None = None) -> Refused | Unknown:
+        """Return what an answer that is no acceptance means: by the first code that is listed, else by its status."""
+        said = next((code for code in codes if code), None)
+        code = next((code for code in codes if code and code in self.api), None)
+        meaning = self.api[code] if code else self._by_status(status)
+        shown = code or said or f"http_{status}"
+        if meaning is Meaning.UNKNOWN:
+            return Unknown(shown)
+        return Refused(shown, FAULTS[meaning], meaning in _FOR_GOOD, _wait(retry_after))
+
+    def fault(self, *codes: str | None) -> Fault:
+        """Return whose fault a failure in a receipt is; the provider's, where no code is listed."""
+        return FAULTS[next((self.receipt[code] for code in codes if code and code in self.receipt), Meaning.TRANSIENT)]
+
+    def _by_status(self, status: int) -> Meaning:
+        listed = self.api.get(f"http {status}") or self.api.get(f"http {status // 100}xx")
+        if listed:
+            return listed
+        return Meaning.TRANSIENT if 400 <= status < 500 and status not in (408, 409) else Meaning.UNKNOWN
+
+
+def _wait(retry_after: str | None) -> timedelta | None:
+    """Return a `Retry-After` in seconds; a date in it is not looked at."""
+    if retry_after is None or not retry_after.strip().isdecimal():
+        return None
+    return min(timedelta(seconds=min(int(retry_after), 10**6)), LONGEST_WAIT)

@@ -1,0 +1,1 @@
+"""Fakes of the providers: they take the real requests, answer as an address asks, and sign their receipts."""

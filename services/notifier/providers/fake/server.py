@@ -1,0 +1,84 @@
+"""The fakes behind one HTTP port: every account under its name, so that its base URL is all that differs from the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from aiohttp import web
+
+from libs.common import ids
+from services.notifier.providers.fake import aws, fcm, messagebird, sendgrid, twilio, vonage, webhook
+from services.notifier.providers.fake.speaker import Speaker, Taken, code_for, wish
+from services.notifier.providers.wire import BODY_LIMIT, Account, Answer, HttpCall
+
+SPEAKERS: Mapping[str, Speaker] = {
+    "aws_ses": aws.MAIL,
+    "aws_sms": aws.TEXT,
+    "fcm": fcm.SPEAKER,
+    "messagebird": messagebird.SPEAKER,
+    "sendgrid": sendgrid.SPEAKER,
+    "twilio": twilio.SPEAKER,
+    "vonage": vonage.SPEAKER,
+    "webhook": webhook.SPEAKER,
+}
+
+
+@dataclass(slots=True)
+class FakeProviders:
+    """Keeps what it took; a message taken twice is kept twice."""
+
+    accounts: Mapping[str, Account]
+    delay_s: float = 0.0
+    kept: list[tuple[str, Taken]] = field(default_factory=list)
+    """By the name of the account."""
+    origin: str = ""
+
+    @asynccontextmanager
+    async def served(
+        self, host: str = "127.0.0.1", port: int = 0, *, context: ssl.SSLContext | None = None
+    ) -> AsyncIterator[FakeProviders]:
+        """Listen until the end of the block, over TLS where there is a context; port 0 is any that is free."""
+        app = web.Application(client_max_size=BODY_LIMIT)
+        app.router.add_post("/{account}/{rest:.*}", self._on_request)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port, ssl_context=context).start()
+            self.origin = f"http{'s' if context else ''}://{host}:{runner.addresses[0][1]}"
+            yield self
+        finally:
+            await runner.cleanup()
+
+    def account(self, name: str) -> Account:
+        """Return an account as it must be configured to reach its fake."""
+        account, here = self.accounts[name], f"{self.origin}/{name}"
+        if "url" in account.settings:
+            return replace(account, settings={**account.settings, "url": f"{here}/hook"})
+        return replace(account, base_url=here)
+
+    def answer(self, name: str, call: HttpCall) -> Answer:
+        """Return what the provider says to a call; what it accepts is kept, and what nobody can say of too."""
+        account = self.accounts[name]
+        speaker = SPEAKERS[account.kind]
+        taken = speaker.take(call, account, ids.fresh().replace("-", ""))
+        if isinstance(taken, Answer):
+            return taken
+        meaning = wish(taken.to)
+        if meaning is None or meaning == "unknown":
+            self.kept.append((name, taken))
+        return speaker.accept(taken) if meaning is None else speaker.refuse(taken, code_for(speaker, meaning))
+
+    async def _on_request(self, request: web.Request) -> web.Response:
+        name = request.match_info["account"]
+        if name not in self.accounts:
+            raise web.HTTPNotFound
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        call = HttpCall(f"{self.origin}{request.raw_path}", headers, await request.read())
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        said = self.answer(name, call)
+        return web.Response(status=said.status, headers=said.headers, body=said.body)

@@ -1,0 +1,74 @@
+"""What a fake of one kind of provider is, and the addresses that ask for an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from services.notifier.domain.receipts import Standing
+from services.notifier.providers.codes import Codes, Meaning
+from services.notifier.providers.wire import Account, Answer, HttpCall
+
+MAGIC = "+1500555{:04}"
+"""Phone numbers that ask for an answer: the last four digits are the place of the meaning, from 1."""
+_NUMBER = re.compile(r"\+?1500555(0\d{3})")
+_WORD = re.compile(r"[a-z_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message as the provider took it from the wire."""
+
+    ref: str
+    to: str
+    body: str
+    subject: str | None = None
+    reference: str | None = None
+    """Ours, where the provider knows one."""
+    callback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """One kind: reads a request, answers one that it took or refuses, and says later what became of it."""
+
+    take: Callable[[HttpCall, Account, str], Taken | Answer]
+    """Returns the message under the id that is given, or the answer to a request that a provider would not take."""
+    accept: Callable[[Taken], Answer]
+    refuse: Callable[[Taken, str], Answer]
+    """By a code of the kind's table."""
+    codes: Codes
+    report: Callable[[Taken, Standing, Account, datetime], HttpCall] | None = None
+
+
+def magic(meaning: Meaning) -> str:
+    """Return the phone number that asks for an answer of this meaning."""
+    return MAGIC.format(list(Meaning).index(meaning) + 1)
+
+
+def wish(to: str) -> Meaning | None:
+    """Return the answer that an address asks for: a magic number, or a meaning as the first word of anything else."""
+    number = _NUMBER.fullmatch(to)
+    meanings = list(Meaning)
+    if number:
+        place = int(number[1]) - 1
+        return meanings[place] if place in range(len(meanings)) else None
+    word = _WORD.match(to)
+    return Meaning(word[0]) if word and word[0] in meanings else None
+
+
+def code_for(speaker: Speaker, meaning: Meaning) -> str:
+    """Return the first code of the table that means this; of two that do, one that is more than a status."""
+    listed: Sequence[str] = [code for code, means in speaker.codes.api.items() if means is meaning]
+    if not listed:
+        raise LookupError(f"no code of this kind means {meaning}")
+    return min(listed, key=lambda code: code.startswith("http "))
+
+
+def as_json(status: int, value: object, **headers: str) -> Answer:
+    """Return an answer in JSON."""
+    return Answer(status, {"content-type": "application/json", **headers}, msgspec.json.encode(value))

@@ -1,0 +1,64 @@
+"""Twilio, as it answers."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from urllib.parse import urlencode
+
+from services.notifier.domain.receipts import Standing
+from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
+from services.notifier.providers.twilio import CODES, signature
+from services.notifier.providers.wire import Account, Answer, HttpCall, form
+
+WORDS = {Standing.ACCEPTED: "queued", Standing.SENT: "sent", Standing.FAILED: "undelivered", Standing.DELIVERED: "delivered"}
+STATUSES = {"20003": 401, "20429": 429, "20404": 404, "20500": 500, "20503": 503}
+
+
+def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
+    """Take a message, of an account that shows its token."""
+    sid, token = account.credentials["account_sid"], account.credentials["auth_token"]
+    if call.headers.get("authorization") != f"Basic {base64.b64encode(f'{sid}:{token}'.encode()).decode()}":
+        return _error("20003")
+    if not call.url.endswith(f"/2010-04-01/Accounts/{sid}/Messages.json"):
+        return _error("20404")
+    said = form(call.body)
+    if "Body" not in said or not ("From" in said or "MessagingServiceSid" in said):
+        return _error("21602" if "Body" not in said else "21603")
+    if not said.get("To", "").startswith("+"):
+        return _error("21211")
+    return Taken(ref=f"SM{ref}", to=said["To"], body=said["Body"], callback=said.get("StatusCallback"))
+
+
+def accept(taken: Taken) -> Answer:
+    """Answer for a message that was created."""
+    return as_json(201, {"sid": taken.ref, "status": "queued", "to": taken.to, "body": taken.body, "error_code": None})
+
+
+def refuse(_: Taken, code: str) -> Answer:
+    """Answer with a code."""
+    return _error(code)
+
+
+def report(taken: Taken, standing: Standing, account: Account, now: datetime) -> HttpCall:
+    """Return the status callback, signed."""
+    fields = {
+        "MessageSid": taken.ref, "SmsSid": taken.ref, "MessageStatus": WORDS[standing], "To": taken.to,
+        "AccountSid": account.credentials["account_sid"], "RawDlrDoneDate": now.strftime("%y%m%d%H%M"),
+    }  # fmt: skip
+    if standing is Standing.FAILED:
+        fields["ErrorCode"] = "30003"
+    url, body = taken.callback or "", urlencode(fields).encode()
+    headers = {
+        "content-type": "application/x-www-form-urlencoded",
+        "x-twilio-signature": signature(url, body, account.credentials["auth_token"]),
+    }
+    return HttpCall(url, headers, body)
+
+
+def _error(code: str) -> Answer:
+    status = STATUSES.get(code, 400)
+    return as_json(status, {"code": int(code) if code.isdecimal() else None, "message": "refused", "status": status})
+
+
+SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report)

@@ -1,0 +1,59 @@
+"""Vonage, as it answers: HTTP 200 whatever it says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from services.notifier.domain.receipts import Standing
+from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
+from services.notifier.providers.vonage import CODES, METHODS, signature
+from services.notifier.providers.wire import Account, Answer, HttpCall, form
+
+WORDS = {Standing.ACCEPTED: "buffered", Standing.SENT: "accepted", Standing.FAILED: "failed", Standing.DELIVERED: "delivered"}
+
+
+def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
+    """Take a message, of an account that shows its secret."""
+    said = form(call.body)
+    if any(said.get(name) != account.credentials[name] for name in ("api_key", "api_secret")):
+        return _said({"status": "4", "error-text": "Bad Credentials"})
+    if not all(said.get(name) for name in ("from", "to", "text")):
+        return _said({"status": "2", "error-text": "Missing parameters"})
+    if not urlsplit(call.url).path.endswith("/sms/json") or not said["to"].isdecimal():
+        return _said({"status": "3", "error-text": "Invalid parameters"})
+    return Taken(ref=ref[:16].upper(), to=said["to"], body=said["text"], reference=said.get("client-ref"), callback=said.get("callback"))
+
+
+def accept(taken: Taken) -> Answer:
+    """Answer for a message of one part."""
+    return _said({"to": taken.to, "message-id": taken.ref, "status": "0", "remaining-balance": "3.14", "message-price": "0.0333"})
+
+
+def refuse(_: Taken, code: str) -> Answer:
+    """Answer with the status of the part."""
+    return _said({"status": code, "error-text": "refused"})
+
+
+def report(taken: Taken, standing: Standing, account: Account, now: datetime) -> HttpCall:
+    """Return the delivery receipt, signed where the account has a secret for that."""
+    fields: dict[str, Any] = {
+        "msisdn": taken.to, "to": account.settings["from"], "network-code": "12345", "messageId": taken.ref, "price": "0.0333",
+        "status": WORDS[standing], "scts": now.strftime("%y%m%d%H%M"), "err-code": "1" if standing is Standing.FAILED else "0",
+        "api-key": account.credentials["api_key"], "client-ref": taken.reference, "message-timestamp": now.strftime("%Y-%m-%d %H:%M:%S"),
+        "timestamp": str(int(now.timestamp())), "nonce": taken.ref,
+    }  # fmt: skip
+    secret = account.credentials.get("signature_secret")
+    if secret:
+        fields["sig"] = signature(fields, secret, account.settings.get("signature_method", METHODS[0])).upper()
+    return HttpCall(taken.callback or "", {"content-type": "application/json"}, msgspec.json.encode(fields))
+
+
+def _said(part: dict[str, str]) -> Answer:
+    return as_json(200, {"message-count": "1", "messages": [part]})
+
+
+SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report)

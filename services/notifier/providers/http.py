@@ -1,0 +1,127 @@
+"""A provider that is reached over HTTP: an account, its adapter and a carrier."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from libs.common import logs
+from libs.common.clock import Clock
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.results import NotSent, Refused, Result, Unknown
+from services.notifier.providers.carrier import Carrier
+from services.notifier.providers.wire import Account, Adapter, Answer, Token, TokenExchange, UnfitError
+
+EARLY = timedelta(minutes=2)
+"""A token is fetched anew so long before it expires."""
+PAUSE = timedelta(seconds=10)
+"""After a token was refused, no other is asked for so long: a batch does not ask once for each message."""
+TOKEN_S = 6.0
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Keeps an account's token; one call fetches it for all."""
+
+    account: Account
+    exchange: TokenExchange
+    carrier: Carrier
+    _held: Token | Refused | NotSent = field(default_factory=lambda: NotSent("no_token"))
+    _until: datetime | None = None
+    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def token(self, now: datetime) -> Token | Refused | NotSent:
+        """Return a token that is valid, or what comes of a message for which there is none to be had."""
+        async with self._fetching:
+            if self._until is None or now >= self._until:
+                self._held = await self._fetch(now)
+                self._until = now + (max(PAUSE, self._held.expires_in - EARLY) if isinstance(self._held, Token) else PAUSE)
+            return self._held
+
+    def forget(self, token: Token) -> None:
+        """Fetch another one next time, if it is still this one that was refused."""
+        if self._held is token:
+            self._until = None
+
+    async def _fetch(self, now: datetime) -> Token | Refused | NotSent:
+        try:
+            call = self.exchange.request(self.account, now)
+        except Exception as error:  # noqa: BLE001  # a key that cannot be used is the account's fault, and no call was made
+            logs.get("provider").error("token_unmakeable", provider=self.account.name, reason=type(error).__name__)
+            return Refused("token_refused", "config", permanent=False)
+        try:
+            async with asyncio.timeout(TOKEN_S):
+                answer = await self.carrier.call(call)
+        except TimeoutError:
+            return NotSent("no_token")
+        if not isinstance(answer, Answer) or answer.status >= 500:
+            return NotSent("no_token")
+        return self.exchange.read(answer) or Refused("token_refused", "config", permanent=False)
+
+
+@dataclass(slots=True)
+class HttpProvider:
+    """Sends the messages of a batch at the same time, within the carrier's bounds."""
+
+    account: Account
+    adapter: Adapter
+    carrier: Carrier
+    clock: Clock
+    sandbox: bool = False
+    _keeper: Keeper | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        exchange = self.adapter.token
+        self._keeper = Keeper(self.account, exchange, self.carrier) if exchange else None
+
+    @property
+    def name(self) -> str:
+        """Return the account's name."""
+        return self.account.name
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Return the channels of its kind."""
+        return self.adapter.channels
+
+    async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
+        """Return what became of each message, in their order."""
+        return list(await asyncio.gather(*(self._send(message) for message in batch)))
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self.carrier.close()
+
+    async def _send(self, message: OutgoingMessage) -> Result:
+        now = self.clock.now()
+        token = await self._keeper.token(now) if self._keeper else None
+        if isinstance(token, Refused | NotSent):
+            return token
+        try:
+            call = self.adapter.request(message, self._with(token), now)
+        except UnfitError as unfit:
+            return Refused(unfit.code, unfit.fault, permanent=unfit.fault != "config")
+        except Exception as error:  # noqa: BLE001  # this one message was given to nobody; the others of the batch go on
+            logs.get("provider").error("request_unmakeable", provider=self.name, reason=type(error).__name__)
+            return Refused("request_unmakeable", "config", permanent=False)
+        outcome = await self.carrier.call(call)
+        if not isinstance(outcome, Answer):
+            return outcome
+        if outcome.status == 401 and self._keeper and token:
+            self._keeper.forget(token)
+        return self._read(outcome)
+
+    def _read(self, answer: Answer) -> Result:
+        try:
+            return self.adapter.read(answer)
+        except Exception as error:  # noqa: BLE001  # an answer that nobody foresaw says nothing about the message
+            logs.get("provider").warning("answer_unreadable", provider=self.name, status=answer.status, reason=type(error).__name__)
+            return Unknown("answer_unreadable")
+
+    def _with(self, token: Token | None) -> Account:
+        if token is None:
+            return self.account
+        return replace(self.account, credentials=MappingProxyType({**self.account.credentials, "token": token.value}))

@@ -1,0 +1,112 @@
+"""MessageBird SMS API. Our id is the reference, which its reports give back."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.results import Accepted, Result, Unknown
+from services.notifier.providers import jws
+from services.notifier.providers.codes import Codes
+from services.notifier.providers.wire import (
+    Account,
+    Adapter,
+    Answer,
+    Callback,
+    Denied,
+    HttpCall,
+    e164,
+    json_object,
+    moment,
+    seconds_left,
+    text,
+)
+
+CODES = Codes.load("messagebird")
+BASE = "https://rest.messagebird.com"
+LONGEST_S = 604_800
+STANDINGS = MappingProxyType(
+    {
+        "scheduled": Standing.ACCEPTED,
+        "buffered": Standing.ACCEPTED,
+        "sent": Standing.SENT,
+        "delivered": Standing.DELIVERED,
+        "expired": Standing.FAILED,
+        "delivery_failed": Standing.FAILED,
+    }
+)
+
+
+def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
+    """Return the call that sends a text to one number."""
+    body: dict[str, Any] = {
+        "originator": account.settings["from"],
+        "recipients": [e164(message.to)[1:]],
+        "body": message.body,
+        "reference": message.id,
+        "datacoding": "auto",
+    }
+    left = seconds_left(message, now, least=1, most=LONGEST_S)
+    if left is not None:
+        body["validity"] = left
+    if account.callback:
+        body["reportUrl"] = account.callback
+    headers = {
+        "authorization": f"AccessKey {account.credentials['access_key']}",
+        "content-type": "application/json",
+        "accept": "application/json",
+    }
+    return HttpCall(f"{account.base_url or BASE}/messages", headers, msgspec.json.encode(body))
+
+
+def read(answer: Answer) -> Result:
+    """Return what an answer says: a message under its id, or the first of its errors."""
+    said = json_object(answer.body)
+    if 200 <= answer.status < 300:
+        ref = text(said.get("id"))
+        return Accepted(ref) if ref else Unknown("answer_unreadable")
+    errors = said.get("errors")
+    codes = [text(error.get("code")) for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    return CODES.result(answer.status, *codes, retry_after=answer.headers.get("retry-after"))
+
+
+def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:
+    """Return what a status report says, in the parameters of its URL; signed, where the account has the key for that."""
+    key = account.credentials.get("signing_key")
+    if key and not _is_signed(callback, key, now):
+        return Denied("signature")
+    said = callback.query
+    standing = STANDINGS.get(said.get("status", ""))
+    if standing is None:
+        return ()
+    code = text(said.get("statusErrorCode")) if standing is Standing.FAILED else None
+    return (
+        Receipt(
+            standing, message_id=text(said.get("reference")), provider_ref=text(said.get("id")), address=text(said.get("recipient")),
+            at=moment(said.get("statusDatetime")), code=code or (said["status"] if standing is Standing.FAILED else None),
+            fault=CODES.fault(code, said["status"]) if standing is Standing.FAILED else "none",
+        ),
+    )  # fmt: skip
+
+
+def _is_signed(callback: Callback, key: str, now: datetime) -> bool:
+    """Return whether the token of a report is for this very URL and body."""
+    claims = jws.claims_of(callback.headers.get("messagebird-signature-jwt", ""), key, now, issuer="MessageBird")
+    if claims is None:
+        return False
+    hashes = {"url_hash": callback.url.encode()} | ({"payload_hash": callback.body} if callback.body else {})
+    return all(hmac.compare_digest(hashlib.sha256(part).hexdigest(), str(claims.get(name))) for name, part in hashes.items())
+
+
+ADAPTER = Adapter(
+    kind="messagebird", channels=("sms",), request=request, read=read, receipts=receipts, credentials=("access_key",),
+    settings=("from",), optional=("signing_key",),
+)  # fmt: skip

@@ -1,0 +1,140 @@
+"""SendGrid v3: e-mail. Our id goes out as a custom argument, which its events give back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.results import Accepted, Result, Unknown
+from services.notifier.providers.codes import Codes
+from services.notifier.providers.wire import (
+    Account,
+    Adapter,
+    Answer,
+    Callback,
+    Denied,
+    HttpCall,
+    UnfitError,
+    at_epoch,
+    json_object,
+    json_objects,
+    mailbox,
+    still_wanted,
+    text,
+)  # fmt: skip
+
+CODES = Codes.load("sendgrid")
+BASE = "https://api.sendgrid.com"
+OURS = "dunwell_message"
+SIGNATURE, TIMESTAMP = "x-twilio-email-event-webhook-signature", "x-twilio-email-event-webhook-timestamp"
+STANDINGS = MappingProxyType(
+    {
+        "processed": Standing.ACCEPTED,
+        "deferred": Standing.ACCEPTED,
+        "delivered": Standing.DELIVERED,
+        "bounce": Standing.FAILED,
+        "dropped": Standing.FAILED,
+    }
+)
+WISHES = ("spamreport", "unsubscribe", "group_unsubscribe")
+"""Events that are about the person and not about how far a mail came."""
+
+
+def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
+    """Return the call that sends one mail to one address; links and opening are not tracked."""
+    if not message.subject:
+        raise UnfitError("no_subject", "content")
+    still_wanted(message, now)
+    sender = {"email": account.settings["from"]} | ({"name": account.settings["from_name"]} if "from_name" in account.settings else {})
+    untracked = {"enable": False}
+    body = {
+        "personalizations": [{"to": [{"email": mailbox(message.to)}], "custom_args": {OURS: message.id}}],
+        "from": sender,
+        "subject": message.subject,
+        "content": [{"type": "text/plain", "value": message.body}],
+        "tracking_settings": {"click_tracking": untracked, "open_tracking": untracked},
+    }
+    headers = {"authorization": f"Bearer {account.credentials['api_key']}", "content-type": "application/json"}
+    return HttpCall(f"{account.base_url or BASE}/v3/mail/send", headers, msgspec.json.encode(body))
+
+
+def read(answer: Answer) -> Result:
+    """Return what an answer says: only 202 is an acceptance, and the id stands in a header."""
+    if answer.status == 202:
+        return Accepted(answer.headers.get("x-message-id", ""))
+    if 200 <= answer.status < 300:
+        return Unknown("answer_unreadable")
+    errors = json_object(answer.body).get("errors")
+    fields = [str(error.get("field")) for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    about = f"{answer.status} to" if any(".to" in field for field in fields if field.startswith("personalizations")) else None
+    return CODES.result(answer.status, about, retry_after=answer.headers.get("retry-after") or _until_reset(answer.headers))
+
+
+def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
+    """Return what a batch of events says; signed, where the account has the key for that."""
+    key = account.credentials.get("verification_key")
+    if key and not _is_signed(callback, key):
+        return Denied("signature")
+    return [receipt for event in json_objects(callback.body) if (receipt := _receipt(event))]
+
+
+def _receipt(event: dict[str, Any]) -> Receipt | None:
+    kind = str(event.get("event"))
+    standing = STANDINGS.get(kind)
+    if standing is None and kind not in WISHES:
+        return None
+    codes = _codes(event, kind) if standing in (None, Standing.FAILED) else ()
+    ref = text(event.get("sg_message_id"))
+    return Receipt(
+        standing, message_id=text(event.get(OURS)), provider_ref=ref.partition(".")[0] if ref else None, address=text(event.get("email")),
+        event_id=text(event.get("sg_event_id")), at=at_epoch(event.get("timestamp")), code=codes[0] if codes else None,
+        fault=CODES.fault(*codes) if codes else "none",
+    )  # fmt: skip
+
+
+def _codes(event: dict[str, Any], kind: str) -> tuple[str, ...]:
+    """Return the words of a failure by which the table knows it, the most exact one first."""
+    if kind == "dropped":
+        return (f"dropped {str(event.get('reason', '')).lower()}", f"dropped {event.get('type')}")
+    return (str(event.get("type", kind)), kind) if kind == "bounce" else (kind,)
+
+
+def _is_signed(callback: Callback, key: str) -> bool:
+    try:
+        public = load_der_public_key(base64.b64decode(key))
+        given = base64.b64decode(callback.headers.get(SIGNATURE, ""), validate=True)
+        if not isinstance(public, EllipticCurvePublicKey):
+            return False
+        public.verify(given, callback.headers.get(TIMESTAMP, "").encode() + callback.body, ECDSA(SHA256()))
+    except (binascii.Error, ValueError, InvalidSignature):
+        return False
+    return True
+
+
+def _until_reset(headers: Mapping[str, str]) -> str | None:
+    """Return the seconds until the limit begins anew, by the provider's own clock."""
+    reset = at_epoch(headers.get("x-ratelimit-reset"))
+    try:
+        said = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return None
+    return str(max(0, int((reset - said).total_seconds()))) if reset and said.tzinfo else None
+
+
+ADAPTER = Adapter(
+    kind="sendgrid", channels=("email",), request=request, read=read, receipts=receipts, credentials=("api_key",), settings=("from",),
+    optional=("verification_key", "from_name"),
+)  # fmt: skip

@@ -1,0 +1,123 @@
+"""Twilio Programmable Messaging: SMS.
+
+It knows no key that makes a repeat harmless and no reference of ours, so our id stands in the URL of the status callback.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
+from urllib.parse import parse_qsl, quote, urlencode
+
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.results import Accepted, Result, Unknown
+from services.notifier.providers.codes import Codes
+from services.notifier.providers.wire import (
+    Account,
+    Adapter,
+    Answer,
+    Callback,
+    Denied,
+    HttpCall,
+    e164,
+    form,
+    json_object,
+    seconds_left,
+    text,
+)
+
+CODES = Codes.load("twilio")
+BASE = "https://api.twilio.com"
+LONGEST_S = 36_000
+OURS = "m"
+"""The parameter of the callback that is our id."""
+STANDINGS = MappingProxyType(
+    {
+        "accepted": Standing.ACCEPTED,
+        "scheduled": Standing.ACCEPTED,
+        "queued": Standing.ACCEPTED,
+        "sending": Standing.ACCEPTED,
+        "sent": Standing.SENT,
+        "partially_delivered": Standing.SENT,
+        "delivered": Standing.DELIVERED,
+        "read": Standing.DELIVERED,
+        "undelivered": Standing.FAILED,
+        "failed": Standing.FAILED,
+        "canceled": Standing.FAILED,
+    }
+)
+
+
+def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
+    """Return the call that creates a message; the sender is a number or a messaging service (`MG...`)."""
+    sid, sender = account.credentials["account_sid"], account.settings["from"]
+    fields = {"To": e164(message.to), "MessagingServiceSid" if sender.startswith("MG") else "From": sender, "Body": message.body}
+    left = seconds_left(message, now, least=1, most=LONGEST_S)
+    if left is not None:
+        fields["ValidityPeriod"] = str(left)
+    if account.callback:
+        fields["StatusCallback"] = f"{account.callback}?{urlencode({OURS: message.id})}"
+    user = f"{account.credentials.get('api_key') or sid}:{account.credentials.get('api_secret') or account.credentials['auth_token']}"
+    headers = {
+        "authorization": f"Basic {base64.b64encode(user.encode()).decode()}",
+        "content-type": "application/x-www-form-urlencoded",
+        "accept": "application/json",
+    }
+    url = f"{account.base_url or BASE}/2010-04-01/Accounts/{quote(sid, safe='')}/Messages.json"
+    return HttpCall(url, headers, urlencode(fields).encode())
+
+
+def read(answer: Answer) -> Result:
+    """Return what an answer says: a message that was created, or a code."""
+    said = json_object(answer.body)
+    if 200 <= answer.status < 300:
+        sid = text(said.get("sid"))
+        if sid is None:
+            return Unknown("answer_unreadable")
+        if STANDINGS.get(str(said.get("status"))) is Standing.FAILED:
+            return CODES.result(400, text(said.get("error_code")) or "failed")
+        return Accepted(sid)
+    return CODES.result(answer.status, text(said.get("code")), retry_after=answer.headers.get("retry-after"))
+
+
+def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
+    """Return what a status callback says, when the account's token signed it."""
+    expected = signature(callback.url, callback.body, account.credentials["auth_token"])
+    if not hmac.compare_digest(expected.encode(), callback.headers.get("x-twilio-signature", "").encode()):
+        return Denied("signature")
+    said = form(callback.body)
+    code = text(said.get("ErrorCode"))
+    standing = STANDINGS.get(said.get("MessageStatus", ""))
+    if standing is None:
+        return ()
+    return (
+        Receipt(
+            standing, message_id=callback.query.get(OURS), provider_ref=text(said.get("MessageSid")), address=text(said.get("To")),
+            at=_done(said.get("RawDlrDoneDate")), code=code, fault=CODES.fault(code) if standing is Standing.FAILED else "none",
+        ),
+    )  # fmt: skip
+
+
+def signature(url: str, body: bytes, token: str) -> str:
+    """Return Twilio's signature of a form posted to a URL."""
+    fields = sorted(set(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)))
+    signed = url + "".join(name + value for name, value in fields)
+    return base64.b64encode(hmac.digest(token.encode(), signed.encode(), hashlib.sha1)).decode()
+
+
+def _done(written: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(written or "", "%y%m%d%H%M").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+ADAPTER = Adapter(
+    kind="twilio", channels=("sms",), request=request, read=read, receipts=receipts, credentials=("account_sid", "auth_token"),
+    settings=("from",), optional=("api_key", "api_secret"),
+)  # fmt: skip

@@ -1,0 +1,136 @@
+"""Vonage SMS API. Every answer is HTTP 200, with a status for each part of the message."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlencode
+
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.results import Accepted, Refused, Result, Unknown
+from services.notifier.providers.codes import Codes
+from services.notifier.providers.gsm import is_gsm
+from services.notifier.providers.wire import (
+    Account,
+    Adapter,
+    Answer,
+    Callback,
+    Denied,
+    HttpCall,
+    e164,
+    form,
+    json_object,
+    seconds_left,
+    text,
+)
+
+CODES = Codes.load("vonage")
+BASE = "https://rest.nexmo.com"
+SHORTEST_S, LONGEST_S = 20, 604_800
+METHODS = ("md5hash", "md5", "sha1", "sha256", "sha512")
+"""How an account may be set to sign; all but the first are HMACs."""
+STANDINGS = MappingProxyType(
+    {
+        "accepted": Standing.SENT,
+        "buffered": Standing.SENT,
+        "delivered": Standing.DELIVERED,
+        "expired": Standing.FAILED,
+        "failed": Standing.FAILED,
+        "rejected": Standing.FAILED,
+    }
+)
+"""`unknown` is not here: it says nothing."""
+
+
+def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
+    """Return the call that sends a text, as unicode where it does not fit the GSM alphabet."""
+    fields = {
+        "api_key": account.credentials["api_key"],
+        "api_secret": account.credentials["api_secret"],
+        "from": account.settings["from"],
+        "to": e164(message.to)[1:],
+        "text": message.body,
+        "type": "text" if is_gsm(message.body) else "unicode",
+        "client-ref": message.id,
+    }
+    left = seconds_left(message, now, least=SHORTEST_S, most=LONGEST_S)
+    if left is not None:
+        fields["ttl"] = str(left * 1000)
+    if account.callback:
+        fields["callback"] = account.callback
+    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+    return HttpCall(f"{account.base_url or BASE}/sms/json", headers, urlencode(fields).encode())
+
+
+def read(answer: Answer) -> Result:
+    """Return what all parts come to: where some were taken and others not, nobody can say what the person reads."""
+    if answer.status != 200:
+        return CODES.result(answer.status, retry_after=answer.headers.get("retry-after"))
+    said = json_object(answer.body).get("messages")
+    parts = [part for part in said if isinstance(part, dict)] if isinstance(said, list) else []
+    refused = [_refusal(part) for part in parts if part.get("status") != "0"]
+    if not parts or (refused and len(refused) < len(parts)):
+        return Unknown("partial" if parts else "answer_unreadable")
+    if refused:
+        return next((one for one in refused if isinstance(one, Unknown)), refused[0])
+    ref = text(parts[0].get("message-id"))
+    return Accepted(ref) if ref else Unknown("answer_unreadable")
+
+
+def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
+    """Return what a delivery receipt says; signed, where the account has a secret for that."""
+    said = _fields(callback)
+    secret = account.credentials.get("signature_secret")
+    if secret:
+        expected = signature(said, secret, account.settings.get("signature_method", METHODS[0]))
+        if not hmac.compare_digest(expected.encode(), str(said.get("sig", "")).lower().encode()):
+            return Denied("signature")
+    standing = STANDINGS.get(str(said.get("status")))
+    if standing is None:
+        return ()
+    code = text(said.get("err-code"))
+    return (
+        Receipt(
+            standing, message_id=text(said.get("client-ref")), provider_ref=text(said.get("messageId")), address=text(said.get("msisdn")),
+            at=_at(text(said.get("scts"))), code=code, fault=CODES.fault(code) if standing is Standing.FAILED else "none",
+        ),
+    )  # fmt: skip
+
+
+def signature(fields: Mapping[str, Any], secret: str, method: str) -> str:
+    """Return Vonage's signature of these fields, in lower-case hexadecimal."""
+    named = sorted((name, str(value)) for name, value in fields.items() if name != "sig")
+    signed = "".join(f"&{name}={value.replace('&', '_').replace('=', '_')}" for name, value in named).encode()
+    if method == METHODS[0]:
+        return hashlib.md5(signed + secret.encode(), usedforsecurity=False).hexdigest()
+    return hmac.digest(secret.encode(), signed, method).hex()
+
+
+def _refusal(part: dict[str, Any]) -> Refused | Unknown:
+    return CODES.result(200, text(part.get("status")))
+
+
+def _fields(callback: Callback) -> Mapping[str, Any]:
+    """Return the fields of a receipt: the provider may be set to send them as JSON, as a form, or in the URL."""
+    kind = callback.headers.get("content-type", "")
+    if kind.startswith("application/json"):
+        return json_object(callback.body)
+    return form(callback.body) if callback.body else callback.query
+
+
+def _at(written: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(written or "", "%y%m%d%H%M").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+ADAPTER = Adapter(
+    kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, credentials=("api_key", "api_secret"),
+    settings=("from",), optional=("signature_secret", "signature_method"),
+)  # fmt: skip

@@ -1,0 +1,71 @@
+"""The wallet's own in-app message: a webhook after the Standard Webhooks specification, to a public address over https."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import msgspec
+
+from libs.common import ids
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.results import Accepted, Result
+from services.notifier.providers.codes import Codes
+from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall, UnfitError, json_object, still_wanted, text
+
+CODES = Codes.load("webhook")
+TYPE = "contact.message"
+PREFIX = "whsec_"
+
+
+def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
+    """Return the signed call; its id is the contact's on this channel, the same whenever it is tried again."""
+    url = account.settings["url"]
+    if urlsplit(url).scheme != "https":
+        raise UnfitError("not_https", "config")
+    still_wanted(message, now)
+    body = msgspec.json.encode(
+        {
+            "type": TYPE,
+            "timestamp": now,
+            "data": {
+                "message_id": message.id, "task_id": message.task_id, "borrower_id": message.borrower_id, "channel": message.channel,
+                "to": message.to, "subject": message.subject, "body": message.body, "expires_at": message.deadline,
+            },
+        }
+    )  # fmt: skip
+    about = ids.derived("w", message.tenant, message.task_id, message.channel)
+    at = int(now.timestamp())
+    headers = {
+        "content-type": "application/json",
+        "webhook-id": about,
+        "webhook-timestamp": str(at),
+        "webhook-signature": signature(account.credentials["secret"], about, at, body),
+    }
+    return HttpCall(url, headers, body)
+
+
+def read(answer: Answer) -> Result:
+    """Return what a status means; an `id` in the body is the wallet's name for the message."""
+    if 200 <= answer.status < 300:
+        return Accepted(text(json_object(answer.body).get("id")) or "")
+    wait = answer.headers.get("retry-after")
+    return CODES.result(answer.status, "503 retry-after" if answer.status == 503 and wait else None, retry_after=wait)
+
+
+def signature(secret: str, about: str, at: int, body: bytes) -> str:
+    """Return the signature of a body under an id and a moment."""
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error:
+        raise UnfitError("secret_unreadable", "config") from None
+    return f"v1,{base64.b64encode(hmac.digest(key, f'{about}.{at}.'.encode() + body, hashlib.sha256)).decode()}"
+
+
+ADAPTER = Adapter(
+    kind="webhook", channels=("inbox",), request=request, read=read, credentials=("secret",), settings=("url",), public_only=True
+)  # fmt: skip

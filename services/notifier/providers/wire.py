@@ -1,0 +1,207 @@
+"""What an adapter is: pure functions between our messages and the bytes that one kind of provider speaks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.receipts import Receipt
+from services.notifier.domain.results import Fault, Result
+
+BODY_LIMIT = 256 * 1024
+"""Bytes of an answer or a receipt that are read; what is longer is no answer of a provider."""
+_MAILBOX = re.compile(r"[^\s@<>(),;:\\\"\[\]]{1,64}@[^\s@<>(),;:\\\"\[\]]{1,255}")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """A request; what sends something is always a `POST`: what HTTP calls idempotent, a client may repeat by itself."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    method: Literal["POST", "GET"] = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A provider as a tenant uses it."""
+
+    name: str
+    kind: str
+    credentials: Mapping[str, str] = field(repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    base_url: str | None = None
+    """In the place of the provider's own: another region, or a fake."""
+    callback: str | None = None
+    """The public URL of our receipts endpoint for this account, its secret part included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A request that says it comes from a provider. `url` is the public one, as the sender called it; header names are lower case."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    fetched: Mapping[str, bytes] = field(default_factory=dict)
+    """What was fetched for it, by URL."""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Return the parameters of the URL."""
+        return dict(parse_qsl(self.url.partition("?")[2], keep_blank_values=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A callback that is not believed, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What must be fetched before a callback can be read: the key that it is signed with, or what confirms a subscription."""
+
+    url: str
+
+
+class UnfitError(Exception):
+    """This message cannot be said in this provider's words; nobody is called."""
+
+    def __init__(self, code: str, fault: Fault) -> None:
+        super().__init__(code)
+        self.code = code
+        self.fault: Fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What an account shows in the place of its credentials, until it expires."""
+
+    value: str
+    expires_in: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExchange:
+    """How an account gets its token: the call, and what the answer means (None: it was refused)."""
+
+    request: Callable[[Account, datetime], HttpCall]
+    read: Callable[[Answer], Token | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One kind of provider."""
+
+    kind: str
+    channels: tuple[str, ...]
+    request: Callable[[OutgoingMessage, Account, datetime], HttpCall]
+    read: Callable[[Answer], Result]
+    receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied | Fetch] | None = None
+    credentials: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    """What an account must have."""
+    optional: tuple[str, ...] = ()
+    """What it may have besides, credential or setting."""
+    token: TokenExchange | None = None
+    public_only: bool = False
+    """Whether the URL is a customer's: then it must lead to public addresses, over https."""
+
+
+def e164(to: str) -> str:
+    """Return a phone number as `+` and digits."""
+    number = re.sub(r"[\s().-]", "", to)
+    if not _E164.fullmatch(number):
+        raise UnfitError("invalid_number", "invalid_address")
+    return number
+
+
+def still_wanted(message: OutgoingMessage, now: datetime) -> None:
+    """Hold back a message that has ended, from a provider that has no word for an end."""
+    if message.deadline is not None and message.deadline <= now:
+        raise UnfitError("too_late", "provider")
+
+
+def mailbox(to: str) -> str:
+    """Return an e-mail address: one `@`, nothing around it that a header could be made of."""
+    if not _MAILBOX.fullmatch(to):
+        raise UnfitError("invalid_mailbox", "invalid_address")
+    return to
+
+
+def seconds_left(message: OutgoingMessage, now: datetime, *, least: int, most: int) -> int | None:
+    """Return for how long the provider may go on trying, in seconds; None where the message has no end."""
+    if message.deadline is None:
+        return None
+    left = int((message.deadline - now).total_seconds())
+    if left < least:
+        raise UnfitError("too_late", "provider")
+    return min(left, most)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return a JSON object; empty where the body is none."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def json_objects(body: bytes) -> list[dict[str, Any]]:
+    """Return the objects of a JSON list, or the one object; empty where the body is neither."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    return [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
+
+
+def form(body: bytes) -> dict[str, str]:
+    """Return the fields of a form."""
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def text(value: object) -> str | None:
+    """Return a word out of an answer: what is no text or number is nothing."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        return None
+    return str(value)
+
+
+def moment(value: object) -> datetime | None:
+    """Return a moment that is written with its offset."""
+    try:
+        at = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
+
+
+def at_epoch(value: object) -> datetime | None:
+    """Return the moment of a number of seconds since 1970."""
+    try:
+        return datetime.fromtimestamp(int(str(value)), tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

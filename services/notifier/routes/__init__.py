@@ -1,0 +1,197 @@
+"""The notifier over HTTP (contract, section 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.api import answer, page
+from libs.common.auth import Principal, requires
+from libs.common.clock import Clock
+from libs.common.contracts.contact_tasks import ContactRequested
+from libs.common.errors import DomainError
+from libs.compliance import Packs
+from services.notifier import checking
+from services.notifier.domain.states import State
+from services.notifier.domain.verdicts import Decision
+from services.notifier.mailbox import Mailbox
+from services.notifier.store import gates, reading
+from services.notifier.store.gates import Switch
+from services.notifier.store.reading import Filter
+from services.notifier.store.sandbox import Wanted
+
+Reading = Annotated[Principal, Depends(requires("contacts:read"))]
+Operating = Annotated[Principal, Depends(requires("ops"))]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+_request = msgspec.json.Decoder(ContactRequested).decode
+_decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
+_decision = msgspec.json.Decoder(Decision).decode
+
+
+class SwitchIn(BaseModel):
+    """A turn of the switch; `key` names the channel where the scope is one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scope: Literal["all", "tenant", "channel"]
+    contacts: Literal["on", "shadow", "off"]
+    reason: str = Field(min_length=1, max_length=500)
+    key: Literal["sms", "email", "push", "inbox"] | None = None
+
+    @model_validator(mode="after")
+    def _has_key(self) -> SwitchIn:
+        if (self.scope == "channel") != (self.key is not None):
+            raise ValueError("a key is given for the scope channel, and for no other")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the routes work with."""
+
+    engine: AsyncEngine
+    clock: Clock
+    packs: Packs
+    mailbox: Mailbox
+
+
+def router(inside: Inside) -> APIRouter:
+    """Return all routes of the notifier."""
+    routes = APIRouter(prefix="/v1")
+    _add_deliveries(routes, inside)
+    _add_switch(routes, inside)
+    _add_sandbox(routes, inside)
+    _add_compliance(routes, inside)
+    return routes
+
+
+def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
+    @routes.get("/deliveries")
+    async def deliveries(  # one query parameter each
+        caller: Reading,
+        *,
+        borrower_id: str | None = None,
+        case_id: str | None = None,
+        state: State | None = None,
+        limit: Limit = 100,
+        cursor: str | None = None,
+    ) -> Response:
+        wanted = Filter(caller.tenant, borrower_id, case_id, state.value if state else None, cursor, limit)
+        async with inside.engine.connect() as conn:
+            rows = await reading.deliveries(conn, wanted)
+        return page([_delivery(row) for row in rows], rows[-1].task_id if len(rows) == limit else None)
+
+    @routes.get("/deliveries/{task_id}")
+    async def delivery(task_id: str, caller: Reading) -> Response:
+        async with inside.engine.connect() as conn:
+            row = await reading.delivery(conn, caller.tenant, task_id)
+            if row is None:
+                raise DomainError(404, "not_found", f"there is no delivery {task_id[:128]!r}")
+            attempts = await reading.attempts(conn, caller.tenant, row.borrower_id, task_id)
+        said = next((a for a in reversed(attempts) if a.channel == row.channel and a.version is not None), None)
+        text = {"locale": said.locale, "version": said.version} if said else None
+        shown = [dict(attempt._mapping) for attempt in attempts]  # noqa: SLF001  # SQLAlchemy's public name
+        return answer({**_delivery(row), "text": text, "attempts": shown})
+
+    @routes.get("/borrowers/{borrower_id}/contacts")
+    async def contacts(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: str | None = None) -> Response:
+        async with inside.engine.connect() as conn:
+            if not await reading.is_known(conn, caller.tenant, borrower_id):
+                raise DomainError(404, "not_found", f"there is no borrower {borrower_id[:128]!r}")
+            rows = await reading.contacts(conn, caller.tenant, borrower_id, after=cursor, limit=limit)
+        following = f"{rows[-1].at.isoformat()}~{rows[-1].contact_id}" if len(rows) == limit else None
+        return page([_contact(row) for row in rows], following)
+
+
+def _add_switch(routes: APIRouter, inside: Inside) -> None:
+    @routes.get("/switch")
+    async def switch(caller: Reading) -> Response:
+        async with inside.engine.connect() as conn:
+            return page([_switch(one) for one in await gates.switches(conn, caller.tenant)])
+
+    @routes.put("/switch")
+    async def turn(wanted: SwitchIn, caller: Operating) -> Response:
+        async with inside.engine.begin() as conn:
+            turned = Switch(
+                gates.EVERYWHERE if wanted.scope == "all" else caller.tenant, wanted.scope, wanted.key or "", wanted.contacts,
+                wanted.reason, caller.person or "key", await inside.clock.at(conn),
+            )  # fmt: skip
+            await gates.set_switch(conn, turned)
+        return answer(_switch(turned))
+
+
+def _add_sandbox(routes: APIRouter, inside: Inside) -> None:
+    @routes.get("/sandbox/messages")
+    async def messages(  # one query parameter each
+        caller: Reading,
+        *,
+        to: str | None = None,
+        since: datetime | None = None,
+        borrower_id: str | None = None,
+        limit: Limit = 100,
+        cursor: str | None = None,
+    ) -> Response:
+        if since is not None and since.tzinfo is None:
+            raise DomainError(422, "invalid_request", "since: a moment needs an offset")
+        wanted = Wanted(caller.tenant, borrower_id, None, since, _after(cursor), limit)
+        found = await inside.mailbox.find(wanted, to=to)
+        return page(found, f"{found[-1].accepted_at.isoformat()}~{found[-1].id}" if len(found) == limit else None)
+
+
+def _add_compliance(routes: APIRouter, inside: Inside) -> None:
+    @routes.post("/compliance/check")
+    async def check(request: Request, _: Reading) -> Response:
+        return answer(checking.check(await request.body(), inside.packs))
+
+    @routes.get("/compliance/packs")
+    async def packs(_: Reading) -> Response:
+        return page([checking.describe(inside.packs[name]) for name in sorted(inside.packs)])
+
+    @routes.get("/compliance/packs/{pack_id}")
+    async def pack(pack_id: str, _: Reading) -> Response:
+        if pack_id not in inside.packs:
+            raise DomainError(404, "not_found", f"there is no pack {pack_id[:128]!r}")
+        return answer(checking.describe_whole(inside.packs[pack_id]))
+
+
+def _delivery(row: Row[tuple[object, ...]]) -> dict[str, Any]:
+    request = _request(row.request) if row.request else None
+    return {
+        "task_id": row.task_id, "borrower_id": row.borrower_id, "case_id": row.case_id, "state": row.state, "reason": row.reason,
+        "next_at": row.next_at, "waiting": row.waiting, "taken_at": row.taken_at, "expires_at": row.expires_at,
+        "resolve_by": row.resolve_by,
+        "step": request.step if request else None, "template": request.template if request else None,
+        "purpose": request.purpose if request else None, "channels": request.channels if request else (),
+        "policy": request.policy if request else None, "channel": row.channel, "spent_on": row.spent, "sequence": row.sequence,
+        "decisions": _decisions(row.decision) if row.decision else (),
+    }  # fmt: skip
+
+
+def _contact(row: Row[tuple[object, ...]]) -> dict[str, Any]:
+    return {
+        "contact_id": row.contact_id, "at": row.at, "channel": row.channel, "result": row.result or None, "by": row.by,
+        "direction": row.direction, "purpose": row.kind, "loans": row.loans, "task_id": row.task_id, "case_id": row.case_id,
+        "decision": _decision(row.decision) if row.decision else None,
+    }  # fmt: skip
+
+
+def _switch(one: Switch) -> dict[str, Any]:
+    return {"scope": one.scope, "key": one.key or None, "contacts": one.contacts, "reason": one.reason, "by": one.by, "at": one.at}
+
+
+def _after(cursor: str | None) -> tuple[datetime, str] | None:
+    if cursor is None:
+        return None
+    at, _, last = cursor.partition("~")
+    try:
+        return datetime.fromisoformat(at), last
+    except ValueError:
+        raise DomainError(422, "invalid_request", "cursor: not one of ours") from None

@@ -1,0 +1,54 @@
+"""What a text is tried with before anybody reads it: borrowers, debts and sums that nobody has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from libs.common.contracts.overdue_facts import Amounts, Anchor, NextDue, OverdueFact
+
+NAME = "N. N."
+DUE_ON = date(2026, 1, 15)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A debt of a sample, in minor units."""
+
+    principal: int = 0
+    interest: int = 0
+    fee: int = 0
+    penalty: int = 0
+    currency: str = "CNY"
+    due_on: date = DUE_ON
+    product: str = "cash-loan"
+
+
+class Anything(dict[str, object]):
+    """Variables of a policy that is not known: each is 6."""
+
+    def __missing__(self, name: str) -> object:
+        return 6
+
+
+ONE = (Sum(100_000, 2_050, 500, 125),)
+SEVERAL = tuple(Sum(10_000 * n, 250 * n, 0, 15 * n) for n in range(1, 4))
+MANY = tuple(Sum(10_000 + n) for n in range(40))
+BOOKS = (ONE, SEVERAL, MANY)
+"""The debts that every text must be able to name."""
+
+
+def facts(sums: Sequence[Sum]) -> list[OverdueFact]:
+    """Return sample debts as facts, overdue and with a next due date of the same sum."""
+    return [_fact(n, one) for n, one in enumerate(sums, start=1)]
+
+
+def _fact(n: int, one: Sum) -> OverdueFact:
+    total = one.principal + one.interest + one.fee + one.penalty
+    owed = Amounts(principal=one.principal, interest=one.interest, fee=one.fee, penalty=one.penalty, total=total)
+    return OverdueFact(
+        loan_id=f"sample-{n}", borrower_id="sample", product=one.product, currency=one.currency, timezone="UTC", jurisdictions=(),
+        status="active", epoch=1, version=1, as_of=one.due_on, overdue=owed, outstanding=owed, bucket="M1",
+        anchor=Anchor(n=n, due_on=one.due_on), next_due=NextDue(n=n, due_on=one.due_on, total=total),
+    )  # fmt: skip

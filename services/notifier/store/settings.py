@@ -1,0 +1,46 @@
+"""What a tenant has set: every version is kept, with who wrote it and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One version of a tenant's settings, as JSON."""
+
+    tenant: str
+    version: int
+    settings: bytes
+    by: str
+    at: datetime
+
+
+async def current(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, Kept]:
+    """Return the newest settings of tenants that have any."""
+    rows = await conn.execute(
+        text(
+            "select distinct on (s.tenant) s.tenant, s.version, s.settings, s.by, s.at"
+            " from unnest(cast(:tenants as text[])) as w(tenant) join notifier.settings s on s.tenant = w.tenant"
+            " order by s.tenant, s.version desc"
+        ),
+        {"tenants": sorted(set(tenants))},
+    )
+    return {row.tenant: Kept(row.tenant, row.version, row.settings, row.by, row.at) for row in rows}
+
+
+async def put(conn: AsyncConnection, kept: Kept) -> bool:
+    """Keep a version; False when somebody else has written that one."""
+    rows = await conn.execute(
+        text(
+            "insert into notifier.settings (tenant, version, settings, by, at) values (:tenant, :version, :settings, :by, :at)"
+            " on conflict (tenant, version) do nothing returning version"
+        ),
+        {"tenant": kept.tenant, "version": kept.version, "settings": kept.settings, "by": kept.by, "at": kept.at},
+    )
+    return rows.first() is not None

@@ -1,0 +1,149 @@
+"""The texts of all tenants: shipped ones in files, their own in the database, each found by name, channel and the reader's locale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+import msgspec
+import yaml
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common import logs
+from services.notifier.domain.locales import fallback
+from services.notifier.domain.message import Lender, TextRef
+from services.notifier.domain.tenant import TenantSettings
+from services.notifier.rendering import Compiled, RenderError, Source, compiled
+from services.notifier.store import settings, templates
+from services.notifier.vetting import RefusedError
+
+SHIPPED = 0
+"""The version of a text that comes with the product."""
+KEPT_COMPILED = 4096
+"""Texts of tenants kept ready; a version never changes, so that one kept is never stale."""
+_SUFFIX = ".yaml"
+_settings = msgspec.json.Decoder(TenantSettings).decode
+Place = tuple[str, str, str]
+"""Name, locale, channel."""
+
+
+class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A shipped text for one channel."""
+
+    body: str
+    subject: str | None = None
+
+
+class WrittenFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A shipped file: one name in one locale, for every channel."""
+
+    purpose: str
+    sms: Written
+    email: Written
+    push: Written
+    inbox: Written
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A text that comes with the product, as it is written and ready."""
+
+    source: Source
+    purpose: str
+    text: Compiled
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The texts that one claim may use, as they are published in its transaction."""
+
+    shipped: Mapping[Place, Shipped]
+    own: Mapping[tuple[str, Place], Compiled | None]
+    """By tenant and place; None is one that this release does not allow any more."""
+    settings: Mapping[str, TenantSettings]
+
+    def find(self, tenant: str, name: str, channel: str, *, locale: str | None) -> Compiled:
+        """Return the text for a reader: in each locale the tenant's own, else the shipped one; RenderError when there is none."""
+        for step in fallback(locale, self._of(tenant).default_locale):
+            place = (name, step, channel)
+            if (tenant, place) in self.own:
+                if (own := self.own[tenant, place]) is None:
+                    raise RenderError(f"the text {name[:64]!r} in {step} holds what is not allowed any more")
+                return own
+            if place in self.shipped:
+                return self.shipped[place].text
+        raise RenderError(f"there is no template {name[:64]!r} for {channel} in any locale of the reader")
+
+    def lender(self, tenant: str) -> Lender:
+        """Return who speaks."""
+        return self._of(tenant).lender(tenant)
+
+    def _of(self, tenant: str) -> TenantSettings:
+        return self.settings.get(tenant, _NOTHING_SET)
+
+
+_NOTHING_SET = TenantSettings()
+
+
+@dataclass(slots=True)
+class Texts:
+    """Shipped texts, and those of tenants that were used lately."""
+
+    shipped: Mapping[Place, Shipped]
+    _kept: dict[tuple[str, str, int], Compiled | None] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls) -> Texts:
+        """Read and compile what is shipped."""
+        folder = files(__package__) / "templates"
+        found = [
+            shipped
+            for locale in sorted(folder.iterdir(), key=lambda entry: entry.name)
+            if locale.is_dir()
+            for file in sorted(locale.iterdir(), key=lambda entry: entry.name)
+            if file.name.endswith(_SUFFIX)
+            for shipped in _read(file.name.removesuffix(_SUFFIX), locale.name, file.read_text(encoding="utf-8"))
+        ]
+        return cls({(one.text.ref.name, one.text.ref.locale, one.text.ref.channel): one for one in found})
+
+    async def laid_out(self, conn: AsyncConnection, wanted: Iterable[tuple[str, str]]) -> Shelf:
+        """Return what is published now under these (tenant, name), with the settings of the tenants."""
+        names = set(wanted)
+        published = await templates.published(conn, names)
+        ready = await self._ready(conn, {(tenant, ref.name, ref.version) for tenant, ref in published})
+        own = {(tenant, (ref.name, ref.locale, ref.channel)): ready[tenant, ref.name, ref.version] for tenant, ref in published}
+        return Shelf(self.shipped, own, await settings_of(conn, {tenant for tenant, _ in names}))
+
+    async def _ready(self, conn: AsyncConnection, wanted: set[tuple[str, str, int]]) -> dict[tuple[str, str, int], Compiled | None]:
+        """Return these versions compiled; others ask at the same time, so what was found is held here and not only in what is kept."""
+        found = {key: self._kept[key] for key in wanted if key in self._kept}
+        if missing := wanted - found.keys():
+            for row in await templates.sources(conn, missing):
+                ref = TextRef(row.name, row.locale, row.channel, row.version)
+                found[row.tenant, row.name, row.version] = _compiled(Source(row.body, row.subject, row.html), ref)
+            if len(self._kept) + len(missing) > KEPT_COMPILED:
+                self._kept.clear()
+            self._kept.update(found)
+        return found
+
+
+async def settings_of(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, TenantSettings]:
+    """Return what tenants have set; one that has set nothing is not in it."""
+    return {tenant: _settings(kept.settings) for tenant, kept in (await settings.current(conn, tenants)).items()}
+
+
+def _compiled(source: Source, ref: TextRef) -> Compiled | None:
+    try:
+        return compiled(source, ref)
+    except RefusedError as error:
+        logs.get("texts").warning("text_refused", code=f"{ref.name}/{ref.version}", reason=error.detail[:200])
+        return None
+
+
+def _read(name: str, locale: str, text: str) -> Iterable[Shipped]:
+    written = msgspec.convert(yaml.safe_load(text), WrittenFile)
+    for channel in ("sms", "email", "push", "inbox"):
+        one: Written = getattr(written, channel)
+        source = Source(one.body, one.subject)
+        yield Shipped(source, written.purpose, compiled(source, TextRef(name, locale, channel, SHIPPED)))

@@ -1,0 +1,228 @@
+"""Providers and routes over HTTP (contract, section 6): accounts, their secrets written and never read, and who carries what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common.api import answer, body_of, page
+from libs.common.auth import Principal, requires
+from libs.common.clock import Clock
+from libs.common.errors import DomainError
+from services.notifier.directory import Directory, Secrets, is_loopback, new_secret
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.routing import ANYWHERE, Route
+from services.notifier.providers.kinds import ADAPTERS
+from services.notifier.providers.wire import BODY_LIMIT, Account, Adapter, Callback, UnfitError
+from services.notifier.receiving import Receiver
+from services.notifier.store import accounts
+from services.notifier.store.accounts import AccountRow
+
+Reading = Annotated[Principal, Depends(requires("contacts:read"))]
+Operating = Annotated[Principal, Depends(requires("ops"))]
+Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+ChannelName = Literal["sms", "email", "push", "inbox"]
+Value = Annotated[str, Field(min_length=1, max_length=8192)]
+PROBES = {"sms": "+12025550123", "email": "someone@example.com", "push": "token", "inbox": "someone"}
+"""Addresses for the request that is only built, to see whether an account could make one."""
+
+
+class AccountIn(BaseModel):
+    """A provider account; credentials that are left out stay as they are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    channels: list[ChannelName] | None = Field(default=None, min_length=1)
+    credentials: dict[str, Value] | None = None
+    settings: dict[str, Value] = Field(default_factory=dict)
+    base_url: str | None = Field(default=None, max_length=500)
+    at_once: int = Field(default=100, ge=1, le=1000)
+
+
+class PauseIn(BaseModel):
+    """Why a provider is paused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class RouteIn(BaseModel):
+    """One route; `*` is every country that has no route of its own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    channel: ChannelName
+    country: str = Field(default=ANYWHERE, pattern=r"^(\*|[A-Z]{2})$")
+    provider: str = Field(min_length=1, max_length=64)
+    weight: int = Field(default=1, ge=0, le=1000)
+
+
+class RoutesIn(BaseModel):
+    """All routes of the tenant."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[RouteIn] = Field(max_length=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """What these routes work with."""
+
+    engine: AsyncEngine
+    clock: Clock
+    directory: Directory
+    receiver: Receiver
+    fakes: bool
+
+
+def wiring(wired: Wired) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix="/v1")
+    _add_providers(routes, wired)
+    _add_pauses(routes, wired)
+    _add_routes(routes, wired)
+    _add_receipts(routes, wired)
+    return routes
+
+
+def _add_providers(routes: APIRouter, wired: Wired) -> None:
+    @routes.get("/providers")
+    async def providers(caller: Reading) -> Response:
+        builtin = [{"name": name, "channels": one.channels, "sandbox": one.sandbox} for name, one in wired.directory.builtin.items()]
+        async with wired.engine.connect() as conn:
+            return page(builtin + [_shown(row) for row in await accounts.of_tenant(conn, caller.tenant)])
+
+    @routes.put("/providers/{name}")
+    async def put(name: Name, wanted: AccountIn, caller: Operating) -> Response:
+        if name in wired.directory.builtin:
+            raise DomainError(409, "builtin", f"{name} is built in")
+        adapter = _adapter(wanted, wired)
+        async with wired.engine.begin() as conn:
+            before = await accounts.find(conn, caller.tenant, name, lock=True)
+            row, secrets = await _asked(conn, wired, wanted, caller, before=before, name=name)
+            _check(adapter, wired, row, secrets)
+            await accounts.put(conn, wired.directory.seal(row, secrets), secret_hash=wired.directory.secret_hash(secrets.url))
+            stored = await accounts.find(conn, caller.tenant, name)
+        assert stored is not None  # noqa: S101  # written in this transaction
+        return answer(_shown(stored) | {"receipts_url": wired.directory.receipts_url(name, secrets.url)}, 200 if before else 201)
+
+
+async def _asked(
+    conn: AsyncConnection, wired: Wired, wanted: AccountIn, caller: Principal, *, before: AccountRow | None, name: str
+) -> tuple[AccountRow, Secrets]:
+    """Return the account as it is asked for, and what is secret of it: the URL's part stays, and credentials that are not given."""
+    kept = wired.directory.open(before) if before and before.kind == wanted.kind else None
+    credentials = wanted.credentials if wanted.credentials is not None else (kept.credentials if kept else {})
+    row = AccountRow(
+        caller.tenant, name, wanted.kind, tuple(wanted.channels or ADAPTERS[wanted.kind].channels), wanted.settings,
+        tuple(sorted(credentials)), b"", wanted.base_url, wanted.at_once, caller.person or "key", await wired.clock.at(conn),
+    )  # fmt: skip
+    return row, Secrets(credentials, kept.url if kept else new_secret())
+
+
+def _adapter(wanted: AccountIn, wired: Wired) -> Adapter:
+    """Return the adapter, or refuse a kind, a channel or a URL that it does not have."""
+    adapter = ADAPTERS.get(wanted.kind)
+    if adapter is None:
+        raise DomainError(422, "unknown_kind", f"kind: one of {', '.join(ADAPTERS)}")
+    if extra := set(wanted.channels or ()) - set(adapter.channels):
+        raise DomainError(422, "unknown_channel", f"channels: {wanted.kind} has no {', '.join(sorted(extra))}")
+    url = wanted.base_url
+    fake = url is not None and wired.fakes and url.startswith("http://") and is_loopback(url)
+    if url is not None and (adapter.public_only or not (fake or url.startswith("https://"))):
+        raise DomainError(422, "invalid_base_url", "base_url: https is needed, and a webhook has its URL among its settings")
+    return adapter
+
+
+def _check(adapter: Adapter, wired: Wired, row: AccountRow, secrets: Secrets) -> None:
+    """Refuse an account that has not what its kind needs, or with which no request could be made."""
+    given = set(secrets.credentials) | set(row.settings)
+    missing = [name for name in adapter.credentials if name not in secrets.credentials]
+    missing += [name for name in adapter.settings if name not in row.settings]
+    unknown = given - {*adapter.credentials, *adapter.settings, *adapter.optional}
+    if missing or unknown:
+        said = [f"{', '.join(sorted(names))} {verb}" for names, verb in ((missing, "is missing"), (unknown, "is not known")) if names]
+        raise DomainError(422, "invalid_account", f"{row.kind}: {'; '.join(said)}")
+    account = Account(row.name, row.kind, {"token": "-", **secrets.credentials}, row.settings, row.base_url)
+    now, channel = wired.clock.now(), row.channels[0]
+    probe = OutgoingMessage("m-0", row.tenant, "t", "b", channel, PROBES[channel], "-", "-", deadline=now + timedelta(hours=1))
+    try:
+        adapter.request(probe, account, now)
+        if adapter.token is not None:
+            adapter.token.request(account, now)
+    except UnfitError as unfit:
+        raise DomainError(422, "invalid_account", f"{row.kind}: {unfit.code}") from None
+    except (ValueError, TypeError):
+        raise DomainError(422, "invalid_account", f"{row.kind}: a credential or setting cannot be read") from None
+
+
+def _add_pauses(routes: APIRouter, wired: Wired) -> None:
+    @routes.post("/providers/{name}:pause")
+    async def pause(name: str, wanted: PauseIn, caller: Operating) -> Response:
+        return await _pause(wired, caller, name, reason=wanted.reason)
+
+    @routes.post("/providers/{name}:resume")
+    async def resume(name: str, caller: Operating) -> Response:
+        return await _pause(wired, caller, name, reason=None)
+
+
+async def _pause(wired: Wired, caller: Principal, name: str, *, reason: str | None) -> Response:
+    async with wired.engine.begin() as conn:
+        if not await accounts.pause(conn, caller.tenant, name, paused=reason is not None, reason=reason):
+            raise DomainError(404, "not_found", f"there is no provider {name[:64]!r}")
+        row = await accounts.find(conn, caller.tenant, name)
+    return answer(_shown(row) if row else None)
+
+
+def _add_routes(routes: APIRouter, wired: Wired) -> None:
+    @routes.get("/routes")
+    async def shown(caller: Reading) -> Response:
+        async with wired.engine.connect() as conn:
+            held = await accounts.routes(conn, caller.tenant)
+        return answer({"items": held.routes if held else (), "next": None, "version": held.version if held else 0})
+
+    @routes.put("/routes")
+    async def put(wanted: RoutesIn, caller: Operating) -> Response:
+        items = [Route(one.channel, one.country, one.provider, one.weight) for one in wanted.items]
+        if len({(one.channel, one.country, one.provider) for one in items}) < len(items):
+            raise DomainError(422, "invalid_routes", "a provider stands once for a channel and country")
+        async with wired.engine.begin() as conn:
+            offers = (await wired.directory.routing(conn)).offers(caller.tenant)
+            for one in items:
+                if one.provider not in offers or one.channel not in offers[one.provider].channels:
+                    raise DomainError(422, "invalid_routes", f"there is no provider {one.provider!r} for {one.channel}")
+            at = await wired.clock.at(conn)
+            number = await accounts.put_routes(conn, caller.tenant, items, by=caller.person or "key", at=at)
+        return answer({"items": items, "next": None, "version": number})
+
+
+def _add_receipts(routes: APIRouter, wired: Wired) -> None:
+    @routes.post("/providers/{name}/{secret}/receipts", include_in_schema=False)
+    @routes.get("/providers/{name}/{secret}/receipts", include_in_schema=False)
+    async def receipts(name: str, secret: str, request: Request) -> Response:
+        """Take what a provider says; it has no key, its URL has a secret and what it says a signature."""
+        url = wired.directory.receipts_url(name, secret)
+        if url is None:
+            raise DomainError(404, "not_found", "there is nothing here")
+        query = request.scope["query_string"].decode("latin-1")
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        body = await body_of(request, most=BODY_LIMIT)
+        new = await wired.receiver.take(name, secret, Callback(request.method, f"{url}?{query}" if query else url, headers, body))
+        return answer({"new": new})
+
+
+def _shown(row: AccountRow) -> dict[str, Any]:
+    """Return an account as it is shown: the names of its credentials, and nothing of them."""
+    return {
+        "name": row.name, "kind": row.kind, "channels": row.channels, "sandbox": False, "settings": row.settings,
+        "credentials": row.credential_names, "base_url": row.base_url, "at_once": row.at_once, "version": row.version,
+        "paused": row.paused, "paused_reason": row.paused_reason, "by": row.by, "at": row.at,
+    }  # fmt: skip

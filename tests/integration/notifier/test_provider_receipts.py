@@ -1,0 +1,134 @@
+"""Receipts over HTTP: signed by the fake of the provider, early, twice, reordered, forged."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from services.notifier.domain.receipts import Standing
+from services.notifier.providers.codes import Meaning
+from services.notifier.providers.fake.server import SPEAKERS, FakeProviders
+from services.notifier.providers.fake.speaker import Taken, magic
+from services.notifier.providers.wire import Account, HttpCall
+from tests.integration.notifier.test_providers import FAKES, REAL, a_wired_world, ask, put, route, twilio
+from tests.integration.notifier.world import World
+from tests.support.postgres import Databases
+
+PUBLIC = "https://dunning.example"
+
+
+@asynccontextmanager
+async def a_sent_world(databases: Databases, to: str = REAL) -> AsyncIterator[tuple[World, FakeProviders, Taken]]:
+    """A world in which a message to `b1` was given to a provider that reports."""
+    async with a_wired_world(databases, public_url=PUBLIC) as (world, fake):
+        await put(world, "main", twilio(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        await ask(world, "b1", to)
+        await world.service.pump()
+        ((_, taken),) = fake.kept
+        yield world, fake, taken
+
+
+def reported(world: World, taken: Taken, standing: Standing) -> HttpCall:
+    report = SPEAKERS["twilio"].report
+    assert report is not None
+    return report(taken, standing, Account("main", "twilio", FAKES["main"].credentials), world.clock.now())
+
+
+async def post(world: World, call: HttpCall, **changes: Any) -> httpx.Response:
+    return await world.call("POST", call.url.removeprefix(PUBLIC), content=call.body, **{"headers": dict(call.headers), **changes})
+
+
+async def state(world: World) -> tuple[str, str | None]:
+    await world.service.pump()
+    delivery = await world.delivery("b1")
+    return delivery["state"], delivery["attempts"][0]["receipt"]
+
+
+async def test_a_receipt_makes_a_sent_message_delivered_once_however_often_it_comes(databases: Databases) -> None:
+    async with a_sent_world(databases) as (world, _, taken):
+        assert await state(world) == ("sent", None)
+        for new in (1, 0, 0):
+            answer = await post(world, reported(world, taken, Standing.DELIVERED))
+            assert (answer.status_code, answer.json()) == (200, {"new": new})
+        assert await state(world) == ("delivered", "delivered")
+        assert world.outcomes("b1") == ["sent", "delivered"]
+        [contact] = (await world.get("/v1/borrowers/b1/contacts"))["items"]
+        assert contact["result"] == "delivered"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([Standing.SENT, Standing.FAILED, Standing.DELIVERED])))
+async def test_any_order_of_receipts_comes_to_the_same(databases: Databases, order: tuple[Standing, ...]) -> None:
+    async with a_sent_world(databases) as (world, _, taken):
+        for standing in order:
+            await post(world, reported(world, taken, standing))
+        assert await state(world) == ("delivered", "delivered")
+
+
+async def test_a_receipt_of_a_failure_ends_the_delivery_with_its_code(databases: Databases) -> None:
+    async with a_sent_world(databases) as (world, _, taken):
+        await post(world, reported(world, taken, Standing.FAILED))
+        assert await state(world) == ("failed", "failed")
+        assert (await world.delivery("b1"))["reason"] == "30003"
+        assert world.outcomes("b1") == ["sent", "failed"]
+
+
+async def test_a_receipt_resolves_what_was_unknown(databases: Databases) -> None:
+    """The provider answered 500 and had taken the message: only its receipt says so, under our id."""
+    async with a_sent_world(databases, magic(Meaning.UNKNOWN)) as (world, _, taken):
+        assert (await state(world))[0] == "unknown"
+        await post(world, reported(world, taken, Standing.SENT))
+        assert await state(world) == ("sent", "sent")
+        assert (await world.delivery("b1"))["attempts"][0]["provider_ref"] == taken.ref
+        assert world.outcomes("b1") == ["unknown", "sent"]
+
+
+async def test_a_receipt_of_a_channel_that_was_left_is_heard_beside_the_next_one(databases: Databases) -> None:
+    async with a_wired_world(databases, public_url=PUBLIC) as (world, fake):
+        await put(world, "main", twilio(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        await world.profile("b1", addresses={"sms": REAL, "email": "noreceipt@example.org"}, jurisdictions=("TT",))
+        await world.fact("b1", jurisdictions=("TT",))
+        await world.request("b1", channels=("sms", "email"), jurisdictions=("TT",), fallback_after=timedelta(hours=1))
+        await world.service.pump()
+        ((_, taken),) = fake.kept
+        await world.pass_to(world.clock.now() + timedelta(hours=1))
+        assert world.outcomes("b1") == ["sent", "sent"]
+        await post(world, reported(world, taken, Standing.FAILED))
+        assert (await state(world), world.outcomes("b1")) == (("sent", "failed"), ["sent", "sent"])
+        assert (await world.delivery("b1"))["channel"] == "email"
+        await post(world, reported(world, taken, Standing.DELIVERED))
+        assert (await state(world), world.outcomes("b1")) == (("delivered", "delivered"), ["sent", "sent", "delivered"])
+        assert [message["channel"] for message in await world.messages("b1")] == ["email"]
+        assert len(fake.kept) == 1
+
+
+async def test_what_is_forged_or_meant_for_another_account_changes_nothing(databases: Databases) -> None:
+    async with a_sent_world(databases) as (world, _, taken):
+        good = reported(world, taken, Standing.DELIVERED)
+        assert (await post(world, good, headers={**good.headers, "x-twilio-signature": "x"})).status_code == 403
+        assert (await post(world, HttpCall(good.url + "x", good.headers, good.body))).status_code == 403
+        elsewhere = good.url.replace("/main/", "/second/")
+        assert (await post(world, HttpCall(elsewhere, good.headers, good.body))).status_code == 404
+        secret = good.url.split("/")[-2]
+        assert (await post(world, HttpCall(good.url.replace(secret, "guess"), good.headers, good.body))).status_code == 404
+        assert await state(world) == ("sent", None)
+        assert await world.scalar("select count(*) from notifier.receipts") == 0
+
+
+async def test_the_request_is_kept_sealed_and_a_receipt_for_nothing_we_know_waits(databases: Databases) -> None:
+    async with a_sent_world(databases) as (world, _, taken):
+        await post(world, reported(world, taken, Standing.DELIVERED))
+        stored = str(await world.scalar("select string_agg(encode(sealed, 'escape'), '') from notifier.callbacks"))
+        assert stored
+        assert REAL not in stored
+        assert "MessageSid" not in stored
+        other = Taken("SMother", REAL, "", callback=(taken.callback or "").partition("?")[0] + "?m=m-unheard-of")
+        assert (await post(world, reported(world, other, Standing.DELIVERED))).json() == {"new": 1}
+        assert await world.scalar("select count(*) from notifier.receipts") == 2

@@ -1,0 +1,131 @@
+"""Group commit: who goes together, in which order, and who is told of what failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.common.bus import gathering
+from libs.common.bus.gathering import Gathering
+from libs.common.bus.ports import Message, UndeliveredError
+from libs.common.errors import TransientError
+
+
+def message(value: str, *, partition: int = 0) -> Message:
+    return Message("topic", partition, b"k", value.encode(), ())
+
+
+@dataclass
+class Gate:
+    """A bus that keeps each group until it is let through, perhaps with an error."""
+
+    groups: list[list[Message]] = field(default_factory=list)
+    errors: list[Exception | None] = field(default_factory=list)
+    turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        self.groups.append(list(messages))
+        await self.turn.acquire()
+        if self.errors and (error := self.errors.pop(0)) is not None:
+            raise error
+
+    @property
+    def values(self) -> list[list[str]]:
+        return [[(m.value or b"").decode() for m in group] for group in self.groups]
+
+
+async def begun(gathered: Gathering, *parts: Sequence[Message]) -> list[asyncio.Task[None]]:
+    """Publish each part as a caller of its own, and let them all get as far as they can."""
+    tasks = [asyncio.create_task(gathered.publish(part)) for part in parts]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_what_comes_while_a_publish_is_under_way_goes_together_in_the_next_one() -> None:
+    gate = Gate()
+    gathered = Gathering(gate.publish)
+    first = await begun(gathered, [message("a")])
+    others = await begun(gathered, [message("b")], [message("c"), message("d")])
+    assert (gate.values, any(task.done() for task in (*first, *others))) == ([["a"]], False)
+    gate.turn.release()
+    await first[0]
+    assert not any(task.done() for task in others)
+    gate.turn.release()
+    await asyncio.gather(*others)
+    assert gate.values == [["a"], ["b", "c", "d"]]
+
+
+async def test_an_error_that_names_a_partition_answers_those_alone_who_have_messages_there() -> None:
+    gate = Gate(errors=[None, UndeliveredError("no leader", [("topic", 1)])])
+    gathered = Gathering(gate.publish)
+    first = await begun(gathered, [message("a", partition=1)])
+    others = await begun(gathered, [message("b", partition=0)], [message("c", partition=1)], [message("d"), message("e", partition=1)])
+    gate.turn.release()
+    gate.turn.release()
+    answers = await asyncio.gather(*first, *others, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [type(None), type(None), UndeliveredError, UndeliveredError]
+
+
+@pytest.mark.parametrize("error", [TransientError("the broker is away"), ValueError("a fault of ours")], ids=["passing", "other"])
+async def test_an_error_that_names_nothing_answers_all_of_its_group_and_the_next_group_goes_on(error: Exception) -> None:
+    gate = Gate(errors=[error])
+    gathered = Gathering(gate.publish)
+    first = await begun(gathered, [message("a")])
+    second = await begun(gathered, [message("b")])
+    gate.turn.release()
+    gate.turn.release()
+    answers = await asyncio.gather(*first, *second, return_exceptions=True)
+    assert answers == [error, None]
+
+
+async def test_a_caller_that_goes_away_harms_nobody_and_its_messages_are_published() -> None:
+    gate = Gate()
+    gathered = Gathering(gate.publish)
+    first = await begun(gathered, [message("a")])
+    gone, stays = await begun(gathered, [message("b")], [message("c")])
+    gone.cancel()
+    gate.turn.release()
+    gate.turn.release()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*first, stays)
+    assert gate.values == [["a"], ["b", "c"]]
+
+
+async def test_a_group_has_an_end_and_whoever_comes_later_goes_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "TOGETHER", 3)
+    gate = Gate()
+    gathered = Gathering(gate.publish)
+    tasks = await begun(gathered, [message("a")])
+    tasks += await begun(gathered, [message("b"), message("c")], [message("d")], [message("e")])
+    for _ in range(3):
+        gate.turn.release()
+    await asyncio.gather(*tasks)
+    assert gate.values == [["a"], ["b", "c", "d"], ["e"]]
+
+
+@given(sizes=st.lists(st.integers(0, 5), max_size=30), pauses=st.lists(st.integers(0, 3), min_size=30, max_size=30))
+def test_everything_is_published_once_in_the_order_in_which_it_came(sizes: list[int], pauses: list[int]) -> None:
+    async def run() -> None:
+        published: list[str] = []
+
+        async def publish(messages: Sequence[Message]) -> None:
+            await asyncio.sleep(0)
+            published.extend((m.value or b"").decode() for m in messages)
+
+        gathered, tasks, came = Gathering(publish), [], []
+        for caller, size in enumerate(sizes):
+            part = [message(f"{caller}-{n}") for n in range(size)]
+            came += [(m.value or b"").decode() for m in part]
+            tasks.append(asyncio.create_task(gathered.publish(part)))
+            for _ in range(pauses[caller]):
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        assert published == came
+
+    asyncio.run(run())
