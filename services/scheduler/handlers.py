@@ -21,6 +21,7 @@ from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import reminder_at
+from services.scheduler.rulebook import Rules
 from services.scheduler.store import cases, debts, statuses, story
 from services.scheduler.store.cases import debt_of
 from services.scheduler.store.held import CaseKey, Held, case_key
@@ -81,7 +82,8 @@ class Intake:
         if not newest:
             return
         now = await self.clock.at(conn)
-        rows = [self._row(fact, now) for _, fact in sorted(newest.items())]
+        rules = await self.desk.rulebook.of(conn, {fact.envelope.tenant for fact in newest.values()}, now)
+        rows = [self._row(fact, rules, now) for _, fact in sorted(newest.items())]
         changed = await debts.keep_newer(conn, rows)
         news = [fact for debt, fact in sorted(newest.items()) if debt in changed]
         late = {fact.case for fact in news if debt_of(fact.fact).owed}
@@ -136,11 +138,11 @@ class Intake:
         out.changed.extend(changes.values())
         await self.desk.save(conn, list(touched.values()), out)
 
-    def _row(self, fact: Fact, now: datetime) -> debts.DebtRow:
+    def _row(self, fact: Fact, rules: Rules, now: datetime) -> debts.DebtRow:
         value = fact.fact
         debt = debt_of(value)
         try:
-            wake_at = None if debt.owed else reminder_at(debt, BUILT_IN, now)
+            wake_at = None if debt.owed else reminder_at(debt, rules.choices_of(fact.envelope.tenant).of((debt,)), now)
         except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it
             wake_at = now
         return debts.DebtRow(
@@ -174,9 +176,10 @@ class Intake:
         self, conn: AsyncConnection, held: Iterable[Held], *, now: datetime, wake: Callable[[Held, datetime], datetime | None],
         before: Outgoing | None = None,
     ) -> None:  # fmt: skip
-        out, followed = before or Outgoing(), []
+        out, followed, held = before or Outgoing(), [], list(held)
+        rules = await self.desk.rulebook.of(conn, {one.case.tenant for one in held}, now, held=held)
         for one in held:
-            new, given = self.desk.follow(one, now)
+            new, given = self.desk.follow(one, rules, now)
             followed.append(new if new.in_doubt is not None else replace(new, next_at=wake(new, now)))
             out.add(given)
         await self.desk.save(conn, followed, out)

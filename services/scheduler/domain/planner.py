@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from services.scheduler.domain.builtin import FAILED_WORK, PROFILE_PATIENCE, PROFILE_WORK, STOP_WORK
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
 from services.scheduler.domain.days import begins, day_after, window
-from services.scheduler.domain.policy import Policy, Step, Work
+from services.scheduler.domain.policy import Flag, Policy, Step, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,18 @@ class ErrandDue:
     work: Work
 
 
-Due = ContactDue | ErrandDue
+@dataclass(frozen=True, slots=True)
+class FlagDue:
+    """Mark the case now."""
+
+    step: str
+    name: str
+
+
+Due = ContactDue | ErrandDue | FlagDue
 NO_PROFILE = "no_profile"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class _Slot:
 
 def plan(case: Case, policy: Policy, now: datetime) -> Plan:
     """Return what is due, and what comes once that is done."""
-    due: list[Due] = list(_errands_due(case, policy, now))
+    due: list[Due] = [*_flags_due(case, policy, now), *_errands_due(case, policy, now)]
     slot = _next_slot(case, policy, now)
     if slot is not None and slot.opens <= now:
         due.append(ContactDue(slot.step, slot.about, slot.occurrence, slot.debts, slot.closes))
@@ -109,14 +118,16 @@ def reminder_at(debt: Debt, policy: Policy, now: datetime) -> datetime | None:
 
 def _having(case: Case, due: list[Due], now: datetime) -> Case:
     """Return the case as it is once these are done."""
-    contacts, errands = list(case.contacts), list(case.errands)
+    contacts, errands, flagged = list(case.contacts), list(case.errands), set(case.flagged)
     for one in due:
         match one:
             case ContactDue(step, about, occurrence, _, expires_at):
                 contacts.append(Contact("", case.spell, step.id, about, occurrence, ContactState.REQUESTED, now, expires_at))
             case ErrandDue(key, occurrence, _):
                 errands.append(Errand("", key, occurrence, None))
-    return replace(case, contacts=tuple(contacts), errands=tuple(errands))
+            case FlagDue(step_id, _):
+                flagged.add(step_id)
+    return replace(case, contacts=tuple(contacts), errands=tuple(errands), flagged=frozenset(flagged))
 
 
 def _next_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
@@ -130,13 +141,13 @@ def _next_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
 
 def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: datetime) -> _Slot | None:
     """Return the window of the latest message whose day has come, unless it was said; else of the next one."""
-    ladder = [(step, _leading(debts, step.day)) for step in policy.messages]
+    ladder = _ladder(policy, debts)
     reached = [place for place, (_, lead) in enumerate(ladder) if lead is not None and lead[0] <= now]
     for place in range(reached[-1] if reached else 0, len(ladder)):
         step, lead = ladder[place]
         if lead is None:
             return None
-        if (occurrence := _open_occurrence(case, step, None)) is None:
+        if step.id in case.passed or (occurrence := _open_occurrence(case, step, None)) is None:
             continue
         opens, closes = window(lead[1].timezone, step.between, max(now, lead[0], _rested(case, lead[1].timezone)))
         following = ladder[place + 1][1] if place + 1 < len(ladder) else None
@@ -165,9 +176,15 @@ def _reminder_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
     return min(slots, key=lambda slot: (slot.opens, slot.about or date.max), default=None)
 
 
-def _leading(debts: tuple[Debt, ...], day: int) -> tuple[datetime, Debt] | None:
-    """Return the debt that reaches this day first, and when; None while the clocks of all of them stand still."""
-    begun = [(moment, debt) for debt in debts if (moment := debt.day_begins(day)) is not None]
+def _ladder(policy: Policy, debts: tuple[Debt, ...]) -> list[tuple[Step, tuple[datetime, Debt] | None]]:
+    """Return the messages in the order in which their days come, with the debt that leads; those of clocks that stand still last."""
+    found = [(step, leading(debts, step)) for step in policy.messages]
+    return sorted(found, key=lambda one: _NEVER if one[1] is None else one[1][0])
+
+
+def leading(debts: tuple[Debt, ...], step: Step) -> tuple[datetime, Debt] | None:
+    """Return the debt that reaches this step's day first, and when; None while the clocks of all of them stand still."""
+    begun = [(moment, debt) for debt in debts if (moment := debt.begins(step)) is not None]
     return min(begun, key=lambda one: (one[0], one[1].loan_id), default=None)
 
 
@@ -183,6 +200,21 @@ def _rested(case: Case, zone: str) -> datetime:
     """Return from when another message is fair: one a day at most."""
     asked = [c.requested_at for c in case.contacts if c.about is None and c.spell == case.spell]
     return day_after(max(asked), zone) if asked else _LONG_AGO
+
+
+def _flags_due(case: Case, policy: Policy, now: datetime) -> Iterator[FlagDue]:
+    for step, moment in _flags(case, policy, now):
+        if moment <= now:
+            yield FlagDue(step.id, step.action.name if isinstance(step.action, Flag) else step.flag or step.id)
+
+
+def _flags(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[Step, datetime]]:
+    """Yield the steps that are still to mark the case, and when; like work for people none while a stop stands."""
+    if case.stop(now) is not None:
+        return
+    for step in policy.flags:
+        if step.id not in case.flagged and (lead := leading(case.owed, step)) is not None:
+            yield step, lead[0]
 
 
 def _errands_due(case: Case, policy: Policy, now: datetime) -> Iterator[ErrandDue]:
@@ -210,7 +242,7 @@ def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[
             yield from _unless_given(case, f"contact:{contact.step}:{contact.occurrence}", FAILED_WORK, now)
     for step in policy.errands:
         if isinstance(step.action, Work):
-            lead = _leading(case.owed, step.day)
+            lead = leading(case.owed, step)
             yield from _unless_given(case, step.id, step.action, lead[0] if lead else None)
 
 
@@ -237,6 +269,7 @@ def _moments(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | 
             yield stop.until
     yield from (debt.resting_until for debt in case.debts if debt.resting_until is not None)
     yield from (moment for _, _, moment in _errands(case, policy, now) if moment is not None)
+    yield from (moment for _, moment in _flags(case, policy, now))
 
 
 def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Reason:
