@@ -36,6 +36,12 @@ def _duration(text: str) -> str:
     return text
 
 
+def _not_reserved(name: str) -> str:
+    if name in BUILT_IN_NAMES:
+        raise PydanticCustomError("reserved", "{why}", {"why": f"{name} is the name of a policy that is built in"})
+    return name
+
+
 def _window(text: str) -> str:
     try:
         spans = parse_spans(text)
@@ -189,7 +195,7 @@ class ExperimentForm(Form):
 class PolicyForm(Form):
     """A policy."""
 
-    policy: Name
+    policy: Annotated[Name, AfterValidator(_not_reserved)]
     applies_to: AppliesToForm | None = None
     consolidate: Literal["borrower", "loan"] = "borrower"
     entry: Literal["latest", "first"] = "latest"

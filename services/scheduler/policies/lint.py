@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -38,7 +38,7 @@ def warnings(document: Document, law: Law) -> tuple[Fault, ...]:
     if document.form is None:
         return ()
     policy = policy_of(document.form, 0) if not _twice(document.form) else None
-    found: list[tuple[Path, str, str]] = [*_order(document.form), *_legal(document.form)]
+    found: list[tuple[Path, str, str]] = [*_order(document.form), *_legal(document.form), *_places(law)]
     if policy is not None:
         found += [*_gaps(policy), *_hours(policy, law)]
     faults = [document.read.fault(path, code, detail) for path, code, detail in found]
@@ -97,14 +97,15 @@ def _hours(policy: Policy, law: Law) -> Iterator[tuple[Path, str, str]]:
     for n, step in enumerate(policy.steps):
         if isinstance(step.action, Send):
             for where in law.jurisdictions:
-                if where_known(law.packs, (where,)) and not any(_let_out(step, channel, where, law) for channel in step.action.channels):
+                if law.packs.locate(where) is not None and not any(_let_out(step, channel, where, law) for channel in step.action.channels):
                     why = f"the rules of {where} never let it out on any of its channels within its window"
                     yield ("steps", n, "at", "between") if step.between else ("steps", n), "never_let_out", why
 
 
-def where_known(packs: Packs, jurisdictions: Iterable[str]) -> bool:
-    """Say whether there are rules of these places."""
-    return all(packs.locate(name) is not None for name in jurisdictions)
+def _places(law: Law) -> Iterator[tuple[Path, str, str]]:
+    for where in law.jurisdictions:
+        if law.packs.locate(where) is None:
+            yield (), "unknown_jurisdiction", f"there are no rules of {where[:64]}: nothing is sent there"
 
 
 def _let_out(step: Step, channel: str, where: str, law: Law) -> bool:

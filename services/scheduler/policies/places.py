@@ -126,12 +126,12 @@ class _Builder:
             self._refuse(place, "too_deep", f"nothing in a policy is nested deeper than {MOST_DEPTH} levels")
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place) -> None:
+        if "\0" in event.value:
+            self._refuse(place, "not_supported", "a text holds the character 0")
         inside = self.stack[-1] if self.stack else None
         if inside is not None and isinstance(inside.value, dict) and inside.key is None:
             self._key(inside, event.value, place)
             return
-        if "\0" in event.value:
-            self._refuse(place, "not_supported", "a text holds the character 0")
         self._put(_plain(event.value) if event.implicit[0] else event.value, place)
 
     def _key(self, inside: _Open, key: str, place: Place) -> None:

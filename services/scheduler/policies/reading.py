@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from services.scheduler.domain.policy import Action, AppliesTo, Clock, Flag, OnUnknown, Policy, Send, Step, Work
-from services.scheduler.policies.forms import BUILT_IN_NAMES, PolicyForm, SendForm, StepForm, seconds_of
+from services.scheduler.policies.forms import PolicyForm, SendForm, StepForm, seconds_of
 from services.scheduler.policies.places import Fault, Path, Read, read
 
 NOT_SUPPORTED_YET = "not_supported_yet"
@@ -101,8 +101,6 @@ def _shape_faults(found: Read, error: ValidationError) -> Iterator[Fault]:
 
 def _inconsistent(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
     """Yield what no single step can show."""
-    if form.policy in BUILT_IN_NAMES:
-        yield ("policy",), "reserved", f"{form.policy} is the name of the policy that is built in"
     seen: set[str] = set()
     for n, step in enumerate(form.steps):
         if step.id in seen:

@@ -176,7 +176,8 @@ async def coming(conn: AsyncConnection, tenant: str, name: str, now: datetime) -
 
 async def assigned(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, bytes]:
     """Return the assignments of these tenants, as JSON; who has none is not in it."""
-    return {row.tenant: row.items for row in (await conn.execute(_ASSIGNED, {"tenants": sorted(set(tenants))})).mappings()}  # type: ignore[misc]
+    found = await conn.execute(_ASSIGNED, {"tenants": sorted(set(tenants))})
+    return {row[0]: row[1] for row in found}
 
 
 async def assignments(conn: AsyncConnection, tenant: str) -> tuple[int, bytes]:
