@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from services.scheduler.policies.reading import policy_of, understand
+from services.scheduler.policies.writing import encode
+
+
+def normal(source: str) -> Any:
+    """Return a document with its defaults written out, so that only what means another thing is another thing."""
+    document = understand(source)
+    if document.form is None:
+        return document.read.value
+    return document.form.model_dump(mode="json", exclude_none=True) if document.faults else encode(policy_of(document.form, 0))
+
 
 def difference(before: Any, after: Any) -> dict[str, Any]:
     """Return what became of each step, and of all that stands beside the steps."""

@@ -19,7 +19,7 @@ from libs.common.errors import DomainError
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.editing import ASSIGNMENTS, Checked, etag
-from services.scheduler.policies.difference import difference
+from services.scheduler.policies.difference import difference, normal
 from services.scheduler.policies.forms import PlaceName, schema
 from services.scheduler.policies.places import MOST_BYTES
 from services.scheduler.policies.writing import encode
@@ -231,7 +231,7 @@ async def _version(conn: AsyncConnection, which: Which) -> RowMapping:
 async def _document(conn: AsyncConnection, caller: Principal, name: str, version: int) -> Any:
     if (name, version) == (BUILT_IN.name, BUILT_IN.version):
         return encode(BUILT_IN)
-    return msgspec.json.decode((await _version(conn, _which(caller, name, version))).document)
+    return normal((await _version(conn, _which(caller, name, version))).source)
 
 
 def _which(caller: Principal, name: str, version: int) -> Which:
