@@ -56,7 +56,9 @@ class Choices:
 def ruled(case: Case, policy: Policy | None, choices: Choices, now: datetime) -> tuple[Case, Policy | None]:
     """Return the case under the version that rules it from now on; `policy` is the one it was pinned to."""
     if _begins(case):
-        return replace(case, passed=frozenset(), flagged=frozenset()), choices.of(case.owed or case.debts)
+        concerned = case.owed or tuple(debt for debt in case.debts if debt.active and debt.next_due > 0)
+        chosen = choices.of(concerned) if concerned or policy is None else policy
+        return replace(case, passed=frozenset(), flagged=frozenset()), chosen
     if policy is None or (latest := choices.active.get(policy.name)) is None or latest.policy.version == policy.version:
         return case, policy
     if latest.in_flight is InFlight.PIN or _under_way(case, now):

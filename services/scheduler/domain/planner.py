@@ -140,17 +140,24 @@ def _next_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
 
 
 def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: datetime) -> _Slot | None:
-    """Return the window of the latest message whose day has come, unless it was said; else of the next one."""
-    ladder = _ladder(policy, debts)
-    reached = [place for place, (_, lead) in enumerate(ladder) if lead is not None and lead[0] <= now]
-    for place in range(reached[-1] if reached else 0, len(ladder)):
-        step, lead = ladder[place]
+    """Return the window of the latest message whose day has come, unless it was said; else of the next one.
+
+    A message whose condition is not met is as if it were not there; but nothing is said behind one that was.
+    """
+    ladder = [(step, lead, step.holds(case)) for step, lead in _ladder(policy, debts)]
+    reached = [
+        place for place, (step, lead, holds) in enumerate(ladder)
+        if lead is not None and lead[0] <= now and (holds or case.said(step.id, None))
+    ]  # fmt: skip
+    coming = ladder[reached[-1] if reached else 0 :]
+    standing = [(step, lead) for step, lead, holds in coming if holds]
+    for place, (step, lead) in enumerate(standing):
         if lead is None:
             return None
         if step.id in case.passed or (occurrence := _open_occurrence(case, step, None)) is None:
             continue
         opens, closes = window(lead[1].timezone, step.between, max(now, lead[0], _rested(case, lead[1].timezone)))
-        following = ladder[place + 1][1] if place + 1 < len(ladder) else None
+        following = standing[place + 1][1] if place + 1 < len(standing) else None
         if following is not None and following[0] <= max(opens, now):
             continue
         return _Slot(step, None, occurrence, debts, opens, closes)
@@ -213,7 +220,7 @@ def _flags(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[Step, da
     if case.stop(now) is not None:
         return
     for step in policy.flags:
-        if step.id not in case.flagged and (lead := leading(case.owed, step)) is not None:
+        if step.id not in case.flagged and step.holds(case) and (lead := leading(case.owed, step)) is not None:
             yield step, lead[0]
 
 
@@ -241,7 +248,7 @@ def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[
         if contact.needs_person and contact.about is None and contact.spell == case.spell:
             yield from _unless_given(case, f"contact:{contact.step}:{contact.occurrence}", FAILED_WORK, now)
     for step in policy.errands:
-        if isinstance(step.action, Work):
+        if isinstance(step.action, Work) and step.holds(case):
             lead = leading(case.owed, step)
             yield from _unless_given(case, step.id, step.action, lead[0] if lead else None)
 

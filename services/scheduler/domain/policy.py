@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from services.scheduler.domain.case import Case
 
 
 class Clock(StrEnum):
@@ -53,6 +57,17 @@ class Flag:
 Action = Send | Work | Flag
 
 
+class Condition(Protocol):
+    """What must be so for a step; it can be asked of every case."""
+
+    @property
+    def source(self) -> str:
+        """Return it as it was written."""
+
+    def holds(self, case: Case) -> bool:
+        """Say whether it is so for this case now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What happens on a day; a negative day counts to the next due date. `between` are local hours, None the whole day."""
@@ -64,6 +79,11 @@ class Step:
     clock: Clock = Clock.DELINQUENT
     flag: str | None = None
     """Raised together with work or a message."""
+    when: Condition | None = None
+
+    def holds(self, case: Case) -> bool:
+        """Say whether its condition is met."""
+        return self.when is None or self.when.holds(case)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +96,7 @@ class AppliesTo:
 
 ENDING_AFTER = 7
 ENDING = Work("review", "ladder_ended", within=timedelta(days=2), again_after=timedelta(days=14))
-"""A ladder that gives no work to a person ends in this one, so many days after its last message: nobody is forgotten."""
+"""A ladder that surely gives no work to a person ends in this one, so many days after its last message: nobody is forgotten."""
 ENDING_ID = "~ended"
 """No step of a document can have this id."""
 
@@ -107,9 +127,11 @@ class Policy:
 
     @cached_property
     def errands(self) -> tuple[Step, ...]:
-        """Return the steps that give work to a person; there is always one."""
+        """Return the steps that give work to a person; there is always one without a condition."""
         found = tuple(step for step in self.steps if isinstance(step.action, Work))
-        return found or (Step(ENDING_ID, max((step.day for step in self.messages), default=0) + ENDING_AFTER, ENDING),)
+        if any(step.when is None for step in found):
+            return found
+        return (*found, Step(ENDING_ID, max((step.day for step in self.messages), default=0) + ENDING_AFTER, ENDING))
 
     @cached_property
     def flags(self) -> tuple[Step, ...]:

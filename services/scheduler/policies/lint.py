@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from libs.compliance import Channel, Circumstances, DebtFacts, Deny, Packs, Preferences, Profile, Proposed, Purpose, Role, decide
 from services.scheduler.domain.days import window
-from services.scheduler.domain.policy import ENDING_AFTER, Clock, Policy, Send, Step
+from services.scheduler.domain.policy import ENDING_AFTER, ENDING_ID, Clock, Policy, Send, Step
+from services.scheduler.policies.conditions import CelCondition, ConditionError
 from services.scheduler.policies.forms import PolicyForm, StepForm
 from services.scheduler.policies.places import Fault, Path
 from services.scheduler.policies.reading import Document, policy_of
@@ -37,28 +38,40 @@ def warnings(document: Document, law: Law) -> tuple[Fault, ...]:
     """Return what is worth a second look in a document whose shape is right."""
     if document.form is None:
         return ()
-    policy = policy_of(document.form, 0) if not _twice(document.form) else None
+    policy = _policy(document.form)
     found: list[tuple[Path, str, str]] = [*_order(document.form), *_legal(document.form), *_places(law)]
     if policy is not None:
-        found += [*_gaps(policy), *_hours(policy, law)]
+        found += [*_never(policy), *_gaps(policy), *_hours(policy, law)]
     faults = [document.read.fault(path, code, detail) for path, code, detail in found]
     return tuple(sorted(faults, key=lambda fault: (fault.place.line, fault.place.column, fault.error)))
 
 
-def _twice(form: PolicyForm) -> bool:
-    return len({step.id for step in form.steps}) != len(form.steps)
+def _policy(form: PolicyForm) -> Policy | None:
+    """Return what would be run; None where faults leave nothing to run."""
+    try:
+        return policy_of(form, 0)
+    except (ValueError, ConditionError):
+        return None
 
 
 def _order(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
     """Yield steps that can never be said, and reminders that no fact comes early enough for."""
-    last = {_day(step): step.id for step in form.steps if step.send is not None}
-    for n, step in enumerate(form.steps):
-        if step.send is not None and last[_day(step)] != step.id:
-            why = f"{last[_day(step)]} stands on the same day, and of the messages of a day only the last is said"
+    shadows: dict[tuple[Clock, int], str] = {}
+    for n, step in reversed([*enumerate(form.steps)]):
+        if step.send is not None and _day(step) in shadows:
+            why = f"{shadows[_day(step)]} stands on the same day, and of the messages of a day only the last is said"
             yield ("steps", n), "unreachable", why
+        if step.send is not None and step.when is None:
+            shadows.setdefault(_day(step), step.id)
         if step.at.day is not None and step.at.day < -DUE_SOON_DAYS:
             why = f"a product line says {DUE_SOON_DAYS} days ahead that a debt comes due, unless its due_soon_days is greater"
             yield ("steps", n, "at", "day"), "beyond_due_soon_days", why
+
+
+def _never(policy: Policy) -> Iterator[tuple[Path, str, str]]:
+    for n, step in enumerate(policy.steps):
+        if isinstance(step.when, CelCondition) and step.when.is_never:
+            yield ("steps", n, "when"), "unreachable", "this condition is never true"
 
 
 def _day(step: StepForm) -> tuple[Clock, int]:
@@ -77,10 +90,8 @@ def _gaps(policy: Policy) -> Iterator[tuple[Path, str, str]]:
     for before, after in pairwise(late):
         if after.day - before.day > LONGEST_GAP:
             yield ("steps", place[after.id], "at"), "gap", f"nothing happens for {after.day - before.day} days before this step"
-    if not any(step.id in place for step in policy.errands):
-        why = (
-            f"no step gives work to a person: a review is given {ENDING_AFTER} days after the last message, and every 14 days from then on"
-        )
+    if any(step.id == ENDING_ID for step in policy.errands):
+        why = f"no step gives work to a person whatever the case: a review is given {ENDING_AFTER} days after the last message"
         yield ("steps",), "no_ending", why
 
 

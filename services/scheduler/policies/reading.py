@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from services.scheduler.domain.policy import Action, AppliesTo, Clock, Flag, OnUnknown, Policy, Send, Step, Work
+from services.scheduler.policies.conditions import ConditionError, condition
 from services.scheduler.policies.forms import PolicyForm, SendForm, StepForm, seconds_of
 from services.scheduler.policies.places import Fault, Path, Read, read
 
@@ -52,7 +53,7 @@ def decode(value: Any, version: int) -> Policy:
     """Return the policy of a document that had no faults."""
     try:
         return policy_of(PolicyForm.model_validate(value), version)
-    except ValidationError as error:
+    except (ValidationError, ConditionError) as error:
         raise NotAPolicyError(str(error)) from error
 
 
@@ -74,6 +75,7 @@ def _step(form: StepForm) -> Step:
     return Step(
         id=form.id, day=at.day_past_due if at.day_past_due is not None else at.day or 0, action=action, between=at.between,
         clock=Clock.PAST_DUE if plain else Clock.DELINQUENT, flag=None if isinstance(action, Flag) else form.flag,
+        when=condition(form.when) if form.when is not None else None,
     )  # fmt: skip
 
 
@@ -106,6 +108,11 @@ def _inconsistent(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
         if step.id in seen:
             yield ("steps", n, "id"), "duplicate_step", f"two steps are called {step.id}"
         seen.add(step.id)
+        if step.when is not None:
+            try:
+                condition(step.when)
+            except ConditionError as error:
+                yield ("steps", n, "when"), error.error, str(error)
         if step.after is not None and step.after.step not in seen - {step.id}:
             yield ("steps", n, "after", "step"), "unknown_step", f"no step before this one is called {step.after.step}"
 
@@ -121,15 +128,20 @@ def _unsupported(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
     if form.experiment is not None:
         yield ("experiment",), NOT_SUPPORTED_YET, "challengers cannot be run yet"
     for n, step in enumerate(form.steps):
-        for name, why in _STEP_PARTS.items():
-            if getattr(step, name) is not None:
-                yield ("steps", n, name), NOT_SUPPORTED_YET, why
-        if step.send is not None:
-            yield from _unsupported_send(("steps", n, "send"), step.send)
+        yield from _unsupported_in(("steps", n), step)
+
+
+def _unsupported_in(path: Path, step: StepForm) -> Iterator[tuple[Path, str, str]]:
+    for name, why in _STEP_PARTS.items():
+        if getattr(step, name) is not None:
+            yield (*path, name), NOT_SUPPORTED_YET, why
+    if step.when is not None and step.at.day is not None and step.at.day < 0:
+        yield (*path, "when"), NOT_SUPPORTED_YET, "a reminder cannot have a condition yet"
+    if step.send is not None:
+        yield from _unsupported_send((*path, "send"), step.send)
 
 
 _STEP_PARTS = {
-    "when": "conditions are not evaluated yet",
     "requires": "approval and evidence cannot be asked for yet",
     "after": "waiting for another step is not done yet",
     "offer": "offers cannot be made yet",

@@ -37,7 +37,9 @@ def _step(step: Step) -> dict[str, Any]:
     at: dict[str, Any] = {step.clock.value: step.day}
     if step.between is not None:
         at["between"] = step.between
-    head = {"id": step.id, "at": at}
+    head: dict[str, Any] = {"id": step.id, "at": at}
+    if step.when is not None:
+        head["when"] = step.when.source
     if step.flag is not None:
         head["flag"] = step.flag
     return {**head, **_action(step)}

@@ -34,6 +34,7 @@ IfMatch = Annotated[str | None, Header(max_length=200)]
 YAML = "application/yaml"
 _MOST_VERSION = 1_000_000
 _SCHEMA_TYPE = "application/schema+json"
+_DOCUMENT = {"requestBody": {"required": True, "content": {YAML: {"schema": {"type": "string"}}, "application/json": {"schema": schema()}}}}
 
 
 class Decision(BaseModel):
@@ -81,7 +82,9 @@ def _add_checks(router: APIRouter, rooms: Rooms) -> None:
     async def read_schema() -> Response:
         return Response(msgspec.json.encode(schema()), media_type=_SCHEMA_TYPE)
 
-    @router.post("/policies:validate", summary="Errors and warnings of a policy, with their places; nothing is kept")
+    @router.post(
+        "/policies:validate", summary="Errors and warnings of a policy, with their places; nothing is kept", openapi_extra=_DOCUMENT
+    )
     async def validate(request: Request, caller: Writer, jurisdictions: Annotated[str | None, Query(max_length=2000)] = None) -> Response:
         places = tuple(name.strip() for name in (jurisdictions or "").split(",") if name.strip())
         return answer((await rooms.desk.check(caller.tenant, await _text(request), places)).shown)
@@ -127,14 +130,14 @@ def _add_reading(router: APIRouter, rooms: Rooms) -> None:
 
 
 def _add_writing(router: APIRouter, rooms: Rooms) -> None:
-    @router.post("/policies", summary="Write a draft of the next version")
+    @router.post("/policies", summary="Write a draft of the next version", openapi_extra=_DOCUMENT)
     async def write_draft(request: Request, caller: Writer) -> Response:
         row, checked = await rooms.desk.draft(caller, await _text(request))
         made = _checked(row, checked, 201)
         made.headers["Location"] = f"{request.url.path}/{row.name}/versions/{row.version}"
         return made
 
-    @router.put("/policies/{name}/versions/{version}", summary="Write a draft anew, with If-Match")
+    @router.put("/policies/{name}/versions/{version}", summary="Write a draft anew, with If-Match", openapi_extra=_DOCUMENT)
     async def rewrite_draft(name: str, version: int, request: Request, caller: Writer, *, if_match: IfMatch = None) -> Response:
         row, checked = await rooms.desk.rewrite(caller, _which(caller, name, version), await _text(request), if_match)
         return _checked(row, checked)

@@ -137,3 +137,12 @@ async def test_a_flag_is_raised_once_in_a_spell(world: World) -> None:
     flagged = world.of("case.flagged")
     assert [(event.reason, event.detail["step"]) for event in flagged] == [("high_risk", "call")]
     assert [task["queue"] for task in (await world.get("/tasks"))["items"]] == ["phone"]
+
+
+async def test_a_condition_decides_which_message_is_said(world: World) -> None:
+    office = Office(world)
+    await office.activated(DOCUMENT.replace("at: {day: 7", 'when: "debt.total >= 20000", at: {day: 7'))
+    await office.assign({"policy": "gentle-ones"})
+    await world.tell(late("L1", "B1", days=7), late("L2", "B2", days=7, total=30_000))
+    await world.settle()
+    assert sorted((task.borrower_id, task.step) for task in world.of("contact.requested")) == [("B1", "hello"), ("B2", "firm")]

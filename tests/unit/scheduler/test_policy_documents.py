@@ -18,8 +18,9 @@ from libs.compliance import load_packs
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case, ContactState, Stage, State, follow
 from services.scheduler.domain.choosing import Active, Assignment, Choices, InFlight, ruled
-from services.scheduler.domain.planner import plan
+from services.scheduler.domain.planner import ErrandDue, plan
 from services.scheduler.domain.policy import AppliesTo, Policy
+from services.scheduler.policies.conditions import condition, seen
 from services.scheduler.policies.forms import schema
 from services.scheduler.policies.lint import Law, warnings
 from services.scheduler.policies.places import MOST_BYTES, MOST_DEPTH, read
@@ -63,6 +64,13 @@ WINDOWS = (
     .filter(lambda pair: pair[0] < pair[1])
     .map(lambda pair: "-".join(f"{n // 4:02}:{n % 4 * 15:02}" for n in pair))
 )
+CONDITIONS = (
+    "debt.total >= 5000",
+    "contacts.said == 0 || 'firm' in contacts.steps",
+    '!(debt.currency.startsWith("C") && size(debts) > 1)',
+    "debt.count - 1 > 0",
+    "false",
+)
 WORDS = st.sampled_from(("gentle", "firm", "due_soon", "review", "high_risk"))
 
 
@@ -83,6 +91,8 @@ def _steps(draw: st.DrawFn) -> dict[str, Any]:
         }
     if kind == "task":
         step["task"] = {"queue": draw(WORDS), "kind": draw(WORDS), "sla": draw(DURATIONS), "again_after": draw(DURATIONS)}
+    if kind != "reminder" and draw(st.booleans()):
+        step["when"] = draw(st.sampled_from(CONDITIONS))
     if kind == "flag" or (kind != "reminder" and draw(st.booleans())):
         step["flag"] = draw(WORDS)
     return step
@@ -198,6 +208,73 @@ def test_a_step_that_means_nothing_is_an_error(step: str, path: str) -> None:
     assert path in [where for _, where, _ in found(f"policy: ours\nsteps:\n  - {step}\n")]
 
 
+@pytest.mark.parametrize(
+    ("when", "error"),
+    [
+        ("debt.total >= 5000 && !('vip' in debt.products)", None),
+        ("debt.total + 5 * 2 > 1", "condition"),
+        ("debt.total / debt.count > 1", "condition"),
+        ("debt.total > 'a'", "condition"),
+        ("debt.total", "condition"),
+        ("debt.total > 1 || debt.nope", "unknown_path"),
+        ("debt.total > 1 || debt.count", "condition"),
+        ("promise.open", "not_supported_yet"),
+        ("borrower.attributes.vip", "not_supported_yet"),
+        ("now > 1", "unknown_path"),
+        ("debts[0].total > 1", "condition"),
+        ("debts.exists(d, d.total > 1)", "condition"),
+        ("has(debt.total)", "condition"),
+        ("debt.currency.matches('(a+)+')", "condition"),
+        ("size(debt.currency) == 3 && debt.currency.contains('N')", None),
+        ("-debt.total < 0", None),
+        ("debt.total > 99999999999999999999", "condition"),
+        ("debt.total > 5000u", "condition"),
+        ("debt.total > 1e9", "condition"),
+        ("debt.total >", "condition"),
+        ("(debt.total > 1", "condition"),
+        ("debt.total > 1)", "condition"),
+        ("debt.total # 1", "condition"),
+        ("[] == []", "condition"),
+        ("!" * 60 + "true", "condition"),
+        ("(" * 400 + "true" + ")" * 400, "condition"),
+        (" && ".join(["true"] * 25), None),
+        (" && ".join(["true"] * 27), "condition"),
+        ("true" + " " * 997, "invalid"),
+    ],
+)
+def test_a_condition_is_checked_whole_before_it_is_run(when: str, error: str | None) -> None:
+    text = json.dumps({"policy": "ours", "steps": [{**_said("a", 1), "when": when}]})
+    assert [code for _, path, code in found(text) if path == "steps[0].when"] == ([] if error is None else [error])
+
+
+@given(ones=st.lists(CASES, min_size=1, max_size=4), source=st.sampled_from(CONDITIONS))
+def test_a_condition_that_was_accepted_is_true_or_false_on_every_case(ones: list[Case], source: str) -> None:
+    accepted = condition(source)
+    assert all(isinstance(accepted.program.execute(seen(one)), bool) for one in ones)
+
+
+def test_a_message_whose_condition_is_not_met_is_as_if_it_were_not_there() -> None:
+    policy = decode({"policy": "ours", "steps": [_said("a", 1), {**_said("b", 3), "when": "debt.total >= 20000"}, _said("c", 9)]}, 1)
+    one, _ = follow(case(debt()), policy, local(4, 10))
+    assert asked(plan(one, policy, local(4, 10))) == ["a"]
+    richer = replace(one, debts=(debt(overdue=30_000),))
+    planned = plan(richer, policy, local(4, 10))
+    assert asked(planned) == ["b"]
+    said = _ended(doing(richer, planned, local(4, 10)), ContactState.DONE)
+    poorer = replace(said, debts=(debt(),))
+    upcoming = plan(poorer, policy, local(5, 10)).upcoming
+    assert upcoming is not None
+    assert upcoming.step == "c", "what stands before a message that was said is not made up for"
+
+
+def test_work_under_a_condition_leaves_the_ladder_an_ending() -> None:
+    steps = [_said("a", 1), {"id": "call", "at": {"day": 3}, "when": "debt.total >= 20000", "task": {"queue": "phone", "kind": "call"}}]
+    policy = decode({"policy": "ours", "steps": steps}, 1)
+    for overdue, keys in ((12_050, ["~ended"]), (30_000, ["call", "~ended"])):
+        one, _ = follow(case(debt(overdue=overdue)), policy, local(9, 10))
+        assert [due.key for due in plan(one, policy, local(9, 10)).due if isinstance(due, ErrandDue)] == keys
+
+
 def test_two_steps_of_one_name_are_an_error() -> None:
     assert found(SMALL.replace("id: call", "id: hello")) == [(4, "steps[1].id", "duplicate_step")]
 
@@ -210,6 +287,8 @@ def test_two_steps_of_one_name_are_an_error() -> None:
         (("day: 1}", "day: 8}"), (), [("steps[0].at", "gap")]),
         (("day: 1}", "day: -9}"), (), [("steps", "gap"), ("steps[0].at.day", "beyond_due_soon_days")]),
         (("task: {queue: phone, kind: call}", "flag: late"), (), [("steps", "no_ending")]),
+        (("{day: 1},", "{day: 1}, when: 1 > 2,"), (), [("steps[0].when", "unreachable")]),
+        (("{id: call, at: {day: 9},", "{id: call, at: {day: 9}, when: size(debts) > 1,"), (), [("steps", "no_ending")]),
         (("queue: phone", "queue: legal"), (), [("steps[1]", "no_notice")]),
         (("{day: 1}", '{day: 1, between: "22:00-24:00"}'), ("ZZ",), [("steps[0].at.between", "never_let_out")]),
         (("{day: 1}", '{day: 1, between: "21:00-24:00"}'), ("ZZ",), []),
@@ -299,7 +378,7 @@ def test_activating_a_version_sends_nothing_that_was_already_said(
     one: Case, document: dict[str, Any], now: datetime, in_flight: InFlight
 ) -> None:
     first, second = (replace(decode({**document, "policy": "ours"}, n), applies_to=AppliesTo()) for n in (1, 2))
-    assume(one.debts)
+    assume(one.owed)
     one, pinned = ruled(one, None, _choices(first, InFlight.PIN), now)
     assert pinned == first
     one, _ = follow(one, first, now)
@@ -317,7 +396,8 @@ def test_at_the_next_step_no_message_goes_out_whose_day_is_not_after_that_of_the
     one = _ended(doing(one, plan(one, first, local(7, 10)), local(7, 10)), ContactState.DONE)
     assert [contact.step for contact in one.contacts] == ["b"]
     moved, ruling = ruled(one, first, _choices(second, InFlight.NEXT_STEP), local(7, 11))
-    assert (ruling, moved.passed) == (second, {"a2", "mid", "b2"})
+    assert ruling == second
+    assert moved.passed == {"a2", "mid", "b2"}
     upcoming = plan(moved, second, local(8, 11)).upcoming
     assert upcoming is not None
     assert (upcoming.step, upcoming.at) == ("c", local(9, 0))
@@ -330,6 +410,11 @@ def test_a_reminders_case_is_ruled_anew_once_money_is_late() -> None:
     one, _ = follow(case(coming()), first, local(-2, 10))
     assert ruled(one, first, _choices(second, InFlight.PIN), local(-2, 11))[1] == first
     assert ruled(replace(one, debts=(debt(),)), first, _choices(second, InFlight.PIN), local(1, 9))[1] == second
+
+
+def test_a_case_that_is_over_keeps_the_policy_it_had() -> None:
+    first, second = (decode({"policy": "ours", "steps": [_said("a", 1)]}, n) for n in (1, 2))
+    assert ruled(case(), first, _choices(second, InFlight.RESTART), local(1, 9))[1] == first
 
 
 def test_plain_days_count_neither_grace_nor_pauses() -> None:
