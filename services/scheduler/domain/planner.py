@@ -93,15 +93,17 @@ class _Slot:
 
 def plan(case: Case, policy: Policy, now: datetime) -> Plan:
     """Return what is due, and what comes once that is done."""
-    due: list[Due] = [*_flags_due(case, policy, now), *_errands_due(case, policy, now)]
-    slot = _next_slot(case, policy, now)
+    standing = policy.settled(case)
+    due: list[Due] = [*_flags_due(case, standing, now), *_errands_due(case, standing, now)]
+    slot = _next_slot(case, standing, now)
     if slot is not None and slot.opens <= now:
         due.append(ContactDue(slot.step, slot.about, slot.occurrence, slot.debts, slot.closes))
     after = _having(case, due, now)
-    slot = _next_slot(after, policy, now)
+    standing = policy.settled(after)
+    slot = _next_slot(after, standing, now)
     upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id)
-    moments = [moment for moment in _moments(after, policy, now, upcoming=upcoming) if moment > now]
-    return Plan(tuple(due), min(moments, default=None), _reason(after, policy, now, upcoming=upcoming), upcoming)
+    moments = [moment for moment in _moments(after, standing, now, upcoming=upcoming) if moment > now]
+    return Plan(tuple(due), min(moments, default=None), _reason(after, standing, now, upcoming=upcoming), upcoming)
 
 
 def reminder_at(debt: Debt, policy: Policy, now: datetime) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -94,6 +94,18 @@ class AppliesTo:
     jurisdictions: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A condition whose answer is known."""
+
+    source: str
+    answer: bool
+
+    def holds(self, _: Case) -> bool:
+        """Return the answer."""
+        return self.answer
+
+
 ENDING_AFTER = 7
 ENDING = Work("review", "ladder_ended", within=timedelta(days=2), again_after=timedelta(days=14))
 """A ladder that surely gives no work to a person ends in this one, so many days after its last message: nobody is forgotten."""
@@ -114,6 +126,13 @@ class Policy:
     def __post_init__(self) -> None:
         if len({step.id for step in self.steps}) != len(self.steps):
             raise ValueError(f"two steps of {self.name} have the same id")
+
+    def settled(self, case: Case) -> Policy:
+        """Return the policy with its conditions asked of this case, each once."""
+        if all(step.when is None for step in self.steps):
+            return self
+        asked = (s if s.when is None else replace(s, when=Settled(s.when.source, s.when.holds(case))) for s in self.steps)
+        return replace(self, steps=tuple(asked))
 
     @cached_property
     def reminders(self) -> tuple[Step, ...]:
