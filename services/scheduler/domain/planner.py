@@ -167,22 +167,28 @@ def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: d
 
 
 def _reminder_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
-    """Return the window of the next reminder of those whose day has come."""
-    slots = []
-    for debt in case.debts:
-        spans = [(step, span) for step in policy.reminders if (span := debt.reminder_span(step)) and span[0] <= now < span[1]]
-        if not spans or not debt.askable(now) or debt.next_due_on is None:
-            continue
-        step, span = spans[-1]
+    """Return the window of the next reminder of those whose day has come; in a case that stands for reminders also of those to come."""
+    slots = [
+        slot for debt in case.debts if debt.askable(now) and (slot := _reminder_of(case, policy, debt, now=now)) is not None
+    ]  # fmt: skip
+    return min(slots, key=lambda slot: (slot.opens, slot.about or date.max), default=None)
+
+
+def _reminder_of(case: Case, policy: Policy, debt: Debt, *, now: datetime) -> _Slot | None:
+    spans = [(step, span) for step in policy.reminders if (span := debt.reminder_span(step)) and now < span[1]]
+    begun = sum(span[0] <= now for _, span in spans)
+    coming = spans[max(begun - 1, 0) : None if case.stage is Stage.PRE_DUE else begun]
+    for place, (step, span) in enumerate(coming):
         if (occurrence := _open_occurrence(case, step, debt.next_due_on)) is None:
             continue
         last = case.said(step.id, debt.next_due_on)
         rested = day_after(last[-1].requested_at, debt.timezone) if last else now
-        opens, closes = window(debt.timezone, step.between, max(now, rested))
-        if opens < span[1]:
+        opens, closes = window(debt.timezone, step.between, max(now, rested, span[0]))
+        following = coming[place + 1][1] if place + 1 < len(coming) else None
+        if opens < span[1] and (following is None or max(opens, now) < following[0]):
             together = tuple(d for d in case.debts if d.next_due_on == debt.next_due_on and d.reminder_span(step) and d.askable(now))
-            slots.append(_Slot(step, debt.next_due_on, occurrence, together, opens, closes))
-    return min(slots, key=lambda slot: (slot.opens, slot.about or date.max), default=None)
+            return _Slot(step, debt.next_due_on, occurrence, together, opens, closes)
+    return None
 
 
 def _ladder(policy: Policy, debts: tuple[Debt, ...]) -> list[tuple[Step, tuple[datetime, Debt] | None]]:

@@ -443,6 +443,18 @@ def test_a_case_that_is_over_keeps_the_policy_it_had() -> None:
     assert ruled(case(), first, _choices(second, InFlight.RESTART), local(1, 9))[1] == first
 
 
+def test_a_second_reminder_about_the_same_due_date_is_planned_and_said() -> None:
+    policy = decode({"policy": "ours", "steps": [_said("first", -5), _said("second", -2)]}, 1)
+    one, _ = follow(case(coming()), policy, local(-5, 10))
+    planned = plan(one, policy, local(-5, 10))
+    assert (asked(planned), planned.next_at) == (["first"], local(-2, 0))
+    one = _ended(doing(one, planned, local(-5, 10)), ContactState.DONE)
+    upcoming = plan(one, policy, local(-4, 10)).upcoming
+    assert upcoming is not None
+    assert (upcoming.step, upcoming.at) == ("second", local(-2, 0))
+    assert asked(plan(one, policy, local(-2, 0))) == ["second"]
+
+
 def test_plain_days_count_neither_grace_nor_pauses() -> None:
     policy = decode({"policy": "ours", "steps": [{**_said("plain", 5), "at": {"day_past_due": 5}}, _said("soft", 5)]}, 1)
     one, _ = follow(case(debt(grace_days=3)), policy, local(5, 10))
