@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,8 +54,7 @@ class PolicyDesk:
 
     async def check(self, tenant: str, text: str, jurisdictions: Sequence[str] = ()) -> Checked:
         """Find what is wrong with a document, and what is worth a second look where it is to be used."""
-        async with self.engine.connect() as conn:
-            return await self._check(conn, tenant, text, jurisdictions)
+        return await self._checked(tenant, understand(text), jurisdictions)
 
     async def draft(self, caller: Principal, text: str) -> tuple[RowMapping, Checked]:
         """Write a draft of the next version."""
@@ -65,7 +65,8 @@ class PolicyDesk:
             which = Which(caller.tenant, name, await policies.newest(conn, caller.tenant, name) + 1)
             await policies.add_draft(conn, which, doing, source=text, document=_encode(document.read.value))
             await policies.add_link(conn, last, doing, "drafted", version=which.version, detail=_encode(_written(document)))
-            return await _version(conn, which), await self._check(conn, caller.tenant, text)
+            row = await _version(conn, which)
+        return row, await self._checked(caller.tenant, document)
 
     async def rewrite(self, caller: Principal, which: Which, text: str, if_match: str | None) -> tuple[RowMapping, Checked]:
         """Write a draft anew, where it is still as its writer has seen it."""
@@ -78,19 +79,21 @@ class PolicyDesk:
             _must_be(row, "draft")
             await policies.rewrite_draft(conn, which, doing, source=text, document=_encode(document.read.value))
             await policies.add_link(conn, last, doing, "rewritten", version=which.version, detail=_encode(_written(document)))
-            return await _version(conn, which), await self._check(conn, caller.tenant, text)
+            row = await _version(conn, which)
+        return row, await self._checked(caller.tenant, document)
 
     async def submit(self, caller: Principal, which: Which) -> tuple[RowMapping, Checked]:
         """Have a draft decided on; from here on it never changes."""
         async with self.engine.begin() as conn:
             last, row, doing = await self._held(conn, caller, which)
             _must_be(row, "draft")
-            checked = await self._check(conn, caller.tenant, row.source)
-            if checked.document.faults:
-                raise DomainError(422, "invalid_policy", "it has errors, and cannot be submitted", **checked.shown)
+            document = understand(row.source)
+            if document.faults:
+                raise DomainError(422, "invalid_policy", "it has errors, and cannot be submitted", **Checked(document, ()).shown)
             await policies.put_state(conn, which, doing, "submitted")
-            await policies.add_link(conn, last, doing, "submitted", version=which.version, detail=_encode(_written(checked.document)))
-            return await _version(conn, which), checked
+            await policies.add_link(conn, last, doing, "submitted", version=which.version, detail=_encode(_written(document)))
+            row = await _version(conn, which)
+        return row, await self._checked(caller.tenant, document)
 
     async def decide(self, caller: Principal, which: Which, state: str, comment: str | None) -> RowMapping:
         """Approve or reject what somebody else has written and submitted."""
@@ -157,15 +160,19 @@ class PolicyDesk:
             raise DomainError(404, "not_found", f"no policy {name[:128]} is known")
         return found
 
-    async def _check(self, conn: AsyncConnection, tenant: str, text: str, jurisdictions: Sequence[str] = ()) -> Checked:
-        document = understand(text)
+    async def _checked(self, tenant: str, document: Document, jurisdictions: Sequence[str] = ()) -> Checked:
+        """Look for what is worth a second look, beside the event loop: the gate is asked many times."""
         if document.form is None:
             return Checked(document, ())
-        self._packs = self._packs or load_packs()
         wanted = {*jurisdictions, *(document.form.applies_to.jurisdictions or () if document.form.applies_to else ())}
-        for item in items_of((await policies.assignments(conn, tenant))[1]):
+        async with self.engine.connect() as conn:
+            _, stored = await policies.assignments(conn, tenant)
+            now = await self.clock.at(conn)
+        for item in items_of(stored):
             wanted |= set(item.jurisdictions) if item.policy == document.form.policy else set()
-        return Checked(document, warnings(document, Law(self._packs, tuple(sorted(wanted)), await self.clock.at(conn))))
+        self._packs = self._packs or await asyncio.to_thread(load_packs)
+        law = Law(self._packs, tuple(sorted(wanted)), now)
+        return Checked(document, await asyncio.to_thread(warnings, document, law))
 
     async def _doing(self, conn: AsyncConnection, caller: Principal) -> Doing:
         return Doing(caller.person or "service", await self.clock.at(conn))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from libs.compliance import Channel, Circumstances, DebtFacts, Deny, Packs, Preferences, Profile, Proposed, Purpose, Role, decide
+from libs.compliance import Channel, Circumstances, Deny, Packs, Preferences, Profile, Proposed, Purpose, Role, decide
 from services.scheduler.domain.days import window
 from services.scheduler.domain.policy import ENDING_AFTER, ENDING_ID, Clock, Policy, Send, Step
 from services.scheduler.policies.conditions import CelCondition, ConditionError
@@ -105,12 +105,18 @@ def _legal(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
 
 
 def _hours(policy: Policy, law: Law) -> Iterator[tuple[Path, str, str]]:
+    """Yield what never goes out; steps alike in window, channels and purpose are asked about once."""
+    known: dict[tuple[str, str | None, tuple[str, ...], str], bool] = {}
     for n, step in enumerate(policy.steps):
-        if isinstance(step.action, Send):
-            for where in law.jurisdictions:
-                if law.packs.locate(where) is not None and not any(_let_out(step, channel, where, law) for channel in step.action.channels):
-                    why = f"the rules of {where} never let it out on any of its channels within its window"
-                    yield ("steps", n, "at", "between") if step.between else ("steps", n), "never_let_out", why
+        if not isinstance(step.action, Send):
+            continue
+        for where in law.jurisdictions:
+            key = (where, step.between, step.action.channels, step.action.purpose)
+            if key not in known:
+                known[key] = law.packs.locate(where) is None or any(_let_out(step, channel, where, law) for channel in step.action.channels)
+            if not known[key]:
+                why = f"the rules of {where} never let it out on any of its channels within its window"
+                yield ("steps", n, "at", "between") if step.between else ("steps", n), "never_let_out", why
 
 
 def _places(law: Law) -> Iterator[tuple[Path, str, str]]:
@@ -128,9 +134,7 @@ def _let_out(step: Step, channel: str, where: str, law: Law) -> bool:
 
 def _let_out_in(zone: str, step: Step, channel: str, where: str, law: Law) -> bool:
     purpose = step.action.purpose if isinstance(step.action, Send) else "dunning"
-    circumstances = Circumstances(
-        (where,), (zone,), Profile.STRICT, Role.FIRST_PARTY, None, Preferences(), None, (), (), {"": DebtFacts(past_due_days=step.day)}
-    )
+    circumstances = Circumstances((where,), (zone,), Profile.STRICT, Role.FIRST_PARTY, None, Preferences(), None, (), (), {})
     at = law.now
     while at < law.now + LOOKED_AHEAD:
         opens, closes = window(zone, step.between, at)

@@ -32,6 +32,7 @@ Writer = Annotated[Principal, Depends(requires("policies:write"))]
 Approver = Annotated[Principal, Depends(requires("policies:approve"))]
 IfMatch = Annotated[str | None, Header(max_length=200)]
 YAML = "application/yaml"
+MOST_PLACES = 50
 _MOST_VERSION = 1_000_000
 _SCHEMA_TYPE = "application/schema+json"
 _DOCUMENT = {"requestBody": {"required": True, "content": {YAML: {"schema": {"type": "string"}}, "application/json": {"schema": schema()}}}}
@@ -87,6 +88,8 @@ def _add_checks(router: APIRouter, rooms: Rooms) -> None:
     )
     async def validate(request: Request, caller: Writer, jurisdictions: Annotated[str | None, Query(max_length=2000)] = None) -> Response:
         places = tuple(name.strip() for name in (jurisdictions or "").split(",") if name.strip())
+        if len(places) > MOST_PLACES:
+            raise DomainError(422, "invalid_request", f"it is asked of {MOST_PLACES} jurisdictions at most at once")
         return answer((await rooms.desk.check(caller.tenant, await _text(request), places)).shown)
 
 
