@@ -170,8 +170,9 @@ class PolicyDesk:
             now = await self.clock.at(conn)
         for item in items_of(stored):
             wanted |= set(item.jurisdictions) if item.policy == document.form.policy else set()
-        packs = self._packs = self._packs or await asyncio.to_thread(load_packs)
-        law = Law(packs, tuple(sorted(wanted)), now)
+        if self._packs is None:
+            self._packs = await asyncio.to_thread(load_packs)
+        law = Law(self._packs, tuple(sorted(wanted)), now)
         return Checked(document, await asyncio.to_thread(warnings, document, law))
 
     async def _doing(self, conn: AsyncConnection, caller: Principal) -> Doing:
