@@ -131,8 +131,12 @@ def read_as(type_: type[T], body: bytes, *, code: str, what: str) -> T:
 
 def takes(struct: type[msgspec.Struct]) -> dict[str, Any]:
     """Return how OpenAPI describes a route that reads this JSON body by itself (`openapi_extra`)."""
-    schema = msgspec.json.schema(struct)
-    definitions = schema.pop("$defs")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": in_place(msgspec.json.schema(struct))}}}}
+
+
+def in_place(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a JSON Schema with each definition where it is referred to: within OpenAPI its references would lead nowhere."""
+    definitions = schema["$defs"]
 
     def whole(part: Any) -> Any:
         if isinstance(part, list):
@@ -143,7 +147,8 @@ def takes(struct: type[msgspec.Struct]) -> dict[str, Any]:
             return whole(definitions[part["$ref"].removeprefix("#/$defs/")])
         return {name: whole(one) for name, one in part.items()}
 
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": whole(schema)}}}}
+    made: dict[str, Any] = whole({name: part for name, part in schema.items() if name not in ("$defs", "$schema", "$id")})
+    return made
 
 
 async def body_of(request: Request, *, most: int = BODY_BYTES) -> bytes:

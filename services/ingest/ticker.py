@@ -23,8 +23,8 @@ BATCH = 1_000
 SLICE = 100
 """Loans between two looks at what else waits for this process: two milliseconds."""
 PASS_EVERY_S = 1.0
-UNSAID = 1_500
-"""With more than so many messages in the outbox the next batch waits: the fact of a payment would stand behind them."""
+UNSAID = 3_000
+"""With more than so many messages in the outbox the next batch waits: a payment's fact stands behind them, a fifth of a second or so."""
 LOOK_EVERY_S = 0.02
 GIVES_WAY_S = 1.0
 """The longest rest between two batches, however much the relay has before it: timers go on, slowly, where it never catches up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
@@ -17,17 +16,18 @@ from libs.common.contracts.case_events import CaseEvent
 from libs.common.contracts.catalogue import CASES, TASKS
 from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, DebtRef, PolicyRef
 from libs.common.outbox import Outbox
-from services.scheduler.domain.builtin import BUILT_IN, DOUBT_WORK
+from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.case import Cancelled, Case, Change, Closed, ContactState, Cured, Errand, Opened, Reopened, follow
+from services.scheduler.domain.choosing import ruled
 from services.scheduler.domain.corrected import DebtSeen
-from services.scheduler.domain.planner import ContactDue, ErrandDue, plan
+from services.scheduler.domain.planner import ContactDue, ErrandDue, FlagDue, plan
 from services.scheduler.domain.policy import Policy, Send
 from services.scheduler.metrics import Meters
 from services.scheduler.parking import ParkingLimit
+from services.scheduler.rulebook import Rulebook, Rules
 from services.scheduler.store import cases, corrections, story
 from services.scheduler.store.held import Held
 
-POLICIES: Mapping[tuple[str, int], Policy] = {(BUILT_IN.name, BUILT_IN.version): BUILT_IN}
 DOUBT_KEY = "in_doubt"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -70,20 +70,22 @@ class Desk:
     outbox: Outbox
     meters: Meters
     parking: ParkingLimit
+    rulebook: Rulebook = field(default_factory=Rulebook)
 
-    def follow(self, held: Held, now: datetime) -> tuple[Held, Outgoing]:
+    def follow(self, held: Held, rules: Rules, now: datetime) -> tuple[Held, Outgoing]:
         """Bring a case to where its facts are; a rule that fails parks the case."""
         out = Outgoing()
         try:
-            return self._followed(held, held.moment(now), out), out
+            return self._followed(held, rules, held.moment(now), out=out)[0], out
         except Exception as error:  # noqa: BLE001  # whatever a rule raises parks this case alone
             return self._parked(held, error, now)
 
-    def advance(self, held: Held, now: datetime) -> tuple[Held, Outgoing]:
+    def advance(self, held: Held, rules: Rules, now: datetime) -> tuple[Held, Outgoing]:
         """Do what is due for a case; a rule that fails parks the case."""
         out, at = Outgoing(), held.moment(now)
         try:
-            return self._planned(self._followed(held, at, out), at, out), out
+            followed, policy = self._followed(held, rules, at, out=out)
+            return self._planned(followed, policy, at, out=out), out
         except Exception as error:  # noqa: BLE001  # as above
             return self._parked(held, error, now)
 
@@ -96,11 +98,19 @@ class Desk:
         await story.tell(conn, out.entries)
         await self.outbox.append(conn, out.messages)
 
-    def _followed(self, held: Held, at: datetime, out: Outgoing) -> Held:
-        case, changes = follow(held.case, _policy_of(held), at)
+    def _followed(self, held: Held, rules: Rules, at: datetime, *, out: Outgoing) -> tuple[Held, Policy]:
+        """Bring a case to the policy version that rules it, and to where its facts are."""
+        case, policy = ruled(held.case, rules.pinned(held), rules.choices_of(held.case.tenant), at)
+        if policy is None:
+            raise LookupError(f"policy {held.policy} {held.policy_version} cannot be read")
+        before, after = (held.policy, held.policy_version), (policy.name, policy.version)
+        if case.spell and before != after:
+            out.entries.append(entry(case, at, "case.policy_changed", policy=_ref(after), before=_ref(before)))
+        case, changes = follow(case, policy, at)
         for change in changes:
             self._announce(case, change, at, out)
-        return replace(held, case=case, moved_at=at if changes else held.moved_at)
+        moved = held.moved_at if before == after and not changes else at
+        return replace(held, case=case, policy=policy.name, policy_version=policy.version, moved_at=moved), policy
 
     def _announce(self, case: Case, change: Change, at: datetime, out: Outgoing) -> None:
         match change:
@@ -123,8 +133,8 @@ class Desk:
             case _:
                 assert_never(change)
 
-    def _planned(self, held: Held, at: datetime, out: Outgoing) -> Held:
-        planned = plan(held.case, _policy_of(held), at)
+    def _planned(self, held: Held, policy: Policy, at: datetime, *, out: Outgoing) -> Held:
+        planned = plan(held.case, policy, at)
         case = held.case
         for due in planned.due:
             match due:
@@ -132,6 +142,9 @@ class Desk:
                     self._request(held, due, at, out)
                 case ErrandDue():
                     case = self.give(case, due, at, out)
+                case FlagDue(step, name):
+                    case = replace(case, flagged=case.flagged | {step})
+                    self._event(case, "case.flagged", at, out, reason=name, step=step, flag=name)
                 case _:
                     assert_never(due)
         reason, upcoming = planned.reason, planned.upcoming
@@ -157,8 +170,9 @@ class Desk:
         loans = [debt.loan_id for debt in due.debts]
         data = ContactRequested(
             task_id=task_id, borrower_id=case.borrower_id, case_id=case.case_id,
-            policy=PolicyRef(name=held.policy, version=held.policy_version), step=due.step.id, template=action.template,
+            policy=_ref((held.policy, held.policy_version)), step=due.step.id, template=action.template,
             purpose=action.purpose, channels=action.channels, not_before=at, expires_at=due.expires_at,  # type: ignore[arg-type]  # names of the contract's lists
+            fallback_after=action.fallback_after, on_unknown=action.on_unknown.value,
             debts=tuple(DebtRef(loan_id=d.loan_id, fact_epoch=d.epoch, fact_version=d.version) for d in due.debts),
             jurisdictions=tuple(sorted({name for debt in due.debts for name in debt.jurisdictions})),
         )  # fmt: skip
@@ -172,7 +186,7 @@ class Desk:
         out.entries.append(
             entry(case, at, "contact.requested", task_id=task_id, step=due.step.id, occurrence=due.occurrence, loans=loans,
                   purpose=action.purpose, channels=action.channels, expires_at=due.expires_at,
-                  policy={"name": held.policy, "version": held.policy_version})
+                  policy=_ref((held.policy, held.policy_version)))
         )  # fmt: skip
         out.messages.append(self._task_message(case, "contact.requested.v1", task_id, at, data=data))
         self.meters.requested.labels(action.purpose).inc()
@@ -209,7 +223,7 @@ class Desk:
         self, case: Case, kind: str, at: datetime, out: Outgoing, *, reason: str | None = None, **detail: Any
     ) -> None:  # detail is open
         data = CaseEvent(case_id=case.case_id, borrower_id=case.borrower_id, spell=case.spell, at=at, reason=reason, detail=detail)
-        about = detail.get("task_id", at.isoformat())
+        about = detail.get("task_id") or detail.get("step") or at.isoformat()
         envelope = Envelope(
             type=f"{kind}.v1", id=ids.derived("e", case.tenant, case.case_id, case.spell, kind, about), source=self.writer.source, time=at,
             tenant=case.tenant, subject=case.case_id,
@@ -226,13 +240,8 @@ class Desk:
         return self.writer.message(TASKS, envelope, data, key=f"{case.tenant}/{case.borrower_id}", borrower_id=case.borrower_id)
 
 
-def policy_of(name: str, version: int) -> Policy:
-    """Return a policy version that cases are pinned to."""
-    return POLICIES[name, version]
-
-
-def _policy_of(held: Held) -> Policy:
-    return policy_of(held.policy, held.policy_version)
+def _ref(which: tuple[str, int]) -> PolicyRef:
+    return PolicyRef(name=which[0], version=which[1])
 
 
 def _errand_id(case: Case, key_or_id: str | None) -> str | None:

@@ -23,6 +23,7 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import reminder_at
+from services.scheduler.rulebook import Rules
 from services.scheduler.store import cases, corrections, debts, statuses, story
 from services.scheduler.store.cases import debt_of
 from services.scheduler.store.held import CaseKey, Held, case_key
@@ -84,7 +85,8 @@ class Intake:
         if not newest:
             return
         now = await self.clock.at(conn)
-        rows = [self._row(fact, now) for _, fact in sorted(newest.items())]
+        rules = await self.desk.rulebook.of(conn, {fact.envelope.tenant for fact in newest.values()}, now)
+        rows = [self._row(fact, rules, now) for _, fact in sorted(newest.items())]
         changed = await debts.keep_newer(conn, rows)
         news = [fact for debt, fact in sorted(newest.items()) if debt in changed]
         late = {fact.case for fact in news if debt_of(fact.fact).owed}
@@ -151,11 +153,11 @@ class Intake:
         new = await corrections.keep(conn, [rows[key][0] for key in sorted(rows)])
         return {rows[key][1] for key in new}
 
-    def _row(self, fact: Fact, now: datetime) -> debts.DebtRow:
+    def _row(self, fact: Fact, rules: Rules, now: datetime) -> debts.DebtRow:
         value = fact.fact
         debt = debt_of(value)
         try:
-            wake_at = None if debt.owed else reminder_at(debt, BUILT_IN, now)
+            wake_at = None if debt.owed else reminder_at(debt, rules.choices_of(fact.envelope.tenant).of((debt,)), now)
         except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it
             wake_at = now
         return debts.DebtRow(
@@ -191,9 +193,10 @@ class Intake:
         self, conn: AsyncConnection, held: Iterable[Held], *, now: datetime, wake: Callable[[Held, datetime], datetime | None],
         before: Outgoing | None = None,
     ) -> None:  # fmt: skip
-        out, followed = before or Outgoing(), []
+        out, followed, held = before or Outgoing(), [], list(held)
+        rules = await self.desk.rulebook.of(conn, {one.case.tenant for one in held}, now, held=held)
         for one in held:
-            new, given = self.desk.follow(one, now)
+            new, given = self.desk.follow(one, rules, now)
             followed.append(new if new.in_doubt is not None else replace(new, next_at=wake(new, now)))
             out.add(given)
         await self.desk.save(conn, followed, out)

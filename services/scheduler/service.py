@@ -17,10 +17,12 @@ from libs.common.ports import Ports
 from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
 from services.scheduler.correcting import Review
+from services.scheduler.editing import PolicyDesk
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
 from services.scheduler.parking import ParkingLimit
-from services.scheduler.routes import Rooms, make_router
+from services.scheduler.routes import make_router
+from services.scheduler.routes.cases import Rooms
 from services.scheduler.settings import Settings
 from services.scheduler.store import watch
 from services.scheduler.tables import SCHEMA
@@ -52,8 +54,9 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     watcher = Watcher(ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, base], metrics)
     readiness = Readiness(lifecycle.checks(ports, consumer))
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
+    rooms = Rooms(ports.engine, ports.clock, desk.rulebook, PolicyDesk(ports.engine, ports.clock), ticker.wake.set)
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
-    app.include_router(make_router(Rooms(ports.engine, ports.clock, ticker.wake.set)))
+    app.include_router(make_router(rooms))
     return lifecycle.Service(
         name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=_nothing_to_close,
         workers=(

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from services.scheduler.acting import policy_of
 from services.scheduler.domain.case import PENDING, Case, follow
+from services.scheduler.domain.choosing import ruled
 from services.scheduler.domain.planner import ContactDue, Plan, plan
-from services.scheduler.domain.policy import Policy, Send, Step
+from services.scheduler.rulebook import Rules
 from services.scheduler.store.held import Held
 
 
@@ -39,13 +39,16 @@ def debts_shown(case: Case) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def next_contact(held: Held, now: datetime) -> Mapping[str, Any]:
+def next_contact(held: Held, rules: Rules, now: datetime) -> Mapping[str, Any]:
     """Return the next moment of a contact, or why there is none and what ends that."""
-    policy, at = policy_of(held.policy, held.policy_version), held.moment(now)
+    at = held.moment(now)
     if held.in_doubt is not None:
         return _answer(None, None, "in_doubt", ends_with=held.reason_task)
     try:
-        case, _ = follow(held.case, policy, at)
+        case, policy = ruled(held.case, rules.pinned(held), rules.choices_of(held.case.tenant), at)
+        if policy is None:
+            return _answer(None, None, "in_doubt")
+        case, _ = follow(case, policy, at)
         planned = plan(case, policy, at)
     except Exception:  # noqa: BLE001  # the ticker will park it; whatever the rule raised, the answer is that it is in doubt
         return _answer(None, None, "in_doubt")
@@ -73,20 +76,3 @@ def _answer(
     at: datetime | None, step: str | None, reason: str, *, until: datetime | None = None, ends_with: str | None = None
 ) -> Mapping[str, Any]:
     return {"at": at, "step": step, "reason": reason, "until": until, "ends_with": ends_with}
-
-
-def policy_shown(policy: Policy) -> dict[str, Any]:
-    """Return a policy version in the form in which policies are written."""
-    return {
-        "policy": policy.name, "version": policy.version, "state": "active", "consolidate": "borrower", "entry": "latest",
-        "cure": {"when": "clear", "cool_down": f"{policy.cool_down.days}d"}, "steps": [_step_shown(step) for step in policy.steps],
-    }  # fmt: skip
-
-
-def _step_shown(step: Step) -> dict[str, Any]:
-    at: dict[str, Any] = {"day": step.day} if step.between is None else {"day": step.day, "between": step.between}
-    match step.action:
-        case Send(template, channels, purpose):
-            return {"id": step.id, "at": at, "send": {"template": template, "channels": channels, "purpose": purpose}}
-        case work:
-            return {"id": step.id, "at": at, "task": {"queue": work.queue, "kind": work.kind, "sla": f"{work.within.days}d"}}

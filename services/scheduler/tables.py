@@ -40,6 +40,8 @@ cases = Table(
     Column("currency", Text, nullable=False),
     Column("policy", Text, nullable=False),
     Column("policy_version", Integer, nullable=False),
+    Column("passed", Text, nullable=False),
+    Column("flagged", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("stage", Text, nullable=False),
     Column("spell", Integer, nullable=False),
@@ -162,3 +164,88 @@ watermarks = Table(
     Column("stale_feeds", ARRAY(Text), nullable=False),
 )
 """Up to when a partition of the topics from ingest is complete."""
+
+policy_chains = Table(
+    "policy_chains",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("chain", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+"""The last link of each chain of changes; whoever changes a policy holds its row."""
+
+policy_audit = Table(
+    "policy_audit",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("chain", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("at", _moment, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("version", Integer),
+    Column("detail", LargeBinary, nullable=False),
+    Column("previous", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+"""Every change of a policy, only ever added to; `hash` is that of `previous` and of the row."""
+
+policy_versions = Table(
+    "policy_versions",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("writers", ARRAY(Text), nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("changed_at", _moment, nullable=False),
+    Column("submitted_by", Text),
+    Column("submitted_at", _moment),
+    Column("decided_by", Text),
+    Column("decided_at", _moment),
+    Column("comment", Text),
+    Column("retired_at", _moment),
+)
+"""Versions: `source` as it was written, `document` what it says as JSON; both never change once it is submitted."""
+
+policy_activations = Table(
+    "policy_activations",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("effective_at", _moment, nullable=False),
+    Column("in_flight", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+)
+"""Which version of a policy is active from when on; the latest one whose moment has come holds."""
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("items", LargeBinary, nullable=False),
+    Column("at", _moment, nullable=False),
+    Column("by", Text, nullable=False),
+)
+"""Which policy rules which debts, in order."""
+
+policy_changes = Table(
+    "policy_changes",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("change_id", Text, primary_key=True),
+    Column("effective_at", _moment, nullable=False),
+    Column("wakes", Boolean, nullable=False),
+    Column("after_borrower", Text, nullable=False),
+    Column("after_loan", Text, nullable=False),
+)
+"""Changes of which not every debt of the tenant has heard yet, and how far they have come."""

@@ -15,11 +15,13 @@ from libs.common.clock import Clock, pause
 from libs.common.contracts.catalogue import FACTS
 from libs.common.db.failures import is_transient
 from services.scheduler.acting import Desk, Outgoing
+from services.scheduler.changing import tell_change
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.store import cases, debts
 from services.scheduler.store.held import CaseKey, Held, case_key
 
 CLAIM = 500
+CHUNKS_A_PASS = 4
 PASS_EVERY_S = 1.0
 BREATH_S = 0.05
 """Wakes that come closer together than this are one."""
@@ -58,7 +60,8 @@ class Ticker:
         Within a pass the bound only rises, so that a claim does not walk over what earlier ones left behind; a row that was locked or
         written below the bound is found by the next pass, which begins without one.
         """
-        total, after = await self._wake_reminders(), cases.BEGINNING
+        total = await self._tell_changes()
+        total, after = total + await self._wake_reminders(), cases.BEGINNING
         while True:
             async with self.engine.begin() as conn:
                 now = await self.clock.at(conn)
@@ -71,6 +74,18 @@ class Ticker:
             if len(held) < self.claim:
                 return total
             after = max((one.next_at or now, one.case.case_id) for one in held)
+
+    async def _tell_changes(self) -> int:
+        """Have some of the debts hear of changed policies; the others in the next passes, so that no case waits for a large book."""
+        total = 0
+        for _ in range(CHUNKS_A_PASS):
+            async with self.engine.begin() as conn:
+                told = await tell_change(conn, self.desk.rulebook, await self.clock.at(conn), self.claim)
+            if told is None:
+                return total
+            total += told
+        self.wake.set()
+        return total
 
     async def _wake_reminders(self) -> int:
         """Open a row for the cases of debts whose reminder is due: debts are locked before cases, as the facts handler does."""
@@ -92,6 +107,7 @@ class Ticker:
 
     async def _plan(self, conn: AsyncConnection, held: Sequence[Held], now: datetime) -> None:
         complete = await debts.watermarks(conn, FACTS.name)
+        rules = await self.desk.rulebook.of(conn, {one.case.tenant for one in held}, now, held=held)
         lateness, planned, out = self.desk.meters.lateness.labels("case"), [], Outgoing()
         for one in held:
             if one.next_at is not None:
@@ -101,7 +117,7 @@ class Ticker:
             ) is not None:
                 planned.append(replace(one, next_at=later))
                 continue
-            new, given = self.desk.advance(one, now)
+            new, given = self.desk.advance(one, rules, now)
             planned.append(new)
             out.add(given)
         await self.desk.save(conn, planned, out)

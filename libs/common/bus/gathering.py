@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from libs.common.bus.ports import Message, UndeliveredError
 
+ALONE = 100
+"""So many messages are a group by themselves, and neither wait for others nor keep them waiting."""
 TOGETHER = 10_000
 """Messages after which a group is full; whoever comes later goes with the next."""
 
@@ -23,7 +25,7 @@ class _Waiting:
 
 @dataclass(slots=True)
 class Gathering:
-    """Publishes for many callers at once, one group at a time, in the order in which they came; each is answered for itself."""
+    """Publishes for many callers at once, small parts in groups and in the order in which they came; each is answered for itself."""
 
     together: Publish
     _waiting: deque[_Waiting] = field(default_factory=deque)
@@ -32,6 +34,9 @@ class Gathering:
     async def publish(self, messages: Sequence[Message]) -> None:
         """Return when these are durable, or raise what kept them from it, whatever becomes of those they went with."""
         if not messages:
+            return
+        if len(messages) >= ALONE:
+            await self.together(messages)
             return
         mine = _Waiting(messages, asyncio.get_running_loop().create_future())
         self._waiting.append(mine)

@@ -123,7 +123,8 @@ class Book(Value, frozen=True):
     timezone: str = "UTC"
     jurisdictions: tuple[str, ...] = ()
     disbursed_on: date | None = None
-    terms: Terms = DEFAULT_TERMS
+    own_terms: Terms | None = None
+    """Its terms, unless they are the default ones: most loans have those, and every book would be written and read with them."""
     version: int = 0
     rows: tuple[Instalment, ...] = ()
     charges: tuple[Charge, ...] = ()
@@ -143,6 +144,11 @@ class Book(Value, frozen=True):
     next_event_on: date | None = None
     repayment_until: date | None = None
     turnover: int = 0
+
+    @property
+    def terms(self) -> Terms:
+        """The product line as it holds for this loan."""
+        return DEFAULT_TERMS if self.own_terms is None else self.own_terms
 
 
 def terms_of(product: ProductLine, *, grace_days: int | None, tolerance: Tolerance | None, allocation: Allocation | None) -> Terms:

@@ -6,7 +6,7 @@ from datetime import date
 
 from services.ingest.domain.amounts import bounded
 from services.ingest.domain.apply import apply, charge_open, running, waiver_parts
-from services.ingest.domain.book import Book, Ignored, Pending, Stamp, terms_of
+from services.ingest.domain.book import DEFAULT_TERMS, Book, Ignored, Pending, Stamp, terms_of
 from services.ingest.domain.errors import CannotFold
 from services.ingest.domain.events import (
     ChargeAdded,
@@ -276,7 +276,7 @@ def book_of(run: Run, base: Disbursed, work: Work, *, as_of: date, waived_after:
         timezone=base.timezone,
         jurisdictions=base.jurisdictions,
         disbursed_on=base.disbursed_on,
-        terms=work.terms,
+        own_terms=None if work.terms == DEFAULT_TERMS else work.terms,
         awaited=tuple(awaited),
         ignored=tuple(Ignored(*pair) for pair in ignored),
         waived_after=waived_after,
@@ -305,7 +305,7 @@ def closed_book(head: Book, work: Work, *, as_of: date, pending: tuple[Pending, 
         timezone=head.timezone,
         jurisdictions=head.jurisdictions,
         disbursed_on=head.disbursed_on,
-        terms=head.terms,
+        own_terms=head.own_terms,
         version=work.version,
         rows=tuple(work.rows),
         charges=tuple(work.charges),

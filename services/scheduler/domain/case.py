@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from libs.compliance import StopKind
 from services.scheduler.domain.days import Span, begins, reaching
-from services.scheduler.domain.policy import Policy, Step
+from services.scheduler.domain.policy import Clock, Policy, Step
 
 CHANNEL_STOPS = frozenset({"opt_out"})
 """Stops that close a channel, which the gate judges; every other one lets neither dunning nor reminders pass."""
@@ -73,6 +73,7 @@ class Debt:
     next_due: int = 0
     doubted: bool = False
     resting_until: datetime | None = None
+    product: str = ""
 
     @property
     def owed(self) -> bool:
@@ -83,11 +84,13 @@ class Debt:
         """Say whether it may be spoken of: not in doubt, no payment under way."""
         return not self.doubted and (self.resting_until is None or self.resting_until <= now)
 
-    def day_begins(self, day: int) -> datetime | None:
-        """Return when it becomes so many days delinquent; None while a pause without an end stands before that."""
+    def begins(self, step: Step) -> datetime | None:
+        """Return when a step's day begins; None while a pause without an end stands before that."""
         if self.past_due_from is None:
             return None
-        on = reaching(self.pauses, self.past_due_from, self.grace_days + day)
+        if step.clock is Clock.PAST_DUE:
+            return begins(self.past_due_from + timedelta(days=step.day), self.timezone)
+        on = reaching(self.pauses, self.past_due_from, self.grace_days + step.day)
         return None if on is None else begins(on, self.timezone)
 
     def reminder_span(self, step: Step) -> tuple[datetime, datetime] | None:
@@ -170,6 +173,10 @@ class Case:
     contacts: tuple[Contact, ...] = ()
     stops: tuple[Stop, ...] = ()
     errands: tuple[Errand, ...] = ()
+    passed: frozenset[str] = frozenset()
+    """Messages of the policy version that the case had left behind when it came to this version."""
+    flagged: frozenset[str] = frozenset()
+    """Steps that have marked the case in this spell."""
 
     @property
     def owed(self) -> tuple[Debt, ...]:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from services.scheduler.domain.builtin import FAILED_WORK, PROFILE_PATIENCE, PROFILE_WORK, STOP_WORK, UNKNOWN_WORK
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
 from services.scheduler.domain.days import begins, day_after, window
-from services.scheduler.domain.policy import Policy, Step, Work
+from services.scheduler.domain.policy import Flag, Policy, Step, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,19 @@ class ErrandDue:
     work: Work
 
 
-Due = ContactDue | ErrandDue
+@dataclass(frozen=True, slots=True)
+class FlagDue:
+    """Mark the case now."""
+
+    step: str
+    name: str
+
+
+Due = ContactDue | ErrandDue | FlagDue
 NO_PROFILE = "no_profile"
 CONTACT_UNKNOWN = "contact_unknown"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +94,17 @@ class _Slot:
 
 def plan(case: Case, policy: Policy, now: datetime) -> Plan:
     """Return what is due, and what comes once that is done."""
-    due: list[Due] = list(_errands_due(case, policy, now))
-    slot = _next_slot(case, policy, now)
+    standing = policy.settled(case)
+    due: list[Due] = [*_flags_due(case, standing, now), *_errands_due(case, standing, now)]
+    slot = _next_slot(case, standing, now)
     if slot is not None and slot.opens <= now:
         due.append(ContactDue(slot.step, slot.about, slot.occurrence, slot.debts, slot.closes))
     after = _having(case, due, now)
-    slot = _next_slot(after, policy, now)
+    standing = policy.settled(after)
+    slot = _next_slot(after, standing, now)
     upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id)
-    moments = [moment for moment in _moments(after, policy, now, upcoming=upcoming) if moment > now]
-    return Plan(tuple(due), min(moments, default=None), _reason(after, policy, now, upcoming=upcoming), upcoming)
+    moments = [moment for moment in _moments(after, standing, now, upcoming=upcoming) if moment > now]
+    return Plan(tuple(due), min(moments, default=None), _reason(after, standing, now, upcoming=upcoming), upcoming)
 
 
 def reminder_at(debt: Debt, policy: Policy, now: datetime) -> datetime | None:
@@ -110,14 +121,16 @@ def reminder_at(debt: Debt, policy: Policy, now: datetime) -> datetime | None:
 
 def _having(case: Case, due: list[Due], now: datetime) -> Case:
     """Return the case as it is once these are done."""
-    contacts, errands = list(case.contacts), list(case.errands)
+    contacts, errands, flagged = list(case.contacts), list(case.errands), set(case.flagged)
     for one in due:
         match one:
             case ContactDue(step, about, occurrence, _, expires_at):
                 contacts.append(Contact("", case.spell, step.id, about, occurrence, ContactState.REQUESTED, now, expires_at))
             case ErrandDue(key, occurrence, _):
                 errands.append(Errand("", key, occurrence, None))
-    return replace(case, contacts=tuple(contacts), errands=tuple(errands))
+            case FlagDue(step_id, _):
+                flagged.add(step_id)
+    return replace(case, contacts=tuple(contacts), errands=tuple(errands), flagged=frozenset(flagged))
 
 
 def _next_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
@@ -130,17 +143,24 @@ def _next_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
 
 
 def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: datetime) -> _Slot | None:
-    """Return the window of the latest message whose day has come, unless it was said; else of the next one."""
-    ladder = [(step, _leading(debts, step.day)) for step in policy.messages]
-    reached = [place for place, (_, lead) in enumerate(ladder) if lead is not None and lead[0] <= now]
-    for place in range(reached[-1] if reached else 0, len(ladder)):
-        step, lead = ladder[place]
+    """Return the window of the latest message whose day has come, unless it was said; else of the next one.
+
+    A message whose condition is not met is as if it were not there; but nothing is said behind one that was.
+    """
+    ladder = [(step, lead, step.holds(case)) for step, lead in _ladder(policy, debts)]
+    reached = [
+        place for place, (step, lead, holds) in enumerate(ladder)
+        if lead is not None and lead[0] <= now and (holds or case.said(step.id, None))
+    ]  # fmt: skip
+    coming = ladder[reached[-1] if reached else 0 :]
+    standing = [(step, lead) for step, lead, holds in coming if holds]
+    for place, (step, lead) in enumerate(standing):
         if lead is None:
             return None
-        if (occurrence := _open_occurrence(case, step, None)) is None:
+        if step.id in case.passed or (occurrence := _open_occurrence(case, step, None)) is None:
             continue
         opens, closes = window(lead[1].timezone, step.between, max(now, lead[0], _rested(case, lead[1].timezone)))
-        following = ladder[place + 1][1] if place + 1 < len(ladder) else None
+        following = standing[place + 1][1] if place + 1 < len(standing) else None
         if following is not None and following[0] <= max(opens, now):
             continue
         return _Slot(step, None, occurrence, debts, opens, closes)
@@ -148,27 +168,39 @@ def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: d
 
 
 def _reminder_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
-    """Return the window of the next reminder of those whose day has come."""
-    slots = []
-    for debt in case.debts:
-        spans = [(step, span) for step in policy.reminders if (span := debt.reminder_span(step)) and span[0] <= now < span[1]]
-        if not spans or not debt.askable(now) or debt.next_due_on is None:
-            continue
-        step, span = spans[-1]
+    """Return the window of the next reminder of those whose day has come; in a case that stands for reminders also of those to come."""
+    slots = [
+        slot for debt in case.debts if debt.askable(now) and (slot := _reminder_of(case, policy, debt, now=now)) is not None
+    ]  # fmt: skip
+    return min(slots, key=lambda slot: (slot.opens, slot.about or date.max), default=None)
+
+
+def _reminder_of(case: Case, policy: Policy, debt: Debt, *, now: datetime) -> _Slot | None:
+    spans = [(step, span) for step in policy.reminders if (span := debt.reminder_span(step)) and now < span[1]]
+    begun = sum(span[0] <= now for _, span in spans)
+    coming = spans[max(begun - 1, 0) : None if case.stage is Stage.PRE_DUE else begun]
+    for place, (step, span) in enumerate(coming):
         if (occurrence := _open_occurrence(case, step, debt.next_due_on)) is None:
             continue
         last = case.said(step.id, debt.next_due_on)
         rested = day_after(last[-1].requested_at, debt.timezone) if last else now
-        opens, closes = window(debt.timezone, step.between, max(now, rested))
-        if opens < span[1]:
+        opens, closes = window(debt.timezone, step.between, max(now, rested, span[0]))
+        following = coming[place + 1][1] if place + 1 < len(coming) else None
+        if opens < span[1] and (following is None or max(opens, now) < following[0]):
             together = tuple(d for d in case.debts if d.next_due_on == debt.next_due_on and d.reminder_span(step) and d.askable(now))
-            slots.append(_Slot(step, debt.next_due_on, occurrence, together, opens, closes))
-    return min(slots, key=lambda slot: (slot.opens, slot.about or date.max), default=None)
+            return _Slot(step, debt.next_due_on, occurrence, together, opens, closes)
+    return None
 
 
-def _leading(debts: tuple[Debt, ...], day: int) -> tuple[datetime, Debt] | None:
-    """Return the debt that reaches this day first, and when; None while the clocks of all of them stand still."""
-    begun = [(moment, debt) for debt in debts if (moment := debt.day_begins(day)) is not None]
+def _ladder(policy: Policy, debts: tuple[Debt, ...]) -> list[tuple[Step, tuple[datetime, Debt] | None]]:
+    """Return the messages in the order in which their days come, with the debt that leads; those of clocks that stand still last."""
+    found = [(step, leading(debts, step)) for step in policy.messages]
+    return sorted(found, key=lambda one: _NEVER if one[1] is None else one[1][0])
+
+
+def leading(debts: tuple[Debt, ...], step: Step) -> tuple[datetime, Debt] | None:
+    """Return the debt that reaches this step's day first, and when; None while the clocks of all of them stand still."""
+    begun = [(moment, debt) for debt in debts if (moment := debt.begins(step)) is not None]
     return min(begun, key=lambda one: (one[0], one[1].loan_id), default=None)
 
 
@@ -184,6 +216,21 @@ def _rested(case: Case, zone: str) -> datetime:
     """Return from when another message is fair: one a day at most."""
     asked = [c.requested_at for c in case.contacts if c.about is None and c.spell == case.spell]
     return day_after(max(asked), zone) if asked else _LONG_AGO
+
+
+def _flags_due(case: Case, policy: Policy, now: datetime) -> Iterator[FlagDue]:
+    for step, moment in _flags(case, policy, now):
+        if moment <= now:
+            yield FlagDue(step.id, step.action.name if isinstance(step.action, Flag) else step.flag or step.id)
+
+
+def _flags(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[Step, datetime]]:
+    """Yield the steps that are still to mark the case, and when; like work for people none while a stop stands."""
+    if case.stop(now) is not None:
+        return
+    for step in policy.flags:
+        if step.id not in case.flagged and step.holds(case) and (lead := leading(case.owed, step)) is not None:
+            yield step, lead[0]
 
 
 def _errands_due(case: Case, policy: Policy, now: datetime) -> Iterator[ErrandDue]:
@@ -211,8 +258,8 @@ def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[
         if (contact.needs_person or unresolved) and contact.about is None and contact.spell == case.spell:
             yield from _unless_given(case, _about(contact), UNKNOWN_WORK if unresolved else FAILED_WORK, now)
     for step in policy.errands:
-        if isinstance(step.action, Work):
-            lead = _leading(case.owed, step.day)
+        if isinstance(step.action, Work) and step.holds(case):
+            lead = leading(case.owed, step)
             yield from _unless_given(case, step.id, step.action, lead[0] if lead else None)
 
 
@@ -244,6 +291,7 @@ def _moments(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | 
             yield stop.until
     yield from (debt.resting_until for debt in case.debts if debt.resting_until is not None)
     yield from (moment for _, _, moment in _errands(case, policy, now) if moment is not None)
+    yield from (moment for _, moment in _flags(case, policy, now))
 
 
 def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Reason:

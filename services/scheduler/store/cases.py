@@ -28,7 +28,10 @@ _PLANNED = {
     "reason_task": "text", "in_doubt": "text", "moved_at": "timestamptz",
 }  # fmt: skip
 _LIVED = {"state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz"}
-_READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_LIVED, *_PLANNED, "policy", "policy_version"))
+_RULED = {"policy": "text", "policy_version": "int"}
+_MARKED = {"passed": "text", "flagged": "text"}
+"""Step ids with blanks between: an array of arrays cannot be unnested into rows."""
+_READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_LIVED, *_PLANNED, *_RULED, *_MARKED))
 _ORDER = "order by c.tenant, c.borrower_id, c.case_id for update of c"
 _MAKE = text(
     "insert into scheduler.cases (tenant, borrower_id, case_id, currency, assignment, policy, policy_version, state, stage, spell)"
@@ -52,9 +55,9 @@ _CLAIM = text(
     f"select {_READ} from scheduler.cases c where c.next_at <= :now and (c.next_at, c.case_id) > (:after_at, :after_id)"
     " order by c.next_at, c.case_id limit :limit for update skip locked"
 )
-_ALL = {**_KEYS, **_LIVED, **_PLANNED}
+_ALL = {**_KEYS, **_LIVED, **_PLANNED, **_RULED, **_MARKED}
 _SAVE = text(
-    f"update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in (*_LIVED, *_PLANNED))}"
+    f"update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in _ALL if name not in _KEYS)}"
     f" from {unnest(_ALL, 'v')} where (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)"
 )
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
@@ -68,7 +71,13 @@ def debt_of(fact: OverdueFact) -> Debt:
         active=fact.status == "active", overdue=fact.overdue.total, past_due_from=fact.past_due_days_from, grace_days=fact.grace_days,
         pauses=tuple((pause.from_, pause.until) for pause in fact.pauses), doubted=fact.doubt is not None, resting_until=fact.resting_until,
         next_due_on=fact.next_due.due_on if fact.next_due else None, next_due=fact.next_due.total if fact.next_due else 0,
+        product=fact.product,
     )  # fmt: skip
+
+
+def debt_stored(fact: bytes) -> Debt:
+    """Return what the rules read of a fact as it is kept."""
+    return debt_of(_fact(fact))
 
 
 async def make_missing(conn: AsyncConnection, keys: Iterable[CaseKey], *, policy: tuple[str, int]) -> None:
@@ -119,15 +128,17 @@ async def save(conn: AsyncConnection, held: Sequence[Held]) -> None:
     if not held:
         return
     cases = [one.case for one in held]
-    await conn.execute(_SAVE, {**transposed({**_KEYS, **_LIVED}, cases), **transposed(_PLANNED, held)})
+    marked = {name: [" ".join(sorted(getattr(case, name))) for case in cases] for name in _MARKED}
+    await conn.execute(_SAVE, {**transposed({**_KEYS, **_LIVED}, cases), **transposed({**_PLANNED, **_RULED}, held), **marked})
 
 
 def _held(row: Row[Any]) -> Held:
     case = Case(
         tenant=row.tenant, borrower_id=row.borrower_id, case_id=row.case_id, currency=row.currency, spell=row.spell,
         state=State(row.state), stage=Stage(row.stage), opened_at=row.opened_at, clear_since=row.clear_since,
+        passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()),
     )  # fmt: skip
-    return Held(case=case, policy=row.policy, policy_version=row.policy_version, **{name: getattr(row, name) for name in _PLANNED})
+    return Held(case=case, **{name: getattr(row, name) for name in (*_PLANNED, *_RULED)})
 
 
 async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
@@ -137,7 +148,7 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
     cases = [one.case for one in held]
     owed: dict[tuple[str, str, str], list[Debt]] = {}
     for key, fact in await debts.live_facts(conn, [(c.tenant, c.borrower_id, c.currency) for c in cases]):
-        owed.setdefault(key, []).append(debt_of(_fact(fact)))
+        owed.setdefault(key, []).append(debt_stored(fact))
     stops: dict[tuple[str, str], list[Stop]] = {}
     for borrower, stop in await statuses.stops(conn, sorted({(c.tenant, c.borrower_id) for c in cases})):
         stops.setdefault(borrower, []).append(stop)

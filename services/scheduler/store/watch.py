@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _DUE = text("select count(*) as due, min(next_at) as oldest from scheduler.cases where next_at <= :now")
 _NEXT = text(
     "select least((select min(next_at) from scheduler.cases where next_at is not null),"
-    " (select min(wake_at) from scheduler.debts where wake_at is not null))"
+    " (select min(wake_at) from scheduler.debts where wake_at is not null),"
+    " (select min(effective_at) from scheduler.policy_changes))"
 )
 
 

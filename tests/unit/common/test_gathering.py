@@ -61,6 +61,18 @@ async def test_what_comes_while_a_publish_is_under_way_goes_together_in_the_next
     assert gate.values == [["a"], ["b", "c", "d"]]
 
 
+async def test_a_large_part_goes_by_itself_and_waits_for_nobody() -> None:
+    gate = Gate()
+    gathered = Gathering(gate.publish)
+    first = await begun(gathered, [message("a")])
+    large, small = await begun(gathered, [message(str(n)) for n in range(gathering.ALONE)], [message("b")])
+    assert [len(group) for group in gate.groups] == [1, gathering.ALONE]
+    for _ in range(3):
+        gate.turn.release()
+    await asyncio.gather(*first, large, small)
+    assert gate.values[-1] == ["b"]
+
+
 async def test_an_error_that_names_a_partition_answers_those_alone_who_have_messages_there() -> None:
     gate = Gate(errors=[None, UndeliveredError("no leader", [("topic", 1)])])
     gathered = Gathering(gate.publish)

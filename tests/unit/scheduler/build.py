@@ -8,7 +8,7 @@ from typing import Any
 
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State, follow
-from services.scheduler.domain.planner import ContactDue, ErrandDue, Plan, plan
+from services.scheduler.domain.planner import ContactDue, ErrandDue, FlagDue, Plan, plan
 
 ZONE = "Asia/Shanghai"
 DUE = date(2026, 11, 1)
@@ -39,6 +39,11 @@ def live(one: Case, now: datetime) -> tuple[Case, Plan]:
     """Follow, plan, and do what is due, as the ticker does."""
     one, _ = follow(one, BUILT_IN, now)
     planned = plan(one, BUILT_IN, now)
+    return doing(one, planned, now), planned
+
+
+def doing(one: Case, planned: Plan, now: datetime) -> Case:
+    """Do what is due."""
     for due in planned.due:
         match due:
             case ContactDue(step, about, occurrence, _, expires_at):
@@ -47,7 +52,9 @@ def live(one: Case, now: datetime) -> tuple[Case, Plan]:
                 one = replace(one, contacts=(*one.contacts, contact))
             case ErrandDue(key, occurrence, _):
                 one = replace(one, errands=(*one.errands, Errand(f"{key}/{occurrence}", key, occurrence, None)))
-    return one, planned
+            case FlagDue(name, _):
+                one = replace(one, flagged=one.flagged | {name})
+    return one
 
 
 def asked(planned: Plan) -> list[str]:

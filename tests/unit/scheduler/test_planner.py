@@ -10,7 +10,7 @@ import pytest
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Cancelled, Closed, ContactState, Cured, Errand, Opened, Reopened, State, Stop, follow
 from services.scheduler.domain.outcomes import after
-from services.scheduler.domain.planner import ErrandDue, plan, reminder_at
+from services.scheduler.domain.planner import ContactDue, ErrandDue, plan, reminder_at
 from tests.unit.scheduler.build import DUE, asked, case, coming, debt, live, local, with_last
 
 
@@ -90,7 +90,7 @@ def test_the_day_is_that_of_the_oldest_debt_in_its_own_zone() -> None:
 def test_what_is_in_doubt_is_not_named_beside_what_is_certain() -> None:
     _, planned = live(case(debt("L1"), debt("L2", doubted=True)), local(1, 10))
     (due,) = planned.due
-    assert not isinstance(due, ErrandDue)
+    assert isinstance(due, ContactDue)
     assert [named.loan_id for named in due.debts] == ["L1"]
 
 

@@ -99,7 +99,7 @@ def test_at_most_one_contact_is_due_and_it_is_the_latest_whose_day_has_come(one:
     assert len(contacts) <= 1
     for due in contacts:
         later = [step for step in BUILT_IN.messages if step.day > due.step.day >= 0]
-        begun = [(d.day_begins(step.day), step) for step in later for d in due.debts]
+        begun = [(d.begins(step), step) for step in later for d in due.debts]
         assert all(moment is None or moment > now for moment, _ in begun)
         assert due.expires_at > now
 

@@ -1,4 +1,4 @@
-"""Debts as the facts tell them, cases, what was said and done, work for people, stops, and how far the facts reach."""
+"""Debts as the facts tell them, cases, what was said and done, work for people, stops, how far the facts reach, and policies."""
 
 from alembic import op
 
@@ -19,6 +19,7 @@ create table scheduler.debts (
 create table scheduler.cases (
     tenant text not null, borrower_id text not null, case_id text not null,
     assignment text not null, currency text not null, policy text not null, policy_version integer not null,
+    passed text not null default '', flagged text not null default '',
     state text not null, stage text not null, spell integer not null, opened_at timestamptz, clear_since timestamptz,
     unsettled_since timestamptz, rests_until timestamptz, newest_fact_at timestamptz,
     next_at timestamptz, contact_at timestamptz, contact_step text,
@@ -86,6 +87,39 @@ create table scheduler.watermarks (
 ) with (fillfactor = 70);
 """
 
+POLICIES = """
+create table scheduler.policy_chains (
+    tenant text not null, chain text not null, seq bigint not null, hash bytea not null,
+    primary key (tenant, chain)
+) with (fillfactor = 70);
+create table scheduler.policy_audit (
+    tenant text not null, chain text not null, seq bigint not null, at timestamptz not null, by text not null, action text not null,
+    version integer, detail bytea not null, previous bytea not null, hash bytea not null,
+    primary key (tenant, chain, seq)
+);
+create table scheduler.policy_versions (
+    tenant text not null, name text not null, version integer not null, state text not null, revision integer not null,
+    source text not null, document bytea not null,
+    writers text[] not null, created_at timestamptz not null, changed_at timestamptz not null,
+    submitted_by text, submitted_at timestamptz, decided_by text, decided_at timestamptz, comment text, retired_at timestamptz,
+    primary key (tenant, name, version)
+) with (fillfactor = 85);
+create table scheduler.policy_activations (
+    tenant text not null, name text not null, seq bigint not null, version integer not null, effective_at timestamptz not null,
+    in_flight text not null, by text not null, at timestamptz not null,
+    primary key (tenant, name, seq)
+);
+create table scheduler.assignments (
+    tenant text primary key, revision integer not null, items bytea not null, at timestamptz not null, by text not null
+) with (fillfactor = 70);
+create table scheduler.policy_changes (
+    tenant text not null, change_id text not null, effective_at timestamptz not null, wakes boolean not null,
+    after_borrower text not null default '', after_loan text not null default '',
+    primary key (tenant, change_id)
+) with (fillfactor = 70);
+create index policy_changes_effective on scheduler.policy_changes (effective_at);
+"""
+
 
 def upgrade() -> None:
     for statement in statements(BASE_0001.format(schema="scheduler")) + statements(CASES):
@@ -96,5 +130,5 @@ def upgrade() -> None:
                 f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
             )
-    for statement in statements(INDEXES):
+    for statement in statements(INDEXES) + statements(POLICIES):
         op.execute(statement)

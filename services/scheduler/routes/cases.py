@@ -1,4 +1,4 @@
-"""The scheduler over HTTP (contract, section 5)."""
+"""Cases, coverage and work for people over HTTP (contract, section 5)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
-from services.scheduler.acting import POLICIES, entry
-from services.scheduler.domain.builtin import BUILT_IN, DOUBT_WORK
+from services.scheduler.acting import entry
+from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.case import Stage, State
-from services.scheduler.shown import case_shown, debts_shown, next_contact, policy_shown
+from services.scheduler.editing import PolicyDesk
+from services.scheduler.rulebook import Rulebook
+from services.scheduler.shown import case_shown, debts_shown, next_contact
 from services.scheduler.store import cases, errands, story, views
-from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held, case_key
+from services.scheduler.store.held import CaseKey, Held, case_key
 
 Reader = Annotated[Principal, Depends(requires("cases:read"))]
 Worker = Annotated[Principal, Depends(requires("cases:write"))]
@@ -55,18 +57,17 @@ class Rooms:
 
     engine: AsyncEngine
     clock: Clock
+    rulebook: Rulebook
+    desk: PolicyDesk
     look_again: Callable[[], None]
     """Called when a person has done something that a case waits for."""
 
 
-def make_router(rooms: Rooms) -> APIRouter:
-    """Return all routes of the scheduler."""
-    router = APIRouter(prefix="/v1", default_response_class=Response)
+def add_to(router: APIRouter, rooms: Rooms) -> None:
+    """Add these routes."""
     _add_cases(router, rooms)
     _add_coverage(router, rooms)
     _add_tasks(router, rooms)
-    _add_policies(router)
-    return router
 
 
 def _add_cases(router: APIRouter, rooms: Rooms) -> None:
@@ -99,9 +100,10 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
         async with rooms.engine.connect() as conn:
             held = await cases.find(conn, caller.tenant, case_id)
             now = await rooms.clock.at(conn)
-        if held is None:
-            raise _unknown("case", case_id)
-        return answer(next_contact(held, now))
+            if held is None:
+                raise _unknown("case", case_id)
+            rules = await rooms.rulebook.of(conn, [caller.tenant], now, held=[held])
+        return answer(next_contact(held, rules, now))
 
 
 def _add_coverage(router: APIRouter, rooms: Rooms) -> None:
@@ -159,22 +161,6 @@ def _add_tasks(router: APIRouter, rooms: Rooms) -> None:
                 await cases.save(conn, [replace(freed, moved_at=at, next_at=freed.woken(now))])
         rooms.look_again()
         return answer(dict(done or task))
-
-
-def _add_policies(router: APIRouter) -> None:
-    @router.get("/policies", summary="Policies")
-    async def list_policies(_: Reader) -> Response:
-        return page([policy_shown(policy) for policy in POLICIES.values()])
-
-    @router.get("/policies/{name}/versions/{version}", summary="One version of a policy")
-    async def read_policy(name: str, version: int, _: Reader) -> Response:
-        if (policy := POLICIES.get((name, version))) is None:
-            raise _unknown("policy", f"{name} {version}")
-        return answer(policy_shown(policy))
-
-    @router.get("/assignments", summary="Which policy rules which debts; the first that fits holds")
-    async def list_assignments(_: Reader) -> Response:
-        return page([{"name": ASSIGNMENT, "policy": {"name": BUILT_IN.name, "version": BUILT_IN.version}}])
 
 
 async def _case(conn: AsyncConnection, tenant: str, case_id: str) -> RowMapping:

@@ -1,0 +1,101 @@
+"""Which policy version rules a case: chosen when a spell begins, kept, or changed as whoever activated the next version wished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.domain.case import PENDING, Case, Debt, Stage, State
+from services.scheduler.domain.planner import leading
+from services.scheduler.domain.policy import AppliesTo, Policy
+
+
+class InFlight(StrEnum):
+    """What becomes of the spells that run when a version is activated."""
+
+    PIN = "pin"
+    NEXT_STEP = "next_step"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which debts a policy rules; what is empty does not matter."""
+
+    policy: str
+    fits: AppliesTo
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The version of a policy that is active, and what it asks of spells that run."""
+
+    policy: Policy
+    in_flight: InFlight
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a tenant has chosen: assignments in order, and the active version of each policy by name."""
+
+    assignments: tuple[Assignment, ...] = ()
+    active: Mapping[str, Active] = field(default_factory=dict)
+
+    def of(self, debts: tuple[Debt, ...]) -> Policy:
+        """Return the policy of the first assignment that fits one of these debts; the built-in one where none does."""
+        for assignment in self.assignments:
+            active = self.active.get(assignment.policy)
+            if active and any(_fits(debt, assignment.fits) and _fits(debt, active.policy.applies_to) for debt in debts):
+                return active.policy
+        return BUILT_IN
+
+
+def ruled(case: Case, policy: Policy | None, choices: Choices, now: datetime) -> tuple[Case, Policy | None]:
+    """Return the case under the version that rules it from now on; `policy` is the one it was pinned to."""
+    if _begins(case):
+        concerned = case.owed or tuple(debt for debt in case.debts if debt.active and debt.next_due > 0)
+        chosen = choices.of(concerned) if concerned or policy is None else policy
+        return replace(case, passed=frozenset(), flagged=frozenset()), chosen
+    if policy is None or (latest := choices.active.get(policy.name)) is None or latest.policy.version == policy.version:
+        return case, policy
+    if latest.in_flight is InFlight.PIN or _under_way(case, now):
+        return case, policy
+    passed = _left_behind(case, policy, latest.policy) if latest.in_flight is InFlight.NEXT_STEP else frozenset[str]()
+    return (case, policy) if passed is None else (replace(case, passed=passed), latest.policy)
+
+
+def _begins(case: Case) -> bool:
+    """Say whether no spell runs: a reminder's case is free until money is late."""
+    return case.state is State.CLOSED or (case.state is State.OPEN and case.stage is Stage.PRE_DUE and bool(case.owed))
+
+
+def _under_way(case: Case, now: datetime) -> bool:
+    return any(contact.state in PENDING and contact.expires_at > now for contact in case.contacts)
+
+
+def _left_behind(case: Case, before: Policy, after: Policy) -> frozenset[str] | None:
+    """Return the messages of the new version whose days come no later than that of the last message said in this spell.
+
+    None while that cannot be told: nothing is late just now, or the clocks of all debts stand still.
+    """
+    said = {contact.step for contact in case.contacts if contact.spell == case.spell and contact.about is None} | case.passed
+    known = [step for step in before.messages if step.id in said]
+    leads = [lead[0] for step in known if (lead := leading(case.owed, step)) is not None]
+    if not leads:
+        return None if known or not case.owed else frozenset()
+    reached = [(step.id, leading(case.owed, step)) for step in after.messages]
+    return frozenset(name for name, lead in reached if lead is not None and lead[0] <= max(leads))
+
+
+def _fits(debt: Debt, wanted: AppliesTo) -> bool:
+    if wanted.products and debt.product not in wanted.products:
+        return False
+    return not wanted.jurisdictions or any(_within(place, wanted.jurisdictions) for place in debt.jurisdictions)
+
+
+def _within(place: str, wanted: frozenset[str]) -> bool:
+    """Say whether a place, or what it is a region of, is wanted."""
+    return place in wanted or any(place.startswith(f"{one}-") for one in wanted)

@@ -1,0 +1,231 @@
+"""The life of a policy version: written, submitted, decided on by another person, active from a moment on, retired."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common.auth import Principal
+from libs.common.clock import Clock
+from libs.common.errors import DomainError
+from libs.compliance import Packs, load_packs
+from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.domain.chain import Link
+from services.scheduler.domain.choosing import InFlight
+from services.scheduler.policies.lint import Law, warnings
+from services.scheduler.policies.places import Fault
+from services.scheduler.policies.reading import Document, understand
+from services.scheduler.rulebook import AssignmentItem, items_of
+from services.scheduler.store import changes, policies
+from services.scheduler.store.policies import Doing, Which
+
+ASSIGNMENTS = "~assignments"
+"""The chain of changes of the assignments: no policy can have this name."""
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A document and what is to be said of it."""
+
+    document: Document
+    warnings: tuple[Fault, ...]
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Return errors and warnings as the API has them."""
+        return {"errors": [fault_shown(one) for one in self.document.faults], "warnings": [fault_shown(one) for one in self.warnings]}
+
+
+@dataclass(slots=True)
+class PolicyDesk:
+    """Does what people ask for with policies, and writes each change into its chain."""
+
+    engine: AsyncEngine
+    clock: Clock
+    _packs: Packs | None = field(default=None)
+
+    async def check(self, tenant: str, text: str, jurisdictions: Sequence[str] = ()) -> Checked:
+        """Find what is wrong with a document, and what is worth a second look where it is to be used."""
+        return await self._checked(tenant, understand(text), jurisdictions)
+
+    async def draft(self, caller: Principal, text: str) -> tuple[RowMapping, Checked]:
+        """Write a draft of the next version."""
+        document = _readable(text)
+        name = document.name or ""
+        async with self.engine.begin() as conn:
+            last, doing = await policies.hold(conn, caller.tenant, name), await self._doing(conn, caller)
+            which = Which(caller.tenant, name, await policies.newest(conn, caller.tenant, name) + 1)
+            await policies.add_draft(conn, which, doing, source=text, document=_encode(document.read.value))
+            await policies.add_link(conn, last, doing, "drafted", version=which.version, detail=_encode(_written(document)))
+            row = await _version(conn, which)
+        return row, await self._checked(caller.tenant, document)
+
+    async def rewrite(self, caller: Principal, which: Which, text: str, if_match: str | None) -> tuple[RowMapping, Checked]:
+        """Write a draft anew, where it is still as its writer has seen it."""
+        document = _readable(text)
+        if document.name != which.name:
+            raise DomainError(422, "invalid_policy", f"the document is about {document.name}, not {which.name}")
+        async with self.engine.begin() as conn:
+            last, row, doing = await self._held(conn, caller, which)
+            expect(if_match, etag(row))
+            _must_be(row, "draft")
+            await policies.rewrite_draft(conn, which, doing, source=text, document=_encode(document.read.value))
+            await policies.add_link(conn, last, doing, "rewritten", version=which.version, detail=_encode(_written(document)))
+            row = await _version(conn, which)
+        return row, await self._checked(caller.tenant, document)
+
+    async def submit(self, caller: Principal, which: Which) -> tuple[RowMapping, Checked]:
+        """Have a draft decided on; from here on it never changes."""
+        async with self.engine.begin() as conn:
+            last, row, doing = await self._held(conn, caller, which)
+            _must_be(row, "draft")
+            document = understand(row.source)
+            if document.faults:
+                raise DomainError(422, "invalid_policy", "it has errors, and cannot be submitted", **Checked(document, ()).shown)
+            await policies.put_state(conn, which, doing, "submitted")
+            await policies.add_link(conn, last, doing, "submitted", version=which.version, detail=_encode(_written(document)))
+            row = await _version(conn, which)
+        return row, await self._checked(caller.tenant, document)
+
+    async def decide(self, caller: Principal, which: Which, state: str, comment: str | None) -> RowMapping:
+        """Approve or reject what somebody else has written and submitted."""
+        if caller.person is None:
+            raise DomainError(403, "forbidden", "only a person decides on a policy: this key is none")
+        async with self.engine.begin() as conn:
+            last, row, doing = await self._held(conn, caller, which)
+            _must_be(row, "submitted")
+            if doing.by in {*row.writers, row.submitted_by}:
+                raise DomainError(403, "own_work", "another person decides than the one who wrote or submitted it")
+            await policies.put_state(conn, which, doing, state, comment=comment)
+            await policies.add_link(conn, last, doing, state, version=which.version, detail=_encode({"comment": comment}))
+            return await _version(conn, which)
+
+    async def activate(self, caller: Principal, which: Which, effective_at: datetime | None, in_flight: InFlight) -> dict[str, Any]:
+        """Make an approved version the active one from a moment on."""
+        async with self.engine.begin() as conn:
+            last, row, doing = await self._held(conn, caller, which)
+            _must_be(row, "approved")
+            at = doing.at if effective_at is None else effective_at
+            if at < doing.at:
+                raise DomainError(422, "invalid_request", "effective_at has passed; without it the version is active at once")
+            if understand(row.source).faults:
+                raise DomainError(409, "not_understood", "this release does not understand the version any more; write a new one")
+            await policies.activate(conn, which, doing, effective_at=at, in_flight=in_flight.value)
+            await changes.add(conn, caller.tenant, f"{which.name}@{which.version}/{last.seq + 1}", at, wakes=in_flight is not InFlight.PIN)
+            detail = {"effective_at": at, "in_flight": in_flight.value}
+            await policies.add_link(conn, last, doing, "activated", version=which.version, detail=_encode(detail))
+        return {"policy": which.name, "version": which.version, **detail}
+
+    async def retire(self, caller: Principal, which: Which) -> RowMapping:
+        """Take a version out of use; spells that run under it go on."""
+        async with self.engine.begin() as conn:
+            last, row, doing = await self._held(conn, caller, which)
+            _must_be(row, "submitted", "approved", "rejected", "draft")
+            active = {one for one, _ in await policies.active(conn, [caller.tenant], doing.at)}
+            coming = {one.version for one in await policies.coming(conn, caller.tenant, which.name, doing.at)}
+            if which in active or which.version in coming:
+                raise DomainError(409, "in_use", "it is active, or will be; activate another version first")
+            await policies.put_state(conn, which, doing, "retired")
+            await policies.add_link(conn, last, doing, "retired", version=which.version, detail=b"{}")
+            return await _version(conn, which)
+
+    async def assign(self, caller: Principal, items: Sequence[AssignmentItem], if_match: str | None) -> int:
+        """Put the tenant's assignments, and return their revision."""
+        async with self.engine.begin() as conn:
+            last, doing = await policies.hold(conn, caller.tenant, ASSIGNMENTS), await self._doing(conn, caller)
+            revision, before = await policies.assignments(conn, caller.tenant)
+            expect(if_match, f'"{revision}"')
+            active = {which.name for which, _ in await policies.active(conn, [caller.tenant], doing.at)}
+            if unknown := sorted({item.policy for item in items} - active - {BUILT_IN.name}):
+                raise DomainError(422, "no_active_version", f"no version is active of {', '.join(unknown)}")
+            await policies.assign(conn, caller.tenant, doing, _encode(list(items)))
+            await changes.add(conn, caller.tenant, f"{ASSIGNMENTS}/{last.seq + 1}", doing.at, wakes=False)
+            detail = {"items": list(items), "before": items_of(before)}
+            await policies.add_link(conn, last, doing, "assigned", version=None, detail=_encode(detail))
+        return revision + 1
+
+    async def history(self, tenant: str, name: str, *, after: int, limit: int) -> list[Link]:
+        """Return the changes of a policy in order."""
+        async with self.engine.connect() as conn:
+            found = await policies.links(conn, tenant, name, after=after, limit=limit)
+        if not found and not after:
+            raise DomainError(404, "not_found", f"no policy {name[:128]} is known")
+        return found
+
+    async def _checked(self, tenant: str, document: Document, jurisdictions: Sequence[str] = ()) -> Checked:
+        """Look for what is worth a second look, beside the event loop: the gate is asked many times."""
+        if document.form is None:
+            return Checked(document, ())
+        wanted = {*jurisdictions, *(document.form.applies_to.jurisdictions or () if document.form.applies_to else ())}
+        async with self.engine.connect() as conn:
+            _, stored = await policies.assignments(conn, tenant)
+            now = await self.clock.at(conn)
+        for item in items_of(stored):
+            wanted |= set(item.jurisdictions) if item.policy == document.form.policy else set()
+        if self._packs is None:
+            self._packs = await asyncio.to_thread(load_packs)
+        law = Law(self._packs, tuple(sorted(wanted)), now)
+        return Checked(document, await asyncio.to_thread(warnings, document, law))
+
+    async def _doing(self, conn: AsyncConnection, caller: Principal) -> Doing:
+        return Doing(caller.person or "service", await self.clock.at(conn))
+
+    async def _held(self, conn: AsyncConnection, caller: Principal, which: Which) -> tuple[Link, RowMapping, Doing]:
+        """Take the chain of a policy, so that nobody else changes it, and read a version."""
+        await _version(conn, which)
+        last = await policies.hold(conn, which.tenant, which.name)
+        return last, await _version(conn, which), await self._doing(conn, caller)
+
+
+def etag(row: RowMapping) -> str:
+    """Return the tag of a version as it stands."""
+    return f'"{row.version}.{row.revision}"'
+
+
+def expect(if_match: str | None, tag: str) -> None:
+    """Refuse to write over what its writer has not seen."""
+    if if_match is None:
+        raise DomainError(428, "precondition_required", "say with If-Match which ETag you have seen")
+    if if_match.strip() != "*" and tag not in {one.strip() for one in if_match.split(",")}:
+        raise DomainError(412, "changed_meanwhile", "somebody has changed it since; read it again", headers={"ETag": tag})
+
+
+def fault_shown(fault: Fault) -> dict[str, Any]:
+    """Return an error or a warning as the API has it."""
+    return {
+        "line": fault.place.line, "column": fault.place.column, "path": fault.path, "error": fault.error, "detail": fault.detail,
+    }  # fmt: skip
+
+
+def _readable(text: str) -> Document:
+    """Read a draft; it may have errors, but must be a document that names its policy."""
+    document = understand(text)
+    if document.read.faults or document.name is None:
+        shown = Checked(document, ()).shown
+        raise DomainError(422, "invalid_policy", "a draft is a document with the key policy", **shown)
+    if any(fault.path == "policy" for fault in document.faults):
+        raise DomainError(422, "invalid_policy", "this is no name for a policy", **Checked(document, ()).shown)
+    return document
+
+
+def _written(document: Document) -> dict[str, Any]:
+    return {"document": document.read.value}
+
+
+def _must_be(row: RowMapping, *states: str) -> None:
+    if row.state not in states:
+        raise DomainError(409, "wrong_state", f"version {row.version} is {row.state}, not {' or '.join(states)}", state=row.state)
+
+
+async def _version(conn: AsyncConnection, which: Which) -> RowMapping:
+    if (row := await policies.find(conn, which)) is None:
+        raise DomainError(404, "not_found", f"no version {which.version} of {which.name[:128]} is known")
+    return row

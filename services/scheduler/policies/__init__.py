@@ -1,0 +1,1 @@
+"""Policy documents: read with the place of every fault, checked, written, compared."""

@@ -1,0 +1,277 @@
+"""Conditions of steps in CEL: a part of the language that is checked whole, so that no case can make one fail.
+
+The library checks neither paths nor types before it runs, so what is written is parsed and typed here first. What could fail on some case
+(an index, a division, a product that overflows) or take long (macros, regular expressions) is not in the part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import cel
+
+from services.scheduler.domain.case import Case, ContactState
+
+MOST_CHARACTERS = 1000
+MOST_NODES = 50
+LARGEST = 10**15
+"""Sums of as many amounts and numbers as a condition can hold stay within 64 bits."""
+
+INT, TEXT, TRUTH, TEXTS, DEBTS = "number", "text", "truth", "list of texts", "list of debts"
+SCHEMA: Mapping[str, str] = {
+    "debts": DEBTS,
+    "debt.total": INT, "debt.count": INT, "debt.currency": TEXT, "debt.products": TEXTS, "debt.jurisdictions": TEXTS,
+    "case.spell": INT, "contacts.asked": INT, "contacts.said": INT, "contacts.failed": INT, "contacts.steps": TEXTS,
+}  # fmt: skip
+"""What a condition may read. All of it changes with facts and outcomes only, never by time alone: days are what `at` is for."""
+COMING = frozenset({"borrower", "promise", "score"})
+_MACROS = frozenset({"all", "exists", "exists_one", "map", "filter", "has"})
+_METHODS = frozenset({"startsWith", "endsWith", "contains"})
+_TOKEN = re.compile(r"""\s*(?:(?P<number>[0-9]+)(?![A-Za-z0-9_.])|(?P<text>"[^"\\\n]*"|'[^'\\\n]*')|(?P<name>[A-Za-z_][A-Za-z0-9_]*)
+    |(?P<sign>&&|\|\||==|!=|<=|>=|[-+!<>()\[\],.]))""", re.VERBOSE)  # fmt: skip
+
+
+class ConditionError(Exception):
+    """A condition that is refused: `error` is its code."""
+
+    def __init__(self, error: str, detail: str) -> None:
+        super().__init__(detail)
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class CelCondition:
+    """A condition that was checked; two of the same text are the same."""
+
+    source: str
+    program: Any = field(compare=False, repr=False)
+
+    def holds(self, case: Case) -> bool:
+        """Say whether it is so for this case now."""
+        return self.program.execute(seen(case)) is True
+
+    @property
+    def is_never(self) -> bool:
+        """Say whether it is false whatever the case: it reads nothing."""
+        return not self.program.variables() and self.program.execute({}) is False
+
+
+def condition(source: str) -> CelCondition:
+    """Return a condition that can be run on every case, or refuse it."""
+    if len(source) > MOST_CHARACTERS:
+        raise ConditionError("condition", f"a condition has {MOST_CHARACTERS} characters at most")
+    _Typed(list(_tokens(source))).check()
+    try:
+        made = CelCondition(source, cel.compile(source))
+        answers = [made.program.execute(sample) for sample in SAMPLES]
+    except Exception as error:
+        raise ConditionError("condition", f"it cannot be run: {str(error)[:200]}") from error
+    if not all(isinstance(answer, bool) for answer in answers):
+        raise ConditionError("condition", "a condition is true or false")
+    return made
+
+
+def seen(case: Case) -> dict[str, Any]:
+    """Return what a condition reads of a case."""
+    late = case.owed
+    asked = [contact for contact in case.contacts if contact.spell == case.spell and contact.about is None]
+    return {
+        "debts": [{"total": debt.overdue} for debt in late],
+        "debt": {
+            "total": min(sum(debt.overdue for debt in late), LARGEST), "count": len(late), "currency": case.currency,
+            "products": sorted({debt.product for debt in late}),
+            "jurisdictions": sorted({place for debt in late for place in debt.jurisdictions}),
+        },
+        "case": {"spell": case.spell},
+        "contacts": {
+            "asked": len(asked), "said": sum(contact.state is ContactState.DONE for contact in asked),
+            "failed": sum(contact.state is ContactState.FAILED for contact in asked), "steps": sorted({contact.step for contact in asked}),
+        },
+    }  # fmt: skip
+
+
+def _sample(number: int, text: str, texts: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"debts": [{"total": number}] * len(texts)}
+    values = {INT: number, TEXT: text, TEXTS: texts}
+    for path, kind in SCHEMA.items():
+        root, _, name = path.partition(".")
+        if name:
+            found.setdefault(root, {})[name] = values[kind]
+    return found
+
+
+SAMPLES = (_sample(0, "", []), _sample(1, "CNY", ["cash-loan"]), _sample(LARGEST, "USD", ["a", "b", "c"]))
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+
+
+def _tokens(source: str) -> Iterator[_Token]:
+    at, end = 0, len(source.rstrip())
+    while at < end:
+        found = _TOKEN.match(source, at)
+        if found is None or found.lastgroup is None:
+            raise ConditionError("condition", f"not understood at character {at + 1}: {source[at : at + 20]!r}")
+        yield _Token(found.lastgroup, found[found.lastgroup])
+        at = found.end()
+
+
+_END = _Token("end", "the end")
+_COMPARED = {"==": (INT, TEXT, TRUTH), "!=": (INT, TEXT, TRUTH), "<": (INT,), "<=": (INT,), ">": (INT,), ">=": (INT,)}
+
+
+@dataclass(slots=True)
+class _Typed:
+    """Parses by descent, and types on the way."""
+
+    tokens: list[_Token]
+    at: int = 0
+    nodes: int = 0
+
+    def check(self) -> None:
+        self._must(self._either(), TRUTH)
+        if self._next() is not _END:
+            raise ConditionError("condition", f"nothing can follow here: {self._next().text!r}")
+
+    def _either(self) -> str:
+        return self._joined("||", self._both)
+
+    def _both(self) -> str:
+        return self._joined("&&", self._relation)
+
+    def _joined(self, sign: str, part: Any) -> str:
+        kind: str = part()
+        while self._took(sign):
+            self._must(kind, TRUTH)
+            self._must(part(), TRUTH)
+            self._node()
+        return kind
+
+    def _relation(self) -> str:
+        left = self._sum()
+        token = self._next()
+        if token.text in _COMPARED and token.kind == "sign":
+            self.at += 1
+            self._node()
+            right = self._sum()
+            if left != right or left not in _COMPARED[token.text]:
+                raise ConditionError("condition", f"a {left} and a {right} cannot be compared by {token.text}")
+            return TRUTH
+        if token == _Token("name", "in"):
+            self.at += 1
+            self._node()
+            self._must(left, TEXT)
+            self._must(self._sum(), TEXTS)
+            return TRUTH
+        return left
+
+    def _sum(self) -> str:
+        kind = self._unary()
+        while self._next().kind == "sign" and self._next().text in {"+", "-"}:
+            self.at += 1
+            self._node()
+            self._must(kind, INT)
+            self._must(self._unary(), INT)
+        return kind
+
+    def _unary(self) -> str:
+        if self._took("!"):
+            self._node()
+            self._must(self._unary(), TRUTH)
+            return TRUTH
+        if self._took("-"):
+            self._node()
+            self._must(self._unary(), INT)
+            return INT
+        return self._primary()
+
+    def _primary(self) -> str:
+        self._node()
+        token = self._next()
+        self.at += 1
+        match token.kind:
+            case "number":
+                if int(token.text) > LARGEST:
+                    raise ConditionError("condition", f"a number is {LARGEST} at most")
+                return INT
+            case "text":
+                return self._method(TEXT)
+            case "name":
+                return self._named(token.text)
+        if token.text == "(":
+            kind = self._either()
+            self._expect(")")
+            return kind
+        if token.text == "[":
+            return self._list()
+        raise ConditionError("condition", f"a value is missing before {token.text!r}")
+
+    def _list(self) -> str:
+        while self._next().kind == "text":
+            self.at += 1
+            self._node()
+            if not self._took(","):
+                break
+        self._expect("]")
+        return TEXTS
+
+    def _named(self, name: str) -> str:
+        if name in {"true", "false"}:
+            return TRUTH
+        if name == "size" and self._took("("):
+            kind = self._either()
+            self._expect(")")
+            if kind not in {TEXT, TEXTS, DEBTS}:
+                raise ConditionError("condition", f"a {kind} has no size")
+            return INT
+        if name in _MACROS or name == "matches":
+            raise ConditionError("condition", f"{name} is refused: it can take long, or fail")
+        path = name
+        if path not in SCHEMA and self._took("."):
+            path = f"{name}.{self._next().text}"
+            self.at += 1
+        if name in COMING:
+            raise ConditionError("not_supported_yet", f"{name} is not known to conditions yet")
+        if path not in SCHEMA:
+            raise ConditionError("unknown_path", f"there is no {path[:64]}; there are {', '.join(SCHEMA)}")
+        return self._method(SCHEMA[path])
+
+    def _method(self, kind: str) -> str:
+        if not self._took("."):
+            return kind
+        name = self._next().text
+        self.at += 1
+        self._node()
+        if name not in _METHODS or kind != TEXT:
+            raise ConditionError("condition", f"a {kind} has no {name[:64]} here")
+        self._expect("(")
+        self._must(self._either(), TEXT)
+        self._expect(")")
+        return TRUTH
+
+    def _next(self) -> _Token:
+        return self.tokens[self.at] if self.at < len(self.tokens) else _END
+
+    def _took(self, sign: str) -> bool:
+        if self._next() == _Token("sign", sign):
+            self.at += 1
+            return True
+        return False
+
+    def _expect(self, sign: str) -> None:
+        if not self._took(sign):
+            raise ConditionError("condition", f"{sign!r} is missing before {self._next().text!r}")
+
+    def _must(self, kind: str, wanted: str) -> None:
+        if kind != wanted:
+            raise ConditionError("condition", f"a {wanted} is needed where a {kind} stands")
+
+    def _node(self) -> None:
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise ConditionError("condition", f"a condition has {MOST_NODES} parts at most")

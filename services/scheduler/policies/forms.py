@@ -1,0 +1,209 @@
+"""The document of a policy as people write it, type by type; the JSON Schema for editors is generated from these."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from libs.compliance.hours import parse_spans
+
+SCHEMA_ID = "urn:dunwell:schema:policy"
+MOST_STEPS = 100
+BUILT_IN_NAMES = frozenset({"built-in"})
+_SECONDS = {"m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"([0-9]{1,4})([mhd])")
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="small letters, digits and dashes; a letter first")]
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="small letters, digits, dashes and underscores")]
+Sent = Literal["push", "inbox", "sms", "email"]
+PlaceName = Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9-]{0,30}$", description="a jurisdiction: CN, US-NYC, BR-SP")]
+
+
+def seconds_of(duration: str) -> timedelta:
+    """Return the length of `30m`, `4h` or `7d`."""
+    found = _DURATION.fullmatch(duration)
+    if found is None:
+        raise PydanticCustomError("duration", "a duration is a number and m, h or d: 30m, 4h, 7d")
+    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+
+
+def _duration(text: str) -> str:
+    seconds_of(text)
+    return text
+
+
+def _not_reserved(name: str) -> str:
+    if name in BUILT_IN_NAMES:
+        raise PydanticCustomError("reserved", "{why}", {"why": f"{name} is the name of a policy that is built in"})
+    return name
+
+
+def _window(text: str) -> str:
+    try:
+        spans = parse_spans(text)
+    except ValueError as error:
+        raise PydanticCustomError("window", "{why}", {"why": f"a window is HH:MM-HH:MM within one day: {error}"}) from error
+    if not spans:
+        raise PydanticCustomError("window", "a window that is never open lets nothing out")
+    if any(span.closes - span.opens < LEAST_WINDOW_MINUTES for span in spans):
+        raise PydanticCustomError("window", "a window is open for a quarter of an hour at least")
+    return text
+
+
+LEAST_WINDOW_MINUTES = 15
+Duration = Annotated[str, AfterValidator(_duration), Field(json_schema_extra={"pattern": r"^[0-9]{1,4}[mhd]$"})]
+Window = Annotated[str, AfterValidator(_window), Field(max_length=100, json_schema_extra={"pattern": r"^\d\d:\d\d-\d\d:\d\d(,.*)?$"})]
+
+
+class Form(BaseModel):
+    """What all parts of a document are: nothing unknown, nothing converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class At(Form):
+    """On which day, and in which local hours. Negative days count to the next due date."""
+
+    day: Annotated[int, Field(ge=-365, le=3650, description="delinquent days: without grace and pauses")] | None = None
+    day_past_due: Annotated[int, Field(ge=0, le=3650, description="plain days since the due date")] | None = None
+    between: Annotated[Window | None, Field(description="local hours, `10:00-12:00`; several parts by comma")] = None
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> Self:
+        if (self.day is None) == (self.day_past_due is None):
+            raise PydanticCustomError("at", "a step has either day or day_past_due")
+        return self
+
+
+class SendForm(Form):
+    """Say something."""
+
+    template: Word
+    channels: Annotated[list[Sent], Field(min_length=1, max_length=4, description="in order of preference")]
+    purpose: Literal["reminder", "dunning", "notice"] | None = None
+    fallback_after: Duration | None = None
+    on_unknown: Literal["hold", "next_channel"] = "hold"
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.channels)) != len(self.channels):
+            raise PydanticCustomError("channels", "a channel stands twice")
+        return self
+
+
+class TaskForm(Form):
+    """Give work to a person; given again some time after it was completed, as long as money is owed."""
+
+    queue: Word
+    kind: Word
+    sla: Duration = "2d"
+    again_after: Duration = "14d"
+
+    @model_validator(mode="after")
+    def _not_at_once(self) -> Self:
+        if not seconds_of(self.again_after):
+            raise PydanticCustomError("task", "again_after cannot be nothing: the task would be given without end")
+        return self
+
+
+class OfferForm(Form):
+    """Offer a plan or a partial waiver within these limits."""
+
+    kind: Literal["instalment_plan", "partial_waiver"]
+    max_months: Annotated[int, Field(ge=1, le=120)] | None = None
+    waive_interest_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    waive_fees_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+
+
+class HandOverForm(Form):
+    """Give the case to somebody else."""
+
+    to: Word
+
+
+class AfterForm(Form):
+    """So many days after another step was said."""
+
+    step: Name
+    days: Annotated[int, Field(ge=0, le=3650)]
+
+
+class StepForm(Form):
+    """One step; it says something, gives work, marks the case, or hands it over."""
+
+    id: Name
+    at: At
+    when: Annotated[str, Field(min_length=1, max_length=1000, description="a condition in CEL")] | None = None
+    requires: Annotated[list[Literal["approval", "evidence"]], Field(min_length=1, max_length=2)] | None = None
+    after: AfterForm | None = None
+    send: SendForm | None = None
+    task: TaskForm | None = None
+    offer: OfferForm | None = None
+    flag: Word | None = None
+    emit: Literal["bureau_report", "legal_requested"] | None = None
+    hand_over: HandOverForm | None = None
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        main = [name for name in ("send", "task", "emit", "hand_over") if getattr(self, name) is not None]
+        if len(main) > 1:
+            raise PydanticCustomError("step", "{why}", {"why": f"a step does one thing, not {' and '.join(main)}: make two steps of it"})
+        if not main and self.flag is None and self.offer is None:
+            raise PydanticCustomError("step", "a step does something: send, task, offer, flag, emit or hand_over")
+        if self.at.day is not None and self.at.day < 0 and (self.send is None or self.flag or self.offer):
+            raise PydanticCustomError("step", "before the due date a step can only send")
+        return self
+
+    @model_validator(mode="after")
+    def _purpose_fits(self) -> Self:
+        if self.send is None or self.send.purpose is None:
+            return self
+        before = self.at.day is not None and self.at.day < 0
+        if before != (self.send.purpose == "reminder"):
+            raise PydanticCustomError("purpose", "a reminder is what is sent before the due date (a negative day), and only that")
+        return self
+
+
+class AppliesToForm(Form):
+    """Which debts it is meant for; what is absent does not matter."""
+
+    products: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=100)] | None = None
+    segments: Annotated[list[Word], Field(min_length=1, max_length=100)] | None = None
+    jurisdictions: Annotated[list[PlaceName], Field(min_length=1, max_length=100)] | None = None
+
+
+class CureForm(Form):
+    """When a spell is over: clear for the whole cool-down."""
+
+    when: Literal["clear"] = "clear"
+    cool_down: Duration = "7d"
+
+
+class ExperimentForm(Form):
+    """A challenger for a share of the cases."""
+
+    challenger: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}@[1-9][0-9]{0,5}$")]
+    share: Annotated[int, Field(ge=1, le=50)]
+    salt: Annotated[str, Field(min_length=1, max_length=64)]
+    stop_when: dict[Word, float] | None = None
+
+
+class PolicyForm(Form):
+    """A policy."""
+
+    policy: Annotated[Name, AfterValidator(_not_reserved)]
+    applies_to: AppliesToForm | None = None
+    consolidate: Literal["borrower", "loan"] = "borrower"
+    entry: Literal["latest", "first"] = "latest"
+    cure: CureForm = CureForm()
+    steps: Annotated[list[StepForm], Field(min_length=1, max_length=MOST_STEPS)]
+    experiment: ExperimentForm | None = None
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a policy document."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **PolicyForm.model_json_schema()}

@@ -1,0 +1,163 @@
+"""From a document to the policy that the planner runs, or to every fault with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from services.scheduler.domain.policy import Action, AppliesTo, Clock, Flag, OnUnknown, Policy, Send, Step, Work
+from services.scheduler.policies.conditions import ConditionError, condition
+from services.scheduler.policies.forms import PolicyForm, SendForm, StepForm, seconds_of
+from services.scheduler.policies.places import Fault, Path, Read, read
+
+NOT_SUPPORTED_YET = "not_supported_yet"
+_CODES = {"missing": "missing", "extra_forbidden": "unknown_key"}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as far as it can be understood: the form where its shape is right, and what is wrong."""
+
+    read: Read
+    form: PolicyForm | None
+    faults: tuple[Fault, ...]
+
+    @property
+    def name(self) -> str | None:
+        """Return the policy's name, where it can be read."""
+        value = self.read.value
+        return value["policy"] if isinstance(value, dict) and isinstance(value.get("policy"), str) else None
+
+
+class NotAPolicyError(ValueError):
+    """A stored document cannot be understood: no version that was submitted is one of those."""
+
+
+def understand(text: str) -> Document:
+    """Read a document and find all that is wrong with it."""
+    found = read(text)
+    if found.faults:
+        return Document(found, None, tuple(found.faults))
+    try:
+        form = PolicyForm.model_validate(found.value)
+    except ValidationError as error:
+        return Document(found, None, tuple(sorted(_shape_faults(found, error), key=_by_place)))
+    faults = [found.fault(path, code, detail) for path, code, detail in (*_inconsistent(form), *_unsupported(form))]
+    return Document(found, form, tuple(sorted(faults, key=_by_place)))
+
+
+def decode(value: Any, version: int) -> Policy:
+    """Return the policy of a document that had no faults."""
+    try:
+        return policy_of(PolicyForm.model_validate(value), version)
+    except (ValidationError, ConditionError) as error:
+        raise NotAPolicyError(str(error)) from error
+
+
+def policy_of(form: PolicyForm, version: int) -> Policy:
+    """Return the planner's policy."""
+    wanted = form.applies_to
+    return Policy(
+        name=form.policy,
+        version=version,
+        steps=tuple(_step(step) for step in form.steps),
+        cool_down=seconds_of(form.cure.cool_down),
+        applies_to=AppliesTo(frozenset(wanted.products or ()), frozenset(wanted.jurisdictions or ())) if wanted else AppliesTo(),
+    )
+
+
+def _step(form: StepForm) -> Step:
+    at, action = form.at, _action(form)
+    plain = at.day_past_due is not None
+    return Step(
+        id=form.id, day=at.day_past_due if at.day_past_due is not None else at.day or 0, action=action, between=at.between,
+        clock=Clock.PAST_DUE if plain else Clock.DELINQUENT, flag=None if isinstance(action, Flag) else form.flag,
+        when=condition(form.when) if form.when is not None else None,
+    )  # fmt: skip
+
+
+def _action(form: StepForm) -> Action:
+    if form.send is not None:
+        return _send(form.send, before_due=form.at.day is not None and form.at.day < 0)
+    if form.task is not None:
+        task = form.task
+        return Work(task.queue, task.kind, within=seconds_of(task.sla), again_after=seconds_of(task.again_after))
+    return Flag(form.flag or form.id)
+
+
+def _send(form: SendForm, *, before_due: bool) -> Send:
+    return Send(
+        template=form.template, channels=tuple(form.channels), purpose=form.purpose or ("reminder" if before_due else "dunning"),
+        fallback_after=seconds_of(form.fallback_after) if form.fallback_after else None, on_unknown=OnUnknown(form.on_unknown),
+    )  # fmt: skip
+
+
+def _shape_faults(found: Read, error: ValidationError) -> Iterator[Fault]:
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
+        path: Path = tuple(part for part in one["loc"] if isinstance(part, (str, int)))
+        yield found.fault(path, _CODES.get(one["type"], "invalid"), one["msg"])
+
+
+def _inconsistent(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
+    """Yield what no single step can show."""
+    seen: set[str] = set()
+    for n, step in enumerate(form.steps):
+        if step.id in seen:
+            yield ("steps", n, "id"), "duplicate_step", f"two steps are called {step.id}"
+        seen.add(step.id)
+        if step.when is not None:
+            try:
+                condition(step.when)
+            except ConditionError as error:
+                yield ("steps", n, "when"), error.error, str(error)
+        if step.after is not None and step.after.step not in seen - {step.id}:
+            yield ("steps", n, "after", "step"), "unknown_step", f"no step before this one is called {step.after.step}"
+
+
+def _unsupported(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
+    """Yield what can be written and would not be done: better refused than passed over in silence."""
+    if form.applies_to is not None and form.applies_to.segments is not None:
+        yield ("applies_to", "segments"), NOT_SUPPORTED_YET, "segments are not known to the scheduler yet"
+    if form.consolidate != "borrower":
+        yield ("consolidate",), NOT_SUPPORTED_YET, "a case is a borrower's debts in one currency; one a loan cannot be had yet"
+    if form.entry != "latest":
+        yield ("entry",), NOT_SUPPORTED_YET, "a case that comes in late begins with the latest step due; the first cannot be chosen yet"
+    if form.experiment is not None:
+        yield ("experiment",), NOT_SUPPORTED_YET, "challengers cannot be run yet"
+    for n, step in enumerate(form.steps):
+        yield from _unsupported_in(("steps", n), step)
+
+
+def _unsupported_in(path: Path, step: StepForm) -> Iterator[tuple[Path, str, str]]:
+    for name, why in _STEP_PARTS.items():
+        if getattr(step, name) is not None:
+            yield (*path, name), NOT_SUPPORTED_YET, why
+    if step.when is not None and step.at.day is not None and step.at.day < 0:
+        yield (*path, "when"), NOT_SUPPORTED_YET, "a reminder cannot have a condition yet"
+    if step.send is not None:
+        yield from _unsupported_send((*path, "send"), step.send)
+
+
+_STEP_PARTS = {
+    "requires": "approval and evidence cannot be asked for yet",
+    "after": "waiting for another step is not done yet",
+    "offer": "offers cannot be made yet",
+    "emit": "reports to others cannot be emitted yet",
+    "hand_over": "cases cannot be handed over yet",
+}
+
+
+def _unsupported_send(path: Path, form: SendForm) -> Iterator[tuple[Path, str, str]]:
+    if form.fallback_after is not None:
+        yield (*path, "fallback_after"), NOT_SUPPORTED_YET, "nothing waits for receipts yet: the next channel is taken after a refusal only"
+    if form.on_unknown != "hold":
+        yield (*path, "on_unknown"), NOT_SUPPORTED_YET, "what may have gone out is held; another channel cannot be chosen yet"
+    if form.purpose == "notice":
+        yield (*path, "purpose"), NOT_SUPPORTED_YET, "a notice must not be left out for a later message, and that is not done yet"
+
+
+def _by_place(fault: Fault) -> tuple[int, int, str]:
+    return fault.place.line, fault.place.column, fault.path

@@ -1,0 +1,67 @@
+"""From the planner's policy to the document that says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, assert_never
+
+from services.scheduler.domain.policy import Flag, OnUnknown, Policy, Send, Step, Work
+
+
+def encode(policy: Policy) -> dict[str, Any]:
+    """Return a policy as the value of its document; defaults are left out where a reader would miss nothing."""
+    wanted = policy.applies_to
+    limits = {"products": sorted(wanted.products), "jurisdictions": sorted(wanted.jurisdictions)}
+    applies = {name: value for name, value in limits.items() if value}
+    return {
+        "policy": policy.name,
+        **({"applies_to": applies} if applies else {}),
+        "consolidate": "borrower",
+        "entry": "latest",
+        "cure": {"when": "clear", "cool_down": written(policy.cool_down)},
+        "steps": [_step(step) for step in policy.steps],
+    }
+
+
+def written(duration: timedelta) -> str:
+    """Return `7d`, `4h` or `30m`."""
+    minutes = int(duration.total_seconds()) // 60
+    for unit, size in (("d", 1440), ("h", 60)):
+        if minutes % size == 0:
+            return f"{minutes // size}{unit}"
+    return f"{minutes}m"
+
+
+def _step(step: Step) -> dict[str, Any]:
+    at: dict[str, Any] = {step.clock.value: step.day}
+    if step.between is not None:
+        at["between"] = step.between
+    head: dict[str, Any] = {"id": step.id, "at": at}
+    if step.when is not None:
+        head["when"] = step.when.source
+    if step.flag is not None:
+        head["flag"] = step.flag
+    return {**head, **_action(step)}
+
+
+def _action(step: Step) -> Mapping[str, Any]:
+    match step.action:
+        case Send():
+            return {"send": _send(step.action)}
+        case Work(queue, kind, within, again_after):
+            again = {} if again_after is None else {"again_after": written(again_after)}
+            return {"task": {"queue": queue, "kind": kind, "sla": written(within), **again}}
+        case Flag(name):
+            return {"flag": name}
+        case _:
+            assert_never(step.action)
+
+
+def _send(send: Send) -> dict[str, Any]:
+    document: dict[str, Any] = {"template": send.template, "channels": list(send.channels), "purpose": send.purpose}
+    if send.fallback_after is not None:
+        document["fallback_after"] = written(send.fallback_after)
+    if send.on_unknown is not OnUnknown.HOLD:
+        document["on_unknown"] = send.on_unknown.value
+    return document

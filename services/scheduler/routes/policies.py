@@ -1,0 +1,317 @@
+"""Policies over HTTP: written, checked, submitted, decided on, activated, assigned, explained (contract, section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.api import answer, body_of, in_place, page
+from libs.common.auth import Principal, requires
+from libs.common.errors import DomainError
+from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.domain.choosing import InFlight
+from services.scheduler.editing import ASSIGNMENTS, Checked, etag
+from services.scheduler.policies.difference import difference, normal
+from services.scheduler.policies.forms import PlaceName, schema
+from services.scheduler.policies.places import MOST_BYTES
+from services.scheduler.policies.writing import encode
+from services.scheduler.routes.cases import Cursor, Limit, Reader, Rooms, Wanted
+from services.scheduler.rulebook import AssignmentItem, items_of
+from services.scheduler.store import policies
+from services.scheduler.store.policies import Which
+
+Writer = Annotated[Principal, Depends(requires("policies:write"))]
+Approver = Annotated[Principal, Depends(requires("policies:approve"))]
+IfMatch = Annotated[str | None, Header(max_length=200)]
+YAML = "application/yaml"
+MOST_PLACES = 50
+_MOST_VERSION = 1_000_000
+_SCHEMA_TYPE = "application/schema+json"
+_BODIES = {YAML: {"schema": {"type": "string"}}, "application/json": {"schema": in_place(schema())}}
+_DOCUMENT = {"requestBody": {"required": True, "content": _BODIES}}
+
+
+class Decision(BaseModel):
+    """What a person says who decides."""
+
+    model_config = ConfigDict(extra="forbid")
+    comment: str | None = Field(default=None, max_length=4000)
+
+
+class Activation(BaseModel):
+    """From when on, and what becomes of spells that run."""
+
+    model_config = ConfigDict(extra="forbid")
+    effective_at: AwareDatetime | None = None
+    in_flight: InFlight = InFlight.PIN
+
+
+class AssignmentForm(BaseModel):
+    """Which debts a policy rules; what is absent does not matter."""
+
+    model_config = ConfigDict(extra="forbid")
+    policy: str = Field(min_length=1, max_length=63)
+    products: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=100)
+    jurisdictions: list[PlaceName] = Field(default=[], max_length=100)
+
+
+class AssignmentsForm(BaseModel):
+    """The assignments in order: the first that fits holds."""
+
+    model_config = ConfigDict(extra="forbid")
+    items: list[AssignmentForm] = Field(max_length=200)
+
+
+def add_to(router: APIRouter, rooms: Rooms) -> None:
+    """Add these routes."""
+    _add_checks(router, rooms)
+    _add_reading(router, rooms)
+    _add_writing(router, rooms)
+    _add_deciding(router, rooms)
+    _add_assignments(router, rooms)
+
+
+def _add_checks(router: APIRouter, rooms: Rooms) -> None:
+    @router.get("/policies/schema", summary="The JSON Schema of a policy, for editors")
+    async def read_schema() -> Response:
+        return Response(msgspec.json.encode(schema()), media_type=_SCHEMA_TYPE)
+
+    @router.post(
+        "/policies:validate", summary="Errors and warnings of a policy, with their places; nothing is kept", openapi_extra=_DOCUMENT
+    )
+    async def validate(request: Request, caller: Writer, jurisdictions: Annotated[str | None, Query(max_length=2000)] = None) -> Response:
+        places = tuple(name.strip() for name in (jurisdictions or "").split(",") if name.strip())
+        if len(places) > MOST_PLACES:
+            raise DomainError(422, "invalid_request", f"it is asked of {MOST_PLACES} jurisdictions at most at once")
+        return answer((await rooms.desk.check(caller.tenant, await _text(request), places)).shown)
+
+
+def _add_reading(router: APIRouter, rooms: Rooms) -> None:
+    @router.get("/policies", summary="Versions of policies, by name and number")
+    async def list_policies(caller: Reader, *, name: Wanted = None, limit: Limit = 100, cursor: Cursor = None) -> Response:
+        async with rooms.engine.connect() as conn:
+            rows = await policies.search(conn, caller.tenant, name=name, after=_place(cursor), limit=limit + 1)
+            active = await _active(conn, caller.tenant, rooms)
+        first = [] if cursor or name not in {None, BUILT_IN.name} else [_built_in_shown(whole=False)]
+        last = rows[limit - 1] if len(rows) > limit else None
+        return page([*first, *(_shown(row, active) for row in rows[:limit])], f"{last.name}@{last.version}" if last else None)
+
+    @router.get("/policies/{name}/versions/{version}", summary="One version, as JSON or YAML (Accept)")
+    async def read_version(name: str, version: int, caller: Reader, accept: Annotated[str, Header()] = "*/*") -> Response:
+        if (name, version) == (BUILT_IN.name, BUILT_IN.version):
+            document = encode(BUILT_IN)
+            return _yaml(_dumped(document)) if _wants_yaml(accept) else answer(_built_in_shown(whole=True))
+        async with rooms.engine.connect() as conn:
+            row = await _version(conn, _which(caller, name, version))
+            active = await _active(conn, caller.tenant, rooms)
+            coming = [dict(one) for one in await policies.coming(conn, caller.tenant, name, await rooms.clock.at(conn))]
+        if _wants_yaml(accept):
+            return _tagged(_yaml(row.source if _is_yaml(row.source) else _dumped(msgspec.json.decode(row.document))), row)
+        shown = {**msgspec.json.decode(row.document), **_shown(row, active), "coming": coming}
+        return _tagged(answer(shown), row)
+
+    @router.get("/policies/{name}/versions/{version}/diff", summary="What is different from another version, step by step")
+    async def read_difference(
+        name: str, version: int, caller: Reader, against: Annotated[str, Query(pattern=r"^([a-z][a-z0-9-]*@)?[0-9]{1,6}$")]
+    ) -> Response:
+        other, _, number = against.rpartition("@")
+        async with rooms.engine.connect() as conn:
+            after = await _document(conn, caller, name, version)
+            before = await _document(conn, caller, other or name, int(number))
+        return answer({"against": f"{other or name}@{number}", **difference(before, after)})
+
+    @router.get("/policies/{name}/history", summary="Every change of a policy, chained by hashes")
+    async def read_history(name: str, caller: Reader, *, limit: Limit = 500, cursor: Cursor = None) -> Response:
+        return await _history(rooms, caller, name, cursor, limit=limit)
+
+
+def _add_writing(router: APIRouter, rooms: Rooms) -> None:
+    @router.post("/policies", summary="Write a draft of the next version", openapi_extra=_DOCUMENT)
+    async def write_draft(request: Request, caller: Writer) -> Response:
+        row, checked = await rooms.desk.draft(caller, await _text(request))
+        made = _checked(row, checked, 201)
+        made.headers["Location"] = f"{request.url.path}/{row.name}/versions/{row.version}"
+        return made
+
+    @router.put("/policies/{name}/versions/{version}", summary="Write a draft anew, with If-Match", openapi_extra=_DOCUMENT)
+    async def rewrite_draft(name: str, version: int, request: Request, caller: Writer, *, if_match: IfMatch = None) -> Response:
+        row, checked = await rooms.desk.rewrite(caller, _which(caller, name, version), await _text(request), if_match)
+        return _checked(row, checked)
+
+    @router.post("/policies/{name}/versions/{version}:submit", summary="Have a draft decided on; it never changes again")
+    async def submit(name: str, version: int, caller: Writer) -> Response:
+        return _checked(*await rooms.desk.submit(caller, _which(caller, name, version)))
+
+
+def _add_deciding(router: APIRouter, rooms: Rooms) -> None:
+    @router.post("/policies/{name}/versions/{version}:approve", summary="Approve what another person wrote and submitted")
+    async def approve(name: str, version: int, caller: Approver, decision: Decision | None = None) -> Response:
+        return await _decided(rooms, caller, _which(caller, name, version), "approved", decision=decision)
+
+    @router.post("/policies/{name}/versions/{version}:reject", summary="Reject it")
+    async def reject(name: str, version: int, caller: Approver, decision: Decision | None = None) -> Response:
+        return await _decided(rooms, caller, _which(caller, name, version), "rejected", decision=decision)
+
+    @router.post("/policies/{name}/versions/{version}:activate", summary="Make an approved version the active one")
+    async def activate(name: str, version: int, caller: Writer, activation: Activation | None = None) -> Response:
+        asked = activation or Activation()
+        done = await rooms.desk.activate(caller, _which(caller, name, version), _utc(asked.effective_at), asked.in_flight)
+        rooms.look_again()
+        return answer(done)
+
+    @router.post("/policies/{name}/versions/{version}:retire", summary="Take a version out of use")
+    async def retire(name: str, version: int, caller: Writer) -> Response:
+        row = await rooms.desk.retire(caller, _which(caller, name, version))
+        return _tagged(answer(_shown(row, {})), row)
+
+
+def _add_assignments(router: APIRouter, rooms: Rooms) -> None:
+    @router.get("/assignments", summary="Which policy rules which debts; the first that fits holds")
+    async def list_assignments(caller: Reader) -> Response:
+        async with rooms.engine.connect() as conn:
+            revision, items = await policies.assignments(conn, caller.tenant)
+            active = await _active(conn, caller.tenant, rooms)
+        return _assignments_shown(revision, items_of(items), active)
+
+    @router.put("/assignments", summary="Put all assignments, with If-Match")
+    async def put_assignments(form: AssignmentsForm, caller: Writer, *, if_match: IfMatch = None) -> Response:
+        items = [
+            AssignmentItem(policy=item.policy, products=tuple(item.products), jurisdictions=tuple(item.jurisdictions))
+            for item in form.items
+        ]
+        revision = await rooms.desk.assign(caller, items, if_match)
+        rooms.look_again()
+        async with rooms.engine.connect() as conn:
+            active = await _active(conn, caller.tenant, rooms)
+        return _assignments_shown(revision, items, active)
+
+    @router.get("/assignments/history", summary="Every change of the assignments, chained by hashes")
+    async def read_assignments_history(caller: Reader, *, limit: Limit = 500, cursor: Cursor = None) -> Response:
+        return await _history(rooms, caller, ASSIGNMENTS, cursor, limit=limit)
+
+
+async def _decided(rooms: Rooms, caller: Principal, which: Which, state: str, *, decision: Decision | None) -> Response:
+    row = await rooms.desk.decide(caller, which, state, decision.comment if decision else None)
+    return _tagged(answer(_shown(row, {})), row)
+
+
+async def _history(rooms: Rooms, caller: Principal, chain: str, cursor: str | None, *, limit: int) -> Response:
+    after = int(cursor) if cursor and cursor.isdecimal() else 0
+    links = await rooms.desk.history(caller.tenant, chain, after=after, limit=limit + 1)
+    items = [
+        {**asdict(link), "detail": msgspec.Raw(link.detail), "previous": link.previous.hex(), "hash": link.hash.hex()}
+        for link in links[:limit]
+    ]
+    return page(items, str(links[limit - 1].seq) if len(links) > limit else None)
+
+
+async def _text(request: Request) -> str:
+    body = await body_of(request, most=MOST_BYTES)
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DomainError(400, "not_text", "a policy is UTF-8 text: YAML or JSON") from error
+    if "\0" in text:
+        raise DomainError(400, "not_text", "a policy holds the character 0")
+    return text
+
+
+async def _active(conn: AsyncConnection, tenant: str, rooms: Rooms) -> dict[str, int]:
+    found = await policies.active(conn, [tenant], await rooms.clock.at(conn))
+    return {which.name: which.version for which, _ in found}
+
+
+async def _version(conn: AsyncConnection, which: Which) -> RowMapping:
+    if (row := await policies.find(conn, which)) is None:
+        raise DomainError(404, "not_found", f"no version {which.version} of {which.name[:128]} is known")
+    return row
+
+
+async def _document(conn: AsyncConnection, caller: Principal, name: str, version: int) -> Any:
+    if (name, version) == (BUILT_IN.name, BUILT_IN.version):
+        return encode(BUILT_IN)
+    return normal((await _version(conn, _which(caller, name, version))).source)
+
+
+def _which(caller: Principal, name: str, version: int) -> Which:
+    if not 0 < version < _MOST_VERSION:
+        raise DomainError(404, "not_found", f"no version {version} of {name[:128]} is known")
+    return Which(caller.tenant, name, version)
+
+
+def _place(cursor: str | None) -> tuple[str, int]:
+    name, _, version = (cursor or "@0").rpartition("@")
+    if not version.isdecimal() or int(version) > _MOST_VERSION:
+        raise DomainError(422, "invalid_request", "this cursor is none of ours")
+    return name, int(version)
+
+
+def _shown(row: RowMapping, active: dict[str, int]) -> dict[str, Any]:
+    return {
+        "policy": row.name, "version": row.version, "state": "active" if active.get(row.name) == row.version else row.state,
+        "etag": etag(row), "author": row.writers[0], "writers": row.writers, "created_at": row.created_at, "changed_at": row.changed_at,
+        "submitted_by": row.submitted_by, "submitted_at": row.submitted_at, "decided_by": row.decided_by, "decided_at": row.decided_at,
+        "comment": row.comment, "retired_at": row.retired_at,
+    }  # fmt: skip
+
+
+def _built_in_shown(*, whole: bool) -> dict[str, Any]:
+    head = {"policy": BUILT_IN.name, "version": BUILT_IN.version, "state": "active", "author": None}
+    return {**encode(BUILT_IN), **head} if whole else head
+
+
+def _checked(row: RowMapping, checked: Checked, status: int = 200) -> Response:
+    return _tagged(answer({**_shown(row, {}), **checked.shown}, status), row)
+
+
+def _assignments_shown(revision: int, items: list[AssignmentItem], active: dict[str, int]) -> Response:
+    numbered = {**active, BUILT_IN.name: BUILT_IN.version}
+    shown = [
+        {
+            "policy": {"name": item.policy, "version": numbered.get(item.policy)},
+            "products": item.products,
+            "jurisdictions": item.jurisdictions,
+        }
+        for item in items
+    ]
+    made = answer({"items": shown, "otherwise": {"name": BUILT_IN.name, "version": BUILT_IN.version}, "next": None})
+    made.headers["ETag"] = f'"{revision}"'
+    return made
+
+
+def _tagged(response: Response, row: RowMapping) -> Response:
+    response.headers["ETag"] = etag(row)
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _wants_yaml(accept: str) -> bool:
+    """Say whether YAML is named and JSON is not named before it."""
+    names = [part.split(";")[0].strip().lower() for part in accept.split(",")]
+    return next((name in {YAML, "application/x-yaml", "text/yaml"} for name in names if name.endswith(("yaml", "json"))), False)
+
+
+def _is_yaml(source: str) -> bool:
+    return not source.lstrip().startswith("{")
+
+
+def _dumped(document: Any) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _yaml(text: str) -> Response:
+    return Response(text, media_type=YAML)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is not None and not 1970 <= moment.year < 2200:
+        raise DomainError(422, "invalid_request", "effective_at lies between 1970 and 2199")
+    return moment

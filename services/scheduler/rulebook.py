@@ -1,0 +1,92 @@
+"""The policies that a batch of cases needs: what their tenants have chosen, and the versions that cases are pinned to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common import logs
+from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.domain.choosing import Active, Assignment, Choices, InFlight
+from services.scheduler.domain.policy import AppliesTo, Policy
+from services.scheduler.policies.reading import NotAPolicyError, decode
+from services.scheduler.store import policies
+from services.scheduler.store.held import Held
+from services.scheduler.store.policies import Which
+
+_NOTHING = Choices()
+
+
+class AssignmentItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An assignment as it is kept."""
+
+    policy: str
+    products: tuple[str, ...] = ()
+    jurisdictions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What was read for a batch."""
+
+    choices: Mapping[str, Choices] = field(default_factory=dict)
+    policies: Mapping[Which, Policy] = field(default_factory=dict)
+
+    def choices_of(self, tenant: str) -> Choices:
+        """Return what a tenant has chosen."""
+        return self.choices.get(tenant, _NOTHING)
+
+    def pinned(self, held: Held) -> Policy | None:
+        """Return the version a case is pinned to; None where it cannot be found."""
+        return self.version(Which(held.case.tenant, held.policy, held.policy_version))
+
+    def version(self, which: Which) -> Policy | None:
+        """Return a version of a policy, or None."""
+        return BUILT_IN if (which.name, which.version) == (BUILT_IN.name, BUILT_IN.version) else self.policies.get(which)
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """Reads policies; what was read is kept, since a version that was submitted never changes."""
+
+    kept: dict[Which, Policy] = field(default_factory=dict)
+
+    async def of(self, conn: AsyncConnection, tenants: Iterable[str], now: datetime, *, held: Sequence[Held] = ()) -> Rules:
+        """Return what these tenants have chosen at this moment, and the versions of these cases."""
+        wanted = sorted(set(tenants))
+        if not wanted:
+            return Rules()
+        assigned, active = await policies.assigned(conn, wanted), await policies.active(conn, wanted, now)
+        pinned = {Which(one.case.tenant, one.policy, one.policy_version) for one in held if one.policy != BUILT_IN.name}
+        await self._load(conn, pinned | {which for which, _ in active})
+        actives: dict[str, dict[str, Active]] = {}
+        for which, in_flight in active:
+            if which in self.kept:
+                actives.setdefault(which.tenant, {})[which.name] = Active(self.kept[which], InFlight(in_flight))
+        choices = {
+            tenant: Choices(tuple(_assignment(item) for item in items_of(assigned.get(tenant, b"[]"))), actives.get(tenant, {}))
+            for tenant in wanted
+        }
+        return Rules(choices, self.kept)
+
+    async def _load(self, conn: AsyncConnection, wanted: set[Which]) -> None:
+        missing = wanted - self.kept.keys()
+        if missing:
+            for which, document in await policies.documents(conn, missing):
+                try:
+                    self.kept[which] = decode(msgspec.json.decode(document), which.version)
+                except NotAPolicyError as error:
+                    logs.get("rulebook").error("policy_unreadable", policy=which.name, version=which.version, reason=str(error)[:300])
+
+
+def items_of(stored: bytes) -> list[AssignmentItem]:
+    """Return the assignments as they are kept."""
+    return msgspec.json.decode(stored, type=list[AssignmentItem])
+
+
+def _assignment(item: AssignmentItem) -> Assignment:
+    return Assignment(item.policy, AppliesTo(frozenset(item.products), frozenset(item.jurisdictions)))
