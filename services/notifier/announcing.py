@@ -41,6 +41,7 @@ class Announcer:
             until=outcome.until,
             rules=outcome.rules,
             loans=outcome.loans,
+            final=outcome.final,
         )
         envelope = Envelope(
             type=f"contact.{outcome.kind}.v1",

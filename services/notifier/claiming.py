@@ -12,18 +12,21 @@ from libs.common import logs
 from libs.common.bus.ports import partition_of
 from libs.common.clock import Clock
 from libs.common.contracts.catalogue import FACTS, PROFILES
+from libs.common.db import positions
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.outbox import Outbox
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
-from services.notifier.domain.delivery import Change, Delivery, State, judged, unknown
+from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, unknown, unresolved
 from services.notifier.domain.gatekeeping import Asked, Earlier, asked_of_text, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
 from services.notifier.domain.message import Draft, Saying, draft
 from services.notifier.domain.owed import is_owed, still_owed
+from services.notifier.domain.restoring import CLOCKS_APART, UNPROVEN, unproven
 from services.notifier.domain.routing import Routing, countries_of
+from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.rendering import Compiled, ContentError, RenderError
@@ -32,6 +35,7 @@ from services.notifier.store.attempts import Attempt, Closing
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact
 from services.notifier.store.deliveries import Key
+from services.notifier.tables import SCHEMA
 from services.notifier.texts import Shelf, Texts
 
 LOOKBACK = timedelta(days=400)
@@ -150,6 +154,10 @@ class Claimer:
     partitions: int
     stale_after: timedelta
     grace: timedelta
+    resolve_within: timedelta
+    group: str
+    """The consumer group that the notifier reads its inputs in, over so many `places`: partitions of all topics."""
+    places: int
 
     async def claim(self, *, after: Key | None, limit: int, timeline: int | None) -> Claimed:
         """Decide on the next deliveries that are due and mark those that may go out; MovedError when the database has moved."""
@@ -168,6 +176,8 @@ class Claimer:
     async def _decide(
         self, conn: AsyncConnection, due: Sequence[Delivery], locked: Mapping[Who, borrowers.Borrower], now: datetime
     ) -> tuple[Marked, ...]:
+        if any(delivery.lost_time == UNPROVEN for delivery in due) and await self._has_read_the_lost_time(conn):
+            due = [replace(delivery, lost_time=None) if delivery.lost_time == UNPROVEN else delivery for delivery in due]
         mine = {(delivery.tenant, delivery.borrower_id) for delivery in due}
         facts = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
         doors = Doors(await gates.watermarks(conn), await gates.switches(conn), await self.directory.routing(conn))
@@ -182,10 +192,15 @@ class Claimer:
             marked += [mark] if mark is not None else []
         return await self._write(conn, due, changes, marked, now=now)
 
+    async def _has_read_the_lost_time(self, conn: AsyncConnection) -> bool:
+        """Say whether all that stood on the bus when this epoch began is taken in, again where it was so before."""
+        read_until = await positions.watermark(conn, SCHEMA, self.group, places=self.places)
+        return read_until is not None and read_until >= (await gates.epoch(conn)).since + CLOCKS_APART
+
     def _one(self, delivery: Delivery, read: Read, *, now: datetime) -> tuple[Change, Marked | None]:
         """Return what becomes of one delivery; whatever a rule raises sets this one aside and no other."""
-        if delivery.state is State.IN_FLIGHT:
-            return unknown(delivery, GONE), None
+        if (change := self._by_time(delivery, now)) is not None:
+            return change, None
         try:
             verdict = self._verdict(delivery, self._scene(delivery, read, now=now), now)
             mark = self._mark(delivery, verdict, read, now=now) if isinstance(verdict, Send) else None
@@ -196,6 +211,20 @@ class Claimer:
             return judged(delivery, verdict), None
         read.ledger.add(_contact(mark, now))
         return Change(mark.delivery), mark
+
+    def _by_time(self, delivery: Delivery, now: datetime) -> Change | None:
+        """Return what time alone makes of a delivery that is not waiting to be sent; None for one that is."""
+        match delivery.state:
+            case State.IN_FLIGHT:
+                return unknown(delivery, GONE, now=now, resolve_by=now + self.resolve_within)
+            case State.UNKNOWN:
+                return unresolved(delivery)
+            case State.SENT:
+                return fallen_back(delivery, now=now)
+            case State.PENDING if delivery.lost_time is not None:
+                return unproven(delivery, now=now, resolve_by=now + self.resolve_within)
+            case _:
+                return None
 
     def _verdict(self, delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
         verdict = judge(delivery, scene, now)
@@ -260,7 +289,7 @@ class Claimer:
         """Return the rows of all counters, and the addresses that some of them count by."""
         keys: set[tuple[str, str, str]] = set()
         lookups: set[tuple[str, str]] = set()
-        for delivery in due:
+        for delivery in (one for one in due if one.state is State.PENDING):
             for asked, counter in self._counted(delivery, facts[delivery.tenant, delivery.borrower_id], routing, now):
                 numbered = counter.scope is CapScope.NUMBER
                 keys.add((delivery.tenant, counter.scope.value, counter.key if numbered else f"{delivery.borrower_id}/{counter.key}"))
@@ -285,13 +314,17 @@ class Claimer:
         started = tuple(mark for mark in marked if _key(mark.delivery) in begun)
         before = {_key(delivery): delivery for delivery in due}
         held_back = {_key(mark.delivery) for mark in marked} - begun
+        until = now + self.resolve_within
         final = [
-            unknown(before[key], TWICE) if (key := _key(change.delivery)) in held_back else _in_flight(change, now + self.grace)
+            unknown(before[key], TWICE, now=now, resolve_by=until)
+            if (key := _key(change.delivery)) in held_back
+            else _in_flight(change, now + self.grace)
             for change in changes
         ]
         await contacts.enter(conn, [_contact(mark, now) for mark in started])
         await deliveries.save(conn, [change.delivery for change in final])
-        await attempts.close(conn, [given_up(c.delivery) for c in final if c.delivery.state is State.UNKNOWN], now=now)
+        gone = [given_up(delivery, GONE) for delivery in due if delivery.state is State.IN_FLIGHT]
+        await attempts.close(conn, gone + [given_up(before[key], TWICE) for key in sorted(held_back)], now=now)
         await self.outbox.append(conn, self.announcer.messages(final, now=now))
         self.metrics.on_claim(due, final, now)
         self._watch(started, now)
@@ -319,10 +352,10 @@ def _in_flight(change: Change, until: datetime) -> Change:
     return Change(replace(change.delivery, next_at=until), change.outcomes)
 
 
-def given_up(delivery: Delivery) -> Closing:
-    """Return what is written of an attempt of which nothing is known any more."""
+def given_up(delivery: Delivery, why: str) -> Closing:
+    """Return what is written of the attempt of a delivery of which nothing is known any more."""
     attempt = Attempt(delivery.tenant, delivery.borrower_id, delivery.task_id, delivery.channel or "", delivery.turn, "")
-    return Closing(attempt, "unknown", code=delivery.reason)
+    return Closing(attempt, "unknown", code=why)
 
 
 def _key(delivery: Delivery) -> tuple[str, str, str]:

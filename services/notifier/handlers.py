@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +20,8 @@ from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.errors import PoisonError
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
-from services.notifier.domain.delivery import LOST, Change, Delivery, called_off, unknown
+from services.notifier.domain.delivery import Change, Delivery, called_off
+from services.notifier.domain.restoring import asked_again
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.store import borrowers, contacts, deliveries, gates, known
 from services.notifier.store.borrowers import Stamp, Who
@@ -59,6 +60,7 @@ class Intake:
     announcer: Announcer
     reader: Reader
     metrics: NotifierMetrics
+    resolve_within: timedelta
 
     async def take(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
         """Keep what the batch says and make due what waited for it."""
@@ -89,7 +91,8 @@ class Intake:
         if not batch.requests and not batch.cancels:
             return
         now, epoch = await self.clock.at(conn), await gates.epoch(conn)
-        changes = [_taken_in(envelope, request, epoch) for envelope, request in batch.requests.values()]
+        until = now + self.resolve_within
+        changes = [_taken_in(envelope, request, epoch, resolve_by=until) for envelope, request in batch.requests.values()]
         new = await deliveries.take_requests(conn, [change.delivery for change in changes], now=now, epoch=epoch.number)
         kept = {(delivery.tenant, delivery.task_id) for delivery in new}
         announced = [change for change in changes if (change.delivery.tenant, change.delivery.task_id) in kept]
@@ -181,12 +184,12 @@ def _with(row: known.HoldRow, envelope: Envelope, data: HoldSet | HoldEnded) -> 
     return row if row.time is not None and row.time > envelope.time else replace(row, set=data, time=envelope.time)
 
 
-def _taken_in(envelope: Envelope, request: ContactRequested, epoch: Epoch) -> Change:
+def _taken_in(envelope: Envelope, request: ContactRequested, epoch: Epoch, *, resolve_by: datetime) -> Change:
     """Return a request as a delivery: due from its moment on, or unknown where what became of it may have been forgotten."""
     delivery = Delivery(envelope.tenant, request.borrower_id, request.task_id, request, next_at=request.not_before)
-    if epoch.number > 1 and envelope.time < epoch.since:
-        return unknown(delivery, LOST)
-    return Change(delivery)
+    if epoch.number == 1:
+        return Change(delivery)
+    return asked_again(delivery, asked_at=envelope.time, epoch=epoch.number, since=epoch.since, resolve_by=resolve_by)
 
 
 def _with_news(batch: Sorted, newer: set[tuple[str, str, str]]) -> set[Who]:

@@ -11,8 +11,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from libs.common.metrics import LATENESS_BUCKETS_S, Metrics
 from libs.compliance import RuleKind
-from services.notifier.domain.delivery import Change, Delivery, State
+from services.notifier.domain.delivery import Change, Delivery
 from services.notifier.domain.results import Accepted, Fault, NotSent, Refused, Result, Unknown
+from services.notifier.domain.states import State
 from services.notifier.store.watching import NO_PROVIDER, Watched
 
 CHANNELS = ("sms", "email", "push", "inbox", "none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -15,11 +16,12 @@ from libs.common.errors import DomainError
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
-from services.notifier.domain.delivery import Change, Delivery, receipted
-from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.delivery import Change, Delivery, heard
+from services.notifier.domain.receipts import News, Receipt, Standing, state_of
+from services.notifier.domain.states import Reached
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Callback, Denied, Fetch
-from services.notifier.store import accounts, borrowers, contacts, deliveries, receipts
+from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, receipts
 from services.notifier.store.accounts import AccountRow
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
@@ -52,10 +54,18 @@ class Receiver:
             return 0
         plain = msgspec.json.encode({"url": callback.url, "body": callback.body})
         sealed = sealing.seal(plain, sealing.public_of(self.directory.private_key), f"callback/{row.tenant}/{row.name}")
+        return await self.keep(row.tenant, row.name, words, sealed=sealed)
+
+    async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes) -> int:
+        """Take in what an account of a tenant has said and is believed, and return how many of these words are new."""
         async with self.engine.begin() as conn:
-            new = await self._apply(conn, row, words, sealed)
+            now = await self.clock.at(conn)
+            new = await receipts.keep(conn, tenant, name, words, sealed=sealed, now=now)
+            about = await receipts.attempts_of(conn, tenant, name, [word.receipt for word in new]) if new else []
+            if about:
+                await self._lift(conn, about, now)
         self.outbox.wake.set()
-        return new
+        return len(new)
 
     async def _read(self, row: AccountRow, callback: Callback) -> Sequence[Receipt]:
         read = ADAPTERS[row.kind].receipts
@@ -76,31 +86,42 @@ class Receiver:
                     return found
         raise DomainError(503, "unavailable", "what is needed to believe it cannot be fetched now", headers={"Retry-After": "60"})
 
-    async def _apply(self, conn: AsyncConnection, row: AccountRow, words: Sequence[Word], sealed: bytes) -> int:
-        """Keep what is new, lock the borrowers it is about, and lift their deliveries by all that was ever said."""
-        now = await self.clock.at(conn)
-        new = await receipts.keep(conn, row.tenant, row.name, words, sealed=sealed, now=now)
-        about = await receipts.attempts_of(conn, row.tenant, row.name, [word.receipt for word in new]) if new else []
-        if not about:
-            return len(new)
+    async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], now: datetime) -> None:
+        """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""
         await borrowers.lock(conn, {(attempt.tenant, attempt.borrower_id) for attempt in about})
-        told = {_of(one.attempt): one for one in await receipts.told(conn, about)}
-        found = await deliveries.locked(conn, sorted({key[:3] for key in told}))
-        changes = [_change(delivery, told[key]) for delivery in found if (key := _of(delivery)) in told]
-        await deliveries.save(conn, [change.delivery for change in changes])
-        await receipts.note(conn, list(told.values()), now=now)
-        await contacts.note_results(conn, [_delivered(one) for one in told.values() if one.reduced.standing is Standing.DELIVERED])
+        told = sorted(await receipts.told(conn, about), key=lambda one: (_of(one.attempt), one.attempt.channel))
+        found = {_of(delivery): delivery for delivery in await deliveries.locked(conn, sorted({_of(one.attempt) for one in told}))}
+        before = await attempts.reached(conn, sorted(found))
+        changes = []
+        for one in (one for one in told if _of(one.attempt) in found):
+            change = _change(found[_of(one.attempt)], one, before[_of(one.attempt)], now)
+            found[_of(one.attempt)] = change.delivery
+            before[_of(one.attempt)] = _with(before[_of(one.attempt)], one)
+            changes.append(change)
+        await deliveries.save(conn, list(found.values()))
+        await receipts.note(conn, told, now=now)
+        await contacts.note_results(conn, [_delivered(one) for one in told if one.reduced.standing is Standing.DELIVERED])
         await self.outbox.append(conn, self.announcer.messages(changes, now=now))
-        return len(new)
 
 
-def _change(delivery: Delivery, told: Told) -> Change:
-    return receipted(delivery, told.reduced, told.attempt.provider, told.loans, code=told.code)
+def _change(delivery: Delivery, told: Told, before: Sequence[Reached], now: datetime) -> Change:
+    if told.reduced.standing is None:
+        return Change(delivery)
+    of = told.attempt
+    return heard(delivery, News(of.channel, told.reduced.standing, tuple(before), of.provider, told.loans, told.code), now=now)
 
 
-def _of(one: Delivery | Attempt) -> tuple[str, str, str, int]:
-    """Return the attempt that this is; what is said of an earlier one changes no delivery."""
-    return one.tenant, one.borrower_id, one.task_id, one.turn
+def _with(before: Sequence[Reached], told: Told) -> list[Reached]:
+    """Return what is known of the attempts of a delivery once this is known too."""
+    if told.reduced.standing is None:
+        return list(before)
+    others = [one for one in before if one.channel != told.attempt.channel]
+    state = state_of(None, told.reduced.standing.name.lower())
+    return others if state is None else [*others, Reached(state, told.attempt.channel)]
+
+
+def _of(one: Delivery | Attempt) -> tuple[str, str, str]:
+    return one.tenant, one.borrower_id, one.task_id
 
 
 def _delivered(told: Told) -> tuple[Who, str, str]:

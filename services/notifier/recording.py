@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -12,10 +12,14 @@ from libs.common.clock import Clock
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.claiming import Marked, given_up
-from services.notifier.domain.delivery import LOST, Change, Delivery, settled, unknown
+from services.notifier.domain.delivery import ANSWERABLE, Change, Delivery, heard, settled
+from services.notifier.domain.receipts import News, Standing
+from services.notifier.domain.restoring import LOST, restored
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.states import Reached, State
 from services.notifier.store import attempts, borrowers, contacts, deliveries
 from services.notifier.store.attempts import Closing
+from services.notifier.store.gates import Epoch
 
 SWEEP = 500
 
@@ -30,37 +34,61 @@ class Recorder:
     clock: Clock
     outbox: Outbox
     announcer: Announcer
+    resolve_within: timedelta
+    reads_again: bool
+    """Whether the bus gives again what was read in a time that the database lost."""
 
     async def record(self, answered: Sequence[Answered]) -> None:
         """Write results, each to the attempt it belongs to; what a later attempt or a result has settled stays."""
         by_key = {_key(mark.delivery): (mark, result) for mark, result in answered}
         async with self.engine.begin() as conn:
             await borrowers.lock(conn, {key[:2] for key in by_key})
-            found = await deliveries.reopen(conn, sorted(by_key))
+            found = await deliveries.locked(conn, sorted(by_key))
+            before = await attempts.reached(conn, sorted(by_key))
             now = await self.clock.at(conn)
             changes, closings = [], []
             for delivery in found:
                 mark, result = by_key[_key(delivery)]
-                if delivery.turn != mark.delivery.turn:
-                    continue
-                changes.append(settled(delivery, result, mark.provider, mark.loans, now=now))
-                closings.append(closing(mark, result))
+                if (change := self._answered(delivery, mark, result, before[_key(delivery)], now=now)) is not None:
+                    changes.append(change)
+                    closings.append(closing(mark, result))
             await self._write(conn, changes, closings, now)
 
-    async def give_up(self, *, epoch: int) -> int:
-        """Turn what was open before this epoch into unknown: it may have gone out in a time that this database has lost."""
+    async def give_up(self, epoch: Epoch) -> int:
+        """Turn what was open before this epoch into unknown, but for what surely was not attempted in the time this database has lost."""
         total = 0
         while True:
             async with self.engine.begin() as conn:
-                keys = await deliveries.open_before(conn, epoch=epoch, limit=SWEEP)
+                keys = await deliveries.open_before(conn, epoch=epoch.number, limit=SWEEP)
                 if not keys:
                     return total
                 await borrowers.lock(conn, {key[:2] for key in keys})
                 open_ones = await deliveries.open_of(conn, keys)
-                changes = [unknown(delivery, LOST) for delivery in open_ones]
-                closings = [given_up(change.delivery) for change in changes if change.delivery.turn]
-                await self._write(conn, changes, closings, await self.clock.at(conn))
+                now = await self.clock.at(conn)
+                changes = [
+                    restored(
+                        delivery, epoch=epoch.number, since=epoch.since, resolve_by=now + self.resolve_within, reads_again=self.reads_again
+                    )
+                    for delivery in open_ones
+                ]
+                cut = [given_up(delivery, LOST) for delivery in open_ones if delivery.state is State.IN_FLIGHT]
+                await self._write(conn, changes, cut, now)
+                await deliveries.carry_over(conn, open_ones, epoch=epoch.number)
                 total += len(changes)
+
+    def _answered(
+        self, delivery: Delivery, mark: Marked, result: Result, before: Sequence[Reached], *, now: datetime
+    ) -> Change | None:  # fmt: skip
+        """Return what an answer changes; None where it is of an attempt that another has replaced."""
+        same = (delivery.turn, delivery.channel) == (mark.delivery.turn, mark.send.channel)
+        if same and delivery.state in ANSWERABLE:
+            return settled(delivery, result, mark.provider, mark.loans, now=now, resolve_by=now + self.resolve_within)
+        if mark.send.channel not in delivery.spent:
+            return None
+        if not isinstance(result, Accepted):
+            return Change(delivery)
+        standing = Standing.DELIVERED if result.receipt == "delivered" else Standing.ACCEPTED
+        return heard(delivery, News(mark.send.channel, standing, tuple(before), mark.provider, mark.loans), now=now)
 
     async def _write(
         self, conn: AsyncConnection, changes: Sequence[Change], closings: Sequence[Closing], now: datetime

@@ -83,19 +83,20 @@ class Sender:
             await self._send(claimed.marked)
 
     async def settle_in(self) -> None:
-        """Learn where the database is; where it is another one than before, what was open then is given up as unknown."""
+        """Learn where the database is; where it is another one than before, what may have gone out since then is given up."""
         async with self.claimer.engine.begin() as conn:
-            await lineage.check(conn, SCHEMA)
+            await lineage.check(conn, SCHEMA, now=await self.claimer.clock.at(conn))
             epoch = await gates.epoch(conn)
             timeline = await timeline_of(conn)
-        await self.recorder.give_up(epoch=epoch.number)
+        await self.recorder.give_up(epoch)
         self._timeline = timeline
 
     async def went_back(self) -> None:
         """Begin a new epoch: the bus knows of a later moment than this database."""
         async with self.claimer.engine.begin() as conn:
-            risen = await lineage.raise_epoch(conn, SCHEMA)
-        await self.recorder.give_up(epoch=risen.epoch)
+            await lineage.raise_epoch(conn, SCHEMA, now=await self.claimer.clock.at(conn))
+            epoch = await gates.epoch(conn)
+        await self.recorder.give_up(epoch)
 
     async def _send(self, marked: Sequence[Marked]) -> None:
         """Send what is in flight, all providers at the same time, and record the results."""

@@ -96,17 +96,21 @@ def _parts(
 ) -> Parts:  # fmt: skip
     outbox = Outbox(SCHEMA)
     announcer = Announcer(Writer(SOURCE, ports.bus.partitions))
+    resolve_within = timedelta(seconds=settings.resolve_within_s)
     claimer = Claimer(
         engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, texts=Texts.load(),
         directory=directory, metrics=metrics,
         partitions=ports.bus.partitions, stale_after=timedelta(seconds=settings.stale_after_s), grace=timedelta(seconds=settings.grace_s),
+        resolve_within=resolve_within, group=GROUP, places=len(TOPICS) * ports.bus.partitions,
     )  # fmt: skip
     sender = Sender(
-        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer), directory=directory,
+        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
+        directory=directory,
         private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
     )  # fmt: skip
     return Parts(
-        directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics), sender, Relay(ports.engine, outbox, ports.bus),
+        directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender,
+        Relay(ports.engine, outbox, ports.bus),
         DeliveryWatch(ports.engine, ports.clock, metrics),
     )  # fmt: skip
 

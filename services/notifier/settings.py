@@ -22,3 +22,5 @@ class Settings:
     """Whether an account may lead to a fake on this machine, over plain HTTP."""
     grace_s: float = 60.0
     """An attempt without a result after so long belongs to a process that is gone."""
+    resolve_within_s: float = 86_400.0
+    """How long an unknown contact waits for a receipt or a late answer until it is closed as unresolved."""

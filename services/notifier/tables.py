@@ -104,8 +104,16 @@ deliveries = Table(
     Column("spent", ARRAY(Text), nullable=False),
     Column("told", Text),
     Column("decision", LargeBinary),
+    Column("resolve_by", _moment),
+    Column("earlier_state", Text),
+    Column("earlier_channel", Text),
+    Column("lost_time", Text),
 )
-"""A contact task; one without a request was cancelled before it came. `turn` counts attempts: what an older one writes changes nothing."""
+"""A contact task; one without a request was cancelled before it came. `turn` counts attempts.
+
+`next_at` is when something is to be done: an attempt, the deadline of one that is unknown (`resolve_by`), the next channel where a receipt
+stays away. `earlier_*` is what became of it at best on channels it has left.
+"""
 
 attempts = Table(
     "attempts",

@@ -135,7 +135,7 @@ class Intake:
             if step is None or one is None or outcome.sequence <= step.sequence:
                 continue
             kind, at = envelope.type.removesuffix(".v1"), one.moment(now)
-            state = after(step.state, kind)
+            state = after(step.state, kind, final=outcome.final)
             made_at = step.made_at or (outcome.at if state in MADE else None)
             seen[key] = replace(step, state=state, sequence=outcome.sequence, made_at=made_at)
             changes[key] = _step_change(seen[key], outcome)
@@ -240,6 +240,7 @@ def _outcome_entry(held: Held, kind: str, outcome: ContactOutcome, *, at: dateti
     return entry(
         held.case, at, kind, reason=outcome.reason, task_id=outcome.task_id, step=outcome.step, sequence=outcome.sequence, at=outcome.at,
         channel=outcome.channel, provider=outcome.provider, until=outcome.until, loans=outcome.loans, rules=outcome.rules,
+        **({"final": True} if outcome.final else {}),
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from libs.common.metrics import LATENESS_BUCKETS_S, Metrics
 
 REASONS = (
     "scheduled", "settling", "task_open", "ladder_ended", "in_doubt", "pending_payment", "paused", "clear", "nothing_owed", "no_outcome",
-    "no_case", "no_profile", "deceased", "insolvent", "represented", "hardship", "moratorium", "cease", "dispute", "other",
+    "no_case", "no_profile", "contact_unknown", "deceased", "insolvent", "represented", "hardship", "moratorium", "cease", "dispute",
+    "other",
 )  # fmt: skip
 """The closed set of label values; any other reason counts as `other`."""
 

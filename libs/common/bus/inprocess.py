@@ -52,6 +52,8 @@ class _Waiting:
 class InProcessBus:
     """Publish and subscribe without a broker; `seed` turns the seeded mode on."""
 
+    reads_again = False
+
     def __init__(self, *, clock: Clock, partitions: int = 4, seed: int | None = None) -> None:
         self.partitions = partitions
         self.clock = clock

@@ -59,6 +59,8 @@ class DeafConsumerError(Exception):
 class KafkaBus:
     """Publish and subscribe on a broker."""
 
+    reads_again = True
+
     def __init__(self, bootstrap: str, *, clock: Clock, client_id: str, partitions: int = 12) -> None:
         self.partitions = partitions
         self.clock = clock

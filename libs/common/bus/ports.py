@@ -154,6 +154,11 @@ class Bus(Protocol):
 
     partitions: int
 
+    @property
+    def reads_again(self) -> bool:
+        """Return whether a group whose database went back is given again what it had read since."""
+        ...
+
     async def publish(self, messages: Sequence[Message]) -> None:
         """Return when all of them are durable; TransientError when that cannot be had now, UndeliveredError where some are."""
         ...

@@ -29,10 +29,12 @@ class ContactOutcome(Contract, frozen=True, kw_only=True):
     provider: str | None = None
     reason: str | None = None
     until: Moment | None = None
-    """For a deferral: the moment at which it is tried again."""
+    """For a deferral: the moment at which it is tried again; for `contact.unknown`: when it is closed unless somebody says before."""
     rules: tuple[RuleSpoken, ...] = ()
     loans: tuple[str, ...] = ()
     """The debts that the message named."""
+    final: bool = False
+    """For `contact.unknown`: nobody has said what became of it, and nobody will be asked any more."""
 
 
 CONTACT_OUTCOMES: dict[str, type[ContactOutcome]] = {

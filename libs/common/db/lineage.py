@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,16 +19,16 @@ class Lineage:
     rose: bool
 
 
-async def check(conn: AsyncConnection, schema: str) -> Lineage:
-    """Compare where the database is with where it was; another place is a new epoch."""
+async def check(conn: AsyncConnection, schema: str, *, now: datetime | None = None) -> Lineage:
+    """Compare where the database is with where it was; another place is a new epoch, which begins now (by default: by its clock)."""
     system, timeline = await whereabouts(conn)
     row = (await conn.execute(text(f"select system_identifier, timeline, epoch from {schema}.lineage for update"))).one_or_none()
     if row is None:
-        await _write(conn, schema, system, timeline, epoch=1)
+        await _write(conn, schema, system, timeline, epoch=1, now=now)
         return Lineage(1, rose=False)
     if (row.system_identifier, row.timeline) == (system, timeline):
         return Lineage(row.epoch, rose=False)
-    await _write(conn, schema, system, timeline, epoch=row.epoch + 1)
+    await _write(conn, schema, system, timeline, epoch=row.epoch + 1, now=now)
     return Lineage(row.epoch + 1, rose=True)
 
 
@@ -36,21 +37,23 @@ async def current(conn: AsyncConnection, schema: str) -> int:
     return int((await conn.execute(text(f"select coalesce((select epoch from {schema}.lineage), 1)"))).scalar_one())
 
 
-async def raise_epoch(conn: AsyncConnection, schema: str) -> Lineage:
+async def raise_epoch(conn: AsyncConnection, schema: str, *, now: datetime | None = None) -> Lineage:
     """Begin a new epoch because the bus knows of a later moment than this database."""
     system, timeline = await whereabouts(conn)
     row = (await conn.execute(text(f"select epoch from {schema}.lineage for update"))).one()
-    await _write(conn, schema, system, timeline, epoch=row.epoch + 1)
+    await _write(conn, schema, system, timeline, epoch=row.epoch + 1, now=now)
     return Lineage(row.epoch + 1, rose=True)
 
 
-async def _write(conn: AsyncConnection, schema: str, system: str, timeline: int, *, epoch: int) -> None:
+async def _write(
+    conn: AsyncConnection, schema: str, system: str, timeline: int, *, epoch: int, now: datetime | None
+) -> None:  # fmt: skip
     await conn.execute(
         text(
             f"insert into {schema}.lineage (one, system_identifier, timeline, epoch, since)"
-            " values (true, :system, :timeline, :epoch, clock_timestamp())"
+            " values (true, :system, :timeline, :epoch, coalesce(:now, clock_timestamp()))"
             " on conflict (one) do update set system_identifier = excluded.system_identifier, timeline = excluded.timeline,"
             " epoch = excluded.epoch, since = excluded.since"
         ),
-        {"system": system, "timeline": timeline, "epoch": epoch},
+        {"system": system, "timeline": timeline, "epoch": epoch, "now": now},
     )

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from types import MappingProxyType
 from typing import assert_never
 
 from libs.common.contracts.contact_outcomes import RuleSpoken
 from libs.common.contracts.contact_tasks import ContactRequested
-from services.notifier.domain.receipts import Reduced, Standing
+from services.notifier.domain.receipts import News
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.states import MAY_BE_OUT, Reached, State, better, climbs, highest
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 
 SPREAD = timedelta(seconds=30)
@@ -22,45 +20,12 @@ BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
 CALLED_OFF = "cancelled"
 """Why a contact that was taken back surely did not go out."""
-LOST = "records_lost"
-"""Why a task is unknown that was asked for before its database went back in time: it may have gone out."""
-
-
-class State(StrEnum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"
-    IN_FLIGHT = "in_flight"
-    UNKNOWN = "unknown"
-    SENT = "sent"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    SUPPRESSED = "suppressed"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-
-
-NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
-    {
-        State.PENDING: frozenset(
-            {State.IN_FLIGHT, State.UNKNOWN, State.SENT, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED}
-        ),
-        State.IN_FLIGHT: frozenset(
-            {State.PENDING, State.UNKNOWN, State.SENT, State.DELIVERED, State.FAILED, State.CANCELLED}
-        ),
-        State.UNKNOWN: frozenset({State.SENT, State.DELIVERED, State.FAILED}),
-        State.SENT: frozenset({State.DELIVERED, State.FAILED}),
-        State.DELIVERED: frozenset(),
-        State.FAILED: frozenset({State.DELIVERED}),
-        State.SUPPRESSED: frozenset(),
-        State.EXPIRED: frozenset(),
-        State.CANCELLED: frozenset(),
-    }
-)  # fmt: skip
-"""What may follow: up only, but for an attempt that surely did not go out. What may have gone out is never pending again.
-
-A receipt may say of what is tried again that it went out after all, and of what failed that it arrived: that stands above a failure.
-"""
+NO_RECEIPT = "no_receipt"
+"""Why a contact that was sent goes on to its next channel."""
+ANSWERABLE = frozenset({State.IN_FLIGHT, State.UNKNOWN, State.UNRESOLVED})
+"""What the answer to its last attempt may still change."""
+RECEIPTED = frozenset({"sms", "email"})
+"""Channels on which a receipt says that a message has arrived; on the others accepted is all there is to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +46,18 @@ class Delivery:
     tries: int = 0
     channel: str | None = None
     spent: tuple[str, ...] = ()
-    """Channels that refused it."""
+    """Channels that are not tried again: they refused it, or it may have gone out there."""
     cancelled: bool = False
     """Called off while in flight: what did not go out is not tried again."""
     told: str | None = None
     """The deferral last announced, so that it is announced once."""
     decisions: tuple[Decision, ...] = ()
+    resolve_by: datetime | None = None
+    """When what is still unknown is closed as such."""
+    earlier: Reached | None = None
+    """The best that became of it on channels it has left; it never ends below that, and failed where that has come back."""
+    lost_time: str | None = None
+    """Whether it is still to be shown that a time which its database has lost did not attempt it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +72,7 @@ class Outcome:
     channel: str | None = None
     provider: str | None = None
     loans: tuple[str, ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +102,15 @@ def judged(delivery: Delivery, verdict: Verdict) -> Change:
             assert_never(verdict)
 
 
-def settled(delivery: Delivery, result: Result, provider: str, loans: tuple[str, ...], *, now: datetime) -> Change:
-    """Return what a provider's result makes of a delivery in flight, or of one that was already given up as unknown."""
+def settled(
+    delivery: Delivery, result: Result, provider: str, loans: tuple[str, ...], *, now: datetime, resolve_by: datetime
+) -> Change:  # fmt: skip
+    """Return what a provider's result makes of a delivery in flight, or of one already given up as unknown; a receipt says more than it."""
+    if delivery.state not in ANSWERABLE:
+        return Change(delivery)
     match result:
         case Accepted(_, receipt):
-            return _accepted(delivery, provider, loans, delivered=receipt == "delivered")
+            return _accepted(delivery, provider, loans, delivered=receipt == "delivered", now=now)
         case Refused(code, _, permanent=True):
             return _refused(delivery, code, provider, now)
         case Refused(why, retry_after=floor):
@@ -142,34 +118,52 @@ def settled(delivery: Delivery, result: Result, provider: str, loans: tuple[str,
         case NotSent(why):
             return _retried(delivery, why, now)
         case Unknown(why):
-            return Change(delivery) if delivery.state is State.UNKNOWN else unknown(delivery, why, provider=provider, loans=loans)
+            in_flight = delivery.state is State.IN_FLIGHT
+            return unknown(delivery, why, now=now, resolve_by=resolve_by, provider=provider, loans=loans) if in_flight else Change(delivery)
         case _:
             assert_never(result)
 
 
-def receipted(delivery: Delivery, said: Reduced, provider: str, loans: tuple[str, ...], *, code: str | None) -> Change:
-    """Return what all receipts of its last attempt make of a delivery: up only, whatever came first."""
-    if said.standing is None or delivery.state in {State.SUPPRESSED, State.EXPIRED, State.CANCELLED}:
+def unknown(
+    delivery: Delivery, why: str, *, now: datetime, resolve_by: datetime, provider: str | None = None, loans: tuple[str, ...] = ()
+) -> Change:  # fmt: skip
+    """Return a delivery whose attempt may have gone out: never sent there again, and on another channel only where its request says so."""
+    kept = held(delivery, why, resolve_by=resolve_by, provider=provider, loans=loans)
+    goes_on = delivery.state is State.IN_FLIGHT and delivery.request.on_unknown == "next_channel" and kept.delivery.state is State.UNKNOWN
+    if not goes_on or delivery.cancelled or not _channels_left(delivery):
+        return kept
+    left = _left(replace(delivery, sequence=kept.delivery.sequence, resolve_by=resolve_by), State.UNKNOWN)
+    return Change(_to_pending(left, why, now), kept.outcomes)
+
+
+def unresolved(delivery: Delivery) -> Change:
+    """Return an unknown delivery whose deadline has come: nobody has said what became of it."""
+    ended = _stepped(delivery, State.UNRESOLVED, delivery.reason)
+    return Change(ended, (Outcome("unknown", ended.sequence, delivery.reason, channel=delivery.channel, final=True),))
+
+
+def fallen_back(delivery: Delivery, *, now: datetime) -> Change:
+    """Return a sent delivery whose receipt has not come in its time: it goes on to the next channel, once."""
+    return Change(_to_pending(_left(delivery, State.SENT), NO_RECEIPT, now))
+
+
+def heard(delivery: Delivery, news: News, *, now: datetime) -> Change:
+    """Return what news of an attempt make of a delivery, wherever that is by now: up only, whatever came first."""
+    kinds = tuple(kind for kind in news.kinds if delivery.state is not State.FAILED or kind is State.DELIVERED)
+    if delivery.state in {State.SUPPRESSED, State.EXPIRED, State.CANCELLED} or not kinds:
         return Change(delivery)
-    outcomes: list[Outcome] = []
-    here = delivery
-    if here.state in {State.PENDING, State.IN_FLIGHT, State.UNKNOWN} and said.standing is not Standing.FAILED:
-        here = _stepped(here, State.SENT, None)
-        outcomes.append(Outcome("sent", here.sequence, channel=here.channel, provider=provider, loans=loans))
-    if here.state in {State.SENT, State.FAILED} and said.standing is Standing.DELIVERED:
-        here = _stepped(here, State.DELIVERED, None)
-        outcomes.append(Outcome("delivered", here.sequence, channel=here.channel, provider=provider, loans=loans))
-    retried = here.state is State.PENDING and here.channel not in here.spent
-    if said.standing is Standing.FAILED and (retried or here.state in {State.IN_FLIGHT, State.UNKNOWN, State.SENT}):
-        here = _stepped(here, State.FAILED, code or "receipt_failed")
-        outcomes.append(Outcome("failed", here.sequence, here.reason, channel=here.channel, provider=provider))
-    return Change(here, tuple(outcomes))
-
-
-def unknown(delivery: Delivery, why: str, *, provider: str | None = None, loans: tuple[str, ...] = ()) -> Change:
-    """Return a delivery of which nobody can say whether it went out: it is never sent again."""
-    ended = _stepped(delivery, State.UNKNOWN, why)
-    return Change(ended, (Outcome("unknown", ended.sequence, why, channel=delivery.channel, provider=provider, loans=loans),))
+    if kinds == (State.FAILED,):
+        return Change(delivery) if delivery.state is State.DELIVERED else _came_back(delivery, news, now)
+    told = _told_of(delivery, kinds, news.channel, provider=news.provider, loans=news.loans)
+    here, before, reached = told.delivery, _reached(delivery), Reached(kinds[-1], news.channel)
+    best = better(before, reached)
+    if here.state is State.IN_FLIGHT and not _is_at(here, news.channel):
+        return Change(replace(here, earlier=better(here.earlier, reached)), told.outcomes)
+    if best == before and not _is_at(here, news.channel):
+        return told
+    lifted = _at(here, best)
+    next_at = _falls_back_at(lifted, now) if here.state is State.IN_FLIGHT else lifted.next_at
+    return Change(replace(lifted, next_at=next_at), told.outcomes)
 
 
 def called_off(delivery: Delivery) -> Change:
@@ -184,7 +178,7 @@ def fraction(*parts: object) -> float:
 
 
 def _marked(delivery: Delivery, send: Send) -> Delivery:
-    _climbs(delivery.state, State.IN_FLIGHT)
+    climbs(delivery.state, State.IN_FLIGHT)
     return replace(
         delivery,
         state=State.IN_FLIGHT,
@@ -214,24 +208,59 @@ def _told(delivery: Delivery, until: datetime | None, rules: tuple[RuleSpoken, .
 
 
 def _end(delivery: Delivery, state: State, reason: str | None) -> Change:
+    if (out := highest([delivery.earlier])) is not None:
+        return Change(_at(delivery, out))
+    state = state if delivery.earlier is None else State.FAILED
     ended = _stepped(delivery, state, reason)
     rules = tuple(dict.fromkeys(rule for decision in delivery.decisions for rule in decision.rules))
     return Change(ended, (Outcome(state.value, ended.sequence, reason, rules=rules, channel=delivery.channel),))
 
 
-def _accepted(delivery: Delivery, provider: str, loans: tuple[str, ...], *, delivered: bool) -> Change:
-    sent = _stepped(delivery, State.SENT, None)
-    outcomes = (Outcome("sent", sent.sequence, channel=delivery.channel, provider=provider, loans=loans),)
-    if not delivered:
-        return Change(sent, outcomes)
-    arrived = _stepped(sent, State.DELIVERED, None)
-    return Change(arrived, (*outcomes, Outcome("delivered", arrived.sequence, channel=delivery.channel, provider=provider, loans=loans)))
+def _accepted(delivery: Delivery, provider: str, loans: tuple[str, ...], *, delivered: bool, now: datetime) -> Change:
+    kinds = (State.SENT, State.DELIVERED) if delivered else (State.SENT,)
+    told = _told_of(delivery, kinds, delivery.channel, provider=provider, loans=loans)
+    reached = _at(told.delivery, better(delivery.earlier, Reached(kinds[-1], delivery.channel)))
+    return Change(replace(reached, next_at=_falls_back_at(reached, now)), told.outcomes)
+
+
+def _told_of(
+    delivery: Delivery, kinds: tuple[State, ...], channel: str | None, *, provider: str, loans: tuple[str, ...]
+) -> Change:  # fmt: skip
+    """Return what is announced of a channel, and the delivery with its number after that."""
+    outcomes = tuple(
+        Outcome(kind.value, delivery.sequence + place, channel=channel, provider=provider, loans=loans)
+        for place, kind in enumerate(kinds, start=1)
+    )
+    return Change(replace(delivery, sequence=delivery.sequence + len(outcomes)), outcomes)
+
+
+def _falls_back_at(delivery: Delivery, now: datetime) -> datetime | None:
+    """Return when it goes on to the next channel unless its receipt comes first; None when it does not."""
+    request, went_on = delivery.request, delivery.earlier is not None and delivery.earlier.state is not State.UNKNOWN
+    if delivery.state is not State.SENT or delivery.channel not in RECEIPTED or request.fallback_after is None:
+        return None
+    if went_on or delivery.cancelled or not _channels_left(delivery) or now + request.fallback_after >= request.expires_at:
+        return None
+    return now + request.fallback_after
+
+
+def held(
+    delivery: Delivery, why: str, *, resolve_by: datetime, provider: str | None = None, loans: tuple[str, ...] = ()
+) -> Change:  # fmt: skip
+    """Return a delivery that may have gone out, on no other channel than it was: unknown, or what it was at best before."""
+    told = replace(delivery, sequence=delivery.sequence + 1, resolve_by=resolve_by)
+    best = better(delivery.earlier, Reached(State.UNKNOWN, delivery.channel))
+    ended = _at(replace(told, reason=why), best)
+    outcome = Outcome("unknown", told.sequence, why, ended.next_at, channel=delivery.channel, provider=provider, loans=loans)
+    return Change(ended, (outcome,))
 
 
 def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Change:
     spent = replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0)
-    if delivery.state is State.IN_FLIGHT and set(delivery.request.channels) - set(spent.spent):
+    if delivery.state is State.IN_FLIGHT and _channels_left(spent):
         return _pending(spent, code, now)
+    if (out := highest([spent.earlier])) is not None:
+        return Change(_at(spent, out))
     ended = _stepped(spent, State.FAILED, code)
     return Change(ended, (Outcome("failed", ended.sequence, code, channel=delivery.channel, provider=provider),))
 
@@ -245,17 +274,88 @@ def _retried(delivery: Delivery, why: str, now: datetime, floor: timedelta | Non
 
 
 def _pending(delivery: Delivery, why: str, next_at: datetime) -> Change:
+    out = highest([delivery.earlier])
+    if out is not None and (delivery.cancelled or out.state is State.DELIVERED):
+        return Change(_at(delivery, out))
     if delivery.cancelled:
         return called_off(_stepped(delivery, State.CANCELLED, why))
-    _climbs(delivery.state, State.PENDING)
-    return Change(replace(delivery, state=State.PENDING, reason=why, next_at=next_at, waiting=False))
+    return Change(_to_pending(delivery, why, next_at))
+
+
+def _to_pending(delivery: Delivery, why: str, next_at: datetime) -> Delivery:
+    climbs(delivery.state, State.PENDING)
+    return replace(delivery, state=State.PENDING, reason=why, next_at=next_at, waiting=False)
+
+
+def _left(delivery: Delivery, state: State) -> Delivery:
+    """Let it leave its channel, where this is what became of it."""
+    spent = (*delivery.spent, delivery.channel or "")
+    return replace(delivery, spent=spent, tries=0, earlier=better(delivery.earlier, Reached(state, delivery.channel)))
+
+
+def _channels_left(delivery: Delivery) -> bool:
+    return bool(set(delivery.request.channels) - {*delivery.spent, delivery.channel})
+
+
+def _reached(delivery: Delivery) -> Reached | None:
+    if delivery.state not in MAY_BE_OUT:
+        return delivery.earlier
+    return better(delivery.earlier, Reached(delivery.state, delivery.channel))
+
+
+def _is_at(delivery: Delivery, channel: str) -> bool:
+    """Say whether the last attempt on this channel is what the delivery stands by: it has not left it."""
+    return channel == delivery.channel and not (delivery.state is State.PENDING and channel in delivery.spent)
+
+
+def _came_back(delivery: Delivery, news: News, now: datetime) -> Change:
+    """Return a delivery whose message did not arrive: what may be out elsewhere stands, else the next channel, else it failed."""
+    flying = delivery.channel if delivery.state is State.IN_FLIGHT else None
+    rest = highest(one for one in _known(delivery, news) if one.channel not in {news.channel, flying})
+    returned = Reached(State.FAILED, news.channel)
+    if not _is_at(delivery, news.channel):
+        left = delivery.earlier is not None and delivery.earlier.channel == news.channel
+        return Change(replace(delivery, earlier=rest or returned) if left else delivery)
+    if _would_fall_back(delivery, now):
+        return Change(_to_pending(replace(_left(delivery, State.FAILED), earlier=rest or returned), news.failure, now))
+    if rest is not None:
+        stays = delivery.state in MAY_BE_OUT and Reached(delivery.state, None).rank == rest.rank
+        return Change(replace(delivery, channel=rest.channel) if stays else _at(delivery, rest))
+    ended = _stepped(delivery, State.FAILED, news.failure)
+    return Change(ended, (Outcome("failed", ended.sequence, news.failure, channel=news.channel, provider=news.provider),))
+
+
+def _known(delivery: Delivery, news: News) -> tuple[Reached, ...]:
+    """Return what is known of each channel: by its attempt, else by what the delivery took along from it."""
+    told, earlier = {one.channel for one in news.before}, delivery.earlier
+    return news.before if earlier is None or earlier.channel in told else (*news.before, earlier)
+
+
+def _would_fall_back(delivery: Delivery, now: datetime) -> bool:
+    """Say whether it goes on to the next channel when its receipt stays away: then it does so too when that says no."""
+    match delivery.state:
+        case State.SENT:
+            return delivery.next_at is not None
+        case State.IN_FLIGHT:
+            return _falls_back_at(replace(delivery, state=State.SENT), now) is not None
+        case _:
+            return False
+
+
+def _at(delivery: Delivery, reached: Reached) -> Delivery:
+    """Return it where its best attempt has brought it, and no lower than it stands."""
+    now = _reached(replace(delivery, earlier=None))
+    if now is not None and now.rank >= reached.rank:
+        return delivery
+    climbs(delivery.state, reached.state)
+    maybe = reached.state is State.UNKNOWN
+    left = () if delivery.channel in {None, reached.channel, *delivery.spent} else (delivery.channel or "",)
+    return replace(
+        delivery, state=reached.state, channel=reached.channel, spent=delivery.spent + left, reason=delivery.reason if maybe else None,
+        next_at=delivery.resolve_by if maybe else None, waiting=False,
+    )  # fmt: skip
 
 
 def _stepped(delivery: Delivery, state: State, reason: str | None) -> Delivery:
-    _climbs(delivery.state, state)
+    climbs(delivery.state, state)
     return replace(delivery, state=state, reason=reason, next_at=None, waiting=False, sequence=delivery.sequence + 1)
-
-
-def _climbs(before: State, after: State) -> None:
-    if after not in NEXT[before]:
-        raise ValueError(f"a delivery that is {before} cannot become {after}")

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from services.notifier.domain.results import Fault
+from services.notifier.domain.states import Reached, State
 
 
 class Standing(IntEnum):
@@ -59,3 +60,47 @@ def reduced(receipts: Iterable[Receipt], before: Reduced | None = None) -> Reduc
         faults=before.faults | {(one.code or "", one.fault) for one in told if one.fault != "none"},
         opted_out=before.opted_out or any(one.fault == "opted_out" for one in told),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """How far the message of an attempt has come by all that is said of it, and what was known of the delivery's attempts before."""
+
+    channel: str
+    standing: Standing
+    before: tuple[Reached, ...]
+    provider: str
+    loans: tuple[str, ...] = ()
+    code: str | None = None
+
+    @property
+    def failure(self) -> str:
+        """Return why it failed, where it did."""
+        return self.code or "receipt_failed"
+
+    @property
+    def kinds(self) -> tuple[State, ...]:
+        """Return what is new in it, in the order in which it is announced."""
+        was = next((one.state for one in self.before if one.channel == self.channel), None)
+        match self.standing:
+            case _ if was is State.DELIVERED:
+                return ()
+            case Standing.FAILED:
+                return () if was is State.FAILED else (State.FAILED,)
+            case Standing.DELIVERED:
+                return (State.DELIVERED,) if was in {State.SENT, State.FAILED} else (State.SENT, State.DELIVERED)
+            case _:
+                return () if was in {State.SENT, State.FAILED} else (State.SENT,)
+
+
+def state_of(result: str | None, receipt: str | None) -> State | None:
+    """Return what is known of an attempt by its result and its receipts; None of one that surely did not go out."""
+    if receipt is not None:
+        return {"delivered": State.DELIVERED, "failed": State.FAILED}.get(receipt, State.SENT)
+    match result:
+        case "accepted":
+            return State.SENT
+        case "refused" | "not_sent":
+            return None
+        case _:
+            return State.UNKNOWN

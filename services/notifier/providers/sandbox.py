@@ -1,6 +1,7 @@
 """The provider that reaches nobody: it keeps what it was given, every call anew, so that a message sent twice is seen twice.
 
-An address may ask for a result: `refuse`, `unknown`, `notsent` (before an `@`, or the whole address).
+An address may ask for a result: `refuse`, `unknown`, `notsent`, or `noreceipt`, which is accepted and of which no receipt ever comes
+(before an `@`, or the whole address).
 """
 
 from __future__ import annotations
@@ -51,5 +52,7 @@ def _answer(message: OutgoingMessage) -> tuple[str, Result]:
             return ref, Unknown("sandbox_cut")
         case "notsent":
             return ref, NotSent("sandbox_unreachable")
+        case "noreceipt":
+            return ref, Accepted(ref)
         case _:
             return ref, Accepted(ref, "delivered" if message.channel in RECEIPTS else None)

@@ -19,7 +19,7 @@ from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.errors import DomainError
 from libs.compliance import Packs
 from services.notifier import checking
-from services.notifier.domain.delivery import State
+from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Decision
 from services.notifier.mailbox import Mailbox
 from services.notifier.store import gates, reading
@@ -167,9 +167,10 @@ def _delivery(row: Row[tuple[object, ...]]) -> dict[str, Any]:
     return {
         "task_id": row.task_id, "borrower_id": row.borrower_id, "case_id": row.case_id, "state": row.state, "reason": row.reason,
         "next_at": row.next_at, "waiting": row.waiting, "taken_at": row.taken_at, "expires_at": row.expires_at,
+        "resolve_by": row.resolve_by,
         "step": request.step if request else None, "template": request.template if request else None,
         "purpose": request.purpose if request else None, "channels": request.channels if request else (),
-        "policy": request.policy if request else None, "channel": row.channel, "refused_on": row.spent, "sequence": row.sequence,
+        "policy": request.policy if request else None, "channel": row.channel, "spent_on": row.spent, "sequence": row.sequence,
         "decisions": _decisions(row.decision) if row.decision else (),
     }  # fmt: skip
 

@@ -10,6 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import ids
+from services.notifier.domain.receipts import state_of
+from services.notifier.domain.states import Reached
 from services.notifier.store.borrowers import arrays
 
 
@@ -73,7 +75,7 @@ async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: date
 
 
 async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: datetime) -> None:
-    """Write results down, each on the attempt it belongs to and on no later one."""
+    """Write results down, each on the attempt it belongs to and on no later one; what a receipt has said of it stays."""
     if not closings:
         return
     await conn.execute(
@@ -85,7 +87,7 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
             " cast(:faults as text[]), cast(:receipts as text[]))"
             " as n(tenant, borrower_id, task_id, channel, turn, result, again, ref, code, fault, receipt)"
             " where a.tenant = n.tenant and a.borrower_id = n.borrower_id and a.task_id = n.task_id and a.channel = n.channel"
-            " and a.turn = n.turn"
+            " and a.turn = n.turn and a.receipt is null"
         ),
         {
             **_arrays([closing.attempt for closing in closings]), "now": now,
@@ -94,6 +96,25 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
             "receipts": [c.receipt for c in closings],
         },
     )  # fmt: skip
+
+
+async def reached(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[Reached]]:
+    """Return what is known of all attempts of these deliveries (tenant, borrower, task); none of one that surely did not go out."""
+    if not keys:
+        return {}
+    rows = await conn.execute(
+        text(
+            "select tenant, borrower_id, task_id, channel, result, receipt"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
+            " join notifier.attempts using (tenant, borrower_id, task_id) order by tenant, borrower_id, task_id, channel"
+        ),
+        {**arrays(key[:2] for key in keys), "tasks": [key[2] for key in keys]},
+    )
+    found: dict[tuple[str, str, str], list[Reached]] = {key: [] for key in keys}
+    for row in rows:
+        if (state := state_of(row.result, row.receipt)) is not None:
+            found[row.tenant, row.borrower_id, row.task_id].append(Reached(state, row.channel))
+    return found
 
 
 def _arrays(attempts: Sequence[Attempt]) -> dict[str, list[str]]:

@@ -11,7 +11,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested
-from services.notifier.domain.delivery import Delivery, State
+from services.notifier.domain.delivery import Delivery
+from services.notifier.domain.states import Reached, State
 from services.notifier.domain.verdicts import Decision
 from services.notifier.store.borrowers import Who, arrays
 
@@ -20,17 +21,23 @@ _request = msgspec.json.Decoder(ContactRequested).decode
 _decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
 _COLUMNS = (
     "d.tenant, d.borrower_id, d.task_id, d.request, d.state, d.reason, d.next_at, d.waiting, d.sequence, d.turn, d.tries,"
-    " d.channel, d.spent, d.told, d.decision, d.cancelled"
+    " d.channel, d.spent, d.told, d.decision, d.cancelled, d.resolve_by, d.earlier_state, d.earlier_channel,"
+    " d.lost_time"
 )
 _TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
+_OPEN = "next_at is not null and state in ('pending', 'in_flight', 'sent')"
+_ENDS = "d.state = 'pending' and d.lost_time is null"
+"""What a cancel ends at once; where the lost time may have sent it, the claim says that it is unknown."""
+_EARLIER = "nullif(d.earlier_state, 'failed')"
+"""What it is at least, where it may be out on a channel it has left."""
 _NEW = (
     "insert into notifier.deliveries as d"
-    " (tenant, borrower_id, task_id, case_id, request, taken_at, expires_at, epoch, state, reason, next_at, sequence)"
-    " select tenant, borrower_id, task_id, case_id, request, :now, expires_at, :epoch, state, reason, next_at, sequence"
+    " (tenant, borrower_id, task_id, case_id, request, taken_at, expires_at, epoch, state, reason, next_at, sequence, resolve_by)"
+    " select tenant, borrower_id, task_id, case_id, request, :now, expires_at, :epoch, state, reason, next_at, sequence, resolve_by"
     " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:cases as text[]),"
     " cast(:requests as bytea[]), cast(:ends as timestamptz[]), cast(:states as text[]), cast(:reasons as text[]),"
-    " cast(:nexts as timestamptz[]), cast(:sequences as int[]))"
-    " as n(tenant, borrower_id, task_id, case_id, request, expires_at, state, reason, next_at, sequence)"
+    " cast(:nexts as timestamptz[]), cast(:sequences as int[]), cast(:resolves as timestamptz[]))"
+    " as n(tenant, borrower_id, task_id, case_id, request, expires_at, state, reason, next_at, sequence, resolve_by)"
     " on conflict (tenant, borrower_id, task_id) do "
 )
 
@@ -62,6 +69,7 @@ async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *
             "cases": [d.request.case_id for d in ordered], "requests": [_encode(d.request) for d in ordered],
             "ends": [d.request.expires_at for d in ordered], "states": [d.state.value for d in ordered],
             "reasons": [d.reason for d in ordered], "nexts": [d.next_at for d in ordered], "sequences": [d.sequence for d in ordered],
+            "resolves": [d.resolve_by for d in ordered],
         },
     )  # fmt: skip
     new = {(row.tenant, row.borrower_id, row.task_id) for row in rows}
@@ -69,7 +77,10 @@ async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *
 
 
 async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCancelled]], *, now: datetime, epoch: int) -> list[Delivery]:
-    """Cancel what is not in flight and return it, and let what is be the last try; for an unknown task the row stays as its tombstone."""
+    """Cancel what is not in flight and return it, and let what is be the last try; for an unknown task the row stays as its tombstone.
+
+    What may have gone out on an earlier channel goes on to no other, and is what it was there.
+    """
     by_key = {(tenant, cancelled.borrower_id, cancelled.task_id): cancelled for tenant, cancelled in cancels}
     ordered = sorted(by_key.items())
     if not ordered:
@@ -77,29 +88,34 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
     nothing: list[None] = [None] * len(ordered)
     rows = await conn.execute(
         text(            _NEW
-            + "update set cancelled = true, waiting = false,"
-            " state = case d.state when 'pending' then excluded.state else d.state end,"
-            " reason = case d.state when 'pending' then excluded.reason else d.reason end,"
-            " next_at = case d.state when 'pending' then null else d.next_at end,"
-            " sequence = d.sequence + case d.state when 'pending' then 1 else 0 end"
-            f" where d.state in ('pending', 'in_flight') returning {_COLUMNS}"),
+            + "update set cancelled = true, waiting = false, lost_time = case when d.lost_time is not null then 'touched' end,"
+            f" state = case when {_ENDS} then coalesce({_EARLIER}, excluded.state) else d.state end,"
+            f" reason = case when {_ENDS} and {_EARLIER} is null then excluded.reason else d.reason end,"
+            f" channel = case when {_ENDS} then coalesce(d.earlier_channel, d.channel) else d.channel end,"
+            f" next_at = case when d.state = 'in_flight' or d.lost_time is not null then d.next_at"
+            " when d.state = 'pending' and d.earlier_state = 'unknown' then d.resolve_by end,"
+            f" sequence = d.sequence + case when {_ENDS} and {_EARLIER} is null then 1 else 0 end"
+            " where d.state in ('pending', 'in_flight') or (d.state = 'sent' and d.next_at is not null)"
+            f" returning {_COLUMNS}"),
         {
             **arrays(key[:2] for key, _ in ordered), "tasks": [key[2] for key, _ in ordered], "now": now, "epoch": epoch,
             "cases": [cancelled.case_id for _, cancelled in ordered], "requests": nothing, "ends": nothing,
             "states": [State.CANCELLED.value] * len(ordered), "reasons": [cancelled.reason for _, cancelled in ordered],
-            "nexts": nothing, "sequences": [0] * len(ordered),
+            "nexts": nothing, "sequences": [0] * len(ordered), "resolves": nothing,
         },
     )  # fmt: skip
     return [_delivery(row) for row in rows if row.request is not None and row.state == State.CANCELLED]
 
 
 async def wake(conn: AsyncConnection, who: Iterable[Who], *, now: datetime) -> None:
-    """Make due what waited for something about these borrowers; their rows are locked."""
+    """Make due what waited for something about these borrowers, or may have in the lost time; their rows are locked."""
     await conn.execute(
         text(
-            "update notifier.deliveries d set next_at = :now, waiting = false"
+            "update notifier.deliveries d set next_at = :now, waiting = false,"
+            " lost_time = case when d.lost_time is not null then 'touched' end"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
-            " where d.tenant = w.tenant and d.borrower_id = w.borrower_id and d.waiting and d.next_at > :now"
+            " where d.tenant = w.tenant and d.borrower_id = w.borrower_id"
+            " and (d.waiting and d.next_at > :now or d.lost_time is not null)"
         ),
         {**arrays(sorted(set(who))), "now": now},
     )
@@ -124,17 +140,12 @@ async def claim(conn: AsyncConnection, keys: Sequence[Key], *, now: datetime) ->
     return await _locked(conn, [(k.tenant, k.borrower_id, k.task_id) for k in keys], "d.next_at <= :now", {"now": now})
 
 
-async def reopen(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
-    """Lock and return deliveries whose results have come; their borrowers are locked."""
-    return await _locked(conn, keys, "d.state in ('in_flight', 'unknown')", {})
-
-
 async def open_before(conn: AsyncConnection, *, epoch: int, limit: int) -> list[tuple[str, str, str]]:
-    """Return what is open and was taken in before this epoch."""
+    """Return what was taken in before this epoch and may still be sent."""
     rows = await conn.execute(
         text(
             "select tenant, borrower_id, task_id from notifier.deliveries"
-            " where next_at is not null and state in ('pending', 'in_flight') and epoch < :epoch"
+            f" where {_OPEN} and epoch < :epoch"  # no value in it
             " order by tenant, borrower_id, task_id limit :limit"
         ),
         {"epoch": epoch, "limit": limit},
@@ -143,8 +154,19 @@ async def open_before(conn: AsyncConnection, *, epoch: int, limit: int) -> list[
 
 
 async def open_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
-    """Lock and return those of these that are still open; their borrowers are locked."""
-    return await _locked(conn, keys, "d.state in ('pending', 'in_flight')", {})
+    """Lock and return those of these that may still be sent; their borrowers are locked."""
+    return await _locked(conn, keys, _OPEN, {})
+
+
+async def carry_over(conn: AsyncConnection, deliveries: Sequence[Delivery], *, epoch: int) -> None:
+    """Let locked deliveries belong to this epoch."""
+    await conn.execute(
+        text(
+            f"update notifier.deliveries d set epoch = :epoch from {_TASKS}"  # no value in it
+            " where (d.tenant, d.borrower_id, d.task_id) = (w.tenant, w.borrower_id, w.task_id)"
+        ),
+        {**_keys(deliveries), "epoch": epoch},
+    )
 
 
 async def locked(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
@@ -160,12 +182,16 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
         text(
             "update notifier.deliveries d set state = n.state, reason = n.reason, next_at = n.next_at, waiting = n.waiting,"
             " sequence = n.sequence, turn = n.turn, tries = n.tries, channel = n.channel, told = n.told, decision = n.decision,"
+            " resolve_by = n.resolve_by, earlier_state = n.earlier_state, earlier_channel = n.earlier_channel,"
+            " lost_time = n.lost_time,"
             " spent = case when n.spent = '' then '{}' else string_to_array(n.spent, ',') end"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:states as text[]),"
             " cast(:reasons as text[]), cast(:nexts as timestamptz[]), cast(:waitings as boolean[]), cast(:sequences as int[]),"
             " cast(:turns as int[]), cast(:tries as int[]), cast(:channels as text[]), cast(:spents as text[]), cast(:tolds as text[]),"
-            " cast(:decisions as bytea[]))"
-            " as n(tenant, borrower_id, task_id, state, reason, next_at, waiting, sequence, turn, tries, channel, spent, told, decision)"
+            " cast(:decisions as bytea[]), cast(:resolves as timestamptz[]), cast(:earliers as text[]), cast(:earlier_on as text[]),"
+            " cast(:lost_times as text[]))"
+            " as n(tenant, borrower_id, task_id, state, reason, next_at, waiting, sequence, turn, tries, channel, spent, told, decision,"
+            " resolve_by, earlier_state, earlier_channel, lost_time)"
             " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id"
         ),
         {
@@ -176,6 +202,10 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
             "tries": [d.tries for d in deliveries], "channels": [d.channel for d in deliveries],
             "spents": [",".join(d.spent) for d in deliveries], "tolds": [d.told for d in deliveries],
             "decisions": [_encode(d.decisions) if d.decisions else None for d in deliveries],
+            "resolves": [d.resolve_by for d in deliveries],
+            "earliers": [d.earlier.state.value if d.earlier else None for d in deliveries],
+            "earlier_on": [d.earlier.channel if d.earlier else None for d in deliveries],
+            "lost_times": [d.lost_time for d in deliveries],
         },
     )  # fmt: skip
 
@@ -203,7 +233,8 @@ def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
         tenant=row.tenant, borrower_id=row.borrower_id, task_id=row.task_id, request=_request(row.request), state=State(row.state),
         reason=row.reason, next_at=row.next_at, waiting=row.waiting, sequence=row.sequence, turn=row.turn, tries=row.tries,
         channel=row.channel, spent=tuple(row.spent), told=row.told, cancelled=row.cancelled,
-        decisions=_decisions(row.decision) if row.decision else (),
+        decisions=_decisions(row.decision) if row.decision else (), resolve_by=row.resolve_by,
+        earlier=Reached(State(row.earlier_state), row.earlier_channel) if row.earlier_state else None, lost_time=row.lost_time,
     )  # fmt: skip
 
 

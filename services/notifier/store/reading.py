@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 _DELIVERY = (
     "tenant, borrower_id, task_id, case_id, request, taken_at, expires_at, state, reason, next_at, waiting, sequence, turn, channel,"
-    " spent, decision"
+    " spent, decision, resolve_by"
 )
 
 

@@ -29,7 +29,6 @@ class Told:
 
     attempt: Attempt
     loans: tuple[str, ...]
-    result: str | None
     reduced: Reduced
     provider_ref: str | None
     code: str | None
@@ -85,7 +84,7 @@ async def told(conn: AsyncConnection, attempts: Sequence[Attempt]) -> list[Told]
     """Return all that was said of these attempts, in the borrowers' locks: the same whatever came first."""
     rows = await conn.execute(
         text(
-            "select a.tenant, a.borrower_id, a.task_id, a.channel, a.turn, a.provider, a.result, coalesce(c.loans, '{}') as loans,"
+            "select a.tenant, a.borrower_id, a.task_id, a.channel, a.turn, a.provider, a.receipt, coalesce(c.loans, '{}') as loans,"
             " array_agg(r.standing order by r.id) as standings, array_agg(r.fault order by r.id) as faults,"
             " array_agg(r.code order by r.id) as codes, max(r.provider_ref) as ref"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]))"
@@ -94,7 +93,7 @@ async def told(conn: AsyncConnection, attempts: Sequence[Attempt]) -> list[Told]
             " and (r.message_id = a.message_id or (r.message_id is null and r.provider_ref = a.provider_ref))"
             " left join notifier.contacts c on c.tenant = a.tenant and c.borrower_id = a.borrower_id"
             " and c.contact_id = a.task_id || '/' || a.channel"
-            " group by a.tenant, a.borrower_id, a.task_id, a.channel, a.turn, a.provider, a.result, c.loans"
+            " group by a.tenant, a.borrower_id, a.task_id, a.channel, a.turn, a.provider, a.receipt, c.loans"
         ),
         {
             **arrays((a.tenant, a.borrower_id) for a in attempts),
@@ -103,8 +102,8 @@ async def told(conn: AsyncConnection, attempts: Sequence[Attempt]) -> list[Told]
     )  # fmt: skip
     return [
         Told(
-            Attempt(row.tenant, row.borrower_id, row.task_id, row.channel, row.turn, row.provider), tuple(row.loans), row.result,
-            _reduced(row.standings, row.faults, row.codes), row.ref, _failure(row.standings, row.codes),
+            Attempt(row.tenant, row.borrower_id, row.task_id, row.channel, row.turn, row.provider), tuple(row.loans),
+            _reduced(row.standings, row.faults, row.codes, before=row.receipt), row.ref, _failure(row.standings, row.codes),
         )
         for row in rows
     ]  # fmt: skip
@@ -139,9 +138,12 @@ def _word(of: Reduced) -> str:
     return of.standing.name.lower() if of.standing is not None else ""
 
 
-def _reduced(standings: Sequence[int | None], faults: Sequence[Fault], codes: Sequence[str | None]) -> Reduced:
+def _reduced(
+    standings: Sequence[int | None], faults: Sequence[Fault], codes: Sequence[str | None], *, before: str | None
+) -> Reduced:  # fmt: skip
     words = zip(standings, faults, codes, strict=True)
-    return reduced(Receipt(None if standing is None else Standing(standing), fault=fault, code=code) for standing, fault, code in words)
+    receipts = (Receipt(None if standing is None else Standing(standing), fault=fault, code=code) for standing, fault, code in words)
+    return reduced(receipts, Reduced(Standing[before.upper()]) if before else None)
 
 
 def _failure(standings: Sequence[int | None], codes: Sequence[str | None]) -> str | None:

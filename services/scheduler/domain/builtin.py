@@ -25,6 +25,8 @@ STOP_WORK = Work("review", "stop_without_end", within=timedelta(days=2), again_a
 """A stop that nobody has given an end."""
 FAILED_WORK = Work("review", "contact_failed", within=timedelta(days=2), again_after=None)
 """A contact for which no channel is left."""
+UNKNOWN_WORK = Work("review", "contact_unknown", within=timedelta(days=2), again_after=None)
+"""A contact of which nobody has said whether it went out, and which is not said again."""
 PROFILE_WORK = Work("review", "no_profile", within=timedelta(days=1), again_after=timedelta(days=7))
 """A borrower of whom no event has told anything, so that nobody can be reached."""
 PROFILE_PATIENCE = timedelta(seconds=30)

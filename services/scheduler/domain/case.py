@@ -41,6 +41,7 @@ class ContactState(StrEnum):
     DEFERRED = "deferred"
     DONE = "done"
     UNKNOWN = "unknown"
+    UNRESOLVED = "unresolved"
     FAILED = "failed"
     EXPIRED = "expired"
     SUPPRESSED = "suppressed"
@@ -48,6 +49,8 @@ class ContactState(StrEnum):
 
 
 PENDING = frozenset({ContactState.REQUESTED, ContactState.DEFERRED})
+DOUBTFUL = frozenset({ContactState.UNKNOWN, ContactState.UNRESOLVED})
+"""It may have gone out: never said again in the spell, and no proof that anybody was reached."""
 PROFILE_UNKNOWN = "profile_unknown"
 """Why a contact is put off while no event has told anything of the borrower."""
 
@@ -186,10 +189,19 @@ class Case:
         return max(standing, key=lambda s: (s.until is None, s.until or now, s.status_id), default=None)
 
     @property
+    def last(self) -> Contact | None:
+        """Return the last contact of this spell."""
+        return max((c for c in self.contacts if c.spell == self.spell), key=lambda contact: contact.requested_at, default=None)
+
+    @property
     def faceless(self) -> Contact | None:
         """Return the last contact of this spell, where it cannot go out because nothing is known of the borrower."""
-        last = max((c for c in self.contacts if c.spell == self.spell), key=lambda contact: contact.requested_at, default=None)
-        return last if last is not None and last.lacks_profile else None
+        return self.last if self.last is not None and self.last.lacks_profile else None
+
+    @property
+    def doubtful(self) -> Contact | None:
+        """Return the last contact of this spell about what is late, where nobody can say whether it went out."""
+        return self.last if self.last is not None and self.last.about is None and self.last.state in DOUBTFUL else None
 
     def said(self, step: str, about: date | None) -> tuple[Contact, ...]:
         """Return the contacts of a step, the last one last."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from services.scheduler.domain.case import ContactState
 
-MADE = frozenset({ContactState.DONE, ContactState.UNKNOWN})
+MADE = frozenset({ContactState.DONE, ContactState.UNKNOWN, ContactState.UNRESOLVED})
 """What surely or perhaps went out."""
 KNOWN_BY = timedelta(seconds=2)
 """So long after a fact was said its sums are those of every message that begins."""

@@ -13,14 +13,18 @@ _THEN = {
 _TAKEN_BACK = frozenset({"contact.unknown", "contact.expired", "contact.suppressed"})
 """What ends a contact that was called off: it may have gone out before, or surely did not."""
 
+_OPEN = PENDING | {ContactState.CANCELLED, ContactState.UNKNOWN}
 
-def after(state: ContactState, kind: str) -> ContactState:
+
+def after(state: ContactState, kind: str, *, final: bool = False) -> ContactState:
     """Return the state of a contact after a later outcome of this kind.
 
     What was called off is under way until an outcome says what became of it. What went out, or may have gone out, can only fail as a
-    whole: nothing makes it a contact that did not go out.
+    whole: nothing makes it a contact that did not go out. `final` says of one that is unknown that nobody will be asked any more.
     """
     match kind:
+        case "contact.unknown" if final and state in _OPEN:
+            return ContactState.UNRESOLVED
         case "contact.sent" | "contact.delivered":
             return ContactState.DONE
         case "contact.failed":

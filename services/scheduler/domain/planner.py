@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from services.scheduler.domain.builtin import FAILED_WORK, PROFILE_PATIENCE, PROFILE_WORK, STOP_WORK
+from services.scheduler.domain.builtin import FAILED_WORK, PROFILE_PATIENCE, PROFILE_WORK, STOP_WORK, UNKNOWN_WORK
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
 from services.scheduler.domain.days import begins, day_after, window
 from services.scheduler.domain.policy import Flag, Policy, Step, Work
@@ -42,6 +42,7 @@ class FlagDue:
 
 Due = ContactDue | ErrandDue | FlagDue
 NO_PROFILE = "no_profile"
+CONTACT_UNKNOWN = "contact_unknown"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -253,12 +254,18 @@ def _errands(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, W
 
 def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
     for contact in case.contacts:
-        if contact.needs_person and contact.about is None and contact.spell == case.spell:
-            yield from _unless_given(case, f"contact:{contact.step}:{contact.occurrence}", FAILED_WORK, now)
+        unresolved = contact.state is ContactState.UNRESOLVED
+        if (contact.needs_person or unresolved) and contact.about is None and contact.spell == case.spell:
+            yield from _unless_given(case, _about(contact), UNKNOWN_WORK if unresolved else FAILED_WORK, now)
     for step in policy.errands:
         if isinstance(step.action, Work) and step.holds(case):
             lead = leading(case.owed, step)
             yield from _unless_given(case, step.id, step.action, lead[0] if lead else None)
+
+
+def _about(contact: Contact) -> str:
+    """Return the key of the work that a contact makes."""
+    return f"contact:{contact.step}:{contact.occurrence}"
 
 
 def _unless_given(case: Case, key: str, work: Work, moment: datetime | None) -> Iterator[tuple[str, Work, datetime | None]]:
@@ -290,6 +297,8 @@ def _moments(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | 
 def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Reason:
     if case.state is State.OPEN and case.stop(now) is None and (contact := case.faceless) is not None:
         return Reason(NO_PROFILE, until=upcoming.at if upcoming else contact.expires_at, errand=_open_errand(case, NO_PROFILE))
+    if case.owed and case.stop(now) is None and (doubt := _doubt(case, case.doubtful)) is not None:
+        return doubt
     if upcoming is not None:
         return Reason("scheduled", until=upcoming.at)
     if not case.owed:
@@ -297,6 +306,16 @@ def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | N
             return Reason("clear", until=case.clear_since + policy.cool_down)
         return Reason("nothing_owed", event="debt.overdue")
     return _rests(case, policy, now) or _awaits(case, policy, now)
+
+
+def _doubt(case: Case, contact: Contact | None) -> Reason | None:
+    """Return what a case waits for whose last contact may have gone out: its deadline, then a person, once."""
+    if contact is None:
+        return None
+    if contact.state is ContactState.UNKNOWN and contact.until is not None:
+        return Reason(CONTACT_UNKNOWN, until=contact.until)
+    errand = _open_errand(case, _about(contact))
+    return Reason(CONTACT_UNKNOWN, errand=errand) if errand is not None else None
 
 
 def _rests(case: Case, policy: Policy, now: datetime) -> Reason | None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 SLACK = timedelta(minutes=5)
 """A moment that passed longer ago than this was missed."""
 LOST_AFTER = timedelta(minutes=30)
-"""A contact whose window closed longer ago than this without any outcome is lost."""
+"""A contact whose window closed longer ago than this without any outcome, or an unknown one whose deadline did, is lost."""
 
 _CASE = (
     "c.case_id, c.borrower_id, c.currency, c.assignment, c.policy, c.policy_version, c.state, c.stage, c.spell, c.opened_at, c.clear_since,"
@@ -45,7 +45,8 @@ _WITHOUT_NEXT = (
 _WITHOUT_OUTCOME = (
     "select c.tenant, c.borrower_id, c.currency, c.case_id, c.opened_at, 'no_outcome' from scheduler.case_steps s join scheduler.cases c"
     " on (c.tenant, c.borrower_id, c.case_id, c.spell) = (s.tenant, s.borrower_id, s.case_id, s.spell)"
-    f" where s.state in ('requested', 'deferred') and s.expires_at < :lost and s.about is null and {_LATE} and not {_OPEN_TASK}"
+    " where s.state in ('requested', 'deferred', 'unknown') and s.expires_at < :lost and (s.state <> 'unknown' or s.until < :lost)"
+    f" and s.about is null and {_LATE} and not {_OPEN_TASK}"
     " and not exists (select from scheduler.case_steps a where (a.tenant, a.borrower_id, a.case_id, a.spell)"
     " = (c.tenant, c.borrower_id, c.case_id, c.spell) and a.state = 'done' and a.about is null)"
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -86,6 +87,26 @@ async def test_a_receipt_resolves_what_was_unknown(databases: Databases) -> None
         assert await state(world) == ("sent", "sent")
         assert (await world.delivery("b1"))["attempts"][0]["provider_ref"] == taken.ref
         assert world.outcomes("b1") == ["unknown", "sent"]
+
+
+async def test_a_receipt_of_a_channel_that_was_left_is_heard_beside_the_next_one(databases: Databases) -> None:
+    async with a_wired_world(databases, public_url=PUBLIC) as (world, fake):
+        await put(world, "main", twilio(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        await world.profile("b1", addresses={"sms": REAL, "email": "noreceipt@example.org"}, jurisdictions=("TT",))
+        await world.fact("b1", jurisdictions=("TT",))
+        await world.request("b1", channels=("sms", "email"), jurisdictions=("TT",), fallback_after=timedelta(hours=1))
+        await world.service.pump()
+        ((_, taken),) = fake.kept
+        await world.pass_to(world.clock.now() + timedelta(hours=1))
+        assert world.outcomes("b1") == ["sent", "sent"]
+        await post(world, reported(world, taken, Standing.FAILED))
+        assert (await state(world), world.outcomes("b1")) == (("sent", "failed"), ["sent", "sent"])
+        assert (await world.delivery("b1"))["channel"] == "email"
+        await post(world, reported(world, taken, Standing.DELIVERED))
+        assert (await state(world), world.outcomes("b1")) == (("delivered", "delivered"), ["sent", "sent", "delivered"])
+        assert [message["channel"] for message in await world.messages("b1")] == ["email"]
+        assert len(fake.kept) == 1
 
 
 async def test_what_is_forged_or_meant_for_another_account_changes_nothing(databases: Databases) -> None:

@@ -64,6 +64,14 @@ async def test_a_contact_that_perhaps_went_out_counts_as_made(world: World) -> N
     assert len(await corrected(world)) == 1
 
 
+async def test_a_contact_of_which_nobody_will_be_asked_any_more_counts_as_made(world: World) -> None:
+    task = await contacted(world, outcome="unknown")
+    await world.outcome(task, "unknown", 2, channel="sms", final=True)
+    world.clock.advance(timedelta(days=1))
+    await world.tell(paid(), corrects=CLEAR)
+    assert len(await corrected(world)) == 1
+
+
 async def test_a_contact_that_surely_did_not_go_out_is_not_flagged(world: World) -> None:
     await contacted(world, outcome="suppressed")
     world.clock.advance(timedelta(days=1))

@@ -96,6 +96,41 @@ async def test_an_unknown_contact_is_not_asked_for_again(world: World) -> None:
     assert [task.step for task in world.of("contact.requested")] == ["gentle", "firm"]
 
 
+async def test_a_contact_that_stays_unknown_is_named_and_given_to_a_person_at_its_deadline_once(world: World) -> None:
+    task = await asked(world)
+    deadline = world.clock.now() + timedelta(days=1)
+    await world.outcome(task, "unknown", 1, channel="sms", until=deadline)
+    await world.scheduler.pump()
+    coverage = await world.get("/coverage")
+    assert (coverage["uncontacted"], coverage["reasons"]) == (0, {"contact_unknown": 1})
+    planned = await world.next_contact()
+    assert (planned["reason"], planned["step"]) == ("contact_unknown", "firm")
+    assert (await world.get("/tasks"))["items"] == []
+    await world.at(deadline)
+    for _ in range(2):
+        await world.outcome(task, "unknown", 2, channel="sms", final=True)
+        await world.scheduler.pump()
+    (item,) = (await world.get("/tasks"))["items"]
+    assert (item["kind"], item["queue"], item["about"]) == ("contact_unknown", "review", "contact:gentle:1")
+    assert ((await world.case())["reason"], (await world.case())["reason_ends_with"]) == ("contact_unknown", item["task_id"])
+    assert [tuple(row) for row in await world.rows("select state from scheduler.case_steps")] == [("unresolved",)]
+    await world.http.post(f"/v1/tasks/{item['task_id']}:complete", json={"note": "called"})
+    await world.scheduler.pump()
+    assert (await world.get("/coverage"))["reasons"] == {"scheduled": 1}
+    assert len(world.of("contact.requested")) == 1
+
+
+async def test_an_unknown_contact_that_nobody_closes_after_its_deadline_is_counted_and_never_as_accepted(world: World) -> None:
+    task = await asked(world)
+    await world.outcome(task, "unknown", 1, channel="sms", until=world.clock.now() + timedelta(days=1))
+    await world.local(1, 10, 50)
+    coverage = await world.get("/coverage")
+    assert (coverage["uncontacted"], coverage["items"][0]["reason"]) == (1, "no_outcome")
+    await world.outcome(task, "delivered", 2, channel="sms")
+    await world.scheduler.pump()
+    assert (await world.get("/coverage"))["uncontacted"] == 0
+
+
 async def test_a_contact_of_which_nothing_is_heard_is_counted(world: World) -> None:
     await asked(world)
     assert (await world.get("/coverage"))["uncontacted"] == 0

@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.domain.delivery import NEXT, Change, Delivery, State, judged, receipted, settled, unknown
-from services.notifier.domain.receipts import Receipt, Reduced, Standing, reduced
+from services.notifier.domain import delivery as life
+from services.notifier.domain.delivery import Change, Delivery, judged, settled, unknown
+from services.notifier.domain.receipts import News, Receipt, Reduced, Standing, reduced, state_of
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.states import NEXT, Reached, State
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 from tests.unit.notifier.values import MORNING, NIGHT, a_delivery, a_fact, an_address
 
+TOMORROW = MORNING + timedelta(days=1)
 RECEIPTS = st.lists(st.builds(Receipt, st.none() | st.sampled_from(Standing)), max_size=6)
 ENDS = frozenset({State.DELIVERED, State.FAILED, State.SUPPRESSED, State.EXPIRED, State.CANCELLED})
-MAY_BE_OUT = frozenset({State.UNKNOWN, State.SENT, State.DELIVERED})
 
 results: st.SearchStrategy[Result] = st.sampled_from(
     [
@@ -54,7 +56,7 @@ def step(delivery: Delivery, what: Verdict | Result) -> Change:
     if delivery.state is State.PENDING and isinstance(what, Wait | Defer | Suppress | Expire | Fail | Send):
         return judged(delivery, what)
     if delivery.state in {State.IN_FLIGHT, State.UNKNOWN} and isinstance(what, Accepted | Refused | Unknown | NotSent):
-        return settled(delivery, what, "sandbox", ("loan",), now=MORNING)
+        return settled(delivery, what, "sandbox", ("loan",), now=MORNING, resolve_by=TOMORROW)
     return Change(delivery)
 
 
@@ -67,14 +69,14 @@ def test_whatever_happens_a_delivery_only_climbs_and_its_numbers_only_rise(happe
         assert after.state is delivery.state or after.state in NEXT[delivery.state]
         assert after.sequence == delivery.sequence + len(change.outcomes)
         assert [outcome.sequence for outcome in change.outcomes] == list(range(delivery.sequence + 1, after.sequence + 1))
-        assert (after.next_at is None) == (after.state in ENDS | MAY_BE_OUT)
+        assert (after.next_at is None) == (after.state in ENDS | {State.SENT})
         sent += sum(outcome.kind == "sent" for outcome in change.outcomes)
         delivery = after
     assert sent <= 1
 
 
-@pytest.mark.parametrize("state", sorted(MAY_BE_OUT | ENDS))
-def test_what_has_ended_or_may_be_out_is_never_pending_again(state: State) -> None:
+@pytest.mark.parametrize("state", sorted(ENDS | {State.UNKNOWN, State.UNRESOLVED}))
+def test_what_has_ended_or_is_unknown_is_never_pending_again(state: State) -> None:
     assert not NEXT[state] & {State.PENDING, State.IN_FLIGHT}
 
 
@@ -84,33 +86,37 @@ def test_a_step_down_is_an_error() -> None:
 
 
 def test_a_refusal_moves_to_the_next_channel_and_the_last_one_ends_it() -> None:
-    first = settled(flying("sms"), Refused("invalid", "recipient"), "sandbox", (), now=MORNING)
+    first = settled(flying("sms"), Refused("invalid", "recipient"), "sandbox", (), now=MORNING, resolve_by=TOMORROW)
     assert (first.delivery.state, first.delivery.spent, first.outcomes) == (State.PENDING, ("sms",), ())
-    second = settled(judged(first.delivery, a_send("email")).delivery, Refused("invalid", "recipient"), "sandbox", (), now=MORNING)
+    second = settled(
+        judged(first.delivery, a_send("email")).delivery, Refused("invalid", "recipient"), "sandbox", (), now=MORNING, resolve_by=TOMORROW
+    )
     assert (second.delivery.state, [o.kind for o in second.outcomes]) == (State.FAILED, ["failed"])
 
 
 def test_a_refusal_for_now_spends_no_channel() -> None:
-    change = settled(flying(), Refused("throttled", "throttled", permanent=False), "sandbox", (), now=MORNING)
+    change = settled(flying(), Refused("throttled", "throttled", permanent=False), "sandbox", (), now=MORNING, resolve_by=TOMORROW)
     assert (change.delivery.state, change.delivery.spent) == (State.PENDING, ())
 
 
 def test_what_was_not_sent_is_tried_again_later_and_not_after_its_end() -> None:
     delivery = flying()
     for _ in range(20):
-        delivery = settled(delivery, NotSent("away"), "sandbox", (), now=MORNING).delivery
+        delivery = settled(delivery, NotSent("away"), "sandbox", (), now=MORNING, resolve_by=TOMORROW).delivery
         assert delivery.next_at is not None
         assert MORNING <= delivery.next_at <= MORNING + timedelta(minutes=5)
         delivery = judged(delivery, a_send()).delivery
     ending = replace(delivery, request=a_delivery(expires_at=MORNING + timedelta(milliseconds=1)).request)
-    assert settled(ending, NotSent("away"), "sandbox", (), now=MORNING).delivery.next_at == MORNING + timedelta(milliseconds=1)
+    assert settled(ending, NotSent("away"), "sandbox", (), now=MORNING, resolve_by=TOMORROW).delivery.next_at == MORNING + timedelta(
+        milliseconds=1
+    )
 
 
 def test_a_late_answer_lifts_what_was_unknown() -> None:
-    lost = unknown(flying(), "process_gone").delivery
-    assert settled(lost, Accepted("ref", "delivered"), "sandbox", (), now=MORNING).delivery.state is State.DELIVERED
-    assert settled(lost, Unknown("cut"), "sandbox", (), now=MORNING).outcomes == ()
-    assert settled(lost, NotSent("away"), "sandbox", (), now=MORNING).delivery.state is State.FAILED
+    lost = unknown(flying(), "process_gone", now=MORNING, resolve_by=TOMORROW).delivery
+    assert settled(lost, Accepted("ref", "delivered"), "sandbox", (), now=MORNING, resolve_by=TOMORROW).delivery.state is State.DELIVERED
+    assert settled(lost, Unknown("cut"), "sandbox", (), now=MORNING, resolve_by=TOMORROW).outcomes == ()
+    assert settled(lost, NotSent("away"), "sandbox", (), now=MORNING, resolve_by=TOMORROW).delivery.state is State.FAILED
 
 
 def test_a_deferral_is_announced_once_for_each_reason_and_moment() -> None:
@@ -135,19 +141,36 @@ def test_a_deferral_beyond_the_end_waits_for_the_end() -> None:
 @given(floor=st.integers(1, 7200))
 def test_a_retry_does_not_come_before_the_moment_that_the_provider_named(floor: int) -> None:
     throttled = Refused("20429", "throttled", permanent=False, retry_after=timedelta(seconds=floor))
-    again = settled(flying(), throttled, "twilio", (), now=MORNING).delivery
+    again = settled(flying(), throttled, "twilio", (), now=MORNING, resolve_by=TOMORROW).delivery
     assert again.state is State.PENDING
     assert again.next_at is not None
     assert again.next_at >= MORNING + timedelta(seconds=floor)
 
 
-def starts() -> dict[str, Delivery]:
+def receipted(
+    delivery: Delivery, said: Reduced, provider: str, loans: tuple[str, ...], *, code: str | None, was: Reduced | None = None
+) -> Change:
+    """Return what all receipts of its last attempt make of a delivery, where these had been told before."""
+    if said.standing is None:
+        return Change(delivery)
+    known = {State.IN_FLIGHT: State.UNKNOWN, State.UNKNOWN: State.UNKNOWN, State.SENT: State.SENT}.get(delivery.state)
+    if was is not None and was.standing is not None:
+        known = state_of(None, was.standing.name.lower())
+    before = () if known is None else (Reached(known, delivery.channel),)
+    return life.heard(delivery, News(delivery.channel or "", said.standing, before, provider, loans, code), now=MORNING)
+
+
+def starts(fallback_after: timedelta | None = None) -> dict[str, Delivery]:
     """A delivery of which a receipt may come: in flight, unknown, sent, tried again."""
+
+    def flying() -> Delivery:
+        return judged(a_delivery(fallback_after=fallback_after), a_send()).delivery
+
     return {
         "in_flight": flying(),
-        "unknown": unknown(flying(), "cut").delivery,
-        "sent": settled(flying(), Accepted("ref"), "main", (), now=MORNING).delivery,
-        "pending": settled(flying(), NotSent("away"), "main", (), now=MORNING).delivery,
+        "unknown": unknown(flying(), "cut", now=MORNING, resolve_by=TOMORROW).delivery,
+        "sent": settled(flying(), Accepted("ref"), "main", (), now=MORNING, resolve_by=TOMORROW).delivery,
+        "pending": settled(flying(), NotSent("away"), "main", (), now=MORNING, resolve_by=TOMORROW).delivery,
     }
 
 
@@ -156,19 +179,25 @@ def heard(delivery: Delivery, batches: list[list[Receipt]]) -> tuple[Delivery, l
     told: list[Receipt] = []
     kinds: list[str] = []
     for batch in batches:
+        was = reduced(told)
         told += batch
-        change = receipted(delivery, reduced(told), "main", (), code="30003")
+        change = receipted(delivery, reduced(told), "main", (), code="30003", was=was)
         assert change.delivery.sequence == delivery.sequence + len(change.outcomes)
         delivery = change.delivery
         kinds += [outcome.kind for outcome in change.outcomes]
     return delivery, kinds
 
 
-@given(start=st.sampled_from(["in_flight", "unknown", "sent", "pending"]), receipts=RECEIPTS, seed=st.randoms())
+@given(
+    start=st.sampled_from(["in_flight", "unknown", "sent", "pending"]),
+    fallback_after=st.sampled_from([None, timedelta(hours=1)]),
+    receipts=RECEIPTS,
+    seed=st.randoms(),
+)
 def test_the_order_and_the_repetition_of_receipts_do_not_change_how_far_a_contact_came(
-    start: str, receipts: list[Receipt], seed: Any
+    start: str, fallback_after: timedelta | None, receipts: list[Receipt], seed: Any
 ) -> None:
-    before = starts()[start]
+    before = starts(fallback_after)[start]
     shuffled = receipts * 2
     seed.shuffle(shuffled)
     one_by_one, kinds = heard(before, [[receipt] for receipt in shuffled])
@@ -184,8 +213,17 @@ def test_a_receipt_stops_a_retry_of_what_went_out_after_all() -> None:
 
 
 def test_a_failure_of_a_channel_that_refused_does_not_end_the_next_one() -> None:
-    moved_on = settled(flying("sms"), Refused("invalid", "recipient"), "main", (), now=MORNING).delivery
+    moved_on = settled(flying("sms"), Refused("invalid", "recipient"), "main", (), now=MORNING, resolve_by=TOMORROW).delivery
     assert receipted(moved_on, Reduced(Standing.FAILED), "main", (), code="1").delivery == moved_on
+
+
+@pytest.mark.parametrize("standing", [Standing.SENT, Standing.FAILED])
+def test_a_receipt_of_what_was_refused_for_good_changes_nothing_of_a_failure_unless_it_arrived(standing: Standing) -> None:
+    alone = judged(a_delivery(channels=("sms",)), a_send()).delivery
+    refused = settled(alone, Refused("invalid", "recipient"), "main", (), now=MORNING, resolve_by=TOMORROW).delivery
+    assert receipted(refused, Reduced(standing), "main", (), code="1") == Change(refused)
+    arrived = receipted(refused, Reduced(Standing.DELIVERED), "main", (), code=None)
+    assert (arrived.delivery.state, [outcome.kind for outcome in arrived.outcomes]) == (State.DELIVERED, ["delivered"])
 
 
 @pytest.mark.parametrize("state", [State.SUPPRESSED, State.EXPIRED, State.CANCELLED])

@@ -77,7 +77,7 @@ create index debts_loan on scheduler.debts (tenant, loan_id);
 create index cases_next_at on scheduler.cases (next_at, case_id) where next_at is not null;
 create index cases_id on scheduler.cases (tenant, case_id);
 create index case_steps_case on scheduler.case_steps (tenant, borrower_id, case_id, spell);
-create index case_steps_pending on scheduler.case_steps (expires_at) where state in ('requested', 'deferred');
+create index case_steps_pending on scheduler.case_steps (expires_at) where state in ('requested', 'deferred', 'unknown');
 create index tasks_case on scheduler.tasks (tenant, borrower_id, case_id, spell);
 create index tasks_open on scheduler.tasks (tenant, task_id) where state <> 'done';
 create index tasks_id on scheduler.tasks (tenant, task_id);
