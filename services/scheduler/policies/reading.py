@@ -151,10 +151,6 @@ _STEP_PARTS = {
 
 
 def _unsupported_send(path: Path, form: SendForm) -> Iterator[tuple[Path, str, str]]:
-    if form.fallback_after is not None:
-        yield (*path, "fallback_after"), NOT_SUPPORTED_YET, "nothing waits for receipts yet: the next channel is taken after a refusal only"
-    if form.on_unknown != "hold":
-        yield (*path, "on_unknown"), NOT_SUPPORTED_YET, "what may have gone out is held; another channel cannot be chosen yet"
     if form.purpose == "notice":
         yield (*path, "purpose"), NOT_SUPPORTED_YET, "a notice must not be left out for a later message, and that is not done yet"
 

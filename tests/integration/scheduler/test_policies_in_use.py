@@ -25,6 +25,18 @@ async def test_a_new_spell_begins_under_the_first_assignment_that_fits(world: Wo
     assert (await world.case("B2"))["policy"] == {"name": "car-loans", "version": 1}
 
 
+async def test_what_a_policy_says_of_missing_receipts_and_unknown_contacts_goes_to_the_notifier(world: World) -> None:
+    office = Office(world)
+    await office.activated(
+        DOCUMENT.replace("channels: [sms, email]}", "channels: [sms, email], fallback_after: 4h, on_unknown: next_channel}")
+    )
+    await office.assign({"policy": "gentle-ones"})
+    await world.tell(late())
+    await world.settle()
+    [task] = world.of("contact.requested")
+    assert (task.step, task.fallback_after, task.on_unknown) == ("hello", timedelta(hours=4), "next_channel")
+
+
 async def test_a_policy_is_passed_over_for_debts_it_is_not_meant_for(world: World) -> None:
     office = Office(world)
     await office.activated(DOCUMENT.replace("steps:", "applies_to: {products: [car-loan]}\nsteps:"))
