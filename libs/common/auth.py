@@ -34,6 +34,11 @@ class Principal:
     scopes: frozenset[str]
     loopback_only: bool = False
 
+    @property
+    def actor(self) -> str:
+        """Return who is named for what this caller does: the person, or that it was a key of the tenant."""
+        return self.person or "key"
+
 
 def new_token() -> str:
     """Return a new key: 256 random bits, so a plain hash of it is enough to store."""

@@ -123,7 +123,7 @@ async def _asked(
     credentials = wanted.credentials if wanted.credentials is not None else (kept.credentials if kept else {})
     row = AccountRow(
         caller.tenant, name, wanted.kind, tuple(wanted.channels or ADAPTERS[wanted.kind].channels), wanted.settings,
-        tuple(sorted(credentials)), b"", wanted.base_url, wanted.at_once, caller.person or "key", await wired.clock.at(conn),
+        tuple(sorted(credentials)), b"", wanted.base_url, wanted.at_once, caller.actor, await wired.clock.at(conn),
     )  # fmt: skip
     return row, Secrets(credentials, kept.url if kept else new_secret())
 
@@ -200,7 +200,7 @@ def _add_routes(routes: APIRouter, wired: Wired) -> None:
                 if one.provider not in offers or one.channel not in offers[one.provider].channels:
                     raise DomainError(422, "invalid_routes", f"there is no provider {one.provider!r} for {one.channel}")
             at = await wired.clock.at(conn)
-            number = await accounts.put_routes(conn, caller.tenant, items, by=caller.person or "key", at=at)
+            number = await accounts.put_routes(conn, caller.tenant, items, by=caller.actor, at=at)
         return answer({"items": items, "next": None, "version": number})
 
 

@@ -35,7 +35,6 @@ from libs.common.repeating import patiently
 
 T = TypeVar("T")
 Fetched = Mapping[TopicPartition, Sequence[object]]
-
 POLL_MS = 500
 OBSERVE_S = 1.0
 COMMIT_EVERY_S = 1.0
@@ -317,13 +316,12 @@ class KafkaWorker:
 
     async def _note_gap(self, tp: TopicPartition, offset: int) -> None:
         """Say so when records were cut off the log before they were read; compaction leaves harmless gaps behind its beginning."""
-        if offset <= self._standing.expected[tp]:
+        position = self._standing.expected[tp]
+        if offset <= position:
             return
         begins = (await self._consumer.beginning_offsets([tp]))[tp]
-        if begins > self._standing.expected[tp]:
-            logs.get("bus").error(
-                "records_missing", topic=tp.topic, partition=tp.partition, position=self._standing.expected[tp], begins=begins, ends=offset
-            )
+        if begins > position:
+            logs.get("bus").error("records_missing", topic=tp.topic, partition=tp.partition, position=position, begins=begins, ends=offset)
 
     async def _patiently(self, take: Callable[[], Awaitable[T]], tp: TopicPartition) -> T | None:
         """Take a batch in, again and again while the database cannot be reached; the watchdog bounds it. None when the stop came first."""

@@ -67,25 +67,21 @@ def routes_of(desk: ParkedDesk) -> APIRouter:
 
     @router.post("/v1/parked/{parked_id}:retry", summary="Take a parked event in as if it came now")
     async def retry(parked_id: str, caller: Operator) -> Response:
-        row = await desk.retry(caller.tenant, parked_id, by=_name(caller))
+        row = await desk.retry(caller.tenant, parked_id, by=caller.actor)
         return answer({**_shown(row), "decision": "retried"})
 
     @router.post("/v1/parked/{parked_id}:discard", summary="Throw a parked event away")
     async def discard(parked_id: str, body: Discard, caller: Operator) -> Response:
-        row = await desk.discard(caller.tenant, parked_id, by=_name(caller), reason=body.reason)
+        row = await desk.discard(caller.tenant, parked_id, by=caller.actor, reason=body.reason)
         return answer({**_shown(row), "decision": "discarded", "reason": body.reason})
 
     @router.post("/v1/parked/{parked_id}:replace", summary="Take another event in instead", openapi_extra=_REPLACEMENT)
     async def replace(parked_id: str, request: Request, caller: Operator) -> Response:
         given = read_as(Replacement, await body_of(request), code="invalid_request", what="a replacement is an object with an event")
-        row = await desk.replace(caller.tenant, parked_id, event=bytes(given.event), by=_name(caller), reason=given.reason)
+        row = await desk.replace(caller.tenant, parked_id, event=bytes(given.event), by=caller.actor, reason=given.reason)
         return answer({**_shown(row), "decision": "replaced", "reason": given.reason, "replaced_by": given.event})
 
     return router
-
-
-def _name(caller: Principal) -> str:
-    return caller.person or "key"
 
 
 def _shown(row: ParkedRow) -> dict[str, Any]:

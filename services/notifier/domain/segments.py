@@ -33,6 +33,11 @@ class Segments:
     forcing: tuple[str, ...]
 
 
+def is_gsm(text: str) -> bool:
+    """Return whether every character is of the basic alphabet or its extension."""
+    return (BASIC | EXTENDED).issuperset(text)
+
+
 def segments(text: str) -> Segments:
     """Return the parts of a text: a character of two units is never cut."""
     forcing = tuple(dict.fromkeys(char for char in text if char not in BASIC and char not in EXTENDED))

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
 from services.notifier.domain.results import Accepted, Refused, Result, Unknown
+from services.notifier.domain.segments import is_gsm
 from services.notifier.providers.codes import Codes
-from services.notifier.providers.gsm import is_gsm
 from services.notifier.providers.wire import (
     Account,
     Adapter,

@@ -122,7 +122,7 @@ def _add_switch(routes: APIRouter, inside: Inside) -> None:
         async with inside.engine.begin() as conn:
             turned = Switch(
                 gates.EVERYWHERE if wanted.scope == "all" else caller.tenant, wanted.scope, wanted.key or "", wanted.contacts,
-                wanted.reason, caller.person or "key", await inside.clock.at(conn),
+                wanted.reason, caller.actor, await inside.clock.at(conn),
             )  # fmt: skip
             await gates.set_switch(conn, turned)
         return answer(_switch(turned))

@@ -37,7 +37,7 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
             kept = (await settings.current(conn, [caller.tenant])).get(caller.tenant)
             version = kept.version if kept else 0
             _unmoved(request.headers.get("if-match"), version)
-            new = Kept(caller.tenant, version + 1, msgspec.json.encode(wanted), caller.person or "key", await clock.at(conn))
+            new = Kept(caller.tenant, version + 1, msgspec.json.encode(wanted), caller.actor, await clock.at(conn))
             if not await settings.put(conn, new):
                 raise _moved(version + 1)
         return _shown(new)

@@ -126,7 +126,7 @@ def _add_writing(routes: APIRouter, publisher: Publisher) -> None:
         new = read_as(TemplateIn, await body_of(request), code="invalid_template", what="template")
         draft = NewVersion(
             caller.tenant, new.name, canonical(new.locale), new.channel, new.subject, new.body, new.html, new.jurisdictions, new.purpose,
-            _who(caller),
+            caller.actor,
         )  # fmt: skip
         row, problems = await publisher.add(draft)
         return answer({**_version(row), "problems": problems}, 201)
@@ -140,11 +140,11 @@ def _add_writing(routes: APIRouter, publisher: Publisher) -> None:
 
     @routes.post("/templates/{name}/versions/{version:int}:publish", summary="Publish a draft")
     async def publish(name: str, version: int, caller: Writing) -> Response:
-        return answer(_version(await publisher.publish(caller.tenant, name, _number(version), by=_who(caller))))
+        return answer(_version(await publisher.publish(caller.tenant, name, _number(version), by=caller.actor)))
 
     @routes.post("/templates/{name}/versions/{version:int}:retire", summary="Take a version out of use")
     async def retire(name: str, version: int, caller: Writing) -> Response:
-        return answer(_version(await publisher.retire(caller.tenant, name, _number(version), by=_who(caller))))
+        return answer(_version(await publisher.retire(caller.tenant, name, _number(version), by=caller.actor)))
 
 
 def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
@@ -230,10 +230,6 @@ def _number(version: int) -> int:
     if not 0 <= version <= _NEWEST:
         raise DomainError(404, "not_found", f"there is no version {version}")
     return version
-
-
-def _who(caller: Principal) -> str:
-    return caller.person or "key"
 
 
 def _readable(locale: str) -> None:
