@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from functools import cache
 
-from babel.numbers import format_decimal, get_currency_precision, list_currencies
+from babel.numbers import get_currency_precision, get_decimal_symbol, get_group_symbol, list_currencies
 
 CURRENCIES = frozenset(list_currencies())
 """ISO 4217 codes, those withdrawn included: old loans keep their currency."""
@@ -20,6 +20,7 @@ _ISO_EXPONENTS = {"IQD": 3} | dict.fromkeys(("AFN", "ALL", "IRR", "KPW", "LAK", 
 """Where CLDR has 0 because nobody writes the decimals: an amount in minor units read by it would be a hundred times too large."""
 
 
+@cache
 def exponent(currency: str) -> int:
     """Return how many decimals ISO 4217 gives the currency: its minor unit is ten to the power of minus that."""
     return _ISO_EXPONENTS.get(currency, get_currency_precision(currency))
@@ -27,7 +28,14 @@ def exponent(currency: str) -> int:
 
 def written(amount_minor: int, currency: str, locale: str) -> str:
     """Return the amount as a reader of that locale expects it, without the currency: `1,204.50`."""
+    group, point = _signs(locale)
     digits = exponent(currency)
-    value = Decimal(amount_minor).scaleb(-digits)
-    pattern = "#,##0" + ("." + "0" * digits if digits else "")
-    return str(format_decimal(value, format=pattern, locale=locale))
+    whole, part = divmod(abs(amount_minor), 10**digits)
+    decimals = f"{point}{part:0{digits}d}" if digits else ""
+    return f"{'-' if amount_minor < 0 else ''}{whole:,}".replace(",", group) + decimals
+
+
+@cache
+def _signs(locale: str) -> tuple[str, str]:
+    """Return what a locale writes between thousands and before decimals; an unknown one raises UnknownLocaleError."""
+    return get_group_symbol(locale), get_decimal_symbol(locale)

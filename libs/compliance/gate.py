@@ -95,6 +95,8 @@ class Allow:
     reservations: tuple[CapKey, ...]
     window_ends: datetime
     packs: Mapping[str, str]
+    asks: frozenset[ContentKind]
+    """What the rules ask of its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def decide(proposed: Proposed, circumstances: Circumstances, packs: Packs) -> Al
     if reasons:
         return Deny(search(read, question.at), reasons, versions)
     ends = min((clause.holds_until(question.at) for clause in read), default=NEVER)
-    return Allow(_keys(question), min(ends, question.at + LONGEST_WINDOW), versions)
+    return Allow(_keys(question), min(ends, question.at + LONGEST_WINDOW), versions, asked_of_content(question))
 
 
 def cap_keys(proposed: Proposed, circumstances: Circumstances, packs: Packs) -> tuple[CapKey, ...]:

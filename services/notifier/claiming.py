@@ -19,13 +19,13 @@ from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, unknown, unresolved
-from services.notifier.domain.gatekeeping import Asked, Earlier, asked_of_text, counters, jurisdictions
+from services.notifier.domain.gatekeeping import Asked, Earlier, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
 from services.notifier.domain.message import Draft, Saying, draft
 from services.notifier.domain.owed import is_owed, still_owed
 from services.notifier.domain.restoring import CLOCKS_APART, UNPROVEN, unproven
-from services.notifier.domain.routing import Routing, countries_of
+from services.notifier.domain.routing import Carried, Routing, countries_of
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.metrics import NotifierMetrics
@@ -46,6 +46,10 @@ SOMEBODY = "N. N."
 """Stands for a name that is sealed while the text is judged."""
 TWICE = "attempt_stands"
 """Why a delivery is unknown that would be sent although an attempt on that channel was never closed."""
+
+
+Task = tuple[str, str, str]
+"""Tenant, borrower and task: what a delivery is known by."""
 
 
 class MovedError(Exception):
@@ -134,9 +138,15 @@ class Read:
 
     locked: Mapping[Who, borrowers.Borrower]
     facts: Mapping[Who, Known]
+    places: Mapping[Task, tuple[str, ...]]
+    """The jurisdictions of each delivery."""
     doors: Doors
     shelf: Shelf
     ledger: Ledger
+
+    def carried(self, delivery: Delivery) -> Carried:
+        """Return what is carried to where a delivery goes."""
+        return self.doors.routing.carried(delivery.tenant, countries_of(self.places[_key(delivery)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +192,9 @@ class Claimer:
         facts = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
         doors = Doors(await gates.watermarks(conn), await gates.switches(conn), await self.directory.routing(conn))
         shelf = await self.texts.laid_out(conn, {(delivery.tenant, delivery.request.template) for delivery in due})
-        read = Read(locked, facts, doors, shelf, await self._count(conn, due, facts, doors.routing, now=now))
+        places = {_key(one): jurisdictions(one.request, facts[one.tenant, one.borrower_id]) for one in due}
+        read = Read(locked, facts, places, doors, shelf, Ledger())
+        await self._count(conn, due, read, now=now)
         now = await self.clock.at(conn)
         changes: list[Change] = []
         marked: list[Marked] = []
@@ -203,7 +215,7 @@ class Claimer:
             return change, None
         try:
             verdict = self._verdict(delivery, self._scene(delivery, read, now=now), now)
-            mark = self._mark(delivery, verdict, read, now=now) if isinstance(verdict, Send) else None
+            mark = self._mark(delivery, verdict, read) if isinstance(verdict, Send) else None
         except Exception as error:  # noqa: BLE001  # any error of a rule or a template parks the delivery it came from
             logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=_why(error))
             verdict, mark = Fail(error.word if isinstance(error, RenderError) else "in_doubt"), None
@@ -232,16 +244,14 @@ class Claimer:
             return Suppress("shadow", (verdict.decision,))
         return verdict
 
-    def _mark(self, delivery: Delivery, send: Send, read: Read, *, now: datetime) -> Marked:
+    def _mark(self, delivery: Delivery, send: Send, read: Read) -> Marked:
         """Return the delivery in flight with what it will say, the text judged once so that one that may not be said never starts."""
-        who = (delivery.tenant, delivery.borrower_id)
-        request, borrower = delivery.request, read.locked[who]
+        request, borrower = delivery.request, read.locked[delivery.tenant, delivery.borrower_id]
         if borrower.profile is None or borrower.key is None:
             raise RenderError("there is no key to open the address with")
         text = read.shelf.find(delivery.tenant, request.template, send.channel, locale=borrower.profile.locale)
-        asks = asked_of_text(Asked(request, read.facts[who], send.channel, send.address, send.debts), self.packs, now=now)
         saying = Saying(
-            read.shelf.lender(delivery.tenant), text.ref.locale, reminder=request.purpose == "reminder", asks=asks,
+            read.shelf.lender(delivery.tenant), text.ref.locale, reminder=request.purpose == "reminder", asks=send.asks,
             variables=request.variables,
         )  # fmt: skip
         said = draft(send.debts, saying)
@@ -250,7 +260,7 @@ class Claimer:
         return Marked(flying, send, text, said, self._provider(flying, send.channel, read), borrower.key, borrower.profile.sealed_name)
 
     def _provider(self, flying: Delivery, channel: str, read: Read) -> str:
-        countries = countries_of(jurisdictions(flying.request, read.facts[flying.tenant, flying.borrower_id]))
+        countries = countries_of(read.places[_key(flying)])
         chosen = read.doors.routing.choose(flying.tenant, channel, countries, flying.tenant, flying.task_id, flying.turn)
         if chosen is None:
             raise LookupError("there is no provider for this channel")
@@ -258,50 +268,48 @@ class Claimer:
 
     def _scene(self, delivery: Delivery, read: Read, *, now: datetime) -> Scene:
         who = (delivery.tenant, delivery.borrower_id)
-        doors, countries = read.doors, countries_of(jurisdictions(delivery.request, read.facts[who]))
+        doors, carried = read.doors, read.carried(delivery)
         return Scene(
             known=read.facts[who],
+            places=read.places[_key(delivery)],
             pipeline=doors.pipeline(who, self.partitions, now - self.stale_after),
             switched_off=doors.channels(delivery.tenant, "off"),
             shadowed=doors.channels(delivery.tenant, "shadow"),
-            channels=doors.routing.channels(delivery.tenant, countries),
-            resting=doors.routing.resting(delivery.tenant, countries),
+            channels=carried.channels,
+            resting=carried.resting,
             earlier=lambda lookup: read.ledger.earlier(who, lookup),
             packs=self.packs,
         )
 
-    async def _count(
-        self, conn: AsyncConnection, due: Sequence[Delivery], facts: Mapping[Who, Known], routing: Routing, *, now: datetime
-    ) -> Ledger:  # fmt: skip
+    async def _count(self, conn: AsyncConnection, due: Sequence[Delivery], read: Read, *, now: datetime) -> None:
         """Lock every counter that one of these contacts may be reserved in, then read the contacts that they count."""
-        keys, lookups = self._counters(due, facts, routing, now=now)
+        keys, lookups = self._counters(due, read, now=now)
         await contacts.lock_caps(conn, keys)
-        ledger = Ledger(by_lookup={pair: [] for pair in lookups})
-        for contact in await contacts.of_borrowers(conn, facts, since=now - LOOKBACK):
-            ledger.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
+        read.ledger.by_lookup.update((pair, []) for pair in lookups)
+        for contact in await contacts.of_borrowers(conn, read.facts, since=now - LOOKBACK):
+            read.ledger.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
         for contact in await contacts.of_lookups(conn, lookups, since=now - LOOKBACK):
-            ledger.by_lookup[contact.tenant, contact.lookup or ""].append(contact)
-        return ledger
+            read.ledger.by_lookup[contact.tenant, contact.lookup or ""].append(contact)
 
     def _counters(
-        self, due: Sequence[Delivery], facts: Mapping[Who, Known], routing: Routing, *, now: datetime
+        self, due: Sequence[Delivery], read: Read, *, now: datetime
     ) -> tuple[set[tuple[str, str, str]], set[tuple[str, str]]]:  # fmt: skip
         """Return the rows of all counters, and the addresses that some of them count by."""
         keys: set[tuple[str, str, str]] = set()
         lookups: set[tuple[str, str]] = set()
         for delivery in (one for one in due if one.state is State.PENDING):
-            for asked, counter in self._counted(delivery, facts[delivery.tenant, delivery.borrower_id], routing, now):
+            for asked, counter in self._counted(delivery, read, now):
                 numbered = counter.scope is CapScope.NUMBER
                 keys.add((delivery.tenant, counter.scope.value, counter.key if numbered else f"{delivery.borrower_id}/{counter.key}"))
                 if numbered:
                     lookups.add((delivery.tenant, asked.address.lookup))
         return keys, lookups
 
-    def _counted(self, delivery: Delivery, mine: Known, routing: Routing, now: datetime) -> list[tuple[Asked, CapKey]]:
+    def _counted(self, delivery: Delivery, read: Read, now: datetime) -> list[tuple[Asked, CapKey]]:
+        known, places = read.facts[delivery.tenant, delivery.borrower_id], read.places[_key(delivery)]
         try:
-            debts = still_owed(delivery.request, mine.facts, now).debts
-            carried = routing.channels(delivery.tenant, countries_of(jurisdictions(delivery.request, mine)))
-            channels = usable(delivery, mine, debts, channels=carried, packs=self.packs)
+            debts = still_owed(delivery.request, known.facts, now).debts
+            channels = usable(delivery, known, debts, places=places, channels=read.carried(delivery).channels, packs=self.packs)
             return [(asked, counter) for asked in channels for counter in counters(asked, self.packs, now=now)]
         except Exception:  # noqa: BLE001  # the verdict on this delivery meets the same error, and parks it
             return []
@@ -358,7 +366,7 @@ def given_up(delivery: Delivery, why: str) -> Closing:
     return Closing(attempt, "unknown", code=why)
 
 
-def _key(delivery: Delivery) -> tuple[str, str, str]:
+def _key(delivery: Delivery) -> Task:
     return delivery.tenant, delivery.borrower_id, delivery.task_id
 
 

@@ -23,7 +23,7 @@ from libs.common.contracts.catalogue import FACTS, PROFILES, TASKS, Topic
 from libs.common.contracts.contact_tasks import ContactRequested, DebtRef, PolicyRef
 from libs.common.contracts.overdue_facts import Amounts, Anchor, DebtWatermark, OverdueFact
 from libs.common.db.engine import make_engine
-from libs.common.lifecycle import Service
+from libs.common.lifecycle import Service, spare_the_collector
 from libs.common.ports import Ports
 from services.notifier.service import build
 from services.notifier.settings import Settings
@@ -103,6 +103,7 @@ async def _world(url: str) -> AsyncIterator[World]:
     digest = sealing.random_key()
     service = build(Ports(engine, bus, clock, "bench"), Settings(private, digest))
     await service.start()
+    spare_the_collector()
     running = [asyncio.create_task(worker.run()) for worker in service.consumers]
     try:
         yield World(engine, bus, clock, service, private, public, digest)

@@ -17,7 +17,6 @@ from libs.compliance import (
     CapScope,
     Channel,
     Circumstances,
-    ContentKind,
     DebtFacts,
     Deny,
     Packs,
@@ -34,7 +33,6 @@ from libs.compliance import (
     StopKind,
     StopScope,
     cap_keys,
-    content_asked,
     decide,
 )
 from services.notifier.domain.known import Hold, Known, Status
@@ -54,6 +52,8 @@ class Asked:
     channel: str
     address: SealedAddress
     debts: tuple[OverdueFact, ...]
+    places: tuple[str, ...]
+    """Every jurisdiction that anybody has named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,6 @@ def ask(asked: Asked, earlier: Earlier, packs: Packs, *, now: datetime) -> Allow
 def counters(asked: Asked, packs: Packs, *, now: datetime) -> tuple[CapKey, ...]:
     """Return the counters that this contact would be reserved in."""
     return cap_keys(_proposed(asked, now), _circumstances(asked, (), now), packs)
-
-
-def asked_of_text(asked: Asked, packs: Packs, *, now: datetime) -> frozenset[ContentKind]:
-    """Return what the rules ask of the text of this contact."""
-    return content_asked(_proposed(asked, now), _circumstances(asked, (), now), packs)
 
 
 def jurisdictions(request: ContactRequested, known: Known) -> tuple[str, ...]:
@@ -143,7 +138,7 @@ def _proposed(asked: Asked, now: datetime) -> Proposed:
 
 def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime) -> Circumstances:
     return Circumstances(
-        jurisdictions=jurisdictions(asked.request, asked.known),
+        jurisdictions=asked.places,
         zones=_zones(asked),
         profile=Profile.STRICT,
         role=Role.FIRST_PARTY,

@@ -10,7 +10,7 @@ from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddre
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.compliance import Allow, Packs
 from services.notifier.domain.delivery import Delivery
-from services.notifier.domain.gatekeeping import Asked, Earlier, ask, jurisdictions, kept, only_sandbox, unstopped, word_for
+from services.notifier.domain.gatekeeping import Asked, Earlier, ask, kept, only_sandbox, unstopped, word_for
 from services.notifier.domain.known import Known
 from services.notifier.domain.owed import NEEDS_DEBT, behind, none_left, still_owed
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
@@ -24,6 +24,8 @@ class Scene:
     """What is so for the borrower of a delivery at the moment of the claim."""
 
     known: Known
+    places: tuple[str, ...]
+    """Every jurisdiction that anybody has named."""
     pipeline: str | None
     """`pipeline_stale` or `feed_stale` while the way of the facts is not fresh."""
     switched_off: frozenset[str]
@@ -56,15 +58,15 @@ def judge(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
 
 
 def usable(
-    delivery: Delivery, known: Known, debts: tuple[OverdueFact, ...], *, channels: Mapping[str, bool], packs: Packs
-) -> list[Asked]:  # fmt: skip
+    delivery: Delivery, known: Known, debts: tuple[OverdueFact, ...], *, places: tuple[str, ...], channels: Mapping[str, bool], packs: Packs
+) -> list[Asked]:
     """Return the channels of a request that can be put to the gate, in its order: not spent, with a provider and an address."""
     request, profile = delivery.request, known.profile
     if profile is None:
         return []
-    sandbox_only = only_sandbox(jurisdictions(request, known), packs)
+    sandbox_only = only_sandbox(places, packs)
     return [
-        Asked(request, known, channel, address, debts)
+        Asked(request, known, channel, address, debts, places)
         for channel in request.channels
         if channel not in delivery.spent
         and channel in channels
@@ -86,7 +88,7 @@ def _about_debts(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
 
 def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...], now: datetime) -> Verdict:
     """Return the first lawful channel in the order of the request, else when one will be."""
-    channels = usable(delivery, scene.known, debts, channels=scene.channels, packs=scene.packs)
+    channels = usable(delivery, scene.known, debts, places=scene.places, channels=scene.channels, packs=scene.packs)
     if not channels:
         return Fail(delivery.reason if delivery.spent and delivery.reason else "no_address")
     denied: list[Decision] = []
@@ -97,7 +99,7 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
         answer = ask(asked, scene.earlier(asked.address.lookup), scene.packs, now=now)
         decision = kept(answer, asked, now)
         if isinstance(answer, Allow):
-            return Send(asked.channel, asked.address, debts, decision)
+            return Send(asked.channel, asked.address, debts, decision, answer.asks)
         denied.append(decision)
         words.append(word_for(answer.reasons))
     ends = [(decision.earliest, word) for decision, word in zip(denied, words, strict=True) if decision.earliest is not None]

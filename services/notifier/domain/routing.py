@@ -32,6 +32,16 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """What is carried to some countries."""
+
+    channels: Mapping[str, bool]
+    """Channels that somebody carries, and whether that reaches nobody: all are sandboxes."""
+    resting: frozenset[str]
+    """Those of them on which all who could carry it are paused."""
+
+
+@dataclass(frozen=True, slots=True)
 class Routing:
     """The providers and routes of every tenant. One without a route for a channel has the built-in providers for it."""
 
@@ -39,6 +49,7 @@ class Routing:
     accounts: Mapping[str, Mapping[str, Offer]] = field(default_factory=dict)
     """By tenant and name."""
     routes: Mapping[str, Sequence[Route]] = field(default_factory=dict)
+    _carried: dict[tuple[str, frozenset[str]], Carried] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def offers(self, tenant: str) -> dict[str, Offer]:
         """Return the providers of a tenant by name, the built-in ones among them."""
@@ -65,16 +76,20 @@ class Routing:
             place -= weight
         return open_ones[-1][0] if open_ones else None
 
-    def channels(self, tenant: str, countries: Collection[str]) -> dict[str, bool]:
-        """Return the channels that somebody carries to these countries, and whether that reaches nobody: all are sandboxes."""
-        named = {channel for offer in self.offers(tenant).values() for channel in offer.channels}
-        carried = {channel: self.candidates(tenant, channel, countries) for channel in sorted(named)}
-        return {channel: all(offer.sandbox for offer, _ in found) for channel, found in carried.items() if found}
+    def carried(self, tenant: str, countries: frozenset[str]) -> Carried:
+        """Return what is carried to these countries, worked out once."""
+        if (known := self._carried.get((tenant, countries))) is None:
+            known = self._carried[tenant, countries] = self._work_out(tenant, countries)
+        return known
 
-    def resting(self, tenant: str, countries: Collection[str]) -> frozenset[str]:
-        """Return the channels on which all who could carry it are paused."""
-        carried = {channel: self.candidates(tenant, channel, countries) for channel in self.channels(tenant, countries)}
-        return frozenset(channel for channel, found in carried.items() if all(offer.paused for offer, _ in found))
+    def _work_out(self, tenant: str, countries: frozenset[str]) -> Carried:
+        named = {channel for offer in self.offers(tenant).values() for channel in offer.channels}
+        by_channel = {channel: [offer for offer, _ in self.candidates(tenant, channel, countries)] for channel in sorted(named)}
+        carried = {channel: offers for channel, offers in by_channel.items() if offers}
+        return Carried(
+            {channel: all(offer.sandbox for offer in offers) for channel, offers in carried.items()},
+            frozenset(channel for channel, offers in carried.items() if all(offer.paused for offer in offers)),
+        )
 
 
 def countries_of(jurisdictions: Collection[str]) -> frozenset[str]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from libs.common.contracts.borrower_profiles import SealedAddress
 from libs.common.contracts.contact_outcomes import RuleSpoken
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.compliance import ContentKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Send:
     address: SealedAddress
     debts: tuple[OverdueFact, ...]
     decision: Decision
+    asks: frozenset[ContentKind] = frozenset()
+    """What the rules ask of its text."""
 
 
 Verdict = Wait | Defer | Suppress | Expire | Fail | Send

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
+from babel.localedata import locale_identifiers
+from babel.numbers import format_decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.money import CURRENCIES, MAX_MINOR, written
+from libs.common.money import CURRENCIES, MAX_MINOR, exponent, written
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,13 @@ def test_an_amount_is_written_as_its_reader_expects(amount: int, currency: str, 
 def test_no_unit_is_lost_between_the_number_and_its_text(amount: int, currency: str, locale: str) -> None:
     digits = "".join(sign for sign in written(amount, currency, locale) if sign.isdigit())
     assert int(digits) == amount
+
+
+@given(st.integers(-MAX_MINOR, MAX_MINOR), st.sampled_from(["CNY", "JPY", "KWD"]), st.sampled_from(locale_identifiers()))
+def test_an_amount_is_written_as_the_locale_data_say(amount: int, currency: str, locale: str) -> None:
+    digits = exponent(currency)
+    pattern = "#,##0" + ("." + "0" * digits if digits else "")
+    assert written(amount, currency, locale) == format_decimal(Decimal(amount).scaleb(-digits), format=pattern, locale=locale)
 
 
 def test_every_currency_can_be_written() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,8 @@ from libs.common.contracts.contact_tasks import DebtRef
 from libs.common.contracts.overdue_facts import Doubt, NextDue, OverdueFact
 from libs.compliance import Packs, load_packs
 from libs.compliance.packs import parse_pack
-from services.notifier.domain.gatekeeping import Earlier
+from services.notifier.domain.delivery import Delivery
+from services.notifier.domain.gatekeeping import Earlier, jurisdictions
 from services.notifier.domain.judging import Scene, judge
 from services.notifier.domain.known import Hold, Known, Status
 from services.notifier.domain.verdicts import Defer, Expire, Fail, Send, Suppress, Verdict, Wait
@@ -29,7 +31,7 @@ def a_scene(known: Known, **changes: Any) -> Scene:
         "earlier": lambda _: Earlier(),
         "packs": PACKS,
     }  # fmt: skip
-    return Scene(known=known, **{**values, **changes})
+    return Scene(known=known, places=(), **{**values, **changes})
 
 
 def known(*facts: OverdueFact, **changes: Any) -> Known:
@@ -38,7 +40,11 @@ def known(*facts: OverdueFact, **changes: Any) -> Known:
 
 
 def verdict(scene: Scene, at: datetime = MORNING, **request: Any) -> Verdict:
-    return judge(a_delivery(**request), scene, at)
+    return judged(a_delivery(**request), scene, at)
+
+
+def judged(delivery: Delivery, scene: Scene, at: datetime = MORNING) -> Verdict:
+    return judge(delivery, replace(scene, places=jurisdictions(delivery.request, scene.known)), at)
 
 
 def test_a_late_debt_in_the_morning_is_sent_on_the_first_channel_with_an_address() -> None:
@@ -180,7 +186,7 @@ def test_a_pack_that_asks_for_consent_gets_the_list_of_what_was_granted(
 ) -> None:  # fmt: skip
     packs = Packs({**PACKS.by_id, "TT": parse_pack(ASKING, "TT.yaml")})
     state = known(a_fact(jurisdictions=("TT",)), profile=a_profile(jurisdictions=("TT",)), consents=consents)
-    found = judge(a_delivery(channels=("sms",), purpose=purpose), a_scene(state, packs=packs), MORNING)
+    found = judged(a_delivery(channels=("sms",), purpose=purpose), a_scene(state, packs=packs))
     assert isinstance(found, Send if sent else Suppress)
 
 
@@ -188,7 +194,7 @@ def test_consent_to_dunning_holds_for_reminders() -> None:
     packs = Packs({**PACKS.by_id, "TT": parse_pack(ASKING, "TT.yaml")})
     due = a_fact(overdue=0, jurisdictions=("TT",), next_due=NextDue(n=2, due_on=date(2026, 11, 30), total=100))
     state = known(due, profile=a_profile(jurisdictions=("TT",)), consents=frozenset({("sms", "dunning")}))
-    assert isinstance(judge(a_delivery(channels=("sms",), purpose="reminder"), a_scene(state, packs=packs), MORNING), Send)
+    assert isinstance(judged(a_delivery(channels=("sms",), purpose="reminder"), a_scene(state, packs=packs)), Send)
 
 
 def test_a_channel_whose_providers_are_paused_is_passed_over_and_waited_for_when_there_is_no_other() -> None:
