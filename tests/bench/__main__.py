@@ -14,7 +14,7 @@ from pathlib import Path
 import uvloop
 
 from libs.common import logs
-from tests.bench import breakdown, contacts, events, ingest, intake, longloan, machine, members, memory, timers
+from tests.bench import answering, breakdown, contacts, events, ingest, intake, longloan, machine, members, memory, timers, wire
 from tests.bench.stack import Stack, started
 
 
@@ -93,6 +93,14 @@ async def _contacts(stack: Stack, sizes: Sizes) -> Sequence[str]:
     return await contacts.run(stack, sizes.contacts, sizes.rounds)
 
 
+async def _wire(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(
+        f"Contacts over HTTP, due to committed with the answer of a provider on loopback after {answering.ANSWERS_AFTER_S * 1000:.0f} ms:"
+        f" {sizes.contacts:,} in one process, {wire.AT_ONCE} at once, rounds: {sizes.rounds}"
+    )
+    return await wire.run(stack, sizes.contacts, sizes.rounds)
+
+
 async def _http(stack: Stack, sizes: Sizes) -> Sequence[str]:
     _title(f"HTTP intake: {sizes.batched:,} events in NDJSON, {sizes.few:,} single ones, the program in a process of its own")
     return await intake.run(stack, sizes.batched, sizes.few)
@@ -100,7 +108,7 @@ async def _http(stack: Stack, sizes: Sizes) -> Sequence[str]:
 
 PARTS: Mapping[str, Callable[[Stack, Sizes], Awaitable[Sequence[str]]]] = {
     "ingest": _ingest, "two": _two, "breakdown": _breakdown, "timers": _timers, "longloan": _longloan, "memory": _memory,
-    "contacts": _contacts, "http": _http,
+    "contacts": _contacts, "wire": _wire, "http": _http,
 }  # fmt: skip
 LARGE_PARTS = ("two", "timers", "memory")
 

@@ -25,6 +25,7 @@ from libs.common.contracts.overdue_facts import Amounts, Anchor, DebtWatermark, 
 from libs.common.db.engine import make_engine
 from libs.common.lifecycle import Service, spare_the_collector
 from libs.common.ports import Ports
+from services.notifier.domain.message import OutgoingMessage
 from services.notifier.service import build
 from services.notifier.settings import Settings
 from tests.bench.events import PARTITIONS, TENANT
@@ -36,10 +37,11 @@ ZONE = "Asia/Shanghai"
 MORNING = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 """Ten in Shanghai, on a Tuesday: a contact is lawful."""
 CHUNK = 3_000
-_SENT = text(
-    "select count(*), count(distinct task_id), (select count(*) from notifier.deliveries where state = 'delivered'),"
-    " (select count(*) from notifier.contacts), (select count(*) from notifier.outbox) from notifier.sandbox_messages"
+_RECORDED = text(
+    "select (select count(*) from notifier.deliveries where state = :state), (select count(*) from notifier.contacts),"
+    " (select count(*) from notifier.outbox)"
 )
+_SENT = text("select count(*), count(distinct task_id) from notifier.sandbox_messages")
 
 
 @dataclass
@@ -50,7 +52,7 @@ class World:
     bus: InProcessBus
     clock: DrivenClock
     service: Service
-    private: bytes
+    place: str
     public: bytes
     digest: bytes
 
@@ -80,33 +82,54 @@ async def run(stack: Stack, contacts: int, rounds: int) -> list[str]:
 
 
 async def _round(stack: Stack, contacts: int) -> Measured:
-    async with stack.database("notifier") as url, _world(url) as world:
-        borrowers = [f"b{n:06d}" for n in range(contacts)]
-        await world.hear(PROFILES, "borrower.profile.v1", [(b, _profile(world, b)) for b in borrowers])
-        await world.hear(FACTS, "debt.overdue.v1", [(b, _fact(world, b)) for b in borrowers])
-        await world.hear(TASKS, "contact.requested.v1", [(b, _request(world, b)) for b in borrowers])
-        await world.fresh_watermarks()
+    async with stack.database("notifier") as url, world(url) as here:
+        await fill(here, contacts)
         watch = Stopwatch({"notifier": os.getpid(), "postgres": stack.postgres_pid}, alone=[os.getpid()])
-        await world.service.pump()
+        await here.service.pump()
         result = watch.stop(contacts)
-        async with world.engine.connect() as conn:
-            row = tuple((await conn.execute(_SENT)).one())
-        require("the contacts", row, (contacts, contacts, contacts, contacts, 0))
+        require("the contacts", await recorded(here, "delivered"), (contacts, contacts, 0))
+        async with here.engine.connect() as conn:
+            require("the messages", tuple((await conn.execute(_SENT)).one()), (contacts, contacts))
     return result
 
 
+async def fill(here: World, contacts: int) -> None:
+    """Let so many borrowers be late and a contact be due to each."""
+    borrowers = [f"b{n:06d}" for n in range(contacts)]
+    await here.hear(PROFILES, "borrower.profile.v1", [(b, _profile(here, b)) for b in borrowers])
+    await here.hear(FACTS, "debt.overdue.v1", [(b, _fact(here, b)) for b in borrowers])
+    await here.hear(TASKS, "contact.requested.v1", [(b, _request(here, b)) for b in borrowers])
+    await here.fresh_watermarks()
+
+
+async def recorded(here: World, state: str) -> tuple[int, ...]:
+    """Return how many deliveries are in this state, how many contacts there are, and how many outcomes are not published."""
+    async with here.engine.connect() as conn:
+        return tuple((await conn.execute(_RECORDED, {"state": state})).one())
+
+
+def message(number: int) -> OutgoingMessage:
+    """Return a message such as these contacts make."""
+    borrower = f"b{number:06d}"
+    body = "Your payment of CNY 120.50 to your lender is overdue. Please pay it as soon as you can."
+    return OutgoingMessage(
+        f"a-{number:020d}", TENANT, f"t-{borrower}", borrower, "sms", _phone(borrower), None, body, deadline=MORNING + timedelta(days=2)
+    )
+
+
 @contextlib.asynccontextmanager
-async def _world(url: str) -> AsyncIterator[World]:
+async def world(url: str, *, place: str = "ZZ", fakes: bool = False) -> AsyncIterator[World]:
+    """Start a notifier on this database, for borrowers in this place."""
     clock = DrivenClock(MORNING)
     engine, bus = make_engine(url, application="notifier"), InProcessBus(clock=clock, partitions=PARTITIONS)
     private, public = sealing.new_pair()
     digest = sealing.random_key()
-    service = build(Ports(engine, bus, clock, "bench"), Settings(private, digest))
+    service = build(Ports(engine, bus, clock, "bench"), Settings(private, digest, fakes=fakes))
     await service.start()
     spare_the_collector()
     running = [asyncio.create_task(worker.run()) for worker in service.consumers]
     try:
-        yield World(engine, bus, clock, service, private, public, digest)
+        yield World(engine, bus, clock, service, place, public, digest)
     finally:
         for worker in service.consumers:
             await worker.stop()
@@ -114,32 +137,36 @@ async def _world(url: str) -> AsyncIterator[World]:
         await engine.dispose()
 
 
-def _profile(world: World, borrower: str) -> BorrowerProfile:
-    context, phone = f"{TENANT}/{borrower}", f"+86138{borrower[1:]:0>8}"
-    key = sealing.new_borrower_key(world.public, context)
+def _profile(here: World, borrower: str) -> BorrowerProfile:
+    context, phone = f"{TENANT}/{borrower}", _phone(borrower)
+    key = sealing.new_borrower_key(here.public, context)
 
     def sealed(value: str, what: str) -> str:
         return sealing.as_text(sealing.seal(value.encode(), key.public, f"{context}/{what}"))
 
-    address = SealedAddress(channel="sms", sealed=sealed(phone, "address"), lookup=sealing.digest(world.digest, phone).hex())
+    address = SealedAddress(channel="sms", sealed=sealed(phone, "address"), lookup=sealing.digest(here.digest, phone).hex())
     return BorrowerProfile(
-        borrower_id=borrower, time=world.clock.now(), id=f"p-{borrower}", key=sealing.as_text(key.wrapped_private),
-        sealed_name=sealed("Li Wei", "name"), locale="en", timezone=ZONE, jurisdictions=("ZZ",), addresses=(address,),
+        borrower_id=borrower, time=here.clock.now(), id=f"p-{borrower}", key=sealing.as_text(key.wrapped_private),
+        sealed_name=sealed("Li Wei", "name"), locale="en", timezone=ZONE, jurisdictions=(here.place,), addresses=(address,),
     )  # fmt: skip
 
 
-def _fact(world: World, borrower: str) -> OverdueFact:
-    today = world.clock.now().date()
+def _phone(borrower: str) -> str:
+    return f"+86138{borrower[1:]:0>8}"
+
+
+def _fact(here: World, borrower: str) -> OverdueFact:
+    today = here.clock.now().date()
     due_on = today - timedelta(days=1)
     return OverdueFact(
-        loan_id=f"loan-{borrower}", borrower_id=borrower, product="cash-loan", currency="CNY", timezone=ZONE, jurisdictions=("ZZ",),
+        loan_id=f"loan-{borrower}", borrower_id=borrower, product="cash-loan", currency="CNY", timezone=ZONE, jurisdictions=(here.place,),
         status="active", epoch=1, version=1, as_of=today, overdue=Amounts(principal=12_050, total=12_050),
         outstanding=Amounts(principal=12_050, total=12_050), bucket="M1", anchor=Anchor(n=1, due_on=due_on), past_due_days_from=due_on,
     )  # fmt: skip
 
 
-def _request(world: World, borrower: str) -> ContactRequested:
-    now = world.clock.now()
+def _request(here: World, borrower: str) -> ContactRequested:
+    now = here.clock.now()
     return ContactRequested(
         task_id=f"t-{borrower}", borrower_id=borrower, case_id=f"c-{borrower}", policy=PolicyRef(name="standard", version=1),
         step="gentle", template="gentle", purpose="dunning", channels=("sms",), not_before=now, expires_at=now + timedelta(days=2),

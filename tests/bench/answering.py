@@ -1,0 +1,37 @@
+"""A provider on loopback in a process of its own: it answers each text after 20 ms, and says what it was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+
+import uvloop
+from aiohttp import web
+
+ANSWERS_AFTER_S = 0.02
+
+
+async def serve() -> None:
+    """Take texts as MessageBird does, until the standard input ends; a line on it asks how many came, and of how many messages."""
+    ids, seen = itertools.count(), list[str]()
+
+    async def take(request: web.Request) -> web.Response:
+        seen.append((await request.json())["reference"])
+        await asyncio.sleep(ANSWERS_AFTER_S)
+        return web.json_response({"id": f"m{next(ids)}", "recipients": {"totalSentCount": 1}}, status=201)
+
+    app = web.Application()
+    app.router.add_post("/messages", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+    print(f"listens {runner.addresses[0][1]}", flush=True)
+    while await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
+        print(f"took {len(seen)} {len(set(seen))}", flush=True)
+        seen.clear()
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve())

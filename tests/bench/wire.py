@@ -1,0 +1,111 @@
+"""Contacts over HTTP: the sandbox's place is taken by a provider on loopback; beside it a bare loop of aiohttp with the same requests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aiohttp
+import httpx
+
+from libs.common import auth
+from libs.common.auth import Principal
+from services.notifier.providers import messagebird
+from services.notifier.providers.wire import Account, HttpCall
+from tests.bench import contacts
+from tests.bench.contacts import World
+from tests.bench.events import TENANT
+from tests.bench.ingest import require
+from tests.bench.measuring import Measured, Stopwatch, WorkerProcess, fine, spread, whole
+from tests.bench.stack import Stack
+
+AT_ONCE = 200
+KEY = "bench"
+_HEADERS = {"authorization": f"Bearer {KEY}"}
+_ACCOUNT = {"kind": "messagebird", "credentials": {"access_key": "k"}, "settings": {"from": "Lender"}, "at_once": AT_ONCE}
+
+
+@dataclass
+class Provider:
+    """The provider's process."""
+
+    worker: WorkerProcess
+    url: str
+
+    def took(self) -> tuple[int, int]:
+        """Return how many texts came since the last time, and of how many messages they were."""
+        self.worker.say("count")
+        texts, messages = self.worker.wait_for("took").split()
+        return int(texts), int(messages)
+
+
+async def run(stack: Stack, count: int, rounds: int) -> list[str]:
+    """Measure both ways in turn and return the figures."""
+    worker = WorkerProcess("answering")
+    try:
+        provider = Provider(worker, f"http://127.0.0.1:{worker.wait_for('listens')}")
+        bare, ours = [], []
+        for _ in range(rounds):
+            bare.append(await _bare(provider, count))
+            ours.append(await _ours(stack, provider, count))
+    finally:
+        worker.end()
+    ratios = [mine.rate / limit.rate for mine, limit in zip(ours, bare, strict=True)]
+    return [_line("bare loop", bare), _line("ours", ours), f"  ours / bare    {spread(ratios, fine)} of its rate"]
+
+
+async def _ours(stack: Stack, provider: Provider, count: int) -> Measured:
+    async with stack.database("notifier") as url, contacts.world(url, place="CN", fakes=True) as world:
+        await _through(world, provider)
+        await contacts.fill(world, count)
+        trees = {"notifier": os.getpid(), "postgres": stack.postgres_pid, "provider": provider.worker.process.pid}
+        watch = Stopwatch(trees, alone=[os.getpid()])
+        await world.service.pump()
+        result = watch.stop(count)
+        require("the contacts", await contacts.recorded(world, "sent"), (count, count, 0))
+        require("the texts", provider.took(), (count, count))
+    return result
+
+
+async def _bare(provider: Provider, count: int) -> Measured:
+    calls = [_call(provider.url, n) for n in range(count)]
+    trees = {"client": os.getpid(), "provider": provider.worker.process.pid}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as session:
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def send(call: HttpCall) -> int:
+            async with slots, session.post(call.url, data=call.body, headers=dict(call.headers)) as answer:
+                await answer.read()
+                return answer.status
+
+        watch = Stopwatch(trees, alone=[os.getpid()])
+        statuses = await asyncio.gather(*map(send, calls))
+        result = watch.stop(count)
+    require("the answers", set(statuses), {201})
+    require("the texts", provider.took(), (count, count))
+    return result
+
+
+def _call(url: str, number: int) -> HttpCall:
+    message = contacts.message(number)
+    account = Account("bench", "messagebird", {"access_key": "k"}, {"from": "Lender"}, url, None)
+    return messagebird.request(message, account, contacts.MORNING)
+
+
+async def _through(world: World, provider: Provider) -> None:
+    """Let every text go through the provider."""
+    async with world.engine.begin() as conn:
+        await auth.add_key(conn, "notifier", KEY, Principal(TENANT, "bench", frozenset(auth.SCOPES)))
+    transport = httpx.ASGITransport(world.service.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://notifier", headers=_HEADERS) as client:
+        answer = await client.put("/v1/providers/bench", json=_ACCOUNT | {"base_url": provider.url})
+        require("the provider", answer.status_code, 201)
+        routes = {"items": [{"channel": "sms", "provider": "bench"}]}
+        require("the route", (await client.put("/v1/routes", json=routes)).status_code, 200)
+
+
+def _line(name: str, found: Sequence[Measured]) -> str:
+    cpu = spread([m.cpu_ms for m in found], fine)
+    return f"  {name:<14} {spread([m.rate for m in found], whole)} contacts/s, {cpu} ms of CPU each ({found[-1].cpu_parts} us)"
