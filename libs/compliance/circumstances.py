@@ -1,18 +1,18 @@
 """What the gate is told: the proposed contact and all that is known about the borrower at that moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
 
+from libs.common.value import Value, field
 from libs.compliance.content import Text
 from libs.compliance.hours import DAY_MINUTES, WHOLE_DAY, Span, WeeklyHours, parse_days, parse_minute, parse_week, without
 from libs.compliance.vocabulary import Channel, Profile, Purpose, Role, StopContacts, StopKind, StopScope
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Value, frozen=True):
     """A stop in force in [since, until); until None has no known end, a debt or channel of None means every one."""
 
     kind: StopKind
@@ -24,8 +24,7 @@ class Stop:
     contacts: StopContacts | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Prior:
+class Prior(Value, frozen=True):
     """A contact made before, by anyone; an empty result is unknown and counts."""
 
     at: datetime
@@ -38,8 +37,7 @@ class Prior:
     kind: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Proposed:
+class Proposed(Value, frozen=True):
     """The contact asked about; without debts it counts against every debt."""
 
     at: datetime
@@ -52,8 +50,7 @@ class Proposed:
     """The text as it will be read; None is not judged."""
 
 
-@dataclass(frozen=True, slots=True)
-class DebtFacts:
+class DebtFacts(Value, frozen=True):
     """What conditions of rules ask about a debt, as of the proposed moment; None is unknown."""
 
     past_due_days: int | None = None
@@ -62,8 +59,7 @@ class DebtFacts:
     due_on: date | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Preferences:
+class Preferences(Value, frozen=True):
     """The borrower's wishes, which can only narrow: the hours that are left to us and the channels that are not."""
 
     hours: WeeklyHours | None = None
@@ -82,8 +78,7 @@ class Preferences:
         return cls(hours, frozenset(Channel(name) for name in wishes.get("no_channels", ())))
 
 
-@dataclass(frozen=True, slots=True)
-class TenantHours:
+class TenantHours(Value, frozen=True):
     """The hours the tenant gives itself, in the borrower's zones."""
 
     hours: WeeklyHours
@@ -94,8 +89,7 @@ class TenantHours:
         return cls(parse_week(rows))
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(Value, frozen=True):
     """All that is known; zones None is unknown, consents None was not asked, consents listed are all there are."""
 
     jurisdictions: tuple[str, ...]

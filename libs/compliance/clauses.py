@@ -1,11 +1,11 @@
 """What rules come to for one proposed contact: clocks that open and close, and rests that end once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from libs.common.value import Value
 from libs.compliance.holidays import Holidays
 from libs.compliance.hours import DAY_MINUTES, Span, WeeklyHours, common, opened
 from libs.compliance.vocabulary import Nature, RuleKind
@@ -34,8 +34,7 @@ class Voice(NamedTuple):
     kind: RuleKind
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Value, frozen=True):
     """Nothing passes while it is in force."""
 
     voice: Voice
@@ -50,8 +49,7 @@ class Rest:
         return self.life.since if at < self.life.since else NEVER
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Value, frozen=True):
     """Only the open hours of one zone pass; steady ones (no holidays, no clock changes) repeat every week."""
 
     voice: Voice

@@ -3,12 +3,12 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from types import MappingProxyType
 from typing import assert_never
 
+from libs.common.value import Value, replace
 from libs.compliance.rules import Content, Terms
 from libs.compliance.vocabulary import Channel, ContentKind, Evidence, Nature
 from libs.compliance.wordings import Wordings, wordings
@@ -43,8 +43,7 @@ _AMOUNT = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Value, frozen=True):
     """One part of a message; a preview is what a stranger may see: the subject of a mail, the banner of a push."""
 
     name: str
@@ -52,8 +51,7 @@ class Part:
     preview: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Value, frozen=True):
     """A text as it will be read, and what it must agree with. A lender of None is not judged, amounts of None are unknown."""
 
     parts: tuple[Part, ...]
@@ -63,8 +61,7 @@ class Text:
     """The components of the sum that are not zero, as they are written in this text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Value, frozen=True):
     """What a text does not do that it must, or does that it must not: where, and why."""
 
     kind: ContentKind

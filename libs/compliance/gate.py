@@ -1,10 +1,10 @@
 """The gate: may this contact be made now, and if not, when at the earliest."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from libs.common.value import Value
 from libs.compliance.circumstances import (
     STOPS,
     Circumstances,
@@ -77,8 +77,7 @@ class CapKey(NamedTuple):
     cap: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Value, frozen=True):
     """One rule that spoke against it, and until when it does (None: no end is known)."""
 
     rule: str
@@ -88,8 +87,7 @@ class Reason:
     kind: RuleKind
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
+class Allow(Value, frozen=True):
     """It may be made now, and up to the end of the window, once the reservations are taken; packs by version."""
 
     reservations: tuple[CapKey, ...]
@@ -99,8 +97,7 @@ class Allow:
     """What the rules ask of its text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
+class Deny(Value, frozen=True):
     """Not now: the earliest moment at which every rule lets it pass, None when no such moment is known."""
 
     earliest: datetime | None

@@ -1,12 +1,12 @@
 """Reads rules against one proposed contact: which of them bind, and the clauses they come to."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import assert_never
 from zoneinfo import ZoneInfo
 
+from libs.common.value import Value
 from libs.compliance.circumstances import STOPS, Circumstances, Proposed, Stop
 from libs.compliance.clauses import ALWAYS, NEVER, Clause, Clock, Life, Rest, Voice
 from libs.compliance.content import BASE, faults
@@ -54,8 +54,7 @@ _BORROWER_CHANNELS = Voice("borrower-channels", Nature.BORROWER, "borrower's wis
 _TENANT_HOURS = Voice("tenant-hours", Nature.TENANT, "tenant hours", RuleKind.TENANT_HOURS)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Value, frozen=True):
     """One proposed contact in its circumstances, with the places already looked up; zones None is unknown."""
 
     proposed: Proposed

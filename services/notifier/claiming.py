@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -15,6 +15,7 @@ from libs.common.contracts.catalogue import FACTS, PROFILES
 from libs.common.db import positions
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.outbox import Outbox
+from libs.common.value import Value, replace
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
@@ -56,8 +57,7 @@ class MovedError(Exception):
     """The database is not where it was when the service started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(Value, frozen=True):
     """A delivery in flight: what to say, to whom (sealed), and by whom."""
 
     delivery: Delivery

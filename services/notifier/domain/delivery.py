@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from libs.common.contracts.contact_outcomes import RuleSpoken
 from libs.common.contracts.contact_tasks import ContactRequested
+from libs.common.value import Value, replace
 from services.notifier.domain.receipts import News
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import MAY_BE_OUT, Reached, State, better, climbs, highest
@@ -28,8 +28,7 @@ RECEIPTED = frozenset({"sms", "email"})
 """Channels on which a receipt says that a message has arrived; on the others accepted is all there is to know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Value, frozen=True):
     """A contact task in the notifier. `turn` counts its attempts: what belongs to an older one changes nothing."""
 
     tenant: str
@@ -60,8 +59,7 @@ class Delivery:
     """Whether it is still to be shown that a time which its database has lost did not attempt it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Value, frozen=True):
     """Something to announce; `kind` is the last part of its type."""
 
     kind: str
@@ -75,8 +73,7 @@ class Outcome:
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Value, frozen=True):
     """A delivery as it is from now on, and what is announced of it."""
 
     delivery: Delivery

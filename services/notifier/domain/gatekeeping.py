@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 from libs.common.contracts.borrower_profiles import SealedAddress
 from libs.common.contracts.contact_outcomes import RuleSpoken
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.value import Value, replace
 from libs.compliance import (
     STOPS,
     Allow,
@@ -43,8 +43,7 @@ CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
 """Consent to dunning holds for reminders."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Value, frozen=True):
     """One channel of a delivery as it is put to the gate."""
 
     request: ContactRequested
@@ -56,8 +55,7 @@ class Asked:
     """Every jurisdiction that anybody has named."""
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(Value, frozen=True):
     """Contacts that count: the borrower's own, and those of other owners of the same number."""
 
     own: tuple[Prior, ...] = ()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddress
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.value import Value
 from libs.compliance import Allow, Packs
 from services.notifier.domain.delivery import Delivery
 from services.notifier.domain.gatekeeping import Asked, Earlier, ask, kept, only_sandbox, unstopped, word_for
@@ -19,8 +19,7 @@ PIPELINE_AGAIN = timedelta(seconds=1)
 SWITCH_AGAIN = timedelta(seconds=5)
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Value, frozen=True):
     """What is so for the borrower of a delivery at the moment of the claim."""
 
     known: Known

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
 from libs.common.contracts.borrower_profiles import BorrowerProfile
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.value import Value, field
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Value, frozen=True):
     """A stop of the borrower."""
 
     status: str
@@ -20,8 +19,7 @@ class Status:
     until: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Value, frozen=True):
     """A hold of a case, or of one loan of it."""
 
     stop: str
@@ -31,8 +29,7 @@ class Hold:
     loan_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Value, frozen=True):
     """The profile (None: not heard of yet), the newest fact of every loan, consents granted, stops and holds."""
 
     profile: BorrowerProfile | None = None

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.contracts.values import Attributes
 from libs.common.money import written
+from libs.common.value import Value, field
 from libs.compliance import ContentKind
 
 COMPONENTS = ("principal", "interest", "fee", "penalty")
 
 
-@dataclass(frozen=True, slots=True)
-class TextRef:
+class TextRef(Value, frozen=True):
     """Which text: version 0 is shipped, any other one of the tenant's own."""
 
     name: str
@@ -24,8 +24,7 @@ class TextRef:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(Value, frozen=True):
     """The sum by component, each as it is written."""
 
     principal: str
@@ -34,8 +33,7 @@ class Split:
     penalty: str
 
 
-@dataclass(frozen=True, slots=True)
-class DebtLine:
+class DebtLine(Value, frozen=True):
     """One debt as the text names it."""
 
     loan_id: str
@@ -44,16 +42,14 @@ class DebtLine:
     due_on: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lender:
+class Lender(Value, frozen=True):
     """Who speaks: the lender's name as its borrowers know it, and how to reach it."""
 
     name: str
     contact: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Value, frozen=True):
     """Everything a template may use, but for the name, which is sealed until the message goes out."""
 
     lender: Lender
@@ -67,8 +63,7 @@ class Draft:
     variables: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Value, frozen=True):
     """A text, its subject where the channel has one, and its HTML where it has that."""
 
     subject: str | None
@@ -93,8 +88,7 @@ class OutgoingMessage:
     """After it, no provider may deliver it any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Saying:
+class Saying(Value, frozen=True):
     """What a draft is made of beside the debts."""
 
     lender: Lender

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.value import Value
 
 ENDED = frozenset({"closed", "written_off"})
 NEEDS_DEBT = frozenset({"reminder", "dunning"})
 
 
-@dataclass(frozen=True, slots=True)
-class Owed:
+class Owed(Value, frozen=True):
     """The debts to name now, and why others of the request are not: in doubt, or resting until a moment."""
 
     debts: tuple[OverdueFact, ...]

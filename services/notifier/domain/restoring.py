@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
+from libs.common.value import replace
 from services.notifier.domain.delivery import Change, Delivery, held
 from services.notifier.domain.states import State
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from libs.common.contracts.borrower_profiles import SealedAddress
 from libs.common.contracts.contact_outcomes import RuleSpoken
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.value import Value, field
 from libs.compliance import ContentKind
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Value, frozen=True):
     """The gate's answer as it is kept: which rules spoke, of which packs, on which facts (epoch and version by loan)."""
 
     decision: str
@@ -27,15 +26,13 @@ class Decision:
     facts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Value, frozen=True):
     """Something that ends it must arrive first; no moment is known."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Defer:
+class Defer(Value, frozen=True):
     """Asked again at that moment. `rules` are those that spoke; a `passing` one is a fault of the way, not of the contact."""
 
     until: datetime
@@ -44,28 +41,24 @@ class Defer:
     passing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Suppress:
+class Suppress(Value, frozen=True):
     """It shall not go out."""
 
     reason: str
     decisions: tuple[Decision, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Expire:
+class Expire(Value, frozen=True):
     """Its time is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(Value, frozen=True):
     """It cannot go out."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Value, frozen=True):
     """It may go out now, on this channel to this address, about these debts."""
 
     channel: str

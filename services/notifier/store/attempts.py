@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import ids
+from libs.common.value import Value
 from services.notifier.domain.receipts import state_of
 from services.notifier.domain.states import Reached
 from services.notifier.store.borrowers import arrays
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Value, frozen=True):
     """One try of a delivery on a channel."""
 
     tenant: str
@@ -34,8 +33,7 @@ class Attempt:
         return ids.derived("m", self.tenant, self.task_id, self.channel, self.turn)
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(Value, frozen=True):
     """What is written of an attempt's result."""
 
     attempt: Attempt

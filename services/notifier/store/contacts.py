@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -11,6 +10,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.wallet_borrowers import ContactRecorded
+from libs.common.value import Value
 from libs.compliance import Channel, Prior
 from services.notifier.domain.verdicts import Decision
 from services.notifier.store.borrowers import Who, arrays
@@ -20,8 +20,7 @@ _encode = msgspec.json.Encoder().encode
 _COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans"
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(Value, frozen=True):
     """A contact as the ledger has it: by whom, about what, and for ours the decision and the facts it was made on."""
 
     tenant: str

@@ -2,13 +2,13 @@
 
 import sys
 import unicodedata
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.value import replace
 from libs.compliance import Allow, ContentKind, Deny, Profile, RuleKind, Text, content_asked, decide, faults, languages, load_packs
 from libs.compliance.content import Part, plain
 from libs.compliance.packs import PackError

@@ -1,8 +1,9 @@
-from dataclasses import replace
+import dataclasses
 from datetime import datetime
 
 import pytest
 
+from libs.common.value import replace
 from libs.compliance import (
     STOPS,
     Allow,
@@ -259,7 +260,15 @@ def test_a_recommendation_binds_the_strict_only() -> None:
     rules = '- id: hours\n  kind: window\n  hours: {every: "08:00-09:00"}'
     (pack,) = packs_with(rules).values()
     terms = pack.rules[0].terms
-    soft = Packs({"XX": replace(pack, rules=(replace(pack.rules[0], terms=replace(terms, nature=type(terms.nature).RECOMMENDATION)),))})
+    weaker = dataclasses.replace(terms, nature=type(terms.nature).RECOMMENDATION)
+    soft = Packs({"XX": dataclasses.replace(pack, rules=(dataclasses.replace(pack.rules[0], terms=weaker),))})
+        {
+            "XX": dataclasses.replace(
+                pack,
+                rules=(dataclasses.replace(pack.rules[0], terms=dataclasses.replace(terms, nature=type(terms.nature).RECOMMENDATION)),),
+            )
+        }
+    )
     denied(proposed(NOON), known(jurisdictions=("XX",)), soft)
     allowed(proposed(NOON), known(jurisdictions=("XX",), profile=Profile.LEGAL_FLOOR), soft)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.value import replace
 from services.notifier.domain import delivery as life
 from services.notifier.domain.delivery import Change, Delivery, judged, settled, unknown
 from services.notifier.domain.receipts import News, Receipt, Reduced, Standing, reduced, state_of

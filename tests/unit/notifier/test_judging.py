@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from libs.common.contracts.contact_tasks import DebtRef
 from libs.common.contracts.overdue_facts import Doubt, NextDue, OverdueFact
+from libs.common.value import replace
 from libs.compliance import Packs, load_packs
 from libs.compliance.packs import parse_pack
 from services.notifier.domain.delivery import Delivery

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.value import replace
 from services.notifier.domain import delivery as deliveries
 from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, settled, unknown, unresolved
 from services.notifier.domain.receipts import News, Standing
