@@ -120,12 +120,12 @@ def _values(draft: Draft, name: str | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _text(template: Template, values: Mapping[str, Any], longest: int) -> str:
-    """Return what a template says, and stop as soon as that is too long."""
+def _text(template: Template, values: dict[str, Any], longest: int) -> str:
+    """Return what a template says, and stop as soon as that is too long; it sees the values alone, none of Jinja's globals."""
     said: list[str] = []
     size = 0
     try:
-        for piece in template.generate(**values):
+        for piece in template.root_render_func(template.new_context(values, shared=True)):
             size += len(piece)
             if size > longest + LONGEST_SUBJECT:
                 break

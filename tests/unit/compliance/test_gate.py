@@ -262,13 +262,6 @@ def test_a_recommendation_binds_the_strict_only() -> None:
     terms = pack.rules[0].terms
     weaker = dataclasses.replace(terms, nature=type(terms.nature).RECOMMENDATION)
     soft = Packs({"XX": dataclasses.replace(pack, rules=(dataclasses.replace(pack.rules[0], terms=weaker),))})
-        {
-            "XX": dataclasses.replace(
-                pack,
-                rules=(dataclasses.replace(pack.rules[0], terms=dataclasses.replace(terms, nature=type(terms.nature).RECOMMENDATION)),),
-            )
-        }
-    )
     denied(proposed(NOON), known(jurisdictions=("XX",)), soft)
     allowed(proposed(NOON), known(jurisdictions=("XX",), profile=Profile.LEGAL_FLOOR), soft)
 
