@@ -18,7 +18,7 @@ from services.notifier.providers.carrier import Carrier, Limits
 from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.port import Provider
-from services.notifier.providers.wire import Account, Answer, HttpCall
+from services.notifier.providers.wire import Account, Answer, Callback, HttpCall
 from services.notifier.store import accounts
 from services.notifier.store.accounts import AccountRow
 
@@ -111,11 +111,23 @@ class Directory:
 
     def receipts_url(self, name: str, secret: str) -> str | None:
         """Return where an account's receipts come in."""
-        return f"{self.public_url}/v1/providers/{name}/{secret}/receipts" if self.public_url else None
+        return self._url(name, secret, "receipts")
+
+    def inbound_url(self, name: str, secret: str) -> str | None:
+        """Return where the replies of an account's recipients come in."""
+        return self._url(name, secret, "inbound")
+
+    def sealed_callback(self, row: AccountRow, callback: Callback) -> bytes:
+        """Return a provider's request as it is kept: only the notifier can open it."""
+        plain = msgspec.json.encode({"url": callback.url, "body": callback.body})
+        return sealing.seal(plain, sealing.public_of(self.private_key), f"callback/{row.tenant}/{row.name}")
 
     def secret_hash(self, secret: str) -> bytes:
         """Return by what the secret of a URL is found."""
         return sealing.digest(self.digest_key, "provider", secret)
+
+    def _url(self, name: str, secret: str, end: str) -> str | None:
+        return f"{self.public_url}/v1/providers/{name}/{secret}/{end}" if self.public_url else None
 
     def _made(self, row: AccountRow) -> HttpProvider:
         """Return a provider; where somebody else chose the address, it must be a public one, but for a fake on this machine."""

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common import sealing
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.outbox import Outbox
@@ -22,11 +22,11 @@ from services.notifier.domain.states import Reached
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Callback, Denied, Fetch
 from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, receipts
-from services.notifier.store.accounts import AccountRow
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
 from services.notifier.store.receipts import Told, Word
 
+_Said = TypeVar("_Said")
 MOST_FETCHED = 3
 """A callback needs a certificate and a confirmation at most."""
 
@@ -48,13 +48,14 @@ class Receiver:
             row = await accounts.find_by_secret(conn, name, self.directory.secret_hash(secret))
         if row is None:
             raise DomainError(404, "not_found", "there is nothing here")
-        found = await self._read(row, callback)
+        if (read := ADAPTERS[row.kind].receipts) is None:
+            raise DomainError(404, "not_found", f"{row.kind} sends no receipts")
+        account, now = self.directory.account(row), self.clock.now()
+        found = await believed(lambda asked: read(asked, account, now), callback, self.fetch)
         words = [Word(_id_of(receipt), receipt) for receipt in found]
         if not words:
             return 0
-        plain = msgspec.json.encode({"url": callback.url, "body": callback.body})
-        sealed = sealing.seal(plain, sealing.public_of(self.directory.private_key), f"callback/{row.tenant}/{row.name}")
-        return await self.keep(row.tenant, row.name, words, sealed=sealed)
+        return await self.keep(row.tenant, row.name, words, sealed=self.directory.sealed_callback(row, callback))
 
     async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes) -> int:
         """Take in what an account of a tenant has said and is believed, and return how many of these words are new."""
@@ -66,25 +67,6 @@ class Receiver:
                 await self._lift(conn, about, now)
         self.outbox.wake.set()
         return len(new)
-
-    async def _read(self, row: AccountRow, callback: Callback) -> Sequence[Receipt]:
-        read = ADAPTERS[row.kind].receipts
-        if read is None:
-            raise DomainError(404, "not_found", f"{row.kind} sends no receipts")
-        account = self.directory.account(row)
-        for _ in range(MOST_FETCHED):
-            found = read(callback, account, self.clock.now())
-            match found:
-                case Denied(why):
-                    raise DomainError(403, "not_believed", f"{why}: this does not come from the provider")
-                case Fetch(url):
-                    content = await self.fetch(url)
-                    if content is None:
-                        break
-                    callback = replace(callback, fetched={**callback.fetched, url: content})
-                case _:
-                    return found
-        raise DomainError(503, "unavailable", "what is needed to believe it cannot be fetched now", headers={"Retry-After": "60"})
 
     async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], now: datetime) -> None:
         """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""
@@ -102,6 +84,25 @@ class Receiver:
         await receipts.note(conn, told, now=now)
         await contacts.note_results(conn, [_delivered(one) for one in told if one.reduced.standing is Standing.DELIVERED])
         await self.outbox.append(conn, self.announcer.messages(changes, now=now))
+
+
+async def believed(
+    read: Callable[[Callback], Sequence[_Said] | Denied | Fetch], callback: Callback, fetch: Callable[[str], Awaitable[bytes | None]]
+) -> Sequence[_Said]:  # fmt: skip
+    """Return what a callback says, with what must be fetched to believe it; one that is not believed is refused."""
+    for _ in range(MOST_FETCHED):
+        found = read(callback)
+        match found:
+            case Denied(why):
+                raise DomainError(403, "not_believed", f"{why}: this does not come from the provider")
+            case Fetch(url):
+                content = await fetch(url)
+                if content is None:
+                    break
+                callback = replace(callback, fetched={**callback.fetched, url: content})
+            case _:
+                return found
+    raise DomainError(503, "unavailable", "what is needed to believe it cannot be fetched now", headers={"Retry-After": "60"})
 
 
 def _change(delivery: Delivery, told: Told, before: Sequence[Reached], now: datetime) -> Change:

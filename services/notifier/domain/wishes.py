@@ -84,10 +84,15 @@ def recognise(said: str, languages: Iterable[Words]) -> frozenset[Wish]:
         for spaced, form in ((True, joined if spelled else text), (False, joined))
         for accents in (True, False)
     }
-    wishes = set[Wish]().union(*(_in(forms[words.spaced, words.accents], words) for words in languages))
-    if wishes & CLEAR:
-        wishes -= {Wish.UNCLEAR, Wish.START, Wish.HELP}
-    return frozenset(wishes)
+    return together(wish for words in languages for wish in _in(forms[words.spaced, words.accents], words))
+
+
+def together(wishes: Iterable[Wish]) -> frozenset[Wish]:
+    """Return what holds of several readings of one message: of an end of it and a beginning, the end."""
+    found = frozenset(wishes)
+    if found & CLEAR:
+        return found - {Wish.UNCLEAR, Wish.START, Wish.HELP}
+    return found - {Wish.START, Wish.HELP} if Wish.UNCLEAR in found else found
 
 
 def _in(text: str, words: Words) -> set[Wish]:

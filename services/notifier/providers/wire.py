@@ -13,6 +13,7 @@ import msgspec
 
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt
+from services.notifier.domain.replies import Inbound
 from services.notifier.domain.results import Fault, Result
 
 BODY_LIMIT = 256 * 1024
@@ -119,6 +120,10 @@ class Adapter:
     request: Callable[[OutgoingMessage, Account, datetime], HttpCall]
     read: Callable[[Answer], Result]
     receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied | Fetch] | None = None
+    inbound: Callable[[Callback, Account, datetime], Sequence[Inbound] | Denied | Fetch] | None = None
+    """What somebody sends to a number or an address of the account."""
+    taken: tuple[bytes, str] = (b"", "text/plain")
+    """What this provider wants to be answered when it brings such a message, and its media type: nothing that is sent on."""
     credentials: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     """What an account must have."""

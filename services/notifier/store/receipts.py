@@ -56,11 +56,19 @@ async def keep(conn: AsyncConnection, tenant: str, provider: str, words: Sequenc
     )  # fmt: skip
     new = {row.id for row in rows}
     if new:
-        await conn.execute(
-            text("insert into notifier.callbacks (tenant, provider, received_at, sealed) values (:tenant, :provider, :now, :sealed)"),
-            {"tenant": tenant, "provider": provider, "now": now, "sealed": sealed},
-        )
+        await keep_request(conn, tenant, provider, sealed=sealed, now=now)
     return [word for word in ordered if word.id in new]
+
+
+async def keep_request(conn: AsyncConnection, tenant: str, provider: str, *, sealed: bytes, now: datetime) -> int:
+    """Keep a provider's request as it came, and return its number."""
+    row = await conn.execute(
+        text(
+            "insert into notifier.callbacks (tenant, provider, received_at, sealed) values (:tenant, :provider, :now, :sealed) returning id"
+        ),
+        {"tenant": tenant, "provider": provider, "now": now, "sealed": sealed},
+    )
+    return int(row.scalar_one())
 
 
 async def attempts_of(conn: AsyncConnection, tenant: str, provider: str, receipts: Sequence[Receipt]) -> list[Attempt]:
