@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
-import pytest
 
 from services.notifier.providers.fake.server import FakeProviders
 from services.notifier.providers.twilio import signature
