@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from libs.common import sealing
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.outbox import Outbox
@@ -18,13 +19,17 @@ from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery, heard
 from services.notifier.domain.receipts import News, Receipt, Standing, state_of
+from services.notifier.domain.replies import Ending, told_by_provider
+from services.notifier.domain.results import Fault
 from services.notifier.domain.states import Reached
+from services.notifier.domain.suppressions import ANYBODY, GROUND_OF, as_profiled
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Callback, Denied, Fetch
-from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, receipts
+from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, receipts, suppressions
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
-from services.notifier.store.receipts import Told, Word
+from services.notifier.store.receipts import Concerned, Told, Word
+from services.notifier.store.suppressions import Source
 
 _Said = TypeVar("_Said")
 MOST_FETCHED = 3
@@ -65,8 +70,33 @@ class Receiver:
             about = await receipts.attempts_of(conn, tenant, name, [word.receipt for word in new]) if new else []
             if about:
                 await self._lift(conn, about, now)
+            await self._suppress(conn, tenant, name, [word.receipt for word in new if word.receipt.fault in GROUND_OF], now=now)
         self.outbox.wake.set()
         return len(new)
+
+    async def _suppress(self, conn: AsyncConnection, tenant: str, name: str, bad: Sequence[Receipt], *, now: datetime) -> None:
+        """Let no more go to where a provider says that somebody wants none, or that nobody is; signed or not."""
+        if not bad:
+            return
+        concerned = await receipts.concerned(conn, tenant, name, bad)
+        await borrowers.lock(conn, {(tenant, one.attempt.borrower_id) for one in concerned})
+        found = {_of(delivery): delivery for delivery in await deliveries.locked(conn, sorted({_of(one.attempt) for one in concerned}))}
+        account = await accounts.find(conn, tenant, name)
+        channels = account.channels[:1] if account is not None else ()
+        named = [(on, self._lookup(tenant, on, one.address), one.fault) for one in bad for on in channels if one.address is not None]
+        made = await suppressions.keep(conn, tenant, _endings(concerned, named, name), now=now)
+        changes = []
+        for one in concerned:
+            key, ending = _of(one.attempt), Ending(ANYBODY, one.attempt.channel, one.lookup or "", GROUND_OF[one.fault])
+            if key in found:
+                changes.append(told_by_provider(found[key], one.fault, one.code, one.attempt.channel, new=ending in made))
+                found[key] = changes[-1].delivery
+        await deliveries.save(conn, list(found.values()))
+        await deliveries.wake(conn, {key[:2] for key in found}, now=now)
+        await self.outbox.append(conn, self.announcer.messages(changes, now=now))
+
+    def _lookup(self, tenant: str, channel: str, address: str) -> str:
+        return sealing.lookup(self.directory.digest_key, tenant, channel, as_profiled(channel, address))
 
     async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], now: datetime) -> None:
         """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""
@@ -84,6 +114,15 @@ class Receiver:
         await receipts.note(conn, told, now=now)
         await contacts.note_results(conn, [_delivered(one) for one in told if one.reduced.standing is Standing.DELIVERED])
         await self.outbox.append(conn, self.announcer.messages(changes, now=now))
+
+
+def _endings(concerned: Sequence[Concerned], unmatched: Sequence[tuple[str, str, Fault]], name: str) -> list[tuple[Ending, Source]]:
+    """Return what is ended at the addresses of attempts, and at those that a receipt alone names."""
+    found = [
+        (Ending(ANYBODY, one.attempt.channel, one.lookup, GROUND_OF[one.fault]), Source("receipt", name, one.attempt.task_id))
+        for one in concerned if one.lookup is not None
+    ]  # fmt: skip
+    return found + [(Ending(ANYBODY, channel, lookup, GROUND_OF[fault]), Source("receipt", name)) for channel, lookup, fault in unmatched]
 
 
 async def believed(

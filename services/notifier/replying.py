@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +19,7 @@ from services.notifier.claiming import LOOKBACK
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery
 from services.notifier.domain.replies import Ending, Inbound, answered, confirmation, endings
-from services.notifier.domain.suppressions import ANYBODY, Ground
+from services.notifier.domain.suppressions import ANYBODY, Ground, as_profiled
 from services.notifier.domain.wishes import Wish, Words, recognise, together
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Adapter, Callback
@@ -85,7 +84,7 @@ class Listener:
         wishes = together([*recognise(one.text, self.languages), *([one.wish] if one.wish else [])])
         plain = msgspec.json.encode(Spoken(one.address, one.text))
         sealed = sealing.seal(plain, sealing.public_of(self.directory.private_key), context(row.tenant, row.name, known.hex()))
-        lookup = sealing.lookup(self.directory.digest_key, row.tenant, one.channel, normal(one.channel, one.address))
+        lookup = sealing.lookup(self.directory.digest_key, row.tenant, one.channel, as_profiled(one.channel, one.address))
         return Heard(known, one, wishes, lookup, sealed)
 
     async def _act(self, conn: AsyncConnection, row: AccountRow, new: Sequence[Heard], *, callback: int, now: datetime) -> None:
@@ -117,14 +116,6 @@ class Listener:
             await suppressions.lift_replies(conn, row.tenant, [one.lookup], Lift(row.name, Wish.START.value, now))
         ending = endings(one.wishes, channel, one.lookup, sorted({owner.borrower_id for owner in owners}))
         return await suppressions.keep(conn, row.tenant, [(each, source) for each in ending], now=now)
-
-
-def normal(channel: str, address: str) -> str:
-    """Return an address as profiles have it: of a phone number `+` and its digits, whatever a provider leaves out."""
-    if channel != "sms":
-        return address
-    digits = re.sub(r"\D", "", address)
-    return f"+{digits.removeprefix('00')}" if digits else address
 
 
 def context(tenant: str, provider: str, reply: str) -> str:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from libs.common.contracts.contact_tasks import ContactRequested
 from services.notifier.domain.delivery import Change, Delivery, Outcome
-from services.notifier.domain.suppressions import ANYBODY, EVERY, Ground
+from services.notifier.domain.results import Fault
+from services.notifier.domain.suppressions import ANYBODY, EVERY, GROUND_OF, Ground
 from services.notifier.domain.wishes import Wish
 
 CONFIRMATION = "opt_out_confirmed"
@@ -60,6 +61,12 @@ def endings(wishes: Collection[Wish], channel: str, lookup: str, borrowers: Coll
         if wish in wishes:
             found += [Ending(borrower, EVERY, lookup, ground) for borrower in borrowers] or [Ending(ANYBODY, channel, lookup, ground)]
     return found
+
+
+def told_by_provider(delivery: Delivery, fault: Fault, code: str | None, channel: str, *, new: bool) -> Change:
+    """Return what is announced of a provider's word about the person; an opt-out is news once, a complaint always."""
+    kinds = [("opted_out", code)] if new and GROUND_OF.get(fault) is Ground.OPT_OUT else []
+    return announced(delivery, kinds + ([("complained", code)] if fault == "complained" else []), channel)
 
 
 def answered(delivery: Delivery, wishes: Collection[Wish], channel: str) -> Change:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from enum import StrEnum
 
 from libs.common.contracts.borrower_profiles import SealedAddress
 from libs.compliance import Stop, StopKind, StopScope
+from services.notifier.domain.results import Fault
 
 EVERY = "*"
 """In the place of a channel: all of them."""
@@ -31,6 +33,14 @@ STOP_OF: Mapping[Ground, StopKind] = {
     Ground.COMPLAINT: StopKind.COMPLAINT,
     Ground.UNCLEAR: StopKind.IN_DOUBT,
 }
+
+
+GROUND_OF: Mapping[Fault, Ground] = {
+    "opted_out": Ground.OPT_OUT,
+    "complained": Ground.OPT_OUT,
+    "invalid_address": Ground.INVALID_ADDRESS,
+}
+"""What a provider's word ends: who reports a mail as spam wants no more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,14 @@ def stops(
         yield Stop(
             kind, StopScope.PERSON if everywhere else StopScope.CHANNEL, one.since, None, channel=None if everywhere else one.channel
         )
+
+
+def as_profiled(channel: str, address: str) -> str:
+    """Return an address as profiles have it: of a phone number `+` and its digits, whatever a provider leaves out."""
+    if channel != "sms":
+        return address
+    digits = re.sub(r"\D", "", address)
+    return f"+{digits.removeprefix('00')}" if digits else address
 
 
 def is_out(address: SealedAddress, suppressions: Iterable[Suppression]) -> bool:

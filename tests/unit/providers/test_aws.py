@@ -284,7 +284,7 @@ def test_the_certificate_is_asked_for_once_and_a_subscription_is_confirmed_only_
         ({"eventType": "Bounce", "bounce": {"bounceType": "Transient", "bounceSubType": "MailboxFull"}}, Standing.FAILED, "provider"),
         ({"eventType": "Bounce", "bounce": {"bounceType": "Undetermined"}}, Standing.FAILED, "provider"),
         ({"eventType": "Bounce", "bounce": None}, Standing.FAILED, "provider"),
-        ({"eventType": "Complaint"}, None, "opted_out"),
+        ({"eventType": "Complaint"}, None, "complained"),
         ({"eventType": "Reject"}, Standing.FAILED, "content"),
         ({"eventType": "Rendering Failure"}, Standing.FAILED, "content"),
         ({"eventType": "Subscription", "subscription": {"newTopicPreferences": {"unsubscribeAll": True}}}, None, "opted_out"),

@@ -137,7 +137,7 @@ def test_events_under_anything_else_are_denied(callback: Callback) -> None:
         ({"event": "dropped", "reason": "Bounced Address"}, Standing.FAILED, "invalid_address"),
         ({"event": "dropped", "reason": "Unsubscribed Address"}, Standing.FAILED, "opted_out"),
         ({"event": "dropped", "reason": "else", "type": "expired"}, Standing.FAILED, "provider"),
-        ({"event": "spamreport"}, None, "opted_out"),
+        ({"event": "spamreport"}, None, "complained"),
         ({"event": "group_unsubscribe"}, None, "opted_out"),
         ({"event": "deferred"}, Standing.ACCEPTED, "none"),
     ],
