@@ -39,6 +39,9 @@ class Spoken(msgspec.Struct, frozen=True):
     text: str
 
 
+_spoken = msgspec.json.Decoder(Spoken).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """Takes what people write back."""
@@ -65,6 +68,10 @@ class Listener:
         if found:
             await self.keep(row, found, sealed=self.directory.sealed_callback(row, callback))
         return adapter
+
+    def opened(self, tenant: str, provider: str, reply: str, sealed: bytes) -> Spoken:
+        """Return who wrote a reply, and what."""
+        return _spoken(sealing.unseal(sealed, self.directory.private_key, context(tenant, provider, reply)))
 
     async def keep(self, row: AccountRow, found: Sequence[Inbound], *, sealed: bytes) -> int:
         """Take in what was written to an account and is believed, each message once, and return how many were new."""

@@ -93,7 +93,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     listener = Listener(
         ports.engine, ports.clock, receiver.outbox, receiver.announcer, directory, directory.fetch, languages()
     )  # fmt: skip
-    app.include_router(reply_routes(listener, directory))
+    app.include_router(reply_routes(listener))
     app.include_router(wiring(Wired(ports.engine, ports.clock, directory, receiver, fakes=settings.fakes)))
     return _service(ports, parts, app, metrics)
 

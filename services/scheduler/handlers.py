@@ -129,7 +129,8 @@ class Intake:
             (step.tenant, step.task_id): step
             for step in await story.steps_of(conn, sorted({(envelope.tenant, o.borrower_id, o.task_id) for envelope, o in outcomes}))
         }
-        now, out, changes, touched, news = await self.clock.at(conn), Outgoing(), {}, {}, []
+        now, out, touched, news = await self.clock.at(conn), Outgoing(), {}, []
+        changes: dict[tuple[str, str], story.StepChange] = {}
         for envelope, outcome in sorted(outcomes, key=lambda one: one[1].sequence):
             key, case_of = (envelope.tenant, outcome.task_id), (envelope.tenant, outcome.case_id)
             step, one = seen.get(key), held.get(case_of)

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 import pytest
 
+from libs.common.auth import Principal, add_key
 from libs.common.contracts.catalogue import PROFILES
 from libs.compliance import Packs, load_packs
 from libs.compliance.packs import parse_pack
@@ -156,3 +157,131 @@ async def test_a_spam_complaint_after_the_delivery_ends_the_mail_and_stands_in_t
         await world.service.pump()
         ended = await world.delivery("b1", "t-2")
         assert (ended["state"], ended["reason"], len(fake.kept)) == ("suppressed", "opt_out", 1)
+
+
+async def standing(world: World, borrower: str = "b1") -> list[tuple[str, str, str]]:
+    items = (await world.get(f"/v1/borrowers/{borrower}/suppressions"))["items"]
+    return sorted((one["ground"], one["scope"], one["channel"]) for one in items if one["lifted_at"] is None)
+
+
+@pytest.mark.parametrize(
+    ("said", "suppressed", "reason", "outcomes"),
+    [
+        ("do not contact me", [("opt_out", "address", "sms"), ("opt_out", "person", "*")], "opt_out", ["replied", "opted_out"]),
+        ("Stop, I paid", [("unclear", "person", "*")], "in_doubt", ["replied"]),
+        ("This is harassment", [("complaint", "person", "*")], "complaint", ["replied", "complained"]),
+        ("I will pay on Friday", [], None, ["replied"]),
+        ("HELP", [], None, ["replied"]),
+    ],
+)
+async def test_what_a_reply_wishes_is_done_before_the_next_message(
+    databases: Databases, said: str, suppressed: list[tuple[str, str, str]], reason: str | None, outcomes: list[str]
+) -> None:
+    async with a_reached_world(databases) as (world, _, url):
+        await reply(world, url, said)
+        assert await standing(world) == suppressed
+        ended = await again(world, "b1", "t-2")
+        assert (ended["state"], ended["reason"]) == (("suppressed", reason) if reason else ("sent", None))
+        told = [one.type.split(".")[1] for one in world.told if one.data.task_id == "t-b1"]
+        assert told == ["sent", *outcomes]
+
+
+async def test_who_wants_none_on_any_channel_gets_none_on_another(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, _, url):
+        await world.profile("b1", addresses={"sms": REAL, "email": "li@example.org"}, jurisdictions=("TT",))
+        await reply(world, url, "STOP")
+        await world.request("b1", "t-2", channels=("sms", "email"), jurisdictions=("TT",))
+        await world.service.pump()
+        assert (await world.delivery("b1", "t-2"))["channel"] == "email"
+        await reply(world, url, "STOP ALL", ref="SM2")
+        await world.request("b1", "t-3", channels=("sms", "email"), jurisdictions=("TT",))
+        await world.service.pump()
+        assert (await world.delivery("b1", "t-3"))["state"] == "suppressed"
+
+
+async def test_start_by_the_same_number_lifts_what_stop_did_and_nothing_else(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, _, url):
+        await reply(world, url, "STOP")
+        await reply(world, url, "START", ref="SM2", sender="+12025550199")
+        assert await standing(world) == [("opt_out", "address", "sms")]
+        await reply(world, url, "This is harassment", ref="SM3")
+        await reply(world, url, "START", ref="SM4")
+        assert await standing(world) == [("complaint", "person", "*")]
+        assert (await again(world, "b1", "t-2"))["reason"] == "complaint"
+
+
+async def test_start_lets_messages_go_again(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, _, url):
+        await reply(world, url, "STOP")
+        await reply(world, url, "START", ref="SM2")
+        assert (await again(world, "b1", "t-2"))["state"] == "sent"
+
+
+async def test_a_consent_given_later_than_the_opt_out_permits_again_and_an_earlier_one_does_not(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, _, url):
+        await world.consent("b1", "sms")
+        world.clock.advance(timedelta(seconds=1))
+        await reply(world, url, "STOP")
+        assert (await again(world, "b1", "t-2"))["reason"] == "opt_out"
+        world.clock.advance(timedelta(seconds=1))
+        await world.consent("b1", "sms")
+        await world.fresh_watermarks()
+        assert (await again(world, "b1", "t-3"))["state"] == "sent"
+
+
+async def test_what_is_forged_suppresses_nothing_and_what_comes_twice_is_heard_once(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, _, url):
+        forged = await reply(world, url, "STOP", headers={"x-twilio-signature": "x"})
+        assert (forged.status_code, await standing(world)) == (403, [])
+        assert (await reply(world, url.replace("/main/", "/second/"), "STOP")).status_code == 404
+        for _ in range(2):
+            assert (await reply(world, url, "I will pay")).status_code == 200
+        await world.service.pump()
+        assert world.outcomes("b1") == ["sent", "replied"]
+        assert await world.scalar("select count(*) from notifier.callbacks") == 1
+
+
+async def test_a_stop_of_a_number_nobody_was_contacted_at_holds_for_whoever_has_it(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, _, url):
+        await reply(world, url, "STOP", sender="+12025550177")
+        await ask(world, "b3", "+12025550177")
+        await world.service.pump()
+        assert ((await world.delivery("b3"))["state"], (await world.delivery("b3"))["reason"]) == ("suppressed", "opt_out")
+
+
+async def test_where_the_provider_has_confirmed_an_opt_out_itself_no_other_confirmation_goes_out(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, fake, url):
+        await reply(world, url, "Nein danke", fields={"OptOutType": "STOP"})
+        await world.service.pump()
+        assert (await standing(world), len(fake.kept)) == ([("opt_out", "address", "sms")], 1)
+
+
+async def test_a_person_lifts_a_mistake_with_a_reason_that_stays_on_record(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, _, url):
+        await reply(world, url, "Stop, I paid")
+        (one,) = (await world.get("/v1/borrowers/b1/suppressions"))["items"]
+        path = f"/v1/borrowers/b1/suppressions/{one['id']}"
+        assert (await world.call("DELETE", path)).status_code == 422
+        assert (await world.call("DELETE", path.replace(one["id"], "other"), params={"reason": "read it"})).status_code == 404
+        lifted = await world.call("DELETE", path, params={"reason": "only said that it is paid"})
+        assert lifted.status_code == 200
+        assert (lifted.json()["lifted_by"], lifted.json()["lifted_why"]) == ("anna", "only said that it is paid")
+        assert (await world.call("DELETE", path, params={"reason": "again"})).status_code == 404
+        assert (await again(world, "b1", "t-2"))["state"] == "sent"
+        assert [one["lifted_why"] for one in (await world.get("/v1/borrowers/b1/suppressions"))["items"]] == ["only said that it is paid"]
+
+
+async def test_the_text_of_a_reply_is_sealed_shown_to_few_and_gone_with_the_borrower(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, _, url):
+        await reply(world, url, "I lost my job")
+        for table in ("replies", "callbacks"):
+            assert "job" not in str(await world.scalar(f"select encode(sealed, 'escape') from notifier.{table}"))
+        (shown,) = (await world.get("/v1/borrowers/b1/replies"))["items"]
+        assert (shown["text"], shown["wishes"], shown["signed"]) == (None, [], True)
+        async with world.engine.begin() as conn:
+            await add_key(conn, "notifier", "dw_reader", Principal("default", "bea", frozenset({"contacts:read", "pii:read"})))
+        seen = await world.call("GET", "/v1/borrowers/b1/replies", headers={"Authorization": "Bearer dw_reader"})
+        assert (seen.json()["items"][0]["text"], seen.json()["items"][0]["from"]) == ("I lost my job", REAL)
+        await world.erase("b1")
+        assert await world.scalar("select sealed is null from notifier.replies")
+        assert await world.scalar("select length(sealed) from notifier.callbacks") == 0
