@@ -50,7 +50,8 @@ class Ending:
 def endings(wishes: Collection[Wish], channel: str, lookup: str, borrowers: Collection[str]) -> list[Ending]:
     """Return what these wishes end.
 
-    An opt-out holds for the address, whoever has it; one from all channels, a complaint and a doubt for everybody who was contacted there.
+    An opt-out holds for the address, whoever has it; one from all channels, a complaint and a doubt for everybody who was contacted there,
+    and where nobody was, for the address.
     """
     found = []
     if Wish.STOP in wishes or Wish.STOP_ALL in wishes:
@@ -59,7 +60,8 @@ def endings(wishes: Collection[Wish], channel: str, lookup: str, borrowers: Coll
         found += [Ending(borrower, EVERY, lookup, Ground.OPT_OUT) for borrower in borrowers]
     for wish, ground in ((Wish.COMPLAINT, Ground.COMPLAINT), (Wish.UNCLEAR, Ground.UNCLEAR)):
         if wish in wishes:
-            found += [Ending(borrower, EVERY, lookup, ground) for borrower in borrowers] or [Ending(ANYBODY, channel, lookup, ground)]
+            found += [Ending(borrower, EVERY, lookup, ground) for borrower in borrowers]
+            found += [] if borrowers else [Ending(ANYBODY, channel, lookup, Ground.OPT_OUT)]
     return found
 
 

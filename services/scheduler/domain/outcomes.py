@@ -22,6 +22,8 @@ REPLIES = frozenset({"contact.replied", "contact.opted_out", "contact.complained
 _FOR_A_PERSON: Mapping[tuple[str, str | None], Work] = {
     ("contact.replied", "unclear"): REPLY_WORK,
     ("contact.replied", "help"): REPLY_WORK,
+    ("contact.suppressed", "complaint"): COMPLAINT_WORK,
+    ("contact.suppressed", "in_doubt"): REPLY_WORK,
 }
 _OPEN = PENDING | {ContactState.CANCELLED, ContactState.UNKNOWN}
 

@@ -23,6 +23,9 @@ async def tasks(world: World) -> list[tuple[str, str]]:
         ("replied", "help", ["reply"]),
         ("replied", None, []),
         ("opted_out", "stop", []),
+        ("suppressed", "complaint", ["complaint"]),
+        ("suppressed", "in_doubt", ["reply"]),
+        ("suppressed", "paid", []),
     ],
 )
 async def test_a_reply_stands_in_the_story_and_makes_work_where_a_person_is_needed(
