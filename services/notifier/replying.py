@@ -18,17 +18,18 @@ from services.notifier.announcing import Announcer
 from services.notifier.claiming import LOOKBACK
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery
-from services.notifier.domain.replies import Ending, Inbound, answered, confirmation, endings
+from services.notifier.domain.replies import Ending, Inbound, announced, answered, confirmation, endings
 from services.notifier.domain.suppressions import ANYBODY, Ground, as_profiled
 from services.notifier.domain.wishes import Wish, Words, recognise, together
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Adapter, Callback
 from services.notifier.receiving import believed
-from services.notifier.store import accounts, borrowers, deliveries, gates, receipts, replies, suppressions
+from services.notifier.store import accounts, borrowers, contacts, deliveries, gates, receipts, replies, suppressions
 from services.notifier.store.accounts import AccountRow
 from services.notifier.store.replies import Heard, Owner
 from services.notifier.store.suppressions import Lift, Source
 
+MAIL = "email"
 _Keyed = tuple[str, str, str]
 
 
@@ -68,6 +69,27 @@ class Listener:
         if found:
             await self.keep(row, found, sealed=self.directory.sealed_callback(row, callback))
         return adapter
+
+    async def unsubscribe(self, token: str) -> None:
+        """End the mails to the address that a mail with this link went to; the same link any number of times."""
+        about = self.directory.unsubscribing(token)
+        if about is None:
+            raise DomainError(404, "not_found", "there is nothing here")
+        tenant, borrower_id, task_id = about
+        async with self.engine.begin() as conn:
+            now = await self.clock.at(conn)
+            await borrowers.lock(conn, [(tenant, borrower_id)])
+            found = await deliveries.locked(conn, [about])
+            lookup = await contacts.lookup_of(conn, (tenant, borrower_id), contacts.id_of(task_id, MAIL))
+            if not found or lookup is None:
+                raise DomainError(404, "not_found", "there is nothing here")
+            ending = Ending(ANYBODY, MAIL, lookup, Ground.OPT_OUT)
+            if await suppressions.keep(conn, tenant, [(ending, Source("unsubscribe", None, task_id))], now=now):
+                change = announced(found[0], [("opted_out", "unsubscribe")], MAIL)
+                await deliveries.save(conn, [change.delivery])
+                await deliveries.wake(conn, [(tenant, borrower_id)], now=now)
+                await self.outbox.append(conn, self.announcer.messages([change], now=now))
+        self.outbox.wake.set()
 
     def opened(self, tenant: str, provider: str, reply: str, sealed: bytes) -> Spoken:
         """Return who wrote a reply, and what."""

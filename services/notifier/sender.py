@@ -164,6 +164,7 @@ class Sender:
             id=mark.attempt.message_id, tenant=one.tenant, task_id=one.task_id,
             borrower_id=one.borrower_id, channel=mark.send.channel, to=to, subject=text.subject, body=text.body,
             html=text.html, deadline=one.request.expires_at,
+            unsubscribe=self.directory.unsubscribe_url(one.tenant, one.borrower_id, one.task_id) if mark.send.channel == "email" else None,
         )  # fmt: skip
 
     async def _record(self, answered: Sequence[Answered]) -> None:

@@ -32,6 +32,7 @@ from services.notifier.providers.wire import (
     json_object,
     json_objects,
     mailbox,
+    one_click,
     still_wanted,
     text,
 )  # fmt: skip
@@ -60,13 +61,15 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
     still_wanted(message, now)
     sender = {"email": account.settings["from"]} | ({"name": account.settings["from_name"]} if "from_name" in account.settings else {})
     untracked = {"enable": False}
-    body = {
+    body: dict[str, Any] = {
         "personalizations": [{"to": [{"email": mailbox(message.to)}], "custom_args": {OURS: message.id}}],
         "from": sender,
         "subject": message.subject,
         "content": [{"type": "text/plain", "value": message.body}],
         "tracking_settings": {"click_tracking": untracked, "open_tracking": untracked},
     }
+    if ending := one_click(message):
+        body["headers"] = ending
     headers = {"authorization": f"Bearer {account.credentials['api_key']}", "content-type": "application/json"}
     return HttpCall(f"{account.base_url or BASE}/v3/mail/send", headers, msgspec.json.encode(body))
 

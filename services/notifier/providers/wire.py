@@ -134,6 +134,13 @@ class Adapter:
     """Whether the URL is a customer's: then it must lead to public addresses, over https."""
 
 
+def one_click(message: OutgoingMessage) -> dict[str, str]:
+    """Return the headers by which a mail program offers to end such mails (RFC 8058); none where there is no link."""
+    if message.unsubscribe is None:
+        return {}
+    return {"List-Unsubscribe": f"<{message.unsubscribe}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+
+
 def e164(to: str) -> str:
     """Return a phone number as `+` and digits."""
     number = re.sub(r"[\s().-]", "", to)

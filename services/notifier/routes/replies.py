@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import HTMLResponse
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,12 +23,19 @@ Operating = Annotated[Principal, Depends(requires("ops"))]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Why = Annotated[str, Query(min_length=1, max_length=500)]
 PERSONAL = "pii:read"
+_PAGE = (
+    "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><title>E-mails</title>"
+    "<body style='font-family:sans-serif;max-width:30em;margin:4em auto'>{}"
+)
+_ASKED = _PAGE.format("<form method=post><p>Do you want no more e-mails at this address?<p><button>No more e-mails</button></form>")
+_DONE = _PAGE.format("<p>There will be no more e-mails at this address.")
 
 
 def routes_of(listener: Listener) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/v1")
     _add_inbound(routes, listener)
+    _add_unsubscribe(routes, listener)
     _add_replies(routes, listener)
     _add_suppressions(routes, listener)
     return routes
@@ -44,6 +52,21 @@ def _add_inbound(routes: APIRouter, listener: Listener) -> None:
         adapter = await listener.take(name, secret, await callback_of(request, url))
         body, media_type = adapter.taken
         return Response(body, media_type=media_type)
+
+
+def _add_unsubscribe(routes: APIRouter, listener: Listener) -> None:
+    @routes.post("/unsubscribe/{token}")
+    async def unsubscribe(token: str) -> Response:
+        """End the mails to who has this link (RFC 8058); no key is asked for, the link is signed."""
+        await listener.unsubscribe(token)
+        return HTMLResponse(_DONE)
+
+    @routes.get("/unsubscribe/{token}", include_in_schema=False)
+    async def ask(token: str) -> Response:
+        """Ask before anything is ended: programs that look for viruses open every link of a mail."""
+        if listener.directory.unsubscribing(token) is None:
+            raise DomainError(404, "not_found", "there is nothing here")
+        return HTMLResponse(_ASKED)
 
 
 def _add_replies(routes: APIRouter, listener: Listener) -> None:

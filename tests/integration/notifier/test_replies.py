@@ -16,6 +16,7 @@ from libs.common.auth import Principal, add_key
 from libs.common.contracts.catalogue import PROFILES
 from libs.compliance import Packs, load_packs
 from libs.compliance.packs import parse_pack
+from services.notifier.directory import Directory
 from services.notifier.domain.receipts import Standing
 from services.notifier.providers.codes import Meaning
 from services.notifier.providers.fake.server import FakeProviders
@@ -25,7 +26,7 @@ from services.notifier.providers.wire import Account, HttpCall
 from services.notifier.service import Options
 from tests.integration.notifier.test_provider_receipts import PUBLIC, a_sent_world, post, reported
 from tests.integration.notifier.test_providers import CREDENTIALS, OPEN, REAL, a_wired_world, ask, put, route, twilio
-from tests.integration.notifier.world import World, a_world
+from tests.integration.notifier.world import DIGEST_KEY, PRIVATE, World, a_world
 from tests.support.postgres import Databases
 
 
@@ -285,3 +286,36 @@ async def test_the_text_of_a_reply_is_sealed_shown_to_few_and_gone_with_the_borr
         await world.erase("b1")
         assert await world.scalar("select sealed is null from notifier.replies")
         assert await world.scalar("select length(sealed) from notifier.callbacks") == 0
+
+
+async def test_one_click_in_a_mail_ends_mails_and_opening_the_link_does_not(databases: Databases) -> None:
+    accounts = {"mail": Account("mail", "sendgrid", {"api_key": "k"}, {"from": "us@example.org"})}
+    packs = Packs({**load_packs().by_id, "TT": parse_pack(OPEN, "TT.yaml")})
+    async with (
+        FakeProviders(accounts).served() as fake,
+        a_world(databases, options=Options(packs=packs), fakes=True, public_url=PUBLIC) as world,
+    ):
+        made = {
+            "kind": "sendgrid",
+            "credentials": {"api_key": "k"},
+            "settings": {"from": "us@example.org"},
+            "base_url": f"{fake.origin}/mail",
+        }
+        await put(world, "mail", made)
+        await route(world, {"channel": "email", "provider": "mail"})
+        await world.profile("b1", addresses={"email": "li@example.org"}, jurisdictions=("TT",))
+        await world.fact("b1", jurisdictions=("TT",))
+        await world.request("b1", channels=("email",), jurisdictions=("TT",))
+        await world.service.pump()
+        link = Directory(world.engine, world.clock, PRIVATE, DIGEST_KEY, {}, PUBLIC).unsubscribe_url("default", "b1", "t-b1")
+        assert link is not None
+        path = link.removeprefix(PUBLIC)
+        nobody = {"Authorization": ""}
+        assert (await world.call("GET", path, headers=nobody)).status_code == 200
+        assert await standing(world) == []
+        assert (await world.call("POST", path[:-2] + "xx", headers=nobody)).status_code == 404
+        for _ in range(2):
+            assert (await world.call("POST", path, headers=nobody, data={"List-Unsubscribe": "One-Click"})).status_code == 200
+        await world.service.pump()
+        assert await standing(world) == [("opt_out", "address", "email")]
+        assert world.outcomes("b1") == ["sent", "opted_out"]
