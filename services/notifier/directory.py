@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common import logs, sealing
 from libs.common.clock import Clock
 from libs.common.sealing import SealError
+from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.routing import Offer, Routing
+from services.notifier.domain.suppressions import as_profiled
 from services.notifier.providers.carrier import Carrier, Limits
 from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.kinds import ADAPTERS
@@ -134,6 +136,11 @@ class Directory:
             return None
         mark, said = raw[:MARK_BYTES], raw[MARK_BYTES:]
         return msgspec.json.decode(said, type=tuple[str, str, str]) if hmac.compare_digest(mark, self._mark(said)) else None
+
+    def spelled(self, message: OutgoingMessage) -> str | None:
+        """Return by what the address of a message is known as providers write it; None where that is how the profile has it."""
+        written = as_profiled(message.channel, message.to)
+        return None if written == message.to else sealing.lookup(self.digest_key, message.tenant, message.channel, written)
 
     def sealed_callback(self, row: AccountRow, callback: Callback) -> bytes:
         """Return a provider's request as it is kept: only the notifier can open it."""

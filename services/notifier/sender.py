@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from libs.common import logs, sealing
 from libs.common.clock import pause, stopwatch
@@ -127,7 +127,7 @@ class Sender:
         for mark in marked:
             made = self._message(mark)
             if isinstance(made, OutgoingMessage):
-                ready.append((mark, made))
+                ready.append((replace(mark, spelled=self.directory.spelled(made)), made))
             else:
                 answered.append((mark, made))
         if ready:

@@ -319,3 +319,16 @@ async def test_one_click_in_a_mail_ends_mails_and_opening_the_link_does_not(data
         await world.service.pump()
         assert await standing(world) == [("opt_out", "address", "email")]
         assert world.outcomes("b1") == ["sent", "opted_out"]
+
+
+async def test_a_number_that_the_profile_writes_with_spaces_is_the_same_number(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, fake, url):
+        await ask(world, "b4", "+1 (202) 555-0166")
+        await world.service.pump()
+        assert fake.kept[-1][1].to == "+12025550166"
+        await reply(world, url, "STOP", sender="+12025550166")
+        assert await standing(world, "b4") == [("opt_out", "address", "sms")]
+        assert (await again(world, "b4", "t-2"))["reason"] == "opt_out"
+        assert "opted_out" in world.outcomes("b4")
+        await reply(world, url, "START", sender="+12025550166", ref="SM2")
+        assert (await again(world, "b4", "t-3"))["state"] == "sent"

@@ -150,6 +150,11 @@ create table notifier.replies (
     callback bigint, sealed bytea,
     primary key (tenant, provider, id)
 );
+create table notifier.spellings (
+    tenant text not null, canonical text not null, lookup text not null,
+    primary key (tenant, canonical, lookup)
+);
+create index spellings_lookup on notifier.spellings (tenant, lookup);
 create index replies_borrowers on notifier.replies using gin (borrowers);
 """
 
