@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -332,3 +333,23 @@ async def test_a_number_that_the_profile_writes_with_spaces_is_the_same_number(d
         assert "opted_out" in world.outcomes("b4")
         await reply(world, url, "START", sender="+12025550166", ref="SM2")
         assert (await again(world, "b4", "t-3"))["state"] == "sent"
+
+
+async def test_replies_at_once_about_a_shared_number_wait_for_each_other_and_for_claims(databases: Databases) -> None:
+    others = tuple(f"o{number}" for number in range(5))
+    async with a_reached_world(databases, *others) as (world, _, url):
+        for borrower in others:
+            await world.request(borrower, f"t2-{borrower}", channels=("sms",), jurisdictions=("TT",))
+        said = ("STOP", "stop all", "This is harassment", "STOP")
+        answers, _ = await asyncio.gather(
+            asyncio.gather(*(reply(world, url, text, ref=f"SM{number}") for number, text in enumerate(said))), world.service.pump()
+        )
+        assert [answer.status_code for answer in answers] == [200] * len(said)
+        await world.service.pump()
+        everybody = len(others) + 1
+        statement = "select count(*) from notifier.suppressions where ground = 'opt_out'"
+        assert await world.scalar(statement) == 1 + everybody
+        for borrower in others:
+            numbers = [one.data.sequence for one in world.told if one.data.task_id == f"t-{borrower}"]
+            assert numbers == list(range(1, len(numbers) + 1))
+            assert (await again(world, borrower, f"t3-{borrower}"))["state"] == "suppressed"
