@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,6 +17,12 @@ CONFIRMATION = "opt_out_confirmed"
 """The template, and the step, of the one message that confirms an opt-out."""
 CONFIRMED_WITHIN = timedelta(minutes=5)
 """In the United States a confirmation is presumed to be within the consent if it is sent so soon (47 CFR 64.1200(a)(12))."""
+_QUOTED = re.compile(
+    r"^[ \t]*(>|--[ \t]*$|-{3,}|_{5,}|(on|am|el|le|em|il|op|pada|den)\b.{5,200}:[ \t]*$|(from|von|de|da|van|dari):[ ]"
+    r"|\u53d1\u4ef6\u4eba|\u5bc4\u4ef6\u8005|\u5728.{3,200}\u5199\u9053|sent from my )",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Where a quotation or a signature begins, as mail programs of several languages write it."""
 _ORDER = (Wish.STOP_ALL, Wish.STOP, Wish.COMPLAINT, Wish.UNCLEAR, Wish.START, Wish.HELP)
 
 
@@ -45,6 +52,12 @@ class Ending:
     channel: str
     lookup: str
     ground: Ground
+
+
+def unquoted(mail: str) -> str:
+    """Return what somebody wrote in a mail, without what it quotes below: our own text has the word STOP in it."""
+    found = _QUOTED.search(mail)
+    return (mail[: found.start()] if found else mail).strip()
 
 
 def endings(wishes: Collection[Wish], channel: str, lookup: str, borrowers: Collection[str]) -> list[Ending]:

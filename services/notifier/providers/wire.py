@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.parser import BytesParser
+from email.policy import HTTP
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
@@ -193,6 +195,18 @@ def json_objects(body: bytes) -> list[dict[str, Any]]:
 def form(body: bytes) -> dict[str, str]:
     """Return the fields of a form."""
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def multipart(callback: Callback) -> dict[str, bytes]:
+    """Return the fields of a form that came in parts, without its files."""
+    kind = callback.headers.get("content-type", "")
+    whole = BytesParser(policy=HTTP).parsebytes(f"content-type: {kind}\r\n\r\n".encode("latin-1", "replace") + callback.body)
+    fields: dict[str, bytes] = {}
+    for part in whole.iter_parts() if whole.is_multipart() else ():
+        name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(content, bytes) and part.get_filename() is None:
+            fields[name] = content
+    return fields
 
 
 def text(value: object) -> str | None:

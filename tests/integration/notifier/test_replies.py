@@ -123,44 +123,6 @@ async def test_a_receipt_that_says_nobody_is_there_takes_the_address_out(databas
         assert (ended["state"], ended["reason"]) == ("failed", "no_address")
 
 
-async def test_a_spam_complaint_after_the_delivery_ends_the_mail_and_stands_in_the_case(databases: Databases) -> None:
-    """Unsigned, since this account has no key for that: it may suppress."""
-    accounts = {"mail": Account("mail", "sendgrid", {"api_key": "k"}, {"from": "us@example.org"})}
-    packs = Packs({**load_packs().by_id, "TT": parse_pack(OPEN, "TT.yaml")})
-    served = FakeProviders(accounts).served()
-    async with served as fake, a_world(databases, options=Options(packs=packs), fakes=True, public_url=PUBLIC) as world:
-        made = {
-            "kind": "sendgrid",
-            "credentials": {"api_key": "k"},
-            "settings": {"from": "us@example.org"},
-            "base_url": f"{fake.origin}/mail",
-        }
-        shown = await put(world, "mail", made)
-        await route(world, {"channel": "email", "provider": "mail"})
-        await world.profile("b1", addresses={"email": "li@example.org"}, jurisdictions=("TT",))
-        await world.fact("b1", jurisdictions=("TT",))
-        await world.request("b1", channels=("email",), jurisdictions=("TT",))
-        await world.service.pump()
-        ((_, taken),) = fake.kept
-        path = shown["receipts_url"].removeprefix(PUBLIC)
-        for number, event in enumerate(("delivered", "spamreport", "spamreport")):
-            said = {
-                "event": event,
-                "email": taken.to,
-                "sg_event_id": f"e{min(number, 1)}",
-                "dunwell_message": taken.reference,
-                "timestamp": 1,
-            }
-            answer = await world.call("POST", path, json=[said])
-            assert answer.json() == {"new": 1 if number < 2 else 0}, number
-        await world.service.pump()
-        assert world.outcomes("b1") == ["sent", "delivered", "opted_out", "complained"]
-        await world.request("b1", "t-2", channels=("email",), jurisdictions=("TT",))
-        await world.service.pump()
-        ended = await world.delivery("b1", "t-2")
-        assert (ended["state"], ended["reason"], len(fake.kept)) == ("suppressed", "opt_out", 1)
-
-
 async def standing(world: World, borrower: str = "b1") -> list[tuple[str, str, str]]:
     items = (await world.get(f"/v1/borrowers/{borrower}/suppressions"))["items"]
     return sorted((one["ground"], one["scope"], one["channel"]) for one in items if one["lifted_at"] is None)
@@ -289,7 +251,9 @@ async def test_the_text_of_a_reply_is_sealed_shown_to_few_and_gone_with_the_borr
         assert await world.scalar("select length(sealed) from notifier.callbacks") == 0
 
 
-async def test_one_click_in_a_mail_ends_mails_and_opening_the_link_does_not(databases: Databases) -> None:
+@asynccontextmanager
+async def a_mailed_world(databases: Databases) -> AsyncIterator[tuple[World, FakeProviders, dict[str, Any]]]:
+    """A world in which a mail went out to `b1` through an account without a key for signatures; with the account as it is shown."""
     accounts = {"mail": Account("mail", "sendgrid", {"api_key": "k"}, {"from": "us@example.org"})}
     packs = Packs({**load_packs().by_id, "TT": parse_pack(OPEN, "TT.yaml")})
     async with (
@@ -302,12 +266,56 @@ async def test_one_click_in_a_mail_ends_mails_and_opening_the_link_does_not(data
             "settings": {"from": "us@example.org"},
             "base_url": f"{fake.origin}/mail",
         }
-        await put(world, "mail", made)
+        shown = await put(world, "mail", made)
         await route(world, {"channel": "email", "provider": "mail"})
         await world.profile("b1", addresses={"email": "li@example.org"}, jurisdictions=("TT",))
         await world.fact("b1", jurisdictions=("TT",))
-        await world.request("b1", channels=("email",), jurisdictions=("TT",))
+        await mail_again(world, "t-b1")
+        yield world, fake, shown
+
+
+async def mail_again(world: World, task: str) -> dict[str, Any]:
+    await world.request("b1", task, channels=("email",), jurisdictions=("TT",))
+    await world.service.pump()
+    return await world.delivery("b1", task)
+
+
+async def test_a_spam_complaint_after_the_delivery_ends_the_mail_and_stands_in_the_case(databases: Databases) -> None:
+    """Unsigned: it may suppress."""
+    async with a_mailed_world(databases) as (world, fake, shown):
+        ((_, taken),) = fake.kept
+        path = shown["receipts_url"].removeprefix(PUBLIC)
+        for number, event in enumerate(("delivered", "spamreport", "spamreport")):
+            said = {
+                "event": event,
+                "email": taken.to,
+                "sg_event_id": f"e{min(number, 1)}",
+                "dunwell_message": taken.reference,
+                "timestamp": 1,
+            }
+            answer = await world.call("POST", path, json=[said])
+            assert answer.json() == {"new": 1 if number < 2 else 0}, number
         await world.service.pump()
+        assert world.outcomes("b1") == ["sent", "delivered", "opted_out", "complained"]
+        ended = await mail_again(world, "t-2")
+        assert (ended["state"], ended["reason"], len(fake.kept)) == ("suppressed", "opt_out", 1)
+
+
+async def test_a_mail_that_is_answered_with_stop_is_the_last_one_and_an_unsigned_start_lifts_nothing(databases: Databases) -> None:
+    async with a_mailed_world(databases) as (world, fake, shown):
+        path = shown["inbound_url"].removeprefix(PUBLIC)
+        for number, text in enumerate(("STOP\n\n> Please pay", "START")):
+            said = {"from": "Li <LI@example.org>", "headers": f"Message-ID: <{number}@x>\n", "text": text}
+            answer = await world.call("POST", path, files={name: (None, value) for name, value in said.items()})
+            assert answer.status_code == 200
+        await world.service.pump()
+        assert [str(taken.subject).startswith("You will get no more e-mails") for _, taken in fake.kept[1:]] == [True]
+        assert await standing(world) == [("opt_out", "address", "email")]
+        assert (await mail_again(world, "t-2"))["reason"] == "opt_out"
+
+
+async def test_one_click_in_a_mail_ends_mails_and_opening_the_link_does_not(databases: Databases) -> None:
+    async with a_mailed_world(databases) as (world, _, _):
         link = Directory(world.engine, world.clock, PRIVATE, DIGEST_KEY, {}, PUBLIC).unsubscribe_url("default", "b1", "t-b1")
         assert link is not None
         path = link.removeprefix(PUBLIC)

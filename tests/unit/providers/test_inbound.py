@@ -6,12 +6,15 @@ import hashlib
 from dataclasses import replace
 from urllib.parse import urlencode
 
+import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
-from services.notifier.domain.replies import Inbound
+from services.notifier.domain.replies import Inbound, unquoted
 from services.notifier.domain.wishes import Wish
-from services.notifier.providers import aws_sms, jws, messagebird, twilio, vonage
+from services.notifier.providers import aws_sms, jws, messagebird, sendgrid, twilio, vonage
 from services.notifier.providers.wire import Account, Adapter, Callback, Denied, Fetch
 from tests.unit.providers.test_aws import TEXT, TOPIC, brought
 from tests.unit.providers.values import NOW, a_form, an_account
@@ -89,3 +92,55 @@ def test_aws_brings_it_through_the_topic_of_the_account() -> None:
     assert heard(aws_sms.ADAPTER, brought(event), account) == [Inbound("i1", "sms", "+12025550123", "stop")]
     assert heard(aws_sms.ADAPTER, brought({**event, "inboundMessageId": None}), account) == []
     assert heard(aws_sms.ADAPTER, brought(event), replace(account, settings={"region": "eu-central-1"})) == "topic"
+
+
+def mailed(headers: str = "Message-ID: <1@x>\nAuto-Submitted: no\n", **fields: str) -> Callback:
+    said = {
+        "from": "Li Wei <li@example.org>",
+        "subject": "Re: your account",
+        "headers": headers,
+        "text": "STOP\n\nOn 1 May, us wrote:\n> x",
+        **fields,
+    }
+    request = httpx.Request("POST", URL, files={name: (None, value.encode()) for name, value in said.items()})
+    return Callback("POST", URL, {"content-type": request.headers["content-type"]}, request.read())
+
+
+MAIL = an_account("sendgrid", {"api_key": "k"}, {"from": "us@example.org"})
+
+
+def test_sendgrid_brings_what_was_mailed_without_what_it_quotes_and_nobody_signs_it() -> None:
+    assert heard(sendgrid.ADAPTER, mailed(), MAIL) == [Inbound("<1@x>", "email", "li@example.org", "STOP", signed=False)]
+    (only_subject,) = heard(sendgrid.ADAPTER, mailed(text="> quoted", subject="Unsubscribe"), MAIL)
+    assert isinstance(only_subject, Inbound)
+    assert only_subject.text == "Unsubscribe"
+
+
+def test_sendgrids_letters_are_read_in_their_own_charset() -> None:
+    callback = mailed(text="", charsets='{"text": "iso-8859-1"}')
+    callback = replace(callback, body=callback.body.replace(b'name="text"\r\n\r\n', b'name="text"\r\n\r\nArr\xeatez'))
+    (one,) = heard(sendgrid.ADAPTER, callback, MAIL)
+    assert isinstance(one, Inbound)
+    assert one.text == "Arr\u00eatez"
+
+
+@pytest.mark.parametrize("headers", ["Message-ID: <1@x>\nAuto-Submitted: auto-replied\n", "Subject: x\n", "", "\n:\n"])
+def test_what_a_program_answers_by_itself_or_has_no_id_is_no_reply(headers: str) -> None:
+    assert heard(sendgrid.ADAPTER, mailed(headers), MAIL) == []
+
+
+@given(body=st.binary(max_size=300), kind=st.sampled_from(["multipart/form-data; boundary=x", "multipart/form-data", "text/plain", ""]))
+def test_any_body_at_all_is_read_or_is_none(body: bytes, kind: str) -> None:
+    assert isinstance(heard(sendgrid.ADAPTER, Callback("POST", URL, {"content-type": kind}, b"--x\r\n" + body), MAIL), list)
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "On Mon, 1 May 2026 at 10:00, Acme <us@x> wrote:\n> Reply STOP", "> Reply STOP", "-----Original Message-----\nFrom: us",
+        "Am 1. Mai 2026 um 10:00 schrieb Acme:\n> STOP", "El lun, 1 may 2026, Acme escribi\u00f3:\n> STOP", "-- \nLi",
+        "From: Acme\nReply STOP", "Sent from my phone", "\u5728 2026\u5e745\u67081\u65e5\uff0cAcme \u5199\u9053\uff1a\n> STOP",
+    ],
+)  # fmt: skip
+def test_what_stands_below_a_reply_is_not_read(below: str) -> None:
+    assert unquoted(f"I will pay\n\n{below}") == "I will pay"
