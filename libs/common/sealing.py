@@ -79,6 +79,12 @@ def digest(key: bytes, *parts: str) -> bytes:
     return hmac.digest(key, "\x1f".join(parts).encode(), hashlib.sha256)
 
 
+def lookup(key: bytes, tenant: str, channel: str, address: str) -> str:
+    """Return by what an address is known again, as it stands in a profile: equal for equal addresses of a channel."""
+    normal = address.strip().lower() if channel == "email" else address.strip()
+    return as_text(digest(key, tenant, channel, normal))
+
+
 def as_text(sealed: bytes) -> str:
     """Return sealed bytes as they stand in JSON."""
     return base64.b64encode(sealed).decode()

@@ -67,6 +67,8 @@ class Marked(Value, frozen=True):
     provider: str
     key: str
     sealed_name: str | None
+    spelled: str | None = None
+    """By what its address is known as providers write it, where the profile has it otherwise."""
 
     @property
     def loans(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,17 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common import logs, sealing
 from libs.common.clock import Clock
 from libs.common.sealing import SealError
+from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.routing import Offer, Routing
+from services.notifier.domain.suppressions import as_profiled
 from services.notifier.providers.carrier import Carrier, Limits
 from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.port import Provider
-from services.notifier.providers.wire import Account, Answer, HttpCall
+from services.notifier.providers.wire import Account, Answer, Callback, HttpCall
 from services.notifier.store import accounts
 from services.notifier.store.accounts import AccountRow
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_KEPT = 100
+MARK_BYTES = 16
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -111,11 +116,46 @@ class Directory:
 
     def receipts_url(self, name: str, secret: str) -> str | None:
         """Return where an account's receipts come in."""
-        return f"{self.public_url}/v1/providers/{name}/{secret}/receipts" if self.public_url else None
+        return self._url(name, secret, "receipts")
+
+    def inbound_url(self, name: str, secret: str) -> str | None:
+        """Return where the replies of an account's recipients come in."""
+        return self._url(name, secret, "inbound")
+
+    def unsubscribe_url(self, tenant: str, borrower_id: str, task_id: str) -> str | None:
+        """Return where the reader of this mail ends such mails: the link says which it was, and that it is ours."""
+        said = msgspec.json.encode((tenant, borrower_id, task_id))
+        token = base64.urlsafe_b64encode(self._mark(said) + said).decode().rstrip("=")
+        return f"{self.public_url}/v1/unsubscribe/{token}" if self.public_url else None
+
+    def unsubscribing(self, token: str) -> tuple[str, str, str] | None:
+        """Return tenant, borrower and task of a link; None where it is none of ours."""
+        try:
+            raw = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        except (ValueError, UnicodeEncodeError):
+            return None
+        mark, said = raw[:MARK_BYTES], raw[MARK_BYTES:]
+        return msgspec.json.decode(said, type=tuple[str, str, str]) if hmac.compare_digest(mark, self._mark(said)) else None
+
+    def spelled(self, message: OutgoingMessage) -> str | None:
+        """Return by what the address of a message is known as providers write it; None where that is how the profile has it."""
+        written = as_profiled(message.channel, message.to)
+        return None if written == message.to else sealing.lookup(self.digest_key, message.tenant, message.channel, written)
+
+    def sealed_callback(self, row: AccountRow, callback: Callback) -> bytes:
+        """Return a provider's request as it is kept: only the notifier can open it."""
+        plain = msgspec.json.encode({"url": callback.url, "body": callback.body})
+        return sealing.seal(plain, sealing.public_of(self.private_key), f"callback/{row.tenant}/{row.name}")
 
     def secret_hash(self, secret: str) -> bytes:
         """Return by what the secret of a URL is found."""
         return sealing.digest(self.digest_key, "provider", secret)
+
+    def _mark(self, said: bytes) -> bytes:
+        return sealing.digest(self.digest_key, "unsubscribe", said.decode("latin-1"))[:MARK_BYTES]
+
+    def _url(self, name: str, secret: str, end: str) -> str | None:
+        return f"{self.public_url}/v1/providers/{name}/{secret}/{end}" if self.public_url else None
 
     def _made(self, row: AccountRow) -> HttpProvider:
         """Return a provider; where somebody else chose the address, it must be a public one, but for a fake on this machine."""

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -18,15 +19,19 @@ from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery, heard
 from services.notifier.domain.receipts import News, Receipt, Standing, state_of
+from services.notifier.domain.replies import Ending, told_by_provider
+from services.notifier.domain.results import Fault
 from services.notifier.domain.states import Reached
+from services.notifier.domain.suppressions import ANYBODY, GROUND_OF, as_profiled
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Callback, Denied, Fetch
-from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, receipts
-from services.notifier.store.accounts import AccountRow
+from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, receipts, suppressions
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
-from services.notifier.store.receipts import Told, Word
+from services.notifier.store.receipts import Concerned, Told, Word
+from services.notifier.store.suppressions import Source
 
+_Said = TypeVar("_Said")
 MOST_FETCHED = 3
 """A callback needs a certificate and a confirmation at most."""
 
@@ -48,13 +53,14 @@ class Receiver:
             row = await accounts.find_by_secret(conn, name, self.directory.secret_hash(secret))
         if row is None:
             raise DomainError(404, "not_found", "there is nothing here")
-        found = await self._read(row, callback)
+        if (read := ADAPTERS[row.kind].receipts) is None:
+            raise DomainError(404, "not_found", f"{row.kind} sends no receipts")
+        account, now = self.directory.account(row), self.clock.now()
+        found = await believed(lambda asked: read(asked, account, now), callback, self.fetch)
         words = [Word(_id_of(receipt), receipt) for receipt in found]
         if not words:
             return 0
-        plain = msgspec.json.encode({"url": callback.url, "body": callback.body})
-        sealed = sealing.seal(plain, sealing.public_of(self.directory.private_key), f"callback/{row.tenant}/{row.name}")
-        return await self.keep(row.tenant, row.name, words, sealed=sealed)
+        return await self.keep(row.tenant, row.name, words, sealed=self.directory.sealed_callback(row, callback))
 
     async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes) -> int:
         """Take in what an account of a tenant has said and is believed, and return how many of these words are new."""
@@ -64,27 +70,33 @@ class Receiver:
             about = await receipts.attempts_of(conn, tenant, name, [word.receipt for word in new]) if new else []
             if about:
                 await self._lift(conn, about, now)
+            await self._suppress(conn, tenant, name, [word.receipt for word in new if word.receipt.fault in GROUND_OF], now=now)
         self.outbox.wake.set()
         return len(new)
 
-    async def _read(self, row: AccountRow, callback: Callback) -> Sequence[Receipt]:
-        read = ADAPTERS[row.kind].receipts
-        if read is None:
-            raise DomainError(404, "not_found", f"{row.kind} sends no receipts")
-        account = self.directory.account(row)
-        for _ in range(MOST_FETCHED):
-            found = read(callback, account, self.clock.now())
-            match found:
-                case Denied(why):
-                    raise DomainError(403, "not_believed", f"{why}: this does not come from the provider")
-                case Fetch(url):
-                    content = await self.fetch(url)
-                    if content is None:
-                        break
-                    callback = replace(callback, fetched={**callback.fetched, url: content})
-                case _:
-                    return found
-        raise DomainError(503, "unavailable", "what is needed to believe it cannot be fetched now", headers={"Retry-After": "60"})
+    async def _suppress(self, conn: AsyncConnection, tenant: str, name: str, bad: Sequence[Receipt], *, now: datetime) -> None:
+        """Let no more go to where a provider says that somebody wants none, or that nobody is; signed or not."""
+        if not bad:
+            return
+        concerned = await receipts.concerned(conn, tenant, name, bad)
+        await borrowers.lock(conn, {(tenant, one.attempt.borrower_id) for one in concerned})
+        found = {_of(delivery): delivery for delivery in await deliveries.locked(conn, sorted({_of(one.attempt) for one in concerned}))}
+        account = await accounts.find(conn, tenant, name)
+        channels = account.channels[:1] if account is not None else ()
+        named = [(on, self._lookup(tenant, on, one.address), one.fault) for one in bad for on in channels if one.address is not None]
+        made = await suppressions.keep(conn, tenant, _endings(concerned, named, name), now=now)
+        changes = []
+        for one in concerned:
+            key, ending = _of(one.attempt), Ending(ANYBODY, one.attempt.channel, one.lookup or "", GROUND_OF[one.fault])
+            if key in found:
+                changes.append(told_by_provider(found[key], one.fault, one.code, one.attempt.channel, new=ending in made))
+                found[key] = changes[-1].delivery
+        await deliveries.save(conn, list(found.values()))
+        await deliveries.wake(conn, {key[:2] for key in found}, now=now)
+        await self.outbox.append(conn, self.announcer.messages(changes, now=now))
+
+    def _lookup(self, tenant: str, channel: str, address: str) -> str:
+        return sealing.lookup(self.directory.digest_key, tenant, channel, as_profiled(channel, address))
 
     async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], now: datetime) -> None:
         """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""
@@ -102,6 +114,34 @@ class Receiver:
         await receipts.note(conn, told, now=now)
         await contacts.note_results(conn, [_delivered(one) for one in told if one.reduced.standing is Standing.DELIVERED])
         await self.outbox.append(conn, self.announcer.messages(changes, now=now))
+
+
+def _endings(concerned: Sequence[Concerned], unmatched: Sequence[tuple[str, str, Fault]], name: str) -> list[tuple[Ending, Source]]:
+    """Return what is ended at the addresses of attempts, and at those that a receipt alone names."""
+    found = [
+        (Ending(ANYBODY, one.attempt.channel, one.lookup, GROUND_OF[one.fault]), Source("receipt", name, one.attempt.task_id))
+        for one in concerned if one.lookup is not None
+    ]  # fmt: skip
+    return found + [(Ending(ANYBODY, channel, lookup, GROUND_OF[fault]), Source("receipt", name)) for channel, lookup, fault in unmatched]
+
+
+async def believed(
+    read: Callable[[Callback], Sequence[_Said] | Denied | Fetch], callback: Callback, fetch: Callable[[str], Awaitable[bytes | None]]
+) -> Sequence[_Said]:  # fmt: skip
+    """Return what a callback says, with what must be fetched to believe it; one that is not believed is refused."""
+    for _ in range(MOST_FETCHED):
+        found = read(callback)
+        match found:
+            case Denied(why):
+                raise DomainError(403, "not_believed", f"{why}: this does not come from the provider")
+            case Fetch(url):
+                content = await fetch(url)
+                if content is None:
+                    break
+                callback = replace(callback, fetched={**callback.fetched, url: content})
+            case _:
+                return found
+    raise DomainError(503, "unavailable", "what is needed to believe it cannot be fetched now", headers={"Retry-After": "60"})
 
 
 def _change(delivery: Delivery, told: Told, before: Sequence[Reached], now: datetime) -> Change:

@@ -14,12 +14,15 @@ from services.notifier.announcing import Announcer
 from services.notifier.claiming import Marked, given_up
 from services.notifier.domain.delivery import ANSWERABLE, Change, Delivery, heard, settled
 from services.notifier.domain.receipts import News, Standing
+from services.notifier.domain.replies import Ending, told_by_provider
 from services.notifier.domain.restoring import LOST, restored
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import Reached, State
-from services.notifier.store import attempts, borrowers, contacts, deliveries
+from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
+from services.notifier.store import attempts, borrowers, contacts, deliveries, replies, suppressions
 from services.notifier.store.attempts import Closing
 from services.notifier.store.gates import Epoch
+from services.notifier.store.suppressions import Source
 
 SWEEP = 500
 
@@ -52,7 +55,26 @@ class Recorder:
                 if (change := self._answered(delivery, mark, result, before[_key(delivery)], now=now)) is not None:
                     changes.append(change)
                     closings.append(closing(mark, result))
+            changes = await self._suppressed(conn, changes, [by_key[_key(change.delivery)] for change in changes], now)
             await self._write(conn, changes, closings, now)
+            await replies.spell(
+                conn, [(m.delivery.tenant, m.spelled, m.send.address.lookup) for m, _ in answered if m.spelled is not None]
+            )  # fmt: skip
+
+    async def _suppressed(
+        self, conn: AsyncConnection, changes: Sequence[Change], answers: Sequence[Answered], now: datetime
+    ) -> list[Change]:  # fmt: skip
+        """Let no more go to where a provider refuses to send because somebody wants none, or because nobody is; and say so."""
+        refused = [_refusal(mark, result) for mark, result in answers]
+        made: dict[tuple[str, Ending], str] = {}
+        for tenant in sorted({mark.delivery.tenant for (mark, _), found in zip(answers, refused, strict=True) if found}):
+            endings = [found for (mark, _), found in zip(answers, refused, strict=True) if found and mark.delivery.tenant == tenant]
+            kept = await suppressions.keep(conn, tenant, [(ending, source) for ending, source, _ in endings], now=now)
+            made |= {(tenant, ending): number for ending, number in kept.items()}
+        return [
+            change if found is None else _with_word(change, found[2], found[0].channel, new=(mark.delivery.tenant, found[0]) in made)
+            for change, (mark, _), found in zip(changes, answers, refused, strict=True)
+        ]
 
     async def give_up(self, epoch: Epoch) -> int:
         """Turn what was open before this epoch into unknown, but for what surely was not attempted in the time this database has lost."""
@@ -116,6 +138,20 @@ def closing(mark: Marked, result: Result) -> Closing:
             return Closing(mark.attempt, "unknown", code=why, fault="provider")
         case NotSent(why):
             return Closing(mark.attempt, "not_sent", again=True, code=why, fault="provider")
+
+
+def _refusal(mark: Marked, result: Result) -> tuple[Ending, Source, Refused] | None:
+    """Return what a refusal ends for the address that it is about."""
+    if not isinstance(result, Refused) or result.fault not in GROUND_OF:
+        return None
+    ending = Ending(ANYBODY, mark.send.channel, mark.send.address.lookup, GROUND_OF[result.fault])
+    return ending, Source("answer", mark.provider, mark.delivery.task_id), result
+
+
+def _with_word(change: Change, refused: Refused, channel: str, *, new: bool) -> Change:
+    """Return a change with what the provider has said of the person."""
+    word = told_by_provider(change.delivery, refused.fault, refused.code, channel, new=new)
+    return Change(word.delivery, change.outcomes + word.outcomes)
 
 
 def _counted_as(closed: Closing) -> str:

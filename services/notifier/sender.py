@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from libs.common import logs, sealing
 from libs.common.clock import pause, stopwatch
@@ -127,7 +127,7 @@ class Sender:
         for mark in marked:
             made = self._message(mark)
             if isinstance(made, OutgoingMessage):
-                ready.append((mark, made))
+                ready.append((replace(mark, spelled=self.directory.spelled(made)), made))
             else:
                 answered.append((mark, made))
         if ready:
@@ -164,6 +164,7 @@ class Sender:
             id=mark.attempt.message_id, tenant=one.tenant, task_id=one.task_id,
             borrower_id=one.borrower_id, channel=mark.send.channel, to=to, subject=text.subject, body=text.body,
             html=text.html, deadline=one.request.expires_at,
+            unsubscribe=self.directory.unsubscribe_url(one.tenant, one.borrower_id, one.task_id) if mark.send.channel == "email" else None,
         )  # fmt: skip
 
     async def _record(self, answered: Sequence[Answered]) -> None:

@@ -32,7 +32,9 @@ from services.notifier.providers.sandbox import SandboxProvider
 from services.notifier.publishing import Publisher
 from services.notifier.receiving import Receiver
 from services.notifier.recording import Recorder
+from services.notifier.replying import Listener
 from services.notifier.routes import Inside, router
+from services.notifier.routes.replies import routes_of as reply_routes
 from services.notifier.routes.settings import routes_of as settings_routes
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
@@ -42,6 +44,7 @@ from services.notifier.tables import SCHEMA
 from services.notifier.texts import Texts
 from services.notifier.watcher import DeliveryWatch
 from services.notifier.wiring import Wired, wiring
+from services.notifier.wording import languages
 
 GROUP = "dunwell-notifier"
 
@@ -87,6 +90,10 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     receiver = Receiver(
         ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch
     )
+    listener = Listener(
+        ports.engine, ports.clock, receiver.outbox, receiver.announcer, directory, directory.fetch, languages()
+    )  # fmt: skip
+    app.include_router(reply_routes(listener))
     app.include_router(wiring(Wired(ports.engine, ports.clock, directory, receiver, fakes=settings.fakes)))
     return _service(ports, parts, app, metrics)
 

@@ -6,10 +6,12 @@ from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Identity, In
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from libs.common.db.base import base_tables
+from services.notifier.reply_tables import reply_tables
 
 SCHEMA = "notifier"
 metadata = MetaData(schema=SCHEMA)
 base_tables(metadata)
+reply_tables(metadata)
 _moment = DateTime(timezone=True)
 
 

@@ -10,15 +10,16 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common.api import answer, body_of, page
+from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from services.notifier.callbacks import callback_of
 from services.notifier.directory import Directory, Secrets, is_loopback, new_secret
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.routing import ANYWHERE, Route
 from services.notifier.providers.kinds import ADAPTERS
-from services.notifier.providers.wire import BODY_LIMIT, Account, Adapter, Callback, UnfitError
+from services.notifier.providers.wire import Account, Adapter, UnfitError
 from services.notifier.receiving import Receiver
 from services.notifier.store import accounts
 from services.notifier.store.accounts import AccountRow
@@ -112,7 +113,8 @@ def _add_providers(routes: APIRouter, wired: Wired) -> None:
             await accounts.put(conn, wired.directory.seal(row, secrets), secret_hash=wired.directory.secret_hash(secrets.url))
             stored = await accounts.find(conn, caller.tenant, name)
         assert stored is not None  # noqa: S101  # written in this transaction
-        return answer(_shown(stored) | {"receipts_url": wired.directory.receipts_url(name, secrets.url)}, 200 if before else 201)
+        where = {"receipts_url": wired.directory.receipts_url, "inbound_url": wired.directory.inbound_url}
+        return answer(_shown(stored) | {what: url(name, secrets.url) for what, url in where.items()}, 200 if before else 201)
 
 
 async def _asked(
@@ -212,10 +214,7 @@ def _add_receipts(routes: APIRouter, wired: Wired) -> None:
         url = wired.directory.receipts_url(name, secret)
         if url is None:
             raise DomainError(404, "not_found", "there is nothing here")
-        query = request.scope["query_string"].decode("latin-1")
-        headers = {key.lower(): value for key, value in request.headers.items()}
-        body = await body_of(request, most=BODY_LIMIT)
-        new = await wired.receiver.take(name, secret, Callback(request.method, f"{url}?{query}" if query else url, headers, body))
+        new = await wired.receiver.take(name, secret, await callback_of(request, url))
         return answer({"new": new})
 
 

@@ -21,8 +21,9 @@ from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.correcting import Review, row_of
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.corrected import MADE
-from services.scheduler.domain.outcomes import after
+from services.scheduler.domain.outcomes import REPLIES, after
 from services.scheduler.domain.planner import reminder_at
+from services.scheduler.heeding import give_work
 from services.scheduler.rulebook import Rules
 from services.scheduler.store import cases, corrections, debts, statuses, story
 from services.scheduler.store.cases import debt_of
@@ -128,7 +129,8 @@ class Intake:
             (step.tenant, step.task_id): step
             for step in await story.steps_of(conn, sorted({(envelope.tenant, o.borrower_id, o.task_id) for envelope, o in outcomes}))
         }
-        now, out, changes, touched = await self.clock.at(conn), Outgoing(), {}, {}
+        now, out, touched, news = await self.clock.at(conn), Outgoing(), {}, []
+        changes: dict[tuple[str, str], story.StepChange] = {}
         for envelope, outcome in sorted(outcomes, key=lambda one: one[1].sequence):
             key, case_of = (envelope.tenant, outcome.task_id), (envelope.tenant, outcome.case_id)
             step, one = seen.get(key), held.get(case_of)
@@ -138,7 +140,8 @@ class Intake:
             state = after(step.state, kind, final=outcome.final)
             made_at = step.made_at or (outcome.at if state in MADE else None)
             seen[key] = replace(step, state=state, sequence=outcome.sequence, made_at=made_at)
-            changes[key] = _step_change(seen[key], outcome)
+            news.append((envelope, outcome))
+            changes[key] = _step_change(seen[key], outcome, changes.get(key), kind)
             out.entries.append(_outcome_entry(one, kind, outcome, at=at))
             touched[case_of] = replace(one, moved_at=at, next_at=one.woken(now))
             self.desk.meters.outcomes.labels(kind).inc()
@@ -146,6 +149,7 @@ class Intake:
         await self.desk.save(conn, list(touched.values()), out)
         perhaps = {(tenant, step.case_id) for (tenant, _), step in seen.items() if step.corrected and step.made_at is not None}
         await self.review.hold(conn, [one for key, one in held.items() if key in perhaps], now)
+        await give_work(conn, self.desk, [(CaseKey(e.tenant, o.borrower_id, o.case_id), e.type, o.reason) for e, o in news], now)
 
     async def _corrected(self, conn: AsyncConnection, facts: Sequence[Fact]) -> set[CaseKey]:
         """Keep what these facts, superseded or not, tell otherwise, and return the cases of which that was not known."""
@@ -228,7 +232,13 @@ def _closed(record: Record, envelope: Envelope) -> statuses.StatusRow:
     )  # fmt: skip
 
 
-def _step_change(step: story.StepSeen, outcome: ContactOutcome) -> story.StepChange:
+def _step_change(step: story.StepSeen, outcome: ContactOutcome, before: story.StepChange | None, kind: str) -> story.StepChange:
+    """Return what an outcome changes of a contact, beside what an earlier one of this batch did; a reply only counts on."""
+    if kind in REPLIES:
+        held = before or story.StepChange(
+            step.tenant, step.borrower_id, step.task_id, step.state.value, made_at=step.made_at, moves=False
+        )  # fmt: skip
+        return replace(held, sequence=outcome.sequence)
     return story.StepChange(
         step.tenant, step.borrower_id, step.task_id, step.state.value, outcome.until, outcome.channel, outcome.reason, outcome.sequence,
         step.made_at,

@@ -37,6 +37,7 @@ from libs.compliance import (
 )
 from services.notifier.domain.known import Hold, Known, Status
 from services.notifier.domain.owed import local_date
+from services.notifier.domain.suppressions import stops
 from services.notifier.domain.verdicts import Decision
 
 CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
@@ -143,7 +144,7 @@ def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime) -> Cir
         consents=_consents(asked),
         preferences=Preferences(),
         tenant_hours=None,
-        stops=tuple(_stops(asked.known)),
+        stops=(*_stops(asked.known), *stops(asked.known.suppressions, asked.channel, asked.known.consented_at, _purposes(asked))),
         prior=prior,
         debt_facts={debt.loan_id: _debt_facts(debt, now) for debt in asked.debts},
     )
@@ -157,8 +158,12 @@ def _zones(asked: Asked) -> tuple[str, ...] | None:
 
 
 def _consents(asked: Asked) -> frozenset[Channel]:
-    purposes = CONSENT_ALSO_BY.get(asked.request.purpose, (asked.request.purpose,))
-    return frozenset(Channel(channel) for channel, purpose in asked.known.consents if purpose in purposes)
+    return frozenset(Channel(channel) for channel, purpose in asked.known.consents if purpose in _purposes(asked))
+
+
+def _purposes(asked: Asked) -> tuple[str, ...]:
+    """Return the purposes whose consent is one to this contact."""
+    return CONSENT_ALSO_BY.get(asked.request.purpose, (asked.request.purpose,))
 
 
 def _stops(known: Known) -> Sequence[Stop]:

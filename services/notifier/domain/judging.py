@@ -13,6 +13,7 @@ from services.notifier.domain.delivery import Delivery
 from services.notifier.domain.gatekeeping import Asked, Earlier, ask, kept, only_sandbox, unstopped, word_for
 from services.notifier.domain.known import Known
 from services.notifier.domain.owed import NEEDS_DEBT, behind, none_left, still_owed
+from services.notifier.domain.suppressions import is_out
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 
 PIPELINE_AGAIN = timedelta(seconds=1)
@@ -70,7 +71,7 @@ def usable(
         if channel not in delivery.spent
         and channel in channels
         and (channels[channel] or not sandbox_only)
-        and (address := _address(profile, channel, request.purpose)) is not None
+        and (address := _address(profile, known, channel, request.purpose)) is not None
     ]
 
 
@@ -111,7 +112,10 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
     return Suppress(words[0], tuple(denied))
 
 
-def _address(profile: BorrowerProfile, channel: str, purpose: str) -> SealedAddress | None:
-    """Return the address to use: of those for this purpose the one with the lowest priority number."""
-    fitting = [a for a in profile.addresses if a.channel == channel and (a.purposes is None or purpose in a.purposes)]
+def _address(profile: BorrowerProfile, known: Known, channel: str, purpose: str) -> SealedAddress | None:
+    """Return the address to use: of those for this purpose that are not known to be none, the one with the lowest priority number."""
+    fitting = [
+        a for a in profile.addresses
+        if a.channel == channel and (a.purposes is None or purpose in a.purposes) and not is_out(a, known.suppressions)
+    ]  # fmt: skip
     return min(fitting, key=lambda a: a.priority, default=None)

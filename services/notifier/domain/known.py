@@ -9,6 +9,7 @@ from types import MappingProxyType
 from libs.common.contracts.borrower_profiles import BorrowerProfile
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value, field
+from services.notifier.domain.suppressions import Suppression
 
 
 class Status(Value, frozen=True):
@@ -30,11 +31,14 @@ class Hold(Value, frozen=True):
 
 
 class Known(Value, frozen=True):
-    """The profile (None: not heard of yet), the newest fact of every loan, consents granted, stops and holds."""
+    """The profile (None: not heard of yet), the newest fact of every loan, consents granted, stops, holds, and what is suppressed."""
 
     profile: BorrowerProfile | None = None
     erased: bool = False
     facts: Mapping[str, OverdueFact] = field(default_factory=lambda: MappingProxyType({}))
     consents: frozenset[tuple[str, str]] = frozenset()
+    consented_at: Mapping[tuple[str, str], datetime | None] = field(default_factory=lambda: MappingProxyType({}))
+    """When the borrower last gave each of them."""
     statuses: tuple[Status, ...] = ()
     holds: tuple[Hold, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()

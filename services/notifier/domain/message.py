@@ -86,6 +86,8 @@ class OutgoingMessage:
     html: str | None = None
     deadline: datetime | None = None
     """After it, no provider may deliver it any more."""
+    unsubscribe: str | None = None
+    """Of a mail: where its reader ends them with one click (RFC 8058)."""
 
 
 class Saying(Value, frozen=True):

@@ -58,7 +58,7 @@ def reduced(receipts: Iterable[Receipt], before: Reduced | None = None) -> Reduc
     return Reduced(
         standing=max(standings, default=None),
         faults=before.faults | {(one.code or "", one.fault) for one in told if one.fault != "none"},
-        opted_out=before.opted_out or any(one.fault == "opted_out" for one in told),
+        opted_out=before.opted_out or any(one.fault in ("opted_out", "complained") for one in told),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 Fault = Literal[
     "none", "recipient", "content", "provider", "config", "throttled", "throttled_recipient", "throttled_content", "opted_out",
-    "invalid_address",
+    "invalid_address", "complained",
 ]  # fmt: skip
 """Whose fault it is. `throttled` is the account's or the sender's; the recipient's and the content's say nothing of the provider."""
 

@@ -27,6 +27,7 @@ from services.notifier.providers.wire import (
     json_object,
     mailbox,
     moment,
+    one_click,
     still_wanted,
     text,
 )  # fmt: skip
@@ -55,7 +56,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
     body: dict[str, Any] = {
         "FromEmailAddress": formataddr((account.settings["from_name"], sender)) if "from_name" in account.settings else sender,
         "Destination": {"ToAddresses": [mailbox(message.to)]},
-        "Content": {"Simple": {"Subject": _said(message.subject), "Body": {"Text": _said(message.body)}}},
+        "Content": {"Simple": {"Subject": _said(message.subject), "Body": {"Text": _said(message.body)}, **_headers(message)}},
         "EmailTags": [{"Name": OURS, "Value": message.id}],
     }
     if "configuration_set" in account.settings:
@@ -121,6 +122,11 @@ def _tag(mail: dict[str, Any]) -> str | None:
 
 def _first(values: object) -> str | None:
     return text(values[0]) if isinstance(values, list) and values else None
+
+
+def _headers(message: OutgoingMessage) -> dict[str, list[dict[str, str]]]:
+    ending = one_click(message)
+    return {"Headers": [{"Name": name, "Value": value} for name, value in ending.items()]} if ending else {}
 
 
 def _said(written: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import msgspec
 
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.replies import Inbound
 from services.notifier.domain.results import Accepted, Result, Unknown
 from services.notifier.providers import aws, sns
 from services.notifier.providers.codes import Codes
@@ -93,6 +94,17 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
     )  # fmt: skip
 
 
+def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied | Fetch:  # noqa: ARG001  # every kind's shape
+    """Return what somebody wrote to a two-way number whose messages go to the account's topic."""
+    event = sns.event_of(callback, account)
+    if event is None or isinstance(event, Denied | Fetch):
+        return event or ()
+    ref, sender = text(event.get("inboundMessageId")), text(event.get("originationNumber"))
+    if ref is None or sender is None:
+        return ()
+    return (Inbound(ref, "sms", sender, str(event.get("messageBody", ""))),)
+
+
 def _at(millis: object) -> datetime | None:
     try:
         return _EPOCH + timedelta(milliseconds=millis) if isinstance(millis, int) else None
@@ -101,6 +113,6 @@ def _at(millis: object) -> datetime | None:
 
 
 ADAPTER = Adapter(
-    kind="aws_sms", channels=("sms",), request=request, read=read, receipts=receipts, credentials=aws.CREDENTIALS, settings=("region",),
-    optional=("session_token", "from", "configuration_set", "topic"),
+    kind="aws_sms", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
+    credentials=aws.CREDENTIALS, settings=("region",), optional=("session_token", "from", "configuration_set", "topic"),
 )  # fmt: skip

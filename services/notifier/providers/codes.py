@@ -29,6 +29,7 @@ class Meaning(StrEnum):
     OPTED_OUT = "opted_out"
     INVALID_ADDRESS = "invalid_address"
     CONFIG = "config"
+    COMPLAINED = "complained"
 
 
 FAULTS: Mapping[Meaning, Fault] = MappingProxyType(
@@ -42,6 +43,7 @@ FAULTS: Mapping[Meaning, Fault] = MappingProxyType(
         Meaning.OPTED_OUT: "opted_out",
         Meaning.INVALID_ADDRESS: "invalid_address",
         Meaning.CONFIG: "config",
+        Meaning.COMPLAINED: "complained",
     }
 )
 _FOR_GOOD = frozenset({Meaning.PERMANENT, Meaning.OPTED_OUT, Meaning.INVALID_ADDRESS})

@@ -13,6 +13,7 @@ import msgspec
 
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.replies import Inbound
 from services.notifier.domain.results import Accepted, Result, Unknown
 from services.notifier.providers import jws
 from services.notifier.providers.codes import Codes
@@ -24,6 +25,7 @@ from services.notifier.providers.wire import (
     Denied,
     HttpCall,
     e164,
+    form,
     json_object,
     moment,
     seconds_left,
@@ -97,6 +99,19 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
     )  # fmt: skip
 
 
+def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:
+    """Return what somebody wrote, in a form, in JSON or in the URL, as the number's flow is set."""
+    key = account.credentials.get("signing_key")
+    if key and not _is_signed(callback, key, now):
+        return Denied("signature")
+    is_json = callback.headers.get("content-type", "").startswith("application/json")
+    said = {**callback.query, **(json_object(callback.body) if is_json else form(callback.body))}
+    ref, sender, body = (text(said.get(name)) for name in ("id", "originator", "body"))
+    if ref is None or sender is None:
+        return ()
+    return (Inbound(ref, "sms", sender, body or "", at=moment(said.get("createdDatetime")), signed=key is not None),)
+
+
 def _is_signed(callback: Callback, key: str, now: datetime) -> bool:
     """Return whether the token of a report is for this very URL and body."""
     claims = jws.claims_of(callback.headers.get("messagebird-signature-jwt", ""), key, now, issuer="MessageBird")
@@ -107,6 +122,6 @@ def _is_signed(callback: Callback, key: str, now: datetime) -> bool:
 
 
 ADAPTER = Adapter(
-    kind="messagebird", channels=("sms",), request=request, read=read, receipts=receipts, credentials=("access_key",),
-    settings=("from",), optional=("signing_key",),
+    kind="messagebird", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
+    taken=(b"OK", "text/plain"), credentials=("access_key",), settings=("from",), optional=("signing_key",),
 )  # fmt: skip

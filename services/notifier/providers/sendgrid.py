@@ -6,7 +6,8 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from email.utils import parsedate_to_datetime
+from email.parser import HeaderParser
+from email.utils import parseaddr, parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.replies import Inbound, unquoted
 from services.notifier.domain.results import Accepted, Result, Unknown
 from services.notifier.providers.codes import Codes
 from services.notifier.providers.wire import (
@@ -32,6 +34,8 @@ from services.notifier.providers.wire import (
     json_object,
     json_objects,
     mailbox,
+    multipart,
+    one_click,
     still_wanted,
     text,
 )  # fmt: skip
@@ -60,13 +64,15 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
     still_wanted(message, now)
     sender = {"email": account.settings["from"]} | ({"name": account.settings["from_name"]} if "from_name" in account.settings else {})
     untracked = {"enable": False}
-    body = {
+    body: dict[str, Any] = {
         "personalizations": [{"to": [{"email": mailbox(message.to)}], "custom_args": {OURS: message.id}}],
         "from": sender,
         "subject": message.subject,
         "content": [{"type": "text/plain", "value": message.body}],
         "tracking_settings": {"click_tracking": untracked, "open_tracking": untracked},
     }
+    if ending := one_click(message):
+        body["headers"] = ending
     headers = {"authorization": f"Bearer {account.credentials['api_key']}", "content-type": "application/json"}
     return HttpCall(f"{account.base_url or BASE}/v3/mail/send", headers, msgspec.json.encode(body))
 
@@ -89,6 +95,25 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
     if key and not _is_signed(callback, key):
         return Denied("signature")
     return [receipt for event in json_objects(callback.body) if (receipt := _receipt(event))]
+
+
+def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
+    """Return what somebody mailed (Inbound Parse); nobody signs it, and what a program has answered by itself is nobody's wish."""
+    fields = multipart(callback)
+    charsets = json_object(fields.get("charsets", b""))
+    said = {name: _decoded(content, charsets.get(name)) for name, content in fields.items()}
+    headers = HeaderParser().parsestr(said.get("headers", ""))
+    sender, ref = parseaddr(said.get("from", ""))[1], headers.get("message-id")
+    if not sender or not ref or headers.get("auto-submitted", "no").strip().lower() != "no":
+        return ()
+    return (Inbound(str(ref).strip(), "email", sender, unquoted(said.get("text", "")) or said.get("subject", ""), signed=False),)
+
+
+def _decoded(content: bytes, charset: object) -> str:
+    try:
+        return content.decode(str(charset or "utf-8"), "replace")
+    except LookupError:
+        return content.decode("utf-8", "replace")
 
 
 def _receipt(event: dict[str, Any]) -> Receipt | None:
@@ -135,6 +160,6 @@ def _until_reset(headers: Mapping[str, str]) -> str | None:
 
 
 ADAPTER = Adapter(
-    kind="sendgrid", channels=("email",), request=request, read=read, receipts=receipts, credentials=("api_key",), settings=("from",),
-    optional=("verification_key", "from_name"),
+    kind="sendgrid", channels=("email",), request=request, read=read, receipts=receipts, inbound=inbound,
+    credentials=("api_key",), settings=("from",), optional=("verification_key", "from_name"),
 )  # fmt: skip

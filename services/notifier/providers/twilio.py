@@ -15,7 +15,9 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.replies import Inbound
 from services.notifier.domain.results import Accepted, Result, Unknown
+from services.notifier.domain.wishes import Wish
 from services.notifier.providers.codes import Codes
 from services.notifier.providers.wire import (
     Account,
@@ -52,6 +54,8 @@ STANDINGS = MappingProxyType(
     }
 )
 
+WISHES = MappingProxyType({"STOP": Wish.STOP, "START": Wish.START, "HELP": Wish.HELP})
+
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
     """Return the call that creates a message; the sender is a number or a messaging service (`MG...`)."""
@@ -87,8 +91,7 @@ def read(answer: Answer) -> Result:
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
     """Return what a status callback says, when the account's token signed it."""
-    expected = signature(callback.url, callback.body, account.credentials["auth_token"])
-    if not hmac.compare_digest(expected.encode(), callback.headers.get("x-twilio-signature", "").encode()):
+    if not _is_signed(callback, account):
         return Denied("signature")
     said = form(callback.body)
     code = text(said.get("ErrorCode"))
@@ -101,6 +104,23 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
             at=_done(said.get("RawDlrDoneDate")), code=code, fault=CODES.fault(code) if standing is Standing.FAILED else "none",
         ),
     )  # fmt: skip
+
+
+def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
+    """Return what somebody wrote; where Twilio has read an opt-out in it (`OptOutType`), it has also confirmed it."""
+    if not _is_signed(callback, account):
+        return Denied("signature")
+    said = form(callback.body)
+    ref, sender = text(said.get("MessageSid")), text(said.get("From"))
+    if ref is None or sender is None:
+        return ()
+    word = said.get("OptOutType", "").upper()
+    return (Inbound(ref, "sms", sender, said.get("Body", ""), wish=WISHES.get(word), answered=word in WISHES),)
+
+
+def _is_signed(callback: Callback, account: Account) -> bool:
+    expected = signature(callback.url, callback.body, account.credentials["auth_token"])
+    return hmac.compare_digest(expected.encode(), callback.headers.get("x-twilio-signature", "").encode())
 
 
 def signature(url: str, body: bytes, token: str) -> str:
@@ -118,6 +138,7 @@ def _done(written: str | None) -> datetime | None:
 
 
 ADAPTER = Adapter(
-    kind="twilio", channels=("sms",), request=request, read=read, receipts=receipts, credentials=("account_sid", "auth_token"),
-    settings=("from",), optional=("api_key", "api_secret"),
+    kind="twilio", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
+    taken=(b'<?xml version="1.0" encoding="UTF-8"?><Response/>', "text/xml"), credentials=("account_sid", "auth_token"), settings=("from",),
+    optional=("api_key", "api_secret"),
 )  # fmt: skip

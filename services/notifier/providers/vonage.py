@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.replies import Inbound
 from services.notifier.domain.results import Accepted, Refused, Result, Unknown
 from services.notifier.domain.segments import is_gsm
 from services.notifier.providers.codes import Codes
@@ -85,11 +86,8 @@ def read(answer: Answer) -> Result:
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
     """Return what a delivery receipt says; signed, where the account has a secret for that."""
     said = _fields(callback)
-    secret = account.credentials.get("signature_secret")
-    if secret:
-        expected = signature(said, secret, account.settings.get("signature_method", METHODS[0]))
-        if not hmac.compare_digest(expected.encode(), str(said.get("sig", "")).lower().encode()):
-            return Denied("signature")
+    if not _is_believed(said, account):
+        return Denied("signature")
     standing = STANDINGS.get(str(said.get("status")))
     if standing is None:
         return ()
@@ -100,6 +98,27 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
             at=_at(text(said.get("scts"))), code=code, fault=CODES.fault(code) if standing is Standing.FAILED else "none",
         ),
     )  # fmt: skip
+
+
+def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
+    """Return what somebody wrote; of a long message each part comes for itself."""
+    said = _fields(callback)
+    if not _is_believed(said, account):
+        return Denied("signature")
+    ref, sender = text(said.get("messageId")), text(said.get("msisdn"))
+    if ref is None or sender is None:
+        return ()
+    signed = "signature_secret" in account.credentials
+    return (Inbound(ref, "sms", sender, str(said.get("text", "")), at=_stamp(text(said.get("message-timestamp"))), signed=signed),)
+
+
+def _is_believed(said: Mapping[str, Any], account: Account) -> bool:
+    """Return whether it is signed, where the account has a secret for that."""
+    secret = account.credentials.get("signature_secret")
+    if not secret:
+        return True
+    expected = signature(said, secret, account.settings.get("signature_method", METHODS[0]))
+    return hmac.compare_digest(expected.encode(), str(said.get("sig", "")).lower().encode())
 
 
 def signature(fields: Mapping[str, Any], secret: str, method: str) -> str:
@@ -130,7 +149,15 @@ def _at(written: str | None) -> datetime | None:
         return None
 
 
+def _stamp(written: str | None) -> datetime | None:
+    """Return a moment that Vonage writes without its offset, which is none."""
+    try:
+        return datetime.strptime(written or "", "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
 ADAPTER = Adapter(
-    kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, credentials=("api_key", "api_secret"),
-    settings=("from",), optional=("signature_secret", "signature_method"),
+    kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
+    credentials=("api_key", "api_secret"), settings=("from",), optional=("signature_secret", "signature_method"),
 )  # fmt: skip

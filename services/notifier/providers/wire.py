@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.parser import BytesParser
+from email.policy import HTTP
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
@@ -13,6 +15,7 @@ import msgspec
 
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt
+from services.notifier.domain.replies import Inbound
 from services.notifier.domain.results import Fault, Result
 
 BODY_LIMIT = 256 * 1024
@@ -119,6 +122,10 @@ class Adapter:
     request: Callable[[OutgoingMessage, Account, datetime], HttpCall]
     read: Callable[[Answer], Result]
     receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied | Fetch] | None = None
+    inbound: Callable[[Callback, Account, datetime], Sequence[Inbound] | Denied | Fetch] | None = None
+    """What somebody sends to a number or an address of the account."""
+    taken: tuple[bytes, str] = (b"", "text/plain")
+    """What this provider wants to be answered when it brings such a message, and its media type: nothing that is sent on."""
     credentials: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     """What an account must have."""
@@ -127,6 +134,13 @@ class Adapter:
     token: TokenExchange | None = None
     public_only: bool = False
     """Whether the URL is a customer's: then it must lead to public addresses, over https."""
+
+
+def one_click(message: OutgoingMessage) -> dict[str, str]:
+    """Return the headers by which a mail program offers to end such mails (RFC 8058); none where there is no link."""
+    if message.unsubscribe is None:
+        return {}
+    return {"List-Unsubscribe": f"<{message.unsubscribe}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 def e164(to: str) -> str:
@@ -181,6 +195,18 @@ def json_objects(body: bytes) -> list[dict[str, Any]]:
 def form(body: bytes) -> dict[str, str]:
     """Return the fields of a form."""
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def multipart(callback: Callback) -> dict[str, bytes]:
+    """Return the fields of a form that came in parts, without its files."""
+    kind = callback.headers.get("content-type", "")
+    whole = BytesParser(policy=HTTP).parsebytes(f"content-type: {kind}\r\n\r\n".encode("latin-1", "replace") + callback.body)
+    fields: dict[str, bytes] = {}
+    for part in whole.iter_parts() if whole.is_multipart() else ():
+        name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(content, bytes) and part.get_filename() is None:
+            fields[name] = content
+    return fields
 
 
 def text(value: object) -> str | None:

@@ -103,6 +103,15 @@ async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, 
     )
 
 
+async def lookup_of(conn: AsyncConnection, who: Who, contact_id: str) -> str | None:
+    """Return the keyed hash of the address that a contact went to; None where there is no such contact, or no address is known of it."""
+    rows = await conn.execute(
+        text("select lookup from notifier.contacts where tenant = :tenant and borrower_id = :borrower and contact_id = :id"),
+        {"tenant": who[0], "borrower": who[1], "id": contact_id},
+    )
+    return rows.scalar_one_or_none()
+
+
 async def count_begun_since(conn: AsyncConnection, payments: Sequence[tuple[tuple[str, str, str], datetime]]) -> int:
     """Return how many contacts of ours named one of these loans after its payment was known elsewhere: (tenant, borrower, loan)."""
     if not payments:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.contracts.contact_tasks import HoldEnded, HoldSet
 from libs.common.contracts.overdue_facts import OverdueFact
 from services.notifier.domain.known import Hold, Known, Status
+from services.notifier.store import suppressions
 from services.notifier.store.borrowers import Borrower, Who, arrays
 
 _encode = msgspec.json.Encoder().encode
@@ -93,7 +94,7 @@ async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
     """Return all that is known of these borrowers, whose rows are locked."""
     facts = _grouped(await _rows(conn, borrowers, "select w.tenant, w.borrower_id, f.fact", "facts f"))
     consents = _grouped(
-        await _rows(conn, borrowers, "select w.tenant, w.borrower_id, c.channel, c.purpose", "consents c", where="where c.granted")
+        await _rows(conn, borrowers, "select w.tenant, w.borrower_id, c.channel, c.purpose, c.at", "consents c", where="where c.granted")
     )
     statuses = _grouped(
         await _rows(
@@ -106,14 +107,17 @@ async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
             where="where h.stop is not null and h.ended_at is null",
         )
     )  # fmt: skip
+    suppressed = await suppressions.standing(conn, borrowers)
     return {
         who: Known(
             profile=borrower.profile,
             erased=borrower.erased,
             facts={fact.loan_id: fact for fact in (_fact(row.fact) for row in facts.get(who, ()))},
             consents=frozenset((row.channel, row.purpose) for row in consents.get(who, ())),
+            consented_at={(row.channel, row.purpose): row.at for row in consents.get(who, ())},
             statuses=tuple(Status(row.status, row.since, row.until) for row in statuses.get(who, ())),
             holds=tuple(Hold(row.stop, row.contacts, row.since, row.until, row.loan_id) for row in holds.get(who, ())),
+            suppressions=suppressed.get(who, ()),
         )
         for who, borrower in borrowers.items()
     }

@@ -56,11 +56,19 @@ async def keep(conn: AsyncConnection, tenant: str, provider: str, words: Sequenc
     )  # fmt: skip
     new = {row.id for row in rows}
     if new:
-        await conn.execute(
-            text("insert into notifier.callbacks (tenant, provider, received_at, sealed) values (:tenant, :provider, :now, :sealed)"),
-            {"tenant": tenant, "provider": provider, "now": now, "sealed": sealed},
-        )
+        await keep_request(conn, tenant, provider, sealed=sealed, now=now)
     return [word for word in ordered if word.id in new]
+
+
+async def keep_request(conn: AsyncConnection, tenant: str, provider: str, *, sealed: bytes, now: datetime) -> int:
+    """Keep a provider's request as it came, and return its number."""
+    row = await conn.execute(
+        text(
+            "insert into notifier.callbacks (tenant, provider, received_at, sealed) values (:tenant, :provider, :now, :sealed) returning id"
+        ),
+        {"tenant": tenant, "provider": provider, "now": now, "sealed": sealed},
+    )
+    return int(row.scalar_one())
 
 
 async def attempts_of(conn: AsyncConnection, tenant: str, provider: str, receipts: Sequence[Receipt]) -> list[Attempt]:
@@ -78,6 +86,39 @@ async def attempts_of(conn: AsyncConnection, tenant: str, provider: str, receipt
         },
     )  # fmt: skip
     return [Attempt(row.tenant, row.borrower_id, row.task_id, row.channel, row.turn, row.provider) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """An attempt that a receipt with a fault is about, and the address it went to."""
+
+    attempt: Attempt
+    lookup: str | None
+    fault: Fault
+    code: str | None
+
+
+async def concerned(conn: AsyncConnection, tenant: str, provider: str, receipts: Sequence[Receipt]) -> list[Concerned]:
+    """Return the attempts that these receipts are about, each with what it says of the person."""
+    rows = await conn.execute(
+        text(
+            "select distinct a.tenant, a.borrower_id, a.task_id, a.channel, a.turn, a.provider, c.lookup, w.fault, w.code"
+            " from unnest(cast(:messages as text[]), cast(:refs as text[]), cast(:faults as text[]), cast(:codes as text[]))"
+            " as w(message_id, ref, fault, code) join notifier.attempts a on a.tenant = :tenant and a.provider = :provider"
+            " and (a.message_id = w.message_id or (w.message_id is null and a.provider_ref = w.ref))"
+            " left join notifier.contacts c on c.tenant = a.tenant and c.borrower_id = a.borrower_id"
+            " and c.contact_id = a.task_id || '/' || a.channel"
+        ),
+        {
+            "tenant": tenant, "provider": provider, "messages": [one.message_id for one in receipts],
+            "refs": [one.provider_ref for one in receipts], "faults": [one.fault for one in receipts],
+            "codes": [one.code for one in receipts],
+        },
+    )  # fmt: skip
+    return [
+        Concerned(Attempt(row.tenant, row.borrower_id, row.task_id, row.channel, row.turn, row.provider), row.lookup, row.fault, row.code)
+        for row in rows
+    ]
 
 
 async def told(conn: AsyncConnection, attempts: Sequence[Attempt]) -> list[Told]:

@@ -33,5 +33,9 @@ PROFILE_PATIENCE = timedelta(seconds=30)
 """A profile that is on its way beside the loan's events comes within it."""
 CORRECTED_WORK = Work("review", "contact_corrected", within=timedelta(days=2), again_after=None)
 """A contact that nothing called for, as is known now: somebody must see whether to say so to the borrower."""
+COMPLAINT_WORK = Work("review", "complaint", within=timedelta(days=1), again_after=None)
+"""Somebody who was contacted has complained of it."""
+REPLY_WORK = Work("review", "reply", within=timedelta(days=1), again_after=None)
+"""Somebody has replied who needs a person: for help, or because nobody can be sure that it was no opt-out."""
 DOUBT_WORK = Work("review", "in_doubt", within=timedelta(days=1), again_after=None)
 """A case that the rules could not digest."""

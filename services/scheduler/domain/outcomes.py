@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from services.scheduler.domain.builtin import COMPLAINT_WORK, REPLY_WORK
 from services.scheduler.domain.case import PENDING, ContactState
+from services.scheduler.domain.policy import Work
 
 _THEN = {
     "contact.unknown": ContactState.UNKNOWN,
@@ -13,7 +17,20 @@ _THEN = {
 _TAKEN_BACK = frozenset({"contact.unknown", "contact.expired", "contact.suppressed"})
 """What ends a contact that was called off: it may have gone out before, or surely did not."""
 
+REPLIES = frozenset({"contact.replied", "contact.opted_out", "contact.complained"})
+"""What people say to a contact: it tells nothing of how far the contact came."""
+_FOR_A_PERSON: Mapping[tuple[str, str | None], Work] = {
+    ("contact.replied", "unclear"): REPLY_WORK,
+    ("contact.replied", "help"): REPLY_WORK,
+    ("contact.suppressed", "complaint"): COMPLAINT_WORK,
+    ("contact.suppressed", "in_doubt"): REPLY_WORK,
+}
 _OPEN = PENDING | {ContactState.CANCELLED, ContactState.UNKNOWN}
+
+
+def work_after(kind: str, reason: str | None) -> Work | None:
+    """Return the work that an outcome makes for a person by itself."""
+    return COMPLAINT_WORK if kind == "contact.complained" else _FOR_A_PERSON.get((kind, reason))
 
 
 def after(state: ContactState, kind: str, *, final: bool = False) -> ContactState:

@@ -33,10 +33,11 @@ _ADD_STEPS = text(
 )
 _CHANGE = {
     "tenant": "text", "borrower_id": "text", "task_id": "text", "state": "text", "until": "timestamptz", "channel": "text",
-    "reason": "text", "sequence": "bigint", "made_at": "timestamptz",
+    "reason": "text", "sequence": "bigint", "made_at": "timestamptz", "moves": "boolean",
 }  # fmt: skip
 _CHANGE_STEPS = text(
-    "update scheduler.case_steps s set state = v.state, until = v.until, channel = coalesce(v.channel, s.channel),"
+    "update scheduler.case_steps s set state = v.state, until = case when v.moves then v.until else s.until end,"
+    " channel = coalesce(v.channel, s.channel),"
     " reason = coalesce(v.reason, s.reason), sequence = greatest(s.sequence, v.sequence), made_at = coalesce(s.made_at, v.made_at)"
     f" from {unnest(_CHANGE, 'v')} where (s.tenant, s.borrower_id, s.task_id) = (v.tenant, v.borrower_id, v.task_id)"
 )
@@ -95,6 +96,8 @@ class StepChange:
     reason: str | None = None
     sequence: int = -1
     made_at: datetime | None = None
+    moves: bool = True
+    """Whether it says how far the contact came: a reply to it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class World:
             timezone=ZONE,
             jurisdictions=("ZZ",),
             addresses=tuple(
-                SealedAddress(channel=channel, sealed=sealed(to, "address"), lookup=sealing.digest(DIGEST_KEY, to).hex())  # type: ignore[arg-type]
+                SealedAddress(channel=channel, sealed=sealed(to, "address"), lookup=sealing.lookup(DIGEST_KEY, TENANT, channel, to))  # type: ignore[arg-type]
                 for channel, to in (addresses or {"sms": phone_of(borrower)}).items()
             ),
         )

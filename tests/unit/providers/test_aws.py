@@ -108,6 +108,14 @@ def test_every_mail_is_what_the_library_would_write_and_sign(
     assert call.headers["authorization"].endswith(f"Signature={signed_by_the_library(call, account, 'aws_ses', at)}")
 
 
+def test_a_mail_offers_to_end_such_mails_with_one_click() -> None:
+    link = "https://dunning.example/v1/unsubscribe/x"
+    said = checked(aws_ses.request(a_mail(unsubscribe=link), MAIL, NOW), "aws_ses")
+    assert {one["Name"]: one["Value"] for one in said["Content"]["Simple"]["Headers"]} == {
+        "List-Unsubscribe": f"<{link}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }  # fmt: skip
+
+
 @given(body=st.text(min_size=1, max_size=200), hours=st.integers(1, 100))
 def test_every_text_is_what_the_library_would_write_and_sign(body: str, hours: int) -> None:
     call = aws_sms.request(a_message(body=body, deadline=NOW + timedelta(hours=hours)), TEXT, NOW)
@@ -284,7 +292,7 @@ def test_the_certificate_is_asked_for_once_and_a_subscription_is_confirmed_only_
         ({"eventType": "Bounce", "bounce": {"bounceType": "Transient", "bounceSubType": "MailboxFull"}}, Standing.FAILED, "provider"),
         ({"eventType": "Bounce", "bounce": {"bounceType": "Undetermined"}}, Standing.FAILED, "provider"),
         ({"eventType": "Bounce", "bounce": None}, Standing.FAILED, "provider"),
-        ({"eventType": "Complaint"}, None, "opted_out"),
+        ({"eventType": "Complaint"}, None, "complained"),
         ({"eventType": "Reject"}, Standing.FAILED, "content"),
         ({"eventType": "Rendering Failure"}, Standing.FAILED, "content"),
         ({"eventType": "Subscription", "subscription": {"newTopicPreferences": {"unsubscribeAll": True}}}, None, "opted_out"),

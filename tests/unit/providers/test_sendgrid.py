@@ -137,7 +137,7 @@ def test_events_under_anything_else_are_denied(callback: Callback) -> None:
         ({"event": "dropped", "reason": "Bounced Address"}, Standing.FAILED, "invalid_address"),
         ({"event": "dropped", "reason": "Unsubscribed Address"}, Standing.FAILED, "opted_out"),
         ({"event": "dropped", "reason": "else", "type": "expired"}, Standing.FAILED, "provider"),
-        ({"event": "spamreport"}, None, "opted_out"),
+        ({"event": "spamreport"}, None, "complained"),
         ({"event": "group_unsubscribe"}, None, "opted_out"),
         ({"event": "deferred"}, Standing.ACCEPTED, "none"),
     ],
@@ -150,3 +150,12 @@ def test_events_are_read_by_the_table(said: dict[str, Any], standing: Standing |
 @given(body=st.binary(max_size=60) | st.sampled_from([b"[1, null]", b'{"event": "delivered"}', b'[{"event": [], "timestamp": "x"}]']))
 def test_whatever_is_posted_is_read_without_an_error(body: bytes) -> None:
     told(sendgrid.ADAPTER, Callback("POST", CALLBACK, {}, body), ACCOUNT)
+
+
+def test_a_mail_offers_to_end_such_mails_with_one_click() -> None:
+    link = "https://dunning.example/v1/unsubscribe/x"
+    call = sendgrid.request(a_message("email", "li@example.org", subject="Hello", unsubscribe=link), ACCOUNT, NOW)
+    assert msgspec.json.decode(call.body)["headers"] == {
+        "List-Unsubscribe": f"<{link}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }  # fmt: skip
+    specs.check(call, "sendgrid", "/v3/mail/send")

@@ -135,6 +135,28 @@ create index sandbox_messages_borrower on notifier.sandbox_messages (tenant, bor
 create index sandbox_messages_lookup on notifier.sandbox_messages (tenant, lookup, accepted_at);
 create index sandbox_messages_at on notifier.sandbox_messages (tenant, accepted_at, id);
 """
+REPLIES = """
+create table notifier.suppressions (
+    tenant text not null, id text not null, borrower_id text not null, channel text not null, lookup text not null, ground text not null,
+    since timestamptz not null, source text not null, provider text, task_id text,
+    lifted_at timestamptz, lifted_by text, lifted_why text,
+    primary key (tenant, id)
+);
+create unique index suppressions_standing on notifier.suppressions (tenant, lookup, borrower_id, channel, ground) where lifted_at is null;
+create index suppressions_borrower on notifier.suppressions (tenant, borrower_id) where borrower_id <> '';
+create table notifier.replies (
+    tenant text not null, provider text not null, id bytea not null, channel text not null, lookup text not null,
+    borrowers text[] not null, wishes text[] not null, signed boolean not null, at timestamptz, received_at timestamptz not null,
+    callback bigint, sealed bytea,
+    primary key (tenant, provider, id)
+);
+create table notifier.spellings (
+    tenant text not null, canonical text not null, lookup text not null,
+    primary key (tenant, canonical, lookup)
+);
+create index spellings_lookup on notifier.spellings (tenant, lookup);
+create index replies_borrowers on notifier.replies using gin (borrowers);
+"""
 
 
 def upgrade() -> None:
@@ -147,5 +169,5 @@ def upgrade() -> None:
                 f"create table notifier.{table}_{part:02d} partition of notifier.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {part}){options}"
             )
-    for statement in statements(SMALL):
+    for statement in statements(SMALL + REPLIES):
         op.execute(statement)

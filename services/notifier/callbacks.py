@@ -1,0 +1,15 @@
+"""A provider's request, as it comes in."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from libs.common.api import body_of
+from services.notifier.providers.wire import BODY_LIMIT, Callback
+
+
+async def callback_of(request: Request, url: str) -> Callback:
+    """Return a request as an adapter reads it: under the public URL that its sender called and may have signed."""
+    query = request.scope["query_string"].decode("latin-1")
+    headers = {key.lower(): value for key, value in request.headers.items()}
+    return Callback(request.method, f"{url}?{query}" if query else url, headers, await body_of(request, most=BODY_LIMIT))

@@ -1,0 +1,86 @@
+"""Who is not to be contacted any more, where and why, as the gate and the choice of an address know it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from libs.common.contracts.borrower_profiles import SealedAddress
+from libs.compliance import Stop, StopKind, StopScope
+from services.notifier.domain.results import Fault
+
+EVERY = "*"
+"""In the place of a channel: all of them."""
+ANYBODY = ""
+"""In the place of a borrower: whoever has the address."""
+
+
+class Ground(StrEnum):
+    """Why contacts end."""
+
+    OPT_OUT = "opt_out"
+    COMPLAINT = "complaint"
+    UNCLEAR = "unclear"
+    """It may have been an opt-out: until a person has looked."""
+    INVALID_ADDRESS = "invalid_address"
+
+
+STOP_OF: Mapping[Ground, StopKind] = {
+    Ground.OPT_OUT: StopKind.OPT_OUT,
+    Ground.COMPLAINT: StopKind.COMPLAINT,
+    Ground.UNCLEAR: StopKind.IN_DOUBT,
+}
+
+
+GROUND_OF: Mapping[Fault, Ground] = {
+    "opted_out": Ground.OPT_OUT,
+    "complained": Ground.OPT_OUT,
+    "invalid_address": Ground.INVALID_ADDRESS,
+}
+"""What a provider's word ends: who reports a mail as spam wants no more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """One that stands: on a channel or on all, by the address that it came from."""
+
+    ground: Ground
+    channel: str
+    lookup: str
+    since: datetime
+
+
+def stops(
+    suppressions: Iterable[Suppression], channel: str, consents: Mapping[tuple[str, str], datetime | None], purposes: Collection[str]
+) -> Iterator[Stop]:  # fmt: skip
+    """Yield the stops for a contact on a channel; an opt-out holds until the borrower consents anew, later than it."""
+    asked = [at for (on, purpose), at in consents.items() if on == channel and purpose in purposes and at is not None]
+    for one in suppressions:
+        kind = STOP_OF.get(one.ground)
+        if kind is None or (one.ground is Ground.OPT_OUT and any(at > one.since for at in asked)):
+            continue
+        everywhere = one.channel == EVERY
+        yield Stop(
+            kind, StopScope.PERSON if everywhere else StopScope.CHANNEL, one.since, None, channel=None if everywhere else one.channel
+        )
+
+
+def as_profiled(channel: str, address: str) -> str:
+    """Return an address as profiles have it: of a phone number `+` and its digits, whatever a provider leaves out."""
+    if channel != "sms":
+        return address
+    digits = re.sub(r"\D", "", address)
+    return f"+{digits.removeprefix('00')}" if digits else address
+
+
+def is_out(address: SealedAddress, suppressions: Iterable[Suppression]) -> bool:
+    """Tell whether an address was found to be none, and was not verified since."""
+    return any(
+        one.ground is Ground.INVALID_ADDRESS
+        and one.lookup == address.lookup
+        and (address.verified_at is None or address.verified_at <= one.since)
+        for one in suppressions
+    )

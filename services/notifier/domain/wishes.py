@@ -1,0 +1,121 @@
+"""What a reply wishes for, told by words that are data: pure, and the same under any punctuation, case, width and spacing."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+LONGEST = 2000
+"""Characters that are read; a text message has 1,600 at most, and what a mail quotes is no wish."""
+_UNSEEN = frozenset("'\u2019\u2018\u02bc`\u00b4\u0307\u0640") | {chr(mark) for mark in range(0x064B, 0x0653)}
+"""Left out wherever it stands: apostrophes, the dot of a Turkish capital, what Arabic is pointed and stretched with."""
+_SAME = str.maketrans("\u0131\u0623\u0625\u0622\u0671\u0649\u0629", "i\u0627\u0627\u0627\u0627\u064a\u0647")
+"""Dotless i; the forms of alif, ya and ta marbuta."""
+_BARE = str.maketrans({"đ": "d", "ł": "l", "ø": "o"})
+_GAP = " . "
+"""Stands where words were that say nothing: no pattern reaches over it."""
+
+
+class Wish(StrEnum):
+    """What somebody wants who replies."""
+
+    STOP = "stop"
+    """No more on this channel."""
+    STOP_ALL = "stop_all"
+    """No more on any."""
+    START = "start"
+    HELP = "help"
+    COMPLAINT = "complaint"
+    UNCLEAR = "unclear"
+    """Perhaps an end of it: contacts rest until a person has looked."""
+
+
+CLEAR = frozenset({Wish.STOP, Wish.STOP_ALL, Wish.COMPLAINT})
+"""Wishes beside which no other is heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of one language, in the form that `plain` gives."""
+
+    language: str
+    spaced: bool
+    """Whether words are written apart; in other scripts a phrase is found inside a text without its spaces."""
+    accents: bool
+    """Whether its words are kept with their accents, since without them they are others."""
+    whole: Mapping[str, Wish]
+    """What must be all of a message, but for courtesies."""
+    polite: tuple[str, ...]
+    says: Mapping[Wish, re.Pattern[str]]
+    """What may stand anywhere."""
+    harmless: re.Pattern[str] | None
+    """What looks like a wish and is none."""
+    doubt: re.Pattern[str] | None
+    """What makes any other message unclear."""
+
+
+def plain(said: str) -> str:
+    """Return a text without case, width, punctuation and spelling variants: letters, marks and digits, one space between words."""
+    folded = spelt(unicodedata.normalize("NFKC", said[:LONGEST]).casefold())
+    return " ".join("".join(map(_seen, folded)).split())
+
+
+def spelt(written: str) -> str:
+    """Return a text with each of the letters that are written in several ways in one of them."""
+    return unicodedata.normalize("NFKC", written).translate(_SAME)
+
+
+def bare(written: str) -> str:
+    """Return a text without accents, as it is typed where they are far to reach."""
+    kept = "".join(char for char in unicodedata.normalize("NFD", written) if not "\u0300" <= char <= "\u036f")
+    return unicodedata.normalize("NFC", kept).translate(_BARE)
+
+
+def recognise(said: str, languages: Iterable[Words]) -> frozenset[Wish]:
+    """Return what a message wishes for in any of these languages; nothing for an ordinary one."""
+    text = plain(said)
+    joined = text.replace(" ", "")
+    spelled = len(joined) > 2 and len(text) == 2 * len(joined) - 1
+    forms = {
+        (spaced, accents): form if accents else bare(form)
+        for spaced, form in ((True, joined if spelled else text), (False, joined))
+        for accents in (True, False)
+    }
+    return together(wish for words in languages for wish in _in(forms[words.spaced, words.accents], words))
+
+
+def together(wishes: Iterable[Wish]) -> frozenset[Wish]:
+    """Return what holds of several readings of one message: of an end of it and a beginning, the end."""
+    found = frozenset(wishes)
+    if found & CLEAR:
+        return found - {Wish.UNCLEAR, Wish.START, Wish.HELP}
+    return found - {Wish.START, Wish.HELP} if Wish.UNCLEAR in found else found
+
+
+def _in(text: str, words: Words) -> set[Wish]:
+    if wish := next((words.whole[short] for short in _without_courtesy(text, words) if short in words.whole), None):
+        return {wish}
+    rest = words.harmless.sub(_GAP, text) if words.harmless else text
+    found = {wish for wish, pattern in words.says.items() if pattern.search(rest)}
+    unclear = not found and words.doubt is not None and words.doubt.search(rest)
+    return {Wish.UNCLEAR} if unclear else found
+
+
+def _without_courtesy(text: str, words: Words) -> list[str]:
+    """Return a text, and what is left of it without the courtesies around it."""
+    space = " " if words.spaced else ""
+    found = [text]
+    for longer in found:
+        shorter = [short for word in words.polite for short in (longer.removeprefix(word + space), longer.removesuffix(space + word))]
+        found += [short for short in dict.fromkeys(shorter) if short not in found]
+    return found
+
+
+def _seen(char: str) -> str:
+    kind = unicodedata.category(char)
+    if char in _UNSEEN or kind == "Cf":
+        return ""
+    return char if kind[0] in "LMN" else " "
