@@ -20,7 +20,7 @@ from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Envelope, Reader
 from libs.common.contracts.catalogue import Topic
 from libs.common.lifecycle import Service
-from libs.common.outbox import Outbox
+from libs.common.outbox import Outbox, said_in
 from libs.common.ports import Ports
 from services.ingest import service as ingest
 from services.ingest.settings import Settings as IngestSettings
@@ -112,7 +112,7 @@ def bearer(key: str = KEY) -> dict[str, str]:
 async def unpublished(engine: AsyncEngine, schema: str) -> list[Message]:
     """Return what stands in the outbox, in order."""
     async with engine.connect() as conn:
-        return (await Outbox(schema).lowest(conn, 1_000_000))[1]
+        return said_in(await Outbox(schema).lowest(conn, 1_000_000))
 
 
 async def until(condition: Callable[[], Any], what: str = "the condition", *, within_s: float = 20.0) -> Any:

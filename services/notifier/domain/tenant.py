@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from libs.common.contracts.values import WITHOUT_NUL, Contract, known_currency
+from libs.common.tenant_settings.forms import ServiceSettings
 from services.notifier.domain.message import Lender
 
 UNNAMED = {"default": "Dunwell"}
@@ -33,7 +34,7 @@ class Price(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
         known_currency(self.currency)
 
 
-class TenantSettings(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it; what is not set has no value."""
 
     brand: Brand | None = None
