@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import logs
 from libs.common.tenant_settings import store as settings
+from services.notifier.domain.known import House
 from services.notifier.domain.locales import fallback
 from services.notifier.domain.message import Lender, TextRef
 from services.notifier.domain.tenant import TenantSettings
@@ -80,6 +81,10 @@ class Shelf:
     def lender(self, tenant: str) -> Lender:
         """Return who speaks."""
         return self._of(tenant).lender(tenant)
+
+    def house(self, tenant: str) -> House:
+        """Return how a tenant wants to be judged."""
+        return self._of(tenant).house
 
     def _of(self, tenant: str) -> TenantSettings:
         return self.settings.get(tenant, _NOTHING_SET)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from libs.common.contracts.borrower_profiles import BorrowerProfile
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.compliance import Profile, Role, TenantHours
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,15 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class House:
+    """How the tenant wants to be judged: by which reading, as whom, and within which hours of its own."""
+
+    profile: Profile = Profile.STRICT
+    role: Role = Role.FIRST_PARTY
+    hours: TenantHours | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """The profile (None: not heard of yet), the newest fact of every loan, consents granted, stops and holds."""
 
@@ -41,3 +51,4 @@ class Known:
     consents: frozenset[tuple[str, str]] = frozenset()
     statuses: tuple[Status, ...] = ()
     holds: tuple[Hold, ...] = ()
+    house: House = House()
