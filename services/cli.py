@@ -157,7 +157,12 @@ def keys_create(
 def keys_sealing() -> None:
     """Make the keys that seal personal data, and print them as settings."""
     private, public = sealing.new_pair()
-    for name, key in (("SEALING_PUBLIC_KEY", public), ("SEALING_PRIVATE_KEY", private), ("DIGEST_KEY", sealing.random_key())):
+    for name, key in (
+        ("SEALING_PUBLIC_KEY", public),
+        ("SEALING_PRIVATE_KEY", private),
+        ("DIGEST_KEY", sealing.random_key()),
+        ("WEBHOOK_KEY", sealing.random_key()),
+    ):
         print(f"DUNWELL_{name}={base64.b64encode(key).decode()}")
 
 

@@ -72,7 +72,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         sealing_private=_key(env, "DUNWELL_SEALING_PRIVATE_KEY") if service == "notifier" or (service == "all" and private) else None,
         digest_key=_key(env, "DUNWELL_DIGEST_KEY") if service != "scheduler" else b"",
         public_url=_url(env, "DUNWELL_PUBLIC_URL") if service == "notifier" else None,
-        outlets=Outlets(_switch(env, "DUNWELL_FEED"), _key(env, "DUNWELL_WEBHOOK_KEY") if env.get("DUNWELL_WEBHOOK_KEY") else None),
+        outlets=Outlets(_is_on(env, "DUNWELL_FEED"), _key(env, "DUNWELL_WEBHOOK_KEY") if env.get("DUNWELL_WEBHOOK_KEY") else None),
     )
 
 
@@ -123,8 +123,8 @@ def _seconds(env: Mapping[str, str], name: str, default: str) -> float:
     return value
 
 
-def _switch(env: Mapping[str, str], name: str) -> bool:
-    value = env.get(name) or "on"
+def _is_on(env: Mapping[str, str], name: str) -> bool:
+    value = env.get(name) or "off"
     if value not in {"on", "off"}:
         raise SettingsError(f"{name} must be on or off, not {value!r}")
     return value == "on"

@@ -35,7 +35,7 @@ from libs.common.webhooks.retrying import asked_pause, given_up, pause_after
 from libs.common.webhooks.signing import signed
 from libs.common.webhooks.store import Place
 
-LEASE = timedelta(seconds=45)
+LEASE = timedelta(seconds=30)
 """Longer than a call can last (`libs.common.calling.Limits`): whoever comes after a lease finds nobody calling."""
 AT_ONCE = 32
 READ = 500
