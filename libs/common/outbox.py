@@ -14,6 +14,7 @@ from libs.common.bundles import bundled, packed, unpacked
 from libs.common.bus.ports import Bus, Message
 from libs.common.clock import pause
 from libs.common.feed.keeping import Feed
+from libs.common.feed.store import interrupt
 from libs.common.repeating import repeat
 
 RELAY_BATCH = 2000
@@ -100,7 +101,7 @@ class Relay:
     outbox: Outbox
     bus: Bus
     feed: Feed | None = None
-    """Where what was published is kept, for those without Kafka."""
+    """Where what was published is kept, for those without Kafka; None: nowhere, and what was kept before says that it ends."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def drain(self) -> int:
@@ -124,12 +125,21 @@ class Relay:
             try:
                 while not stop.is_set():
                     self.outbox.wake.clear()
-                    held = held or await self._take_lock(holder)
+                    held = held or await self._take_over(holder)
                     if held and await self._something_stands(holder):
                         await self.drain()
                     await pause(stop, IDLE_S, wake=self.outbox.wake)
             finally:
                 await holder.invalidate()  # the lock ends with the session; back in the pool it would keep everybody from publishing
+
+    async def _take_over(self, holder: AsyncConnection) -> bool:
+        """Become the one that publishes, where nobody is."""
+        if not await self._take_lock(holder):
+            return False
+        if self.feed is None:
+            async with self.engine.begin() as conn:
+                await interrupt(conn, self.outbox.schema)
+        return True
 
     async def _take_lock(self, holder: AsyncConnection) -> bool:
         """Take the lock where nobody has it; it is held as long as this connection lives."""
@@ -149,8 +159,7 @@ class Relay:
         await self.bus.publish(messages)
         async with self.engine.begin() as conn:
             removed = await self.outbox.remove(conn, rows)
-            if self.feed is not None:
-                await self.feed.keep(conn, messages if len(removed) == len(rows) else said_in(removed))
-        if self.feed is not None:
+            kept = self.feed is not None and await self.feed.keep(conn, messages if len(removed) == len(rows) else said_in(removed))
+        if self.feed is not None and kept:
             self.feed.bell.ring()
         return len(messages)

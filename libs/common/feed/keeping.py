@@ -40,8 +40,8 @@ class Feed:
     topics: frozenset[str]
     bell: Bell = field(default_factory=Bell)
 
-    async def keep(self, conn: AsyncConnection, messages: Sequence[Message]) -> None:
-        """Keep what was published, in the transaction that removes it from the outbox."""
+    async def keep(self, conn: AsyncConnection, messages: Sequence[Message]) -> bool:
+        """Keep what was published, in the transaction that removes it from the outbox; False where nothing of it is for a feed."""
         streams: dict[tuple[str, str], list[Message]] = {}
         for message in messages:
             headers = dict(message.headers)
@@ -54,3 +54,4 @@ class Feed:
                 for part in bundled(said, most=BUNDLE_MESSAGES, most_bytes=BUNDLE_BYTES)
             ]
             await store.keep(conn, self.schema, bundles)
+        return bool(streams)

@@ -65,6 +65,12 @@ async def keep(conn: AsyncConnection, schema: str, bundles: Sequence[Bundle]) ->
     )  # fmt: skip
 
 
+async def interrupt(conn: AsyncConnection, schema: str) -> None:
+    """Note that from now on messages are published that no feed keeps: whoever comes back must be told that some are missing."""
+    await conn.execute(text(f"truncate {schema}.feed"))
+    await conn.execute(text(f"update {schema}.feed_heads set last = last + 1"))
+
+
 async def standing(conn: AsyncConnection, stream: Stream, after: Cursor | None) -> Standing:
     """Return how far the feed of a stream goes, as a reader at this place must know it."""
     row = (

@@ -24,8 +24,9 @@ from libs.common.feed.cursors import Cursor, place
 from libs.common.feed.keeping import Feed
 from libs.common.feed.store import Stream
 from libs.common.outbox import Outbox, Relay
+from libs.common.settings import Outlets
 from tests.support.postgres import Databases
-from tests.support.running import Running, bearer, running_ingest
+from tests.support.running import Running, bearer, running_ingest, until
 from tests.support.wallet import loan
 
 SCHEMA = "ingest"
@@ -210,3 +211,39 @@ async def test_who_waits_is_answered_when_something_is_said(ingest: Running) -> 
 async def test_what_cannot_be_asked_is_refused(ingest: Running, query: str) -> None:
     answer: httpx.Response = await ingest.client.get(f"{FEED}?{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_who_comes_back_after_a_time_without_a_feed_is_told_that_events_are_missing(engine: AsyncEngine) -> None:
+    stop, outbox = asyncio.Event(), Outbox(SCHEMA)
+    await write(engine, said("a"))
+    await Relay(engine, outbox, Slow(1), a_feed()).drain()
+    [(seen, _)] = await read_on(engine, None, 10)
+    await write(engine, said("lost"))
+    without = asyncio.create_task(Relay(engine, outbox, Slow(1)).run(stop))
+    await until(lambda: _nothing_waits(engine), what="an empty outbox")
+    stop.set()
+    outbox.wake.set()
+    await without
+    await write(engine, said("b"))
+    await Relay(engine, outbox, Slow(1), a_feed()).drain()
+    stream = Stream(SCHEMA, "default", FACTS.name)
+    async with engine.connect() as conn:
+        assert place(seen, await store.standing(conn, stream, seen)) is None
+    assert [key for _, key in await read_on(engine, None, 10)] == ["b"]
+
+
+async def _nothing_waits(engine: AsyncEngine) -> bool:
+    async with engine.connect() as conn:
+        return await Outbox(SCHEMA).depth(conn) == 0
+
+
+async def test_a_service_without_a_feed_says_so(engine: AsyncEngine) -> None:
+    async with running_ingest(engine, outlets=Outlets(keeps_feed=False, webhook_key=b"k" * 32)) as (running, _):
+        await running.post(loan("L1"))
+        answer = await running.client.get(FEED)
+        assert (answer.status_code, answer.json()["code"]) == (404, "feed_off")
+        webhook = {"id": "w", "url": "https://wallet.example/", "topics": [FACTS.name], "secret": "whsec_" + "A" * 44}
+        refused = await running.client.put("/v1/settings", json={"webhooks": [webhook]}, headers={"If-Match": '"0"'})
+        assert (refused.status_code, refused.json()["code"]) == (422, "feed_off")
+        async with engine.connect() as conn:
+            assert (await conn.execute(text("select count(*) from ingest.feed"))).scalar_one() == 0
