@@ -1,7 +1,8 @@
 """`Idempotency-Key`: a write that is sent again under its key gets the answer of the first time, and is not done again.
 
-That the request is under way is committed before it is handled, its answer afterwards. A process that dies in between leaves it under
-way; after two minutes the key is free again, and whoever sends it then has it done again if it had been done.
+That a request is under way is committed before it is handled; that it was done, in the very transaction that does it; its answer
+afterwards. A process that dies before that transaction leaves a key that is free after two minutes; one that dies behind it a key under
+which is only said that the answer was lost. Nothing is done twice: a request whose key has gone to another meanwhile cannot commit.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
+from sqlalchemy import Connection, event
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -20,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common import idempotency, ids, logs
 from libs.common.auth import Keys, token_of
+from libs.common.errors import TransientError
 from libs.common.idempotency import Asked, Kept
 from libs.common.problems import problem
 
@@ -38,6 +42,20 @@ _OF_THE_CALLER = frozenset({401, 403, 429})
 _NOT_KEPT = frozenset({b"content-length", b"date", b"connection"})
 _TELLS = ("if-match", "content-type", "accept")
 """Headers that an answer depends on."""
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A request under a key, until it is answered: what it leaves running goes on without it."""
+
+    schema: str
+    asked: Asked
+    claim_id: str
+    answered: bool = False
+
+
+_UNDER_WAY: ContextVar[_UnderWay | None] = ContextVar("under_way", default=None)
+"""The request under a key that this task handles, for the transactions that it commits."""
 
 
 @dataclass(slots=True)
@@ -73,6 +91,8 @@ class AnsweringOnce:
         self._keys = keys
         self._engine = keys.engine
         self._schema = keys.schema
+        if not event.contains(keys.engine.sync_engine, "commit", _mark):
+            event.listen(keys.engine.sync_engine, "commit", _mark)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it as it was answered before."""
@@ -105,6 +125,8 @@ class AnsweringOnce:
                 break
         if found.request != asked.request:
             return problem(422, "idempotency_key_reused", "this key was used for another request; take a new one")
+        if found.lost:
+            return problem(409, "answer_lost", "it was done, and its answer was lost with a process of ours: look before you repeat it")
         if found.answer is None:
             again = {"Retry-After": str(AGAIN_AFTER_S)}
             return problem(409, "in_progress", "the request under this key is under way; ask again for its answer", headers=again)
@@ -121,9 +143,13 @@ class AnsweringOnce:
             watched.see(message)
             held.append(message)
 
+        under_way = _UnderWay(self._schema, asked, claim_id)
+        before = _UNDER_WAY.set(under_way)
         try:
             await self._app(scope, receive, watching)
         finally:
+            _UNDER_WAY.reset(before)
+            under_way.answered = True
             await asyncio.shield(self._after(asked, claim_id, watched.kept))
         for message in held:
             await send(message)
@@ -138,6 +164,15 @@ class AnsweringOnce:
                     await idempotency.keep(conn, self._schema, asked, claim_id, kept)
         except Exception as error:  # noqa: BLE001  # the write stands: its answer must go out whatever became of the note
             logs.get("api").warning("answer_not_kept", reason=f"{type(error).__name__}: {error}"[:200])
+
+
+def _mark(conn: Connection) -> None:
+    """Note what a request under a key commits; whose key is another's by now commits nothing."""
+    under_way = _UNDER_WAY.get()
+    if under_way is None or under_way.answered:
+        return
+    if not idempotency.mark_written(conn, under_way.schema, under_way.asked, under_way.claim_id):
+        raise TransientError("the key of this request has run out")
 
 
 def _concerns(scope: Scope) -> str | None:

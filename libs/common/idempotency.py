@@ -14,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.auth import hashed
@@ -66,10 +66,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What stands under a key: of which request, and its answer once there is one."""
+    """What stands under a key: of which request, and its answer once there is one; `lost` where it is done and there will be none."""
 
     request: bytes
     answer: bytes | None
+    lost: bool = False
 
 
 async def claim(conn: AsyncConnection, schema: str, asked: Asked, claim_id: str) -> bool:
@@ -78,7 +79,8 @@ async def claim(conn: AsyncConnection, schema: str, asked: Asked, claim_id: str)
         text(
             f"insert into {schema}.idempotency as i (caller, key, request, claim, expires_at)"  # the schema is ours
             " values (:caller, :key, :request, :claim, clock_timestamp() + cast(:under_way as interval))"
-            " on conflict (caller, key) do update set request = excluded.request, claim = excluded.claim, status = null, answer = null,"
+            " on conflict (caller, key) do update set request = excluded.request, claim = excluded.claim,"
+            " written_at = null, status = null, answer = null,"
             " expires_at = excluded.expires_at where i.expires_at <= clock_timestamp() returning true"
         ),
         {**asked.named, "request": asked.request, "claim": claim_id, "under_way": UNDER_WAY},
@@ -91,12 +93,25 @@ async def find(conn: AsyncConnection, schema: str, asked: Asked) -> Found | None
     row = (
         await conn.execute(
             text(
-                f"select request, answer from {schema}.idempotency where caller = :caller and key = :key and expires_at > clock_timestamp()"
+                "select request, answer, answer is null and written_at < clock_timestamp() - cast(:under_way as interval) as lost"
+                f" from {schema}.idempotency where caller = :caller and key = :key and expires_at > clock_timestamp()"
             ),
-            asked.named,
+            {**asked.named, "under_way": UNDER_WAY},
         )
     ).one_or_none()
-    return Found(row.request, row.answer) if row else None
+    return Found(row.request, row.answer, bool(row.lost)) if row else None
+
+
+def mark_written(conn: Connection, schema: str, asked: Asked, claim_id: str) -> bool:
+    """Note in the transaction of a request that it is done; False where the key was given to another meanwhile."""
+    marked = conn.execute(
+        text(
+            f"update {schema}.idempotency set written_at = coalesce(written_at, clock_timestamp()),"
+            " expires_at = clock_timestamp() + cast(:kept as interval) where caller = :caller and key = :key and claim = :claim"
+        ),
+        {**asked.named, "claim": claim_id, "kept": KEPT},
+    )
+    return marked.rowcount == 1
 
 
 async def keep(conn: AsyncConnection, schema: str, asked: Asked, claim_id: str, kept: Kept) -> None:
@@ -111,9 +126,9 @@ async def keep(conn: AsyncConnection, schema: str, asked: Asked, claim_id: str, 
 
 
 async def release(conn: AsyncConnection, schema: str, asked: Asked, claim_id: str) -> None:
-    """Forget a request that came to nothing, so that it may be made again."""
+    """Forget a request that came to nothing, so that it may be made again; one that was written stays."""
     await conn.execute(
-        text(f"delete from {schema}.idempotency where caller = :caller and key = :key and claim = :claim"),
+        text(f"delete from {schema}.idempotency where caller = :caller and key = :key and claim = :claim and written_at is null"),
         {**asked.named, "claim": claim_id},
     )
 

@@ -115,6 +115,7 @@ def _without_kafka(metadata: MetaData) -> None:
         Column("key", Text, primary_key=True),
         Column("request", LargeBinary, nullable=False),
         Column("claim", Text, nullable=False),
+        Column("written_at", moment),
         Column("status", Integer),
         Column("answer", LargeBinary),
         Column("expires_at", moment, nullable=False),
@@ -169,7 +170,7 @@ create table {schema}.webhook_places (
 ) with (fillfactor = 50);
 create table {schema}.idempotency (
     caller bytea not null, key text not null, request bytea not null, claim text not null,
-    status integer, answer bytea, expires_at timestamptz not null,
+    written_at timestamptz, status integer, answer bytea, expires_at timestamptz not null,
     primary key (caller, key)
 );
 create index idempotency_expires_at on {schema}.idempotency (expires_at);

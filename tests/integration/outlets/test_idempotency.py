@@ -25,6 +25,7 @@ from tests.support.postgres import Databases
 from tests.support.running import bearer, until
 
 SCHEMA = "ingest"
+WRITTEN_AND_FAILED = 599
 
 
 @dataclass
@@ -48,6 +49,11 @@ class Counting:
         number = len(self.done)
         await self.held.wait()
         status = self.answers.pop(0) if self.answers else 201
+        if status < 400 or status == WRITTEN_AND_FAILED:
+            async with self.engine.begin() as conn:
+                await conn.execute(text("insert into written values (:number)"), {"number": number})
+        if status == WRITTEN_AND_FAILED:
+            raise RuntimeError("a fault of ours behind the write")
         if status == 500:
             raise RuntimeError("a fault of ours")
         if status >= 400:
@@ -62,6 +68,7 @@ async def app(databases: Databases) -> AsyncIterator[Counting]:
             Described("t", "t", "t", ()), keys=Keys(engine, SCHEMA, WallClock()), metrics=Metrics(), readiness=Readiness()
         )
         async with engine.begin() as conn:
+            await conn.execute(text("create table written (number int)"))
             for token in "ab":
                 await auth.add_key(conn, SCHEMA, token, Principal("default", "tester", frozenset({"ops"})))
         transport = httpx.ASGITransport(made, raise_app_exceptions=False)
@@ -185,3 +192,38 @@ async def test_openapi_names_the_key_on_every_write_but_that_of_events(app: Coun
     assert {place for place, has in names.items() if "Idempotency-Key" in has} == {
         ("/things/{name}", method) for method in ("post", "put", "delete")
     }
+
+
+async def written(app: Counting) -> int:
+    async with app.engine.connect() as conn:
+        return int((await conn.execute(text("select count(*) from written"))).scalar_one())
+
+
+async def test_what_was_written_is_not_written_again_though_its_answer_was_lost(app: Counting) -> None:
+    app.answers = [WRITTEN_AND_FAILED]
+    assert (await app.write("k")).status_code == 500
+    assert (await app.write("k")).json()["code"] == "in_progress"
+    async with app.engine.begin() as conn:
+        await conn.execute(text("update ingest.idempotency set written_at = written_at - interval '3 minutes'"))
+    lost = await app.write("k")
+    assert (lost.status_code, lost.json()["code"]) == (409, "answer_lost")
+    assert (len(app.done), await written(app)) == (1, 1)
+
+
+async def test_a_request_whose_key_has_gone_to_another_cannot_commit(app: Counting) -> None:
+    app.held.clear()
+    slow = asyncio.create_task(app.write("k"))
+    await until(lambda: app.done, what="the request")
+    async with app.engine.begin() as conn:
+        await conn.execute(text("update ingest.idempotency set expires_at = clock_timestamp()"))
+    second = asyncio.create_task(app.write("k"))
+    await until(lambda: len(app.done) == 2, what="the second request")
+    app.held.set()
+    answers = await asyncio.gather(slow, second)
+    assert [one.status_code for one in answers] == [503, 201]
+    assert await written(app) == 1
+
+
+async def test_what_is_done_without_a_key_is_marked_nowhere(app: Counting) -> None:
+    assert [(await app.write(None)).status_code for _ in range(2)] == [201, 201]
+    assert (await written(app), await rows(app)) == (2, [])

@@ -8,6 +8,9 @@ import pytest
 from libs.compliance import Profile, Role, TenantHours
 from services.notifier.domain.known import House
 from services.notifier.domain.tenant import TenantSettings
+from services.notifier.domain.verdicts import Send
+from tests.unit.notifier.test_judging import a_scene, known, verdict
+from tests.unit.notifier.values import NIGHT, a_fact, a_profile
 
 
 def test_a_tenant_that_sets_nothing_is_judged_strictly_as_the_lender_and_by_the_laws_hours_alone() -> None:
@@ -24,3 +27,18 @@ def test_what_is_set_is_what_the_gate_is_asked_by() -> None:
 def test_hours_that_cannot_be_read_are_refused(hours: dict[str, str]) -> None:
     with pytest.raises(msgspec.ValidationError, match="tenant_hours"):
         msgspec.convert({"tenant_hours": hours}, TenantSettings)
+
+
+@pytest.mark.parametrize(
+    ("house", "bound"),
+    [
+        (House(), True),
+        (House(Profile.LEGAL_FLOOR, Role.AGENCY), True),
+        (House(Profile.LEGAL_FLOOR, Role.FIRST_PARTY), False),
+        (House(Profile.LEGAL_FLOOR, Role.FIRST_PARTY, TenantHours.parse({"every": "12:00-12:01"})), True),
+    ],
+)
+def test_the_gate_judges_a_delivery_by_it(house: House, *, bound: bool) -> None:
+    """Regulation F binds collectors of others' debts; read strictly, its hours hold for the lender as well."""
+    scene = a_scene(known(a_fact(jurisdictions=("US-FED-REGF",)), profile=a_profile(jurisdictions=("US-FED-REGF",)), house=house))
+    assert isinstance(verdict(scene, NIGHT, jurisdictions=("US-FED-REGF",)), Send) is not bound
