@@ -157,7 +157,12 @@ def keys_create(
 def keys_sealing() -> None:
     """Make the keys that seal personal data, and print them as settings."""
     private, public = sealing.new_pair()
-    for name, key in (("SEALING_PUBLIC_KEY", public), ("SEALING_PRIVATE_KEY", private), ("DIGEST_KEY", sealing.random_key())):
+    for name, key in (
+        ("SEALING_PUBLIC_KEY", public),
+        ("SEALING_PRIVATE_KEY", private),
+        ("DIGEST_KEY", sealing.random_key()),
+        ("WEBHOOK_KEY", sealing.random_key()),
+    ):
         print(f"DUNWELL_{name}={base64.b64encode(key).decode()}")
 
 
@@ -283,12 +288,15 @@ async def _serve_apart(name: ServiceName, common: Common, listening: Listening) 
 def _service(name: ServiceName, ports: Ports, common: Common) -> Service:
     match name:
         case ServiceName.INGEST:
-            return ingest_service.build(ports, IngestSettings(common.tenants, common.sealing_public, common.digest_key))
+            return ingest_service.build(
+                ports, IngestSettings(common.tenants, common.sealing_public, common.digest_key, outlets=common.outlets)
+            )
         case ServiceName.SCHEDULER:
-            return scheduler_service.build(ports, SchedulerSettings(settle_s=common.settle_s))
+            return scheduler_service.build(ports, SchedulerSettings(settle_s=common.settle_s, outlets=common.outlets))
         case ServiceName.NOTIFIER:
             private = common.sealing_private or b""
-            return notifier_service.build(ports, NotifierSettings(private, common.digest_key, public_url=common.public_url))
+            told = NotifierSettings(private, common.digest_key, public_url=common.public_url, outlets=common.outlets)
+            return notifier_service.build(ports, told)
 
 
 async def _rebuild(tenants: tuple[str, ...], loan: str | None, after: tuple[str, str] | None, *, repair: bool) -> int:

@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import auth, sealing
-from libs.common.api import answer, problem
+from libs.common.api import answer
 from libs.common.auth import Principal
 from libs.common.bus.inprocess import InProcessBus
 from libs.common.clock import Clock
@@ -26,7 +26,8 @@ from libs.common.db.embedded import EmbeddedPostgres
 from libs.common.db.engine import make_engine
 from libs.common.lifecycle import Service
 from libs.common.ports import Ports
-from libs.common.settings import version
+from libs.common.problems import problem
+from libs.common.settings import Outlets, version
 from services.ingest import service as ingest
 from services.ingest.settings import Settings as IngestSettings
 from services.notifier import service as notifier
@@ -126,14 +127,22 @@ async def put_dev_keys(engine: AsyncEngine, *, allowed: bool) -> None:
                     await auth.remove_key(conn, schema, token)
 
 
-def build(engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | None = None, settle_s: float = 2.0) -> Platform:
-    """Wire the three services on one bus; `seed` makes that a bus with bad days, over partitions that overtake each other."""
+def build(
+    engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | None = None, settle_s: float = 2.0, loopback: bool = True
+) -> Platform:  # fmt: skip
+    """Wire the three services on one bus; `seed` makes that a bus with bad days, over partitions that overtake each other.
+
+    `loopback`: it is reached from this machine alone, and may call webhooks here.
+    """
+    outlets = Outlets(webhook_key=secrets.sealing_private, local=loopback)
     bus = InProcessBus(clock=clock, seed=seed, partitions=PARTITIONS if seed is None else 4)
     ports = Ports(engine, bus, clock, version())
     parts = (
-        ingest.build(ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None)),
-        scheduler.build(ports, SchedulerSettings(settle_s=settle_s)),
-        notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True)),
+        ingest.build(
+            ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None, outlets=outlets)
+        ),
+        scheduler.build(ports, SchedulerSettings(settle_s=settle_s, outlets=outlets)),
+        notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True, outlets=outlets)),
     )
     return Platform(engine, bus, clock, *parts, _root(parts))
 
@@ -143,7 +152,7 @@ async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, 
     engine = make_engine(await postgres.create(DATABASE), application="embedded", pool_size=16)
     await migrate_all(engine)
     await put_dev_keys(engine, allowed=loopback)
-    return build(engine, read_secrets(folder), clock)
+    return build(engine, read_secrets(folder), clock, loopback=loopback)
 
 
 def _root(services: Sequence[Service]) -> FastAPI:

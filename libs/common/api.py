@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common import logs
+from libs.common.answering_once import AnsweringOnce, with_keys
 from libs.common.asyncapi import describe
 from libs.common.auth import Keys, Principal
 from libs.common.clock import stopwatch
@@ -24,12 +24,12 @@ from libs.common.contracts.catalogue import Topic
 from libs.common.db.failures import is_transient
 from libs.common.errors import NOT_JSON, DomainError
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
+from libs.common.problems import problem
 
 T = TypeVar("T")
 Check = Callable[[], Awaitable[str | None]]
 """Returns None when all is well, else what is not."""
 
-PROBLEM = "application/problem+json"
 BODY_BYTES = 1024 * 1024
 _CANNOT_BE_HELD = frozenset({"22000", "22008", "22021"})
 """SQLSTATEs of a value of the caller's that PostgreSQL has no place for: not encodable, outside its calendar, the character 0."""
@@ -70,8 +70,10 @@ def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: R
     app.state.readiness = readiness
     _render_problems(app)
     _add_probes(app, described)
+    with_keys(app)
     requests = metrics.counter("http_requests_total", "HTTP requests answered", route=(), method=(), code=())
     seconds = metrics.histogram("http_request_duration_seconds", "First byte to answer", LATENCY_BUCKETS_S, "route")
+    app.add_middleware(AnsweringOnce, keys=keys)
     app.add_middleware(Observed, requests=requests, seconds=seconds)
     return app
 
@@ -101,12 +103,6 @@ class StraightRoute(APIRoute):
     def stand_first(self, app: FastAPI) -> None:
         """Let the app look here before it looks anywhere else."""
         app.router.routes.insert(0, self)
-
-
-def problem(status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: object) -> Response:
-    """Return a problem document (RFC 9457)."""
-    head = {"type": f"urn:dunwell:problem:{code}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "code": code}
-    return Response(msgspec.json.encode({**head, **extra}), status, media_type=PROBLEM, headers=headers)
 
 
 def answer(value: Any, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:

@@ -117,10 +117,16 @@ def requires(scope: str) -> Callable[[Request], Awaitable[Principal]]:
     return caller
 
 
+def token_of(authorization: str) -> str | None:
+    """Return the token of an `Authorization` header, or None where it holds none."""
+    kind, _, token = authorization.partition(" ")
+    return token.strip() or None if kind.lower() == "bearer" else None
+
+
 async def _identify(request: Request) -> Principal:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token_of(request.headers.get("authorization", ""))
     keys: Keys = request.app.state.keys
-    principal = await keys.principal(token.strip()) if kind.lower() == "bearer" and token.strip() else None
+    principal = await keys.principal(token) if token is not None else None
     if principal is None or (principal.loopback_only and any(name in request.headers for name in _FORWARDING)):
         raise DomainError(401, "unauthenticated", "a valid key is needed: Authorization: Bearer <key>", headers=_CHALLENGE)
     return principal

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from libs.common.bundles import bundled, packed, unpacked
 from libs.common.bus.ports import Bus, Message
 from libs.common.clock import pause
+from libs.common.feed.keeping import Feed
+from libs.common.feed.store import interrupt
 from libs.common.repeating import repeat
 
 RELAY_BATCH = 2000
@@ -21,8 +24,17 @@ BUNDLE_BYTES = 1024 * 1024
 IDLE_S = 1.0
 """A relay that was not woken looks by itself this often."""
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Message]).decode
+
+class Row(NamedTuple):
+    """What one transaction says, or a part of it."""
+
+    id: int
+    messages: list[Message]
+
+
+def said_in(rows: Sequence[Row]) -> list[Message]:
+    """Return the messages of rows, in order."""
+    return [message for row in rows for message in row.messages]
 
 
 @dataclass(slots=True)
@@ -37,7 +49,7 @@ class Outbox:
 
         What one transaction says stands in few rows: a row a message costs the database more than the rest of its way.
         """
-        bundles = list(_bundles(messages))
+        bundles = list(bundled(messages, most=BUNDLE_MESSAGES, most_bytes=BUNDLE_BYTES))
         if bundles:
             await conn.execute(
                 text(
@@ -45,7 +57,7 @@ class Outbox:
                     " from unnest(cast(:counts as int[]), cast(:bundles as bytea[])) with ordinality as m(messages, bundle, place)"
                     " order by place"
                 ),
-                {"counts": [len(bundle) for bundle in bundles], "bundles": [_encode(bundle) for bundle in bundles]},
+                {"counts": [len(bundle) for bundle in bundles], "bundles": [packed(bundle) for bundle in bundles]},
             )
 
     async def depth(self, conn: AsyncConnection) -> int:
@@ -53,8 +65,8 @@ class Outbox:
         found = await conn.execute(text(f"select coalesce(sum(messages), 0) from {self.schema}.outbox"))
         return int(found.scalar_one())
 
-    async def lowest(self, conn: AsyncConnection, most: int = RELAY_BATCH) -> tuple[list[int], list[Message]]:
-        """Return the ids of the lowest rows and what stands in them; no row more once there are so many messages."""
+    async def lowest(self, conn: AsyncConnection, most: int = RELAY_BATCH) -> list[Row]:
+        """Return the lowest rows; no row more once there are so many messages."""
         rows = (
             await conn.execute(
                 text(
@@ -65,19 +77,16 @@ class Outbox:
                 {"limit": most},
             )
         ).all()
-        return [row.id for row in rows], [message for row in rows for message in _decode(row.bundle)]
+        return [Row(row.id, unpacked(row.bundle)) for row in rows]
 
-
-def _bundles(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    """Yield the messages in parts, none of which the database finds large."""
-    first = size = 0
-    for at, message in enumerate(messages):
-        size += len(message.value or b"")
-        if at > first and (size > BUNDLE_BYTES or at - first == BUNDLE_MESSAGES):
-            yield messages[first:at]
-            first, size = at, len(message.value or b"")
-    if messages:
-        yield messages[first:]
+    async def remove(self, conn: AsyncConnection, rows: Sequence[Row]) -> list[Row]:
+        """Remove rows, and return those of them that still stood."""
+        gone = await conn.execute(
+            text(f"delete from {self.schema}.outbox o using unnest(cast(:ids as bigint[])) as i(id) where o.id = i.id returning o.id"),
+            {"ids": [row.id for row in rows]},
+        )
+        ids = set(gone.scalars())
+        return [row for row in rows if row.id in ids]
 
 
 @dataclass(slots=True)
@@ -91,6 +100,8 @@ class Relay:
     engine: AsyncEngine
     outbox: Outbox
     bus: Bus
+    feed: Feed | None = None
+    """Where what was published is kept, for those without Kafka; None: nowhere, and what was kept before says that it ends."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def drain(self) -> int:
@@ -114,12 +125,21 @@ class Relay:
             try:
                 while not stop.is_set():
                     self.outbox.wake.clear()
-                    held = held or await self._take_lock(holder)
+                    held = held or await self._take_over(holder)
                     if held and await self._something_stands(holder):
                         await self.drain()
                     await pause(stop, IDLE_S, wake=self.outbox.wake)
             finally:
                 await holder.invalidate()  # the lock ends with the session; back in the pool it would keep everybody from publishing
+
+    async def _take_over(self, holder: AsyncConnection) -> bool:
+        """Become the one that publishes, where nobody is."""
+        if not await self._take_lock(holder):
+            return False
+        if self.feed is None:
+            async with self.engine.begin() as conn:
+                await interrupt(conn, self.outbox.schema)
+        return True
 
     async def _take_lock(self, holder: AsyncConnection) -> bool:
         """Take the lock where nobody has it; it is held as long as this connection lives."""
@@ -132,13 +152,14 @@ class Relay:
 
     async def _publish_some(self) -> int:
         async with self.engine.connect() as conn:
-            ids, messages = await self.outbox.lowest(conn)
-        if not ids:
+            rows = await self.outbox.lowest(conn)
+        if not rows:
             return 0
+        messages = said_in(rows)
         await self.bus.publish(messages)
         async with self.engine.begin() as conn:
-            await conn.execute(
-                text(f"delete from {self.outbox.schema}.outbox o using unnest(cast(:ids as bigint[])) as i(id) where o.id = i.id"),
-                {"ids": ids},
-            )
+            removed = await self.outbox.remove(conn, rows)
+            kept = self.feed is not None and await self.feed.keep(conn, messages if len(removed) == len(rows) else said_in(removed))
+        if self.feed is not None and kept:
+            self.feed.bell.ring()
         return len(messages)

@@ -6,7 +6,7 @@ import base64
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -20,6 +20,17 @@ class SettingsError(Exception):
 def version() -> str:
     """Return the release that runs."""
     return metadata.version("dunwell")
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """How a service may tell what it says to those without Kafka."""
+
+    keeps_feed: bool = True
+    webhook_key: bytes | None = None
+    """Seals the secrets of webhooks; without it there are none."""
+    local: bool = False
+    """Whether a webhook may lead to this machine, over plain HTTP: for a platform on somebody's desk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,7 @@ class Common:
     sealing_private: bytes | None
     digest_key: bytes
     public_url: str | None = None
+    outlets: Outlets = field(default_factory=Outlets)
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -60,6 +72,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         sealing_private=_key(env, "DUNWELL_SEALING_PRIVATE_KEY") if service == "notifier" or (service == "all" and private) else None,
         digest_key=_key(env, "DUNWELL_DIGEST_KEY") if service != "scheduler" else b"",
         public_url=_url(env, "DUNWELL_PUBLIC_URL") if service == "notifier" else None,
+        outlets=Outlets(_is_on(env, "DUNWELL_FEED"), _key(env, "DUNWELL_WEBHOOK_KEY") if env.get("DUNWELL_WEBHOOK_KEY") else None),
     )
 
 
@@ -108,6 +121,13 @@ def _seconds(env: Mapping[str, str], name: str, default: str) -> float:
     if not 0 <= value <= 3600:
         raise SettingsError(f"{name} must lie between 0 and 3600 seconds, not {value}")
     return value
+
+
+def _is_on(env: Mapping[str, str], name: str) -> bool:
+    value = env.get(name) or "off"
+    if value not in {"on", "off"}:
+        raise SettingsError(f"{name} must be on or off, not {value!r}")
+    return value == "on"
 
 
 def _url(env: Mapping[str, str], name: str) -> str | None:

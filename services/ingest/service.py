@@ -20,7 +20,9 @@ from libs.common.db import lineage, migrate
 from libs.common.lifecycle import Service, Worker, checks, consumer
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
+from libs.common.outlets import Outlet
 from libs.common.ports import Ports
+from libs.common.tenant_settings.forms import ServiceSettings
 from libs.common.watching import Watcher, base_gauges
 from services.ingest import observing
 from services.ingest.borrowers import Borrowers, Sealer
@@ -60,6 +62,7 @@ class _Parts:
     worker: BusWorker
     metrics: Metrics
     own: IngestMetrics
+    outlet: Outlet
 
 
 def build(ports: Ports, settings: Settings) -> Service:
@@ -78,6 +81,7 @@ def build(ports: Ports, settings: Settings) -> Service:
     app.include_router(statement_routes(Stater(ports.engine, ports.clock, StatementPage.load())))
     app.include_router(report_routes(Reporter(ports.engine, ports.clock)))
     app.include_router(product_routes(ProductDesk(ports.engine, ports.clock, parts.ledger.products)))
+    parts.outlet.open(app, ServiceSettings, read_by="loans:read")
     app.include_router(parked_routes(ParkedDesk(ports.engine, ports.clock, parts.ledger, parts.borrowers)))
     return Service(
         name="ingest",
@@ -89,6 +93,7 @@ def build(ports: Ports, settings: Settings) -> Service:
             Worker("watermarks", parts.watermarks.run),
             Worker("upgrade", Upgrade(ports.engine, parts.ledger).run),
             Worker("watcher", _watcher(parts).run),
+            *parts.outlet.workers(parts.metrics),
         ],
         consumers=[parts.worker],
         readiness=readiness,
@@ -109,7 +114,8 @@ def _parts(ports: Ports, settings: Settings) -> _Parts:
     own = observing.make(metrics)
     ledger = Ledger(ports.clock, outbox, writer, ProductBook())
     borrowers = Borrowers(ports.clock, outbox, writer, Sealer(settings.sealing_public, settings.digest_key))
-    relay = Relay(ports.engine, outbox, ports.bus)
+    outlet = Outlet.of(ports, SCHEMA, settings.outlets)
+    relay = Relay(ports.engine, outbox, ports.bus, outlet.kept)
     routes = _routes(settings)
     budget = DeadLetterBudget(1000)
     handlers = Handlers(routes, ledger, borrowers, outbox, budget, own)
@@ -120,7 +126,7 @@ def _parts(ports: Ports, settings: Settings) -> _Parts:
     watermarks = Watermarks(ports.engine, ports.bus, ports.clock, outbox, writer, tuple(routes), own)
     worker = ports.bus.consume(subscription)
     ticker = Ticker(ports.engine, ledger, own, waiting=lambda: sum(worker.health.lag.values()))
-    return _Parts(ports, ledger, borrowers, relay, ticker, watermarks, worker, metrics, own)
+    return _Parts(ports, ledger, borrowers, relay, ticker, watermarks, worker, metrics, own, outlet)
 
 
 def _and_what_follows(parts: _Parts) -> Publish:

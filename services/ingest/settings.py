@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from libs.common.settings import Outlets
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +16,4 @@ class Settings:
     digest_key: bytes
     publish_before_answer: bool = False
     """One process: what follows from an event is published before its 202."""
+    outlets: Outlets = field(default_factory=Outlets)

@@ -191,9 +191,10 @@ class Claimer:
         if any(delivery.lost_time == UNPROVEN for delivery in due) and await self._has_read_the_lost_time(conn):
             due = [replace(delivery, lost_time=None) if delivery.lost_time == UNPROVEN else delivery for delivery in due]
         mine = {(delivery.tenant, delivery.borrower_id) for delivery in due}
-        facts = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
+        found = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
         doors = Doors(await gates.watermarks(conn), await gates.switches(conn), await self.directory.routing(conn))
         shelf = await self.texts.laid_out(conn, {(delivery.tenant, delivery.request.template) for delivery in due})
+        facts = {who: replace(one, house=shelf.house(who[0])) for who, one in found.items()}
         places = {_key(one): jurisdictions(one.request, facts[one.tenant, one.borrower_id]) for one in due}
         read = Read(locked, facts, places, doors, shelf, Ledger())
         await self._count(conn, due, read, now=now)

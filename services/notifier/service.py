@@ -18,12 +18,14 @@ from libs.common.db import migrate
 from libs.common.lifecycle import Service, Worker
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
+from libs.common.outlets import Outlet
 from libs.common.ports import Ports
 from libs.common.watching import Watcher, base_gauges
 from libs.compliance import Packs, load_packs
 from services.notifier.announcing import SOURCE, Announcer
 from services.notifier.claiming import Claimer
 from services.notifier.directory import Directory
+from services.notifier.domain.tenant import TenantSettings
 from services.notifier.handlers import TOPICS, Intake
 from services.notifier.mailbox import Mailbox
 from services.notifier.metrics import NotifierMetrics
@@ -35,7 +37,6 @@ from services.notifier.recording import Recorder
 from services.notifier.replying import Listener
 from services.notifier.routes import Inside, router
 from services.notifier.routes.replies import routes_of as reply_routes
-from services.notifier.routes.settings import routes_of as settings_routes
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
@@ -66,6 +67,7 @@ class Parts:
     sender: Sender
     relay: Relay
     watch: DeliveryWatch
+    outlet: Outlet
 
 
 def build(ports: Ports, settings: Settings, options: Options | None = None) -> Service:
@@ -86,7 +88,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     )  # fmt: skip
     app.include_router(router(Inside(ports.engine, ports.clock, packs, mailbox)))
     app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
-    app.include_router(settings_routes(ports.engine, ports.clock))
+    parts.outlet.open(app, TenantSettings, read_by="contacts:read")
     receiver = Receiver(
         ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch
     )
@@ -103,6 +105,7 @@ def _parts(
 ) -> Parts:  # fmt: skip
     outbox = Outbox(SCHEMA)
     announcer = Announcer(Writer(SOURCE, ports.bus.partitions))
+    outlet = Outlet.of(ports, SCHEMA, settings.outlets)
     resolve_within = timedelta(seconds=settings.resolve_within_s)
     claimer = Claimer(
         engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, texts=Texts.load(),
@@ -117,8 +120,8 @@ def _parts(
     )  # fmt: skip
     return Parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender,
-        Relay(ports.engine, outbox, ports.bus),
-        DeliveryWatch(ports.engine, ports.clock, metrics),
+        Relay(ports.engine, outbox, ports.bus, outlet.kept),
+        DeliveryWatch(ports.engine, ports.clock, metrics), outlet,
     )  # fmt: skip
 
 
@@ -148,6 +151,7 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Serv
         Worker("sender", parts.sender.run),
         Worker("relay", parts.relay.run),
         Worker("watcher", watcher.run),
+        *parts.outlet.workers(metrics),
     )
     return Service(
         name=SCHEMA, app=app, workers=workers, consumers=(consumer,), readiness=readiness, start=start, close=close, pump=pump,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from libs.common.settings import Outlets
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +26,4 @@ class Settings:
     """An attempt without a result after so long belongs to a process that is gone."""
     resolve_within_s: float = 86_400.0
     """How long an unknown contact waits for a receipt or a late answer until it is closed as unresolved."""
+    outlets: Outlets = field(default_factory=Outlets)

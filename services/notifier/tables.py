@@ -288,14 +288,3 @@ templates = Table(
     Column("retired_at", _moment),
 )
 """A tenant's own texts; of one name, locale and channel at most one version is published."""
-
-settings = Table(
-    "settings",
-    metadata,
-    Column("tenant", Text, primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("settings", LargeBinary, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("at", _moment, nullable=False),
-)
-"""What a tenant has set; the newest version holds, the others are the audit."""

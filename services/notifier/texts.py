@@ -11,11 +11,14 @@ import yaml
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import logs
+from libs.common.tenant_settings import store as settings
+from services.notifier.domain.known import House
 from services.notifier.domain.locales import fallback
 from services.notifier.domain.message import Lender, TextRef
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.rendering import Compiled, RenderError, Source, compiled
-from services.notifier.store import settings, templates
+from services.notifier.store import templates
+from services.notifier.tables import SCHEMA
 from services.notifier.vetting import RefusedError
 
 SHIPPED = 0
@@ -79,6 +82,10 @@ class Shelf:
         """Return who speaks."""
         return self._of(tenant).lender(tenant)
 
+    def house(self, tenant: str) -> House:
+        """Return how a tenant wants to be judged."""
+        return self._of(tenant).house
+
     def _of(self, tenant: str) -> TenantSettings:
         return self.settings.get(tenant, _NOTHING_SET)
 
@@ -130,7 +137,7 @@ class Texts:
 
 async def settings_of(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, TenantSettings]:
     """Return what tenants have set; one that has set nothing is not in it."""
-    return {tenant: _settings(kept.settings) for tenant, kept in (await settings.current(conn, tenants)).items()}
+    return {tenant: _settings(kept.settings) for tenant, kept in (await settings.current(conn, SCHEMA, tenants)).items()}
 
 
 def _compiled(source: Source, ref: TextRef) -> Compiled | None:

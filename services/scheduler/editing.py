@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from libs.common.preconditions import expect
 from libs.compliance import Packs, load_packs
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.chain import Link
@@ -188,14 +189,6 @@ class PolicyDesk:
 def etag(row: RowMapping) -> str:
     """Return the tag of a version as it stands."""
     return f'"{row.version}.{row.revision}"'
-
-
-def expect(if_match: str | None, tag: str) -> None:
-    """Refuse to write over what its writer has not seen."""
-    if if_match is None:
-        raise DomainError(428, "precondition_required", "say with If-Match which ETag you have seen")
-    if if_match.strip() != "*" and tag not in {one.strip() for one in if_match.split(",")}:
-        raise DomainError(412, "changed_meanwhile", "somebody has changed it since; read it again", headers={"ETag": tag})
 
 
 def fault_shown(fault: Fault) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from libs.common.contracts.catalogue import CASES, FACTS, OUTCOMES, PROFILES, TA
 from libs.common.db import lineage, migrate
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
+from libs.common.outlets import Outlet
 from libs.common.ports import Ports
+from libs.common.tenant_settings.forms import ServiceSettings
 from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
 from services.scheduler.correcting import Review
@@ -49,7 +51,8 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
         group=GROUP, topics=(FACTS.name, PROFILES.name, OUTCOMES.name), handler=intake.take, engine=ports.engine, schema=SCHEMA,
         after_commit=after_commit, on_went_back=lambda: _note_restore(ports),
     )  # fmt: skip
-    consumer, relay = ports.bus.consume(subscription), Relay(ports.engine, outbox, ports.bus)
+    outlet = Outlet.of(ports, SCHEMA, settings.outlets)
+    consumer, relay = ports.bus.consume(subscription), Relay(ports.engine, outbox, ports.bus, outlet.kept)
     base = base_gauges(ports, SCHEMA, metrics, [consumer])
     watcher = Watcher(ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, base], metrics)
     readiness = Readiness(lifecycle.checks(ports, consumer))
@@ -57,11 +60,12 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     rooms = Rooms(ports.engine, ports.clock, desk.rulebook, PolicyDesk(ports.engine, ports.clock), ticker.wake.set)
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
     app.include_router(make_router(rooms))
+    outlet.open(app, ServiceSettings, read_by="cases:read")
     return lifecycle.Service(
         name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=_nothing_to_close,
         workers=(
             lifecycle.consumer("consumer", consumer), lifecycle.Worker("ticker", ticker.run), lifecycle.Worker("relay", relay.run),
-            lifecycle.Worker("watcher", watcher.run),
+            lifecycle.Worker("watcher", watcher.run), *outlet.workers(metrics),
         ),
         pump=lambda: _pump(ticker, relay), next_due=lambda: _next_due(ports),
     )  # fmt: skip

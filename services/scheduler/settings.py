@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from libs.common.settings import Outlets
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,3 +12,4 @@ class Settings:
     """`settle_s`: how long a case rests after its newest change, ten times that at most since the first one."""
 
     settle_s: float = 2.0
+    outlets: Outlets = field(default_factory=Outlets)

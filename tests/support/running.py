@@ -20,8 +20,9 @@ from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Envelope, Reader
 from libs.common.contracts.catalogue import Topic
 from libs.common.lifecycle import Service
-from libs.common.outbox import Outbox
+from libs.common.outbox import Outbox, said_in
 from libs.common.ports import Ports
+from libs.common.settings import Outlets
 from services.ingest import service as ingest
 from services.ingest.settings import Settings as IngestSettings
 from tests.support.wallet import NOON, Event
@@ -75,13 +76,14 @@ class Running:
 
 @asynccontextmanager
 async def running_ingest(
-    engine: AsyncEngine, *topics: Topic, tenants: tuple[str, ...] = ("default",)
+    engine: AsyncEngine, *topics: Topic, tenants: tuple[str, ...] = ("default",), outlets: Outlets | None = None
 ) -> AsyncIterator[tuple[Running, Heard]]:
     """Ingest on this database, at noon, with somebody who listens to these topics."""
     clock = DrivenClock(NOON)
     bus = InProcessBus(clock=clock)
     _, public = sealing.new_pair()
-    service = ingest.build(Ports(engine, bus, clock, "test"), IngestSettings(tenants, public, b"d" * 32, publish_before_answer=True))
+    told = IngestSettings(tenants, public, b"d" * 32, publish_before_answer=True, outlets=outlets or Outlets())
+    service = ingest.build(Ports(engine, bus, clock, "test"), told)
     heard = Heard(Reader.of(*topics))
     workers = [*service.consumers]
     if topics:
@@ -112,7 +114,7 @@ def bearer(key: str = KEY) -> dict[str, str]:
 async def unpublished(engine: AsyncEngine, schema: str) -> list[Message]:
     """Return what stands in the outbox, in order."""
     async with engine.connect() as conn:
-        return (await Outbox(schema).lowest(conn, 1_000_000))[1]
+        return said_in(await Outbox(schema).lowest(conn, 1_000_000))
 
 
 async def until(condition: Callable[[], Any], what: str = "the condition", *, within_s: float = 20.0) -> Any:

@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from starlette.types import Send
 
 from libs.common import logs
-from libs.common.api import PROBLEM
 from libs.common.clock import Clock, stopwatch
 from libs.common.errors import DomainError
+from libs.common.problems import PROBLEM
 from services.ingest import reporting
 from services.ingest.report_forms import MEDIA, Form, FormName, Head, form_of
 from services.ingest.reporting import Asked, Totals

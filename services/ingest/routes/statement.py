@@ -11,8 +11,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.api import PROBLEM, answer
+from libs.common.api import answer
 from libs.common.clock import Clock
+from libs.common.problems import PROBLEM
 from services.ingest.domain.statement import stated
 from services.ingest.reporting import Asked
 from services.ingest.retelling import retold

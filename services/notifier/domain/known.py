@@ -9,6 +9,7 @@ from types import MappingProxyType
 from libs.common.contracts.borrower_profiles import BorrowerProfile
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value, field
+from libs.compliance import Profile, Role, TenantHours
 from services.notifier.domain.suppressions import Suppression
 
 
@@ -30,6 +31,14 @@ class Hold(Value, frozen=True):
     loan_id: str | None
 
 
+class House(Value, frozen=True):
+    """How the tenant wants to be judged: by which reading, as whom, and within which hours of its own."""
+
+    profile: Profile = Profile.STRICT
+    role: Role = Role.FIRST_PARTY
+    hours: TenantHours | None = None
+
+
 class Known(Value, frozen=True):
     """The profile (None: not heard of yet), the newest fact of every loan, consents granted, stops, holds, and what is suppressed."""
 
@@ -42,3 +51,4 @@ class Known(Value, frozen=True):
     statuses: tuple[Status, ...] = ()
     holds: tuple[Hold, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    house: House = House()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from libs.common.contracts.values import WITHOUT_NUL, Contract, known_currency
+from libs.common.tenant_settings.forms import ServiceSettings
+from libs.compliance import Profile, Role, TenantHours
+from services.notifier.domain.known import House
 from services.notifier.domain.message import Lender
 
 UNNAMED = {"default": "Dunwell"}
@@ -33,15 +36,35 @@ class Price(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
         known_currency(self.currency)
 
 
-class TenantSettings(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it; what is not set has no value."""
 
     brand: Brand | None = None
     default_locale: Locale | None = None
     sms_part_price: Price | None = None
+    profile: Literal["strict", "legal_floor"] = "strict"
+    role: Literal["first_party", "agency", "buyer"] = "first_party"
+    tenant_hours: Annotated[dict[str, str], Meta(min_length=1, max_length=8)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.tenant_hours is not None:
+            _hours(self.tenant_hours)
+
+    @property
+    def house(self) -> House:
+        """Return how the gate is to judge."""
+        hours = None if self.tenant_hours is None else _hours(self.tenant_hours)
+        return House(Profile(self.profile), Role(self.role), hours)
 
     def lender(self, tenant: str) -> Lender:
         """Return who speaks for a tenant."""
         if self.brand is None:
             return Lender(UNNAMED.get(tenant, tenant))
         return Lender(self.brand.name, self.brand.contact)
+
+
+def _hours(rows: dict[str, str]) -> TenantHours:
+    try:
+        return TenantHours.parse(rows)
+    except ValueError as error:
+        raise ValueError(f"tenant_hours: {error}") from error

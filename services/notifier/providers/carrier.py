@@ -1,136 +1,27 @@
-"""The one place that calls providers over HTTP, and says where a call failed.
-
-What decides is not which error was raised but whether a byte of the request had been written when it was: aiohttp tells us right before
-it writes the first one. The names of the errors say less (its httpx transport calls a connection that was lost after the request
-`ConnectTimeout`). Nothing is repeated, no redirect is followed, no cookie kept, no proxy taken from the environment.
-"""
+"""Calls to providers, whose failures are what they mean for a message: it surely did not go out, or nobody can say."""
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
-from types import SimpleNamespace
 
-import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
-
+from libs.common.calling import Answer, Caller, CallFailedError, HttpCall
+from libs.common.calling import Limits as Limits  # noqa: PLC0414  # what a carrier takes is taken from here
 from services.notifier.domain.results import NotSent, Unknown
-from services.notifier.providers.public import NotPublicError, PublicResolver, public_socket
-from services.notifier.providers.wire import BODY_LIMIT, Answer, HttpCall
-
-AGENT = "dunwell"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many calls at once, and for how long each part of one may last; together less than the sender waits for a batch."""
-
-    at_once: int = 100
-    slot_s: float = 5.0
-    connect_s: float = 3.0
-    """Resolving, connecting and TLS."""
-    answer_s: float = 12.0
-    """From the first byte written to the last byte read."""
-
-
-class _Progress:
-    """How far one call has come."""
-
-    def __init__(self, written: Callable[[], None]) -> None:
-        self.begun = False
-        self._written = written
-
-    def first_byte(self) -> None:
-        self.begun = True
-        self._written()
-
-
-_PROGRESS: ContextVar[_Progress] = ContextVar("progress")
 
 
 class Carrier:
     """Calls one provider, so many times at once; with `public_only`, none but public addresses."""
 
     def __init__(self, limits: Limits | None = None, *, public_only: bool = False, context: ssl.SSLContext | None = None) -> None:
-        self.limits = limits or Limits()
-        self._public_only = public_only
-        self._context = context or ssl.create_default_context()
-        self._slots = asyncio.Semaphore(self.limits.at_once)
-        self._transport = AiohttpTransport(verify=self._context, client=self._session)
+        self._caller = Caller(limits, public_only=public_only, context=context)
 
     async def call(self, call: HttpCall) -> Answer | NotSent | Unknown:
         """Return the answer, or how far the request surely did not, or may have, come."""
         try:
-            async with asyncio.timeout(self.limits.slot_s):
-                await self._slots.acquire()
-        except TimeoutError:
-            return NotSent("no_slot")
-        try:
-            return await self._carry(call)
-        finally:
-            self._slots.release()
+            return await self._caller.call(call)
+        except CallFailedError as failed:
+            return Unknown(failed.why) if failed.begun else NotSent(failed.why)
 
     async def close(self) -> None:
         """Close the connections that were kept."""
-        await self._transport.aclose()
-
-    async def _carry(self, call: HttpCall) -> Answer | NotSent | Unknown:
-        loop = asyncio.get_running_loop()
-        scope = asyncio.timeout(self.limits.connect_s)
-        progress = _Progress(lambda: scope.reschedule(loop.time() + self.limits.answer_s))
-        before = _PROGRESS.set(progress)
-        try:
-            async with scope:
-                return await self._exchange(call)
-        except Exception as error:  # noqa: BLE001  # whatever it is: only whether a byte was written counts
-            timed_out = isinstance(error, TimeoutError)
-            if progress.begun:
-                return Unknown("answer_timeout" if timed_out else "connection_lost")
-            return NotSent("connect_timeout" if timed_out else _why(error))
-        finally:
-            _PROGRESS.reset(before)
-
-    async def _exchange(self, call: HttpCall) -> Answer:
-        headers = {"user-agent": AGENT, "accept-encoding": "identity", **call.headers}
-        request = httpx.Request(call.method, call.url, headers=headers, content=call.body)
-        response = await self._transport.handle_async_request(request)
-        try:
-            body = b""
-            async for part in response.aiter_raw():
-                body += part
-                if len(body) > BODY_LIMIT:
-                    raise ValueError("too long for an answer")
-        finally:
-            await response.aclose()
-        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
-
-    def _session(self) -> aiohttp.ClientSession:
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(_on_first_byte)
-        connector = aiohttp.TCPConnector(
-            limit=self.limits.at_once,
-            ssl=self._context,
-            resolver=PublicResolver() if self._public_only else None,
-            use_dns_cache=not self._public_only,
-            socket_factory=public_socket if self._public_only else None,
-        )
-        return aiohttp.ClientSession(connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
-
-
-def _why(error: BaseException | None) -> str:
-    """Return why there was no connection, by the first cause that has a name of its own."""
-    while error is not None:
-        if isinstance(error, NotPublicError):
-            return "address_not_public"
-        if isinstance(error, ssl.SSLError):
-            return "tls_failed"
-        error = error.__cause__ or error.__context__
-    return "connect_failed"
-
-
-async def _on_first_byte(_: aiohttp.ClientSession, __: SimpleNamespace, ___: aiohttp.TraceRequestHeadersSentParams) -> None:
-    _PROGRESS.get().first_byte()
+        await self._caller.close()

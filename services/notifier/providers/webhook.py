@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 from datetime import datetime
 from urllib.parse import urlsplit
 
 import msgspec
 
 from libs.common import ids
+from libs.common.webhooks.signing import SecretError, signed
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, Result
 from services.notifier.providers.codes import Codes
@@ -19,7 +16,6 @@ from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall,
 
 CODES = Codes.load("webhook")
 TYPE = "contact.message"
-PREFIX = "whsec_"
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
@@ -39,13 +35,8 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
         }
     )  # fmt: skip
     about = ids.derived("w", message.tenant, message.task_id, message.channel)
-    at = int(now.timestamp())
-    headers = {
-        "content-type": "application/json",
-        "webhook-id": about,
-        "webhook-timestamp": str(at),
-        "webhook-signature": signature(account.credentials["secret"], about, at, body),
-    }
+    signature = _signed(account.credentials["secret"], about, int(now.timestamp()), body)
+    headers = {"content-type": "application/json", **signature}
     return HttpCall(url, headers, body)
 
 
@@ -57,13 +48,11 @@ def read(answer: Answer) -> Result:
     return CODES.result(answer.status, "503 retry-after" if answer.status == 503 and wait else None, retry_after=wait)
 
 
-def signature(secret: str, about: str, at: int, body: bytes) -> str:
-    """Return the signature of a body under an id and a moment."""
+def _signed(secret: str, about: str, at: int, body: bytes) -> dict[str, str]:
     try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
+        return signed(secret, about, at, body)
+    except SecretError:
         raise UnfitError("secret_unreadable", "config") from None
-    return f"v1,{base64.b64encode(hmac.digest(key, f'{about}.{at}.'.encode() + body, hashlib.sha256)).decode()}"
 
 
 ADAPTER = Adapter(

@@ -8,39 +8,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 from email.policy import HTTP
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from libs.common.calling import BODY_LIMIT as BODY_LIMIT  # noqa: PLC0414  # what an adapter is made of is taken from here
+from libs.common.calling import Answer as Answer  # noqa: PLC0414  # what an adapter is made of is taken from here
+from libs.common.calling import HttpCall as HttpCall  # noqa: PLC0414  # what an adapter is made of is taken from here
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt
 from services.notifier.domain.replies import Inbound
 from services.notifier.domain.results import Fault, Result
 
-BODY_LIMIT = 256 * 1024
-"""Bytes of an answer or a receipt that are read; what is longer is no answer of a provider."""
 _MAILBOX = re.compile(r"[^\s@<>(),;:\\\"\[\]]{1,64}@[^\s@<>(),;:\\\"\[\]]{1,255}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-
-
-@dataclass(frozen=True, slots=True)
-class HttpCall:
-    """A request; what sends something is always a `POST`: what HTTP calls idempotent, a client may repeat by itself."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-    method: Literal["POST", "GET"] = "POST"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer; header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)

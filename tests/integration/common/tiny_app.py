@@ -9,8 +9,9 @@ import sys
 from fastapi import FastAPI, Response
 
 from libs.common import logs
-from libs.common.api import Readiness, answer, problem
+from libs.common.api import Readiness, answer
 from libs.common.lifecycle import Service, Worker, listening_on, serve
+from libs.common.problems import problem
 
 
 async def main(port: int, worker: str, drain_s: float) -> int:

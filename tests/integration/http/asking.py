@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from libs.common.api import PROBLEM
+from libs.common.problems import PROBLEM
 from tests.support.running import Running, bearer, until
 from tests.support.wallet import Event
 

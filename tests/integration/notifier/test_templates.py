@@ -198,7 +198,7 @@ async def test_settings_are_written_by_who_has_read_them_last(databases: Databas
         body = {"brand": {"name": "Acme"}}
         assert (await world.call("PUT", "/v1/settings", json=body)).status_code == 428
         await send(world, "PUT", "/v1/settings", json=body, headers={"If-Match": '"0"'})
-        assert (await send(world, "PUT", "/v1/settings", 412, json=body, headers={"If-Match": '"0"'}))["code"] == "version_moved"
+        assert (await send(world, "PUT", "/v1/settings", 412, json=body, headers={"If-Match": '"0"'}))["code"] == "changed_meanwhile"
         shown = await world.call("GET", "/v1/settings")
         assert (shown.headers["etag"], shown.json()["settings"]["brand"]["name"], shown.json()["by"]) == ('"1"', "Acme", "anna")
         both = await asyncio.gather(*(world.call("PUT", "/v1/settings", json=body, headers={"If-Match": '"1"'}) for _ in range(2)))

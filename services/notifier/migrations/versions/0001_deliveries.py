@@ -100,10 +100,6 @@ create table notifier.templates (
     primary key (tenant, name, version)
 );
 create unique index templates_published on notifier.templates (tenant, name, locale, channel) where state = 'published';
-create table notifier.settings (
-    tenant text not null, version integer not null, settings bytea not null, by text not null, at timestamptz not null,
-    primary key (tenant, version)
-);
 create table notifier.provider_accounts (
     tenant text not null, name text not null, version integer not null, kind text not null, channels text[] not null,
     settings bytea not null, credential_names text[] not null, sealed bytea not null, secret_hash bytea not null,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hmac
 
+from libs.common.webhooks.signing import signature
 from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
-from services.notifier.providers.webhook import CODES, TYPE, signature
+from services.notifier.providers.webhook import CODES, TYPE
 from services.notifier.providers.wire import Account, Answer, HttpCall, json_object
 
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from services.notifier.providers.public import NotPublicError, PublicResolver, is_public
+from libs.common.public import NotPublicError, PublicResolver, is_public
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ class Kept:
     at: datetime
 
 
-async def current(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, Kept]:
+async def current(conn: AsyncConnection, schema: str, tenants: Iterable[str]) -> dict[str, Kept]:
     """Return the newest settings of tenants that have any."""
     rows = await conn.execute(
         text(
             "select distinct on (s.tenant) s.tenant, s.version, s.settings, s.by, s.at"
-            " from unnest(cast(:tenants as text[])) as w(tenant) join notifier.settings s on s.tenant = w.tenant"
+            f" from unnest(cast(:tenants as text[])) as w(tenant) join {schema}.settings s on s.tenant = w.tenant"  # the schema is ours
             " order by s.tenant, s.version desc"
         ),
         {"tenants": sorted(set(tenants))},
@@ -34,11 +34,23 @@ async def current(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, Ke
     return {row.tenant: Kept(row.tenant, row.version, row.settings, row.by, row.at) for row in rows}
 
 
-async def put(conn: AsyncConnection, kept: Kept) -> bool:
+async def history(conn: AsyncConnection, schema: str, tenant: str, *, below: int | None, limit: int) -> list[Kept]:
+    """Return the versions of a tenant's settings below a number, newest first."""
+    rows = await conn.execute(
+        text(
+            f"select tenant, version, settings, by, at from {schema}.settings"
+            " where tenant = :tenant and (cast(:below as int) is null or version < :below) order by version desc limit :limit"
+        ),
+        {"tenant": tenant, "below": below, "limit": limit},
+    )
+    return [Kept(row.tenant, row.version, row.settings, row.by, row.at) for row in rows]
+
+
+async def put(conn: AsyncConnection, schema: str, kept: Kept) -> bool:
     """Keep a version; False when somebody else has written that one."""
     rows = await conn.execute(
         text(
-            "insert into notifier.settings (tenant, version, settings, by, at) values (:tenant, :version, :settings, :by, :at)"
+            f"insert into {schema}.settings (tenant, version, settings, by, at) values (:tenant, :version, :settings, :by, :at)"
             " on conflict (tenant, version) do nothing returning version"
         ),
         {"tenant": kept.tenant, "version": kept.version, "settings": kept.settings, "by": kept.by, "at": kept.at},

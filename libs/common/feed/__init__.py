@@ -1,0 +1,1 @@
+"""What a service says, kept for a week for those without Kafka."""

@@ -1,0 +1,13 @@
+"""`If-Match`: nobody writes over what he has not seen."""
+
+from __future__ import annotations
+
+from libs.common.errors import DomainError
+
+
+def expect(if_match: str | None, tag: str) -> None:
+    """Refuse a write whose writer has seen another state than the one with this ETag; `*` is whichever stands."""
+    if if_match is None:
+        raise DomainError(428, "precondition_required", "say with If-Match which ETag you have seen")
+    if if_match.strip() != "*" and tag.strip('"') not in {one.strip().strip('"') for one in if_match.split(",")}:
+        raise DomainError(412, "changed_meanwhile", "somebody has changed it since; read it again", headers={"ETag": tag})

@@ -1,0 +1,1 @@
+"""What a tenant sets of a service: one JSON, versions and all."""

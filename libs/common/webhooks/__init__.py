@@ -1,0 +1,1 @@
+"""What a service says, brought to the URLs that its tenants name."""
