@@ -238,7 +238,9 @@ class Claimer:
         request, borrower = delivery.request, read.locked[who]
         if borrower.profile is None or borrower.key is None:
             raise RenderError("there is no key to open the address with")
-        text = read.shelf.find(delivery.tenant, request.template, send.channel, locale=borrower.profile.locale)
+        text = read.shelf.find(
+            delivery.tenant, request.template, send.channel, locale=borrower.profile.locale, language=read.facts[who].language
+        )
         asks = asked_of_text(Asked(request, read.facts[who], send.channel, send.address, send.debts), self.packs, now=now)
         saying = Saying(
             read.shelf.lender(delivery.tenant), text.ref.locale, reminder=request.purpose == "reminder", asks=asks,

@@ -54,6 +54,7 @@ class Asked:
     channel: str
     address: SealedAddress
     debts: tuple[OverdueFact, ...]
+    addressee: str = "debtor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,8 @@ def word_for(reasons: Sequence[Reason]) -> str:
 def _proposed(asked: Asked, now: datetime) -> Proposed:
     debts = tuple(debt.loan_id for debt in asked.debts)
     return Proposed(
-        at=now, channel=Channel(asked.channel), purpose=Purpose(asked.request.purpose), debts=debts, to=asked.address.lookup
+        at=now, channel=Channel(asked.channel), purpose=Purpose(asked.request.purpose), debts=debts, to=asked.address.lookup or None,
+        addressee=asked.addressee,
     )  # fmt: skip
 
 
@@ -148,7 +150,7 @@ def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime) -> Cir
         profile=Profile.STRICT,
         role=Role.FIRST_PARTY,
         consents=_consents(asked),
-        preferences=Preferences(),
+        preferences=asked.known.wishes.preferences() if asked.known.wishes else Preferences(),
         tenant_hours=None,
         stops=tuple(_stops(asked.known)),
         prior=prior,

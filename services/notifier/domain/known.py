@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from libs.common.contracts.borrower_profiles import BorrowerProfile
 from libs.common.contracts.overdue_facts import OverdueFact
+from services.notifier.domain.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The profile (None: not heard of yet), the newest fact of every loan, consents granted, stops and holds."""
+    """The profile (None: not heard of yet), the newest fact of every loan, consents granted, stops and holds, and the borrower's wishes."""
 
     profile: BorrowerProfile | None = None
     erased: bool = False
@@ -41,3 +42,9 @@ class Known:
     consents: frozenset[tuple[str, str]] = frozenset()
     statuses: tuple[Status, ...] = ()
     holds: tuple[Hold, ...] = ()
+    wishes: Wishes | None = None
+
+    @property
+    def language(self) -> str | None:
+        """Return the language that the borrower asked for."""
+        return self.wishes.language if self.wishes else None
