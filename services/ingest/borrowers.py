@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import ids, sealing
+from libs.common.addresses import lookup_of
 from libs.common.clock import Clock
 from libs.common.cloudevents import Envelope, Writer
 from libs.common.contracts.borrower_profiles import BorrowerErasure, BorrowerProfile, ConsentState, SealedAddress, StatusState
@@ -121,7 +122,7 @@ class Borrowers:
         return SealedAddress(
             channel=address.channel,
             sealed=sealing.as_text(sealing.seal(normal.encode(), public_key, f"{context}/address")),
-            lookup=sealing.as_text(sealing.digest(self.sealer.digest_key, tenant, address.channel, normal)),
+            lookup=lookup_of(self.sealer.digest_key, tenant, address.channel, address.address),
             priority=address.priority,
             verified_at=address.verified_at,
             purposes=address.purposes,

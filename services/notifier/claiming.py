@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -277,13 +277,7 @@ class Claimer:
     ) -> Ledger:  # fmt: skip
         """Lock every counter that one of these contacts may be reserved in, then read the contacts that they count."""
         keys, lookups = self._counters(due, facts, routing, now=now)
-        await contacts.lock_caps(conn, keys)
-        ledger = Ledger(by_lookup={pair: [] for pair in lookups})
-        for contact in await contacts.of_borrowers(conn, facts, since=now - LOOKBACK):
-            ledger.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
-        for contact in await contacts.of_lookups(conn, lookups, since=now - LOOKBACK):
-            ledger.by_lookup[contact.tenant, contact.lookup or ""].append(contact)
-        return ledger
+        return await counted(conn, keys, lookups, facts, now=now)
 
     def _counters(
         self, due: Sequence[Delivery], facts: Mapping[Who, Known], routing: Routing, *, now: datetime
@@ -293,9 +287,8 @@ class Claimer:
         lookups: set[tuple[str, str]] = set()
         for delivery in (one for one in due if one.state is State.PENDING):
             for asked, counter in self._counted(delivery, facts[delivery.tenant, delivery.borrower_id], routing, now):
-                numbered = counter.scope is CapScope.NUMBER
-                keys.add((delivery.tenant, counter.scope.value, counter.key if numbered else f"{delivery.borrower_id}/{counter.key}"))
-                if numbered:
+                keys.add(contacts.row_of(delivery.tenant, delivery.borrower_id, counter))
+                if counter.scope is CapScope.NUMBER:
                     lookups.add((delivery.tenant, asked.address.lookup))
         return keys, lookups
 
@@ -338,6 +331,19 @@ class Claimer:
             purpose = mark.delivery.request.purpose
             if purpose in {"dunning", "reminder"} and not all(is_owed(debt, purpose, now) for debt in mark.send.debts):
                 self.metrics.aware_sends.inc()
+
+
+async def counted(
+    conn: AsyncConnection, keys: set[tuple[str, str, str]], lookups: set[tuple[str, str]], who: Iterable[Who], *, now: datetime
+) -> Ledger:  # fmt: skip
+    """Lock these counters, then return the contacts that they count."""
+    await contacts.lock_caps(conn, keys)
+    ledger = Ledger(by_lookup={pair: [] for pair in lookups})
+    for contact in await contacts.of_borrowers(conn, who, since=now - LOOKBACK, now=now):
+        ledger.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
+    for contact in await contacts.of_lookups(conn, lookups, since=now - LOOKBACK, now=now):
+        ledger.by_lookup[contact.tenant, contact.lookup or ""].append(contact)
+    return ledger
 
 
 def _why(error: Exception) -> str:

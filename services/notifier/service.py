@@ -22,6 +22,7 @@ from libs.common.ports import Ports
 from libs.common.watching import Watcher, base_gauges
 from libs.compliance import Packs, load_packs
 from services.notifier.announcing import SOURCE, Announcer
+from services.notifier.authorizing import Desk
 from services.notifier.claiming import Claimer
 from services.notifier.directory import Directory
 from services.notifier.handlers import TOPICS, Intake
@@ -33,6 +34,7 @@ from services.notifier.publishing import Publisher
 from services.notifier.receiving import Receiver
 from services.notifier.recording import Recorder
 from services.notifier.routes import Inside, router
+from services.notifier.routes.authorize import routes_of as authorize_routes
 from services.notifier.routes.preferences import routes_of as preference_routes
 from services.notifier.routes.settings import routes_of as settings_routes
 from services.notifier.routes.templates import routes_of as template_routes
@@ -86,6 +88,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
     app.include_router(settings_routes(ports.engine, ports.clock))
     app.include_router(preference_routes(ports.engine, ports.clock))
+    app.include_router(authorize_routes(_desk(ports, settings, parts)))
     receiver = Receiver(
         ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch
     )
@@ -114,6 +117,13 @@ def _parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender,
         Relay(ports.engine, outbox, ports.bus),
         DeliveryWatch(ports.engine, ports.clock, metrics),
+    )  # fmt: skip
+
+
+def _desk(ports: Ports, settings: Settings, parts: Parts) -> Desk:
+    claimer = parts.sender.claimer
+    return Desk(
+        ports.engine, ports.clock, claimer.packs, parts.directory, settings.digest_key, claimer.partitions, claimer.stale_after
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.errors import DomainError
 from libs.compliance import Packs
 from services.notifier import checking
+from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Decision
 from services.notifier.mailbox import Mailbox
@@ -108,7 +109,8 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
                 raise DomainError(404, "not_found", f"there is no borrower {borrower_id[:128]!r}")
             rows = await reading.contacts(conn, caller.tenant, borrower_id, after=cursor, limit=limit)
         following = f"{rows[-1].at.isoformat()}~{rows[-1].contact_id}" if len(rows) == limit else None
-        return page([_contact(row) for row in rows], following)
+        now = inside.clock.now()
+        return page([_contact(row, now) for row in rows], following)
 
 
 def _add_switch(routes: APIRouter, inside: Inside) -> None:
@@ -175,11 +177,13 @@ def _delivery(row: Row[tuple[object, ...]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _contact(row: Row[tuple[object, ...]]) -> dict[str, Any]:
+def _contact(row: Row[tuple[object, ...]], now: datetime) -> dict[str, Any]:
+    lapsed = row.result == RESERVED and row.reserved_until <= now
     return {
-        "contact_id": row.contact_id, "at": row.at, "channel": row.channel, "result": row.result or None, "by": row.by,
+        "contact_id": row.contact_id, "at": row.at, "channel": row.channel, "result": "lapsed" if lapsed else row.result or None,
+        "by": row.by,
         "direction": row.direction, "purpose": row.kind, "loans": row.loans, "task_id": row.task_id, "case_id": row.case_id,
-        "decision": _decision(row.decision) if row.decision else None,
+        "decision": _decision(row.decision) if row.decision else None, "reserved_until": row.reserved_until,
     }  # fmt: skip
 
 
