@@ -51,6 +51,7 @@ class Secrets:
     sealing_private: bytes
     sealing_public: bytes
     digest: bytes
+    sealing_older: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True)
@@ -133,7 +134,7 @@ def build(engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | No
     parts = (
         ingest.build(ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None)),
         scheduler.build(ports, SchedulerSettings(settle_s=settle_s)),
-        notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True)),
+        notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True, sealing_older=secrets.sealing_older)),
     )
     return Platform(engine, bus, clock, *parts, _root(parts))
 

@@ -174,7 +174,13 @@ class Borrowers:
         return [
             self._message("borrower.profile.v1", tenant, "profile", _profile(locked[tenant, borrower], by_borrower[tenant, borrower]), now)
             for tenant, borrower in keys
+            if (tenant, borrower) in by_borrower
         ]
+
+    async def say_again(self, conn: AsyncConnection, keys: Sequence[Key]) -> None:
+        """Say the profiles of these borrowers as they stand; of one who never had any part of one there is none."""
+        now, locked = await self.clock.at(conn), await store.lock(conn, keys)
+        await self.outbox.append(conn, await self._profiles(conn, sorted(keys), locked, now))
 
     async def _erase(
         self, conn: AsyncConnection, fresh: Sequence[tuple[LogRow, Arrival]], locked: dict[Key, BorrowerRow], now: datetime

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common import logs, sealing
 from libs.common.clock import Clock
-from libs.common.sealing import SealError
+from libs.common.sealing import Ring, SealError
 from services.notifier.domain.routing import Offer, Routing
 from services.notifier.providers.carrier import Carrier, Limits
 from services.notifier.providers.http import HttpProvider
@@ -40,7 +40,7 @@ class Directory:
 
     engine: AsyncEngine
     clock: Clock
-    private_key: bytes
+    ring: Ring
     digest_key: bytes
     builtin: Mapping[str, Provider]
     public_url: str | None = None
@@ -97,11 +97,11 @@ class Directory:
     def seal(self, row: AccountRow, content: Secrets) -> AccountRow:
         """Return an account with what is secret sealed in it."""
         plain = msgspec.json.encode(content)
-        return replace(row, sealed=sealing.seal(plain, sealing.public_of(self.private_key), _context(row.tenant, row.name)))
+        return replace(row, sealed=self.ring.seal(plain, _context(row.tenant, row.name)))
 
     def open(self, row: AccountRow) -> Secrets:
         """Return what is sealed of an account."""
-        plain = sealing.unseal(row.sealed, self.private_key, _context(row.tenant, row.name))
+        plain = self.ring.unseal(row.sealed, _context(row.tenant, row.name))
         return msgspec.json.decode(plain, type=Secrets)
 
     def account(self, row: AccountRow) -> Account:

@@ -10,7 +10,6 @@ from datetime import datetime
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common import sealing
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.outbox import Outbox
@@ -53,7 +52,7 @@ class Receiver:
         if not words:
             return 0
         plain = msgspec.json.encode({"url": callback.url, "body": callback.body})
-        sealed = sealing.seal(plain, sealing.public_of(self.directory.private_key), f"callback/{row.tenant}/{row.name}")
+        sealed = self.directory.ring.seal(plain, f"callback/{row.tenant}/{row.name}")
         return await self.keep(row.tenant, row.name, words, sealed=sealed)
 
     async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes) -> int:

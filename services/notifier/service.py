@@ -72,12 +72,11 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     """Return the notifier, wired and not started."""
     options = options or Options()
     packs = options.packs or load_packs()
-    mailbox = Mailbox(ports.engine, ports.clock, settings.sealing_private, settings.digest_key)
+    ring = settings.ring
+    mailbox = Mailbox(ports.engine, ports.clock, ring, settings.digest_key)
     providers = {p.name: p for p in options.providers or [SandboxProvider(mailbox.keep)]}
     metrics = Metrics()
-    directory = Directory(
-        ports.engine, ports.clock, settings.sealing_private, settings.digest_key, builtin=providers, public_url=settings.public_url
-    )
+    directory = Directory(ports.engine, ports.clock, ring, settings.digest_key, builtin=providers, public_url=settings.public_url)
     parts = _parts(ports, settings, packs, directory=directory, metrics=NotifierMetrics.of(metrics, tuple(providers)))
     readiness = Readiness()
     app = make_app(
@@ -111,7 +110,7 @@ def _parts(
     sender = Sender(
         claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
         directory=directory,
-        private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
+        ring=directory.ring, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
     )  # fmt: skip
     return Parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender,

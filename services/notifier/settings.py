@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from libs.common.sealing import Ring
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -24,3 +26,10 @@ class Settings:
     """An attempt without a result after so long belongs to a process that is gone."""
     resolve_within_s: float = 86_400.0
     """How long an unknown contact waits for a receipt or a late answer until it is closed as unresolved."""
+    sealing_older: tuple[bytes, ...] = ()
+    """Keys that were sealed for before this one and still open what they sealed."""
+
+    @property
+    def ring(self) -> Ring:
+        """Return the keys that open, the newest first."""
+        return Ring((self.sealing_private, *self.sealing_older))
