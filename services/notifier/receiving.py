@@ -20,7 +20,7 @@ from services.notifier.domain.receipts import News, Receipt, Standing, state_of
 from services.notifier.domain.states import Reached
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Callback, Denied, Fetch
-from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, receipts
+from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, erasing, receipts
 from services.notifier.store.accounts import AccountRow
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
@@ -63,6 +63,7 @@ class Receiver:
             about = await receipts.attempts_of(conn, tenant, name, [word.receipt for word in new]) if new else []
             if about:
                 await self._lift(conn, about, now)
+                await erasing.forget_callbacks(conn, await borrowers.erased_of(conn, {(one.tenant, one.borrower_id) for one in about}))
         self.outbox.wake.set()
         return len(new)
 

@@ -24,6 +24,7 @@ from libs.compliance import Packs, load_packs
 from services.notifier.announcing import SOURCE, Announcer
 from services.notifier.authorizing import Desk
 from services.notifier.claiming import Claimer
+from services.notifier.contact_book import Book
 from services.notifier.directory import Directory
 from services.notifier.handlers import TOPICS, Intake
 from services.notifier.mailbox import Mailbox
@@ -35,6 +36,7 @@ from services.notifier.receiving import Receiver
 from services.notifier.recording import Recorder
 from services.notifier.routes import Inside, router
 from services.notifier.routes.authorize import routes_of as authorize_routes
+from services.notifier.routes.personal import routes_of as personal_routes
 from services.notifier.routes.preferences import routes_of as preference_routes
 from services.notifier.routes.settings import routes_of as settings_routes
 from services.notifier.routes.templates import routes_of as template_routes
@@ -83,10 +85,11 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
         Described("Dunwell notifier", "May it be said now, how, and what became of it", ports.version, (FACTS, PROFILES, TASKS, OUTCOMES)),
         keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
     )  # fmt: skip
-    app.include_router(router(Inside(ports.engine, ports.clock, packs, mailbox)))
+    app.include_router(router(Inside(ports.engine, ports.clock, packs)))
     app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
     app.include_router(settings_routes(ports.engine, ports.clock))
     app.include_router(preference_routes(ports.engine, ports.clock))
+    app.include_router(personal_routes(ports.engine, Book(ports.engine, ports.clock, ring, settings.digest_key, mailbox)))
     app.include_router(authorize_routes(_desk(ports, settings, parts)))
     receiver = Receiver(
         ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch

@@ -22,11 +22,9 @@ from services.notifier import checking
 from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Decision
-from services.notifier.mailbox import Mailbox
 from services.notifier.store import gates, reading
 from services.notifier.store.gates import Switch
 from services.notifier.store.reading import Filter
-from services.notifier.store.sandbox import Wanted
 
 Reading = Annotated[Principal, Depends(requires("contacts:read"))]
 Operating = Annotated[Principal, Depends(requires("ops"))]
@@ -61,7 +59,6 @@ class Inside:
     engine: AsyncEngine
     clock: Clock
     packs: Packs
-    mailbox: Mailbox
 
 
 def router(inside: Inside) -> APIRouter:
@@ -69,7 +66,6 @@ def router(inside: Inside) -> APIRouter:
     routes = APIRouter(prefix="/v1")
     _add_deliveries(routes, inside)
     _add_switch(routes, inside)
-    _add_sandbox(routes, inside)
     _add_compliance(routes, inside)
     return routes
 
@@ -130,24 +126,6 @@ def _add_switch(routes: APIRouter, inside: Inside) -> None:
         return answer(_switch(turned))
 
 
-def _add_sandbox(routes: APIRouter, inside: Inside) -> None:
-    @routes.get("/sandbox/messages")
-    async def messages(  # one query parameter each
-        caller: Reading,
-        *,
-        to: str | None = None,
-        since: datetime | None = None,
-        borrower_id: str | None = None,
-        limit: Limit = 100,
-        cursor: str | None = None,
-    ) -> Response:
-        if since is not None and since.tzinfo is None:
-            raise DomainError(422, "invalid_request", "since: a moment needs an offset")
-        wanted = Wanted(caller.tenant, borrower_id, None, since, _after(cursor), limit)
-        found = await inside.mailbox.find(wanted, to=to)
-        return page(found, f"{found[-1].accepted_at.isoformat()}~{found[-1].id}" if len(found) == limit else None)
-
-
 def _add_compliance(routes: APIRouter, inside: Inside) -> None:
     @routes.post("/compliance/check")
     async def check(request: Request, _: Reading) -> Response:
@@ -189,13 +167,3 @@ def _contact(row: Row[tuple[object, ...]], now: datetime) -> dict[str, Any]:
 
 def _switch(one: Switch) -> dict[str, Any]:
     return {"scope": one.scope, "key": one.key or None, "contacts": one.contacts, "reason": one.reason, "by": one.by, "at": one.at}
-
-
-def _after(cursor: str | None) -> tuple[datetime, str] | None:
-    if cursor is None:
-        return None
-    at, _, last = cursor.partition("~")
-    try:
-        return datetime.fromisoformat(at), last
-    except ValueError:
-        raise DomainError(422, "invalid_request", "cursor: not one of ours") from None

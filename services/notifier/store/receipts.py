@@ -57,8 +57,13 @@ async def keep(conn: AsyncConnection, tenant: str, provider: str, words: Sequenc
     new = {row.id for row in rows}
     if new:
         await conn.execute(
-            text("insert into notifier.callbacks (tenant, provider, received_at, sealed) values (:tenant, :provider, :now, :sealed)"),
-            {"tenant": tenant, "provider": provider, "now": now, "sealed": sealed},
+            text(
+                "with c as (insert into notifier.callbacks (tenant, provider, received_at, sealed)"
+                " values (:tenant, :provider, :now, :sealed) returning id)"
+                " update notifier.receipts r set callback = c.id from c"
+                " where r.tenant = :tenant and r.provider = :provider and r.id = any(cast(:new as bytea[]))"
+            ),
+            {"tenant": tenant, "provider": provider, "now": now, "sealed": sealed, "new": sorted(new)},
         )
     return [word for word in ordered if word.id in new]
 
