@@ -9,11 +9,14 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote_plus
 
+import httpx
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import sealing
 from libs.common.addresses import lookup_of
+from libs.common.db.rewrapping import rewrap
+from libs.common.lifecycle import Service
 from libs.common.sealing import Ring
 from libs.compliance import Packs, load_packs
 from libs.compliance.packs import parse_pack
@@ -25,9 +28,10 @@ from services.notifier.providers.fake.speaker import Taken
 from services.notifier.providers.sandbox import Kept
 from services.notifier.service import Options
 from services.notifier.store import borrowers, erasing
+from services.notifier.store.sealed import PLACES
 from tests.integration.notifier.test_provider_receipts import PUBLIC, post, reported
 from tests.integration.notifier.test_providers import FAKES, put, route, twilio
-from tests.integration.notifier.world import DIGEST_KEY, PATIENCE_S, TENANT, World, a_world
+from tests.integration.notifier.world import DIGEST_KEY, KEY, PATIENCE_S, TENANT, World, a_world
 from tests.support.postgres import Databases
 from tests.support.running import until
 
@@ -99,6 +103,13 @@ def personal(found: dict[str, list[bytes]], ring: Ring) -> set[str]:
     }
 
 
+async def ask_service(service: Service, path: str) -> Any:
+    """Return what another notifier on the same database answers."""
+    transport = httpx.ASGITransport(app=service.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://notifier", headers={"Authorization": f"Bearer {KEY}"}) as client:
+        return (await client.get(path)).json()
+
+
 async def of(engine: AsyncEngine, borrower: str) -> dict[str, list[bytes]]:
     """Return what is stored of one borrower, table by table."""
     found: dict[str, list[bytes]] = {}
@@ -130,6 +141,20 @@ async def test_after_an_erasure_nothing_of_the_person_is_left_and_the_record_is_
         assert await record(world) == before
         assert all(delivery["decisions"] for delivery in before[:2])
         assert others != await of(world.engine, "other")
+
+
+async def test_everything_that_is_sealed_for_the_notifier_is_known_to_a_change_of_its_key(databases: Databases) -> None:
+    async with a_full_life(databases) as (world, _):
+        old = world.settings.ring
+        new = Ring((sealing.new_pair()[0], *old.privates))
+        tables = {place.table.removeprefix("notifier.") for place in PLACES}
+        assert tables == {"borrowers", "callbacks", "provider_accounts", "sandbox_messages"}
+        assert [sum([done.unreadable async for done in rewrap(world.engine, place, new)]) for place in PLACES] == [0] * len(PLACES)
+        values = [value for column in (await stored(world.engine)).values() for value in column]
+        assert not [value for value in values if value.startswith((old.head, sealing.as_text(old.head).encode()))]
+        another = world.another(sealing_private=new.privates[0], sealing_older=())
+        answer = await ask_service(another, "/v1/sandbox/messages")
+        assert sorted(message["to"] for message in answer["items"]) == [EMAIL, "other@example.org"]
 
 
 async def test_an_erasure_touches_nobody_else(databases: Databases) -> None:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.contracts.wallet_borrowers import ChannelName
@@ -42,6 +42,7 @@ def answer(wished: Wishes | None, channel: str, minutes: int, places: tuple[str,
     return ask(asked, Earlier(), PACKS, now=MORNING + timedelta(minutes=minutes))
 
 
+@settings(max_examples=300)
 @given(wishes, st.sampled_from(CHANNELS), st.integers(0, 14 * 24 * 60), st.sampled_from([("ZZ",), ("CN",), ("CO",), ()]))
 def test_with_any_wishes_nothing_is_allowed_that_was_not_allowed_without(
     wished: Wishes, channel: str, minutes: int, places: tuple[str, ...]
