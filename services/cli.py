@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import signal
 import sys
@@ -19,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from libs.common import auth, logs, sealing, settings
+from libs.common import auth, logs, settings
 from libs.common.bus.kafka import KafkaBus, make_topics
 from libs.common.bus.topics import needed
 from libs.common.clock import HandoverClock, WallClock
@@ -28,9 +27,10 @@ from libs.common.db.embedded import EmbeddedPostgres
 from libs.common.db.engine import make_engine
 from libs.common.lifecycle import Ending, Listening, Service, listening_on, serve, working
 from libs.common.ports import Ports
+from libs.common.sealing import Ring
 from libs.common.settings import Common, SettingsError, version
 from services import demo as example
-from services import embedded, posting
+from services import embedded, keys, posting
 from services.embedded import Platform
 from services.importer import csv_import, uci
 from services.ingest import service as ingest_service
@@ -150,20 +150,28 @@ def keys_create(
     if "policies:approve" in wanted and person is None:
         raise SettingsError("policies:approve is a person's scope: say whose with --person")
     principal = auth.Principal(tenant, person, wanted)
-    print(_run(_create_key(settings.required("DUNWELL_DATABASE_URL"), principal)))
+    print(_run(keys.create(settings.required("DUNWELL_DATABASE_URL"), principal)))
 
 
 @keys_app.command("sealing")
 def keys_sealing() -> None:
     """Make the keys that seal personal data, and print them as settings."""
-    private, public = sealing.new_pair()
-    for name, key in (
-        ("SEALING_PUBLIC_KEY", public),
-        ("SEALING_PRIVATE_KEY", private),
-        ("DIGEST_KEY", sealing.random_key()),
-        ("WEBHOOK_KEY", sealing.random_key()),
-    ):
-        print(f"DUNWELL_{name}={base64.b64encode(key).decode()}")
+    print("\n".join(keys.fresh_settings()))
+
+
+@keys_app.command("rotate-sealing")
+def keys_rotate_sealing() -> None:
+    """Make a new key to seal with, and print it as settings; what was sealed before is still opened."""
+    print("\n".join(keys.rotated_settings(settings.sealing_privates())))
+
+
+@keys_app.command("rewrap")
+def keys_rewrap(
+    count: Annotated[bool, typer.Option("--count", help="only say how much is left")] = False,
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="in one transaction")] = 200,
+) -> None:
+    """Seal anew what an older key was used for; may be ended and begun again. Ends with 1 while something is left."""
+    _run(_rewrap(None if count else batch))
 
 
 @import_app.command("uci")
@@ -350,15 +358,13 @@ async def _topics(replication: int) -> int:
     return 0
 
 
-async def _create_key(url: str, principal: auth.Principal) -> str:
-    engine, token = make_engine(url, application="keys"), auth.new_token()
-    try:
-        async with engine.begin() as conn:
-            for schema in migrations.SERVICES:
-                await auth.add_key(conn, schema, token, principal)
-    finally:
-        await engine.dispose()
-    return token
+async def _rewrap(batch: int | None) -> int:
+    url, ring = settings.required("DUNWELL_DATABASE_URL"), Ring(settings.sealing_privates())
+    found = await keys.rewrap_once(url, ring, partitions=settings.partitions(), batch=batch)
+    print("\n".join(f"{table}: {number} left" for table, number in found.by_table.items()))
+    if found.unreadable:
+        say.print(f"{found.unreadable} are sealed for a key that is not in the ring, or damaged", highlight=False)
+    return 1 if found.total else 0
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

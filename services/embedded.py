@@ -52,6 +52,7 @@ class Secrets:
     sealing_private: bytes
     sealing_public: bytes
     digest: bytes
+    sealing_older: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True)

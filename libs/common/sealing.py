@@ -3,7 +3,8 @@
 Each borrower has an X25519 key pair. ingest makes it, keeps the public half to seal with, and wraps the private half for the
 notifier, whose own private key ingest never sees. Whoever destroys the wrapped half has erased the borrower: what was sealed stays in
 the record and can be read by nobody. Sealing is ECIES: X25519, HKDF-SHA256, AES-256-GCM, with tenant, borrower and field as the
-authenticated context, so that a sealed address cannot be moved to another borrower.
+authenticated context, so that a sealed address cannot be moved to another borrower. What is sealed begins with the id of the key that it
+is sealed for, so that a change of keys can be counted and the right one of a ring is taken at once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import base64
 import hashlib
 import hmac
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -20,7 +22,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-VERSION = b"\x01"
+VERSION = b"\x02"
+HEAD_BYTES = 9
+"""The version, and 8 bytes that say whose public key it is sealed for: 12 characters of base64 without padding."""
 _NONCE = b"\x00" * 12
 """Every message has a key of its own, so a fixed nonce is never used twice under one key."""
 
@@ -59,30 +63,61 @@ def seal(plain: bytes, public: bytes, context: str) -> bytes:
     ephemeral = X25519PrivateKey.generate()
     mine = ephemeral.public_key().public_bytes_raw()
     key = _derive(ephemeral.exchange(X25519PublicKey.from_public_bytes(public)), mine, public)
-    return VERSION + mine + AESGCM(key).encrypt(_NONCE, plain, context.encode())
+    return head_of(public) + mine + AESGCM(key).encrypt(_NONCE, plain, context.encode())
 
 
 def unseal(sealed: bytes, private: bytes, context: str) -> bytes:
     """Open what was sealed for this private key in this context."""
-    if sealed[:1] != VERSION or len(sealed) < 1 + 32 + 16:
+    if sealed[:1] != VERSION or len(sealed) < HEAD_BYTES + 32 + 16:
         raise SealError("not sealed by this version")
-    mine, holder = sealed[1:33], X25519PrivateKey.from_private_bytes(private)
+    holder = X25519PrivateKey.from_private_bytes(private)
+    public, mine = holder.public_key().public_bytes_raw(), sealed[HEAD_BYTES : HEAD_BYTES + 32]
+    if sealed[:HEAD_BYTES] != head_of(public):
+        raise SealError("sealed for another key")
     try:
-        key = _derive(holder.exchange(X25519PublicKey.from_public_bytes(mine)), mine, holder.public_key().public_bytes_raw())
-        return AESGCM(key).decrypt(_NONCE, sealed[33:], context.encode())
+        key = _derive(holder.exchange(X25519PublicKey.from_public_bytes(mine)), mine, public)
+        return AESGCM(key).decrypt(_NONCE, sealed[HEAD_BYTES + 32 :], context.encode())
     except (InvalidTag, ValueError):
         raise SealError("another key or another context") from None
+
+
+def head_of(public: bytes) -> bytes:
+    """Return what everything begins with that is sealed for this public key."""
+    return VERSION + hashlib.sha256(b"dunwell key" + public).digest()[: HEAD_BYTES - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """The notifier's private keys, the newest first: that one is sealed for, each of them opens."""
+
+    privates: tuple[bytes, ...] = field(repr=False)
+    public: bytes = field(init=False)
+    _by_head: Mapping[bytes, bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "public", public_of(self.privates[0]))
+        object.__setattr__(self, "_by_head", {head_of(public_of(private)): private for private in self.privates})
+
+    @property
+    def head(self) -> bytes:
+        """Return what everything begins with that is sealed for the newest key."""
+        return head_of(self.public)
+
+    def seal(self, plain: bytes, context: str) -> bytes:
+        """Seal for the newest key."""
+        return seal(plain, self.public, context)
+
+    def unseal(self, sealed: bytes, context: str) -> bytes:
+        """Open with the key that it was sealed for; SealError when that is not in the ring."""
+        private = self._by_head.get(sealed[:HEAD_BYTES])
+        if private is None:
+            raise SealError("sealed for a key that is not in the ring")
+        return unseal(sealed, private, context)
 
 
 def digest(key: bytes, *parts: str) -> bytes:
     """Return a keyed hash: equal for equal parts, meaningless without the key."""
     return hmac.digest(key, "\x1f".join(parts).encode(), hashlib.sha256)
-
-
-def lookup(key: bytes, tenant: str, channel: str, address: str) -> str:
-    """Return by what an address is known again, as it stands in a profile: equal for equal addresses of a channel."""
-    normal = address.strip().lower() if channel == "email" else address.strip()
-    return as_text(digest(key, tenant, channel, normal))
 
 
 def as_text(sealed: bytes) -> str:

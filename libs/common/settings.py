@@ -51,6 +51,7 @@ class Common:
     digest_key: bytes
     public_url: str | None = None
     outlets: Outlets = field(default_factory=Outlets)
+    sealing_older: tuple[bytes, ...] = ()
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -58,6 +59,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
     env = os.environ if env is None else env
     ports = {"ingest": 8001, "scheduler": 8002, "notifier": 8003}
     private = env.get("DUNWELL_SEALING_PRIVATE_KEY")
+    opens = sealing_privates(env) if service == "notifier" or (service == "all" and private) else ()
     return Common(
         database_url=_in(env, "DUNWELL_DATABASE_URL"),
         kafka_bootstrap=_in(env, "DUNWELL_KAFKA_BOOTSTRAP"),
@@ -69,7 +71,8 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         drain_s=_seconds(env, "DUNWELL_DRAIN_SECONDS", "3"),
         settle_s=_seconds(env, "DUNWELL_SETTLE_SECONDS", "2"),
         sealing_public=_key(env, "DUNWELL_SEALING_PUBLIC_KEY") if service == "ingest" else b"",
-        sealing_private=_key(env, "DUNWELL_SEALING_PRIVATE_KEY") if service == "notifier" or (service == "all" and private) else None,
+        sealing_private=opens[0] if opens else None,
+        sealing_older=opens[1:],
         digest_key=_key(env, "DUNWELL_DIGEST_KEY") if service != "scheduler" else b"",
         public_url=_url(env, "DUNWELL_PUBLIC_URL") if service == "notifier" else None,
         outlets=Outlets(_is_on(env, "DUNWELL_FEED"), _key(env, "DUNWELL_WEBHOOK_KEY") if env.get("DUNWELL_WEBHOOK_KEY") else None),
@@ -79,6 +82,15 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
 def required(name: str) -> str:
     """Return a variable of the environment that must be set."""
     return _in(os.environ, name)
+
+
+def sealing_privates(env: Mapping[str, str] | None = None) -> tuple[bytes, ...]:
+    """Return the private keys that open what is sealed: the newest first, after commas those that were before it."""
+    name = "DUNWELL_SEALING_PRIVATE_KEY"
+    keys = tuple(_key({name: part.strip()}, name) for part in _in(os.environ if env is None else env, name).split(","))
+    if len(set(keys)) < len(keys):
+        raise SettingsError(f"{name} names a key twice")
+    return keys
 
 
 def tenants(env: Mapping[str, str] | None = None) -> tuple[str, ...]:

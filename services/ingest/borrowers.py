@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import ids, sealing
+from libs.common.addresses import lookup_of
 from libs.common.clock import Clock
 from libs.common.cloudevents import Envelope, Writer
 from libs.common.contracts.borrower_profiles import BorrowerErasure, BorrowerProfile, ConsentState, SealedAddress, StatusState
@@ -121,7 +122,7 @@ class Borrowers:
         return SealedAddress(
             channel=address.channel,
             sealed=sealing.as_text(sealing.seal(normal.encode(), public_key, f"{context}/address")),
-            lookup=sealing.as_text(sealing.digest(self.sealer.digest_key, tenant, address.channel, normal)),
+            lookup=lookup_of(self.sealer.digest_key, tenant, address.channel, address.address),
             priority=address.priority,
             verified_at=address.verified_at,
             purposes=address.purposes,
@@ -173,7 +174,13 @@ class Borrowers:
         return [
             self._message("borrower.profile.v1", tenant, "profile", _profile(locked[tenant, borrower], by_borrower[tenant, borrower]), now)
             for tenant, borrower in keys
+            if (tenant, borrower) in by_borrower
         ]
+
+    async def say_again(self, conn: AsyncConnection, keys: Sequence[Key]) -> None:
+        """Say the profiles of these borrowers as they stand; of one who never had any part of one there is none."""
+        now, locked = await self.clock.at(conn), await store.lock(conn, keys)
+        await self.outbox.append(conn, await self._profiles(conn, sorted(keys), locked, now))
 
     async def _erase(
         self, conn: AsyncConnection, fresh: Sequence[tuple[LogRow, Arrival]], locked: dict[Key, BorrowerRow], now: datetime

@@ -22,6 +22,7 @@ from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
 from libs.common.outlets import Outlet
 from libs.common.ports import Ports
+from libs.common.sealing import Ring
 from libs.common.tenant_settings.forms import ServiceSettings
 from libs.common.watching import Watcher, base_gauges
 from services.ingest import observing
@@ -32,6 +33,7 @@ from services.ingest.intake import HttpIntake
 from services.ingest.ledger import SOURCE, Ledger
 from services.ingest.observing import IngestMetrics
 from services.ingest.rebuilding import Rebuild, Upgrade
+from services.ingest.rewrapping import Rewrap
 from services.ingest.routes import event_route, loan_routes, parked_routes, product_routes, report_routes, statement_routes
 from services.ingest.routes.loans import LoanReader
 from services.ingest.routes.products import ProductDesk
@@ -107,6 +109,12 @@ def build(ports: Ports, settings: Settings) -> Service:
 def rebuild(engine: AsyncEngine, clock: Clock, *, partitions: int, repair: bool) -> Rebuild:
     """Return the rebuild of the ledger in this database; what it says waits in the outbox for a running service."""
     return Rebuild(engine, Ledger(clock, Outbox(SCHEMA), Writer(SOURCE, partitions), ProductBook()), repair)
+
+
+def rewrap(engine: AsyncEngine, clock: Clock, ring: Ring, *, partitions: int, batch: int) -> Rewrap:
+    """Return the change of sealing keys in this database; what it says waits in the outbox for a running service."""
+    borrowers = Borrowers(clock, Outbox(SCHEMA), Writer(SOURCE, partitions), Sealer(ring.public, b""))
+    return Rewrap(engine, borrowers, ring, batch)
 
 
 def _parts(ports: Ports, settings: Settings) -> _Parts:

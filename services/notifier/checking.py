@@ -130,7 +130,7 @@ def check(body: bytes, packs: Packs) -> dict[str, object]:
         answer = decide(_proposed(question.proposed), _circumstances(question), packs)
     except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DomainError(422, "invalid_request", str(error)[:300]) from error
-    return _written(answer, _zone(question))
+    return written(answer, _zone(question))
 
 
 def describe(pack: Pack) -> dict[str, object]:
@@ -214,18 +214,20 @@ def _zone(question: CheckIn) -> ZoneInfo | None:
         return None
 
 
-def _written(answer: Allow | Deny, zone: ZoneInfo | None) -> dict[str, object]:
+def written(answer: Allow | Deny, zone: ZoneInfo | None) -> dict[str, object]:
+    """Return the gate's answer in the shape of the contract, its moments in a zone where one is known."""
     if isinstance(answer, Allow):
         return {
-            "decision": "allow", "earliest": None, "rules": [], "window_ends": _local(answer.window_ends, zone),
+            "decision": "allow", "earliest": None, "rules": [], "window_ends": local(answer.window_ends, zone),
             "packs": dict(answer.packs),
         }  # fmt: skip
     rules = [
-        {"rule": r.rule, "nature": r.nature.value, "kind": r.kind.value, "cite": r.cite, "until": _local(r.until, zone)}
+        {"rule": r.rule, "nature": r.nature.value, "kind": r.kind.value, "cite": r.cite, "until": local(r.until, zone)}
         for r in answer.reasons
     ]
-    return {"decision": "deny", "earliest": _local(answer.earliest, zone), "rules": rules, "packs": dict(answer.packs)}
+    return {"decision": "deny", "earliest": local(answer.earliest, zone), "rules": rules, "packs": dict(answer.packs)}
 
 
-def _local(moment: datetime | None, zone: ZoneInfo | None) -> datetime | None:
+def local(moment: datetime | None, zone: ZoneInfo | None) -> datetime | None:
+    """Return a moment as it is written in a zone."""
     return moment.astimezone(zone) if moment is not None and zone is not None else moment

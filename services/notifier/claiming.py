@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -67,8 +67,6 @@ class Marked(Value, frozen=True):
     provider: str
     key: str
     sealed_name: str | None
-    spelled: str | None = None
-    """By what its address is known as providers write it, where the profile has it otherwise."""
 
     @property
     def loans(self) -> tuple[str, ...]:
@@ -134,8 +132,7 @@ class Doors:
         return frozenset(switch.key if switch.scope == "channel" else "*" for switch in mine)
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Value, frozen=True):
     """What one claim has read under its locks."""
 
     locked: Mapping[Who, borrowers.Borrower]
@@ -197,7 +194,7 @@ class Claimer:
         facts = {who: replace(one, house=shelf.house(who[0])) for who, one in found.items()}
         places = {_key(one): jurisdictions(one.request, facts[one.tenant, one.borrower_id]) for one in due}
         read = Read(locked, facts, places, doors, shelf, Ledger())
-        await self._count(conn, due, read, now=now)
+        read = replace(read, ledger=await counted(conn, *self._counters(due, read, now=now), facts, now=now))
         now = await self.clock.at(conn)
         changes: list[Change] = []
         marked: list[Marked] = []
@@ -249,10 +246,13 @@ class Claimer:
 
     def _mark(self, delivery: Delivery, send: Send, read: Read) -> Marked:
         """Return the delivery in flight with what it will say, the text judged once so that one that may not be said never starts."""
-        request, borrower = delivery.request, read.locked[delivery.tenant, delivery.borrower_id]
+        who = (delivery.tenant, delivery.borrower_id)
+        request, borrower = delivery.request, read.locked[who]
         if borrower.profile is None or borrower.key is None:
             raise RenderError("there is no key to open the address with")
-        text = read.shelf.find(delivery.tenant, request.template, send.channel, locale=borrower.profile.locale)
+        text = read.shelf.find(
+            delivery.tenant, request.template, send.channel, locale=borrower.profile.locale, language=read.facts[who].language
+        )
         saying = Saying(
             read.shelf.lender(delivery.tenant), text.ref.locale, reminder=request.purpose == "reminder", asks=send.asks,
             variables=request.variables,
@@ -284,16 +284,6 @@ class Claimer:
             packs=self.packs,
         )
 
-    async def _count(self, conn: AsyncConnection, due: Sequence[Delivery], read: Read, *, now: datetime) -> None:
-        """Lock every counter that one of these contacts may be reserved in, then read the contacts that they count."""
-        keys, lookups = self._counters(due, read, now=now)
-        await contacts.lock_caps(conn, keys)
-        read.ledger.by_lookup.update((pair, []) for pair in lookups)
-        for contact in await contacts.of_borrowers(conn, read.facts, since=now - LOOKBACK):
-            read.ledger.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
-        for contact in await contacts.of_lookups(conn, lookups, since=now - LOOKBACK):
-            read.ledger.by_lookup[contact.tenant, contact.lookup or ""].append(contact)
-
     def _counters(
         self, due: Sequence[Delivery], read: Read, *, now: datetime
     ) -> tuple[set[tuple[str, str, str]], set[tuple[str, str]]]:  # fmt: skip
@@ -302,9 +292,8 @@ class Claimer:
         lookups: set[tuple[str, str]] = set()
         for delivery in (one for one in due if one.state is State.PENDING):
             for asked, counter in self._counted(delivery, read, now):
-                numbered = counter.scope is CapScope.NUMBER
-                keys.add((delivery.tenant, counter.scope.value, counter.key if numbered else f"{delivery.borrower_id}/{counter.key}"))
-                if numbered:
+                keys.add(contacts.row_of(delivery.tenant, delivery.borrower_id, counter))
+                if counter.scope is CapScope.NUMBER:
                     lookups.add((delivery.tenant, asked.address.lookup))
         return keys, lookups
 
@@ -347,6 +336,19 @@ class Claimer:
             purpose = mark.delivery.request.purpose
             if purpose in {"dunning", "reminder"} and not all(is_owed(debt, purpose, now) for debt in mark.send.debts):
                 self.metrics.aware_sends.inc()
+
+
+async def counted(
+    conn: AsyncConnection, keys: set[tuple[str, str, str]], lookups: set[tuple[str, str]], who: Iterable[Who], *, now: datetime
+) -> Ledger:  # fmt: skip
+    """Lock these counters, then return the contacts that they count."""
+    await contacts.lock_caps(conn, keys)
+    ledger = Ledger(by_lookup={pair: [] for pair in lookups})
+    for contact in await contacts.of_borrowers(conn, who, since=now - LOOKBACK, now=now):
+        ledger.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
+    for contact in await contacts.of_lookups(conn, lookups, since=now - LOOKBACK, now=now):
+        ledger.by_lookup[contact.tenant, contact.lookup or ""].append(contact)
+    return ledger
 
 
 def _why(error: Exception) -> str:

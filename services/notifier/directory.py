@@ -14,10 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common import logs, sealing
 from libs.common.clock import Clock
-from libs.common.sealing import SealError
-from services.notifier.domain.message import OutgoingMessage
+from libs.common.sealing import Ring, SealError
 from services.notifier.domain.routing import Offer, Routing
-from services.notifier.domain.suppressions import as_profiled
 from services.notifier.providers.carrier import Carrier, Limits
 from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.kinds import ADAPTERS
@@ -45,7 +43,7 @@ class Directory:
 
     engine: AsyncEngine
     clock: Clock
-    private_key: bytes
+    ring: Ring
     digest_key: bytes
     builtin: Mapping[str, Provider]
     public_url: str | None = None
@@ -102,11 +100,11 @@ class Directory:
     def seal(self, row: AccountRow, content: Secrets) -> AccountRow:
         """Return an account with what is secret sealed in it."""
         plain = msgspec.json.encode(content)
-        return replace(row, sealed=sealing.seal(plain, sealing.public_of(self.private_key), _context(row.tenant, row.name)))
+        return replace(row, sealed=self.ring.seal(plain, _context(row.tenant, row.name)))
 
     def open(self, row: AccountRow) -> Secrets:
         """Return what is sealed of an account."""
-        plain = sealing.unseal(row.sealed, self.private_key, _context(row.tenant, row.name))
+        plain = self.ring.unseal(row.sealed, _context(row.tenant, row.name))
         return msgspec.json.decode(plain, type=Secrets)
 
     def account(self, row: AccountRow) -> Account:
@@ -137,15 +135,10 @@ class Directory:
         mark, said = raw[:MARK_BYTES], raw[MARK_BYTES:]
         return msgspec.json.decode(said, type=tuple[str, str, str]) if hmac.compare_digest(mark, self._mark(said)) else None
 
-    def spelled(self, message: OutgoingMessage) -> str | None:
-        """Return by what the address of a message is known as providers write it; None where that is how the profile has it."""
-        written = as_profiled(message.channel, message.to)
-        return None if written == message.to else sealing.lookup(self.digest_key, message.tenant, message.channel, written)
-
     def sealed_callback(self, row: AccountRow, callback: Callback) -> bytes:
         """Return a provider's request as it is kept: only the notifier can open it."""
         plain = msgspec.json.encode({"url": callback.url, "body": callback.body})
-        return sealing.seal(plain, sealing.public_of(self.private_key), f"callback/{row.tenant}/{row.name}")
+        return self.ring.seal(plain, f"callback/{row.tenant}/{row.name}")
 
     def secret_hash(self, secret: str) -> bytes:
         """Return by what the secret of a URL is found."""

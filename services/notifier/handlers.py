@@ -23,7 +23,7 @@ from services.notifier.announcing import Announcer
 from services.notifier.domain.delivery import Change, Delivery, called_off
 from services.notifier.domain.restoring import asked_again
 from services.notifier.metrics import NotifierMetrics
-from services.notifier.store import borrowers, contacts, deliveries, gates, known, replies
+from services.notifier.store import borrowers, contacts, deliveries, erasing, gates, known, reservations
 from services.notifier.store.borrowers import Stamp, Who
 from services.notifier.store.gates import Epoch
 
@@ -71,11 +71,10 @@ class Intake:
         newer = await known.keep_facts(conn, batch.facts)
         await self._on_payments(conn, batch, newer)
         await borrowers.keep_profiles(conn, batch.profiles)
-        await borrowers.erase(conn, list(batch.erasures.values()))
-        await replies.forget(conn, list(batch.erasures.values()))
+        await erasing.forget(conn, await borrowers.erase(conn, list(batch.erasures.values())))
         await borrowers.keep_consents(conn, batch.consents)
         await borrowers.keep_statuses(conn, batch.statuses)
-        await contacts.enter(conn, batch.contacts)
+        await reservations.settle(conn, batch.contacts)
         await known.keep_holds(conn, list(batch.holds.values()))
         await self._on_tasks(conn, batch)
         if news := _with_news(batch, newer):

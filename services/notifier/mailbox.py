@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import sealing
 from libs.common.clock import Clock
+from libs.common.sealing import Ring
 from services.notifier.providers.sandbox import Kept
-from services.notifier.store import sandbox
+from services.notifier.store import borrowers, sandbox
+from services.notifier.store.borrowers import Who
 from services.notifier.store.sandbox import SandboxRow, Wanted
 
 
@@ -31,9 +33,10 @@ class SandboxMessage:
     task_id: str
     borrower_id: str
     channel: str
-    to: str
+    to: str | None
+    """None, like the text, once the borrower is erased or where it may not be shown."""
     subject: str | None
-    body: str
+    body: str | None
     accepted_at: datetime
     html: str | None = None
 
@@ -44,15 +47,15 @@ class Mailbox:
 
     engine: AsyncEngine
     clock: Clock
-    private_key: bytes
+    ring: Ring
     digest_key: bytes
 
     async def keep(self, kept: Sequence[Kept]) -> None:
         """Keep a batch."""
-        public = sealing.public_of(self.private_key)
         async with self.engine.begin() as conn:
+            erased = await borrowers.erased_of(conn, {(one.message.tenant, one.message.borrower_id) for one in kept})
             now = await self.clock.at(conn)
-            await sandbox.put(conn, [self._row(one, public, now) for one in kept])
+            await sandbox.put(conn, [self._row(one, now, erased) for one in kept])
 
     async def find(self, wanted: Wanted, *, to: str | None) -> list[SandboxMessage]:
         """Return messages, oldest first."""
@@ -61,14 +64,19 @@ class Mailbox:
         async with self.engine.connect() as conn:
             return [self._shown(row) for row in await sandbox.find(conn, wanted)]
 
-    def _row(self, kept: Kept, public: bytes, now: datetime) -> SandboxRow:
+    def _row(self, kept: Kept, now: datetime, erased: Collection[Who]) -> SandboxRow:
+        """Return what is kept of a message; of one that came for somebody erased meanwhile, that it came."""
         one = kept.message
+        if (one.tenant, one.borrower_id) in erased:
+            return SandboxRow(kept.id, one.tenant, one.task_id, one.borrower_id, one.channel, None, None, now)
         plain = msgspec.json.encode(_Text(one.to, one.subject, one.body, one.html))
-        sealed = sealing.seal(plain, public, f"sandbox/{one.tenant}/{kept.id}")
+        sealed = self.ring.seal(plain, f"sandbox/{one.tenant}/{kept.id}")
         return SandboxRow(kept.id, one.tenant, one.task_id, one.borrower_id, one.channel, self._lookup(one.tenant, one.to), sealed, now)
 
     def _shown(self, row: SandboxRow) -> SandboxMessage:
-        plain = sealing.unseal(row.sealed, self.private_key, f"sandbox/{row.tenant}/{row.id}")
+        if row.sealed is None:
+            return SandboxMessage(row.id, row.task_id, row.borrower_id, row.channel, None, None, None, row.accepted_at)
+        plain = self.ring.unseal(row.sealed, f"sandbox/{row.tenant}/{row.id}")
         text = msgspec.json.decode(plain, type=_Text)
         return SandboxMessage(
             row.id, row.task_id, row.borrower_id, row.channel, text.to, text.subject, text.body, row.accepted_at, text.html

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common import sealing
+from libs.common.addresses import lookup_of
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.outbox import Outbox
@@ -22,10 +22,10 @@ from services.notifier.domain.receipts import News, Receipt, Standing, state_of
 from services.notifier.domain.replies import Ending, told_by_provider
 from services.notifier.domain.results import Fault
 from services.notifier.domain.states import Reached
-from services.notifier.domain.suppressions import ANYBODY, GROUND_OF, as_profiled
+from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Callback, Denied, Fetch
-from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, receipts, suppressions
+from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, erasing, receipts, suppressions
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
 from services.notifier.store.receipts import Concerned, Told, Word
@@ -71,6 +71,8 @@ class Receiver:
             if about:
                 await self._lift(conn, about, now)
             await self._suppress(conn, tenant, name, [word.receipt for word in new if word.receipt.fault in GROUND_OF], now=now)
+            if about:
+                await erasing.forget_callbacks(conn, await borrowers.erased_of(conn, {(one.tenant, one.borrower_id) for one in about}))
         self.outbox.wake.set()
         return len(new)
 
@@ -96,7 +98,7 @@ class Receiver:
         await self.outbox.append(conn, self.announcer.messages(changes, now=now))
 
     def _lookup(self, tenant: str, channel: str, address: str) -> str:
-        return sealing.lookup(self.directory.digest_key, tenant, channel, as_profiled(channel, address))
+        return lookup_of(self.directory.digest_key, tenant, channel, address)
 
     async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], now: datetime) -> None:
         """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""

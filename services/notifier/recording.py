@@ -19,7 +19,7 @@ from services.notifier.domain.restoring import LOST, restored
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import Reached, State
 from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
-from services.notifier.store import attempts, borrowers, contacts, deliveries, replies, suppressions
+from services.notifier.store import attempts, borrowers, contacts, deliveries, suppressions
 from services.notifier.store.attempts import Closing
 from services.notifier.store.gates import Epoch
 from services.notifier.store.suppressions import Source
@@ -57,9 +57,6 @@ class Recorder:
                     closings.append(closing(mark, result))
             changes = await self._suppressed(conn, changes, [by_key[_key(change.delivery)] for change in changes], now)
             await self._write(conn, changes, closings, now)
-            await replies.spell(
-                conn, [(m.delivery.tenant, m.spelled, m.send.address.lookup) for m, _ in answered if m.spelled is not None]
-            )  # fmt: skip
 
     async def _suppressed(
         self, conn: AsyncConnection, changes: Sequence[Change], answers: Sequence[Answered], now: datetime

@@ -10,8 +10,7 @@ def reply_tables(metadata: MetaData) -> None:
     """Declare them in the notifier's metadata.
 
     `suppressions`: who is not to be contacted and since when; one that was lifted stays, with who did so and why. No borrower: whoever has
-    the address. `replies`: every message that somebody sent, once, its text sealed; `callback` is the request that brought it. `spellings`:
-    numbers that a profile writes otherwise than providers do (`canonical`), known once a message has gone there.
+    the address. `replies`: every message that somebody sent, once, its text sealed; `callback` is the request that brought it.
     """
     moment = DateTime(timezone=True)
     Table(
@@ -30,13 +29,6 @@ def reply_tables(metadata: MetaData) -> None:
         Column("lifted_at", moment),
         Column("lifted_by", Text),
         Column("lifted_why", Text),
-    )
-    Table(
-        "spellings",
-        metadata,
-        Column("tenant", Text, primary_key=True),
-        Column("canonical", Text, primary_key=True),
-        Column("lookup", Text, primary_key=True),
     )
     Table(
         "replies",

@@ -10,7 +10,8 @@ from datetime import datetime
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common import ids, sealing
+from libs.common import ids
+from libs.common.addresses import lookup_of
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.outbox import Outbox
@@ -19,7 +20,7 @@ from services.notifier.claiming import LOOKBACK
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery
 from services.notifier.domain.replies import Ending, Inbound, announced, answered, confirmation, endings
-from services.notifier.domain.suppressions import ANYBODY, Ground, as_profiled
+from services.notifier.domain.suppressions import ANYBODY, Ground
 from services.notifier.domain.wishes import Wish, Words, recognise, together
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Adapter, Callback
@@ -93,7 +94,7 @@ class Listener:
 
     def opened(self, tenant: str, provider: str, reply: str, sealed: bytes) -> Spoken:
         """Return who wrote a reply, and what."""
-        return _spoken(sealing.unseal(sealed, self.directory.private_key, context(tenant, provider, reply)))
+        return _spoken(self.directory.ring.unseal(sealed, context(tenant, provider, reply)))
 
     async def keep(self, row: AccountRow, found: Sequence[Inbound], *, sealed: bytes) -> int:
         """Take in what was written to an account and is believed, each message once, and return how many were new."""
@@ -112,8 +113,8 @@ class Listener:
         known = hashlib.sha256(f"{one.channel}\x1f{one.id}".encode()).digest()
         wishes = together([*recognise(one.text, self.languages), *([one.wish] if one.wish else [])])
         plain = msgspec.json.encode(Spoken(one.address, one.text))
-        sealed = sealing.seal(plain, sealing.public_of(self.directory.private_key), context(row.tenant, row.name, known.hex()))
-        lookup = sealing.lookup(self.directory.digest_key, row.tenant, one.channel, as_profiled(one.channel, one.address))
+        sealed = self.directory.ring.seal(plain, context(row.tenant, row.name, known.hex()))
+        lookup = lookup_of(self.directory.digest_key, row.tenant, one.channel, one.address)
         return Heard(known, one, wishes, lookup, sealed)
 
     async def _act(self, conn: AsyncConnection, row: AccountRow, new: Sequence[Heard], *, callback: int, now: datetime) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from libs.common import logs, sealing
 from libs.common.clock import pause, stopwatch
 from libs.common.db import lineage
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.db.failures import is_transient
-from libs.common.sealing import SealError
+from libs.common.sealing import Ring, SealError
 from services.notifier.claiming import Claimer, Marked, MovedError
 from services.notifier.directory import Directory
 from services.notifier.domain.message import OutgoingMessage
@@ -37,7 +37,7 @@ class Sender:
     claimer: Claimer
     recorder: Recorder
     directory: Directory
-    private_key: bytes
+    ring: Ring
     batch: int
     answer_within_s: float
     metrics: NotifierMetrics
@@ -127,7 +127,7 @@ class Sender:
         for mark in marked:
             made = self._message(mark)
             if isinstance(made, OutgoingMessage):
-                ready.append((replace(mark, spelled=self.directory.spelled(made)), made))
+                ready.append((mark, made))
             else:
                 answered.append((mark, made))
         if ready:
@@ -152,7 +152,7 @@ class Sender:
         one = mark.delivery
         context = f"{one.tenant}/{one.borrower_id}"
         try:
-            key = sealing.unseal(sealing.from_text(mark.key), self.private_key, f"{context}/key")
+            key = self.ring.unseal(sealing.from_text(mark.key), f"{context}/key")
             to = sealing.unseal(sealing.from_text(mark.send.address.sealed), key, f"{context}/address").decode()
             name = sealing.unseal(sealing.from_text(mark.sealed_name), key, f"{context}/name").decode() if mark.sealed_name else None
             text = mark.text.render(mark.draft, name=name)

@@ -23,7 +23,9 @@ from libs.common.ports import Ports
 from libs.common.watching import Watcher, base_gauges
 from libs.compliance import Packs, load_packs
 from services.notifier.announcing import SOURCE, Announcer
+from services.notifier.authorizing import Desk
 from services.notifier.claiming import Claimer
+from services.notifier.contact_book import Book
 from services.notifier.directory import Directory
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.handlers import TOPICS, Intake
@@ -36,6 +38,9 @@ from services.notifier.receiving import Receiver
 from services.notifier.recording import Recorder
 from services.notifier.replying import Listener
 from services.notifier.routes import Inside, router
+from services.notifier.routes.authorize import routes_of as authorize_routes
+from services.notifier.routes.personal import routes_of as personal_routes
+from services.notifier.routes.preferences import routes_of as preference_routes
 from services.notifier.routes.replies import routes_of as reply_routes
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
@@ -74,21 +79,23 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     """Return the notifier, wired and not started."""
     options = options or Options()
     packs = options.packs or load_packs()
-    mailbox = Mailbox(ports.engine, ports.clock, settings.sealing_private, settings.digest_key)
+    ring = settings.ring
+    mailbox = Mailbox(ports.engine, ports.clock, ring, settings.digest_key)
     providers = {p.name: p for p in options.providers or [SandboxProvider(mailbox.keep)]}
     metrics = Metrics()
-    directory = Directory(
-        ports.engine, ports.clock, settings.sealing_private, settings.digest_key, builtin=providers, public_url=settings.public_url
-    )
+    directory = Directory(ports.engine, ports.clock, ring, settings.digest_key, builtin=providers, public_url=settings.public_url)
     parts = _parts(ports, settings, packs, directory=directory, metrics=NotifierMetrics.of(metrics, tuple(providers)))
     readiness = Readiness()
     app = make_app(
         Described("Dunwell notifier", "May it be said now, how, and what became of it", ports.version, (FACTS, PROFILES, TASKS, OUTCOMES)),
         keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
     )  # fmt: skip
-    app.include_router(router(Inside(ports.engine, ports.clock, packs, mailbox)))
+    app.include_router(router(Inside(ports.engine, ports.clock, packs)))
     app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
     parts.outlet.open(app, TenantSettings, read_by="contacts:read")
+    app.include_router(preference_routes(ports.engine, ports.clock))
+    app.include_router(personal_routes(ports.engine, Book(ports.engine, ports.clock, ring, settings.digest_key, mailbox)))
+    app.include_router(authorize_routes(_desk(ports, settings, parts)))
     receiver = Receiver(
         ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch
     )
@@ -116,12 +123,19 @@ def _parts(
     sender = Sender(
         claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
         directory=directory,
-        private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
+        ring=directory.ring, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
     )  # fmt: skip
     return Parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender,
         Relay(ports.engine, outbox, ports.bus, outlet.kept),
         DeliveryWatch(ports.engine, ports.clock, metrics), outlet,
+    )  # fmt: skip
+
+
+def _desk(ports: Ports, settings: Settings, parts: Parts) -> Desk:
+    claimer = parts.sender.claimer
+    return Desk(
+        ports.engine, ports.clock, claimer.packs, parts.directory, settings.digest_key, claimer.partitions, claimer.stale_after
     )  # fmt: skip
 
 

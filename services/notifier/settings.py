@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from libs.common.sealing import Ring
 from libs.common.settings import Outlets
 
 
@@ -27,3 +28,10 @@ class Settings:
     resolve_within_s: float = 86_400.0
     """How long an unknown contact waits for a receipt or a late answer until it is closed as unresolved."""
     outlets: Outlets = field(default_factory=Outlets)
+    sealing_older: tuple[bytes, ...] = ()
+    """Keys that were sealed for before this one and still open what they sealed."""
+
+    @property
+    def ring(self) -> Ring:
+        """Return the keys that open, the newest first."""
+        return Ring((self.sealing_private, *self.sealing_older))

@@ -158,8 +158,12 @@ contacts = Table(
     Column("task_id", Text),
     Column("case_id", Text),
     Column("decision", LargeBinary),
+    Column("reserved_until", _moment),
 )
-"""The ledger of contacts, by whomever: what caps count and what a contact is explained by."""
+"""The ledger of contacts, by whomever: what caps count and what a contact is explained by.
+
+One with `reserved_until` is not made yet: a person was let make it, and until then it counts.
+"""
 
 caps = Table(
     "caps",
@@ -168,7 +172,7 @@ caps = Table(
     Column("scope", Text, primary_key=True),
     Column("key", Text, primary_key=True),
 )
-"""Rows to lock while a cap is counted; the counters are the contacts themselves."""
+"""Rows to lock while a cap is counted; the counters are the contacts themselves. Of a number only a bucket of its hash stands here."""
 
 watermarks = Table(
     "watermarks",
@@ -231,9 +235,9 @@ callbacks = Table(
     Column("tenant", Text, nullable=False),
     Column("provider", Text, nullable=False),
     Column("received_at", _moment, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary),
 )
-"""The requests that brought something new, as they came."""
+"""The requests that brought something new, as they came; without their content once a borrower in it is erased."""
 
 receipts = Table(
     "receipts",
@@ -249,6 +253,7 @@ receipts = Table(
     Column("event_id", Text),
     Column("at", _moment),
     Column("received_at", _moment, nullable=False),
+    Column("callback", BigInteger),
 )
 """Every word of a provider about a message, once. What an attempt came to is always worked out from all of them."""
 
@@ -260,11 +265,11 @@ sandbox_messages = Table(
     Column("task_id", Text, nullable=False),
     Column("borrower_id", Text, nullable=False),
     Column("channel", Text, nullable=False),
-    Column("lookup", LargeBinary, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("lookup", LargeBinary),
+    Column("sealed", LargeBinary),
     Column("accepted_at", _moment, nullable=False),
 )
-"""What the sandbox was given, every call a row of its own: a message sent twice stands here twice."""
+"""What the sandbox was given, every call a row of its own: a message sent twice stands here twice; without address and text once erased."""
 
 templates = Table(
     "templates",

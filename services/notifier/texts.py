@@ -66,9 +66,12 @@ class Shelf:
     """By tenant and place; None is one that this release does not allow any more."""
     settings: Mapping[str, TenantSettings]
 
-    def find(self, tenant: str, name: str, channel: str, *, locale: str | None) -> Compiled:
-        """Return the text for a reader: in each locale the tenant's own, else the shipped one; RenderError when there is none."""
-        for step in fallback(locale, self._of(tenant).default_locale):
+    def find(self, tenant: str, name: str, channel: str, *, locale: str | None, language: str | None = None) -> Compiled:
+        """Return the text for a reader, in the language asked for where there is one.
+
+        In each locale the tenant's own, else the shipped one; RenderError when there is none.
+        """
+        for step in fallback(language, locale, self._of(tenant).default_locale):
             place = (name, step, channel)
             if (tenant, place) in self.own:
                 if (own := self.own[tenant, place]) is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from libs.common import sealing
+from libs.common.addresses import lookup_of
 from tests.e2e.world import World, borrower, late_loan
 
 
@@ -15,4 +15,4 @@ async def test_the_notifier_knows_an_address_by_the_hash_that_ingest_gave_it(wor
     await world.let_pass(minutes=30)
     async with world.platform.engine.connect() as conn:
         lookups = (await conn.execute(text("select lookup from notifier.contacts"))).scalars().all()
-    assert lookups == [sealing.lookup(b"d" * 32, "default", "sms", "+12025550123")]
+    assert lookups == [lookup_of(b"d" * 32, "default", "sms", "+12025550123")]

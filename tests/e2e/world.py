@@ -110,10 +110,12 @@ class World:
 
 
 @asynccontextmanager
-async def one_process(engine: AsyncEngine, *, start: datetime = MORNING, seed: int | None = None) -> AsyncIterator[World]:
+async def one_process(
+    engine: AsyncEngine, *, start: datetime = MORNING, seed: int | None = None, secrets: Secrets | None = None
+) -> AsyncIterator[World]:
     """The platform, started; a seeded bus is stepped, the other one runs."""
-    clock, (private, public) = DrivenClock(start), sealing.new_pair()
-    platform = embedded.build(engine, Secrets(private, public, b"d" * 32), clock, seed=seed)
+    clock = DrivenClock(start)
+    platform = embedded.build(engine, secrets or new_secrets(), clock, seed=seed)
     await embedded.put_dev_keys(engine, allowed=True)
     world = World(platform, clock, seeded=seed is not None)
     ear = platform.bus.consume(Subscription("ear", (FACTS.name,), world.hear, engine, "ingest"))
@@ -131,6 +133,12 @@ async def one_process(engine: AsyncEngine, *, start: datetime = MORNING, seed: i
             await worker.stop()
         await asyncio.gather(*running)
         await world.http.aclose()
+
+
+def new_secrets(*older: Secrets) -> Secrets:
+    """Return new keys to seal with; what is sealed for older ones is still opened, and addresses are found by the same key."""
+    private, public = sealing.new_pair()
+    return Secrets(private, public, b"d" * 32, tuple(one.sealing_private for one in older))
 
 
 def borrower(borrower_id: str, *, zone: str = ZONE) -> list[Event]:

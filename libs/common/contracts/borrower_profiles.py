@@ -23,7 +23,7 @@ class SealedAddress(Contract, frozen=True, kw_only=True):
     channel: ChannelName
     sealed: str
     lookup: str
-    """Keyed hash of the normalised address: the same address is the same text."""
+    """Keyed hash of the address as it is compared: the same telephone is the same text on every channel that reaches it."""
     priority: int = 100
     verified_at: Moment | None = None
     purposes: tuple[PurposeName, ...] | None = None

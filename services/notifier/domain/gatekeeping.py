@@ -52,6 +52,7 @@ class Asked(Value, frozen=True):
     debts: tuple[OverdueFact, ...]
     places: tuple[str, ...]
     """Every jurisdiction that anybody has named."""
+    addressee: str = "debtor"
 
 
 class Earlier(Value, frozen=True):
@@ -129,7 +130,8 @@ def word_for(reasons: Sequence[Reason]) -> str:
 def _proposed(asked: Asked, now: datetime) -> Proposed:
     debts = tuple(debt.loan_id for debt in asked.debts)
     return Proposed(
-        at=now, channel=Channel(asked.channel), purpose=Purpose(asked.request.purpose), debts=debts, to=asked.address.lookup
+        at=now, channel=Channel(asked.channel), purpose=Purpose(asked.request.purpose), debts=debts, to=asked.address.lookup or None,
+        addressee=asked.addressee,
     )  # fmt: skip
 
 
@@ -140,9 +142,9 @@ def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime) -> Cir
         profile=asked.known.house.profile,
         role=asked.known.house.role,
         consents=_consents(asked),
-        preferences=Preferences(),
         stops=(*_stops(asked.known), *stops(asked.known.suppressions, asked.channel, asked.known.consented_at, _purposes(asked))),
         tenant_hours=asked.known.house.hours,
+        preferences=asked.known.wishes.preferences() if asked.known.wishes else Preferences(),
         prior=prior,
         debt_facts={debt.loan_id: _debt_facts(debt, now) for debt in asked.debts},
     )

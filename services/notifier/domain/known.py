@@ -10,6 +10,7 @@ from libs.common.contracts.borrower_profiles import BorrowerProfile
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value, field
 from libs.compliance import Profile, Role, TenantHours
+from services.notifier.domain.preferences import Wishes
 from services.notifier.domain.suppressions import Suppression
 
 
@@ -52,3 +53,9 @@ class Known(Value, frozen=True):
     holds: tuple[Hold, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
     house: House = House()
+    wishes: Wishes | None = None
+
+    @property
+    def language(self) -> str | None:
+        """Return the language that the borrower asked for."""
+        return self.wishes.language if self.wishes else None

@@ -12,9 +12,9 @@ def canonical(locale: str) -> str:
     return "-".join([language.lower(), *map(_subtag, rest)])
 
 
-def fallback(locale: str | None, default: str | None) -> tuple[str, ...]:
-    """Return where to look, in this order: the reader's locale and what it is a part of, the tenant's in the same way, English."""
-    named = [canonical(one) for one in (locale, default) if one]
+def fallback(*wanted: str | None) -> tuple[str, ...]:
+    """Return where to look, in this order: each of these locales (the reader's first) and what it is a part of, then English."""
+    named = [canonical(one) for one in wanted if one]
     return tuple(dict.fromkeys([*(wider for one in named for wider in _wider(one)), LAST]))
 
 

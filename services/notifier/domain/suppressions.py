@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,14 +65,6 @@ def stops(
         yield Stop(
             kind, StopScope.PERSON if everywhere else StopScope.CHANNEL, one.since, None, channel=None if everywhere else one.channel
         )
-
-
-def as_profiled(channel: str, address: str) -> str:
-    """Return an address as profiles have it: of a phone number `+` and its digits, whatever a provider leaves out."""
-    if channel != "sms":
-        return address
-    digits = re.sub(r"\D", "", address)
-    return f"+{digits.removeprefix('00')}" if digits else address
 
 
 def is_out(address: SealedAddress, suppressions: Iterable[Suppression]) -> bool:

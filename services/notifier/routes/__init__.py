@@ -19,13 +19,12 @@ from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.errors import DomainError
 from libs.compliance import Packs
 from services.notifier import checking
+from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Decision
-from services.notifier.mailbox import Mailbox
 from services.notifier.store import gates, reading
 from services.notifier.store.gates import Switch
 from services.notifier.store.reading import Filter
-from services.notifier.store.sandbox import Wanted
 
 Reading = Annotated[Principal, Depends(requires("contacts:read"))]
 Operating = Annotated[Principal, Depends(requires("ops"))]
@@ -60,7 +59,6 @@ class Inside:
     engine: AsyncEngine
     clock: Clock
     packs: Packs
-    mailbox: Mailbox
 
 
 def router(inside: Inside) -> APIRouter:
@@ -68,7 +66,6 @@ def router(inside: Inside) -> APIRouter:
     routes = APIRouter(prefix="/v1")
     _add_deliveries(routes, inside)
     _add_switch(routes, inside)
-    _add_sandbox(routes, inside)
     _add_compliance(routes, inside)
     return routes
 
@@ -108,7 +105,8 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
                 raise DomainError(404, "not_found", f"there is no borrower {borrower_id[:128]!r}")
             rows = await reading.contacts(conn, caller.tenant, borrower_id, after=cursor, limit=limit)
         following = f"{rows[-1].at.isoformat()}~{rows[-1].contact_id}" if len(rows) == limit else None
-        return page([_contact(row) for row in rows], following)
+        now = inside.clock.now()
+        return page([_contact(row, now) for row in rows], following)
 
 
 def _add_switch(routes: APIRouter, inside: Inside) -> None:
@@ -126,24 +124,6 @@ def _add_switch(routes: APIRouter, inside: Inside) -> None:
             )  # fmt: skip
             await gates.set_switch(conn, turned)
         return answer(_switch(turned))
-
-
-def _add_sandbox(routes: APIRouter, inside: Inside) -> None:
-    @routes.get("/sandbox/messages")
-    async def messages(  # one query parameter each
-        caller: Reading,
-        *,
-        to: str | None = None,
-        since: datetime | None = None,
-        borrower_id: str | None = None,
-        limit: Limit = 100,
-        cursor: str | None = None,
-    ) -> Response:
-        if since is not None and since.tzinfo is None:
-            raise DomainError(422, "invalid_request", "since: a moment needs an offset")
-        wanted = Wanted(caller.tenant, borrower_id, None, since, _after(cursor), limit)
-        found = await inside.mailbox.find(wanted, to=to)
-        return page(found, f"{found[-1].accepted_at.isoformat()}~{found[-1].id}" if len(found) == limit else None)
 
 
 def _add_compliance(routes: APIRouter, inside: Inside) -> None:
@@ -175,23 +155,15 @@ def _delivery(row: Row[tuple[object, ...]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _contact(row: Row[tuple[object, ...]]) -> dict[str, Any]:
+def _contact(row: Row[tuple[object, ...]], now: datetime) -> dict[str, Any]:
+    lapsed = row.result == RESERVED and row.reserved_until <= now
     return {
-        "contact_id": row.contact_id, "at": row.at, "channel": row.channel, "result": row.result or None, "by": row.by,
+        "contact_id": row.contact_id, "at": row.at, "channel": row.channel, "result": "lapsed" if lapsed else row.result or None,
+        "by": row.by,
         "direction": row.direction, "purpose": row.kind, "loans": row.loans, "task_id": row.task_id, "case_id": row.case_id,
-        "decision": _decision(row.decision) if row.decision else None,
+        "decision": _decision(row.decision) if row.decision else None, "reserved_until": row.reserved_until,
     }  # fmt: skip
 
 
 def _switch(one: Switch) -> dict[str, Any]:
     return {"scope": one.scope, "key": one.key or None, "contacts": one.contacts, "reason": one.reason, "by": one.by, "at": one.at}
-
-
-def _after(cursor: str | None) -> tuple[datetime, str] | None:
-    if cursor is None:
-        return None
-    at, _, last = cursor.partition("~")
-    try:
-        return datetime.fromisoformat(at), last
-    except ValueError:
-        raise DomainError(422, "invalid_request", "cursor: not one of ours") from None

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.borrower_profiles import BorrowerProfile, ConsentState, StatusState
+from services.notifier.store import pii
 
 Who = tuple[str, str]
 """Tenant and borrower."""
@@ -82,18 +83,45 @@ async def lock_free(conn: AsyncConnection, who: Iterable[Who]) -> dict[Who, Borr
     }
 
 
+async def find(conn: AsyncConnection, tenant: str, borrower_id: str) -> Borrower | None:
+    """Return what is known of a borrower, or None; nothing is locked."""
+    rows = await conn.execute(
+        text(
+            "select profile, key, erased_at is not null as erased from notifier.borrowers"
+            " where tenant = :tenant and borrower_id = :borrower"
+        ),
+        {"tenant": tenant, "borrower": borrower_id},
+    )
+    row = rows.one_or_none()
+    return Borrower(_profile(row.profile) if row.profile else None, row.key, row.erased and not row.profile) if row else None
+
+
+async def erased_of(conn: AsyncConnection, who: Iterable[Who]) -> set[Who]:
+    """Return who of these is erased; until the transaction ends nobody else of them can be."""
+    rows = await conn.execute(
+        text(
+            "select b.tenant, b.borrower_id, b.erased_at is not null and b.profile is null as erased"
+            f" from {_WHO} join notifier.borrowers b using (tenant, borrower_id)"  # no value in it
+            " order by b.tenant, b.borrower_id for share of b"
+        ),
+        arrays(sorted(set(who))),
+    )
+    return {(row.tenant, row.borrower_id) for row in rows if row.erased}
+
+
 async def keep_profiles(conn: AsyncConnection, profiles: Mapping[Who, BorrowerProfile]) -> None:
-    """Keep the newer profiles; the key stands apart, so that it can be destroyed alone."""
+    """Keep the newer profiles, and whose their addresses are; the key stands apart, so that it can be destroyed alone."""
     ordered = sorted(profiles.items())
     if not ordered:
         return
-    await conn.execute(
+    rows = await conn.execute(
         text(
             "update notifier.borrowers b set profile = p.profile, key = p.key, time = p.time, stamp = p.stamp"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:profiles as bytea[]), cast(:keys as text[]),"
             " cast(:times as timestamptz[]), cast(:stamps as text[])) as p(tenant, borrower_id, profile, key, time, stamp)"
             " where b.tenant = p.tenant and b.borrower_id = p.borrower_id"
             " and (b.time is null or (b.time, b.stamp collate \"C\") < (p.time, p.stamp collate \"C\"))"
+            " returning b.tenant, b.borrower_id"
         ),
         {
             **arrays(who for who, _ in ordered),
@@ -102,26 +130,30 @@ async def keep_profiles(conn: AsyncConnection, profiles: Mapping[Who, BorrowerPr
             "times": [profile.time for _, profile in ordered], "stamps": [profile.id for _, profile in ordered],
         },
     )  # fmt: skip
+    newer = {(row.tenant, row.borrower_id) for row in rows}
+    await pii.keep_addresses(conn, [(*who, address.lookup) for who in newer for address in profiles[who].addresses], of=newer)
 
 
-async def erase(conn: AsyncConnection, erasures: Sequence[Stamp]) -> None:
-    """Destroy the key of these borrowers and forget their profile, unless a newer one has come since."""
+async def erase(conn: AsyncConnection, erasures: Sequence[Stamp]) -> set[Who]:
+    """Destroy the key of these borrowers and forget their profile, unless a newer one has come since; return whose it was."""
     if not erasures:
-        return
+        return set()
     ordered = sorted(erasures, key=lambda e: (e.tenant, e.borrower_id))
-    await conn.execute(
+    rows = await conn.execute(
         text(
             "update notifier.borrowers b set erased_at = e.time, profile = null, key = null, time = e.time, stamp = e.stamp"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:times as timestamptz[]), cast(:stamps as text[]))"
             " as e(tenant, borrower_id, time, stamp)"
             " where b.tenant = e.tenant and b.borrower_id = e.borrower_id"
             " and (b.time is null or (b.time, b.stamp collate \"C\") <= (e.time, e.stamp collate \"C\"))"
+            " returning b.tenant, b.borrower_id"
         ),
         {
             **arrays((e.tenant, e.borrower_id) for e in ordered),
             "times": [e.time for e in ordered], "stamps": [e.id for e in ordered],
         },
     )  # fmt: skip
+    return {(row.tenant, row.borrower_id) for row in rows}
 
 
 async def keep_consents(conn: AsyncConnection, consents: Mapping[tuple[str, str, str, str], tuple[Stamp, ConsentState | None]]) -> None:

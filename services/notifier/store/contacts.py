@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -11,12 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.value import Value
-from libs.compliance import Channel, Prior
+from libs.compliance import CapKey, CapScope, Channel, Prior
 from services.notifier.domain.verdicts import Decision
 from services.notifier.store.borrowers import Who, arrays
 
 BY_US = "dunwell"
 _encode = msgspec.json.Encoder().encode
+_STANDS = "(c.reserved_until is null or c.reserved_until > :now)"
+"""A reservation that has lapsed counts no more."""
 _COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans"
 
 
@@ -131,6 +134,16 @@ async def count_begun_since(conn: AsyncConnection, payments: Sequence[tuple[tupl
     return int(found.scalar_one())
 
 
+def row_of(tenant: str, borrower_id: str, counter: CapKey) -> tuple[str, str, str]:
+    """Return the row to lock for a counter.
+
+    A number has one of 65,536 buckets: its hash would stay here after its owner is erased, and a lock that two numbers share harms nobody.
+    """
+    if counter.scope is CapScope.NUMBER:
+        return tenant, counter.scope.value, f"{zlib.crc32(counter.key.encode()) & 0xFFFF:04x}"
+    return tenant, counter.scope.value, f"{borrower_id}/{counter.key}"
+
+
 async def lock_caps(conn: AsyncConnection, keys: Iterable[tuple[str, str, str]]) -> None:
     """Lock the rows of these counters (tenant, scope, key), sorted, made first where they are missing."""
     ordered = sorted(set(keys))
@@ -154,29 +167,29 @@ async def lock_caps(conn: AsyncConnection, keys: Iterable[tuple[str, str, str]])
     )
 
 
-async def of_borrowers(conn: AsyncConnection, who: Iterable[Who], *, since: datetime) -> list[Contact]:
-    """Return the contacts of these borrowers since then."""
+async def of_borrowers(conn: AsyncConnection, who: Iterable[Who], *, since: datetime, now: datetime) -> list[Contact]:
+    """Return the contacts of these borrowers since then, and those that are reserved."""
     rows = await conn.execute(
         text(
             f"select {_COLUMNS} from unnest(cast(:tenants as text[]), cast(:borrowers as text[]))"  # no value in it
-            " as w(tenant, borrower_id) join notifier.contacts c using (tenant, borrower_id) where c.at >= :since"
+            f" as w(tenant, borrower_id) join notifier.contacts c using (tenant, borrower_id) where c.at >= :since and {_STANDS}"
         ),
-        {**arrays(who), "since": since},
+        {**arrays(who), "since": since, "now": now},
     )
     return [_contact(row) for row in rows]
 
 
-async def of_lookups(conn: AsyncConnection, lookups: Iterable[tuple[str, str]], *, since: datetime) -> list[Contact]:
-    """Return the contacts with these addresses since then, whoever they belong to: (tenant, lookup)."""
+async def of_lookups(conn: AsyncConnection, lookups: Iterable[tuple[str, str]], *, since: datetime, now: datetime) -> list[Contact]:
+    """Return the contacts with these addresses since then and those that are reserved, whoever they belong to: (tenant, lookup)."""
     pairs = sorted(set(lookups))
     if not pairs:
         return []
     rows = await conn.execute(
         text(
             f"select {_COLUMNS} from unnest(cast(:tenants as text[]), cast(:lookups as text[])) as w(tenant, lookup)"  # no value in it
-            " join notifier.contacts c using (tenant, lookup) where c.at >= :since"
+            f" join notifier.contacts c using (tenant, lookup) where c.at >= :since and {_STANDS}"
         ),
-        {"tenants": [p[0] for p in pairs], "lookups": [p[1] for p in pairs], "since": since},
+        {"tenants": [p[0] for p in pairs], "lookups": [p[1] for p in pairs], "since": since, "now": now},
     )
     return [_contact(row) for row in rows]
 

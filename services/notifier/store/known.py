@@ -13,11 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.contracts.contact_tasks import HoldEnded, HoldSet
 from libs.common.contracts.overdue_facts import OverdueFact
 from services.notifier.domain.known import Hold, Known, Status
+from services.notifier.domain.preferences import Wishes
 from services.notifier.store import suppressions
 from services.notifier.store.borrowers import Borrower, Who, arrays
 
 _encode = msgspec.json.Encoder().encode
 _fact = msgspec.json.Decoder(OverdueFact).decode
+_wishes = msgspec.json.Decoder(Wishes).decode
 _WHO = "unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
 
 
@@ -108,6 +110,12 @@ async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
         )
     )  # fmt: skip
     suppressed = await suppressions.standing(conn, borrowers)
+    wishes = _grouped(
+        await _rows(
+            conn, borrowers, "select distinct on (w.tenant, w.borrower_id) w.tenant, w.borrower_id, p.wishes", "preferences p",
+            where="order by w.tenant, w.borrower_id, p.version desc",
+        )
+    )  # fmt: skip
     return {
         who: Known(
             profile=borrower.profile,
@@ -118,6 +126,7 @@ async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
             statuses=tuple(Status(row.status, row.since, row.until) for row in statuses.get(who, ())),
             holds=tuple(Hold(row.stop, row.contacts, row.since, row.until, row.loan_id) for row in holds.get(who, ())),
             suppressions=suppressed.get(who, ()),
+            wishes=next((_wishes(row.wishes) for row in wishes.get(who, ())), None),
         )
         for who, borrower in borrowers.items()
     }

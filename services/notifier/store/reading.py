@@ -71,7 +71,8 @@ async def contacts(
     at, _, last = after.partition("~") if after else ("", "", "")
     rows = await conn.execute(
         text(
-            "select contact_id, at, channel, result, by, direction, kind, loans, task_id, case_id, decision from notifier.contacts"
+            "select contact_id, at, channel, result, by, direction, kind, loans, task_id, case_id, decision, reserved_until"
+            " from notifier.contacts"
             " where tenant = :tenant and borrower_id = :borrower"
             " and (cast(:at as text) = '' or (at, contact_id) > (cast(nullif(:at, '') as timestamptz), :last))"
             " order by at, contact_id limit :limit"

@@ -56,7 +56,14 @@ async def keep(conn: AsyncConnection, tenant: str, provider: str, words: Sequenc
     )  # fmt: skip
     new = {row.id for row in rows}
     if new:
-        await keep_request(conn, tenant, provider, sealed=sealed, now=now)
+        callback = await keep_request(conn, tenant, provider, sealed=sealed, now=now)
+        await conn.execute(
+            text(
+                "update notifier.receipts set callback = :callback"
+                " where tenant = :tenant and provider = :provider and id = any(cast(:new as bytea[]))"
+            ),
+            {"tenant": tenant, "provider": provider, "callback": callback, "new": sorted(new)},
+        )
     return [word for word in ordered if word.id in new]
 
 

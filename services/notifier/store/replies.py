@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifier.domain.replies import Inbound
 from services.notifier.domain.wishes import Wish
-from services.notifier.store.borrowers import Stamp, arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,7 @@ async def owners(conn: AsyncConnection, tenant: str, lookups: Sequence[str], *, 
     rows = await conn.execute(
         text(
             "select distinct on (c.borrower_id, c.case_id, w.lookup) c.borrower_id, c.case_id, c.task_id, w.lookup, c.at"
-            " from unnest(cast(:lookups as text[])) as w(lookup) cross join lateral (select w.lookup as written"
-            " union all select p.lookup from notifier.spellings p where p.tenant = :tenant and p.canonical = w.lookup) x"
-            " join notifier.contacts c on c.tenant = :tenant and c.lookup = x.written"
+            " from unnest(cast(:lookups as text[])) as w(lookup) join notifier.contacts c on c.tenant = :tenant and c.lookup = w.lookup"
             " where c.at >= :since and c.task_id is not null and c.case_id is not null and c.kind is distinct from 'confirmation'"
             " order by c.borrower_id, c.case_id, w.lookup, c.at desc"
         ),
@@ -51,21 +48,6 @@ async def owners(conn: AsyncConnection, tenant: str, lookups: Sequence[str], *, 
     )
     found = [Owner(row.borrower_id, row.case_id, row.task_id, row.lookup, row.at) for row in rows]
     return sorted(found, key=lambda owner: (owner.at, owner.task_id), reverse=True)
-
-
-async def spell(conn: AsyncConnection, spellings: Collection[tuple[str, str, str]]) -> None:
-    """Keep by what the addresses of profiles are known where they are written as providers write them: (tenant, canonical, lookup)."""
-    ordered = sorted(set(spellings))
-    if not ordered:
-        return
-    await conn.execute(
-        text(
-            "insert into notifier.spellings (tenant, canonical, lookup)"
-            " select * from unnest(cast(:tenants as text[]), cast(:canonicals as text[]), cast(:lookups as text[]))"
-            " on conflict do nothing"
-        ),
-        {"tenants": [s[0] for s in ordered], "canonicals": [s[1] for s in ordered], "lookups": [s[2] for s in ordered]},
-    )
 
 
 async def keep(conn: AsyncConnection, tenant: str, provider: str, heard: Sequence[Heard], *, now: datetime) -> list[Heard]:
@@ -107,21 +89,6 @@ async def attribute(
             "borrowers": [",".join(borrowers) for _, borrowers in found],
         },
     )  # fmt: skip
-
-
-async def forget(conn: AsyncConnection, erasures: Sequence[Stamp]) -> None:
-    """Destroy what erased borrowers have said, here and in the requests that brought it; what it suppressed stays."""
-    if not erasures:
-        return
-    await conn.execute(
-        text(
-            "with gone as (update notifier.replies r set sealed = null"
-            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
-            " where r.tenant = w.tenant and r.borrowers @> array[w.borrower_id] returning r.callback)"
-            " update notifier.callbacks c set sealed = '' from gone where c.id = gone.callback"
-        ),
-        arrays((one.tenant, one.borrower_id) for one in erasures),
-    )
 
 
 async def of_borrower(

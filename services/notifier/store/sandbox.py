@@ -19,8 +19,8 @@ class SandboxRow:
     task_id: str
     borrower_id: str
     channel: str
-    lookup: bytes
-    sealed: bytes
+    lookup: bytes | None
+    sealed: bytes | None
     accepted_at: datetime
 
 
@@ -69,4 +69,4 @@ async def find(conn: AsyncConnection, wanted: Wanted) -> list[SandboxRow]:
             "at": at, "last": last, "limit": wanted.limit,
         },
     )  # fmt: skip
-    return [SandboxRow(r.id, r.tenant, r.task_id, r.borrower_id, r.channel, bytes(r.lookup), bytes(r.sealed), r.accepted_at) for r in rows]
+    return [SandboxRow(*row) for row in rows]

@@ -68,9 +68,7 @@ async def standing(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
         text(
             "select w.tenant, w.borrower_id, s.channel, s.ground, w.lookup, s.since"
             " from unnest(cast(:of as text[]), cast(:owners as text[]), cast(:lookups as text[])) as w(tenant, borrower_id, lookup)"
-            " cross join lateral (select w.lookup as written union all select p.canonical from notifier.spellings p"
-            " where p.tenant = w.tenant and p.lookup = w.lookup) x"
-            " join notifier.suppressions s on s.tenant = w.tenant and s.lookup = x.written"
+            " join notifier.suppressions s using (tenant, lookup)"
             " where s.borrower_id = :anybody and s.lifted_at is null"
             " union all select w.tenant, w.borrower_id, s.channel, s.ground, s.lookup, s.since"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
@@ -92,9 +90,7 @@ async def lift_replies(conn: AsyncConnection, tenant: str, lookups: Sequence[str
     done = await conn.execute(
         text(
             "update notifier.suppressions set lifted_at = :at, lifted_by = :by, lifted_why = :why"
-            " where tenant = :tenant and ground = :ground and lifted_at is null and (lookup = any(cast(:lookups as text[]))"
-            " or lookup in (select p.lookup from notifier.spellings p"
-            " where p.tenant = :tenant and p.canonical = any(cast(:lookups as text[]))))"
+            " where tenant = :tenant and ground = :ground and lifted_at is null and lookup = any(cast(:lookups as text[]))"
         ),
         {
             "tenant": tenant, "lookups": sorted(set(lookups)), "ground": Ground.OPT_OUT.value, "at": lift.at, "by": lift.by,
@@ -122,8 +118,7 @@ async def shown(conn: AsyncConnection, tenant: str, borrower_id: str, lookups: S
         text(
             f"select {_SHOWN} from notifier.suppressions s where s.tenant = :tenant"  # no value in it
             " and ((s.borrower_id = :borrower and s.borrower_id <> '')"
-            " or (s.borrower_id = '' and (s.lookup = any(cast(:lookups as text[])) or s.lookup in (select p.canonical"
-            " from notifier.spellings p where p.tenant = :tenant and p.lookup = any(cast(:lookups as text[]))))))"
+            " or (s.borrower_id = '' and s.lookup = any(cast(:lookups as text[]))))"
             " order by s.since, s.id"
         ),
         {"tenant": tenant, "borrower": borrower_id, "lookups": list(lookups)},

@@ -15,6 +15,7 @@ import pytest
 
 from libs.common.auth import Principal, add_key
 from libs.common.contracts.catalogue import PROFILES
+from libs.common.sealing import Ring
 from libs.compliance import Packs, load_packs
 from libs.compliance.packs import parse_pack
 from services.notifier.directory import Directory
@@ -316,7 +317,7 @@ async def test_a_mail_that_is_answered_with_stop_is_the_last_one_and_an_unsigned
 
 async def test_one_click_in_a_mail_ends_mails_and_opening_the_link_does_not(databases: Databases) -> None:
     async with a_mailed_world(databases) as (world, _, _):
-        link = Directory(world.engine, world.clock, PRIVATE, DIGEST_KEY, {}, PUBLIC).unsubscribe_url("default", "b1", "t-b1")
+        link = Directory(world.engine, world.clock, Ring((PRIVATE,)), DIGEST_KEY, {}, PUBLIC).unsubscribe_url("default", "b1", "t-b1")
         assert link is not None
         path = link.removeprefix(PUBLIC)
         nobody = {"Authorization": ""}

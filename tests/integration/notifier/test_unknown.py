@@ -54,7 +54,7 @@ class Late:
 async def receive(world: World, *channels: str, standing: Standing = Standing.DELIVERED, times: int = 1) -> None:
     """Let receipts of messages of b1 come, in one callback, so many times."""
     directory = Directory(
-        world.engine, world.clock, world.settings.sealing_private, world.settings.digest_key, builtin={}, public_url=None
+        world.engine, world.clock, world.settings.ring, world.settings.digest_key, builtin={}, public_url=None
     )  # fmt: skip
     announcer = Announcer(Writer("test", world.bus.partitions))
     receiver = Receiver(world.engine, world.clock, Outbox("notifier"), announcer, directory, directory.fetch)

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common import sealing
+from libs.common.addresses import lookup_of
 from libs.common.auth import Principal, add_key
 from libs.common.bus.inprocess import InProcessBus
 from libs.common.bus.ports import Record, Subscription
@@ -26,7 +27,7 @@ from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES, TASKS, To
 from libs.common.contracts.contact_outcomes import ContactOutcome
 from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, DebtRef, HoldEnded, HoldSet, PolicyRef
 from libs.common.contracts.overdue_facts import Amounts, Anchor, DebtWatermark, OverdueFact
-from libs.common.contracts.wallet_borrowers import ChannelName
+from libs.common.contracts.wallet_borrowers import ChannelName, ContactRecorded
 from libs.common.lifecycle import Service
 from libs.common.ports import Ports
 from services.notifier.service import Options, build
@@ -41,7 +42,7 @@ NIGHT = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
 """02:00 of the 25th in Shanghai."""
 KEY = "dw_test"
 PATIENCE_S = 20.0
-SCOPES = frozenset({"contacts:read", "contacts:write", "templates:write", "ops"})
+SCOPES = frozenset({"contacts:read", "contacts:write", "templates:write", "pii:read", "ops"})
 DIGEST_KEY = bytes(range(32))
 PRIVATE, PUBLIC = sealing.new_pair()
 
@@ -104,7 +105,7 @@ class World:
             timezone=ZONE,
             jurisdictions=("ZZ",),
             addresses=tuple(
-                SealedAddress(channel=channel, sealed=sealed(to, "address"), lookup=sealing.lookup(DIGEST_KEY, TENANT, channel, to))  # type: ignore[arg-type]
+                SealedAddress(channel=channel, sealed=sealed(to, "address"), lookup=lookup_of(DIGEST_KEY, TENANT, channel, to))  # type: ignore[arg-type]
                 for channel, to in (addresses or {"sms": phone_of(borrower)}).items()
             ),
         )
@@ -161,6 +162,14 @@ class World:
     async def status(self, borrower: str, status: str, **changes: Any) -> None:
         data = StatusState(borrower_id=borrower, time=self.clock.now(), id="s", status_id="s-1", status=status, from_=self.clock.now())  # type: ignore[arg-type]
         await self.hear(PROFILES, "borrower.status.v1", msgspec.structs.replace(data, **changes), borrower=borrower, what="status:s-1")
+
+    async def recorded(self, borrower: str, contact: str, *, by_wallet: bool = False, **changes: Any) -> None:
+        """Say that a person has contacted a borrower: from the scheduler, or from the wallet by way of ingest."""
+        data = ContactRecorded(
+            contact_id=contact, borrower_id=borrower, channel="call", at=self.clock.now(), by="wu", loan_id=loan_of(borrower)
+        )  # fmt: skip
+        topic, what = (PROFILES, f"contact:{contact}") if by_wallet else (TASKS, "")
+        await self.hear(topic, "contact.recorded.v1", msgspec.structs.replace(data, **changes), borrower=borrower, what=what)
 
     async def consent(self, borrower: str, channel: ChannelName, *, granted: bool = True) -> None:
         now = self.clock.now()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common import sealing
-from libs.common.sealing import SealError, digest, new_borrower_key, new_pair, seal, unseal
+from libs.common.sealing import HEAD_BYTES, Ring, SealError, digest, new_borrower_key, new_pair, seal, unseal
 
 PRIVATE, PUBLIC = new_pair()
 CONTEXT = "default/B1/address"
@@ -28,6 +28,22 @@ def test_a_sealed_address_cannot_be_moved_to_another_borrower_tenant_or_field(co
 def test_another_holder_opens_nothing() -> None:
     with pytest.raises(SealError):
         unseal(seal(b"+447700900123", PUBLIC, CONTEXT), new_pair()[0], CONTEXT)
+
+
+def test_a_ring_seals_for_its_newest_key_and_opens_what_any_of_its_keys_was_sealed_for() -> None:
+    newer, newer_public = new_pair()
+    before, after = Ring((PRIVATE,)), Ring((newer, PRIVATE))
+    old, new = before.seal(b"x", CONTEXT), after.seal(b"x", CONTEXT)
+    assert (after.unseal(old, CONTEXT), after.unseal(new, CONTEXT)) == (b"x", b"x")
+    assert unseal(new, newer, CONTEXT) == b"x"
+    assert (old[:HEAD_BYTES], new[:HEAD_BYTES]) == (sealing.head_of(PUBLIC), sealing.head_of(newer_public))
+    for ring, sealed in ((before, new), (Ring((newer,)), old)):
+        with pytest.raises(SealError, match="not in the ring"):
+            ring.unseal(sealed, CONTEXT)
+
+
+def test_a_ring_that_is_printed_shows_no_private_key() -> None:
+    assert repr(PRIVATE)[2:12] not in repr(Ring((PRIVATE,)))
 
 
 def test_every_changed_byte_is_noticed() -> None:
@@ -75,6 +91,6 @@ def test_sealed_bytes_survive_json() -> None:
 
 
 def test_a_forged_message_with_a_low_order_point_is_refused_like_any_other() -> None:
-    private, _ = sealing.new_pair()
-    with pytest.raises(sealing.SealError):
-        sealing.unseal(sealing.VERSION + b"\x00" * 52, private, "default/b/address")
+    private, public = sealing.new_pair()
+    with pytest.raises(sealing.SealError, match="another key or another context"):
+        sealing.unseal(sealing.head_of(public) + b"\x00" * 52, private, "default/b/address")

@@ -75,6 +75,15 @@ def test_a_service_holds_only_the_keys_that_it_needs() -> None:
     assert (notifier.sealing_private, notifier.sealing_public) == (b"k" * 32, b"")
 
 
+def test_of_several_private_keys_the_first_is_sealed_for_and_the_others_open() -> None:
+    keys = [base64.b64encode(letter * 32).decode() for letter in (b"n", b"k")]
+    found = common("notifier", {**FULL, "DUNWELL_SEALING_PRIVATE_KEY": ", ".join(keys)})
+    assert (found.sealing_private, found.sealing_older) == (b"n" * 32, (b"k" * 32,))
+    for wrong in (f"{keys[0]},", f"{keys[0]},{keys[0]}"):
+        with pytest.raises(SettingsError, match="DUNWELL_SEALING_PRIVATE_KEY"):
+            common("notifier", {**FULL, "DUNWELL_SEALING_PRIVATE_KEY": wrong})
+
+
 def test_the_first_tenant_is_the_first_named() -> None:
     assert tenants({"DUNWELL_TENANTS": " east, west ,,"}) == ("east", "west")
     assert partitions({"DUNWELL_PARTITIONS": "64"}) == 64

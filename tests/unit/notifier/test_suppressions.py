@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from libs.compliance import Stop, StopKind, StopScope
 from services.notifier.domain.judging import judge
 from services.notifier.domain.replies import Ending, endings
-from services.notifier.domain.suppressions import ANYBODY, EVERY, Ground, Suppression, as_profiled, is_out, stops
+from services.notifier.domain.suppressions import ANYBODY, EVERY, Ground, Suppression, is_out, stops
 from services.notifier.domain.verdicts import Send, Suppress
 from services.notifier.domain.wishes import Wish
 from tests.unit.notifier.test_judging import a_scene, known
@@ -97,8 +97,3 @@ def test_what_is_said_at_an_address_nobody_was_contacted_at_closes_the_address()
     for wish in (Wish.STOP, Wish.UNCLEAR, Wish.COMPLAINT):
         assert endings({wish}, "sms", "x", []) == [Ending(ANYBODY, "sms", "x", Ground.OPT_OUT)]
     assert endings({Wish.START, Wish.HELP}, "sms", "x", ["b"]) == []
-
-
-@pytest.mark.parametrize("written", ["+12025550123", "12025550123", "0012025550123", "+1 (202) 555-0123"])
-def test_a_number_is_the_same_however_a_provider_writes_it(written: str) -> None:
-    assert as_profiled("sms", written) == "+12025550123"

@@ -54,8 +54,17 @@ create table notifier.attempts (
 create table notifier.contacts (
     tenant text not null, borrower_id text not null, contact_id text not null,
     at timestamptz not null, channel text not null, result text not null, by text not null, direction text not null,
-    lookup text, kind text, loans text[] not null, task_id text, case_id text, decision bytea,
+    lookup text, kind text, loans text[] not null, task_id text, case_id text, decision bytea, reserved_until timestamptz,
     primary key (tenant, borrower_id, contact_id)
+) partition by hash (tenant, borrower_id);
+create table notifier.preferences (
+    tenant text not null, borrower_id text not null, version integer not null,
+    wishes bytea not null, reason text, by text not null, at timestamptz not null,
+    primary key (tenant, borrower_id, version)
+) partition by hash (tenant, borrower_id);
+create table notifier.addresses (
+    tenant text not null, borrower_id text not null, lookup text not null,
+    primary key (tenant, borrower_id, lookup)
 ) partition by hash (tenant, borrower_id);
 """
 
@@ -68,6 +77,8 @@ PARTED = {
     "deliveries": "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
     "attempts": "fillfactor = 85",
     "contacts": "fillfactor = 85, autovacuum_vacuum_insert_scale_factor = 0.02",
+    "preferences": "",
+    "addresses": "",
 }
 
 SMALL = """
@@ -114,22 +125,28 @@ create table notifier.routes (
 );
 create table notifier.callbacks (
     id bigint generated always as identity primary key,
-    tenant text not null, provider text not null, received_at timestamptz not null, sealed bytea not null
+    tenant text not null, provider text not null, received_at timestamptz not null, sealed bytea
 );
 create table notifier.receipts (
     tenant text not null, provider text not null, id bytea not null, message_id text, provider_ref text, standing integer,
-    code text, fault text not null, event_id text, at timestamptz, received_at timestamptz not null,
+    code text, fault text not null, event_id text, at timestamptz, received_at timestamptz not null, callback bigint,
     primary key (tenant, provider, id)
 );
 create index receipts_message on notifier.receipts (tenant, message_id) where message_id is not null;
 create index receipts_ref on notifier.receipts (tenant, provider_ref) where message_id is null;
 create table notifier.sandbox_messages (
     id text primary key, tenant text not null, task_id text not null, borrower_id text not null, channel text not null,
-    lookup bytea not null, sealed bytea not null, accepted_at timestamptz not null
+    lookup bytea, sealed bytea, accepted_at timestamptz not null
 );
 create index sandbox_messages_borrower on notifier.sandbox_messages (tenant, borrower_id, accepted_at);
 create index sandbox_messages_lookup on notifier.sandbox_messages (tenant, lookup, accepted_at);
 create index sandbox_messages_at on notifier.sandbox_messages (tenant, accepted_at, id);
+create index addresses_lookup on notifier.addresses (tenant, lookup);
+create table notifier.pii_reads (
+    id bigint generated always as identity primary key,
+    tenant text not null, borrower_id text, what text not null, by text not null, reason text, at timestamptz not null
+);
+create index pii_reads_borrower on notifier.pii_reads (tenant, borrower_id, id);
 """
 REPLIES = """
 create table notifier.suppressions (
@@ -146,11 +163,6 @@ create table notifier.replies (
     callback bigint, sealed bytea,
     primary key (tenant, provider, id)
 );
-create table notifier.spellings (
-    tenant text not null, canonical text not null, lookup text not null,
-    primary key (tenant, canonical, lookup)
-);
-create index spellings_lookup on notifier.spellings (tenant, lookup);
 create index replies_borrowers on notifier.replies using gin (borrowers);
 """
 

@@ -1,0 +1,208 @@
+"""`POST /v1/contacts:authorize`: may a person make this contact now? A yes holds a slot in the caps until it is made or lapses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from msgspec import Meta
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common import ids
+from libs.common.addresses import lookup_of
+from libs.common.clock import Clock
+from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddress
+from libs.common.contracts.contact_tasks import ContactRequested, DebtRef, PolicyRef
+from libs.common.contracts.values import WITHOUT_NUL, Contract, Id
+from libs.common.contracts.wallet_borrowers import PurposeName
+from libs.common.errors import DomainError
+from libs.common.value import replace
+from libs.compliance import Allow, CapScope, Nature, Packs
+from services.notifier import checking
+from services.notifier.claiming import Doors, Ledger, counted
+from services.notifier.directory import Directory
+from services.notifier.domain.delivery import Delivery
+from services.notifier.domain.gatekeeping import Asked, ask, counters, jurisdictions, kept, unstopped
+from services.notifier.domain.judging import Scene, judge
+from services.notifier.domain.known import Known
+from services.notifier.domain.owed import still_owed
+from services.notifier.domain.reserving import HELD_FOR, RESERVED, WHY, address_of, barred
+from services.notifier.domain.tenant import TenantSettings
+from services.notifier.domain.verdicts import Decision
+from services.notifier.store import borrowers, contacts, gates, known, reading, reservations
+from services.notifier.store.borrowers import Who
+from services.notifier.store.contacts import Contact
+from services.notifier.store.reservations import Slot
+from services.notifier.texts import settings_of
+
+PEOPLES = Literal["call", "ai_voice", "voicemail", "visit", "letter", "chat", "private_message"]
+"""Channels that people and other systems use; the notifier sends on the others by itself."""
+_Line = Annotated[str, Meta(min_length=1, max_length=128, pattern=WITHOUT_NUL)]
+
+
+class AuthorizeIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A contact that somebody is about to make; without `to` it is not known which of the borrower's addresses."""
+
+    borrower_id: Id
+    debt: Id
+    channel: PEOPLES
+    by: _Line
+    to: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    purpose: PurposeName = "dunning"
+    addressee: _Line = "debtor"
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """A yes, as it is kept."""
+
+    allow: Allow
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A contact as a claim would know it: whose, what is asked of the rules, and all that is known."""
+
+    who: Who
+    wanted: AuthorizeIn
+    known: Known
+    request: ContactRequested
+    address: SealedAddress
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Return every jurisdiction that anybody has named."""
+        return jurisdictions(self.request, self.known)
+
+    def asked(self, now: datetime) -> Asked:
+        """Return it as it is put to the gate."""
+        debts = unstopped(still_owed(self.request, self.known.facts, now).debts, self.request, self.known, now)
+        return Asked(self.request, self.known, self.wanted.channel, self.address, debts, self.places, self.wanted.addressee)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Lets people make contacts, under the locks under which a claim decides."""
+
+    engine: AsyncEngine
+    clock: Clock
+    packs: Packs
+    directory: Directory
+    digest_key: bytes
+    partitions: int
+    stale_after: timedelta
+
+    async def authorize(self, tenant: str, wanted: AuthorizeIn, *, repeat_key: str | None) -> dict[str, object]:
+        """Return the answer in the shape of the check, with a reservation where it is a yes."""
+        who = (tenant, wanted.borrower_id)
+        contact_id = ids.derived("r", *who, repeat_key) if repeat_key else f"r-{ids.fresh()}"
+        async with self.engine.begin() as conn:
+            if not await reading.is_known(conn, *who):
+                raise DomainError(404, "not_found", f"there is no borrower {wanted.borrower_id!r}")
+            await borrowers.lock(conn, [who])
+            if repeat_key and (slot := await reservations.find(conn, *who, contact_id)) is not None:
+                return _repeated(slot, wanted)
+            locked = await borrowers.lock_free(conn, [who])  # this transaction holds the row, so it is free to it
+            house = (await settings_of(conn, {tenant})).get(tenant, TenantSettings()).house
+            mine = replace((await known.known_of(conn, locked))[who], house=house)
+            lookup = lookup_of(self.digest_key, tenant, wanted.channel, wanted.to) if wanted.to else None
+            answer = await self._decide(conn, who, mine, wanted, lookup)
+            if not isinstance(answer, Permitted):
+                return answer
+            slot = _slot(answer, who, contact_id, wanted, lookup)
+            await reservations.reserve(conn, slot)
+            return {**checking.written(answer.allow, _zone(mine.profile)), "reservation": _reservation(slot)}
+
+    async def _decide(
+        self, conn: AsyncConnection, who: Who, mine: Known, wanted: AuthorizeIn, lookup: str | None
+    ) -> Permitted | dict[str, object]:
+        """Ask all that a claim asks, in its order; what is written of a no, or the yes."""
+        if mine.profile is None:
+            return _barred("erased" if mine.erased else "profile_unknown")
+        address = address_of(mine.profile, wanted.channel, lookup)
+        if address is None:
+            return _barred("address_unknown")
+        mine = replace(mine, profile=replace(mine.profile, addresses=(address,)))
+        case = Case(who, wanted, mine, _request(wanted, await self.clock.at(conn)), address)
+        ledger = await self._count(conn, case)
+        scene = await self._scene(conn, case, ledger)
+        now, zone = await self.clock.at(conn), _zone(mine.profile)
+        if (found := barred(judge(Delivery(*who, case.request.task_id, case.request), scene, now))) is not None:
+            return _barred(*found, zone=zone)
+        if scene.shadowed & {"*", wanted.channel}:
+            return _barred("shadow")
+        answer = ask(asked := case.asked(now), ledger.earlier(who, address.lookup), self.packs, now=now)
+        return Permitted(answer, kept(answer, asked, now)) if isinstance(answer, Allow) else checking.written(answer, zone)
+
+    async def _count(self, conn: AsyncConnection, case: Case) -> Ledger:
+        """Lock the counters of this contact, then read what they count."""
+        now = case.request.not_before
+        caps = counters(case.asked(now), self.packs, now=now)
+        numbered = case.address.lookup and any(cap.scope is CapScope.NUMBER for cap in caps)
+        lookups = {(case.who[0], case.address.lookup)} if numbered else set()
+        return await counted(conn, {contacts.row_of(*case.who, cap) for cap in caps}, lookups, [case.who], now=now)
+
+    async def _scene(self, conn: AsyncConnection, case: Case, ledger: Ledger) -> Scene:
+        """Return what stands before all borrowers, and that a person can be had on this channel."""
+        doors = Doors(await gates.watermarks(conn), await gates.switches(conn), await self.directory.routing(conn))
+        return Scene(
+            known=case.known,
+            places=case.places,
+            pipeline=doors.pipeline(case.who, self.partitions, case.request.not_before - self.stale_after),
+            switched_off=doors.channels(case.who[0], "off"),
+            shadowed=doors.channels(case.who[0], "shadow"),
+            channels={case.wanted.channel: True},
+            resting=frozenset(),
+            earlier=lambda lookup: ledger.earlier(case.who, lookup),
+            packs=self.packs,
+        )
+
+
+def _request(wanted: AuthorizeIn, now: datetime) -> ContactRequested:
+    """Return the contact as a task of this moment, so that it is judged like one."""
+    return ContactRequested(
+        task_id="-", borrower_id=wanted.borrower_id, case_id="-", policy=PolicyRef(name="-", version=0), step="-", template="-",
+        purpose=wanted.purpose, channels=(wanted.channel,), not_before=now, expires_at=now + HELD_FOR,
+        debts=(DebtRef(loan_id=wanted.debt, fact_epoch=0, fact_version=0),),
+    )  # fmt: skip
+
+
+def _slot(permitted: Permitted, who: Who, contact_id: str, wanted: AuthorizeIn, lookup: str | None) -> Slot:
+    at = permitted.decision.at
+    contact = Contact(
+        *who, contact_id, at, wanted.channel, RESERVED, wanted.by, lookup=lookup, kind=wanted.purpose, loans=(wanted.debt,),
+        decision=permitted.decision,
+    )  # fmt: skip
+    return Slot(contact, at + HELD_FOR)
+
+
+def _repeated(slot: Slot, wanted: AuthorizeIn) -> dict[str, object]:
+    """Return the yes that was given under this key before."""
+    before = slot.contact
+    if (before.channel, before.loans, before.by) != (wanted.channel, (wanted.debt,), wanted.by):
+        raise DomainError(409, "idempotency_key_reused", "this Idempotency-Key was used for another contact")
+    said = before.decision
+    ends, packs = (said.window_ends, said.packs) if said else (None, {})
+    return {
+        "decision": "allow", "earliest": None, "rules": [], "window_ends": ends, "packs": packs, "reservation": _reservation(slot),
+    }  # fmt: skip
+
+
+def _reservation(slot: Slot) -> dict[str, object]:
+    return {"id": slot.contact.contact_id, "until": slot.until}
+
+
+def _barred(word: str, end: datetime | None = None, *, zone: ZoneInfo | None = None) -> dict[str, object]:
+    """Return a no that no rule of a pack has said, in the shape of one that a rule has."""
+    until = checking.local(end, zone)
+    cite = f"product default: {WHY.get(word, word)}"
+    rule = {"rule": word, "nature": Nature.PRODUCT_DEFAULT.value, "kind": "state", "cite": cite, "until": until}
+    return {"decision": "deny", "earliest": until, "rules": [rule], "packs": {}}
+
+
+def _zone(profile: BorrowerProfile | None) -> ZoneInfo | None:
+    """Return the zone in which moments of the answer are written: the borrower's."""
+    return ZoneInfo(profile.timezone) if profile is not None and profile.timezone else None

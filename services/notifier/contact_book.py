@@ -1,0 +1,107 @@
+"""The contact book as people read it: opened for those who may, masked for the others, and every reading written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common import sealing
+from libs.common.addresses import lookup_of
+from libs.common.clock import Clock
+from libs.common.contracts.borrower_profiles import BorrowerProfile
+from libs.common.errors import DomainError
+from libs.common.sealing import Ring, SealError
+from services.notifier.domain import masking
+from services.notifier.mailbox import Mailbox, SandboxMessage
+from services.notifier.store import borrowers, pii
+from services.notifier.store.borrowers import Borrower
+from services.notifier.store.pii import Reader
+from services.notifier.store.sandbox import Wanted
+
+Open = Callable[[str, str], str | None]
+"""Returns what is sealed in a field, None where nobody can open it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What is known of persons."""
+
+    engine: AsyncEngine
+    clock: Clock
+    ring: Ring
+    digest_key: bytes
+    mailbox: Mailbox
+
+    async def entry(self, tenant: str, borrower_id: str, *, reader: Reader | None) -> dict[str, object]:
+        """Return a borrower's entry; without a reader who may read it, masked."""
+        async with self.engine.begin() as conn:
+            found = await borrowers.find(conn, tenant, borrower_id)
+            if found is None:
+                raise DomainError(404, "not_found", f"there is no borrower {borrower_id[:128]!r}")
+            if reader is not None and found.profile is not None:
+                await self._note(conn, reader, [borrower_id], what="profile")
+        return {"borrower_id": borrower_id, "erased": found.erased, "masked": reader is None, **self._opened(tenant, found, reader)}
+
+    async def messages(self, wanted: Wanted, *, to: str | None, reader: Reader | None) -> list[SandboxMessage]:
+        """Return messages of the sandbox; without a reader who may read them, without address and text."""
+        found = await self.mailbox.find(wanted, to=to)
+        if reader is None:
+            return [_without_text(one) for one in found]
+        async with self.engine.begin() as conn:
+            await self._note(conn, reader, [one.borrower_id for one in found if one.to is not None], what="sandbox_messages")
+        return found
+
+    async def owners(self, reader: Reader, channel: str, address: str, *, after: str | None, limit: int) -> list[str]:
+        """Return the borrowers whose address this is."""
+        lookup = lookup_of(self.digest_key, reader.tenant, channel, address)
+        async with self.engine.begin() as conn:
+            found = await pii.owners(conn, reader.tenant, lookup, after=after, limit=limit)
+            await self._note(conn, reader, found or [None], what="lookup")
+        return found
+
+    async def _note(self, conn: AsyncConnection, reader: Reader, whose: list[str] | list[None], *, what: str) -> None:
+        await pii.note(conn, reader, whose, what=what, at=await self.clock.at(conn))
+
+    def _opened(self, tenant: str, found: Borrower, reader: Reader | None) -> dict[str, object]:
+        profile = found.profile
+        if profile is None:
+            return {"name": None, "locale": None, "timezone": None, "jurisdictions": (), "addresses": ()}
+        unseal = self._opener(tenant, profile.borrower_id, found.key)
+        name = unseal("name", profile.sealed_name) if profile.sealed_name else None
+        return {
+            "name": masking.name(name) if name and reader is None else name,
+            "locale": profile.locale, "timezone": profile.timezone, "jurisdictions": profile.jurisdictions,
+            "addresses": _addresses(profile, unseal, masked=reader is None),
+        }  # fmt: skip
+
+    def _opener(self, tenant: str, borrower_id: str, wrapped: str | None) -> Open:
+        context = f"{tenant}/{borrower_id}"
+        try:
+            key = self.ring.unseal(sealing.from_text(wrapped or ""), f"{context}/key")
+        except SealError:
+            return lambda _field, _sealed: None
+
+        def unseal(field: str, sealed: str) -> str | None:
+            try:
+                return sealing.unseal(sealing.from_text(sealed), key, f"{context}/{field}").decode()
+            except (SealError, ValueError):
+                return None
+
+        return unseal
+
+
+def _addresses(profile: BorrowerProfile, unseal: Open, *, masked: bool) -> list[dict[str, object]]:
+    return [
+        {
+            "channel": one.channel,
+            "address": masking.address(one.channel, plain) if masked and plain else plain,
+            "priority": one.priority, "verified_at": one.verified_at, "purposes": one.purposes,
+        }
+        for one, plain in ((one, unseal("address", one.sealed)) for one in profile.addresses)
+    ]  # fmt: skip
+
+
+def _without_text(one: SandboxMessage) -> SandboxMessage:
+    return replace(one, to=masking.address(one.channel, one.to) if one.to else None, subject=None, body=None, html=None)

@@ -1,0 +1,51 @@
+"""What a borrower asked for: hours, channels, language. It can only narrow what the rules allow."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+from msgspec import Meta, field
+
+from libs.common.contracts.values import Contract
+from libs.common.contracts.wallet_borrowers import ChannelName
+from libs.compliance import Preferences
+from services.notifier.domain.tenant import Locale
+
+_EVERY_CHANNEL: frozenset[str] = frozenset(get_args(ChannelName))
+
+
+class Quiet(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hours without contact, in the borrower's own zone; one that ends before it begins runs over midnight."""
+
+    days: Annotated[tuple[str, ...], Meta(min_length=1, max_length=7, description="mon, mon-fri or every")] = ("every",)
+    from_: str = field(name="from", default="00:00")
+    to: str = "24:00"
+
+    def __post_init__(self) -> None:
+        Preferences.parse({"no_contact": [self.as_asked()]})
+
+    def as_asked(self) -> dict[str, object]:
+        """Return it as the gate reads it."""
+        return {"days": self.days, "from": self.from_, "to": self.to}
+
+
+class ChannelWishes(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Channels that are not to be used, or the only ones that are."""
+
+    never: tuple[ChannelName, ...] = ()
+    only: tuple[ChannelName, ...] | None = None
+
+
+class Wishes(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that a borrower asked for; what is absent was not."""
+
+    no_contact: Annotated[tuple[Quiet, ...], Meta(max_length=50)] = ()
+    channels: ChannelWishes = ChannelWishes()
+    language: Locale | None = None
+
+    def preferences(self) -> Preferences:
+        """Return it as the gate takes it."""
+        others = frozenset[str]() if self.channels.only is None else _EVERY_CHANNEL - frozenset(self.channels.only)
+        return Preferences.parse(
+            {"no_contact": [quiet.as_asked() for quiet in self.no_contact], "no_channels": sorted(others | frozenset(self.channels.never))}
+        )

@@ -1,0 +1,98 @@
+"""Contacts that people make: what holds a slot until one is recorded, and which record takes which slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import assert_never
+
+from libs.common.addresses import kind_of
+from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddress
+from libs.common.contracts.wallet_borrowers import ChannelName
+from services.notifier.domain.verdicts import Defer, Expire, Fail, Send, Suppress, Verdict, Wait
+
+HELD_FOR = timedelta(minutes=15)
+"""How long a slot is held for a person who was let contact somebody."""
+CLOCKS_APART = timedelta(minutes=1)
+"""How much earlier than the permission a contact may seem to have been made, by another system's clock."""
+RESERVED = "reserved"
+REPLACED = "cancelled"
+"""The result of a slot whose contact was recorded under another id: no rule counts it."""
+
+WHY: Mapping[str, str] = MappingProxyType(
+    {
+        "profile_unknown": "nothing is known of this borrower yet",
+        "facts_behind": "nothing is known of this debt yet",
+        "in_doubt": "an event about this debt is parked until a person has decided on it",
+        "payment_pending": "a payment of this debt is under way",
+        "paid": "nothing of this debt is owed",
+        "overdue": "this debt is overdue, which a reminder may not say",
+        "erased": "this borrower was erased",
+        "switched_off": "contacts are switched off",
+        "shadow": "contacts are decided and not made",
+        "pipeline_stale": "what came in last is not known here yet",
+        "feed_stale": "a source that said it would go on has fallen silent",
+        "address_unknown": "this address is not the borrower's",
+    }
+)
+"""Why a contact must not be made that no rule of a pack has spoken against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A slot that is held, or was: nobody has recorded its contact yet."""
+
+    contact_id: str
+    at: datetime
+    until: datetime
+    channel: str
+    loans: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A contact that a person has made and recorded."""
+
+    contact_id: str
+    at: datetime
+    channel: str
+    loans: tuple[str, ...]
+
+
+def taken(made: Made, held: Iterable[Held]) -> Held | None:
+    """Return the slot that a contact takes: the one it names, else the oldest of its channel and time, before others one of its debt."""
+    slots = sorted(held, key=lambda one: (one.at, one.contact_id))
+    if named := [one for one in slots if one.contact_id == made.contact_id]:
+        return named[0]
+    fitting = [one for one in slots if one.channel == made.channel and one.at - CLOCKS_APART <= made.at <= one.until]
+    return min(fitting, key=lambda one: set(one.loans).isdisjoint(made.loans), default=None)
+
+
+def address_of(profile: BorrowerProfile, channel: ChannelName, lookup: str | None) -> SealedAddress | None:
+    """Return the address that is to be contacted, or None where it is not the borrower's.
+
+    It is held against the addresses of its kind that are known; where none is, nobody can say whose it is.
+    """
+    own = {address.lookup for address in profile.addresses if kind_of(address.channel) == kind_of(channel)}
+    if lookup is not None and own and lookup not in own:
+        return None
+    return SealedAddress(channel=channel, sealed="", lookup=lookup or "")
+
+
+def barred(verdict: Verdict) -> tuple[str, datetime | None] | None:
+    """Return the word and the end of what stands against a contact before any rule is asked; None where only rules decide."""
+    match verdict:
+        case Send():
+            return None
+        case Defer(until, reason, decisions, passing):
+            return None if decisions else (reason, None if passing else until)
+        case Suppress(reason, decisions):
+            return None if decisions else (reason, None)
+        case Wait(reason) | Fail(reason):
+            return reason, None
+        case Expire():
+            return "expired", None
+        case _:
+            assert_never(verdict)

@@ -1,0 +1,114 @@
+"""Personal data over HTTP: the contact book, whose an address is, the sandbox's messages, and who has read any of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from msgspec import Meta
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.api import answer, body_of, page, read_as, takes
+from libs.common.auth import Principal, requires
+from libs.common.contracts.values import WITHOUT_NUL, Contract
+from libs.common.contracts.wallet_borrowers import ChannelName
+from libs.common.errors import DomainError
+from services.notifier.contact_book import Book
+from services.notifier.store import pii
+from services.notifier.store.pii import Reader
+from services.notifier.store.sandbox import Wanted
+
+READS = "pii:read"
+Opening = Annotated[Principal, Depends(requires(READS))]
+Operating = Annotated[Principal, Depends(requires("ops"))]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and as whom they read in the open; None is masked."""
+
+    tenant: str
+    reader: Reader | None
+
+
+async def asker(
+    caller: Annotated[Principal, Depends(requires("contacts:read"))],
+    reason: Annotated[str | None, Query(min_length=1, max_length=500, description="why it is read; kept with the reading")] = None,
+) -> Asker:
+    """Return who asks: whoever has the scope `pii:read` reads in the open."""
+    return Asker(caller.tenant, Reader(caller.tenant, caller.actor, reason) if READS in caller.scopes else None)
+
+
+Asking = Annotated[Asker, Depends(asker)]
+
+
+class LookupIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address of which it is asked whose it is, and why."""
+
+    channel: ChannelName
+    address: Annotated[str, Meta(min_length=1, max_length=4096)]
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=WITHOUT_NUL)] | None = None
+
+
+def routes_of(engine: AsyncEngine, book: Book) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix="/v1", tags=["personal data"])
+    _add_book(routes, book)
+    _add_sandbox(routes, book)
+
+    @routes.get("/pii-reads", summary="Who has read personal data, whose, when and why; newest first")
+    async def reads(caller: Operating, *, borrower_id: str | None = None, limit: Limit = 100, cursor: int | None = None) -> Response:
+        async with engine.connect() as conn:
+            rows = await pii.reads(conn, caller.tenant, borrower_id, before=cursor, limit=limit)
+        return page([_read(row) for row in rows], str(rows[-1].id) if len(rows) == limit else None)
+
+    return routes
+
+
+def _add_book(routes: APIRouter, book: Book) -> None:
+    @routes.get("/borrowers/{borrower_id}", summary="Name and addresses; masked without the scope pii:read")
+    async def entry(borrower_id: str, caller: Asking) -> Response:
+        return answer(await book.entry(caller.tenant, borrower_id, reader=caller.reader))
+
+    @routes.post("/borrowers:lookup", summary="The borrowers whose address this is", openapi_extra=takes(LookupIn))
+    async def lookup(request: Request, caller: Opening, *, limit: Limit = 100, cursor: str | None = None) -> Response:
+        asked = read_as(LookupIn, await body_of(request), code="invalid_request", what="lookup")
+        reader = Reader(caller.tenant, caller.actor, asked.reason)
+        found = await book.owners(reader, asked.channel, asked.address, after=cursor, limit=limit)
+        return page(found, found[-1] if len(found) == limit else None)
+
+
+def _add_sandbox(routes: APIRouter, book: Book) -> None:
+    @routes.get("/sandbox/messages", summary="What the sandbox was given; masked without the scope pii:read")
+    async def messages(  # one query parameter each
+        caller: Asking,
+        *,
+        to: str | None = None,
+        since: datetime | None = None,
+        borrower_id: str | None = None,
+        limit: Limit = 100,
+        cursor: str | None = None,
+    ) -> Response:
+        if since is not None and since.tzinfo is None:
+            raise DomainError(422, "invalid_request", "since: a moment needs an offset")
+        wanted = Wanted(caller.tenant, borrower_id, None, since, _after(cursor), limit)
+        found = await book.messages(wanted, to=to, reader=caller.reader)
+        return page(found, f"{found[-1].accepted_at.isoformat()}~{found[-1].id}" if len(found) == limit else None)
+
+
+def _read(row: Row[tuple[object, ...]]) -> dict[str, Any]:
+    return {"borrower_id": row.borrower_id, "what": row.what, "by": row.by, "reason": row.reason, "at": row.at}
+
+
+def _after(cursor: str | None) -> tuple[datetime, str] | None:
+    if cursor is None:
+        return None
+    at, _, last = cursor.partition("~")
+    try:
+        return datetime.fromisoformat(at), last
+    except ValueError:
+        raise DomainError(422, "invalid_request", "cursor: not one of ours") from None

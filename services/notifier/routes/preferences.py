@@ -1,0 +1,92 @@
+"""What a borrower asked for: hours, channels, language; every version is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+from msgspec import Meta
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common.api import answer, body_of, page, read_as, takes
+from libs.common.auth import Principal, requires
+from libs.common.clock import Clock
+from libs.common.contracts.values import WITHOUT_NUL
+from libs.common.errors import DomainError
+from services.notifier.domain.preferences import Wishes
+from services.notifier.store import borrowers, deliveries, preferences, reading
+from services.notifier.store.preferences import Asked
+
+Reading = Annotated[Principal, Depends(requires("contacts:read"))]
+Writing = Annotated[Principal, Depends(requires("contacts:write"))]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+_wishes = msgspec.json.Decoder(Wishes).decode
+
+
+class WishesIn(Wishes, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of it anew, and why it is written."""
+
+    reason: Annotated[str, Meta(max_length=500, pattern=WITHOUT_NUL)] | None = None
+
+
+def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix="/v1/borrowers/{borrower_id}", tags=["preferences"])
+
+    @routes.get("/preferences", summary="What the borrower asked for")
+    async def shown(borrower_id: str, caller: Reading) -> Response:
+        async with engine.connect() as conn:
+            await known(conn, caller.tenant, borrower_id)
+            return _answer(await preferences.versions(conn, caller.tenant, borrower_id))
+
+    @routes.get("/preferences/versions", summary="Every version, newest first, with who wrote it, when and why")
+    async def every(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: int | None = None) -> Response:
+        async with engine.connect() as conn:
+            await known(conn, caller.tenant, borrower_id)
+            found = await preferences.versions(conn, caller.tenant, borrower_id, before=cursor, limit=limit)
+        return page([_shown(one) for one in found], str(found[-1].version) if len(found) == limit else None)
+
+    @routes.put("/preferences", summary="Set all of it; with If-Match once something is set", openapi_extra=takes(WishesIn))
+    async def put(borrower_id: str, request: Request, caller: Writing) -> Response:
+        wanted = read_as(WishesIn, await body_of(request), code="invalid_preferences", what="preferences")
+        wishes = Wishes(no_contact=wanted.no_contact, channels=wanted.channels, language=wanted.language)
+        who = (caller.tenant, borrower_id)
+        async with engine.begin() as conn:
+            await known(conn, *who)
+            await borrowers.lock(conn, [who])
+            held = await preferences.versions(conn, *who)
+            version = held[0].version if held else 0
+            _unmoved(request.headers.get("if-match"), version)
+            now = await clock.at(conn)
+            new = Asked(version + 1, msgspec.json.encode(wishes), wanted.reason, caller.actor, now)
+            await preferences.put(conn, *who, new)
+            await deliveries.wake(conn, [who], now=now)
+        return _answer([new])
+
+    return routes
+
+
+async def known(conn: AsyncConnection, tenant: str, borrower_id: str) -> None:
+    """Refuse a borrower of whom nothing was ever heard."""
+    if not await reading.is_known(conn, tenant, borrower_id):
+        raise DomainError(404, "not_found", f"there is no borrower {borrower_id[:128]!r}")
+
+
+def _unmoved(if_match: str | None, version: int) -> None:
+    """Refuse a writer who has not seen what stands; where nothing does there is nothing to have seen."""
+    if if_match is None and version:
+        raise DomainError(428, "precondition_required", "If-Match is needed: the ETag that GET answers with")
+    if if_match is not None and if_match.strip() not in {f'"{version}"', str(version)}:
+        raise DomainError(412, "version_moved", f"somebody else has changed it: it stands at version {version}")
+
+
+def _answer(held: Sequence[Asked]) -> Response:
+    said = answer(_shown(held[0]) if held else {"version": 0, **msgspec.to_builtins(Wishes()), "reason": None, "by": None, "at": None})
+    said.headers["ETag"] = f'"{held[0].version if held else 0}"'
+    return said
+
+
+def _shown(one: Asked) -> dict[str, Any]:
+    return {"version": one.version, **msgspec.to_builtins(_wishes(one.wishes)), "reason": one.reason, "by": one.by, "at": one.at}
