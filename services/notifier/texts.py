@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import logs
 from libs.common.tenant_settings import store as settings
-from services.notifier.domain.known import House
+from services.notifier.domain.house import House
 from services.notifier.domain.locales import fallback
 from services.notifier.domain.message import Lender, TextRef
 from services.notifier.domain.tenant import TenantSettings

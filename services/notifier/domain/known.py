@@ -9,7 +9,7 @@ from types import MappingProxyType
 from libs.common.contracts.borrower_profiles import BorrowerProfile
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value, field
-from libs.compliance import Profile, Role, TenantHours
+from services.notifier.domain.house import House
 from services.notifier.domain.preferences import Wishes
 from services.notifier.domain.suppressions import Suppression
 
@@ -30,14 +30,6 @@ class Hold(Value, frozen=True):
     since: datetime
     until: datetime | None
     loan_id: str | None
-
-
-class House(Value, frozen=True):
-    """How the tenant wants to be judged: by which reading, as whom, and within which hours of its own."""
-
-    profile: Profile = Profile.STRICT
-    role: Role = Role.FIRST_PARTY
-    hours: TenantHours | None = None
 
 
 class Known(Value, frozen=True):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from libs.common.contracts.contact_tasks import ContactRequested
+from libs.common.value import replace
 from services.notifier.domain.delivery import Change, Delivery, Outcome
 from services.notifier.domain.results import Fault
 from services.notifier.domain.suppressions import ANYBODY, EVERY, GROUND_OF, Ground

@@ -9,7 +9,7 @@ from msgspec import Meta
 from libs.common.contracts.values import WITHOUT_NUL, Contract, known_currency
 from libs.common.tenant_settings.forms import ServiceSettings
 from libs.compliance import Profile, Role, TenantHours
-from services.notifier.domain.known import House
+from services.notifier.domain.house import House
 from services.notifier.domain.message import Lender
 
 UNNAMED = {"default": "Dunwell"}

@@ -15,13 +15,15 @@ from libs.common.errors import DomainError
 from services.notifier.callbacks import callback_of
 from services.notifier.domain.suppressions import ANYBODY
 from services.notifier.replying import Listener
-from services.notifier.store import borrowers, deliveries, reading, replies, suppressions
+from services.notifier.store import borrowers, deliveries, pii, reading, replies, suppressions
+from services.notifier.store.pii import Reader
 from services.notifier.store.suppressions import Lift
 
 Reading = Annotated[Principal, Depends(requires("contacts:read"))]
 Operating = Annotated[Principal, Depends(requires("ops"))]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Why = Annotated[str, Query(min_length=1, max_length=500)]
+Given = Annotated[str | None, Query(min_length=1, max_length=500)]
 PERSONAL = "pii:read"
 _PAGE = (
     "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><title>E-mails</title>"
@@ -71,11 +73,16 @@ def _add_unsubscribe(routes: APIRouter, listener: Listener) -> None:
 
 def _add_replies(routes: APIRouter, listener: Listener) -> None:
     @routes.get("/borrowers/{borrower_id}/replies")
-    async def of_borrower(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: str | None = None) -> Response:
-        """Return what may be the borrower's replies, oldest first; their text only to those who may read personal data."""
-        async with listener.engine.connect() as conn:
+    async def of_borrower(
+        borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: str | None = None, reason: Given = None
+    ) -> Response:
+        """Return what may be the borrower's replies, oldest first; their text only to those who may read personal data, which is kept."""
+        async with listener.engine.begin() as conn:
             await _known(conn, caller, borrower_id)
             rows = await replies.of_borrower(conn, caller.tenant, borrower_id, after=cursor, limit=limit)
+            if rows and PERSONAL in caller.scopes:
+                reader = Reader(caller.tenant, caller.actor, reason)
+                await pii.note(conn, reader, [borrower_id], what="replies", at=await listener.clock.at(conn))
         following = f"{rows[-1].received_at.isoformat()}~{rows[-1].id}" if len(rows) == limit else None
         return page([_reply(row, listener, caller) for row in rows], following)
 

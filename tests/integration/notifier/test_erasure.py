@@ -148,7 +148,7 @@ async def test_everything_that_is_sealed_for_the_notifier_is_known_to_a_change_o
         old = world.settings.ring
         new = Ring((sealing.new_pair()[0], *old.privates))
         tables = {place.table.removeprefix("notifier.") for place in PLACES}
-        assert tables == {"borrowers", "callbacks", "provider_accounts", "sandbox_messages"}
+        assert tables == {"borrowers", "callbacks", "provider_accounts", "replies", "sandbox_messages"}
         assert [sum([done.unreadable async for done in rewrap(world.engine, place, new)]) for place in PLACES] == [0] * len(PLACES)
         values = [value for column in (await stored(world.engine)).values() for value in column]
         assert not [value for value in values if value.startswith((old.head, sealing.as_text(old.head).encode()))]
