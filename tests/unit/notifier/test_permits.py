@@ -1,0 +1,69 @@
+"""Permits: whatever the replicas do, no second holds more than the limit, and little of it is lost."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.notifier.domain.permits import HORIZON, SECOND, USE_WITHIN, interval_of, lease
+from tests.unit.notifier.values import MORNING
+
+limits = st.integers(1, 2000)
+steps = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 700_000), st.integers(1, 300), st.integers(0, 300_000)), min_size=1, max_size=60
+)
+"""Who leases next, how many microseconds later, how many, and with which lead."""
+
+
+def most_in_a_second(starts: list[datetime]) -> int:
+    """The number of starts in the fullest second, its first moment in it and its last one not."""
+    starts = sorted(starts)
+    return max((bisect_left(starts, start + SECOND) - place for place, start in enumerate(starts)), default=0)
+
+
+@given(limit=limits, plan=steps, data=st.data())
+def test_no_sliding_second_holds_more_than_the_limit_over_any_replicas_and_any_interleaving(
+    limit: int, plan: list[tuple[int, int, int, int]], data: st.DataObject
+) -> None:
+    now, free_at, starts = MORNING, None, []
+    for _, later, wanted, lead in plan:
+        now += timedelta(microseconds=later)
+        got = lease(free_at, limit, now=now, wanted=wanted, lead=timedelta(microseconds=lead))
+        free_at = got.free_at
+        late = data.draw(st.lists(st.integers(0, USE_WITHIN // timedelta.resolution), min_size=len(got.moments), max_size=len(got.moments)))
+        starts += [moment + timedelta(microseconds=by) for moment, by in zip(got.moments, late, strict=True)]
+    assert most_in_a_second(starts) <= limit
+
+
+@given(limit=limits, plan=steps)
+def test_permits_are_never_given_twice_nor_for_the_past_nor_beyond_the_horizon(limit: int, plan: list[tuple[int, int, int, int]]) -> None:
+    now, free_at, given_out = MORNING, None, list[datetime]()
+    for _, later, wanted, lead in plan:
+        now += timedelta(microseconds=later)
+        ahead = timedelta(microseconds=lead)
+        got = lease(free_at, limit, now=now, wanted=wanted, lead=ahead)
+        assert len(got.moments) <= wanted
+        assert all(now + ahead <= moment <= now + ahead + HORIZON for moment in got.moments)
+        given_out += got.moments
+        free_at = got.free_at
+    assert all(later - before >= interval_of(limit) for before, later in zip(given_out, given_out[1:], strict=False))
+
+
+@given(limit=limits, every=st.integers(1_000, 400_000))
+def test_under_steady_demand_nearly_the_whole_limit_is_given_out(limit: int, every: int) -> None:
+    now, free_at, number = MORNING, None, 0
+    while now < MORNING + 10 * SECOND:
+        got = lease(free_at, limit, now=now, wanted=10_000)
+        free_at, number = got.free_at, number + len(got.moments)
+        now += timedelta(microseconds=every)
+    assert number >= 0.95 * 9 * limit
+
+
+def test_a_limit_of_one_sends_one() -> None:
+    first = lease(None, 1, now=MORNING, wanted=5)
+    second = lease(first.free_at, 1, now=MORNING, wanted=5)
+    assert (len(first.moments), second.moments) == (1, ())
+    assert first.free_at - first.moments[0] == SECOND + USE_WITHIN
