@@ -18,7 +18,7 @@ from libs.common.outbox import Outbox
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
-from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, unknown, unresolved
+from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, kept_waiting, unknown, unresolved
 from services.notifier.domain.gatekeeping import Asked, Earlier, asked_of_text, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
@@ -27,6 +27,7 @@ from services.notifier.domain.owed import is_owed, still_owed
 from services.notifier.domain.restoring import CLOCKS_APART, UNPROVEN, unproven
 from services.notifier.domain.routing import Routing, countries_of
 from services.notifier.domain.states import State
+from services.notifier.domain.stock import Stock
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.rendering import Compiled, ContentError, RenderError
@@ -82,8 +83,6 @@ class Claimed:
 
     marked: tuple[Marked, ...] = ()
     handled: int = 0
-    last: Key | None = None
-    """The place in the order up to which everything was looked at; None when nothing was due."""
 
 
 @dataclass(slots=True)
@@ -137,6 +136,9 @@ class Read:
     doors: Doors
     shelf: Shelf
     ledger: Ledger
+    stock: Stock
+    failed: Mapping[tuple[str, str, str, str], str]
+    """The provider that could not carry a delivery when it was last tried on a channel (tenant, borrower, task, channel)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,30 +161,29 @@ class Claimer:
     """The consumer group that the notifier reads its inputs in, over so many `places`: partitions of all topics."""
     places: int
 
-    async def claim(self, *, after: Key | None, limit: int, timeline: int | None) -> Claimed:
-        """Decide on the next deliveries that are due and mark those that may go out; MovedError when the database has moved."""
+    async def claim(self, keys: Sequence[Key], stock: Stock, *, timeline: int | None) -> Claimed:
+        """Decide on these deliveries and mark those that may go out, no more than the stock has; MovedError when the database has moved."""
         async with self.engine.begin() as conn:
             if await timeline_of(conn) != timeline:
                 raise MovedError
             now = await self.clock.at(conn)
-            keys = await deliveries.due(conn, now=now, after=after, limit=limit)
-            if not keys:
-                return Claimed()
             locked = await borrowers.lock_free(conn, {key.who for key in keys})
             due = await deliveries.claim(conn, [key for key in keys if key.who in locked], now=now)
-            marked = await self._decide(conn, due, locked, now) if due else ()
-        return Claimed(marked, len(due), keys[-1])
+            marked = await self._decide(conn, due, locked, stock, now=now) if due else ()
+        return Claimed(marked, len(due))
 
     async def _decide(
-        self, conn: AsyncConnection, due: Sequence[Delivery], locked: Mapping[Who, borrowers.Borrower], now: datetime
+        self, conn: AsyncConnection, due: Sequence[Delivery], locked: Mapping[Who, borrowers.Borrower], stock: Stock, *, now: datetime
     ) -> tuple[Marked, ...]:
         if any(delivery.lost_time == UNPROVEN for delivery in due) and await self._has_read_the_lost_time(conn):
             due = [replace(delivery, lost_time=None) if delivery.lost_time == UNPROVEN else delivery for delivery in due]
         mine = {(delivery.tenant, delivery.borrower_id) for delivery in due}
         facts = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
-        doors = Doors(await gates.watermarks(conn), await gates.switches(conn), await self.directory.routing(conn))
+        routing = (await self.directory.routing(conn)).without(stock.shut)
+        doors = Doors(await gates.watermarks(conn), await gates.switches(conn), routing)
         shelf = await self.texts.laid_out(conn, {(delivery.tenant, delivery.request.template) for delivery in due})
-        read = Read(locked, facts, doors, shelf, await self._count(conn, due, facts, doors.routing, now=now))
+        ledger = await self._count(conn, due, facts, routing, now=now)
+        read = Read(locked, facts, doors, shelf, ledger, stock, await attempts.failed_by(conn, [_key(one) for one in due if one.tries]))
         now = await self.clock.at(conn)
         changes: list[Change] = []
         marked: list[Marked] = []
@@ -203,7 +204,12 @@ class Claimer:
             return change, None
         try:
             verdict = self._verdict(delivery, self._scene(delivery, read, now=now), now)
-            mark = self._mark(delivery, verdict, read, now=now) if isinstance(verdict, Send) else None
+            mark = None
+            if isinstance(verdict, Send):
+                provider = self._provider(delivery, verdict.channel, read)
+                if not read.stock.take((delivery.tenant, provider)):
+                    return kept_waiting(delivery, read.stock.again_at((delivery.tenant, provider), delivery.task_id)), None
+                mark = self._mark(delivery, verdict, read, provider=provider, now=now)
         except Exception as error:  # noqa: BLE001  # any error of a rule or a template parks the delivery it came from
             logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=_why(error))
             verdict, mark = Fail(error.word if isinstance(error, RenderError) else "in_doubt"), None
@@ -232,7 +238,7 @@ class Claimer:
             return Suppress("shadow", (verdict.decision,))
         return verdict
 
-    def _mark(self, delivery: Delivery, send: Send, read: Read, *, now: datetime) -> Marked:
+    def _mark(self, delivery: Delivery, send: Send, read: Read, *, provider: str, now: datetime) -> Marked:
         """Return the delivery in flight with what it will say, the text judged once so that one that may not be said never starts."""
         who = (delivery.tenant, delivery.borrower_id)
         request, borrower = delivery.request, read.locked[who]
@@ -247,11 +253,20 @@ class Claimer:
         said = draft(send.debts, saying)
         text.checked(said, name=SOMEBODY if borrower.profile.sealed_name else None)
         flying = judged(delivery, send).delivery
-        return Marked(flying, send, text, said, self._provider(flying, send.channel, read), borrower.key, borrower.profile.sealed_name)
+        return Marked(flying, send, text, said, provider, borrower.key, borrower.profile.sealed_name)
 
-    def _provider(self, flying: Delivery, channel: str, read: Read) -> str:
-        countries = countries_of(jurisdictions(flying.request, read.facts[flying.tenant, flying.borrower_id]))
-        chosen = read.doors.routing.choose(flying.tenant, channel, countries, flying.tenant, flying.task_id, flying.turn)
+    def _provider(self, delivery: Delivery, channel: str, read: Read) -> str:
+        """Return who carries it: one that needs a probe, else by the draw, others before what rests or has just failed with it."""
+        tenant, key = delivery.tenant, _key(delivery)
+        countries = countries_of(jurisdictions(delivery.request, read.facts[tenant, delivery.borrower_id]))
+        failed = read.failed.get((*key, channel))
+        routing, probes = read.doors.routing, read.stock.probes(tenant)
+        if (probe := routing.probed(tenant, channel, countries, probes - {failed})) is not None:
+            return probe
+        avoid = read.stock.slow(tenant) | {failed}
+        chosen = routing.choose(tenant, channel, countries, tenant, delivery.task_id, delivery.turn + 1, avoid=avoid)
+        if chosen is None and failed in probes:
+            return failed
         if chosen is None:
             raise LookupError("there is no provider for this channel")
         return chosen.name
@@ -265,7 +280,8 @@ class Claimer:
             switched_off=doors.channels(delivery.tenant, "off"),
             shadowed=doors.channels(delivery.tenant, "shadow"),
             channels=doors.routing.channels(delivery.tenant, countries),
-            resting=doors.routing.resting(delivery.tenant, countries),
+            resting=doors.routing.resting(delivery.tenant, countries, read.stock.probes(delivery.tenant)),
+            down=doors.routing.down(delivery.tenant, countries),
             earlier=lambda lookup: read.ledger.earlier(who, lookup),
             packs=self.packs,
         )

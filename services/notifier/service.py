@@ -27,6 +27,7 @@ from services.notifier.directory import Directory
 from services.notifier.handlers import TOPICS, Intake
 from services.notifier.mailbox import Mailbox
 from services.notifier.metrics import NotifierMetrics
+from services.notifier.permitting import Till
 from services.notifier.providers.port import Provider
 from services.notifier.providers.sandbox import SandboxProvider
 from services.notifier.publishing import Publisher
@@ -37,8 +38,9 @@ from services.notifier.routes.settings import routes_of as settings_routes
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
-from services.notifier.store import deliveries
+from services.notifier.store import queue
 from services.notifier.tables import SCHEMA
+from services.notifier.tending import Ward
 from services.notifier.texts import Texts
 from services.notifier.watcher import DeliveryWatch
 from services.notifier.wiring import Wired, wiring
@@ -104,7 +106,8 @@ def _parts(
         resolve_within=resolve_within, group=GROUP, places=len(TOPICS) * ports.bus.partitions,
     )  # fmt: skip
     sender = Sender(
-        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
+        till=Till(ports.engine, ports.clock, metrics), ward=Ward(ports.engine, ports.clock), claimer=claimer,
+        recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
         directory=directory,
         private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
     )  # fmt: skip
@@ -133,7 +136,7 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Serv
 
     async def next_due() -> datetime | None:
         async with ports.engine.connect() as conn:
-            return await deliveries.next_due(conn)
+            return await queue.next_due(conn)
 
     readiness.checks.update(lifecycle.checks(ports, consumer))
     workers = (

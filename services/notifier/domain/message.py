@@ -91,6 +91,8 @@ class OutgoingMessage:
     html: str | None = None
     deadline: datetime | None = None
     """After it, no provider may deliver it any more."""
+    start_by: float | None = None
+    """By this second of the process's stopwatch it must have started; None where its provider has no rate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.notifier.domain.delivery import fraction
 
@@ -19,6 +19,13 @@ class Offer:
     channels: tuple[str, ...]
     sandbox: bool = False
     paused: bool = False
+    down: bool = False
+    """Its breaker is open: it is given nothing but a probe."""
+
+    @property
+    def resting(self) -> bool:
+        """Return whether it is out of the draw."""
+        return self.paused or self.down
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +62,22 @@ class Routing:
         found = [(offers[route.provider], route.weight) for route in fitting if route.provider in offers and route.weight > 0]
         return [(offer, weight) for offer, weight in found if channel in offer.channels]
 
-    def choose(self, tenant: str, channel: str, countries: Collection[str], *seed: object) -> Offer | None:
-        """Return the provider for this seed, drawn by weight from those that are not paused; None when there is none."""
-        open_ones = [(offer, weight) for offer, weight in self.candidates(tenant, channel, countries) if not offer.paused]
+    def without(self, down: Collection[tuple[str, str]]) -> Routing:
+        """Return the routing in which these accounts (tenant, name) are down."""
+        if not down:
+            return self
+        found = {
+            tenant: {name: replace(offer, down=True) if (tenant, name) in down else offer for name, offer in offers.items()}
+            for tenant, offers in self.accounts.items()
+        }
+        return replace(self, accounts=found)
+
+    def choose(
+        self, tenant: str, channel: str, countries: Collection[str], *seed: object, avoid: Collection[str] = ()
+    ) -> Offer | None:  # fmt: skip
+        """Return the provider for this seed, drawn by weight from those that do not rest, others before those to avoid; or None."""
+        all_open = [(offer, weight) for offer, weight in self.candidates(tenant, channel, countries) if not offer.resting]
+        open_ones = [(offer, weight) for offer, weight in all_open if offer.name not in avoid] or all_open
         place = fraction(*seed) * sum(weight for _, weight in open_ones)
         for offer, weight in open_ones:
             if place < weight:
@@ -71,10 +91,21 @@ class Routing:
         carried = {channel: self.candidates(tenant, channel, countries) for channel in sorted(named)}
         return {channel: all(offer.sandbox for offer, _ in found) for channel, found in carried.items() if found}
 
-    def resting(self, tenant: str, countries: Collection[str]) -> frozenset[str]:
-        """Return the channels on which all who could carry it are paused."""
+    def probed(self, tenant: str, channel: str, countries: Collection[str], probes: Collection[str]) -> str | None:
+        """Return the one of these that could carry it, if any: it is down, and this message tries it."""
+        found = (offer for offer, _ in self.candidates(tenant, channel, countries))
+        return next((offer.name for offer in found if offer.name in probes and not offer.paused), None)
+
+    def resting(self, tenant: str, countries: Collection[str], probes: Collection[str] = ()) -> frozenset[str]:
+        """Return the channels on which all who could carry it are paused, or down and not to be tried."""
         carried = {channel: self.candidates(tenant, channel, countries) for channel in self.channels(tenant, countries)}
-        return frozenset(channel for channel, found in carried.items() if all(offer.paused for offer, _ in found))
+        idle = {channel for channel, found in carried.items() if all(offer.resting for offer, _ in found)}
+        return frozenset(channel for channel in idle if self.probed(tenant, channel, countries, probes) is None)
+
+    def down(self, tenant: str, countries: Collection[str]) -> frozenset[str]:
+        """Return the channels on which somebody who is not paused is down."""
+        carried = {channel: self.candidates(tenant, channel, countries) for channel in self.channels(tenant, countries)}
+        return frozenset(channel for channel, found in carried.items() if any(offer.down and not offer.paused for offer, _ in found))
 
 
 def countries_of(jurisdictions: Collection[str]) -> frozenset[str]:

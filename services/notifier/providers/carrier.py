@@ -18,7 +18,8 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from services.notifier.domain.results import NotSent, Unknown
+from libs.common.clock import stopwatch
+from services.notifier.domain.results import NO_PERMIT, NotSent, Unknown
 from services.notifier.providers.public import NotPublicError, PublicResolver, public_socket
 from services.notifier.providers.wire import BODY_LIMIT, Answer, HttpCall
 
@@ -62,14 +63,16 @@ class Carrier:
         self._slots = asyncio.Semaphore(self.limits.at_once)
         self._transport = AiohttpTransport(verify=self._context, client=self._session)
 
-    async def call(self, call: HttpCall) -> Answer | NotSent | Unknown:
-        """Return the answer, or how far the request surely did not, or may have, come."""
+    async def call(self, call: HttpCall, *, start_by: float | None = None) -> Answer | NotSent | Unknown:
+        """Return the answer, or how far the request surely did not, or may have, come; what cannot start in time is not begun."""
         try:
             async with asyncio.timeout(self.limits.slot_s):
                 await self._slots.acquire()
         except TimeoutError:
             return NotSent("no_slot")
         try:
+            if start_by is not None and stopwatch() > start_by:
+                return NotSent(NO_PERMIT)
             return await self._carry(call)
         finally:
             self._slots.release()

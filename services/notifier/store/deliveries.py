@@ -121,20 +121,6 @@ async def wake(conn: AsyncConnection, who: Iterable[Who], *, now: datetime) -> N
     )
 
 
-async def due(conn: AsyncConnection, *, now: datetime, after: Key | None, limit: int) -> list[Key]:
-    """Return what is due, from a place in the order on; nothing is locked."""
-    further = "and (next_at, tenant, borrower_id, task_id) > (:next_at, :tenant, :borrower, :task)" if after else ""
-    place = {"next_at": after.next_at, "tenant": after.tenant, "borrower": after.borrower_id, "task": after.task_id} if after else {}
-    rows = await conn.execute(
-        text(
-            f"select next_at, tenant, borrower_id, task_id from notifier.deliveries where next_at <= :now {further}"  # no value in it
-            " order by next_at, tenant, borrower_id, task_id limit :limit"
-        ),
-        {"now": now, "limit": limit, **place},
-    )
-    return [Key(row.next_at, row.tenant, row.borrower_id, row.task_id) for row in rows]
-
-
 async def claim(conn: AsyncConnection, keys: Sequence[Key], *, now: datetime) -> list[Delivery]:
     """Lock and return those of these that are still due, in the order they became so; their borrowers are locked."""
     return await _locked(conn, [(k.tenant, k.borrower_id, k.task_id) for k in keys], "d.next_at <= :now", {"now": now})
@@ -208,11 +194,6 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
             "lost_times": [d.lost_time for d in deliveries],
         },
     )  # fmt: skip
-
-
-async def next_due(conn: AsyncConnection) -> datetime | None:
-    """Return when the next delivery is due."""
-    return (await conn.execute(text("select min(next_at) from notifier.deliveries where next_at is not null"))).scalar_one()  # type: ignore[no-any-return]  # typed by the statement
 
 
 async def _locked(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]], condition: str, values: dict[str, object]) -> list[Delivery]:

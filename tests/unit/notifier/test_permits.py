@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,7 +50,7 @@ def test_permits_are_never_given_twice_nor_for_the_past_nor_beyond_the_horizon(l
         assert all(now + ahead <= moment <= now + ahead + HORIZON for moment in got.moments)
         given_out += got.moments
         free_at = got.free_at
-    assert all(later - before >= interval_of(limit) for before, later in zip(given_out, given_out[1:], strict=False))
+    assert all(later - before >= interval_of(limit) for before, later in pairwise(given_out))
 
 
 @given(limit=limits, every=st.integers(1_000, 400_000))

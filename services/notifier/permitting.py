@@ -1,0 +1,86 @@
+"""Permits, taken before the claim in a short transaction of their own: a send costs no round trip, and nothing is marked that must wait."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common.clock import Clock, stopwatch
+from services.notifier.domain.breaker import given_back
+from services.notifier.domain.health import Account, Admission, admit
+from services.notifier.domain.permits import USE_WITHIN
+from services.notifier.domain.stock import Permit, Stock
+from services.notifier.metrics import NotifierMetrics
+from services.notifier.store import health
+from services.notifier.store.deliveries import Key
+
+LEAST_LEAD_S, MOST_LEAD_S = 0.02, 1.0
+SOON_S = 0.1
+"""The next pass begins so long after one in which something had to wait for a permit."""
+
+
+@dataclass(slots=True)
+class Till:
+    """Leases permits for one sender, and knows what it has put off."""
+
+    engine: AsyncEngine
+    clock: Clock
+    metrics: NotifierMetrics
+    in_flight: Counter[Account] = field(default_factory=Counter)
+    """How many messages an account with a rate has been given that it has not answered."""
+    _queues: dict[Account, datetime] = field(default_factory=dict)
+    _lead_s: float = LEAST_LEAD_S
+    """How long a claim takes: a permit whose moment comes before its end is lost."""
+
+    async def stock(self, keys: Sequence[Key]) -> Stock:
+        """Return what the claim of these deliveries may give to whom."""
+        wanted = Counter(key.tenant for key in keys)
+        async with self.engine.begin() as conn:
+            now = await self.clock.at(conn)
+            bounded = await health.bounded(conn, wanted.keys(), now=now)
+            return await self._leased(conn, bounded, wanted) if bounded else Stock(now)
+
+    async def settle(self, stock: Stock, *, took_s: float) -> None:
+        """Learn from a claim: how long it took, what waits, and which probes went unused; those are given back."""
+        self._lead_s = min(MOST_LEAD_S, max(LEAST_LEAD_S, 1.25 * took_s))
+        self._queues |= stock.queues
+        for account, one in stock.admissions.items():
+            ahead = self._queues.get(account, stock.now) - stock.now
+            self.metrics.permits_waiting.labels(account[1]).set(max(0, ahead // one.interval) if stock.waiting[account] else 0)
+        if unused := stock.unused_probes():
+            async with self.engine.begin() as conn:
+                known = await health.lock(conn, unused)
+                now = await self.clock.at(conn)
+                healths = {account: replace(one.health, breaker=given_back(one.health.breaker, now)) for account, one in known.items()}
+                await health.save(conn, healths)
+
+    async def _leased(self, conn: AsyncConnection, bounded: Sequence[Account], wanted: Counter[str]) -> Stock:
+        known = await health.lock(conn, bounded)
+        before = stopwatch()
+        now = await self.clock.at(conn)
+        after = stopwatch()
+        lead = timedelta(seconds=self._lead_s)
+        admissions: dict[Account, Admission] = {}
+        changed: dict[Account, health.Health] = {}
+        for account, one in known.items():
+            room = max(0, min(wanted[account[0]], one.at_once - self.in_flight[account]))
+            left, admissions[account] = admit(one.health, one.per_second, now=now, wanted=room, lead=lead)
+            if left != one.health:
+                changed[account] = left
+        await health.save(conn, changed)
+        permits = {
+            account: tuple(_permit((moment - now).total_seconds(), before, after) for moment in one.moments)
+            for account, one in admissions.items()
+            if one.moments is not None
+        }
+        queues = {account: until for account, until in self._queues.items() if account in admissions and until > now}
+        return Stock(now, admissions, permits, queues)
+
+
+def _permit(ahead_s: float, before: float, after: float) -> Permit:
+    """Return a permit by this process's stopwatch: the database read its clock between these two, so neither bound is too wide."""
+    return Permit(after + ahead_s, before + ahead_s + USE_WITHIN.total_seconds())
