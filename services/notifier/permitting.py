@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.clock import Clock, stopwatch
 from services.notifier.domain.breaker import given_back
-from services.notifier.domain.health import Account, Admission, admit
+from services.notifier.domain.health import Account, Admission, Health, admit
 from services.notifier.domain.permits import USE_WITHIN
 from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
@@ -65,7 +65,7 @@ class Till:
         after = stopwatch()
         lead = timedelta(seconds=self._lead_s)
         admissions: dict[Account, Admission] = {}
-        changed: dict[Account, health.Health] = {}
+        changed: dict[Account, Health] = {}
         for account, one in known.items():
             room = max(0, min(wanted[account[0]], one.at_once - self.in_flight[account]))
             left, admissions[account] = admit(one.health, one.per_second, now=now, wanted=room, lead=lead)

@@ -34,6 +34,7 @@ from services.notifier.publishing import Publisher
 from services.notifier.receiving import Receiver
 from services.notifier.recording import Recorder
 from services.notifier.routes import Inside, router
+from services.notifier.routes.providers import routes_of as provider_routes
 from services.notifier.routes.settings import routes_of as settings_routes
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
@@ -86,6 +87,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     app.include_router(router(Inside(ports.engine, ports.clock, packs, mailbox)))
     app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
     app.include_router(settings_routes(ports.engine, ports.clock))
+    app.include_router(provider_routes(ports.engine))
     receiver = Receiver(
         ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch
     )

@@ -20,6 +20,7 @@ from services.notifier.domain.routing import ANYWHERE, Route
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import BODY_LIMIT, Account, Adapter, Callback, UnfitError
 from services.notifier.receiving import Receiver
+from services.notifier.showing import health_of
 from services.notifier.store import accounts, health
 from services.notifier.store.accounts import AccountRow
 from services.notifier.store.health import Event
@@ -100,7 +101,10 @@ def _add_providers(routes: APIRouter, wired: Wired) -> None:
     async def providers(caller: Reading) -> Response:
         builtin = [{"name": name, "channels": one.channels, "sandbox": one.sandbox} for name, one in wired.directory.builtin.items()]
         async with wired.engine.connect() as conn:
-            return page(builtin + [_shown(row) for row in await accounts.of_tenant(conn, caller.tenant)])
+            now = await wired.clock.at(conn)
+            healths = await health.of_tenant(conn, caller.tenant)
+            rows = await accounts.of_tenant(conn, caller.tenant)
+        return page(builtin + [_shown(row) | health_of(healths[row.name], row.per_second, now) for row in rows])
 
     @routes.put("/providers/{name}")
     async def put(name: Name, wanted: AccountIn, caller: Operating) -> Response:

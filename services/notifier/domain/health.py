@@ -14,6 +14,8 @@ SLOW_FOR = timedelta(seconds=1)
 """How long a provider rests that says `too fast` without saying for how long; twice as long each time in a row."""
 LONGEST_SLOW = timedelta(minutes=1)
 LAST_FAULTS = 10
+AGAIN = timedelta(milliseconds=5)
+"""How far apart what waits for a provider without a rate comes again."""
 
 Account = tuple[str, str]
 """Tenant and name of a provider."""
@@ -58,7 +60,7 @@ class Admission:
     slow: bool = False
     free_at: datetime | None = None
     """When it may be given more."""
-    interval: timedelta = timedelta(milliseconds=5)
+    interval: timedelta = AGAIN
     """How far apart what waits for it may come again."""
 
 
@@ -142,7 +144,7 @@ def _to_probe(health: Health, per_second: int | None, now: datetime, lead: timed
 
 
 def _interval(per_second: int | None) -> timedelta:
-    return interval_of(per_second) if per_second is not None else Admission.interval
+    return interval_of(per_second) if per_second is not None else AGAIN
 
 
 def _newest(tally: Tally, now: datetime) -> tuple[LastFault, ...]:

@@ -73,7 +73,7 @@ class Routing:
         return replace(self, accounts=found)
 
     def choose(
-        self, tenant: str, channel: str, countries: Collection[str], *seed: object, avoid: Collection[str] = ()
+        self, tenant: str, channel: str, countries: Collection[str], *seed: object, avoid: Collection[str | None] = ()
     ) -> Offer | None:  # fmt: skip
         """Return the provider for this seed, drawn by weight from those that do not rest, others before those to avoid; or None."""
         all_open = [(offer, weight) for offer, weight in self.candidates(tenant, channel, countries) if not offer.resting]

@@ -150,12 +150,16 @@ async def put_routes(conn: AsyncConnection, tenant: str, routes: Sequence[Route]
 
 async def routes(conn: AsyncConnection, tenant: str) -> RouteSet | None:
     """Return the routes of a tenant that hold now."""
+    return next(iter(await versions_of_routes(conn, tenant, limit=1)), None)
+
+
+async def versions_of_routes(conn: AsyncConnection, tenant: str, *, limit: int) -> list[RouteSet]:
+    """Return the versions of a tenant's routes, the newest first."""
     rows = await conn.execute(
-        text("select version, routes, by, at from notifier.routes where tenant = :tenant order by version desc limit 1"),
-        {"tenant": tenant},
+        text("select version, routes, by, at from notifier.routes where tenant = :tenant order by version desc limit :limit"),
+        {"tenant": tenant, "limit": limit},
     )
-    row = rows.one_or_none()
-    return RouteSet(row.version, _routes(row.routes), row.by, row.at) if row else None
+    return [RouteSet(row.version, _routes(row.routes), row.by, row.at) for row in rows]
 
 
 async def all_offers(conn: AsyncConnection) -> dict[str, dict[str, Offer]]:

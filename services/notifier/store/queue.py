@@ -18,8 +18,9 @@ _TENANTS = (
 )
 """Who has anything to be done at all, found by one step in the index for each."""
 DUE_TENANTS = (
-    _TENANTS + "select tenant from tenants where tenant is not null and exists"
-    " (select 1 from notifier.deliveries d where d.tenant = tenants.tenant and d.next_at <= :now)"
+    _TENANTS + "select tenant from tenants where"
+    " (select d.next_at from notifier.deliveries d where d.tenant = tenants.tenant and d.next_at is not null order by d.next_at limit 1)"
+    " <= :now"
 )
 DUE = (
     "select k.next_at, w.tenant, k.borrower_id, k.task_id"
