@@ -18,7 +18,8 @@ from services.notifier.metrics import NotifierMetrics
 from services.notifier.store import health
 from services.notifier.store.deliveries import Key
 
-LEAST_LEAD_S, MOST_LEAD_S = 0.02, 1.0
+LEAST_LEAD_S, MOST_LEAD_S = 0.25, 2.0
+"""Between these lies how far ahead the first moment of a lease is: it costs no rate, and a claim that takes longer loses permits."""
 SOON_S = 0.1
 """The next pass begins so long after one in which something had to wait for a permit."""
 
@@ -34,7 +35,7 @@ class Till:
     """How many messages an account with a rate has been given that it has not answered."""
     _queues: dict[Account, datetime] = field(default_factory=dict)
     _lead_s: float = LEAST_LEAD_S
-    """How long a claim takes: a permit whose moment comes before its end is lost."""
+    """How long the claims of late took, and half as long again."""
 
     async def stock(self, keys: Sequence[Key]) -> Stock:
         """Return what the claim of these deliveries may give to whom."""
@@ -46,7 +47,7 @@ class Till:
 
     async def settle(self, stock: Stock, *, took_s: float) -> None:
         """Learn from a claim: how long it took, what waits, and which probes went unused; those are given back."""
-        self._lead_s = min(MOST_LEAD_S, max(LEAST_LEAD_S, 1.25 * took_s))
+        self._lead_s = min(MOST_LEAD_S, max(LEAST_LEAD_S, 1.5 * took_s, 0.9 * self._lead_s))
         self._queues |= stock.queues
         for account, one in stock.admissions.items():
             ahead = self._queues.get(account, stock.now) - stock.now
