@@ -34,6 +34,8 @@ class Till:
     in_flight: Counter[Account] = field(default_factory=Counter)
     """How many messages an account with a rate has been given that it has not answered."""
     _queues: dict[Account, datetime] = field(default_factory=dict)
+    _left: dict[Account, tuple[Permit, ...]] = field(default_factory=dict)
+    """Permits that the last claim had no message for: others hold what is due, or it was for somebody else."""
     _lead_s: float = LEAST_LEAD_S
     """How long the claims of late took, and half as long again."""
 
@@ -46,9 +48,10 @@ class Till:
             return await self._leased(conn, bounded, wanted) if bounded else Stock(now)
 
     async def settle(self, stock: Stock, *, took_s: float) -> None:
-        """Learn from a claim: how long it took, what waits, and which probes went unused; those are given back."""
+        """Learn from a claim: how long it took, what waits, what was left over; a probe that no message went with is given back."""
         self._lead_s = min(MOST_LEAD_S, max(LEAST_LEAD_S, 1.5 * took_s, 0.9 * self._lead_s))
         self._queues |= stock.queues
+        self._left |= stock.left_over()
         for account, one in stock.admissions.items():
             ahead = self._queues.get(account, stock.now) - stock.now
             self.metrics.permits_waiting.labels(account[1]).set(max(0, ahead // one.interval) if stock.waiting[account] else 0)
@@ -66,20 +69,22 @@ class Till:
         after = stopwatch()
         lead = timedelta(seconds=self._lead_s)
         admissions: dict[Account, Admission] = {}
+        permits: dict[Account, tuple[Permit, ...]] = {}
         changed: dict[Account, Health] = {}
         for account, one in known.items():
-            room = max(0, min(wanted[account[0]], one.at_once - self.in_flight[account]))
-            left, admissions[account] = admit(one.health, one.per_second, now=now, wanted=room, lead=lead)
-            if left != one.health:
-                changed[account] = left
+            left = tuple(permit for permit in self._left.pop(account, ()) if permit.until > after + self._lead_s)
+            room = max(0, min(wanted[account[0]], one.at_once - self.in_flight[account]) - len(left))
+            taken, had = admit(one.health, one.per_second, now=now, wanted=room, lead=lead)
+            if had.moments is not None:
+                new = tuple(_permit((moment - now).total_seconds(), before, after) for moment in had.moments)
+                permits[account] = new if had.probe else (*left, *new)
+                had = replace(had, most=len(permits[account]))
+            admissions[account] = had
+            if taken != one.health:
+                changed[account] = taken
         await health.save(conn, changed)
-        permits = {
-            account: tuple(_permit((moment - now).total_seconds(), before, after) for moment in one.moments)
-            for account, one in admissions.items()
-            if one.moments is not None
-        }
         queues = {account: until for account, until in self._queues.items() if account in admissions and until > now}
-        return Stock(now, admissions, permits, queues)
+        return Stock(now, admissions, permits, queues, lead)
 
 
 def _permit(ahead_s: float, before: float, after: float) -> Permit:

@@ -16,7 +16,7 @@ from services.notifier.claiming import Claimed, Claimer, Marked, MovedError
 from services.notifier.directory import Directory
 from services.notifier.domain.health import Account
 from services.notifier.domain.message import OutgoingMessage
-from services.notifier.domain.results import NO_PERMIT, NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.pacing import paced
@@ -148,15 +148,17 @@ class Sender:
         for account in [account for account in by_provider if account in stock.permits]:
             group = by_provider.pop(account)
             self.till.in_flight[account] += len(group)
-            self._pacing.add(asyncio.create_task(self._beside(account, group, stock.permits[account])))
+            self._pacing.add(asyncio.create_task(self._beside(account, group, stock.handed_out(account))))
         if by_provider:
             await self._finish(await asyncio.gather(*(self._through(account, group) for account, group in by_provider.items())))
 
     async def _beside(self, account: Account, marked: Sequence[Marked], permits: Sequence[Permit]) -> None:
         try:
-            await self._finish([await self._through(account, marked, permits)])
+            given = await self._through(account, marked, permits)
+            await self._finish([given])
         finally:
             self.till.in_flight[account] -= len(marked)
+        if not all(isinstance(result, Accepted) for _, result in given.answered):
             self.wake.set()
 
     async def _finish(self, given: Sequence[Given]) -> None:

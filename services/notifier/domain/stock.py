@@ -32,6 +32,8 @@ class Stock:
     """Of those with a rate, each permit's moment by this process's stopwatch."""
     queues: dict[Account, datetime] = field(default_factory=dict)
     """Up to when the permits to come are promised to what has been put off."""
+    lead: timedelta = timedelta()
+    """How long before its moment a permit is leased."""
     given: Counter[Account] = field(default_factory=Counter)
     waiting: Counter[Account] = field(default_factory=Counter)
 
@@ -61,11 +63,19 @@ class Stock:
         return True
 
     def again_at(self, account: Account, *seed: object) -> datetime:
-        """Return when a message that was given no permit comes again: at the first moment not promised to another."""
+        """Return when a message that was given no permit comes again: in time for the first moment not promised to another."""
         self.waiting[account] += 1
         one = self.admissions[account]
         at = max(one.free_at or self.now, self.queues.get(account, self.now), self.now + one.interval)
         if at > self.now + LONGEST_WAIT:
             return self.now + LONGEST_WAIT * (1 + fraction(*seed)) / 2
         self.queues[account] = at + one.interval
-        return at
+        return max(at - self.lead, self.now + one.interval)
+
+    def handed_out(self, account: Account) -> tuple[Permit, ...]:
+        """Return the permits that the messages given to an account start with."""
+        return self.permits[account][: self.given[account]]
+
+    def left_over(self) -> dict[Account, tuple[Permit, ...]]:
+        """Return the permits that no message took."""
+        return {account: permits[self.given[account] :] for account, permits in self.permits.items()}

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common.clock import WallClock, stopwatch
+from libs.common.bus.inprocess import InProcessBus
+from libs.common.clock import DrivenClock, WallClock, stopwatch
+from libs.common.lifecycle import Ending, working
 from libs.common.metrics import Metrics
+from libs.common.ports import Ports
 from services.notifier.domain.breaker import LEAST_FAULTS, OPEN_FOR
 from services.notifier.domain.stock import Permit
 from services.notifier.metrics import NotifierMetrics
@@ -22,11 +26,14 @@ from services.notifier.permitting import Till
 from services.notifier.providers.codes import Meaning
 from services.notifier.providers.fake.server import FakeProviders
 from services.notifier.providers.fake.speaker import magic
+from services.notifier.service import build
+from services.notifier.settings import Settings
 from services.notifier.store.deliveries import Key
 from tests.integration.notifier.test_providers import CREDENTIALS, FAKES, REAL, a_wired_world, ask, open_packs, put, route, twilio
-from tests.integration.notifier.world import MORNING, TENANT, World
+from tests.integration.notifier.world import DIGEST_KEY, MORNING, PRIVATE, TENANT, World, a_keyed_database
 from tests.integration.providers.cutting import closed_port
 from tests.support.postgres import Databases
+from tests.support.running import until
 
 BOTH: list[dict[str, Any]] = [{"channel": "sms", "provider": name} for name in FAKES]
 MOSTLY_MAIN: list[dict[str, Any]] = [{"channel": "sms", "provider": "main", "weight": 1000}, {"channel": "sms", "provider": "second"}]
@@ -300,3 +307,46 @@ async def test_weights_have_a_history_and_strangers_none(databases: Databases) -
         assert (items[-1]["kind"], items[-1]["by"], items[-1]["per_second"]) == ("set", "anna", 7)
         assert [one["kind"] for one in (await world.get("/v1/providers/second/history"))["items"]] == ["weights", "set"]
         assert (await world.call("GET", "/v1/providers/nobody/history")).status_code == 404
+
+
+class RunningClock(DrivenClock):
+    """A clock that goes on by itself from where it was set."""
+
+    def __init__(self, start: datetime) -> None:
+        super().__init__(start)
+        self._began = stopwatch()
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=stopwatch() - self._began)
+
+    async def at(self, conn: AsyncConnection) -> datetime:  # noqa: ARG002  # the port's shape
+        return self.now()
+
+
+async def test_two_replicas_at_work_send_everything_once_at_the_rate_of_one_provider(databases: Databases) -> None:
+    limit, number = 40, 160
+    async with a_keyed_database(databases) as engine, FakeProviders(FAKES).served() as fake:
+        clock = RunningClock(MORNING)
+        bus = InProcessBus(clock=clock)
+        settings = Settings(sealing_private=PRIVATE, digest_key=DIGEST_KEY, fakes=True)
+        world = World(engine, bus, clock, build(Ports(engine, bus, clock, "test"), settings, open_packs()), settings)
+        async with working([world.service], Ending()):
+            await world.fresh_watermarks()
+            await put(world, "main", twilio(fake, per_second=limit))
+            await route(world, {"channel": "sms", "provider": "main"})
+            for n in range(number):
+                await ask(world, f"b{n:03d}", not_before=MORNING + timedelta(seconds=40))
+            other = world.another(open_packs(), fakes=True)
+            stop = asyncio.Event()
+            beside = asyncio.create_task(next(one for one in other.workers if one.name == "sender").run(stop))
+            await world.fresh_watermarks()
+            began = stopwatch()
+            async with world.engine.begin() as conn:
+                await conn.execute(text("update notifier.deliveries set next_at = :now"), {"now": clock.now()})
+            await until(lambda: len(fake.kept) >= number, "every message", within_s=40)
+            took = stopwatch() - began
+            stop.set()
+            await beside
+            await other.close()
+        assert len(fake.kept) == number
+        assert 0.9 * number / limit <= took <= 2.5 * number / limit
