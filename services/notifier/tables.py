@@ -108,6 +108,7 @@ deliveries = Table(
     Column("earlier_state", Text),
     Column("earlier_channel", Text),
     Column("lost_time", Text),
+    Column("tried_since", _moment),
 )
 """A contact task; one without a request was cancelled before it came. `turn` counts attempts.
 

@@ -23,6 +23,8 @@ PATIENCE = MappingProxyType(
     {"throttled_recipient": (timedelta(minutes=1), timedelta(hours=1)), "throttled_content": (timedelta(minutes=1), timedelta(hours=1))}
 )
 """The first and the longest pause after a refusal of this address or this text alone: such limits are of minutes and hours."""
+TRY_FOR = timedelta(minutes=30)
+"""A channel on which nothing went out is left for the next one when the next try would come so long after the first; the last never is."""
 CALLED_OFF = "cancelled"
 """Why a contact that was taken back surely did not go out."""
 NO_RECEIPT = "no_receipt"
@@ -61,6 +63,8 @@ class Delivery:
     """When what is still unknown is closed as such."""
     earlier: Reached | None = None
     """The best that became of it on channels it has left; it never ends below that, and failed where that has come back."""
+    tried_since: datetime | None = None
+    """When it was first tried on its channel without anything going out there."""
     lost_time: str | None = None
     """Whether it is still to be shown that a time which its database has lost did not attempt it."""
 
@@ -268,7 +272,7 @@ def held(
 
 
 def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Change:
-    spent = replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0)
+    spent = replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0, tried_since=None)
     if delivery.state is State.IN_FLIGHT and _channels_left(spent):
         return _pending(spent, code, now)
     if (out := highest([spent.earlier])) is not None:
@@ -278,13 +282,16 @@ def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Cha
 
 
 def _retried(delivery: Delivery, why: str, now: datetime, *, floor: timedelta | None = None, fault: Fault = "provider") -> Change:
-    """Put it off by an exponential pause with full jitter, never before the floor; how long it is tried at all, its window says."""
+    """Put it off by an exponential pause with full jitter, never before the floor; its window ends it, and on this channel `TRY_FOR`."""
     if delivery.state is not State.IN_FLIGHT:
         return _end(delivery, State.FAILED, why)
     first, most = PATIENCE.get(fault, (BACKOFF, LONGEST_BACKOFF))
     longest = min(first * 2 ** min(delivery.tries, 10), most)
     again = now + (floor or timedelta()) + longest * fraction(delivery.task_id, delivery.turn)
-    return _pending(replace(delivery, tries=delivery.tries + 1), why, min(again, delivery.request.expires_at))
+    since = delivery.tried_since or now
+    if again >= since + TRY_FOR and _channels_left(delivery):
+        return _pending(replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0, tried_since=None), why, now)
+    return _pending(replace(delivery, tries=delivery.tries + 1, tried_since=since), why, min(again, delivery.request.expires_at))
 
 
 def _pending(delivery: Delivery, why: str, next_at: datetime) -> Change:
@@ -304,7 +311,7 @@ def _to_pending(delivery: Delivery, why: str, next_at: datetime) -> Delivery:
 def _left(delivery: Delivery, state: State) -> Delivery:
     """Let it leave its channel, where this is what became of it."""
     spent = (*delivery.spent, delivery.channel or "")
-    return replace(delivery, spent=spent, tries=0, earlier=better(delivery.earlier, Reached(state, delivery.channel)))
+    return replace(delivery, spent=spent, tries=0, tried_since=None, earlier=better(delivery.earlier, Reached(state, delivery.channel)))
 
 
 def _channels_left(delivery: Delivery) -> bool:

@@ -22,7 +22,7 @@ _decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
 _COLUMNS = (
     "d.tenant, d.borrower_id, d.task_id, d.request, d.state, d.reason, d.next_at, d.waiting, d.sequence, d.turn, d.tries,"
     " d.channel, d.spent, d.told, d.decision, d.cancelled, d.resolve_by, d.earlier_state, d.earlier_channel,"
-    " d.lost_time"
+    " d.lost_time, d.tried_since"
 )
 _TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
 _OPEN = "next_at is not null and state in ('pending', 'in_flight', 'sent')"
@@ -169,15 +169,15 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
             "update notifier.deliveries d set state = n.state, reason = n.reason, next_at = n.next_at, waiting = n.waiting,"
             " sequence = n.sequence, turn = n.turn, tries = n.tries, channel = n.channel, told = n.told, decision = n.decision,"
             " resolve_by = n.resolve_by, earlier_state = n.earlier_state, earlier_channel = n.earlier_channel,"
-            " lost_time = n.lost_time,"
+            " lost_time = n.lost_time, tried_since = n.tried_since,"
             " spent = case when n.spent = '' then '{}' else string_to_array(n.spent, ',') end"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:states as text[]),"
             " cast(:reasons as text[]), cast(:nexts as timestamptz[]), cast(:waitings as boolean[]), cast(:sequences as int[]),"
             " cast(:turns as int[]), cast(:tries as int[]), cast(:channels as text[]), cast(:spents as text[]), cast(:tolds as text[]),"
             " cast(:decisions as bytea[]), cast(:resolves as timestamptz[]), cast(:earliers as text[]), cast(:earlier_on as text[]),"
-            " cast(:lost_times as text[]))"
+            " cast(:lost_times as text[]), cast(:tried_sinces as timestamptz[]))"
             " as n(tenant, borrower_id, task_id, state, reason, next_at, waiting, sequence, turn, tries, channel, spent, told, decision,"
-            " resolve_by, earlier_state, earlier_channel, lost_time)"
+            " resolve_by, earlier_state, earlier_channel, lost_time, tried_since)"
             " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id"
         ),
         {
@@ -191,7 +191,7 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
             "resolves": [d.resolve_by for d in deliveries],
             "earliers": [d.earlier.state.value if d.earlier else None for d in deliveries],
             "earlier_on": [d.earlier.channel if d.earlier else None for d in deliveries],
-            "lost_times": [d.lost_time for d in deliveries],
+            "lost_times": [d.lost_time for d in deliveries], "tried_sinces": [d.tried_since for d in deliveries],
         },
     )  # fmt: skip
 
@@ -216,6 +216,7 @@ def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
         channel=row.channel, spent=tuple(row.spent), told=row.told, cancelled=row.cancelled,
         decisions=_decisions(row.decision) if row.decision else (), resolve_by=row.resolve_by,
         earlier=Reached(State(row.earlier_state), row.earlier_channel) if row.earlier_state else None, lost_time=row.lost_time,
+        tried_since=row.tried_since,
     )  # fmt: skip
 
 

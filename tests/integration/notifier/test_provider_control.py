@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from services.notifier.service import build
 from services.notifier.settings import Settings
 from services.notifier.store.deliveries import Key
 from tests.integration.notifier.test_providers import CREDENTIALS, FAKES, REAL, a_wired_world, ask, open_packs, put, route, twilio
+from tests.integration.notifier.test_workers import shows
 from tests.integration.notifier.world import DIGEST_KEY, MORNING, PRIVATE, TENANT, World, a_keyed_database
 from tests.integration.providers.cutting import closed_port
 from tests.support.postgres import Databases
@@ -307,6 +309,24 @@ async def test_weights_have_a_history_and_strangers_none(databases: Databases) -
         assert (items[-1]["kind"], items[-1]["by"], items[-1]["per_second"]) == ("set", "anna", 7)
         assert [one["kind"] for one in (await world.get("/v1/providers/second/history"))["items"]] == ["weights", "set"]
         assert (await world.call("GET", "/v1/providers/nobody/history")).status_code == 404
+
+
+async def test_the_watcher_counts_what_is_paused_and_what_is_open(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", out_of_order(fake))
+        await put(world, "second", twilio(fake, "second"))
+        await route(world, {"channel": "sms", "provider": "main"})
+        for number in range(LEAST_FAULTS):
+            await ask(world, f"b{number}")
+        await world.service.pump()
+        await world.call("POST", "/v1/providers/second:pause", json={"reason": "slow"})
+        stop = asyncio.Event()
+        looking = asyncio.create_task(next(worker for worker in world.service.workers if worker.name == "watcher").run(stop))
+        await until(partial(shows, world, 'dunwell_provider_breaker_open{provider="main"} 1.0'), "the open breaker")
+        assert await shows(world, 'dunwell_provider_paused{provider="second"} 1.0')
+        assert await shows(world, 'dunwell_provider_paused{provider="main"} 0.0')
+        stop.set()
+        await looking
 
 
 class RunningClock(DrivenClock):

@@ -41,7 +41,7 @@ create table notifier.deliveries (
     state text not null, reason text, next_at timestamptz, waiting boolean not null default false, cancelled boolean not null default false,
     sequence integer not null default 0, turn integer not null default 0, tries integer not null default 0,
     channel text, spent text[] not null default '{}', told text, decision bytea,
-    resolve_by timestamptz, earlier_state text, earlier_channel text, lost_time text,
+    resolve_by timestamptz, earlier_state text, earlier_channel text, lost_time text, tried_since timestamptz,
     primary key (tenant, borrower_id, task_id)
 ) partition by hash (tenant, borrower_id);
 create table notifier.attempts (
