@@ -76,43 +76,42 @@ def most_in_a_second(starts: Sequence[float]) -> int:
     return max((sum(start <= other < start + 1 for other in starts) for start in starts), default=0)
 
 
-class TestRate:
-    @pytest.mark.parametrize("limit", [5, 100])
-    async def test_three_replicas_that_lease_at_once_keep_the_limit_in_every_sliding_second(self, databases: Databases, limit: int) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", twilio(fake, per_second=limit))
-            keys = [Key(MORNING, TENANT, "b", str(number)) for number in range(150)]
-            lasts = 3.0
-            starts: list[float] = []
-            await asyncio.gather(*(lease_and_start(world.engine, keys, starts, stopwatch() + lasts) for _ in range(3)))
-        assert most_in_a_second(starts) <= limit
-        assert len(starts) >= 0.7 * lasts * limit
+@pytest.mark.parametrize("limit", [5, 100])
+async def test_three_replicas_that_lease_at_once_keep_the_limit_in_every_sliding_second(databases: Databases, limit: int) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", twilio(fake, per_second=limit))
+        keys = [Key(MORNING, TENANT, "b", str(number)) for number in range(150)]
+        lasts = 3.0
+        starts: list[float] = []
+        await asyncio.gather(*(lease_and_start(world.engine, keys, starts, stopwatch() + lasts) for _ in range(3)))
+    assert most_in_a_second(starts) <= limit
+    assert len(starts) >= 0.7 * lasts * limit
 
-    async def test_nothing_is_marked_that_would_have_to_wait_for_the_limiter(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", twilio(fake, per_second=1))
-            await route(world, {"channel": "sms", "provider": "main"})
-            for number in range(5):
-                await ask(world, f"b{number}")
-            await world.service.pump()
-            found = [await world.delivery(f"b{number}") for number in range(5)]
-            waiting = [one["reason"] for one in found if not one["attempts"]]
-            assert waiting == ["no_permit"] * 4
-            assert {name for number in range(5) for name in world.outcomes(f"b{number}")} <= {"sent"}
-            assert (await shown(world))["rate"]["permits_in_use"] > 0
-            await pass_seconds(world, until_kept=5, fake=fake)
 
-    async def test_a_message_whose_moment_passed_before_it_could_start_is_not_sent_and_goes_with_the_next_permit(
-        self, databases: Databases
-    ) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            fake.delay_s = 0.4
-            await put(world, "main", twilio(fake, per_second=20, at_once=1))
-            await route(world, {"channel": "sms", "provider": "main"})
-            for number in range(3):
-                await ask(world, f"b{number}")
-            await pass_seconds(world, until_kept=3, fake=fake)
-            assert {(await world.delivery(f"b{number}"))["state"] for number in range(3)} == {"sent"}
+async def test_nothing_is_marked_that_would_have_to_wait_for_the_limiter(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", twilio(fake, per_second=1))
+        await route(world, {"channel": "sms", "provider": "main"})
+        for number in range(5):
+            await ask(world, f"b{number}")
+        await world.service.pump()
+        found = [await world.delivery(f"b{number}") for number in range(5)]
+        waiting = [one["reason"] for one in found if not one["attempts"]]
+        assert waiting == ["no_permit"] * 4
+        assert {name for number in range(5) for name in world.outcomes(f"b{number}")} <= {"sent"}
+        assert (await shown(world))["rate"]["permits_in_use"] > 0
+        await pass_seconds(world, until_kept=5, fake=fake)
+
+
+async def test_a_message_whose_moment_passed_before_it_could_start_is_not_sent_and_goes_with_the_next_permit(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        fake.delay_s = 0.4
+        await put(world, "main", twilio(fake, per_second=20, at_once=1))
+        await route(world, {"channel": "sms", "provider": "main"})
+        for number in range(3):
+            await ask(world, f"b{number}")
+        await pass_seconds(world, until_kept=3, fake=fake)
+        assert {(await world.delivery(f"b{number}"))["state"] for number in range(3)} == {"sent"}
 
 
 async def lease_and_start(engine: AsyncEngine, keys: Sequence[Key], starts: list[float], end: float) -> None:
@@ -131,169 +130,172 @@ async def lease_and_start(engine: AsyncEngine, keys: Sequence[Key], starts: list
         await asyncio.sleep(0.02)
 
 
-class TestBreaker:
-    async def test_an_open_breaker_stops_every_replica_and_one_message_tries_the_provider_again(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", out_of_order(fake))
-            await route(world, {"channel": "sms", "provider": "main"})
-            for number in range(LEAST_FAULTS):
-                await ask(world, f"b{number}")
-            await world.service.pump()
-            assert (await shown(world))["breaker"]["state"] == "open"
-            tried = await attempts(world)
-            other = world.another(open_packs(), fakes=True)
-            await ask(world, "late")
-            world.clock.advance(timedelta(seconds=10))
-            await world.fresh_watermarks()
-            await other.pump()
-            assert await attempts(world) == tried
-            late = await world.delivery("late")
-            assert (late["state"], late["reason"], late["attempts"]) == ("pending", "provider_down", [])
-            await put(world, "main", twilio(fake), 200)
-            world.clock.advance(OPEN_FOR)
-            await world.fresh_watermarks()
-            await other.pump()
-            assert len(fake.kept) == 1
-            await world.pass_to(MORNING + timedelta(minutes=5))
-            assert len(fake.kept) == LEAST_FAULTS + 1
-            assert (await shown(world))["breaker"]["state"] == "closed"
-            assert await kinds(world) == ["breaker_closed", "set", "breaker_opened", "set"]
-
-    async def test_a_probe_that_fails_opens_it_for_longer_and_no_second_message_is_tried(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", out_of_order(fake))
-            await route(world, {"channel": "sms", "provider": "main"})
-            for number in range(2 * LEAST_FAULTS):
-                await ask(world, f"b{number}")
-            await world.service.pump()
-            turns = await world.scalar("select sum(turn) from notifier.deliveries")
-            await world.pass_to(MORNING + OPEN_FOR + SECOND)
-            assert await world.scalar("select sum(turn) from notifier.deliveries") == turns + 1
-            await world.pass_to(MORNING + OPEN_FOR * 2)
-            assert await world.scalar("select sum(turn) from notifier.deliveries") == turns + 1
-            assert (await shown(world))["breaker"]["opened"] == 2
-
-    async def test_bad_addresses_open_nothing(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", twilio(fake))
-            await route(world, {"channel": "sms", "provider": "main"})
-            for number in range(3 * LEAST_FAULTS):
-                await ask(world, f"b{number}", magic(Meaning.INVALID_ADDRESS))
-            await world.service.pump()
-            assert (await shown(world))["breaker"] == {
-                "state": "closed", "since": None, "until": None, "calls": 0, "faults": 0, "opened": 0,
-            }  # fmt: skip
-
-    async def test_what_is_open_leaves_its_share_to_the_others(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", out_of_order(fake))
-            await put(world, "second", twilio(fake, "second"))
-            await route(world, *MOSTLY_MAIN)
-            for number in range(LEAST_FAULTS):
-                await ask(world, f"b{number}")
-            await world.service.pump()
-            assert (await shown(world))["breaker"]["state"] == "open"
-            for number in range(10):
-                await ask(world, f"c{number}")
-            await world.service.pump()
-            assert {(await world.delivery(f"c{number}"))["state"] for number in range(10)} == {"sent"}
-            assert {name for name, _ in fake.kept} == {"second"}
+async def test_an_open_breaker_stops_every_replica_and_one_message_tries_the_provider_again(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", out_of_order(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        for number in range(LEAST_FAULTS):
+            await ask(world, f"b{number}")
+        await world.service.pump()
+        assert (await shown(world))["breaker"]["state"] == "open"
+        tried = await attempts(world)
+        other = world.another(open_packs(), fakes=True)
+        await ask(world, "late")
+        world.clock.advance(timedelta(seconds=10))
+        await world.fresh_watermarks()
+        await other.pump()
+        assert await attempts(world) == tried
+        late = await world.delivery("late")
+        assert (late["state"], late["reason"], late["attempts"]) == ("pending", "provider_down", [])
+        await put(world, "main", twilio(fake), 200)
+        world.clock.advance(OPEN_FOR)
+        await world.fresh_watermarks()
+        await other.pump()
+        assert len(fake.kept) == 1
+        await world.pass_to(MORNING + timedelta(minutes=5))
+        assert len(fake.kept) == LEAST_FAULTS + 1
+        assert (await shown(world))["breaker"]["state"] == "closed"
+        assert await kinds(world) == ["breaker_closed", "set", "breaker_opened", "set"]
 
 
-class TestFailover:
-    async def test_what_was_not_sent_is_not_given_to_the_same_provider_again_while_there_is_another(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", out_of_order(fake))
-            await put(world, "second", twilio(fake, "second"))
-            await route(world, *MOSTLY_MAIN)
-            await ask(world, "b1")
-            await world.service.pump()
-            assert (await world.delivery("b1"))["attempts"][0]["provider"] == "main"
-            await world.pass_to(MORNING + 10 * SECOND)
-            (attempt,) = (await world.delivery("b1"))["attempts"]
-            assert (attempt["provider"], attempt["result"], len(fake.kept)) == ("second", "accepted", 1)
-
-    async def test_what_may_have_gone_out_is_given_to_nobody_else(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            for name in FAKES:
-                await put(world, name, twilio(fake, name))
-            await route(world, *MOSTLY_MAIN)
-            await ask(world, "b1", magic(Meaning.UNKNOWN))
-            await world.service.pump()
-            await world.pass_to(MORNING + timedelta(hours=1))
-            assert (await world.delivery("b1"))["state"] == "unknown"
-            assert len(fake.kept) == 1
+async def test_a_probe_that_fails_opens_it_for_longer_and_no_second_message_is_tried(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", out_of_order(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        for number in range(2 * LEAST_FAULTS):
+            await ask(world, f"b{number}")
+        await world.service.pump()
+        turns = await world.scalar("select sum(turn) from notifier.deliveries")
+        await world.pass_to(MORNING + OPEN_FOR + SECOND)
+        assert await world.scalar("select sum(turn) from notifier.deliveries") == turns + 1
+        await world.pass_to(MORNING + OPEN_FOR * 2)
+        assert await world.scalar("select sum(turn) from notifier.deliveries") == turns + 1
+        assert (await shown(world))["breaker"]["opened"] == 2
 
 
-class TestThrottling:
-    async def test_a_429_is_no_failure_and_rests_the_whole_provider(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", twilio(fake))
-            await route(world, {"channel": "sms", "provider": "main"})
-            await ask(world, "b1", magic(Meaning.THROTTLED_ACCOUNT))
-            await world.service.pump()
-            assert (await shown(world))["slowed_until"] is not None
-            assert (await shown(world))["breaker"]["faults"] == 0
-            await ask(world, "b2")
-            await world.service.pump()
-            assert fake.kept == []
-            assert [(await world.delivery(b))["state"] for b in ("b1", "b2")] == ["pending", "pending"]
-            assert await kinds(world) == ["slowed", "set"]
-            await world.pass_to(MORNING + timedelta(minutes=1))
-            assert (await world.delivery("b2"))["state"] == "sent"
-
-    async def test_who_rests_leaves_its_share_to_the_others(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            for name in FAKES:
-                await put(world, name, twilio(fake, name))
-            await route(world, {"channel": "sms", "provider": "main"})
-            await ask(world, "b1", magic(Meaning.THROTTLED_ACCOUNT))
-            await world.service.pump()
-            await route(world, *MOSTLY_MAIN)
-            for number in range(8):
-                await ask(world, f"c{number}")
-            await world.service.pump()
-            assert Counter(name for name, _ in fake.kept) == {"second": 8}
+async def test_bad_addresses_open_nothing(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", twilio(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        for number in range(3 * LEAST_FAULTS):
+            await ask(world, f"b{number}", magic(Meaning.INVALID_ADDRESS))
+        await world.service.pump()
+        assert (await shown(world))["breaker"] == {
+            "state": "closed", "since": None, "until": None, "calls": 0, "faults": 0, "opened": 0,
+        }  # fmt: skip
 
 
-class TestConfig:
-    async def test_a_wrong_account_is_paused_with_its_reason_and_its_messages_go_by_another(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", twilio(fake, credentials={**CREDENTIALS, "auth_token": "wrong"}))
-            await put(world, "second", twilio(fake, "second"))
-            await route(world, {"channel": "sms", "provider": "main"})
-            for number in range(5):
-                await ask(world, f"b{number}")
-            await world.service.pump()
-            paused = await shown(world)
-            assert (paused["paused"], paused["paused_reason"], paused["paused_by"]) == (True, "config: 20003", "dunwell")
-            assert paused["last_faults"][0]["code"] == "20003"
-            assert await kinds(world) == ["paused", "set"]
-            await route(world, *BOTH)
-            await world.pass_to(MORNING + timedelta(minutes=1))
-            assert {(await world.delivery(f"b{number}"))["state"] for number in range(5)} == {"sent"}
-            assert Counter(name for name, _ in fake.kept) == {"second": 5}
-            await put(world, "main", twilio(fake), 200)
-            assert (await shown(world))["paused"] is False
+async def test_what_is_open_leaves_its_share_to_the_others(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", out_of_order(fake))
+        await put(world, "second", twilio(fake, "second"))
+        await route(world, *MOSTLY_MAIN)
+        for number in range(LEAST_FAULTS):
+            await ask(world, f"b{number}")
+        await world.service.pump()
+        assert (await shown(world))["breaker"]["state"] == "open"
+        for number in range(10):
+            await ask(world, f"c{number}")
+        await world.service.pump()
+        assert {(await world.delivery(f"c{number}"))["state"] for number in range(10)} == {"sent"}
+        assert {name for name, _ in fake.kept} == {"second"}
 
-    async def test_a_new_version_resumes_what_paused_itself_and_not_what_a_person_has_paused(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", twilio(fake))
-            await world.call("POST", "/v1/providers/main:pause", json={"reason": "arrears"})
-            assert (await put(world, "main", twilio(fake), 200))["paused_by"] == "anna"
-            await world.call("POST", "/v1/providers/main:resume")
-            assert await kinds(world) == ["resumed", "set", "paused", "set"]
-            assert (await shown(world))["paused"] is False
 
-    async def test_one_code_among_messages_that_are_taken_pauses_nothing(self, databases: Databases) -> None:
-        async with a_wired_world(databases) as (world, fake):
-            await put(world, "main", twilio(fake))
-            await route(world, {"channel": "sms", "provider": "main"})
-            await ask(world, "b1", magic(Meaning.CONFIG))
-            await ask(world, "b2", REAL)
-            await world.service.pump()
-            assert (await shown(world))["paused"] is False
-            assert (await world.delivery("b1"))["state"] == "pending"
+async def test_what_was_not_sent_is_not_given_to_the_same_provider_again_while_there_is_another(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", out_of_order(fake))
+        await put(world, "second", twilio(fake, "second"))
+        await route(world, *MOSTLY_MAIN)
+        await ask(world, "b1")
+        await world.service.pump()
+        assert (await world.delivery("b1"))["attempts"][0]["provider"] == "main"
+        await world.pass_to(MORNING + 10 * SECOND)
+        (attempt,) = (await world.delivery("b1"))["attempts"]
+        assert (attempt["provider"], attempt["result"], len(fake.kept)) == ("second", "accepted", 1)
+
+
+async def test_what_may_have_gone_out_is_given_to_nobody_else(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        for name in FAKES:
+            await put(world, name, twilio(fake, name))
+        await route(world, *MOSTLY_MAIN)
+        await ask(world, "b1", magic(Meaning.UNKNOWN))
+        await world.service.pump()
+        await world.pass_to(MORNING + timedelta(hours=1))
+        assert (await world.delivery("b1"))["state"] == "unknown"
+        assert len(fake.kept) == 1
+
+
+async def test_a_429_is_no_failure_and_rests_the_whole_provider(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", twilio(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        await ask(world, "b1", magic(Meaning.THROTTLED_ACCOUNT))
+        await world.service.pump()
+        assert (await shown(world))["slowed_until"] is not None
+        assert (await shown(world))["breaker"]["faults"] == 0
+        await ask(world, "b2")
+        await world.service.pump()
+        assert fake.kept == []
+        assert [(await world.delivery(b))["state"] for b in ("b1", "b2")] == ["pending", "pending"]
+        assert await kinds(world) == ["slowed", "set"]
+        await world.pass_to(MORNING + timedelta(minutes=1))
+        assert (await world.delivery("b2"))["state"] == "sent"
+
+
+async def test_who_rests_leaves_its_share_to_the_others(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        for name in FAKES:
+            await put(world, name, twilio(fake, name))
+        await route(world, {"channel": "sms", "provider": "main"})
+        await ask(world, "b1", magic(Meaning.THROTTLED_ACCOUNT))
+        await world.service.pump()
+        await route(world, *MOSTLY_MAIN)
+        for number in range(8):
+            await ask(world, f"c{number}")
+        await world.service.pump()
+        assert Counter(name for name, _ in fake.kept) == {"second": 8}
+
+
+async def test_a_wrong_account_is_paused_with_its_reason_and_its_messages_go_by_another(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", twilio(fake, credentials={**CREDENTIALS, "auth_token": "wrong"}))
+        await put(world, "second", twilio(fake, "second"))
+        await route(world, {"channel": "sms", "provider": "main"})
+        for number in range(5):
+            await ask(world, f"b{number}")
+        await world.service.pump()
+        paused = await shown(world)
+        assert (paused["paused"], paused["paused_reason"], paused["paused_by"]) == (True, "config: 20003", "dunwell")
+        assert paused["last_faults"][0]["code"] == "20003"
+        assert await kinds(world) == ["paused", "set"]
+        await route(world, *BOTH)
+        await world.pass_to(MORNING + timedelta(minutes=1))
+        assert {(await world.delivery(f"b{number}"))["state"] for number in range(5)} == {"sent"}
+        assert Counter(name for name, _ in fake.kept) == {"second": 5}
+        await put(world, "main", twilio(fake), 200)
+        assert (await shown(world))["paused"] is False
+
+
+async def test_a_new_version_resumes_what_paused_itself_and_not_what_a_person_has_paused(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", twilio(fake))
+        await world.call("POST", "/v1/providers/main:pause", json={"reason": "arrears"})
+        assert (await put(world, "main", twilio(fake), 200))["paused_by"] == "anna"
+        await world.call("POST", "/v1/providers/main:resume")
+        assert await kinds(world) == ["resumed", "set", "paused", "set"]
+        assert (await shown(world))["paused"] is False
+
+
+async def test_one_code_among_messages_that_are_taken_pauses_nothing(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", twilio(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        await ask(world, "b1", magic(Meaning.CONFIG))
+        await ask(world, "b2", REAL)
+        await world.service.pump()
+        assert (await shown(world))["paused"] is False
+        assert (await world.delivery("b1"))["state"] == "pending"
 
 
 async def test_weights_have_a_history_and_strangers_none(databases: Databases) -> None:
@@ -321,7 +323,7 @@ async def test_the_watcher_counts_what_is_paused_and_what_is_open(databases: Dat
         await world.service.pump()
         await world.call("POST", "/v1/providers/second:pause", json={"reason": "slow"})
         stop = asyncio.Event()
-        looking = asyncio.create_task(next(worker for worker in world.service.workers if worker.name == "watcher").run(stop))
+        looking = asyncio.ensure_future(next(worker for worker in world.service.workers if worker.name == "watcher").run(stop))
         await until(partial(shows, world, 'dunwell_provider_breaker_open{provider="main"} 1.0'), "the open breaker")
         assert await shows(world, 'dunwell_provider_paused{provider="second"} 1.0')
         assert await shows(world, 'dunwell_provider_paused{provider="main"} 0.0')
@@ -358,7 +360,7 @@ async def test_two_replicas_at_work_send_everything_once_at_the_rate_of_one_prov
                 await ask(world, f"b{n:03d}", not_before=MORNING + timedelta(seconds=40))
             other = world.another(open_packs(), fakes=True)
             stop = asyncio.Event()
-            beside = asyncio.create_task(next(one for one in other.workers if one.name == "sender").run(stop))
+            beside = asyncio.ensure_future(next(one for one in other.workers if one.name == "sender").run(stop))
             await world.fresh_watermarks()
             began = stopwatch()
             async with world.engine.begin() as conn:
