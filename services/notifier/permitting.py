@@ -34,6 +34,7 @@ class Till:
     in_flight: Counter[Account] = field(default_factory=Counter)
     """How many messages an account with a rate has been given that it has not answered."""
     _queues: dict[Account, datetime] = field(default_factory=dict)
+    _intervals: dict[Account, timedelta] = field(default_factory=dict)
     _left: dict[Account, tuple[Permit, ...]] = field(default_factory=dict)
     """Permits that the last claim had no message for: others hold what is due, or it was for somebody else."""
     _lead_s: float = LEAST_LEAD_S
@@ -52,15 +53,19 @@ class Till:
         self._lead_s = min(MOST_LEAD_S, max(LEAST_LEAD_S, 1.5 * took_s, 0.9 * self._lead_s))
         self._queues |= stock.queues
         self._left |= stock.left_over()
-        for account, one in stock.admissions.items():
-            ahead = self._queues.get(account, stock.now) - stock.now
-            self.metrics.permits_waiting.labels(account[1]).set(max(0, ahead // one.interval) if stock.waiting[account] else 0)
+        self._intervals |= {account: one.interval for account, one in stock.admissions.items()}
         if unused := stock.unused_probes():
             async with self.engine.begin() as conn:
                 known = await health.lock(conn, unused)
                 now = await self.clock.at(conn)
                 healths = {account: replace(one.health, breaker=given_back(one.health.breaker, now)) for account, one in known.items()}
                 await health.save(conn, healths)
+
+    def show(self) -> None:
+        """Show how many messages wait for each provider, by how far the moments promised to them reach."""
+        now = self.clock.now()
+        for account, until in self._queues.items():
+            self.metrics.permits_waiting.labels(account[1]).set(max(0, (until - now) // self._intervals[account]))
 
     async def _leased(self, conn: AsyncConnection, bounded: Sequence[Account], wanted: Counter[str]) -> Stock:
         known = await health.lock(conn, bounded)

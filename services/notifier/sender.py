@@ -108,6 +108,7 @@ class Sender:
             handled += claimed.handled
             self._short = self._short or stock.waiting.total() > 0
             await self._send(claimed.marked, stock)
+        self.till.show()
         return handled
 
     async def _claim(self, keys: Sequence[Key], stock: Stock) -> Claimed:

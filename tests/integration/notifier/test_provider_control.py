@@ -100,6 +100,7 @@ async def test_nothing_is_marked_that_would_have_to_wait_for_the_limiter(databas
         assert waiting == ["no_permit"] * 4
         assert {name for number in range(5) for name in world.outcomes(f"b{number}")} <= {"sent"}
         assert (await shown(world))["rate"]["permits_in_use"] > 0
+        assert 'dunwell_provider_permits_waiting{provider="main"}' in (await world.call("GET", "/metrics")).text
         await pass_seconds(world, until_kept=5, fake=fake)
 
 
