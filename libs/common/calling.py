@@ -19,9 +19,12 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from libs.common.clock import stopwatch
 from libs.common.public import NotPublicError, PublicResolver, public_socket
 
 AGENT = "dunwell"
+NOT_IN_TIME = "not_in_time"
+"""Why a call was not begun that had to start by a certain moment."""
 BODY_LIMIT = 256 * 1024
 """Bytes of an answer or a receipt that are read; what is longer is none."""
 
@@ -91,14 +94,16 @@ class Caller:
         self._slots = asyncio.Semaphore(self.limits.at_once)
         self._transport = AiohttpTransport(verify=self._context, client=self._session)
 
-    async def call(self, call: HttpCall) -> Answer:
-        """Return the answer; CallFailedError where there is none."""
+    async def call(self, call: HttpCall, *, start_by: float | None = None) -> Answer:
+        """Return the answer; CallFailedError where there is none, NOT_IN_TIME where it had no slot by that second of the stopwatch."""
         try:
             async with asyncio.timeout(self.limits.slot_s):
                 await self._slots.acquire()
         except TimeoutError:
             raise CallFailedError("no_slot", begun=False) from None
         try:
+            if start_by is not None and stopwatch() > start_by:
+                raise CallFailedError(NOT_IN_TIME, begun=False)
             return await self._carry(call)
         finally:
             self._slots.release()

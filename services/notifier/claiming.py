@@ -19,7 +19,7 @@ from libs.common.value import Value, replace
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
-from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, unknown, unresolved
+from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, kept_waiting, unknown, unresolved
 from services.notifier.domain.gatekeeping import Asked, Earlier, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
@@ -28,6 +28,7 @@ from services.notifier.domain.owed import is_owed, still_owed
 from services.notifier.domain.restoring import CLOCKS_APART, UNPROVEN, unproven
 from services.notifier.domain.routing import Carried, Routing, countries_of
 from services.notifier.domain.states import State
+from services.notifier.domain.stock import Stock
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.rendering import Compiled, ContentError, RenderError
@@ -86,8 +87,6 @@ class Claimed:
 
     marked: tuple[Marked, ...] = ()
     handled: int = 0
-    last: Key | None = None
-    """The place in the order up to which everything was looked at; None when nothing was due."""
 
 
 @dataclass(slots=True)
@@ -142,6 +141,9 @@ class Read(Value, frozen=True):
     doors: Doors
     shelf: Shelf
     ledger: Ledger
+    stock: Stock
+    failed: Mapping[tuple[str, str, str, str], str]
+    """The provider that could not carry a delivery when it was last tried on a channel (tenant, borrower, task, channel)."""
 
     def carried(self, delivery: Delivery) -> Carried:
         """Return what is carried to where a delivery goes."""
@@ -168,32 +170,31 @@ class Claimer:
     """The consumer group that the notifier reads its inputs in, over so many `places`: partitions of all topics."""
     places: int
 
-    async def claim(self, *, after: Key | None, limit: int, timeline: int | None) -> Claimed:
-        """Decide on the next deliveries that are due and mark those that may go out; MovedError when the database has moved."""
+    async def claim(self, keys: Sequence[Key], stock: Stock, *, timeline: int | None) -> Claimed:
+        """Decide on these deliveries and mark those that may go out, no more than the stock has; MovedError when the database has moved."""
         async with self.engine.begin() as conn:
             if await timeline_of(conn) != timeline:
                 raise MovedError
             now = await self.clock.at(conn)
-            keys = await deliveries.due(conn, now=now, after=after, limit=limit)
-            if not keys:
-                return Claimed()
             locked = await borrowers.lock_free(conn, {key.who for key in keys})
             due = await deliveries.claim(conn, [key for key in keys if key.who in locked], now=now)
-            marked = await self._decide(conn, due, locked, now) if due else ()
-        return Claimed(marked, len(due), keys[-1])
+            marked = await self._decide(conn, due, locked, stock, now=now) if due else ()
+        return Claimed(marked, len(due))
 
     async def _decide(
-        self, conn: AsyncConnection, due: Sequence[Delivery], locked: Mapping[Who, borrowers.Borrower], now: datetime
+        self, conn: AsyncConnection, due: Sequence[Delivery], locked: Mapping[Who, borrowers.Borrower], stock: Stock, *, now: datetime
     ) -> tuple[Marked, ...]:
         if any(delivery.lost_time == UNPROVEN for delivery in due) and await self._has_read_the_lost_time(conn):
             due = [replace(delivery, lost_time=None) if delivery.lost_time == UNPROVEN else delivery for delivery in due]
         mine = {(delivery.tenant, delivery.borrower_id) for delivery in due}
         found = await known.known_of(conn, {who: locked[who] for who in sorted(mine)})
-        doors = Doors(await gates.watermarks(conn), await gates.switches(conn), await self.directory.routing(conn))
+        routing = (await self.directory.routing(conn)).without(stock.shut)
+        doors = Doors(await gates.watermarks(conn), await gates.switches(conn), routing)
         shelf = await self.texts.laid_out(conn, {(delivery.tenant, delivery.request.template) for delivery in due})
         facts = {who: replace(one, house=shelf.house(who[0])) for who, one in found.items()}
         places = {_key(one): jurisdictions(one.request, facts[one.tenant, one.borrower_id]) for one in due}
-        read = Read(locked, facts, places, doors, shelf, Ledger())
+        failed = await attempts.failed_by(conn, [_key(one) for one in due if one.tries])
+        read = Read(locked, facts, places, doors, shelf, Ledger(), stock, failed)
         read = replace(read, ledger=await counted(conn, *self._counters(due, read, now=now), facts, now=now))
         now = await self.clock.at(conn)
         changes: list[Change] = []
@@ -215,7 +216,12 @@ class Claimer:
             return change, None
         try:
             verdict = self._verdict(delivery, self._scene(delivery, read, now=now), now)
-            mark = self._mark(delivery, verdict, read) if isinstance(verdict, Send) else None
+            mark = None
+            if isinstance(verdict, Send):
+                provider = self._provider(delivery, verdict.channel, read)
+                if not read.stock.take((delivery.tenant, provider)):
+                    return kept_waiting(delivery, read.stock.again_at((delivery.tenant, provider), delivery.task_id)), None
+                mark = self._mark(delivery, verdict, read, provider)
         except Exception as error:  # noqa: BLE001  # any error of a rule or a template parks the delivery it came from
             logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=_why(error))
             verdict, mark = Fail(error.word if isinstance(error, RenderError) else "in_doubt"), None
@@ -244,7 +250,7 @@ class Claimer:
             return Suppress("shadow", (verdict.decision,))
         return verdict
 
-    def _mark(self, delivery: Delivery, send: Send, read: Read) -> Marked:
+    def _mark(self, delivery: Delivery, send: Send, read: Read, provider: str) -> Marked:
         """Return the delivery in flight with what it will say, the text judged once so that one that may not be said never starts."""
         who = (delivery.tenant, delivery.borrower_id)
         request, borrower = delivery.request, read.locked[who]
@@ -260,18 +266,27 @@ class Claimer:
         said = draft(send.debts, saying)
         text.checked(said, name=SOMEBODY if borrower.profile.sealed_name else None)
         flying = judged(delivery, send).delivery
-        return Marked(flying, send, text, said, self._provider(flying, send.channel, read), borrower.key, borrower.profile.sealed_name)
+        return Marked(flying, send, text, said, provider, borrower.key, borrower.profile.sealed_name)
 
-    def _provider(self, flying: Delivery, channel: str, read: Read) -> str:
-        countries = countries_of(read.places[_key(flying)])
-        chosen = read.doors.routing.choose(flying.tenant, channel, countries, flying.tenant, flying.task_id, flying.turn)
+    def _provider(self, delivery: Delivery, channel: str, read: Read) -> str:
+        """Return who carries it: one that needs a probe, else by the draw, others before what rests or has just failed with it."""
+        tenant, key = delivery.tenant, _key(delivery)
+        countries = countries_of(read.places[key])
+        failed = read.failed.get((*key, channel))
+        routing, probes = read.doors.routing, read.stock.probes(tenant)
+        if (probe := routing.probed(tenant, channel, countries, probes - {failed})) is not None:
+            return probe
+        avoid = read.stock.slow(tenant) | {failed}
+        chosen = routing.choose(tenant, channel, countries, tenant, delivery.task_id, delivery.turn + 1, avoid=avoid)
+        if chosen is None and failed in probes:
+            return failed
         if chosen is None:
             raise LookupError("there is no provider for this channel")
         return chosen.name
 
     def _scene(self, delivery: Delivery, read: Read, *, now: datetime) -> Scene:
         who = (delivery.tenant, delivery.borrower_id)
-        doors, carried = read.doors, read.carried(delivery)
+        doors, carried, countries = read.doors, read.carried(delivery), countries_of(read.places[_key(delivery)])
         return Scene(
             known=read.facts[who],
             places=read.places[_key(delivery)],
@@ -279,7 +294,8 @@ class Claimer:
             switched_off=doors.channels(delivery.tenant, "off"),
             shadowed=doors.channels(delivery.tenant, "shadow"),
             channels=carried.channels,
-            resting=carried.resting,
+            resting=doors.routing.resting(delivery.tenant, countries, read.stock.probes(delivery.tenant)),
+            down=carried.down,
             earlier=lambda lookup: read.ledger.earlier(who, lookup),
             packs=self.packs,
         )

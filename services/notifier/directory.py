@@ -77,6 +77,11 @@ class Directory:
         self._live[tenant, name] = (row.version, made)
         return made
 
+    def version(self, tenant: str, name: str) -> int | None:
+        """Return which version of an account was opened last; None of what is built in."""
+        live = self._live.get((tenant, name))
+        return live[0] if live is not None else None
+
     async def fetch(self, url: str) -> bytes | None:
         """Return what a public address serves; certificates are kept, since every callback names one."""
         if url in self._fetched:

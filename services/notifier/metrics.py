@@ -25,6 +25,7 @@ WATCHED_STATES = (State.PENDING, State.IN_FLIGHT, State.UNKNOWN)
 """States whose number is watched; counting the ended ones would read the whole table."""
 _OTHER = {
     "pipeline_stale": "pipeline", "feed_stale": "pipeline", "switched_off": "switch", "provider_paused": "switch",
+    "provider_down": "switch",
     "profile_unknown": "waiting",
     "facts_behind": "waiting", "in_doubt": "waiting", "payment_pending": "waiting",
 }  # fmt: skip
@@ -41,6 +42,9 @@ class NotifierMetrics:
     unaware_sends: Counter
     lateness: Histogram
     provider_seconds: Histogram
+    provider_paused: Gauge
+    breaker_open: Gauge
+    permits_waiting: Gauge
     deliveries: Gauge
     unknown: Gauge
     unknown_oldest: Gauge
@@ -64,6 +68,11 @@ class NotifierMetrics:
             lateness=metrics.histogram("timer_lateness_seconds", "From due to taken in hand", LATENESS_BUCKETS_S, "kind"),
             provider_seconds=metrics.histogram(
                 "provider_request_duration_seconds", "A call of a provider", (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60), "provider"
+            ),
+            provider_paused=metrics.gauge("provider_paused", "Accounts of this name that are paused", "provider"),
+            breaker_open=metrics.gauge("provider_breaker_open", "Accounts of this name whose breaker is not closed", "provider"),
+            permits_waiting=metrics.gauge(
+                "provider_permits_waiting", "Messages that this replica has put off for want of permits", "provider"
             ),
             deliveries=metrics.gauge("deliveries", "Deliveries that are not ended", "state"),
             unknown=metrics.gauge("contacts_unknown", "Contacts of which nobody can say whether they went out", "provider"),
@@ -100,7 +109,7 @@ class NotifierMetrics:
             case Unknown():
                 self.results.labels(provider, channel, "unknown", "provider").inc()
             case NotSent():
-                self.results.labels(provider, channel, "not_sent", "provider").inc()
+                self.results.labels(provider, channel, "not_sent", result.fault).inc()
 
     def on_watched(self, seen: Watched) -> None:
         """Show what the watcher has read."""
@@ -112,6 +121,9 @@ class NotifierMetrics:
             self.unknown_oldest.labels(provider).set(_seconds(oldest))
         self.timers_due.labels("delivery").set(seen.due)
         self.timer_oldest.labels("delivery").set(_seconds(seen.oldest_due))
+        for name, (paused, broken) in seen.stopped.items():
+            self.provider_paused.labels(name).set(paused)
+            self.breaker_open.labels(name).set(broken)
         for (topic, partition), until in seen.watermarks.items():
             self.feed_watermark.labels(topic, str(partition)).set(_seconds(until))
 

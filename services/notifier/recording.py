@@ -134,7 +134,7 @@ def closing(mark: Marked, result: Result) -> Closing:
         case Unknown(why):
             return Closing(mark.attempt, "unknown", code=why, fault="provider")
         case NotSent(why):
-            return Closing(mark.attempt, "not_sent", again=True, code=why, fault="provider")
+            return Closing(mark.attempt, "not_sent", again=True, code=why, fault=result.fault)
 
 
 def _refusal(mark: Marked, result: Result) -> tuple[Ending, Source, Refused] | None:

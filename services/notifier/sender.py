@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from libs.common import logs, sealing
 from libs.common.clock import pause, stopwatch
@@ -12,22 +12,39 @@ from libs.common.db import lineage
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.db.failures import is_transient
 from libs.common.sealing import Ring, SealError
-from services.notifier.claiming import Claimer, Marked, MovedError
+from services.notifier.claiming import Claimed, Claimer, Marked, MovedError
 from services.notifier.directory import Directory
+from services.notifier.domain.health import Account
 from services.notifier.domain.message import OutgoingMessage
-from services.notifier.domain.results import NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
+from services.notifier.pacing import paced
+from services.notifier.permitting import SOON_S, Till
 from services.notifier.providers.port import Provider
 from services.notifier.recording import Answered, Recorder
 from services.notifier.rendering import RenderError
 from services.notifier.store import gates
 from services.notifier.store.deliveries import Key
 from services.notifier.tables import SCHEMA
+from services.notifier.tending import Ward
+from services.notifier.turns import Turns
 
 PASS_EVERY_S = 1.0
 """The next pass begins at most so long after the last: rows that were locked or written late are found by it."""
 RECORD_TRIES = 20
 RECORD_PAUSE_S = 0.5
+
+Ready = tuple[Marked, OutgoingMessage]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What came of the messages that one version of an account was given; None of one that is built in or could not be opened."""
+
+    account: Account
+    version: int | None
+    answered: Sequence[Answered]
 
 
 @dataclass(slots=True)
@@ -38,49 +55,75 @@ class Sender:
     recorder: Recorder
     directory: Directory
     ring: Ring
+    till: Till
+    ward: Ward
     batch: int
     answer_within_s: float
     metrics: NotifierMetrics
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _pacing: set[asyncio.Task[None]] = field(default_factory=set)
+    """Messages that start at the moments of their permits, beside the passes."""
+    _short: bool = False
+    """Whether something had to wait for a permit in the last pass."""
     _timeline: int | None = None
     """The one that the database was last seen on; None makes the next claim look where it is."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send what is due until the stop."""
-        while not stop.is_set():
-            self.wake.clear()
-            try:
-                await self.pass_once()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                logs.get("sender").warning("pass_failed", reason=type(error).__name__)
-                self._timeline = None
-            self.recorder.outbox.wake.set()
-            await pause(stop, PASS_EVERY_S, wake=self.wake)
+        try:
+            while not stop.is_set():
+                self.wake.clear()
+                try:
+                    await self.pass_once()
+                    self._reap()
+                except Exception as error:
+                    if not is_transient(error):
+                        raise
+                    logs.get("sender").warning("pass_failed", reason=type(error).__name__)
+                    self._timeline = None
+                self.recorder.outbox.wake.set()
+                await pause(stop, SOON_S if self._short else PASS_EVERY_S, wake=self.wake)
+        finally:
+            await asyncio.gather(*self._pacing)
 
     async def drain(self) -> int:
         """Make passes until nothing is due, and return how many deliveries were in hand."""
         total = 0
         while handled := await self.pass_once():
             total += handled
+            await asyncio.gather(*self._pacing)
+            self._reap()
         return total
 
     async def pass_once(self) -> int:
-        """Go once through everything that is due: from no bound to the last key, and start anew next time."""
-        after: Key | None = None
+        """Go once through everything that is due, tenant by tenant in turns; what a rate holds back goes on beside it."""
+        turns = Turns(self.claimer.engine, self.claimer.clock)
+        self._short = False
         handled = 0
+        while keys := await turns.next(self.batch):
+            began = stopwatch()
+            stock = await self.till.stock(keys)
+            claimed = await self._claim(keys, stock)
+            await self.till.settle(stock, took_s=stopwatch() - began)
+            handled += claimed.handled
+            self._short = self._short or stock.waiting.total() > 0
+            await self._send(claimed.marked, stock)
+        self.till.show()
+        return handled
+
+    async def _claim(self, keys: Sequence[Key], stock: Stock) -> Claimed:
         while True:
             try:
-                claimed = await self.claimer.claim(after=after, limit=self.batch, timeline=self._timeline)
+                return await self.claimer.claim(keys, stock, timeline=self._timeline)
             except MovedError:
                 await self.settle_in()
-                continue
-            if claimed.last is None:
-                return handled
-            handled += claimed.handled
-            after = claimed.last
-            await self._send(claimed.marked)
+
+    def _reap(self) -> None:
+        """Forget what was sent beside the passes; what went wrong there is raised here."""
+        done = {task for task in self._pacing if task.done()}
+        self._pacing -= done
+        for task in done:
+            task.result()
 
     async def settle_in(self) -> None:
         """Learn where the database is; where it is another one than before, what may have gone out since then is given up."""
@@ -98,29 +141,49 @@ class Sender:
             epoch = await gates.epoch(conn)
         await self.recorder.give_up(epoch)
 
-    async def _send(self, marked: Sequence[Marked]) -> None:
-        """Send what is in flight, all providers at the same time, and record the results."""
-        if not marked:
-            return
-        by_provider: dict[tuple[str, str], list[Marked]] = {}
+    async def _send(self, marked: Sequence[Marked], stock: Stock) -> None:
+        """Send what is in flight, all providers at the same time, and record the results; who has a rate holds up nobody else."""
+        by_provider: dict[Account, list[Marked]] = {}
         for mark in marked:
             by_provider.setdefault((mark.delivery.tenant, mark.provider), []).append(mark)
-        answers = await asyncio.gather(*(self._through(*whose, group) for whose, group in by_provider.items()))
-        answered = [entry for group in answers for entry in group]
+        for account in [account for account in by_provider if account in stock.permits]:
+            group = by_provider.pop(account)
+            self.till.in_flight[account] += len(group)
+            self._pacing.add(asyncio.create_task(self._beside(account, group, stock.handed_out(account))))
+        if by_provider:
+            await self._finish(await asyncio.gather(*(self._through(account, group) for account, group in by_provider.items())))
+
+    async def _beside(self, account: Account, marked: Sequence[Marked], permits: Sequence[Permit]) -> None:
+        try:
+            given = await self._through(account, marked, permits)
+            await self._finish([given])
+        finally:
+            self.till.in_flight[account] -= len(marked)
+        if not all(isinstance(result, Accepted) for _, result in given.answered):
+            self.wake.set()
+
+    async def _finish(self, given: Sequence[Given]) -> None:
+        """Record what came of groups, and let the providers' health know."""
+        answered = [entry for group in given for entry in group.answered]
         await self._record(answered)
         for mark, result in answered:
             self.metrics.on_result(mark.provider, mark.send.channel, result)
+        for group in given:
+            await self.ward.hear(group.account, group.version, [result for _, result in group.answered])
 
-    async def _through(self, tenant: str, name: str, marked: Sequence[Marked]) -> list[Answered]:
+    async def _through(self, account: Account, marked: Sequence[Marked], permits: Sequence[Permit] | None = None) -> Given:
         """Return the result of each message of a tenant through one of its providers; one that is gone was given nothing."""
         try:
-            provider = await self.directory.provider(tenant, name)
+            provider = await self.directory.provider(*account)
         except Exception as error:  # noqa: BLE001  # nothing was given to anybody yet, whatever stood in the way
-            logs.get("sender").warning("provider_not_opened", provider=name, reason=type(error).__name__)
+            logs.get("sender").warning("provider_not_opened", provider=account[1], reason=type(error).__name__)
             provider = None
-        return [(mark, NotSent("provider_gone")) for mark in marked] if provider is None else await self._deliver(provider, marked)
+        if provider is None:
+            return Given(account, None, [(mark, NotSent("provider_gone")) for mark in marked])
+        version = self.directory.version(*account)
+        return Given(account, version, await self._deliver(provider, marked, permits))
 
-    async def _deliver(self, provider: Provider, marked: Sequence[Marked]) -> list[Answered]:
+    async def _deliver(self, provider: Provider, marked: Sequence[Marked], permits: Sequence[Permit] | None) -> list[Answered]:
         """Return the result of each: whatever goes wrong once the provider was called leaves all of them unknown."""
         answered: list[Answered] = []
         ready: list[tuple[Marked, OutgoingMessage]] = []
@@ -130,10 +193,23 @@ class Sender:
                 ready.append((mark, made))
             else:
                 answered.append((mark, made))
-        if ready:
+        if ready and permits is not None:
+            answered += await self._paced(provider, ready, permits)
+        elif ready:
             results = await self._call(provider, [message for _, message in ready])
             answered += zip((mark for mark, _ in ready), results, strict=True)
         return answered
+
+    async def _paced(self, provider: Provider, ready: Sequence[Ready], permits: Sequence[Permit]) -> list[Answered]:
+        """Return the result of each, started at the moment of a permit; for whom none was left in time is not sent."""
+
+        async def start(one: Ready, permit: Permit) -> Result:
+            if stopwatch() > permit.until:
+                return NotSent(NO_PERMIT)
+            return (await self._call(provider, [replace(one[1], start_by=permit.until)]))[0]
+
+        started, late = await paced(ready, permits, start)
+        return [(one[0], result) for one, result in started] + [(one[0], NotSent(NO_PERMIT)) for one in late]
 
     async def _call(self, provider: Provider, messages: Sequence[OutgoingMessage]) -> list[Result]:
         began = stopwatch()

@@ -31,6 +31,7 @@ from services.notifier.domain.tenant import TenantSettings
 from services.notifier.handlers import TOPICS, Intake
 from services.notifier.mailbox import Mailbox
 from services.notifier.metrics import NotifierMetrics
+from services.notifier.permitting import Till
 from services.notifier.providers.port import Provider
 from services.notifier.providers.sandbox import SandboxProvider
 from services.notifier.publishing import Publisher
@@ -41,12 +42,14 @@ from services.notifier.routes import Inside, router
 from services.notifier.routes.authorize import routes_of as authorize_routes
 from services.notifier.routes.personal import routes_of as personal_routes
 from services.notifier.routes.preferences import routes_of as preference_routes
+from services.notifier.routes.providers import routes_of as provider_routes
 from services.notifier.routes.replies import routes_of as reply_routes
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
-from services.notifier.store import deliveries
+from services.notifier.store import queue
 from services.notifier.tables import SCHEMA
+from services.notifier.tending import Ward
 from services.notifier.texts import Texts
 from services.notifier.watcher import DeliveryWatch
 from services.notifier.wiring import Wired, wiring
@@ -96,6 +99,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     app.include_router(preference_routes(ports.engine, ports.clock))
     app.include_router(personal_routes(ports.engine, Book(ports.engine, ports.clock, ring, settings.digest_key, mailbox)))
     app.include_router(authorize_routes(_desk(ports, settings, parts)))
+    app.include_router(provider_routes(ports.engine))
     receiver = Receiver(
         ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch
     )
@@ -121,7 +125,8 @@ def _parts(
         resolve_within=resolve_within, group=GROUP, places=len(TOPICS) * ports.bus.partitions,
     )  # fmt: skip
     sender = Sender(
-        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
+        till=Till(ports.engine, ports.clock, metrics), ward=Ward(ports.engine, ports.clock), claimer=claimer,
+        recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
         directory=directory,
         ring=directory.ring, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
     )  # fmt: skip
@@ -157,7 +162,7 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Serv
 
     async def next_due() -> datetime | None:
         async with ports.engine.connect() as conn:
-            return await deliveries.next_due(conn)
+            return await queue.next_due(conn)
 
     readiness.checks.update(lifecycle.checks(ports, consumer))
     workers = (

@@ -110,6 +110,7 @@ deliveries = Table(
     Column("earlier_state", Text),
     Column("earlier_channel", Text),
     Column("lost_time", Text),
+    Column("tried_since", _moment),
 )
 """A contact task; one without a request was cancelled before it came. `turn` counts attempts.
 
@@ -210,12 +211,45 @@ provider_accounts = Table(
     Column("secret_hash", LargeBinary, nullable=False),
     Column("base_url", Text),
     Column("at_once", Integer, nullable=False),
+    Column("per_second", Integer),
     Column("paused", Boolean, nullable=False),
     Column("paused_reason", Text),
+    Column("paused_by", Text),
     Column("by", Text, nullable=False),
     Column("at", _moment, nullable=False),
 )
 """Providers as a tenant uses them; credentials and the secret of the receipts URL are sealed, that secret is found by a keyed hash."""
+
+provider_states = Table(
+    "provider_states",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("free_at", _moment),
+    Column("slowed_until", _moment),
+    Column("slowings", Integer, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("since", _moment),
+    Column("until", _moment),
+    Column("calls", Integer, nullable=False),
+    Column("faults", Integer, nullable=False),
+    Column("trips", Integer, nullable=False),
+    Column("last_faults", LargeBinary),
+)
+"""How each account is, for all replicas: its next free permit, its rest, its breaker (`phase` to `trips`)."""
+
+provider_events = Table(
+    "provider_events",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _moment, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("by", Text),
+    Column("detail", LargeBinary, nullable=False),
+)
+"""What became of an account: set, paused, resumed, its breaker opened and closed; `by` is empty where no person did it."""
 
 routes = Table(
     "routes",

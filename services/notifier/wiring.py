@@ -21,8 +21,10 @@ from services.notifier.domain.routing import ANYWHERE, Route
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Account, Adapter, UnfitError
 from services.notifier.receiving import Receiver
-from services.notifier.store import accounts
+from services.notifier.showing import health_of
+from services.notifier.store import accounts, health
 from services.notifier.store.accounts import AccountRow
+from services.notifier.store.health import Event
 
 Reading = Annotated[Principal, Depends(requires("contacts:read"))]
 Operating = Annotated[Principal, Depends(requires("ops"))]
@@ -44,6 +46,7 @@ class AccountIn(BaseModel):
     settings: dict[str, Value] = Field(default_factory=dict)
     base_url: str | None = Field(default=None, max_length=500)
     at_once: int = Field(default=100, ge=1, le=1000)
+    per_second: int | None = Field(default=None, ge=1, le=10_000)
 
 
 class PauseIn(BaseModel):
@@ -99,7 +102,10 @@ def _add_providers(routes: APIRouter, wired: Wired) -> None:
     async def providers(caller: Reading) -> Response:
         builtin = [{"name": name, "channels": one.channels, "sandbox": one.sandbox} for name, one in wired.directory.builtin.items()]
         async with wired.engine.connect() as conn:
-            return page(builtin + [_shown(row) for row in await accounts.of_tenant(conn, caller.tenant)])
+            now = await wired.clock.at(conn)
+            healths = await health.of_tenant(conn, caller.tenant)
+            rows = await accounts.of_tenant(conn, caller.tenant)
+        return page(builtin + [_shown(row) | health_of(healths[row.name], row.per_second, now) for row in rows])
 
     @routes.put("/providers/{name}")
     async def put(name: Name, wanted: AccountIn, caller: Operating) -> Response:
@@ -110,7 +116,9 @@ def _add_providers(routes: APIRouter, wired: Wired) -> None:
             before = await accounts.find(conn, caller.tenant, name, lock=True)
             row, secrets = await _asked(conn, wired, wanted, caller, before=before, name=name)
             _check(adapter, wired, row, secrets)
-            await accounts.put(conn, wired.directory.seal(row, secrets), secret_hash=wired.directory.secret_hash(secrets.url))
+            version = await accounts.put(conn, wired.directory.seal(row, secrets), secret_hash=wired.directory.secret_hash(secrets.url))
+            await health.begin(conn, (row.tenant, name))
+            await health.note(conn, (row.tenant, name), [Event(row.at, "set", row.by, {"version": version, "per_second": row.per_second})])
             stored = await accounts.find(conn, caller.tenant, name)
         assert stored is not None  # noqa: S101  # written in this transaction
         where = {"receipts_url": wired.directory.receipts_url, "inbound_url": wired.directory.inbound_url}
@@ -126,6 +134,7 @@ async def _asked(
     row = AccountRow(
         caller.tenant, name, wanted.kind, tuple(wanted.channels or ADAPTERS[wanted.kind].channels), wanted.settings,
         tuple(sorted(credentials)), b"", wanted.base_url, wanted.at_once, caller.actor, await wired.clock.at(conn),
+        per_second=wanted.per_second,
     )  # fmt: skip
     return row, Secrets(credentials, kept.url if kept else new_secret())
 
@@ -178,8 +187,11 @@ def _add_pauses(routes: APIRouter, wired: Wired) -> None:
 
 async def _pause(wired: Wired, caller: Principal, name: str, *, reason: str | None) -> Response:
     async with wired.engine.begin() as conn:
-        if not await accounts.pause(conn, caller.tenant, name, paused=reason is not None, reason=reason):
+        account = (caller.tenant, name)
+        if not await (accounts.pause(conn, *account, reason=reason, by=caller.actor) if reason else accounts.resume(conn, *account)):
             raise DomainError(404, "not_found", f"there is no provider {name[:64]!r}")
+        event = Event(await wired.clock.at(conn), "paused" if reason else "resumed", caller.actor, {"reason": reason} if reason else {})
+        await health.note(conn, account, [event])
         row = await accounts.find(conn, caller.tenant, name)
     return answer(_shown(row) if row else None)
 
@@ -222,6 +234,8 @@ def _shown(row: AccountRow) -> dict[str, Any]:
     """Return an account as it is shown: the names of its credentials, and nothing of them."""
     return {
         "name": row.name, "kind": row.kind, "channels": row.channels, "sandbox": False, "settings": row.settings,
-        "credentials": row.credential_names, "base_url": row.base_url, "at_once": row.at_once, "version": row.version,
-        "paused": row.paused, "paused_reason": row.paused_reason, "by": row.by, "at": row.at,
+        "credentials": row.credential_names, "base_url": row.base_url, "at_once": row.at_once,
+        "per_second": row.per_second, "version": row.version,
+        "paused": row.paused, "paused_reason": row.paused_reason,
+        "paused_by": row.paused_by, "by": row.by, "at": row.at,
     }  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import assert_never
 
 from libs.common.contracts.contact_outcomes import RuleSpoken
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.value import Value, replace
 from services.notifier.domain.receipts import News
-from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import NO_PERMIT, Accepted, Fault, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import MAY_BE_OUT, Reached, State, better, climbs, highest
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 
@@ -18,6 +19,12 @@ SPREAD = timedelta(seconds=30)
 """Contacts that a rule releases at one moment start within so long of it."""
 BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
+PATIENCE = MappingProxyType(
+    {"throttled_recipient": (timedelta(minutes=1), timedelta(hours=1)), "throttled_content": (timedelta(minutes=1), timedelta(hours=1))}
+)
+"""The first and the longest pause after a refusal of this address or this text alone: such limits are of minutes and hours."""
+TRY_FOR = timedelta(minutes=30)
+"""A channel on which nothing went out is left for the next one when the next try would come so long after the first; the last never is."""
 CALLED_OFF = "cancelled"
 """Why a contact that was taken back surely did not go out."""
 NO_RECEIPT = "no_receipt"
@@ -55,6 +62,8 @@ class Delivery(Value, frozen=True):
     """When what is still unknown is closed as such."""
     earlier: Reached | None = None
     """The best that became of it on channels it has left; it never ends below that, and failed where that has come back."""
+    tried_since: datetime | None = None
+    """When it was first tried on its channel without anything going out there."""
     lost_time: str | None = None
     """Whether it is still to be shown that a time which its database has lost did not attempt it."""
 
@@ -110,8 +119,10 @@ def settled(
             return _accepted(delivery, provider, loans, delivered=receipt == "delivered", now=now)
         case Refused(code, _, permanent=True):
             return _refused(delivery, code, provider, now)
-        case Refused(why, retry_after=floor):
-            return _retried(delivery, why, now, floor)
+        case Refused(why, fault, retry_after=floor):
+            return _retried(delivery, why, now, floor=floor, fault=fault)
+        case NotSent(why) if why == NO_PERMIT:
+            return _pending(delivery, why, now)
         case NotSent(why):
             return _retried(delivery, why, now)
         case Unknown(why):
@@ -161,6 +172,11 @@ def heard(delivery: Delivery, news: News, *, now: datetime) -> Change:
     lifted = _at(here, best)
     next_at = _falls_back_at(lifted, now) if here.state is State.IN_FLIGHT else lifted.next_at
     return Change(replace(lifted, next_at=next_at), told.outcomes)
+
+
+def kept_waiting(delivery: Delivery, until: datetime) -> Change:
+    """Return a delivery for which its provider has no permit yet: it stays due, and nothing is said of it."""
+    return Change(replace(delivery, next_at=min(until, delivery.request.expires_at), reason=NO_PERMIT))
 
 
 def called_off(delivery: Delivery) -> Change:
@@ -253,7 +269,7 @@ def held(
 
 
 def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Change:
-    spent = replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0)
+    spent = replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0, tried_since=None)
     if delivery.state is State.IN_FLIGHT and _channels_left(spent):
         return _pending(spent, code, now)
     if (out := highest([spent.earlier])) is not None:
@@ -262,12 +278,17 @@ def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Cha
     return Change(ended, (Outcome("failed", ended.sequence, code, channel=delivery.channel, provider=provider),))
 
 
-def _retried(delivery: Delivery, why: str, now: datetime, floor: timedelta | None = None) -> Change:
+def _retried(delivery: Delivery, why: str, now: datetime, *, floor: timedelta | None = None, fault: Fault = "provider") -> Change:
+    """Put it off by an exponential pause with full jitter, never before the floor; its window ends it, and on this channel `TRY_FOR`."""
     if delivery.state is not State.IN_FLIGHT:
         return _end(delivery, State.FAILED, why)
-    longest = min(BACKOFF * 2 ** min(delivery.tries, 10), LONGEST_BACKOFF)
+    first, most = PATIENCE.get(fault, (BACKOFF, LONGEST_BACKOFF))
+    longest = min(first * 2 ** min(delivery.tries, 10), most)
     again = now + (floor or timedelta()) + longest * fraction(delivery.task_id, delivery.turn)
-    return _pending(replace(delivery, tries=delivery.tries + 1), why, min(again, delivery.request.expires_at))
+    since = delivery.tried_since or now
+    if again >= since + TRY_FOR and _channels_left(delivery):
+        return _pending(replace(delivery, spent=(*delivery.spent, delivery.channel or ""), tries=0, tried_since=None), why, now)
+    return _pending(replace(delivery, tries=delivery.tries + 1, tried_since=since), why, min(again, delivery.request.expires_at))
 
 
 def _pending(delivery: Delivery, why: str, next_at: datetime) -> Change:
@@ -287,7 +308,7 @@ def _to_pending(delivery: Delivery, why: str, next_at: datetime) -> Delivery:
 def _left(delivery: Delivery, state: State) -> Delivery:
     """Let it leave its channel, where this is what became of it."""
     spent = (*delivery.spent, delivery.channel or "")
-    return replace(delivery, spent=spent, tries=0, earlier=better(delivery.earlier, Reached(state, delivery.channel)))
+    return replace(delivery, spent=spent, tries=0, tried_since=None, earlier=better(delivery.earlier, Reached(state, delivery.channel)))
 
 
 def _channels_left(delivery: Delivery) -> bool:

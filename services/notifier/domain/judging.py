@@ -35,10 +35,12 @@ class Scene(Value, frozen=True):
     channels: Mapping[str, bool]
     """Channels that have a provider, and whether it is a sandbox."""
     resting: frozenset[str]
-    """Channels on which every provider is paused."""
+    """Channels on which every provider is paused, or down."""
     earlier: Callable[[str], Earlier]
     """Contacts that count for an address, by its lookup."""
     packs: Packs
+    down: frozenset[str] = frozenset()
+    """Those of them on which a provider that is not paused has its breaker open: that ends by itself."""
 
 
 def judge(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
@@ -107,9 +109,14 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
         earliest, word = min(ends)
         return Defer(earliest, word, tuple(denied))
     if len(denied) < len(channels):
-        paused = any(asked.channel in scene.resting for asked in channels)
-        return Defer(now + SWITCH_AGAIN, "provider_paused" if paused else "switched_off", tuple(denied), passing=True)
+        return Defer(now + SWITCH_AGAIN, _why_resting(scene, {asked.channel for asked in channels}), tuple(denied), passing=True)
     return Suppress(words[0], tuple(denied))
+
+
+def _why_resting(scene: Scene, channels: set[str]) -> str:
+    if not channels & scene.resting:
+        return "switched_off"
+    return "provider_down" if channels & scene.resting & scene.down else "provider_paused"
 
 
 def _address(profile: BorrowerProfile, known: Known, channel: str, purpose: str) -> SealedAddress | None:

@@ -88,6 +88,8 @@ class OutgoingMessage:
     """After it, no provider may deliver it any more."""
     unsubscribe: str | None = None
     """Of a mail: where its reader ends them with one click (RFC 8058)."""
+    start_by: float | None = None
+    """By this second of the process's stopwatch it must have started; None where its provider has no rate."""
 
 
 class Saying(Value, frozen=True):

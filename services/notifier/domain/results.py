@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+NO_PERMIT = "no_permit"
+"""Why a message was not sent whose moment had passed before it could start: it is due again at once."""
+OURS = frozenset({NO_PERMIT, "no_slot", "address_unreadable", "request_unmakeable", "in_doubt", "too_late"})
+"""Codes of what we could not do ourselves: they say nothing of the provider."""
+
 Fault = Literal[
     "none", "recipient", "content", "provider", "config", "throttled", "throttled_recipient", "throttled_content", "opted_out",
     "invalid_address", "complained",
@@ -43,6 +48,11 @@ class NotSent:
     """Not a byte of it was written: trying again is safe."""
 
     why: str
+
+    @property
+    def fault(self) -> Fault:
+        """Return whose fault it is."""
+        return "none" if self.why in OURS else "provider"
 
 
 Result = Accepted | Refused | Unknown | NotSent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.notifier.domain.delivery import fraction
 
@@ -19,6 +19,13 @@ class Offer:
     channels: tuple[str, ...]
     sandbox: bool = False
     paused: bool = False
+    down: bool = False
+    """Its breaker is open: it is given nothing but a probe."""
+
+    @property
+    def resting(self) -> bool:
+        """Return whether it is out of the draw."""
+        return self.paused or self.down
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,9 @@ class Carried:
     channels: Mapping[str, bool]
     """Channels that somebody carries, and whether that reaches nobody: all are sandboxes."""
     resting: frozenset[str]
-    """Those of them on which all who could carry it are paused."""
+    """Those of them on which all who could carry it are paused or down."""
+    down: frozenset[str]
+    """Those on which somebody who is not paused is down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +75,22 @@ class Routing:
         found = [(offers[route.provider], route.weight) for route in fitting if route.provider in offers and route.weight > 0]
         return [(offer, weight) for offer, weight in found if channel in offer.channels]
 
-    def choose(self, tenant: str, channel: str, countries: Collection[str], *seed: object) -> Offer | None:
-        """Return the provider for this seed, drawn by weight from those that are not paused; None when there is none."""
-        open_ones = [(offer, weight) for offer, weight in self.candidates(tenant, channel, countries) if not offer.paused]
+    def without(self, down: Collection[tuple[str, str]]) -> Routing:
+        """Return the routing in which these accounts (tenant, name) are down."""
+        if not down:
+            return self
+        found = {
+            tenant: {name: replace(offer, down=True) if (tenant, name) in down else offer for name, offer in offers.items()}
+            for tenant, offers in self.accounts.items()
+        }
+        return replace(self, accounts=found)
+
+    def choose(
+        self, tenant: str, channel: str, countries: Collection[str], *seed: object, avoid: Collection[str | None] = ()
+    ) -> Offer | None:  # fmt: skip
+        """Return the provider for this seed, drawn by weight from those that do not rest, others before those to avoid; or None."""
+        all_open = [(offer, weight) for offer, weight in self.candidates(tenant, channel, countries) if not offer.resting]
+        open_ones = [(offer, weight) for offer, weight in all_open if offer.name not in avoid] or all_open
         place = fraction(*seed) * sum(weight for _, weight in open_ones)
         for offer, weight in open_ones:
             if place < weight:
@@ -82,13 +104,24 @@ class Routing:
             known = self._carried[tenant, countries] = self._work_out(tenant, countries)
         return known
 
+    def resting(self, tenant: str, countries: frozenset[str], probes: Collection[str] = ()) -> frozenset[str]:
+        """Return the channels on which all who could carry it are paused, or down and not to be tried."""
+        idle = self.carried(tenant, countries).resting
+        return frozenset(channel for channel in idle if self.probed(tenant, channel, countries, probes) is None) if probes else idle
+
+    def probed(self, tenant: str, channel: str, countries: Collection[str], probes: Collection[str]) -> str | None:
+        """Return the one of these that could carry it, if any: it is down, and this message tries it."""
+        found = (offer for offer, _ in self.candidates(tenant, channel, countries))
+        return next((offer.name for offer in found if offer.name in probes and not offer.paused), None)
+
     def _work_out(self, tenant: str, countries: frozenset[str]) -> Carried:
         named = {channel for offer in self.offers(tenant).values() for channel in offer.channels}
         by_channel = {channel: [offer for offer, _ in self.candidates(tenant, channel, countries)] for channel in sorted(named)}
         carried = {channel: offers for channel, offers in by_channel.items() if offers}
         return Carried(
             {channel: all(offer.sandbox for offer in offers) for channel, offers in carried.items()},
-            frozenset(channel for channel, offers in carried.items() if all(offer.paused for offer in offers)),
+            frozenset(channel for channel, offers in carried.items() if all(offer.resting for offer in offers)),
+            frozenset(channel for channel, offers in carried.items() if any(offer.down and not offer.paused for offer in offers)),
         )
 
 

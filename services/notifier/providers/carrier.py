@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ssl
 
-from libs.common.calling import Answer, Caller, CallFailedError, HttpCall
+from libs.common.calling import NOT_IN_TIME, Answer, Caller, CallFailedError, HttpCall
 from libs.common.calling import Limits as Limits  # noqa: PLC0414  # what a carrier takes is taken from here
-from services.notifier.domain.results import NotSent, Unknown
+from services.notifier.domain.results import NO_PERMIT, NotSent, Unknown
 
 
 class Carrier:
@@ -15,12 +15,14 @@ class Carrier:
     def __init__(self, limits: Limits | None = None, *, public_only: bool = False, context: ssl.SSLContext | None = None) -> None:
         self._caller = Caller(limits, public_only=public_only, context=context)
 
-    async def call(self, call: HttpCall) -> Answer | NotSent | Unknown:
-        """Return the answer, or how far the request surely did not, or may have, come."""
+    async def call(self, call: HttpCall, *, start_by: float | None = None) -> Answer | NotSent | Unknown:
+        """Return the answer, or how far the request surely did not, or may have, come; what cannot start in time is not begun."""
         try:
-            return await self._caller.call(call)
+            return await self._caller.call(call, start_by=start_by)
         except CallFailedError as failed:
-            return Unknown(failed.why) if failed.begun else NotSent(failed.why)
+            if failed.begun:
+                return Unknown(failed.why)
+            return NotSent(NO_PERMIT if failed.why == NOT_IN_TIME else failed.why)
 
     async def close(self) -> None:
         """Close the connections that were kept."""

@@ -80,6 +80,8 @@ class Codes:
         listed = self.api.get(f"http {status}") or self.api.get(f"http {status // 100}xx")
         if listed:
             return listed
+        if status == 429:
+            return Meaning.THROTTLED_ACCOUNT
         return Meaning.TRANSIENT if 400 <= status < 500 and status not in (408, 409) else Meaning.UNKNOWN
 
 

@@ -33,6 +33,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
     if left is not None:
         wanted["android"] = {"ttl": f"{left}s"}
         wanted["apns"] = {"headers": {"apns-expiration": str(int(now.timestamp()) + left)}}
+        wanted["webpush"] = {"headers": {"TTL": str(left)}}
     headers = {"authorization": f"Bearer {account.credentials['token']}", "content-type": "application/json"}
     url = f"{account.base_url or BASE}/v1/projects/{quote(account.settings['project_id'], safe='')}/messages:send"
     return HttpCall(url, headers, msgspec.json.encode({"message": wanted}))

@@ -107,7 +107,7 @@ class HttpProvider:
         except Exception as error:  # noqa: BLE001  # this one message was given to nobody; the others of the batch go on
             logs.get("provider").error("request_unmakeable", provider=self.name, reason=type(error).__name__)
             return Refused("request_unmakeable", "config", permanent=False)
-        outcome = await self.carrier.call(call)
+        outcome = await self.carrier.call(call, start_by=message.start_by)
         if not isinstance(outcome, Answer):
             return outcome
         if outcome.status == 401 and self._keeper and token:

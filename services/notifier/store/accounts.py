@@ -12,7 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifier.domain.routing import Offer, Route
 
-_COLUMNS = "tenant, name, version, kind, channels, settings, credential_names, sealed, base_url, at_once, paused, paused_reason, by, at"
+_COLUMNS = (
+    "tenant, name, version, kind, channels, settings, credential_names, sealed, base_url, at_once, per_second,"
+    " paused, paused_reason, paused_by, by, at"
+)
+BY_ITSELF = "dunwell"
+"""Who has paused an account that its provider refuses as a whole: a new version of it is tried at once."""
 _settings = msgspec.json.Decoder(dict[str, str]).decode
 _routes = msgspec.json.Decoder(tuple[Route, ...]).decode
 
@@ -35,6 +40,9 @@ class AccountRow:
     version: int = 0
     paused: bool = False
     paused_reason: str | None = None
+    paused_by: str | None = None
+    per_second: int | None = None
+    """How many messages may start in any second, over all replicas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +56,25 @@ class RouteSet:
 
 
 async def put(conn: AsyncConnection, row: AccountRow, *, secret_hash: bytes) -> int:
-    """Store an account and return its version; one that is paused stays so."""
+    """Store an account and return its version; one that a person has paused stays so."""
     stored = await conn.execute(
         text(
             "insert into notifier.provider_accounts as a (tenant, name, version, kind, channels, settings, credential_names, sealed,"
-            " secret_hash, base_url, at_once, by, at) values (:tenant, :name, 1, :kind, cast(:channels as text[]), :settings,"
-            " cast(:names as text[]), :sealed, :secret_hash, :base_url, :at_once, :by, :at)"
+            " secret_hash, base_url, at_once, per_second, by, at) values (:tenant, :name, 1, :kind, cast(:channels as text[]), :settings,"
+            " cast(:names as text[]), :sealed, :secret_hash, :base_url, :at_once, :per_second, :by, :at)"
             " on conflict (tenant, name) do update set version = a.version + 1, kind = excluded.kind, channels = excluded.channels,"
             " settings = excluded.settings, credential_names = excluded.credential_names, sealed = excluded.sealed,"
-            " secret_hash = excluded.secret_hash, base_url = excluded.base_url, at_once = excluded.at_once, by = excluded.by,"
-            " at = excluded.at returning version"
+            " secret_hash = excluded.secret_hash, base_url = excluded.base_url, at_once = excluded.at_once,"
+            " per_second = excluded.per_second, by = excluded.by, at = excluded.at,"
+            " paused = a.paused and a.paused_by is distinct from :itself,"
+            " paused_reason = case when a.paused_by is distinct from :itself then a.paused_reason end,"
+            " paused_by = nullif(a.paused_by, :itself) returning version"
         ),
         {
             "tenant": row.tenant, "name": row.name, "kind": row.kind, "channels": list(row.channels),
             "settings": msgspec.json.encode(row.settings), "names": list(row.credential_names), "sealed": row.sealed,
-            "secret_hash": secret_hash, "base_url": row.base_url, "at_once": row.at_once, "by": row.by, "at": row.at,
+            "secret_hash": secret_hash, "base_url": row.base_url, "at_once": row.at_once,
+            "per_second": row.per_second, "by": row.by, "at": row.at, "itself": BY_ITSELF,
         },
     )  # fmt: skip
     return int(stored.scalar_one())
@@ -97,14 +109,27 @@ async def of_tenant(conn: AsyncConnection, tenant: str) -> list[AccountRow]:
     return [_account(row) for row in rows]
 
 
-async def pause(conn: AsyncConnection, tenant: str, name: str, *, paused: bool, reason: str | None) -> bool:
-    """Pause or resume an account; False where there is none."""
+async def pause(conn: AsyncConnection, tenant: str, name: str, *, reason: str, by: str, version: int | None = None) -> bool:
+    """Pause an account, or this version of it where it runs; False where there is none."""
     rows = await conn.execute(
         text(
-            "update notifier.provider_accounts set paused = :paused, paused_reason = :reason where tenant = :tenant and name = :name"
-            " returning name"
+            "update notifier.provider_accounts set paused = true, paused_reason = :reason, paused_by = :by"
+            " where tenant = :tenant and name = :name"
+            " and (cast(:version as int) is null or version = :version and not paused) returning name"
         ),
-        {"tenant": tenant, "name": name, "paused": paused, "reason": reason},
+        {"tenant": tenant, "name": name, "reason": reason, "by": by, "version": version},
+    )
+    return rows.first() is not None
+
+
+async def resume(conn: AsyncConnection, tenant: str, name: str) -> bool:
+    """Resume an account; False where there is none."""
+    rows = await conn.execute(
+        text(
+            "update notifier.provider_accounts set paused = false, paused_reason = null, paused_by = null"
+            " where tenant = :tenant and name = :name returning name"
+        ),
+        {"tenant": tenant, "name": name},
     )
     return rows.first() is not None
 
@@ -125,12 +150,16 @@ async def put_routes(conn: AsyncConnection, tenant: str, routes: Sequence[Route]
 
 async def routes(conn: AsyncConnection, tenant: str) -> RouteSet | None:
     """Return the routes of a tenant that hold now."""
+    return next(iter(await versions_of_routes(conn, tenant, limit=1)), None)
+
+
+async def versions_of_routes(conn: AsyncConnection, tenant: str, *, limit: int) -> list[RouteSet]:
+    """Return the versions of a tenant's routes, the newest first."""
     rows = await conn.execute(
-        text("select version, routes, by, at from notifier.routes where tenant = :tenant order by version desc limit 1"),
-        {"tenant": tenant},
+        text("select version, routes, by, at from notifier.routes where tenant = :tenant order by version desc limit :limit"),
+        {"tenant": tenant, "limit": limit},
     )
-    row = rows.one_or_none()
-    return RouteSet(row.version, _routes(row.routes), row.by, row.at) if row else None
+    return [RouteSet(row.version, _routes(row.routes), row.by, row.at) for row in rows]
 
 
 async def all_offers(conn: AsyncConnection) -> dict[str, dict[str, Offer]]:
@@ -152,5 +181,6 @@ def _account(row: Row[tuple[object, ...]]) -> AccountRow:
     return AccountRow(
         tenant=row.tenant, name=row.name, kind=row.kind, channels=tuple(row.channels), settings=_settings(row.settings),
         credential_names=tuple(row.credential_names), sealed=row.sealed, base_url=row.base_url, at_once=row.at_once, by=row.by, at=row.at,
-        version=row.version, paused=row.paused, paused_reason=row.paused_reason,
+        version=row.version, paused=row.paused, paused_reason=row.paused_reason, paused_by=row.paused_by,
+        per_second=row.per_second,
     )  # fmt: skip

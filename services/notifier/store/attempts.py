@@ -115,6 +115,21 @@ async def reached(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -
     return found
 
 
+async def failed_by(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str, str], str]:
+    """Return who could not carry these deliveries when they were last tried, by channel: it was the provider, and nothing went out."""
+    if not keys:
+        return {}
+    rows = await conn.execute(
+        text(
+            "select tenant, borrower_id, task_id, channel, provider"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
+            " join notifier.attempts using (tenant, borrower_id, task_id) where again and fault in ('provider', 'config', 'throttled')"
+        ),
+        {**arrays(key[:2] for key in keys), "tasks": [key[2] for key in keys]},
+    )
+    return {(row.tenant, row.borrower_id, row.task_id, row.channel): row.provider for row in rows}
+
+
 def _arrays(attempts: Sequence[Attempt]) -> dict[str, list[str]]:
     return {
         **arrays((a.tenant, a.borrower_id) for a in attempts),

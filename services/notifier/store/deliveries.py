@@ -23,7 +23,7 @@ _decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
 _COLUMNS = (
     "d.tenant, d.borrower_id, d.task_id, d.request, d.state, d.reason, d.next_at, d.waiting, d.sequence, d.turn, d.tries,"
     " d.channel, d.spent, d.told, d.decision, d.cancelled, d.resolve_by, d.earlier_state, d.earlier_channel,"
-    " d.lost_time"
+    " d.lost_time, d.tried_since"
 )
 _TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
 _OPEN = "next_at is not null and state in ('pending', 'in_flight', 'sent')"
@@ -122,20 +122,6 @@ async def wake(conn: AsyncConnection, who: Iterable[Who], *, now: datetime) -> N
     )
 
 
-async def due(conn: AsyncConnection, *, now: datetime, after: Key | None, limit: int) -> list[Key]:
-    """Return what is due, from a place in the order on; nothing is locked."""
-    further = "and (next_at, tenant, borrower_id, task_id) > (:next_at, :tenant, :borrower, :task)" if after else ""
-    place = {"next_at": after.next_at, "tenant": after.tenant, "borrower": after.borrower_id, "task": after.task_id} if after else {}
-    rows = await conn.execute(
-        text(
-            f"select next_at, tenant, borrower_id, task_id from notifier.deliveries where next_at <= :now {further}"  # no value in it
-            " order by next_at, tenant, borrower_id, task_id limit :limit"
-        ),
-        {"now": now, "limit": limit, **place},
-    )
-    return [Key(row.next_at, row.tenant, row.borrower_id, row.task_id) for row in rows]
-
-
 async def claim(conn: AsyncConnection, keys: Sequence[Key], *, now: datetime) -> list[Delivery]:
     """Lock and return those of these that are still due, in the order they became so; their borrowers are locked."""
     return await _locked(conn, [(k.tenant, k.borrower_id, k.task_id) for k in keys], "d.next_at <= :now", {"now": now})
@@ -184,15 +170,15 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
             "update notifier.deliveries d set state = n.state, reason = n.reason, next_at = n.next_at, waiting = n.waiting,"
             " sequence = n.sequence, turn = n.turn, tries = n.tries, channel = n.channel, told = n.told, decision = n.decision,"
             " resolve_by = n.resolve_by, earlier_state = n.earlier_state, earlier_channel = n.earlier_channel,"
-            " lost_time = n.lost_time,"
+            " lost_time = n.lost_time, tried_since = n.tried_since,"
             " spent = case when n.spent = '' then '{}' else string_to_array(n.spent, ',') end"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:states as text[]),"
             " cast(:reasons as text[]), cast(:nexts as timestamptz[]), cast(:waitings as boolean[]), cast(:sequences as int[]),"
             " cast(:turns as int[]), cast(:tries as int[]), cast(:channels as text[]), cast(:spents as text[]), cast(:tolds as text[]),"
             " cast(:decisions as bytea[]), cast(:resolves as timestamptz[]), cast(:earliers as text[]), cast(:earlier_on as text[]),"
-            " cast(:lost_times as text[]))"
+            " cast(:lost_times as text[]), cast(:tried_sinces as timestamptz[]))"
             " as n(tenant, borrower_id, task_id, state, reason, next_at, waiting, sequence, turn, tries, channel, spent, told, decision,"
-            " resolve_by, earlier_state, earlier_channel, lost_time)"
+            " resolve_by, earlier_state, earlier_channel, lost_time, tried_since)"
             " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id"
         ),
         {
@@ -206,14 +192,9 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
             "resolves": [d.resolve_by for d in deliveries],
             "earliers": [d.earlier.state.value if d.earlier else None for d in deliveries],
             "earlier_on": [d.earlier.channel if d.earlier else None for d in deliveries],
-            "lost_times": [d.lost_time for d in deliveries],
+            "lost_times": [d.lost_time for d in deliveries], "tried_sinces": [d.tried_since for d in deliveries],
         },
     )  # fmt: skip
-
-
-async def next_due(conn: AsyncConnection) -> datetime | None:
-    """Return when the next delivery is due."""
-    return (await conn.execute(text("select min(next_at) from notifier.deliveries where next_at is not null"))).scalar_one()  # type: ignore[no-any-return]  # typed by the statement
 
 
 async def _locked(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]], condition: str, values: dict[str, object]) -> list[Delivery]:
@@ -233,11 +214,11 @@ def _delivery(row: Row[tuple[Any, ...]]) -> Delivery:
     """Return a row of `_COLUMNS` as a delivery; by position, since a name costs a look-up and there are twenty."""
     columns: Sequence[Any] = tuple(row)
     tenant, borrower, task, request, state, reason, next_at, waiting, sequence, turn, *others = columns
-    tries, channel, spent, told, decision, cancelled, resolve_by, earlier, earlier_on, lost_time = others
+    tries, channel, spent, told, decision, cancelled, resolve_by, earlier, earlier_on, lost_time, tried_since = others
     return Delivery(
         tenant, borrower, task, _request(request), State(state), reason, next_at, waiting, sequence, turn, tries, channel, tuple(spent),
         cancelled, told, _decisions(decision) if decision else (), resolve_by, Reached(State(earlier), earlier_on) if earlier else None,
-        lost_time,
+        lost_time=lost_time, tried_since=tried_since,
     )  # fmt: skip
 
 

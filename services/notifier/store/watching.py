@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notifier.store import gates
+from services.notifier.store import gates, health
 
 NO_PROVIDER = "none"
 """Of a contact that is unknown without an attempt."""
@@ -25,6 +25,8 @@ class Watched:
     due: int
     oldest_due: datetime | None
     watermarks: Mapping[tuple[str, int], datetime]
+    stopped: Mapping[str, tuple[int, int]]
+    """By name of a provider, how many accounts are paused, and of how many the breaker is not closed."""
 
 
 async def look(conn: AsyncConnection, *, now: datetime) -> Watched:
@@ -54,4 +56,5 @@ async def look(conn: AsyncConnection, *, now: datetime) -> Watched:
         due=pending.due if pending else 0,
         oldest_due=pending.oldest if pending and pending.due else None,
         watermarks={place: mark.until for place, mark in (await gates.watermarks(conn)).items()},
+        stopped=await health.stopped(conn),
     )

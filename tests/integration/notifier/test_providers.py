@@ -39,9 +39,12 @@ rules: []
 
 @asynccontextmanager
 async def a_wired_world(databases: Databases, **changes: Any) -> AsyncIterator[tuple[World, FakeProviders]]:
-    packs = Packs({**load_packs().by_id, "TT": parse_pack(OPEN, "TT.yaml")})
-    async with FakeProviders(FAKES).served() as fake, a_world(databases, options=Options(packs=packs), fakes=True, **changes) as world:
+    async with FakeProviders(FAKES).served() as fake, a_world(databases, options=open_packs(), fakes=True, **changes) as world:
         yield world, fake
+
+
+def open_packs() -> Options:
+    return Options(packs=Packs({**load_packs().by_id, "TT": parse_pack(OPEN, "TT.yaml")}))
 
 
 def twilio(fake: FakeProviders, name: str = "main", **changes: Any) -> dict[str, Any]:

@@ -105,7 +105,7 @@ async def test_a_payment_that_meets_an_open_claim_waits_until_the_mark_is_commit
     async with a_world(databases) as world:
         await world.late_borrower("payer")
         await world.request("payer")
-        clock = HoldingClock(world.clock, hold_on=3)
+        clock = HoldingClock(world.clock, hold_on=5)
         provider = Recording()
         other = build(
             Ports(world.engine, InProcessBus(clock=world.clock), clock, "test"), world.settings, Options(providers=[provider])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from libs.common.value import replace
 from services.notifier.domain import delivery as life
-from services.notifier.domain.delivery import Change, Delivery, judged, settled, unknown
+from services.notifier.domain.delivery import Change, Delivery, judged, kept_waiting, settled, unknown
 from services.notifier.domain.receipts import News, Receipt, Reduced, Standing, reduced, state_of
-from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import NO_PERMIT, Accepted, Fault, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import NEXT, Reached, State
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 from tests.unit.notifier.values import MORNING, NIGHT, a_delivery, a_fact, an_address
@@ -141,10 +142,59 @@ def test_a_deferral_beyond_the_end_waits_for_the_end() -> None:
 @given(floor=st.integers(1, 7200))
 def test_a_retry_does_not_come_before_the_moment_that_the_provider_named(floor: int) -> None:
     throttled = Refused("20429", "throttled", permanent=False, retry_after=timedelta(seconds=floor))
-    again = settled(flying(), throttled, "twilio", (), now=MORNING, resolve_by=TOMORROW).delivery
-    assert again.state is State.PENDING
-    assert again.next_at is not None
-    assert again.next_at >= MORNING + timedelta(seconds=floor)
+    for channels in (("sms",), ("sms", "email")):
+        delivery = judged(a_delivery(channels=channels), a_send()).delivery
+        again = settled(delivery, throttled, "twilio", (), now=MORNING, resolve_by=TOMORROW).delivery
+        assert again.state is State.PENDING
+        assert again.next_at is not None
+        assert again.next_at >= MORNING + timedelta(seconds=floor) or (again.spent == ("sms",) and "email" in channels)
+
+
+@pytest.mark.parametrize("fault", ["throttled_recipient", "throttled_content"])
+def test_a_limit_of_this_address_or_text_alone_makes_longer_pauses_than_a_busy_provider(fault: Fault) -> None:
+    def paused(result: Result, tries: int) -> timedelta:
+        again = settled(replace(flying(), tries=tries), result, "main", (), now=MORNING, resolve_by=TOMORROW).delivery
+        assert again.next_at is not None
+        return again.next_at - MORNING
+
+    mine = [paused(Refused("limit", fault, permanent=False), tries) for tries in range(5)]
+    theirs = [paused(Refused("busy", "provider", permanent=False), tries) for tries in range(5)]
+    assert all(one > other for one, other in zip(mine, theirs, strict=True))
+
+
+@given(tries=st.integers(0, 60), turn=st.integers(1, 60))
+def test_pauses_are_the_same_for_the_same_try_and_never_longer_than_their_bound(tries: int, turn: int) -> None:
+    tried = replace(flying(), tries=tries, turn=turn, tried_since=MORNING)
+    first, again = (settled(tried, NotSent("away"), "main", (), now=MORNING, resolve_by=TOMORROW).delivery.next_at for _ in range(2))
+    assert first == again
+    assert first is not None
+    assert MORNING <= first <= MORNING + min(life.BACKOFF * 2 ** min(tries, 10), life.LONGEST_BACKOFF)
+
+
+def test_a_message_that_missed_its_permit_is_due_at_once_and_no_try_is_counted() -> None:
+    missed = settled(flying(), NotSent(NO_PERMIT), "main", (), now=MORNING, resolve_by=TOMORROW)
+    assert (missed.delivery.state, missed.delivery.next_at, missed.delivery.tries) == (State.PENDING, MORNING, 0)
+    assert missed.outcomes == ()
+    waiting = kept_waiting(a_delivery(), MORNING + timedelta(seconds=9))
+    assert (waiting.delivery.next_at, waiting.outcomes) == (MORNING + timedelta(seconds=9), ())
+    late = kept_waiting(a_delivery(expires_at=MORNING), MORNING + timedelta(days=9))
+    assert late.delivery.next_at == MORNING
+
+
+def test_a_channel_on_which_nothing_goes_out_is_left_for_the_next_one_after_half_an_hour_and_the_last_one_never() -> None:
+    delivery, now, tries = a_delivery(expires_at=MORNING + timedelta(days=1)), MORNING, Counter[str]()
+    while now < MORNING + timedelta(hours=3):
+        channel = next(one for one in delivery.request.channels if one not in delivery.spent)
+        tries[channel] += 1
+        started = judged(delivery, a_send(channel)).delivery
+        delivery = settled(started, NotSent("away"), "main", (), now=now, resolve_by=TOMORROW).delivery
+        assert delivery.next_at is not None
+        now = delivery.next_at
+        if now < MORNING + life.TRY_FOR - life.LONGEST_BACKOFF:
+            assert delivery.spent == ()
+    assert delivery.spent == ("sms",)
+    assert tries["sms"] > 5
+    assert tries["email"] > 20
 
 
 def receipted(

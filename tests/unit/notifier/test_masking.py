@@ -17,7 +17,7 @@ from services.notifier.domain.masking import address, name
         ("sms", "+12025550123", "+1 202 **** 0123"),
         ("sms", "+351912345678", "+351 **** 5678"),
         ("sms", "138", "****"),
-        ("sms", "13800001234", "****"),
+        ("sms", "8613800001234", "+86 138 **** 1234"),
         ("email", "li.wei@example.org", "l****@example.org"),
         ("email", "nobody", "****"),
         ("push", "a-device-token", "****"),

@@ -49,6 +49,25 @@ def test_what_is_paused_or_has_no_weight_carries_nothing_and_the_rest_by_weight(
     assert ("sms" in routing.carried("t", frozenset({"CN"})).resting) == (any(weights) and not open_ones)
 
 
+def test_one_weighted_draw_does_not_pick_the_provider_that_has_just_failed_while_there_is_another() -> None:
+    routing = a_routing(Route("sms", "CN", "a", 1000), Route("sms", "CN", "b", 1))
+    drawn = [routing.choose("t", "sms", {"CN"}, "task", turn, avoid={"a"}) for turn in range(48)]
+    assert drawn == [OFFERS["b"]] * 48
+    alone = a_routing(Route("sms", "CN", "a"))
+    assert alone.choose("t", "sms", {"CN"}, 1, avoid={"a"}) == OFFERS["a"]
+
+
+@given(down=st.sets(st.sampled_from("abc")), paused=st.sets(st.sampled_from("abc")), probes=st.sets(st.sampled_from("abc")))
+def test_what_is_down_carries_nothing_but_a_probe(down: set[str], paused: set[str], probes: set[str]) -> None:
+    routing = a_routing(*(Route("sms", "CN", name) for name in "abc"), paused="".join(paused)).without({("t", name) for name in down})
+    drawn = {chosen.name for seed in range(100) if (chosen := routing.choose("t", "sms", {"CN"}, seed))}
+    assert drawn == set("abc") - down - paused
+    probed = routing.probed("t", "sms", {"CN"}, probes)
+    assert (probed is not None) == bool(probes - paused)
+    assert ("sms" in routing.resting("t", frozenset({"CN"}), probes)) == (not drawn and probed is None)
+    assert ("sms" in routing.carried("t", frozenset({"CN"})).down) == bool(down - paused)
+
+
 def test_a_channel_that_a_sandbox_and_a_real_provider_share_reaches_somebody() -> None:
     routing = a_routing(Route("sms", ANYWHERE, "a"), Route("sms", ANYWHERE, "sandbox"))
     assert routing.carried("t", frozenset({"CN"})).channels["sms"] is False

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.compliance import Stop, StopKind, StopScope
-from services.notifier.domain.judging import judge
 from services.notifier.domain.replies import Ending, endings
 from services.notifier.domain.suppressions import ANYBODY, EVERY, Ground, Suppression, is_out, stops
 from services.notifier.domain.verdicts import Send, Suppress
 from services.notifier.domain.wishes import Wish
-from tests.unit.notifier.test_judging import a_scene, known
+from tests.unit.notifier.test_judging import a_scene, judged, known
 from tests.unit.notifier.values import MORNING, a_delivery, a_profile, an_address
 
 BEFORE, AFTER = MORNING - timedelta(hours=1), MORNING - timedelta(minutes=1)
@@ -68,7 +67,7 @@ def test_an_address_that_is_none_is_out_until_it_is_verified_later(verified: dat
 def test_another_address_of_the_channel_takes_the_place_of_one_that_is_none() -> None:
     profile = a_profile(addresses=(an_address(lookup="gone"), an_address(lookup="second", priority=200)))
     gone = known(profile=profile, suppressions=(Suppression(Ground.INVALID_ADDRESS, "sms", "gone", SINCE),))
-    found = judge(a_delivery(), a_scene(gone), MORNING)
+    found = judged(a_delivery(), a_scene(gone))
     assert isinstance(found, Send)
     assert found.address.lookup == "second"
 
@@ -81,7 +80,7 @@ def test_another_address_of_the_channel_takes_the_place_of_one_that_is_none() ->
 )
 def test_one_suppression_more_never_permits_a_channel(said: list[Suppression], more: Suppression) -> None:
     def channel(suppressions: list[Suppression]) -> str | None:
-        found = judge(a_delivery(channels=("sms",)), a_scene(known(suppressions=tuple(suppressions))), MORNING)
+        found = judged(a_delivery(channels=("sms",)), a_scene(known(suppressions=tuple(suppressions))))
         return found.channel if isinstance(found, Send) else None
 
     assert channel([*said, more]) in (channel(said), None)
@@ -89,8 +88,8 @@ def test_one_suppression_more_never_permits_a_channel(said: list[Suppression], m
 
 def test_a_confirmation_passes_an_opt_out_and_dunning_does_not() -> None:
     scene = a_scene(known(suppressions=(Suppression(Ground.OPT_OUT, "sms", "x", SINCE),)))
-    assert isinstance(judge(a_delivery(channels=("sms",)), scene, MORNING), Suppress)
-    assert isinstance(judge(a_delivery(channels=("sms",), purpose="confirmation"), scene, MORNING), Send)
+    assert isinstance(judged(a_delivery(channels=("sms",)), scene), Suppress)
+    assert isinstance(judged(a_delivery(channels=("sms",), purpose="confirmation"), scene), Send)
 
 
 def test_what_is_said_at_an_address_nobody_was_contacted_at_closes_the_address() -> None:

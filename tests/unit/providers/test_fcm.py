@@ -43,6 +43,7 @@ def test_every_push_is_one_of_its_description(body: str, subject: str | None, ho
     left = min(hours * 3600, 2_419_200)
     assert (said["token"], said["notification"]["body"], said["notification"].get("title")) == ("token-1", body, subject)
     assert said["android"]["ttl"] == f"{left}s"
+    assert said["webpush"]["headers"]["TTL"] == str(left)
     assert said["apns"]["headers"]["apns-expiration"] == str(int(NOW.timestamp()) + left)
     assert call.url == "https://fcm.googleapis.com/v1/projects/wallet/messages:send"
 

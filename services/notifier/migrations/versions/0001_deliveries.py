@@ -41,7 +41,7 @@ create table notifier.deliveries (
     state text not null, reason text, next_at timestamptz, waiting boolean not null default false, cancelled boolean not null default false,
     sequence integer not null default 0, turn integer not null default 0, tries integer not null default 0,
     channel text, spent text[] not null default '{}', told text, decision bytea,
-    resolve_by timestamptz, earlier_state text, earlier_channel text, lost_time text,
+    resolve_by timestamptz, earlier_state text, earlier_channel text, lost_time text, tried_since timestamptz,
     primary key (tenant, borrower_id, task_id)
 ) partition by hash (tenant, borrower_id);
 create table notifier.attempts (
@@ -82,7 +82,7 @@ PARTED = {
 }
 
 SMALL = """
-create index deliveries_next_at on notifier.deliveries (next_at, tenant, borrower_id, task_id) where next_at is not null;
+create index deliveries_next_at on notifier.deliveries (tenant, next_at, borrower_id, task_id) where next_at is not null;
 create index deliveries_task on notifier.deliveries (tenant, task_id);
 create index deliveries_case on notifier.deliveries (tenant, case_id);
 create index deliveries_unknown on notifier.deliveries (taken_at) where state = 'unknown';
@@ -114,11 +114,22 @@ create unique index templates_published on notifier.templates (tenant, name, loc
 create table notifier.provider_accounts (
     tenant text not null, name text not null, version integer not null, kind text not null, channels text[] not null,
     settings bytea not null, credential_names text[] not null, sealed bytea not null, secret_hash bytea not null,
-    base_url text, at_once integer not null, paused boolean not null default false, paused_reason text,
+    base_url text, at_once integer not null, per_second integer, paused boolean not null default false, paused_reason text, paused_by text,
     by text not null, at timestamptz not null,
     primary key (tenant, name)
 );
 create unique index provider_accounts_secret on notifier.provider_accounts (secret_hash);
+create table notifier.provider_states (
+    tenant text not null, name text not null, free_at timestamptz, slowed_until timestamptz, slowings integer not null default 0,
+    phase text not null default 'closed', since timestamptz, until timestamptz, calls integer not null default 0,
+    faults integer not null default 0, trips integer not null default 0, last_faults bytea,
+    primary key (tenant, name)
+) with (fillfactor = 50);
+create table notifier.provider_events (
+    tenant text not null, name text not null, id bigint generated always as identity,
+    at timestamptz not null, kind text not null, by text, detail bytea not null,
+    primary key (tenant, name, id)
+);
 create table notifier.routes (
     tenant text not null, version integer not null, routes bytea not null, by text not null, at timestamptz not null,
     primary key (tenant, version)

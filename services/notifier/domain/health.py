@@ -1,0 +1,152 @@
+"""How a provider is: what it may be given now, and what its answers make of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from services.notifier.domain.breaker import Breaker, Phase, heard, probing
+from services.notifier.domain.permits import interval_of, lease
+from services.notifier.domain.results import OURS, Accepted, NotSent, Refused, Result, Unknown
+
+SLOW_FOR = timedelta(seconds=1)
+"""How long a provider rests that says `too fast` without saying for how long; twice as long each time in a row."""
+LONGEST_SLOW = timedelta(minutes=1)
+LAST_FAULTS = 10
+AGAIN = timedelta(milliseconds=5)
+"""How far apart what waits for a provider without a rate comes again."""
+
+Account = tuple[str, str]
+"""Tenant and name of a provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastFault:
+    """A fault of a provider as it is shown: how often a code came in one batch."""
+
+    at: datetime
+    fault: str
+    code: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What all replicas know of a provider."""
+
+    free_at: datetime | None = None
+    """From when on permits may be had."""
+    slowed_until: datetime | None = None
+    slowings: int = 0
+    """How often in a row it said `too fast`."""
+    breaker: Breaker = field(default_factory=Breaker)
+    last_faults: tuple[LastFault, ...] = ()
+
+    def slow(self, now: datetime) -> bool:
+        """Say whether it asked for a rest that is not over."""
+        return self.slowed_until is not None and now < self.slowed_until
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What one claim may give to a provider: where it has a rate a permit each, else no more than `most`, else any number."""
+
+    most: int | None = None
+    moments: tuple[datetime, ...] | None = None
+    shut: bool = False
+    """Out of the draw: its breaker is open, and another message tries it."""
+    probe: bool = False
+    slow: bool = False
+    free_at: datetime | None = None
+    """When it may be given more."""
+    interval: timedelta = AGAIN
+    """How far apart what waits for it may come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the answers to one batch say of the provider, and not of addresses, texts or us."""
+
+    good: int = 0
+    faults: int = 0
+    accepted: int = 0
+    throttled: int = 0
+    rest: timedelta | None = None
+    """The longest that it asked for."""
+    config: str | None = None
+    """A code that says the account itself is wrong."""
+    shown: tuple[tuple[str, str], ...] = ()
+    """Fault and code of each answer that is the provider's."""
+
+    @classmethod
+    def of(cls, results: Iterable[Result]) -> Tally:
+        """Count them: whoever answers, be it that an address is wrong, is there."""
+        tally = cls()
+        for result in results:
+            tally = tally._with(result)
+        return tally
+
+    def _with(self, result: Result) -> Tally:
+        match result:
+            case Accepted():
+                return replace(self, good=self.good + 1, accepted=self.accepted + 1)
+            case NotSent(why) | Refused(why, _) if why in OURS:
+                return self
+            case Unknown(why) | NotSent(why) | Refused(why, "provider"):
+                return replace(self, faults=self.faults + 1, shown=(*self.shown, ("provider", why)))
+            case Refused(code, "config"):
+                return replace(self, config=self.config or code, shown=(*self.shown, ("config", code)))
+            case Refused(code, "throttled", retry_after=rest):
+                longest = max((one for one in (self.rest, rest) if one is not None), default=None)
+                counted = replace(self, good=self.good + 1, throttled=self.throttled + 1, rest=longest)
+                return replace(counted, shown=(*self.shown, ("throttled", code)))
+            case Refused():
+                return replace(self, good=self.good + 1)
+
+
+def admit(health: Health, per_second: int | None, *, now: datetime, wanted: int, lead: timedelta) -> tuple[Health, Admission]:
+    """Return what a claim may give to a provider, and the provider's health with that taken from it."""
+    if health.breaker.phase is not Phase.CLOSED:
+        return _to_probe(health, per_second, now, lead)
+    if health.slow(now):
+        return health, Admission(0, slow=True, free_at=health.slowed_until, interval=_interval(per_second))
+    if per_second is None:
+        return health, Admission()
+    got = lease(health.free_at, per_second, now=now, wanted=wanted, lead=lead)
+    left = Admission(len(got.moments), got.moments, free_at=got.free_at, interval=interval_of(per_second))
+    return replace(health, free_at=got.free_at), left
+
+
+def answered(health: Health, tally: Tally, now: datetime) -> Health:
+    """Return what the answers to a batch make of a provider."""
+    seen = replace(health, breaker=heard(health.breaker, good=tally.good, faults=tally.faults, now=now))
+    if tally.shown:
+        seen = replace(seen, last_faults=(*_newest(tally, now), *health.last_faults)[:LAST_FAULTS])
+    if tally.throttled:
+        rest = max(tally.rest or timedelta(), min(SLOW_FOR * 2 ** min(health.slowings, 10), LONGEST_SLOW))
+        until = max(health.slowed_until or now, now + rest)
+        return replace(seen, slowed_until=until, slowings=health.slowings + 1)
+    return replace(seen, slowings=0) if tally.accepted else seen
+
+
+def _to_probe(health: Health, per_second: int | None, now: datetime, lead: timedelta) -> tuple[Health, Admission]:
+    """Let one message try it, with a permit like any other; until then it is out of the draw."""
+    breaker = probing(health.breaker, now)
+    if breaker is None or health.slow(now):
+        return health, Admission(0, shut=True, free_at=health.breaker.until)
+    if per_second is None:
+        return replace(health, breaker=breaker), Admission(1, shut=True, probe=True, free_at=breaker.until)
+    got = lease(health.free_at, per_second, now=now, wanted=1, lead=lead)
+    if not got.moments:
+        return health, Admission(0, shut=True, free_at=got.free_at)
+    return replace(health, breaker=breaker, free_at=got.free_at), Admission(1, got.moments, shut=True, probe=True, free_at=breaker.until)
+
+
+def _interval(per_second: int | None) -> timedelta:
+    return interval_of(per_second) if per_second is not None else AGAIN
+
+
+def _newest(tally: Tally, now: datetime) -> tuple[LastFault, ...]:
+    kinds = dict.fromkeys(tally.shown)
+    return tuple(LastFault(now, fault, code, tally.shown.count((fault, code))) for fault, code in kinds)

@@ -1,0 +1,81 @@
+"""What one claim may give to the providers, known before it begins, and what it has given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from services.notifier.domain.delivery import fraction
+from services.notifier.domain.health import Account, Admission
+
+LONGEST_WAIT = timedelta(minutes=15)
+"""What waits for a permit is looked at again so soon: the rate may have been raised, and others before it may be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """One message may start between these two seconds of the process's stopwatch."""
+
+    not_before: float
+    until: float
+
+
+@dataclass(slots=True)
+class Stock:
+    """For every account that may not be given any number, how many it may; the others do not stand here."""
+
+    now: datetime
+    admissions: Mapping[Account, Admission] = field(default_factory=dict)
+    permits: Mapping[Account, tuple[Permit, ...]] = field(default_factory=dict)
+    """Of those with a rate, each permit's moment by this process's stopwatch."""
+    queues: dict[Account, datetime] = field(default_factory=dict)
+    """Up to when the permits to come are promised to what has been put off."""
+    lead: timedelta = timedelta()
+    """How long before its moment a permit is leased."""
+    given: Counter[Account] = field(default_factory=Counter)
+    waiting: Counter[Account] = field(default_factory=Counter)
+
+    @property
+    def shut(self) -> frozenset[Account]:
+        """Return the accounts that are out of the draw."""
+        return frozenset(account for account, one in self.admissions.items() if one.shut)
+
+    def probes(self, tenant: str) -> frozenset[str]:
+        """Return those of a tenant that one message may still try."""
+        return frozenset(name for whose, name in self.unused_probes() if whose == tenant)
+
+    def slow(self, tenant: str) -> frozenset[str]:
+        """Return those of a tenant that asked for a rest."""
+        return frozenset(name for (whose, name), one in self.admissions.items() if whose == tenant and one.slow)
+
+    def unused_probes(self) -> frozenset[Account]:
+        """Return the accounts whose probe found no message to go with."""
+        return frozenset(account for account, one in self.admissions.items() if one.probe and not self.given[account])
+
+    def take(self, account: Account) -> bool:
+        """Give one message to an account, if it may have one more."""
+        most = self.admissions[account].most if account in self.admissions else None
+        if most is not None and self.given[account] >= most:
+            return False
+        self.given[account] += 1
+        return True
+
+    def again_at(self, account: Account, *seed: object) -> datetime:
+        """Return when a message that was given no permit comes again: in time for the first moment not promised to another."""
+        self.waiting[account] += 1
+        one = self.admissions[account]
+        at = max(one.free_at or self.now, self.queues.get(account, self.now), self.now + one.interval)
+        if at > self.now + LONGEST_WAIT:
+            return self.now + LONGEST_WAIT * (1 + fraction(*seed)) / 2
+        self.queues[account] = at + one.interval
+        return max(at - self.lead, self.now + one.interval)
+
+    def handed_out(self, account: Account) -> tuple[Permit, ...]:
+        """Return the permits that the messages given to an account start with."""
+        return self.permits[account][: self.given[account]]
+
+    def left_over(self) -> dict[Account, tuple[Permit, ...]]:
+        """Return the permits that no message took."""
+        return {account: permits[self.given[account] :] for account, permits in self.permits.items()}

@@ -1,0 +1,33 @@
+"""A provider's history over HTTP: who set, paused and resumed it, when its breaker opened and closed, and its weights."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.api import page
+from libs.common.auth import Principal, requires
+from libs.common.errors import DomainError
+from services.notifier.showing import history_of
+from services.notifier.store import accounts, health
+
+Reading = Annotated[Principal, Depends(requires("contacts:read"))]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+def routes_of(engine: AsyncEngine) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix="/v1")
+
+    @routes.get("/providers/{name}/history")
+    async def history(name: str, caller: Reading, limit: Limit = 100) -> Response:
+        async with engine.connect() as conn:
+            if await accounts.find(conn, caller.tenant, name) is None:
+                raise DomainError(404, "not_found", f"there is no provider {name[:64]!r}")
+            events = await health.history(conn, (caller.tenant, name), limit=limit)
+            versions = await accounts.versions_of_routes(conn, caller.tenant, limit=limit)
+        return page(history_of(name, events, versions)[:limit])
+
+    return routes

@@ -1,0 +1,49 @@
+"""One pass over what is due, in turns: of each tenant as many as of any other, however long its queue is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common.clock import Clock
+from services.notifier.store import queue
+from services.notifier.store.deliveries import Key
+
+LIST_AGAIN = timedelta(seconds=1)
+"""While a long queue is worked off, others are looked for so often: each begins anew, and finds rows that were locked or written late."""
+
+
+@dataclass(slots=True)
+class Turns:
+    """The tenants whose turn comes, each with the place in its order up to which everything was looked at."""
+
+    engine: AsyncEngine
+    clock: Clock
+    _places: dict[str, Key | None] = field(default_factory=dict)
+    _listed_at: datetime | None = None
+
+    async def next(self, limit: int) -> list[Key]:
+        """Return what is to be looked at next; nothing when the pass is over."""
+        async with self.engine.connect() as conn:
+            now = await self.clock.at(conn)
+            await self._list(conn, now)
+            while self._places:
+                if keys := await self._deal(conn, limit, now):
+                    return keys
+        return []
+
+    async def _list(self, conn: AsyncConnection, now: datetime) -> None:
+        if self._listed_at is not None and now - self._listed_at < LIST_AGAIN:
+            return
+        self._listed_at = now
+        self._places |= {tenant: None for tenant in await queue.due_tenants(conn, now=now) if tenant not in self._places}
+
+    async def _deal(self, conn: AsyncConnection, limit: int, now: datetime) -> list[Key]:
+        """Take the next share of those whose turn it is; who had nothing is through, the others stand at the end of the line."""
+        served = {tenant: self._places.pop(tenant) for tenant in list(self._places)[:limit]}
+        share = max(1, limit // len(served))
+        keys = await queue.due(conn, served, now=now, share=share)
+        self._places |= {key.tenant: key for key in keys}
+        return keys

@@ -1,0 +1,83 @@
+"""What holds for every kind of provider there is, and so for each that is added."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+import pytest
+
+from services.notifier.domain.results import Refused
+from services.notifier.providers.codes import Codes
+from services.notifier.providers.kinds import ADAPTERS
+from services.notifier.providers.wire import Account, HttpCall, UnfitError
+from tests.unit.providers.values import NOW, a_message
+
+LEFT = timedelta(hours=3)
+TO = {"sms": "+12025550123", "email": "someone@example.com", "push": "token", "inbox": "someone"}
+SETTINGS = {"from": "+12025550100", "region": "eu-west-1", "project_id": "p", "url": "https://a.example/hook"}
+
+
+def of_form(name: str) -> Callable[[HttpCall], Any]:
+    return lambda call: parse_qs(call.body.decode())[name][0]
+
+
+def of_json(*path: str) -> Callable[[HttpCall], Any]:
+    def found(call: HttpCall) -> Any:
+        said = msgspec.json.decode(call.body)
+        for name in path:
+            said = said[name]
+        return said
+
+    return found
+
+
+ENDS: Mapping[str, tuple[Callable[[HttpCall], Any], Any]] = {
+    "twilio": (of_form("ValidityPeriod"), "10800"),
+    "vonage": (of_form("ttl"), "10800000"),
+    "messagebird": (of_json("validity"), 10800),
+    "aws_sms": (of_json("TimeToLive"), 10800),
+    "fcm": (of_json("message", "android", "ttl"), "10800s"),
+    "webhook": (of_json("data", "expires_at"), (NOW + LEFT).isoformat().replace("+00:00", "Z")),
+}
+"""Where each kind that has a word for the end of a message says it."""
+ENDLESS = {"sendgrid", "aws_ses"}
+"""Kinds whose APIs have none: once taken, a mail is tried for as long as they like."""
+
+
+def a_call(kind: str, deadline: timedelta | None) -> HttpCall:
+    adapter = ADAPTERS[kind]
+    channel = adapter.channels[0]
+    credentials = dict.fromkeys((*adapter.credentials, "token"), "aa==")
+    settings = {name: SETTINGS[name] for name in adapter.settings}
+    account = Account("main", kind, credentials, settings)
+    message = a_message(channel, TO[channel], subject="Your instalment")
+    return adapter.request(replace(message, deadline=NOW + deadline if deadline is not None else None), account, NOW)
+
+
+@pytest.mark.parametrize("kind", sorted(ADAPTERS))
+def test_every_kind_that_has_a_word_for_the_end_of_a_message_says_it(kind: str) -> None:
+    call = a_call(kind, LEFT)
+    if kind in ENDLESS:
+        assert not re.search(rb"ttl|valid|expir", call.body, re.IGNORECASE)
+    else:
+        where, said = ENDS[kind]
+        assert where(call) == said
+
+
+@pytest.mark.parametrize("kind", sorted(ADAPTERS))
+def test_no_kind_is_given_a_message_that_has_ended(kind: str) -> None:
+    with pytest.raises(UnfitError, match="too_late"):
+        a_call(kind, timedelta())
+
+
+@pytest.mark.parametrize("kind", sorted(ADAPTERS))
+def test_a_429_is_a_failure_of_no_kind_and_its_retry_after_is_kept(kind: str) -> None:
+    said = Codes.load(kind).result(429, retry_after="17")
+    assert isinstance(said, Refused)
+    assert (said.fault, said.permanent, said.retry_after) == ("throttled", False, timedelta(seconds=17))
