@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -13,16 +13,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common import logs, sealing
 from libs.common.clock import Clock
 from libs.common.sealing import SealError
+from services.notifier.domain.receipts import Receipt
 from services.notifier.domain.routing import Offer, Routing
 from services.notifier.providers.carrier import Carrier, Limits
 from services.notifier.providers.http import HttpProvider
-from services.notifier.providers.kinds import ADAPTERS
+from services.notifier.providers.kinds import ADAPTERS, LINKS
+from services.notifier.providers.links import LOOPBACK, Heard, Linked, Terms
 from services.notifier.providers.port import Provider
 from services.notifier.providers.wire import Account, Answer, HttpCall
 from services.notifier.store import accounts
 from services.notifier.store.accounts import AccountRow
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_KEPT = 100
 
 
@@ -45,8 +46,10 @@ class Directory:
     builtin: Mapping[str, Provider]
     public_url: str | None = None
     """Where this service is reached from outside; without it no provider is asked for receipts."""
-    _live: dict[tuple[str, str], tuple[int, HttpProvider]] = field(default_factory=dict)
-    _retired: list[HttpProvider] = field(default_factory=list)
+    hears: Callable[[str, str], Heard] | None = None
+    """Returns what takes the words that a tenant's account says over its own connection."""
+    _live: dict[tuple[str, str], tuple[int, HttpProvider | Linked]] = field(default_factory=dict)
+    _retired: list[HttpProvider | Linked] = field(default_factory=list)
     """Of older versions: another pass may still be sending through them."""
     _fetched: dict[str, bytes] = field(default_factory=dict)
 
@@ -69,10 +72,16 @@ class Directory:
         except SealError:
             logs.get("directory").error("secrets_unreadable", provider=name)
             return None
-        if live is not None:
-            self._retired.append(live[1])
         self._live[tenant, name] = (row.version, made)
+        if live is not None:
+            await self._retire(live[1])
         return made
+
+    async def _retire(self, provider: HttpProvider | Linked) -> None:
+        """Keep the one of an older version until all ends, or until what it has under way has ended."""
+        self._retired.append(provider)
+        if not isinstance(provider, HttpProvider):
+            await provider.retire()
 
     async def fetch(self, url: str) -> bytes | None:
         """Return what a public address serves; certificates are kept, since every callback names one."""
@@ -117,12 +126,20 @@ class Directory:
         """Return by what the secret of a URL is found."""
         return sealing.digest(self.digest_key, "provider", secret)
 
-    def _made(self, row: AccountRow) -> HttpProvider:
+    def _made(self, row: AccountRow) -> HttpProvider | Linked:
         """Return a provider; where somebody else chose the address, it must be a public one, but for a fake on this machine."""
+        if row.kind in LINKS:
+            hears = self.hears(row.tenant, row.name) if self.hears else _deaf
+            public_only = row.settings.get("host") not in LOOPBACK
+            return LINKS[row.kind].open(self.account(row), Terms(self.clock, row.at_once, public_only, hears))
         adapter = ADAPTERS[row.kind]
         chosen = row.base_url is not None and not is_loopback(row.base_url)
         carrier = Carrier(Limits(at_once=row.at_once), public_only=adapter.public_only or chosen)
         return HttpProvider(self.account(row), adapter, carrier, self.clock)
+
+
+async def _deaf(_: Sequence[Receipt], __: bytes) -> None:
+    raise LookupError("nobody takes what providers say")
 
 
 def new_secret() -> str:

@@ -68,7 +68,8 @@ class Receiver:
         return len(new)
 
     async def _read(self, row: AccountRow, callback: Callback) -> Sequence[Receipt]:
-        read = ADAPTERS[row.kind].receipts
+        adapter = ADAPTERS.get(row.kind)
+        read = adapter.receipts if adapter else None
         if read is None:
             raise DomainError(404, "not_found", f"{row.kind} sends no receipts")
         account = self.directory.account(row)

@@ -91,6 +91,8 @@ class OutgoingMessage:
     html: str | None = None
     deadline: datetime | None = None
     """After it, no provider may deliver it any more."""
+    unsubscribe: str | None = None
+    """The https link that ends such mails with one request (RFC 8058)."""
 
 
 @dataclass(frozen=True, slots=True)

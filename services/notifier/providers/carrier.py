@@ -19,7 +19,8 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from services.notifier.domain.results import NotSent, Unknown
-from services.notifier.providers.public import NotPublicError, PublicResolver, public_socket
+from services.notifier.providers.dialing import why
+from services.notifier.providers.public import PublicResolver, public_socket
 from services.notifier.providers.wire import BODY_LIMIT, Answer, HttpCall
 
 AGENT = "dunwell"
@@ -90,7 +91,7 @@ class Carrier:
             timed_out = isinstance(error, TimeoutError)
             if progress.begun:
                 return Unknown("answer_timeout" if timed_out else "connection_lost")
-            return NotSent("connect_timeout" if timed_out else _why(error))
+            return NotSent("connect_timeout" if timed_out else why(error))
         finally:
             _PROGRESS.reset(before)
 
@@ -119,17 +120,6 @@ class Carrier:
             socket_factory=public_socket if self._public_only else None,
         )
         return aiohttp.ClientSession(connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
-
-
-def _why(error: BaseException | None) -> str:
-    """Return why there was no connection, by the first cause that has a name of its own."""
-    while error is not None:
-        if isinstance(error, NotPublicError):
-            return "address_not_public"
-        if isinstance(error, ssl.SSLError):
-            return "tls_failed"
-        error = error.__cause__ or error.__context__
-    return "connect_failed"
 
 
 async def _on_first_byte(_: aiohttp.ClientSession, __: SimpleNamespace, ___: aiohttp.TraceRequestHeadersSentParams) -> None:

@@ -132,5 +132,5 @@ def _at(written: str | None) -> datetime | None:
 
 ADAPTER = Adapter(
     kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, credentials=("api_key", "api_secret"),
-    settings=("from",), optional=("signature_secret", "signature_method"),
+    settings=("from",), optional=("signature_secret", "signature_method"), secrets=("signature_secret",),
 )  # fmt: skip
