@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -15,28 +16,33 @@ from services.notifier.domain.message import OutgoingMessage
 
 LINE = 998
 """Bytes of a line at most, without its end (RFC 5322, 2.1.1)."""
-WORD = 45
-"""Bytes in an encoded word: with what is around them no more than 75 characters (RFC 2047, 2)."""
+WORD = 39
+"""Bytes in an encoded word: a line with one is at most 76 characters long, the name of the header among them (RFC 2047, 2)."""
 PLAIN = 66
 """Characters of a value that goes unencoded on one line with its name."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_ENDS = re.compile(r"\r\n|\r|\n")
-_BINARY = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+_BINARY = bytes([*range(9), *range(11, 32), 127])
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _LINK = re.compile(r"https://[!-;=?-~]{1,800}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class From:
     """Who a mail comes from."""
 
     address: str
     name: str = ""
 
-    @property
-    def domain(self) -> str:
+    @functools.cached_property
+    def domain(self) -> bytes:
         """Return the part after the `@`."""
-        return self.address.rpartition("@")[2]
+        return self.address.rpartition("@")[2].encode()
+
+    @functools.cached_property
+    def header(self) -> bytes:
+        """Return what stands in `From`."""
+        name = _phrase(self.name)
+        return b"%b<%b>" % (name + b"\r\n " if name else b"", self.address.encode())
 
 
 def assemble(message: OutgoingMessage, sender: From, now: datetime, *, eight_bit: bool) -> bytes:
@@ -47,12 +53,11 @@ def assemble(message: OutgoingMessage, sender: From, now: datetime, *, eight_bit
 
 
 def _headers(message: OutgoingMessage, sender: From, now: datetime) -> Iterator[bytes]:
-    name = _phrase(sender.name)
     yield b"Date: %b\r\n" % format_datetime(now).encode()
-    yield b"From: %b<%b>\r\n" % (name + b"\r\n " if name else b"", sender.address.encode())
+    yield b"From: %b\r\n" % sender.header
     yield b"To: <%b>\r\n" % message.to.encode()
     yield b"Subject: %b\r\n" % text(message.subject or "")
-    yield b"Message-ID: <%b@%b>\r\n" % (message.id.encode(), sender.domain.encode())
+    yield b"Message-ID: <%b@%b>\r\n" % (message.id.encode(), sender.domain)
     yield b"Auto-Submitted: auto-generated\r\n"
     if message.unsubscribe and _LINK.fullmatch(message.unsubscribe):
         yield b"List-Unsubscribe: <%b>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" % message.unsubscribe.encode()
@@ -95,7 +100,7 @@ def _content(parts: list[tuple[bytes, bytes]], about: str) -> Iterator[bytes]:
     boundary = hashlib.sha256(about.encode()).hexdigest()[:40].encode()
     while any(boundary in body for _, body in parts):
         boundary = hashlib.sha256(boundary).hexdigest()[:40].encode()
-    yield b'Content-Type: multipart/alternative; boundary="%b"\r\n\r\n' % boundary
+    yield b'Content-Type: multipart/alternative;\r\n boundary="%b"\r\n\r\n' % boundary
     for head, body in parts:
         yield b"--%b\r\n%b\r\n%b" % (boundary, head, body)
     yield b"--%b--\r\n" % boundary
@@ -103,7 +108,7 @@ def _content(parts: list[tuple[bytes, bytes]], about: str) -> Iterator[bytes]:
 
 def _part(kind: str, said: str, *, eight_bit: bool) -> tuple[bytes, bytes]:
     """Return the headers and the body of a text, in the encoding it needs."""
-    lines = _ENDS.sub("\n", said).encode("utf-8", "replace")
+    lines = said.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
     if not lines.endswith(b"\n"):
         lines += b"\n"
     encoding, body = _encoded(lines, eight_bit=eight_bit)
@@ -112,7 +117,7 @@ def _part(kind: str, said: str, *, eight_bit: bool) -> tuple[bytes, bytes]:
 
 def _encoded(lines: bytes, *, eight_bit: bool) -> tuple[bytes, bytes]:
     body = lines.replace(b"\n", b"\r\n")
-    if (eight_bit or lines.isascii()) and not _BINARY.search(lines) and max(map(len, lines.split(b"\n"))) <= LINE:
+    if (eight_bit or lines.isascii()) and lines == lines.translate(None, _BINARY) and max(map(len, lines.split(b"\n"))) <= LINE:
         return (b"7bit" if lines.isascii() else b"8bit"), body
     quoted = binascii.b2a_qp(lines).replace(b"\n", b"\r\n")
     if len(quoted) * 3 <= len(body) * 4:

@@ -75,6 +75,8 @@ class SmtpProvider:
     _retired: bool = False
 
     def __post_init__(self) -> None:
+        if self.context is None and self.relay.tls != "none":
+            self.context = ssl.create_default_context()
         self._slots = asyncio.Semaphore(min(self.relay.connections, self.terms.at_once))
 
     @property

@@ -60,15 +60,15 @@ class Relay:
         )  # fmt: skip
 
 
-async def connect(relay: Relay, *, public_only: bool, context: ssl.SSLContext | None = None) -> Session | Refused | NotSent:
+async def connect(relay: Relay, *, public_only: bool, context: ssl.SSLContext | None) -> Session | Refused | NotSent:
     """Return a session that is ready for a message, or why there is none: nothing was handed over."""
     try:
         async with asyncio.timeout(CONNECT_S):
             made = await dial(relay.host, relay.port, public_only=public_only)
             client = aiosmtplib.SMTP(
                 hostname=relay.host, sock=made, use_tls=relay.tls == "implicit", start_tls=relay.tls == "starttls", username=relay.username,
-                password=relay.password, local_hostname=relay.sender.domain, timeout=CONNECT_S,
-                tls_context=context or ssl.create_default_context(),
+                password=relay.password, local_hostname=relay.sender.domain.decode(), timeout=CONNECT_S,
+                tls_context=context,
             )  # fmt: skip
             try:
                 await client.connect()

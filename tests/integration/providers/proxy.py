@@ -1,0 +1,90 @@
+"""A proxy between a client and a real server that cuts the first connection after so many bytes of either direction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+PART = 65_536
+
+
+@dataclass
+class Proxy:
+    """Passes so many bytes of the client, or of the server, and then ends the connection for the client.
+
+    The server may finish what it has read: the connection to it is half closed and read to its end, so that after `served` nothing changes.
+    """
+
+    server: int
+    request: int | None = None
+    answer: int | None = None
+    every: bool = False
+    """Cut every connection, not only the first."""
+    port: int = 0
+    connections: int = 0
+    requested: int = 0
+    answered: int = 0
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        cuts = self.every or self.connections == 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        to_server = await asyncio.open_connection("127.0.0.1", self.server)
+        forth = asyncio.create_task(self._forth(reader, to_server[1], self.request if cuts else None))
+        back = asyncio.create_task(self._back(to_server[0], writer, self.answer if cuts else None))
+        await asyncio.wait({forth, back}, return_when=asyncio.FIRST_COMPLETED)
+        writer.transport.abort()
+        forth.cancel()
+        await asyncio.wait({forth})
+        with suppress(OSError):
+            if to_server[1].can_write_eof():
+                to_server[1].write_eof()
+        back.cancel()
+        await asyncio.wait({back})
+        with suppress(OSError):
+            while await to_server[0].read(PART):
+                pass
+        to_server[1].close()
+
+    async def _forth(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
+        with suppress(OSError):
+            left = limit
+            while left is None or left > 0:
+                part = await reader.read(PART if left is None else left)
+                if not part:
+                    return
+                self.requested += len(part)
+                left = None if left is None else left - len(part)
+                writer.write(part)
+                await writer.drain()
+
+    async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
+        with suppress(OSError):
+            left = limit
+            while left is None or left > 0:
+                part = await reader.read(PART)
+                if not part:
+                    return
+                kept = part if left is None else part[:left]
+                self.answered += len(kept)
+                left = None if left is None else left - len(kept)
+                writer.write(kept)
+                await writer.drain()
+
+
+@asynccontextmanager
+async def proxied(proxy: Proxy) -> AsyncIterator[Proxy]:
+    """Listen until the end of the block; after it the server has done whatever it will do."""
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()
+        if proxy._tasks:
+            await asyncio.wait(proxy._tasks, timeout=20)
