@@ -96,6 +96,6 @@ def only(username: str, password: str) -> Callable[..., AuthResult]:
     """Return what lets in one user."""
 
     def check(_: object, __: object, ___: object, ____: object, said: LoginPassword) -> AuthResult:
-        return AuthResult(success=(said.login, said.password) == (username.encode(), password.encode()))
+        return AuthResult(success=(said.login, said.password) == (username.encode(), password.encode()), handled=False)
 
     return check

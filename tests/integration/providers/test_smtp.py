@@ -20,6 +20,7 @@ from tests.integration.providers.tls import loopback_tls
 from tests.support.exim import Exim
 from tests.unit.providers.values import NOW, a_message
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:aiosmtpd", "ignore::DeprecationWarning:aiosmtpd")
 AT_ONCE = 16
 TWO = 2
 
@@ -126,3 +127,170 @@ async def test_a_plain_dialogue_that_is_cut_at_any_byte_sends_nothing_twice_and_
     async with plain_server(PlainServer()) as server:
         found = await every_cut(server.port)
         judge(found, Counter(id_of(message_from_bytes(bytes(envelope.content or b""))) for envelope in server.taken))
+
+
+async def test_a_connection_that_was_kept_too_long_costs_no_mail_and_no_attempt() -> None:
+    async with plain_server(PlainServer()) as server, proxied(Proxy(server.port)) as proxy:
+        provider = a_relay(proxy.port, connections="1")
+        first = await provider.deliver(mails(1, named="first"))
+        (kept,) = provider._idle
+        kept.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it does not see the end before it writes
+        for task in proxy._tasks:
+            task.cancel()
+        await asyncio.wait(proxy._tasks)
+        second = await delivered(provider, mails(2, named="second"))
+    assert [type(result) for result in first + second] == [Accepted] * 3
+    assert len(server.taken) == 3
+
+
+async def test_a_kept_connection_is_used_again_and_closed_when_the_account_is_retired() -> None:
+    async with plain_server(PlainServer()) as server, proxied(Proxy(server.port)) as proxy:
+        provider = a_relay(proxy.port)
+        for _ in range(3):
+            await provider.deliver(mails(1))
+        assert proxy.connections == 1
+        await provider.retire()
+        await asyncio.wait(proxy._tasks, timeout=10)
+        assert all(task.done() for task in proxy._tasks)
+        assert [type(result) for result in await provider.deliver(mails(1))] == [Accepted]
+        await asyncio.wait(proxy._tasks, timeout=10)
+        assert (proxy.connections, all(task.done() for task in proxy._tasks)) == (2, True)
+
+
+async def test_no_more_connections_are_made_than_allowed() -> None:
+    async with plain_server(PlainServer()) as server:
+        results = await delivered(a_relay(server.port, connections="3"), mails(100))
+    assert all(isinstance(result, Accepted) for result in results)
+    assert server.connections == 3
+
+
+async def test_a_server_without_pipelining_is_asked_one_thing_at_a_time_and_cleaned_up_after_a_refusal() -> None:
+    def says(stage: str, to: str) -> str | None:
+        return "550 5.1.1 unknown" if (stage, to) == ("rcpt", "gone@x.example") else None
+
+    async with plain_server(PlainServer(says=says)) as server:
+        batch = [a_message("email", to, id=f"p-{to[0]}") for to in ("a@x.example", "gone@x.example", "c@x.example")]
+        results = await delivered(a_relay(server.port, connections="1"), batch)
+    assert [type(result) for result in results] == [Accepted, Refused, Accepted]
+    assert [command.partition(" ")[0] for command in server.commands] == ["MAIL", "RCPT", "MAIL", "RCPT", "RSET", "MAIL", "RCPT"]
+
+
+async def test_a_connection_that_the_server_wants_to_end_is_replaced_and_its_mail_goes_on() -> None:
+    said = iter([None, None, "421 4.3.2 enough of this connection", None, None])
+
+    def says(stage: str, _: str) -> str | None:
+        return next(said) if stage == "mail" else None
+
+    async with plain_server(PlainServer(says=says)) as server:
+        results = await delivered(a_relay(server.port, connections="1"), mails(4))
+    assert [type(result) for result in results] == [Accepted] * 4
+    assert server.connections == 2
+
+
+async def test_a_server_that_has_no_room_for_a_first_mail_has_refused_it_for_now() -> None:
+    async with plain_server(PlainServer(says=lambda stage, _: "421 4.7.0 too many from you" if stage == "mail" else None)) as server:
+        (result,) = await delivered(a_relay(server.port), mails(1))
+    assert result == Refused("421 4.7.0", "throttled", permanent=False)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+async def test_login_goes_over_tls_whether_from_the_first_byte_or_by_starttls(implicit: bool) -> None:
+    server_tls, client_tls = loopback_tls()
+    options = {"ssl": server_tls} if implicit else {"tls_context": server_tls, "require_starttls": True}
+    checked = only("lender", "right")
+    async with plain_server(PlainServer(), **options, authenticator=checked, auth_required=True, auth_require_tls=not implicit) as server:
+        for password, expected in (("right", Accepted), ("wrong", Refused)):
+            provider = a_relay(server.port, client_tls, tls="implicit" if implicit else "starttls", username="lender", password=password)
+            (result,) = await delivered(provider, mails(1))
+            assert type(result) is expected, result
+    assert isinstance(result, Refused)
+    assert (result.fault, result.permanent, result.code) == ("config", False, "535 5.7.8")
+
+
+async def test_a_refused_login_is_not_tried_by_every_mail_of_a_batch() -> None:
+    server_tls, client_tls = loopback_tls()
+    tries: list[object] = []
+
+    def check(*said: object) -> object:
+        tries.append(said)
+        return only("lender", "right")(*said)
+
+    async with plain_server(PlainServer(), ssl=server_tls, authenticator=check, auth_required=True, auth_require_tls=False) as server:
+        provider = a_relay(server.port, client_tls, tls="implicit", username="lender", password="wrong")
+        results = [*await provider.deliver(mails(50)), *await provider.deliver(mails(50))]
+    assert len(tries) == 2  # the two methods that the server offers, on one connection
+    assert {(type(result), result.code) for result in results if isinstance(result, Refused)} == {(Refused, "535 5.7.8")}
+    assert len(results) == 100
+
+
+async def test_a_server_that_offers_no_tls_is_given_nothing() -> None:
+    async with plain_server(PlainServer()) as server:
+        (result,) = await delivered(a_relay(server.port, loopback_tls()[1], tls="starttls"), mails(1))
+    assert result == Refused("starttls_or_auth_not_offered", "config", permanent=False)
+
+
+async def test_a_certificate_that_is_not_the_hosts_is_given_nothing() -> None:
+    async with plain_server(PlainServer(), ssl=loopback_tls()[0]) as server:
+        (result,) = await delivered(a_relay(server.port, tls="implicit"), mails(1))
+    assert result == NotSent("tls_failed")
+
+
+async def test_a_relay_that_is_away_was_not_sent_anything_and_is_asked_once() -> None:
+    results = await delivered(a_relay(closed_port()), mails(100))
+    assert results == [NotSent("connect_failed")] * 100
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "10.0.0.1", "169.254.169.254"])
+async def test_only_public_relays_are_called_where_a_tenant_names_them(host: str) -> None:
+    async with plain_server(PlainServer()) as server:
+        results = await delivered(a_relay(server.port, host=host, public_only=True), mails(1))
+        assert (results, server.connections) == ([NotSent("address_not_public")], 0)
+
+
+async def test_a_mail_whose_time_is_over_is_not_handed_over() -> None:
+    async with plain_server(PlainServer()) as server:
+        results = await delivered(a_relay(server.port), [*mails(1, deadline=NOW), *mails(1, named="n")])
+    assert results[0] == Refused("too_late", "provider", permanent=False)
+    assert len(server.taken) == 1
+
+
+async def test_an_address_that_the_server_cannot_take_is_refused_and_one_with_a_domain_of_any_script_goes() -> None:
+    batch = [a_message("email", to) for to in ("jürgen@x.example", "b@bücher.example", "b@x.example\r\nRCPT TO:<c@x.example>")]
+    async with plain_server(PlainServer()) as server:
+        results = await delivered(a_relay(server.port, connections="1"), batch)
+    assert results[0] == Refused("smtputf8_not_offered", "recipient")
+    assert isinstance(results[1], Accepted)
+    assert results[2] == Refused("invalid_mailbox", "invalid_address")
+    assert [envelope.rcpt_tos for envelope in server.taken] == [["b@xn--bcher-kva.example"]]
+
+
+async def test_a_local_part_of_any_script_goes_where_the_server_knows_it(exim: Exim) -> None:
+    (result,) = await delivered(a_relay(exim.port), [a_message("email", "jürgen@x.example", id="utf8-1")])
+    assert isinstance(result, Accepted)
+
+
+async def test_a_mail_that_is_larger_than_the_server_takes_is_refused_and_not_offered() -> None:
+    async with plain_server(PlainServer(), data_size_limit=5000) as server:
+        (result,) = await delivered(a_relay(server.port), mails(1, body="x" * 6000))
+    assert result == Refused("too_big", "content")
+    assert server.commands == []
+
+
+async def test_an_answer_that_does_not_come_leaves_one_mail_unknown_and_the_others_not_sent() -> None:
+    waiting = asyncio.Event()
+
+    class Silent(PlainServer):
+        async def handle_DATA(self, *_: object) -> str:  # noqa: N802  # named by the library
+            await waiting.wait()
+            return "250 OK"
+
+    async with plain_server(Silent()) as server:
+        results = await delivered(a_relay(server.port, connections="1", timeout_s="1"), mails(1))
+        waiting.set()
+    assert results == [Unknown("answer_timeout")]
+
+
+async def test_a_reply_that_is_none_leaves_a_mail_unknown() -> None:
+    async with plain_server(PlainServer(says=lambda stage, _: "hello there" if stage == "end" else None)) as server:
+        (result,) = await delivered(a_relay(server.port), mails(1))
+    assert isinstance(result, Unknown)

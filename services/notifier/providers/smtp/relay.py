@@ -21,7 +21,7 @@ from services.notifier.providers.wire import Account, UnfitError, mailbox
 PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 CONNECT_S = 6.0
 """Resolving, connecting, TLS and AUTH."""
-_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
+_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ async def connect(relay: Relay, *, public_only: bool, context: ssl.SSLContext | 
                 password=relay.password, local_hostname=relay.sender.domain.decode(), timeout=CONNECT_S,
                 tls_context=context,
             )  # fmt: skip
+            await client.connect()
             try:
-                await client.connect()
                 await client.ehlo()
             except BaseException:
-                made.close()
+                client.close()
                 raise
         return _taken_over(client)
     except aiosmtplib.SMTPAuthenticationError as error:

@@ -83,7 +83,7 @@ def _candidates(stage: str, reply: Reply) -> Iterator[str]:
         subject = f"{status.rpartition('.')[0]}.x"
         yield from (f"{reply.code} {status}", status, f"{stage} {subject}", subject)
     kind = f"{reply.code // 100}xx"
-    yield from (f"{stage} {reply.code}", str(reply.code), f"{stage} {kind}", kind)
+    yield from (f"{stage} {reply.code}", f"{stage} {kind}", str(reply.code), kind)
 
 
 def _reference(reply: Reply) -> str:
