@@ -27,6 +27,22 @@ class Proxy:
     requested: int = 0
     answered: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _clients: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every connection has ended."""
+        return all(task.done() for task in self._tasks)
+
+    def drop(self) -> None:
+        """End all connections now."""
+        for client in self._clients:
+            client.transport.abort()
+
+    async def served(self, within_s: float = 20) -> None:
+        """Wait until the server has done whatever it will do."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within_s)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -34,6 +50,7 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._clients.append(writer)
         to_server = await asyncio.open_connection("127.0.0.1", self.server)
         forth = asyncio.create_task(self._forth(reader, to_server[1], self.request if cuts else None))
         back = asyncio.create_task(self._back(to_server[0], writer, self.answer if cuts else None))
@@ -86,5 +103,4 @@ async def proxied(proxy: Proxy) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         server.close()
-        if proxy._tasks:
-            await asyncio.wait(proxy._tasks, timeout=20)
+        await proxy.served()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -34,7 +34,7 @@ def as_sent(text: str) -> str:
     return lines if lines.endswith("\n") else lines + "\n"
 
 
-def said(part: EmailMessage) -> str:
+def said(part: MIMEPart) -> str:
     raw = part.get_payload(decode=True)
     assert isinstance(raw, bytes)
     return raw.decode().replace("\r\n", "\n")
