@@ -18,7 +18,7 @@ from services.notifier.domain.routing import Offer, Routing
 from services.notifier.providers.carrier import Carrier, Limits
 from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.kinds import ADAPTERS, LINKS
-from services.notifier.providers.links import LOOPBACK, Heard, Linked, Terms
+from services.notifier.providers.links import LOOPBACK, Heard, Inbound, Linked, Terms
 from services.notifier.providers.port import Provider
 from services.notifier.providers.wire import Account, Answer, HttpCall
 from services.notifier.store import accounts
@@ -76,6 +76,12 @@ class Directory:
         if live is not None:
             await self._retire(live[1])
         return made
+
+    async def linked(self, tenant: str, name: str) -> Linked | None:
+        """Return a provider that has a connection of its own."""
+        found = await self.provider(tenant, name)
+        live = self._live.get((tenant, name))
+        return None if live is None or live[1] is not found or isinstance(live[1], HttpProvider) else live[1]
 
     async def _retire(self, provider: HttpProvider | Linked) -> None:
         """Keep the one of an older version until all ends, or until what it has under way has ended."""
@@ -138,7 +144,7 @@ class Directory:
         return HttpProvider(self.account(row), adapter, carrier, self.clock)
 
 
-async def _deaf(_: Sequence[Receipt], __: bytes) -> None:
+async def _deaf(_: Sequence[Receipt | Inbound], __: bytes) -> None:
     raise LookupError("nobody takes what providers say")
 
 

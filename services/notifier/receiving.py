@@ -18,13 +18,16 @@ from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery, heard
 from services.notifier.domain.receipts import News, Receipt, Standing, state_of
+from services.notifier.domain.results import Accepted
 from services.notifier.domain.states import Reached
 from services.notifier.providers.kinds import ADAPTERS
+from services.notifier.providers.links import Heard, Inbound
 from services.notifier.providers.wire import Callback, Denied, Fetch
-from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, receipts
+from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, parts, receipts
 from services.notifier.store.accounts import AccountRow
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
+from services.notifier.store.parts import Part
 from services.notifier.store.receipts import Told, Word
 
 MOST_FETCHED = 3
@@ -49,23 +52,64 @@ class Receiver:
         if row is None:
             raise DomainError(404, "not_found", "there is nothing here")
         found = await self._read(row, callback)
-        words = [Word(_id_of(receipt), receipt) for receipt in found]
-        if not words:
+        if not found:
             return 0
         plain = msgspec.json.encode({"url": callback.url, "body": callback.body})
-        sealed = sealing.seal(plain, sealing.public_of(self.directory.private_key), f"callback/{row.tenant}/{row.name}")
-        return await self.keep(row.tenant, row.name, words, sealed=sealed)
+        return await self.keep(row.tenant, row.name, _words(found), sealed=self._seal(row.tenant, row.name, plain))
+
+    def hears(self, tenant: str, name: str) -> Heard:
+        """Return what takes the words that a tenant's account says over its own connection."""
+
+        async def take(words: Sequence[Receipt | Inbound], raw: bytes) -> None:
+            found = [word for word in words if isinstance(word, Receipt)]
+            sealed = self._seal(tenant, name, raw)
+            if len(found) < len(words) or not words:
+                async with self.engine.begin() as conn:
+                    await receipts.keep_raw(conn, tenant, name, sealed=sealed, now=await self.clock.at(conn))
+            if found:
+                await self.keep(tenant, name, _words(found), sealed=sealed)
+
+        return take
 
     async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes) -> int:
         """Take in what an account of a tenant has said and is believed, and return how many of these words are new."""
         async with self.engine.begin() as conn:
+            await parts.lock(conn, tenant, name, _names([word.receipt for word in words]))
             now = await self.clock.at(conn)
             new = await receipts.keep(conn, tenant, name, words, sealed=sealed, now=now)
-            about = await receipts.attempts_of(conn, tenant, name, [word.receipt for word in new]) if new else []
-            if about:
-                await self._lift(conn, about, now)
+            if new:
+                await self._reduce(conn, tenant, name, [word.receipt for word in new], now)
         self.outbox.wake.set()
         return len(new)
+
+    async def catch_up(self, conn: AsyncConnection, accepted: Sequence[tuple[Attempt, Accepted]], now: datetime) -> None:
+        """Take in what was said of messages before they were written down, in the locks of their names."""
+        several = [(attempt, one.parts) for attempt, one in accepted if len(one.parts) > 1]
+        await parts.keep(
+            conn,
+            [
+                Part(attempt.tenant, attempt.provider, ref, attempt.message_id, place, len(refs))
+                for attempt, refs in several
+                for place, ref in enumerate(refs, 1)
+            ],
+        )
+        said: dict[tuple[str, str], list[Receipt]] = {}
+        for attempt, one in accepted:
+            said.setdefault((attempt.tenant, attempt.provider), []).extend(Receipt(None, provider_ref=ref) for ref in one.parts)
+        for (tenant, name), words in sorted(said.items()):
+            await self._reduce(conn, tenant, name, words, now)
+
+    async def _reduce(self, conn: AsyncConnection, tenant: str, name: str, said: Sequence[Receipt], now: datetime) -> None:
+        """Let what is said decide on the deliveries it is about; what is said of parts, by what that comes to for their message."""
+        names = _names(said)
+        whole = await parts.whole(conn, tenant, name, names) if names else []
+        await receipts.keep(conn, tenant, name, _words(whole), sealed=None, now=now)
+        about = await receipts.attempts_of(conn, tenant, name, [*said, *whole])
+        if about:
+            await self._lift(conn, about, now)
+
+    def _seal(self, tenant: str, name: str, plain: bytes) -> bytes:
+        return sealing.seal(plain, sealing.public_of(self.directory.private_key), f"callback/{tenant}/{name}")
 
     async def _read(self, row: AccountRow, callback: Callback) -> Sequence[Receipt]:
         adapter = ADAPTERS.get(row.kind)
@@ -91,6 +135,8 @@ class Receiver:
         """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""
         await borrowers.lock(conn, {(attempt.tenant, attempt.borrower_id) for attempt in about})
         told = sorted(await receipts.told(conn, about), key=lambda one: (_of(one.attempt), one.attempt.channel))
+        if not told:
+            return
         found = {_of(delivery): delivery for delivery in await deliveries.locked(conn, sorted({_of(one.attempt) for one in told}))}
         before = await attempts.reached(conn, sorted(found))
         changes = []
@@ -128,6 +174,15 @@ def _of(one: Delivery | Attempt) -> tuple[str, str, str]:
 def _delivered(told: Told) -> tuple[Who, str, str]:
     one = told.attempt
     return (one.tenant, one.borrower_id), contacts.id_of(one.task_id, one.channel), "delivered"
+
+
+def _words(found: Sequence[Receipt]) -> list[Word]:
+    return [Word(_id_of(receipt), receipt) for receipt in found]
+
+
+def _names(said: Sequence[Receipt]) -> list[str]:
+    """Return the provider's names for messages of which it says nothing else."""
+    return [one.provider_ref for one in said if one.provider_ref and not one.message_id]
 
 
 def _id_of(receipt: Receipt) -> bytes:

@@ -25,6 +25,7 @@ from services.notifier.announcing import SOURCE, Announcer
 from services.notifier.claiming import Claimer
 from services.notifier.directory import Directory
 from services.notifier.handlers import TOPICS, Intake
+from services.notifier.listening import Listener
 from services.notifier.mailbox import Mailbox
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.port import Provider
@@ -63,6 +64,7 @@ class Parts:
     sender: Sender
     relay: Relay
     watch: DeliveryWatch
+    receiver: Receiver
 
 
 def build(ports: Ports, settings: Settings, options: Options | None = None) -> Service:
@@ -84,10 +86,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     app.include_router(router(Inside(ports.engine, ports.clock, packs, mailbox)))
     app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
     app.include_router(settings_routes(ports.engine, ports.clock))
-    receiver = Receiver(
-        ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch
-    )
-    app.include_router(wiring(Wired(ports.engine, ports.clock, directory, receiver, fakes=settings.fakes)))
+    app.include_router(wiring(Wired(ports.engine, ports.clock, directory, parts.receiver, fakes=settings.fakes)))
     return _service(ports, parts, app, metrics)
 
 
@@ -96,6 +95,8 @@ def _parts(
 ) -> Parts:  # fmt: skip
     outbox = Outbox(SCHEMA)
     announcer = Announcer(Writer(SOURCE, ports.bus.partitions))
+    receiver = Receiver(ports.engine, ports.clock, outbox, announcer, directory, directory.fetch)
+    directory.hears = receiver.hears
     resolve_within = timedelta(seconds=settings.resolve_within_s)
     claimer = Claimer(
         engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, texts=Texts.load(),
@@ -104,14 +105,15 @@ def _parts(
         resolve_within=resolve_within, group=GROUP, places=len(TOPICS) * ports.bus.partitions,
     )  # fmt: skip
     sender = Sender(
-        claimer=claimer, recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
+        claimer=claimer,
+        recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again, receiver.catch_up),
         directory=directory,
         private_key=settings.sealing_private, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
     )  # fmt: skip
     return Parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender,
         Relay(ports.engine, outbox, ports.bus),
-        DeliveryWatch(ports.engine, ports.clock, metrics),
+        DeliveryWatch(ports.engine, ports.clock, metrics), receiver,
     )  # fmt: skip
 
 
@@ -141,6 +143,7 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Serv
         Worker("sender", parts.sender.run),
         Worker("relay", parts.relay.run),
         Worker("watcher", watcher.run),
+        Worker("listener", Listener(ports.engine, parts.directory).run),
     )
     return Service(
         name=SCHEMA, app=app, workers=workers, consumers=(consumer,), readiness=readiness, start=start, close=close, pump=pump,

@@ -12,7 +12,18 @@ from services.notifier.providers.port import Provider
 from services.notifier.providers.wire import Account
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-Heard = Callable[[Sequence[Receipt], bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """What a person has written to one of our numbers."""
+
+    address: str
+    to: str
+    said: str
+
+
+Heard = Callable[[Sequence[Receipt | Inbound], bytes], Awaitable[None]]
 """Takes what an account's provider says by itself, and the bytes it said it with: once it returns, both are kept for good."""
 
 

@@ -34,9 +34,13 @@ class Told:
     code: str | None
 
 
-async def keep(conn: AsyncConnection, tenant: str, provider: str, words: Sequence[Word], *, sealed: bytes, now: datetime) -> list[Word]:
-    """Keep the words that were not heard before, with the request that brought them, and return them."""
+async def keep(
+    conn: AsyncConnection, tenant: str, provider: str, words: Sequence[Word], *, sealed: bytes | None, now: datetime
+) -> list[Word]:  # fmt: skip
+    """Keep the words that were not heard before, with the request that brought them, and return them; None where it is kept already."""
     ordered = sorted({word.id: word for word in words}.values(), key=lambda word: word.id)
+    if not ordered:
+        return []
     said = [word.receipt for word in ordered]
     rows = await conn.execute(
         text(
@@ -55,12 +59,17 @@ async def keep(conn: AsyncConnection, tenant: str, provider: str, words: Sequenc
         },
     )  # fmt: skip
     new = {row.id for row in rows}
-    if new:
-        await conn.execute(
-            text("insert into notifier.callbacks (tenant, provider, received_at, sealed) values (:tenant, :provider, :now, :sealed)"),
-            {"tenant": tenant, "provider": provider, "now": now, "sealed": sealed},
-        )
+    if new and sealed is not None:
+        await keep_raw(conn, tenant, provider, sealed=sealed, now=now)
     return [word for word in ordered if word.id in new]
+
+
+async def keep_raw(conn: AsyncConnection, tenant: str, provider: str, *, sealed: bytes, now: datetime) -> None:
+    """Keep what a provider has said, as it said it."""
+    await conn.execute(
+        text("insert into notifier.callbacks (tenant, provider, received_at, sealed) values (:tenant, :provider, :now, :sealed)"),
+        {"tenant": tenant, "provider": provider, "now": now, "sealed": sealed},
+    )
 
 
 async def attempts_of(conn: AsyncConnection, tenant: str, provider: str, receipts: Sequence[Receipt]) -> list[Attempt]:
