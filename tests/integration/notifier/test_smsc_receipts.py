@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from libs.common import sealing
+from libs.common.lifecycle import Service
+from services.notifier.domain.receipts import Receipt, Standing
 from services.notifier.listening import Listener
-from services.notifier.service import Service
+from services.notifier.store import parts, receipts
+from services.notifier.store.receipts import Word
 from tests.integration.notifier.test_providers import a_wired_world, ask, put, route
 from tests.integration.notifier.test_templates import published
-from tests.integration.notifier.world import TENANT, World
+from tests.integration.notifier.world import MORNING, TENANT, World
 from tests.integration.providers.cutting import closed_port
 from tests.integration.providers.smsc import Centre, a_centre
 from tests.support.postgres import Databases
 
+PATIENCE_S = 10.0
 PARTS = 2
 """Of the shipped text as it is said here."""
 
@@ -151,3 +157,40 @@ async def test_what_a_person_writes_is_kept_sealed_as_it_came(databases: Databas
 async def test_an_account_with_which_nothing_could_be_sent_is_refused(databases: Databases, changes: dict[str, str]) -> None:
     async with a_linked_world(databases) as (world, centre):
         await put(world, "other", smsc(centre, **changes), 422)
+
+
+async def one_waits(world: World) -> None:
+    """Wait until a transaction waits for a name that another one holds."""
+    waiting = (
+        "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        " and database = (select oid from pg_database where datname = current_database())"
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        while not await world.scalar(waiting):  # noqa: ASYNC110  # nothing tells it
+            await asyncio.sleep(0.01)
+
+
+async def test_a_receipt_waits_for_the_record_of_its_message_and_then_sees_it(databases: Databases) -> None:
+    async with a_linked_world(databases) as (world, centre):
+        await send(world)
+        async with world.engine.begin() as conn:
+            await parts.lock(conn, TENANT, "smsc", ["77"])
+            await conn.execute(text("update notifier.attempts set provider_ref = '77'"))
+            reporting = asyncio.create_task(centre.report("77", "DELIVRD"))
+            await one_waits(world)
+        assert await reporting == 0
+        assert await state(world) == "delivered"
+
+
+async def test_the_record_of_a_message_waits_for_its_receipt_and_then_sees_it(databases: Databases) -> None:
+    async with a_linked_world(databases) as (world, centre):
+        await ask(world, "b1")
+        async with world.engine.begin() as conn:
+            await parts.lock(conn, TENANT, "smsc", ["a00000"])
+            pumping = asyncio.ensure_future(world.service.pump())
+            await one_waits(world)
+            word = Word(b"w", Receipt(Standing.DELIVERED, provider_ref="a00000"))
+            assert await receipts.keep(conn, TENANT, "smsc", [word], sealed=None, now=MORNING) == [word]
+        await pumping
+        assert len(centre.ids) == 1
+        assert await state(world) == "delivered"
