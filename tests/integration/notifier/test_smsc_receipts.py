@@ -128,7 +128,7 @@ async def test_a_receipt_may_come_on_another_connection_than_its_message_and_whi
         await send(world)
         second = world.another(fakes=True)
         await listener_of(second).look()
-        assert len(centre.bound) == 2
+        await centre.has_bound(2)
         assert await centre.report("a00000", "DELIVRD") == 0
         await second.close()
         assert await state(world) == "delivered"
@@ -138,7 +138,7 @@ async def test_the_listener_goes_on_when_an_account_cannot_be_reached(databases:
     async with a_linked_world(databases) as (world, centre):
         await put(world, "away", smsc(centre, port=str(closed_port())))
         await listener_of(world.service).look()
-        assert len(centre.bound) == 1
+        await centre.has_bound(1)
 
 
 async def test_what_a_person_writes_is_kept_sealed_as_it_came(databases: Databases) -> None:

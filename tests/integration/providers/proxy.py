@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -95,9 +96,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(proxy: Proxy) -> AsyncIterator[Proxy]:
-    """Listen until the end of the block; after it the server has done whatever it will do."""
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+async def proxied(proxy: Proxy, context: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+    """Listen, over TLS where there is a context, until the end of the block; after it the server has done whatever it will do."""
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=context)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy

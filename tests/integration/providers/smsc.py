@@ -19,6 +19,7 @@ from tests.unit.providers.values import NOW, an_account
 REFUSES = {"12025550111": 0x0B, "12025550158": 0x58, "12025550108": 0x08, "12025550145": 0x65}
 """Numbers, and the status with which a message to them is refused."""
 SILENT = "12025550199"
+PATIENCE_S = 10.0
 PARTLY = "12025550177"
 """Of what goes there only the first part is taken."""
 
@@ -36,11 +37,21 @@ class Centre:
     before_response: str | None = None
     """The state of a receipt that goes out before the response to its message."""
 
+    _new: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def has_bound(self, count: int) -> None:
+        """Wait until so many connections are bound: the server tells it after the client."""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.bound) < count:
+                self._new.clear()
+                await self._new.wait()
+
     async def serve(self) -> None:
         while True:
             said = await self.server.next()
             if isinstance(said, smpp34.Esme):
                 self.bound.append(said)
+                self._new.set()
             elif isinstance(said, smpp34.SubmitSmEvent):
                 await self._on_submit(said)
 

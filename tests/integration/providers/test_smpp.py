@@ -18,10 +18,9 @@ from services.notifier.providers.smpp.provider import SmppProvider
 from services.notifier.providers.smpp.session import Pace, Session
 from tests.integration.providers.cutting import closed_port
 from tests.integration.providers.proxy import Proxy, proxied
-from tests.integration.providers.smsc import PARTLY, REFUSES, SILENT, Centre, a_centre, a_link
+from tests.integration.providers.smsc import PARTLY, PATIENCE_S, REFUSES, SILENT, Centre, a_centre, a_link
+from tests.integration.providers.tls import loopback_tls
 from tests.unit.providers.values import NOW, a_message
-
-PATIENCE_S = 10.0
 
 
 @dataclass
@@ -135,11 +134,12 @@ async def test_a_connection_that_is_lost_is_made_anew_and_receipts_come_without_
     async with a_centre() as centre, proxied(Proxy(centre.port)) as proxy:
         provider = a_link(proxy.port, ear)
         await provider.listen()
-        assert len(centre.bound) == 1
+        await centre.has_bound(1)
         proxy.drop()
         await proxy.served()
         await ended(provider)
         await provider.listen()
+        await centre.has_bound(2)
         assert await centre.report("1", "DELIVRD") == 0
         await provider.close()
     assert (proxy.connections, len(ear.words)) == (2, 1)
@@ -160,6 +160,38 @@ async def test_a_link_that_is_silent_is_tried_and_given_up_when_it_is_dead() -> 
     await provider.listen()
     await ended(provider)
     deaf.set()
+    await provider.close()
+    server.close()
+
+
+async def test_a_bind_goes_over_tls_and_to_nobody_whose_certificate_is_not_the_hosts() -> None:
+    server_tls, client_tls = loopback_tls()
+    async with a_centre() as centre, proxied(Proxy(centre.port), server_tls) as proxy:
+        for context, expected in ((client_tls, Accepted), (None, NotSent)):
+            provider = a_link(proxy.port, Ear(), tls="implicit")
+            provider.context = context or provider.context
+            (result,) = await provider.deliver(texts(1))
+            assert isinstance(result, expected), result
+            await provider.close()
+    assert result == NotSent("tls_failed")
+    assert len(centre.bound) == 1
+
+
+async def test_a_bind_that_is_refused_is_a_fault_of_the_configuration_and_not_tried_again_at_once() -> None:
+    binds: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.read(1000)
+        binds.append(request)
+        writer.write((17).to_bytes(4) + (0x80000009).to_bytes(4) + (0x0E).to_bytes(4) + request[12:16] + b"\0")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    provider = a_link(server.sockets[0].getsockname()[1], Ear())
+    results = [*await provider.deliver(texts(3)), *await provider.deliver(texts(3))]
+    assert results == [Refused("0x0e", "config", permanent=False)] * 6
+    assert len(binds) == 1
     await provider.close()
     server.close()
 

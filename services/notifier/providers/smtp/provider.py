@@ -182,6 +182,8 @@ class SmtpProvider:
 def _wired(to: str, offers: Offers) -> str:
     """Return an address as this server takes it: its domain in ASCII, and its local part as it is where the server knows Unicode."""
     local, _, domain = mailbox(to).rpartition("@")
+    if not to.isprintable():
+        raise UnfitError("invalid_mailbox", "invalid_address")
     if not local.isascii() and not offers.utf8:
         raise UnfitError("smtputf8_not_offered", "recipient")
     try:

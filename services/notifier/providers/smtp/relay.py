@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parseaddr
 
 import aiosmtplib
@@ -35,7 +35,7 @@ class Relay:
     bounces: str
     """Where the mail system writes back to."""
     username: str | None
-    password: str | None
+    password: str | None = field(repr=False)
     connections: int
     answer_s: float
 
