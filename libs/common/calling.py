@@ -20,7 +20,8 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from libs.common.clock import stopwatch
-from libs.common.public import NotPublicError, PublicResolver, public_socket
+from libs.common.dialing import why
+from libs.common.public import PublicResolver, public_socket
 
 AGENT = "dunwell"
 NOT_IN_TIME = "not_in_time"
@@ -124,7 +125,7 @@ class Caller:
             timed_out = isinstance(error, TimeoutError)
             if progress.begun:
                 raise CallFailedError("answer_timeout" if timed_out else "connection_lost", begun=True) from error
-            raise CallFailedError("connect_timeout" if timed_out else _why(error), begun=False) from error
+            raise CallFailedError(why(error), begun=False) from error
         finally:
             _PROGRESS.reset(before)
 
@@ -153,17 +154,6 @@ class Caller:
             socket_factory=public_socket if self._public_only else None,
         )
         return aiohttp.ClientSession(connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
-
-
-def _why(error: BaseException | None) -> str:
-    """Return why there was no connection, by the first cause that has a name of its own."""
-    while error is not None:
-        if isinstance(error, NotPublicError):
-            return "address_not_public"
-        if isinstance(error, ssl.SSLError):
-            return "tls_failed"
-        error = error.__cause__ or error.__context__
-    return "connect_failed"
 
 
 async def _on_first_byte(_: aiohttp.ClientSession, __: SimpleNamespace, ___: aiohttp.TraceRequestHeadersSentParams) -> None:

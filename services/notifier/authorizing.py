@@ -183,7 +183,7 @@ def _repeated(slot: Slot, wanted: AuthorizeIn) -> dict[str, object]:
     """Return the yes that was given under this key before."""
     before = slot.contact
     if (before.channel, before.loans, before.by) != (wanted.channel, (wanted.debt,), wanted.by):
-        raise DomainError(409, "idempotency_key_reused", "this Idempotency-Key was used for another contact")
+        raise DomainError(422, "idempotency_key_reused", "this Idempotency-Key was used for another contact")
     said = before.decision
     ends, packs = (said.window_ends, said.packs) if said else (None, {})
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -15,16 +15,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common import logs, sealing
 from libs.common.clock import Clock
 from libs.common.sealing import Ring, SealError
+from services.notifier.domain.receipts import Receipt
 from services.notifier.domain.routing import Offer, Routing
 from services.notifier.providers.carrier import Carrier, Limits
 from services.notifier.providers.http import HttpProvider
-from services.notifier.providers.kinds import ADAPTERS
+from services.notifier.providers.kinds import ADAPTERS, LINKS
+from services.notifier.providers.links import LOOPBACK, Heard, Linked, Terms, Written
 from services.notifier.providers.port import Provider
 from services.notifier.providers.wire import Account, Answer, Callback, HttpCall
 from services.notifier.store import accounts
 from services.notifier.store.accounts import AccountRow
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_KEPT = 100
 MARK_BYTES = 16
 
@@ -48,8 +49,10 @@ class Directory:
     builtin: Mapping[str, Provider]
     public_url: str | None = None
     """Where this service is reached from outside; without it no provider is asked for receipts."""
-    _live: dict[tuple[str, str], tuple[int, HttpProvider]] = field(default_factory=dict)
-    _retired: list[HttpProvider] = field(default_factory=list)
+    hears: Callable[[str, str], Heard] | None = None
+    """Returns what takes the words that a tenant's account says over its own connection."""
+    _live: dict[tuple[str, str], tuple[int, HttpProvider | Linked]] = field(default_factory=dict)
+    _retired: list[HttpProvider | Linked] = field(default_factory=list)
     """Of older versions: another pass may still be sending through them."""
     _fetched: dict[str, bytes] = field(default_factory=dict)
 
@@ -72,15 +75,27 @@ class Directory:
         except SealError:
             logs.get("directory").error("secrets_unreadable", provider=name)
             return None
-        if live is not None:
-            self._retired.append(live[1])
         self._live[tenant, name] = (row.version, made)
+        if live is not None:
+            await self._retire(live[1])
         return made
 
     def version(self, tenant: str, name: str) -> int | None:
         """Return which version of an account was opened last; None of what is built in."""
         live = self._live.get((tenant, name))
         return live[0] if live is not None else None
+
+    async def linked(self, tenant: str, name: str) -> Linked | None:
+        """Return a provider that has a connection of its own."""
+        found = await self.provider(tenant, name)
+        live = self._live.get((tenant, name))
+        return None if live is None or live[1] is not found or isinstance(live[1], HttpProvider) else live[1]
+
+    async def _retire(self, provider: HttpProvider | Linked) -> None:
+        """Keep the one of an older version until all ends, or until what it has under way has ended."""
+        self._retired.append(provider)
+        if not isinstance(provider, HttpProvider):
+            await provider.retire()
 
     async def fetch(self, url: str) -> bytes | None:
         """Return what a public address serves; certificates are kept, since every callback names one."""
@@ -143,7 +158,11 @@ class Directory:
     def sealed_callback(self, row: AccountRow, callback: Callback) -> bytes:
         """Return a provider's request as it is kept: only the notifier can open it."""
         plain = msgspec.json.encode({"url": callback.url, "body": callback.body})
-        return self.ring.seal(plain, f"callback/{row.tenant}/{row.name}")
+        return self.sealed_words(row.tenant, row.name, plain)
+
+    def sealed_words(self, tenant: str, name: str, plain: bytes) -> bytes:
+        """Return what a provider has said as it is kept."""
+        return self.ring.seal(plain, f"callback/{tenant}/{name}")
 
     def secret_hash(self, secret: str) -> bytes:
         """Return by what the secret of a URL is found."""
@@ -155,12 +174,20 @@ class Directory:
     def _url(self, name: str, secret: str, end: str) -> str | None:
         return f"{self.public_url}/v1/providers/{name}/{secret}/{end}" if self.public_url else None
 
-    def _made(self, row: AccountRow) -> HttpProvider:
+    def _made(self, row: AccountRow) -> HttpProvider | Linked:
         """Return a provider; where somebody else chose the address, it must be a public one, but for a fake on this machine."""
+        if row.kind in LINKS:
+            hears = self.hears(row.tenant, row.name) if self.hears else _deaf
+            public_only = row.settings.get("host") not in LOOPBACK
+            return LINKS[row.kind].open(self.account(row), Terms(self.clock, row.at_once, public_only, hears))
         adapter = ADAPTERS[row.kind]
         chosen = row.base_url is not None and not is_loopback(row.base_url)
         carrier = Carrier(Limits(at_once=row.at_once), public_only=adapter.public_only or chosen)
         return HttpProvider(self.account(row), adapter, carrier, self.clock)
+
+
+async def _deaf(_: Sequence[Receipt | Written], __: bytes) -> None:
+    raise LookupError("nobody takes what providers say")
 
 
 def new_secret() -> str:

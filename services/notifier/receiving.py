@@ -20,14 +20,16 @@ from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery, heard
 from services.notifier.domain.receipts import News, Receipt, Standing, state_of
 from services.notifier.domain.replies import Ending, told_by_provider
-from services.notifier.domain.results import Fault
+from services.notifier.domain.results import Accepted, Fault
 from services.notifier.domain.states import Reached
 from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Callback, Denied, Fetch
-from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, erasing, receipts, suppressions
+from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, erasing, parts, receipts, suppressions
+from services.notifier.store.accounts import AccountRow
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
+from services.notifier.store.parts import Part
 from services.notifier.store.receipts import Concerned, Told, Word
 from services.notifier.store.suppressions import Source
 
@@ -53,24 +55,20 @@ class Receiver:
             row = await accounts.find_by_secret(conn, name, self.directory.secret_hash(secret))
         if row is None:
             raise DomainError(404, "not_found", "there is nothing here")
-        if (read := ADAPTERS[row.kind].receipts) is None:
-            raise DomainError(404, "not_found", f"{row.kind} sends no receipts")
-        account, now = self.directory.account(row), self.clock.now()
-        found = await believed(lambda asked: read(asked, account, now), callback, self.fetch)
-        words = [Word(_id_of(receipt), receipt) for receipt in found]
-        if not words:
+        found = await self._read(row, callback)
+        if not found:
             return 0
-        return await self.keep(row.tenant, row.name, words, sealed=self.directory.sealed_callback(row, callback))
+        return await self.keep(row.tenant, row.name, words_of(found), sealed=self.directory.sealed_callback(row, callback))
 
     async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes) -> int:
         """Take in what an account of a tenant has said and is believed, and return how many of these words are new."""
         async with self.engine.begin() as conn:
+            await parts.lock(conn, tenant, name, _names([word.receipt for word in words]))
             now = await self.clock.at(conn)
             new = await receipts.keep(conn, tenant, name, words, sealed=sealed, now=now)
-            about = await receipts.attempts_of(conn, tenant, name, [word.receipt for word in new]) if new else []
-            if about:
-                await self._lift(conn, about, now)
-            await self._suppress(conn, tenant, name, [word.receipt for word in new if word.receipt.fault in GROUND_OF], now=now)
+            said = [word.receipt for word in new]
+            about = await self._reduce(conn, tenant, name, said, now) if new else []
+            await self._suppress(conn, tenant, name, [one for one in said if one.fault in GROUND_OF], now=now)
             if about:
                 await erasing.forget_callbacks(conn, await borrowers.erased_of(conn, {(one.tenant, one.borrower_id) for one in about}))
         self.outbox.wake.set()
@@ -100,10 +98,52 @@ class Receiver:
     def _lookup(self, tenant: str, channel: str, address: str) -> str:
         return lookup_of(self.directory.digest_key, tenant, channel, address)
 
+    async def keep_unread(self, tenant: str, name: str, *, sealed: bytes) -> None:
+        """Keep what nobody here can read."""
+        async with self.engine.begin() as conn:
+            await receipts.keep_request(conn, tenant, name, sealed=sealed, now=await self.clock.at(conn))
+
+    async def catch_up(self, conn: AsyncConnection, accepted: Sequence[tuple[Attempt, Accepted]], now: datetime) -> None:
+        """Take in what was said of messages before they were written down, in the locks of their names."""
+        several = [(attempt, one.parts) for attempt, one in accepted if len(one.parts) > 1]
+        await parts.keep(
+            conn,
+            [
+                Part(attempt.tenant, attempt.provider, ref, attempt.message_id, place, len(refs))
+                for attempt, refs in several
+                for place, ref in enumerate(refs, 1)
+            ],
+        )
+        said: dict[tuple[str, str], list[Receipt]] = {}
+        for attempt, one in accepted:
+            said.setdefault((attempt.tenant, attempt.provider), []).extend(Receipt(None, provider_ref=ref) for ref in one.parts)
+        for (tenant, name), words in sorted(said.items()):
+            await self._reduce(conn, tenant, name, words, now)
+
+    async def _reduce(self, conn: AsyncConnection, tenant: str, name: str, said: Sequence[Receipt], now: datetime) -> list[Attempt]:
+        """Let what is said decide on the deliveries it is about, and return those; of parts, by what that comes to for their message."""
+        names = _names(said)
+        whole = await parts.whole(conn, tenant, name, names) if names else []
+        await receipts.keep(conn, tenant, name, words_of(whole), sealed=None, now=now)
+        about = await receipts.attempts_of(conn, tenant, name, [*said, *whole])
+        if about:
+            await self._lift(conn, about, now)
+        return about
+
+    async def _read(self, row: AccountRow, callback: Callback) -> Sequence[Receipt]:
+        adapter = ADAPTERS.get(row.kind)
+        read = adapter.receipts if adapter else None
+        if read is None:
+            raise DomainError(404, "not_found", f"{row.kind} sends no receipts")
+        account, now = self.directory.account(row), self.clock.now()
+        return await believed(lambda asked: read(asked, account, now), callback, self.fetch)
+
     async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], now: datetime) -> None:
         """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""
         await borrowers.lock(conn, {(attempt.tenant, attempt.borrower_id) for attempt in about})
         told = sorted(await receipts.told(conn, about), key=lambda one: (_of(one.attempt), one.attempt.channel))
+        if not told:
+            return
         found = {_of(delivery): delivery for delivery in await deliveries.locked(conn, sorted({_of(one.attempt) for one in told}))}
         before = await attempts.reached(conn, sorted(found))
         changes = []
@@ -169,6 +209,16 @@ def _of(one: Delivery | Attempt) -> tuple[str, str, str]:
 def _delivered(told: Told) -> tuple[Who, str, str]:
     one = told.attempt
     return (one.tenant, one.borrower_id), contacts.id_of(one.task_id, one.channel), "delivered"
+
+
+def words_of(found: Sequence[Receipt]) -> list[Word]:
+    """Return receipts under the ids by which they are known again."""
+    return [Word(_id_of(receipt), receipt) for receipt in found]
+
+
+def _names(said: Sequence[Receipt]) -> list[str]:
+    """Return the provider's names for messages of which it says nothing else."""
+    return [one.provider_ref for one in said if one.provider_ref and not one.message_id]
 
 
 def _id_of(receipt: Receipt) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,14 +19,15 @@ from services.notifier.domain.restoring import LOST, restored
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import Reached, State
 from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
-from services.notifier.store import attempts, borrowers, contacts, deliveries, suppressions
-from services.notifier.store.attempts import Closing
+from services.notifier.store import attempts, borrowers, contacts, deliveries, parts, suppressions
+from services.notifier.store.attempts import Attempt, Closing
 from services.notifier.store.gates import Epoch
 from services.notifier.store.suppressions import Source
 
 SWEEP = 500
 
 Answered = tuple[Marked, Result]
+CatchUp = Callable[[AsyncConnection, Sequence[tuple[Attempt, Accepted]], datetime], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,15 @@ class Recorder:
     resolve_within: timedelta
     reads_again: bool
     """Whether the bus gives again what was read in a time that the database lost."""
+    catch_up: CatchUp | None = None
+    """Takes in what was said of messages before they were written down."""
 
     async def record(self, answered: Sequence[Answered]) -> None:
         """Write results, each to the attempt it belongs to; what a later attempt or a result has settled stays."""
         by_key = {_key(mark.delivery): (mark, result) for mark, result in answered}
+        named = [(mark.attempt, result) for mark, result in answered if isinstance(result, Accepted) and result.parts]
         async with self.engine.begin() as conn:
+            await _lock_names(conn, named)
             await borrowers.lock(conn, {key[:2] for key in by_key})
             found = await deliveries.locked(conn, sorted(by_key))
             before = await attempts.reached(conn, sorted(by_key))
@@ -57,6 +62,8 @@ class Recorder:
                     closings.append(closing(mark, result))
             changes = await self._suppressed(conn, changes, [by_key[_key(change.delivery)] for change in changes], now)
             await self._write(conn, changes, closings, now)
+            if named and self.catch_up is not None:
+                await self.catch_up(conn, named, now)
 
     async def _suppressed(
         self, conn: AsyncConnection, changes: Sequence[Change], answers: Sequence[Answered], now: datetime
@@ -122,6 +129,14 @@ class Recorder:
             ],
         )
         await self.outbox.append(conn, self.announcer.messages(changes, now=now))
+
+
+async def _lock_names(conn: AsyncConnection, named: Sequence[tuple[Attempt, Accepted]]) -> None:
+    names: dict[tuple[str, str], list[str]] = {}
+    for attempt, result in named:
+        names.setdefault((attempt.tenant, attempt.provider), []).extend(result.parts)
+    for (tenant, provider), refs in sorted(names.items()):
+        await parts.lock(conn, tenant, provider, refs)
 
 
 def closing(mark: Marked, result: Result) -> Closing:

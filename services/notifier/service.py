@@ -29,6 +29,8 @@ from services.notifier.contact_book import Book
 from services.notifier.directory import Directory
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.handlers import TOPICS, Intake
+from services.notifier.hearing import Hearing
+from services.notifier.listening import Connector
 from services.notifier.mailbox import Mailbox
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.permitting import Till
@@ -76,6 +78,7 @@ class Parts:
     relay: Relay
     watch: DeliveryWatch
     outlet: Outlet
+    receiver: Receiver
 
 
 def build(ports: Ports, settings: Settings, options: Options | None = None) -> Service:
@@ -100,12 +103,11 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     app.include_router(personal_routes(ports.engine, Book(ports.engine, ports.clock, ring, settings.digest_key, mailbox)))
     app.include_router(authorize_routes(_desk(ports, settings, parts)))
     app.include_router(provider_routes(ports.engine))
-    receiver = Receiver(
-        ports.engine, ports.clock, parts.relay.outbox, Announcer(Writer(SOURCE, ports.bus.partitions)), directory, directory.fetch
-    )
+    receiver = parts.receiver
     listener = Listener(
         ports.engine, ports.clock, receiver.outbox, receiver.announcer, directory, directory.fetch, languages()
     )  # fmt: skip
+    directory.hears = Hearing(receiver, listener).of
     app.include_router(reply_routes(listener))
     app.include_router(wiring(Wired(ports.engine, ports.clock, directory, receiver, fakes=settings.fakes)))
     return _service(ports, parts, app, metrics)
@@ -117,6 +119,7 @@ def _parts(
     outbox = Outbox(SCHEMA)
     announcer = Announcer(Writer(SOURCE, ports.bus.partitions))
     outlet = Outlet.of(ports, SCHEMA, settings.outlets)
+    receiver = Receiver(ports.engine, ports.clock, outbox, announcer, directory, directory.fetch)
     resolve_within = timedelta(seconds=settings.resolve_within_s)
     claimer = Claimer(
         engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, texts=Texts.load(),
@@ -126,14 +129,14 @@ def _parts(
     )  # fmt: skip
     sender = Sender(
         till=Till(ports.engine, ports.clock, metrics), ward=Ward(ports.engine, ports.clock), claimer=claimer,
-        recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again),
+        recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again, receiver.catch_up),
         directory=directory,
         ring=directory.ring, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
     )  # fmt: skip
     return Parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender,
         Relay(ports.engine, outbox, ports.bus, outlet.kept),
-        DeliveryWatch(ports.engine, ports.clock, metrics), outlet,
+        DeliveryWatch(ports.engine, ports.clock, metrics), outlet, receiver,
     )  # fmt: skip
 
 
@@ -171,6 +174,7 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Serv
         Worker("relay", parts.relay.run),
         Worker("watcher", watcher.run),
         *parts.outlet.workers(metrics),
+        Worker("listener", Connector(ports.engine, parts.directory).run),
     )
     return Service(
         name=SCHEMA, app=app, workers=workers, consumers=(consumer,), readiness=readiness, start=start, close=close, pump=pump,

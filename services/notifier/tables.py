@@ -291,6 +291,18 @@ receipts = Table(
 )
 """Every word of a provider about a message, once. What an attempt came to is always worked out from all of them."""
 
+parts = Table(
+    "parts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("provider_ref", Text, primary_key=True),
+    Column("message_id", Text, nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("parts", Integer, nullable=False),
+)
+"""The provider's names for the parts of a message that went out in several."""
+
 sandbox_messages = Table(
     "sandbox_messages",
     metadata,

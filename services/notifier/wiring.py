@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -18,7 +18,8 @@ from services.notifier.callbacks import callback_of
 from services.notifier.directory import Directory, Secrets, is_loopback, new_secret
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.routing import ANYWHERE, Route
-from services.notifier.providers.kinds import ADAPTERS
+from services.notifier.providers.kinds import ALL
+from services.notifier.providers.links import LOOPBACK, Link
 from services.notifier.providers.wire import Account, Adapter, UnfitError
 from services.notifier.receiving import Receiver
 from services.notifier.showing import health_of
@@ -121,8 +122,10 @@ def _add_providers(routes: APIRouter, wired: Wired) -> None:
             await health.note(conn, (row.tenant, name), [Event(row.at, "set", row.by, {"version": version, "per_second": row.per_second})])
             stored = await accounts.find(conn, caller.tenant, name)
         assert stored is not None  # noqa: S101  # written in this transaction
-        where = {"receipts_url": wired.directory.receipts_url, "inbound_url": wired.directory.inbound_url}
-        return answer(_shown(stored) | {what: url(name, secrets.url) for what, url in where.items()}, 200 if before else 201)
+        here = wired.directory
+        posted = {"receipts_url": here.receipts_url(name, secrets.url), "inbound_url": here.inbound_url(name, secrets.url)}
+        shown = dict.fromkeys(posted) if isinstance(adapter, Link) else posted
+        return answer(_shown(stored) | shown, 200 if before else 201)
 
 
 async def _asked(
@@ -132,28 +135,32 @@ async def _asked(
     kept = wired.directory.open(before) if before and before.kind == wanted.kind else None
     credentials = wanted.credentials if wanted.credentials is not None else (kept.credentials if kept else {})
     row = AccountRow(
-        caller.tenant, name, wanted.kind, tuple(wanted.channels or ADAPTERS[wanted.kind].channels), wanted.settings,
+        caller.tenant, name, wanted.kind, tuple(wanted.channels or ALL[wanted.kind].channels), wanted.settings,
         tuple(sorted(credentials)), b"", wanted.base_url, wanted.at_once, caller.actor, await wired.clock.at(conn),
         per_second=wanted.per_second,
     )  # fmt: skip
     return row, Secrets(credentials, kept.url if kept else new_secret())
 
 
-def _adapter(wanted: AccountIn, wired: Wired) -> Adapter:
-    """Return the adapter, or refuse a kind, a channel or a URL that it does not have."""
-    adapter = ADAPTERS.get(wanted.kind)
+def _adapter(wanted: AccountIn, wired: Wired) -> Adapter | Link:
+    """Return the adapter, or refuse a kind, a channel, a URL or a host that it does not have."""
+    adapter = ALL.get(wanted.kind)
     if adapter is None:
-        raise DomainError(422, "unknown_kind", f"kind: one of {', '.join(ADAPTERS)}")
+        raise DomainError(422, "unknown_kind", f"kind: one of {', '.join(ALL)}")
     if extra := set(wanted.channels or ()) - set(adapter.channels):
         raise DomainError(422, "unknown_channel", f"channels: {wanted.kind} has no {', '.join(sorted(extra))}")
     url = wanted.base_url
+    if isinstance(adapter, Link):
+        if url is not None or (wanted.settings.get("host") in LOOPBACK and not wired.fakes):
+            raise DomainError(422, "invalid_host", f"settings: {wanted.kind} has a host that is not of this machine, and no base_url")
+        return adapter
     fake = url is not None and wired.fakes and url.startswith("http://") and is_loopback(url)
     if url is not None and (adapter.public_only or not (fake or url.startswith("https://"))):
         raise DomainError(422, "invalid_base_url", "base_url: https is needed, and a webhook has its URL among its settings")
     return adapter
 
 
-def _check(adapter: Adapter, wired: Wired, row: AccountRow, secrets: Secrets) -> None:
+def _check(adapter: Adapter | Link, wired: Wired, row: AccountRow, secrets: Secrets) -> None:
     """Refuse an account that has not what its kind needs, or with which no request could be made."""
     given = set(secrets.credentials) | set(row.settings)
     missing = [name for name in adapter.credentials if name not in secrets.credentials]
@@ -162,17 +169,28 @@ def _check(adapter: Adapter, wired: Wired, row: AccountRow, secrets: Secrets) ->
     if missing or unknown:
         said = [f"{', '.join(sorted(names))} {verb}" for names, verb in ((missing, "is missing"), (unknown, "is not known")) if names]
         raise DomainError(422, "invalid_account", f"{row.kind}: {'; '.join(said)}")
+    if shown := set(row.settings) & {*adapter.credentials, *adapter.secrets}:
+        raise DomainError(422, "invalid_account", f"{row.kind}: {', '.join(sorted(shown))} belongs to the credentials")
     account = Account(row.name, row.kind, {"token": "-", **secrets.credentials}, row.settings, row.base_url)
-    now, channel = wired.clock.now(), row.channels[0]
-    probe = OutgoingMessage("m-0", row.tenant, "t", "b", channel, PROBES[channel], "-", "-", deadline=now + timedelta(hours=1))
     try:
-        adapter.request(probe, account, now)
-        if adapter.token is not None:
-            adapter.token.request(account, now)
+        _try(adapter, account, row, wired.clock.now())
     except UnfitError as unfit:
         raise DomainError(422, "invalid_account", f"{row.kind}: {unfit.code}") from None
     except (ValueError, TypeError):
         raise DomainError(422, "invalid_account", f"{row.kind}: a credential or setting cannot be read") from None
+
+
+def _try(adapter: Adapter | Link, account: Account, row: AccountRow, now: datetime) -> None:
+    """Make what a message would need, and send nothing."""
+    if isinstance(adapter, Link):
+        adapter.check(account)
+        return
+    channel = row.channels[0]
+    adapter.request(
+        OutgoingMessage("m-0", row.tenant, "t", "b", channel, PROBES[channel], "-", "-", deadline=now + timedelta(hours=1)), account, now
+    )
+    if adapter.token is not None:
+        adapter.token.request(account, now)
 
 
 def _add_pauses(routes: APIRouter, wired: Wired) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -60,6 +60,22 @@ def reduced(receipts: Iterable[Receipt], before: Reduced | None = None) -> Reduc
         faults=before.faults | {(one.code or "", one.fault) for one in told if one.fault != "none"},
         opted_out=before.opted_out or any(one.fault in ("opted_out", "complained") for one in told),
     )
+
+
+def of_whole(message_id: str, parts: int, words: Sequence[tuple[int, Receipt]]) -> Receipt | None:
+    """Return what is said of a message by what is said of its parts: it has arrived when all have, and failed when one has.
+
+    None where nothing is said yet. The same in any order and with any repetition; later words lift it and never lower it.
+    """
+    arrived = {part for part, one in words if one.standing is Standing.DELIVERED}
+    failures = sorted((one.code or "", one.fault) for _, one in words if one.standing is Standing.FAILED)
+    at = max((one.at for _, one in words if one.at is not None), default=None)
+    if len(arrived) == parts:
+        return Receipt(Standing.DELIVERED, message_id=message_id, at=at)
+    if failures:
+        code, fault = failures[0]
+        return Receipt(Standing.FAILED, message_id=message_id, at=at, code=code or None, fault=fault)
+    return Receipt(Standing.SENT, message_id=message_id, at=at) if words else None
 
 
 @dataclass(frozen=True, slots=True)

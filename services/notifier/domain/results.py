@@ -24,6 +24,8 @@ class Accepted:
 
     provider_ref: str
     receipt: str | None = None
+    parts: tuple[str, ...] = ()
+    """Its names for the parts, where it will speak of each by that alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,8 @@ class Adapter:
     """What an account must have."""
     optional: tuple[str, ...] = ()
     """What it may have besides, credential or setting."""
+    secrets: tuple[str, ...] = ()
+    """What of it must be a credential: settings are shown."""
     token: TokenExchange | None = None
     public_only: bool = False
     """Whether the URL is a customer's: then it must lead to public addresses, over https."""

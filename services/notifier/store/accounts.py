@@ -109,6 +109,15 @@ async def of_tenant(conn: AsyncConnection, tenant: str) -> list[AccountRow]:
     return [_account(row) for row in rows]
 
 
+async def of_kinds(conn: AsyncConnection, kinds: Sequence[str]) -> list[tuple[str, str]]:
+    """Return tenant and name of every account of these kinds."""
+    rows = await conn.execute(
+        text("select tenant, name from notifier.provider_accounts where kind = any(cast(:kinds as text[])) order by tenant, name"),
+        {"kinds": list(kinds)},
+    )
+    return [(row.tenant, row.name) for row in rows]
+
+
 async def pause(conn: AsyncConnection, tenant: str, name: str, *, reason: str, by: str, version: int | None = None) -> bool:
     """Pause an account, or this version of it where it runs; False where there is none."""
     rows = await conn.execute(

@@ -34,9 +34,13 @@ class Told:
     code: str | None
 
 
-async def keep(conn: AsyncConnection, tenant: str, provider: str, words: Sequence[Word], *, sealed: bytes, now: datetime) -> list[Word]:
-    """Keep the words that were not heard before, with the request that brought them, and return them."""
+async def keep(
+    conn: AsyncConnection, tenant: str, provider: str, words: Sequence[Word], *, sealed: bytes | None, now: datetime
+) -> list[Word]:  # fmt: skip
+    """Keep the words that were not heard before, with the request that brought them, and return them; None where it is kept already."""
     ordered = sorted({word.id: word for word in words}.values(), key=lambda word: word.id)
+    if not ordered:
+        return []
     said = [word.receipt for word in ordered]
     rows = await conn.execute(
         text(
@@ -55,7 +59,7 @@ async def keep(conn: AsyncConnection, tenant: str, provider: str, words: Sequenc
         },
     )  # fmt: skip
     new = {row.id for row in rows}
-    if new:
+    if new and sealed is not None:
         callback = await keep_request(conn, tenant, provider, sealed=sealed, now=now)
         await conn.execute(
             text(

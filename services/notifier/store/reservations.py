@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.value import replace
 from services.notifier.domain.reserving import REPLACED, RESERVED, Held, Made, taken
 from services.notifier.domain.verdicts import Decision
 from services.notifier.store import contacts

@@ -94,7 +94,7 @@ async def test_the_same_idempotency_key_is_the_same_slot(databases: Databases) -
         assert (await authorize(world, key="k2"))["decision"] == "deny"
         other = {"borrower_id": "b1", "debt": "loan-b1", "channel": "visit", "by": "wu"}
         answer = await world.call("POST", "/v1/contacts:authorize", json=other, headers={"Idempotency-Key": "k1"})
-        assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_key_reused")
+        assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
 
 
 @pytest.mark.parametrize("named", [True, False])

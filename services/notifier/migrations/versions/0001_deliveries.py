@@ -145,6 +145,12 @@ create table notifier.receipts (
 );
 create index receipts_message on notifier.receipts (tenant, message_id) where message_id is not null;
 create index receipts_ref on notifier.receipts (tenant, provider_ref) where message_id is null;
+create table notifier.parts (
+    tenant text not null, provider text not null, provider_ref text not null, message_id text not null, part integer not null,
+    parts integer not null,
+    primary key (tenant, provider, provider_ref)
+);
+create index parts_message on notifier.parts (tenant, message_id);
 create table notifier.sandbox_messages (
     id text primary key, tenant text not null, task_id text not null, borrower_id text not null, channel text not null,
     lookup bytea, sealed bytea, accepted_at timestamptz not null

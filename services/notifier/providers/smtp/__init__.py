@@ -1,0 +1,1 @@
+"""Mail by SMTP: to a relay of the tenant's, over kept connections."""

@@ -1,0 +1,79 @@
+"""What is known of a message by its provider's names for it and for its parts, where it says nothing else when it speaks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notifier.domain.receipts import Receipt, Standing, of_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a message, by the name that a provider of a tenant gave it."""
+
+    tenant: str
+    provider: str
+    provider_ref: str
+    message_id: str
+    part: int
+    parts: int
+
+
+async def lock(conn: AsyncConnection, tenant: str, provider: str, refs: Sequence[str]) -> None:
+    """Let what is said of these names and what is written down of them pass one after the other; before any borrower is locked.
+
+    Else a receipt that comes while its message is being recorded would see no message, and the record no receipt.
+    """
+    if not refs:
+        return
+    await conn.execute(
+        text(
+            "select pg_advisory_xact_lock(hashtextextended(:of || ref, 0))"
+            " from (select ref from unnest(cast(:refs as text[])) as w(ref) order by hashtextextended(:of || ref, 0)) as o"
+        ),
+        {"of": f"notifier.ref/{tenant}/{provider}/", "refs": sorted(set(refs))},
+    )
+
+
+async def keep(conn: AsyncConnection, parts: Sequence[Part]) -> None:
+    """Keep the names of parts."""
+    if not parts:
+        return
+    ordered = sorted(parts, key=lambda one: (one.tenant, one.provider, one.provider_ref))
+    await conn.execute(
+        text(
+            "insert into notifier.parts (tenant, provider, provider_ref, message_id, part, parts)"
+            " select * from unnest(cast(:tenants as text[]), cast(:providers as text[]), cast(:refs as text[]),"
+            " cast(:messages as text[]), cast(:places as int[]), cast(:parts as int[])) on conflict do nothing"
+        ),
+        {
+            "tenants": [one.tenant for one in ordered], "providers": [one.provider for one in ordered],
+            "refs": [one.provider_ref for one in ordered], "messages": [one.message_id for one in ordered],
+            "places": [one.part for one in ordered], "parts": [one.parts for one in ordered],
+        },
+    )  # fmt: skip
+
+
+async def whole(conn: AsyncConnection, tenant: str, provider: str, refs: Iterable[str]) -> list[Receipt]:
+    """Return what all that was said of parts comes to, for the messages that have a part of these names."""
+    rows = await conn.execute(
+        text(
+            "select p.message_id, p.parts, p.part, r.standing, r.code, r.fault, r.at"
+            " from (select distinct p.message_id from unnest(cast(:refs as text[])) as w(ref)"
+            " join notifier.parts p on p.tenant = :tenant and p.provider = :provider and p.provider_ref = w.ref) as about"
+            " join notifier.parts p on p.tenant = :tenant and p.message_id = about.message_id"
+            " join notifier.receipts r on r.tenant = p.tenant and r.provider = p.provider and r.provider_ref = p.provider_ref"
+            " and r.message_id is null where p.provider = :provider order by p.message_id"
+        ),
+        {"tenant": tenant, "provider": provider, "refs": sorted(set(refs))},
+    )
+    words: dict[tuple[str, int], list[tuple[int, Receipt]]] = {}
+    for row in rows:
+        standing = None if row.standing is None else Standing(row.standing)
+        words.setdefault((row.message_id, row.parts), []).append((row.part, Receipt(standing, code=row.code, fault=row.fault, at=row.at)))
+    found = (of_whole(message_id, parts, said) for (message_id, parts), said in words.items())
+    return [one for one in found if one is not None]
