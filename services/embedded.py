@@ -132,7 +132,7 @@ def build(engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | No
     ports = Ports(engine, bus, clock, version())
     parts = (
         ingest.build(ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None)),
-        scheduler.build(ports, SchedulerSettings(settle_s=settle_s)),
+        scheduler.build(ports, SchedulerSettings(settle_s=settle_s, tenants=(TENANT,))),
         notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True)),
     )
     return Platform(engine, bus, clock, *parts, _root(parts))

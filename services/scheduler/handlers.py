@@ -23,8 +23,9 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import reminder_at
+from services.scheduler.domain.stops import Ending
 from services.scheduler.rulebook import Rules
-from services.scheduler.store import cases, corrections, debts, statuses, story
+from services.scheduler.store import cases, corrections, debts, holds, statuses, story
 from services.scheduler.store.cases import debt_of
 from services.scheduler.store.held import CaseKey, Held, case_key
 
@@ -144,6 +145,8 @@ class Intake:
             self.desk.meters.outcomes.labels(kind).inc()
         out.changed.extend(changes.values())
         await self.desk.save(conn, list(touched.values()), out)
+        replied = [CaseKey(e.tenant, o.borrower_id, o.case_id) for e, o in outcomes if e.type == f"{Ending.REPLIED}.v1"]
+        await holds.end_with(conn, [(key.tenant, key.borrower_id, key.case_id) for key in replied], Ending.REPLIED, now)
         perhaps = {(tenant, step.case_id) for (tenant, _), step in seen.items() if step.corrected and step.made_at is not None}
         await self.review.hold(conn, [one for key, one in held.items() if key in perhaps], now)
 

@@ -16,11 +16,13 @@ from libs.common.outbox import Outbox, Relay
 from libs.common.ports import Ports
 from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
+from services.scheduler.casework import Casework
 from services.scheduler.correcting import Review
 from services.scheduler.editing import PolicyDesk
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
 from services.scheduler.parking import ParkingLimit
+from services.scheduler.pausing import SOURCE
 from services.scheduler.routes import make_router
 from services.scheduler.routes.cases import Rooms
 from services.scheduler.settings import Settings
@@ -30,14 +32,13 @@ from services.scheduler.ticker import Ticker
 from services.scheduler.watcher import CaseWatch
 
 GROUP = "dunwell-scheduler"
-SOURCE = "dunwell/scheduler"
 
 
 def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     """Return the scheduler on these ports."""
     metrics, outbox = Metrics(), Outbox(SCHEMA)
     measured = meters(metrics)
-    desk = Desk(Writer(SOURCE, ports.bus.partitions), outbox, measured, ParkingLimit())
+    desk = Desk(Writer(SOURCE, ports.bus.partitions), outbox, measured, ParkingLimit(), tenants=settings.tenants)
     ticker = Ticker(ports.engine, ports.clock, desk, ports.bus.partitions)
     intake = Intake(desk, Review(desk), ports.clock, timedelta(seconds=settings.settle_s), Reader.of(FACTS, PROFILES, OUTCOMES))
 
@@ -56,7 +57,7 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
     rooms = Rooms(ports.engine, ports.clock, desk.rulebook, PolicyDesk(ports.engine, ports.clock), ticker.wake.set)
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
-    app.include_router(make_router(rooms))
+    app.include_router(make_router(rooms, Casework(ports.engine, ports.clock, desk, ticker.wake.set)))
     return lifecycle.Service(
         name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=_nothing_to_close,
         workers=(

@@ -22,13 +22,14 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A hold of a case, or of one loan of it."""
+    """A hold of a case, of one loan of it, or of one channel."""
 
     stop: str
     contacts: str
     since: datetime
     until: datetime | None
     loan_id: str | None
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

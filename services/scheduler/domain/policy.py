@@ -45,6 +45,8 @@ class Work:
     kind: str
     within: timedelta
     again_after: timedelta | None
+    priority: int = 50
+    """0 to 100: among the open tasks of a queue the higher one comes first."""
 
 
 @dataclass(frozen=True, slots=True)

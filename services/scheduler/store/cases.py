@@ -12,8 +12,10 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
-from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State, Stop
-from services.scheduler.store import debts, statuses, story
+from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State
+from services.scheduler.domain.promises import Promise
+from services.scheduler.domain.stops import Stop
+from services.scheduler.store import debts, promises, statuses, story
 from services.scheduler.store.arrays import transposed, unnest
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
@@ -27,7 +29,9 @@ _PLANNED = {
     "contact_at": "timestamptz", "contact_step": "text", "reason": "text", "reason_until": "timestamptz", "reason_event": "text",
     "reason_task": "text", "in_doubt": "text", "moved_at": "timestamptz",
 }  # fmt: skip
-_LIVED = {"state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz"}
+_LIVED = {
+    "state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz", "nonpayment_reason": "text",
+}  # fmt: skip
 _RULED = {"policy": "text", "policy_version": "int"}
 _MARKED = {"passed": "text", "flagged": "text"}
 """Step ids with blanks between: an array of arrays cannot be unnested into rows."""
@@ -72,6 +76,7 @@ def debt_of(fact: OverdueFact) -> Debt:
         pauses=tuple((pause.from_, pause.until) for pause in fact.pauses), doubted=fact.doubt is not None, resting_until=fact.resting_until,
         next_due_on=fact.next_due.due_on if fact.next_due else None, next_due=fact.next_due.total if fact.next_due else 0,
         product=fact.product,
+        received=-fact.outstanding.total if fact.received is None else fact.received,
     )  # fmt: skip
 
 
@@ -136,7 +141,7 @@ def _held(row: Row[Any]) -> Held:
     case = Case(
         tenant=row.tenant, borrower_id=row.borrower_id, case_id=row.case_id, currency=row.currency, spell=row.spell,
         state=State(row.state), stage=Stage(row.stage), opened_at=row.opened_at, clear_since=row.clear_since,
-        passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()),
+        passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()), nonpayment_reason=row.nonpayment_reason,
     )  # fmt: skip
     return Held(case=case, **{name: getattr(row, name) for name in (*_PLANNED, *_RULED)})
 
@@ -155,6 +160,9 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
     contacts: dict[tuple[str, str], list[Contact]] = {}
     for case, contact in await story.contacts(conn, cases):
         contacts.setdefault(case, []).append(contact)
+    made: dict[tuple[str, str], list[Promise]] = {}
+    for case, promise in await promises.of_cases(conn, cases):
+        made.setdefault(case, []).append(promise)
     errands: dict[tuple[str, str], list[Errand]] = {}
     for case, errand in await story.errands(conn, cases):
         errands.setdefault(case, []).append(errand)
@@ -165,6 +173,7 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
             stops=tuple(stops.get((one.case.tenant, one.case.borrower_id), ())),
             contacts=tuple(contacts.get((one.case.tenant, one.case.case_id), ())),
             errands=tuple(errands.get((one.case.tenant, one.case.case_id), ())),
+            promises=tuple(made.get((one.case.tenant, one.case.case_id), ())),
         ))
         for one in held
     ]  # fmt: skip
