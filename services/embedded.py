@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -130,10 +131,12 @@ def build(engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | No
     """Wire the three services on one bus; `seed` makes that a bus with bad days, over partitions that overtake each other."""
     bus = InProcessBus(clock=clock, seed=seed, partitions=PARTITIONS if seed is None else 4)
     ports = Ports(engine, bus, clock, version())
+    told = notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True))
+    gate = httpx.AsyncClient(transport=httpx.ASGITransport(app=told.app), base_url="http://notifier")
     parts = (
         ingest.build(ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None)),
-        scheduler.build(ports, SchedulerSettings(settle_s=settle_s, tenants=(TENANT,))),
-        notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True)),
+        scheduler.build(ports, SchedulerSettings(settle_s=settle_s, tenants=(TENANT,)), gate),
+        told,
     )
     return Platform(engine, bus, clock, *parts, _root(parts))
 

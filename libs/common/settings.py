@@ -39,6 +39,7 @@ class Common:
     sealing_private: bytes | None
     digest_key: bytes
     public_url: str | None = None
+    notifier_url: str | None = None
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -60,6 +61,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         sealing_private=_key(env, "DUNWELL_SEALING_PRIVATE_KEY") if service == "notifier" or (service == "all" and private) else None,
         digest_key=_key(env, "DUNWELL_DIGEST_KEY") if service != "scheduler" else b"",
         public_url=_url(env, "DUNWELL_PUBLIC_URL") if service == "notifier" else None,
+        notifier_url=_url(env, "DUNWELL_NOTIFIER_URL") if service == "scheduler" else None,
     )
 
 

@@ -17,6 +17,7 @@ from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.domain.case import Case, Debt
+from services.scheduler.domain.promises import TERMS, Terms
 from services.scheduler.pausing import Telling
 from services.scheduler.store import cases, views
 from services.scheduler.store.held import Held
@@ -32,6 +33,7 @@ class Work:
     case: Case
     at: datetime
     by: str
+    terms: Terms = TERMS
     key: str | None = None
     """What the caller names this request by: the same one does the same thing once."""
     out: Outgoing = field(default_factory=Outgoing)
@@ -92,7 +94,9 @@ class Casework:
             held = await cases.lock_of_borrowers(conn, [(caller.tenant, row.borrower_id)])
             now = await self.clock.at(conn)
             one = next(one for one in held if one.case.case_id == case_id)
-            work = Work(conn, self.desk, one.case, one.moment(now), named(caller), key)
+            policy = (await self.desk.rulebook.of(conn, [caller.tenant], now, held=[one])).pinned(one)
+            terms = TERMS if policy is None else policy.promises
+            work = Work(conn, self.desk, one.case, one.moment(now), named(caller), terms, key)
             yield work
             await bring(conn, self.desk, held, [work], now=now)
         self.look_again()

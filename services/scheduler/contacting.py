@@ -9,7 +9,6 @@ from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.errors import DomainError
 from services.scheduler.casework import Work
 from services.scheduler.domain.matters import RESULTS, NonpaymentReason, ResultCode
-from services.scheduler.domain.promises import Terms
 from services.scheduler.holding import HoldWanted, default_contacts, set_hold
 from services.scheduler.objecting import MatterWanted, open_matter
 from services.scheduler.promising import PromiseWanted, make
@@ -24,8 +23,8 @@ LATEST = timedelta(minutes=5)
 class ContactMade:
     """A contact and its result; `promise` where that is one, `reason` where the borrower said why nothing was paid."""
 
-    channel: str
-    at: datetime
+    channel: str | None
+    at: datetime | None
     result: ResultCode
     loan_id: str | None = None
     by: str | None = None
@@ -35,34 +34,33 @@ class ContactMade:
     reason: NonpaymentReason | None = None
 
 
-async def record(work: Work, made: ContactMade, terms: Terms) -> str:
+async def record(work: Work, made: ContactMade) -> str:
     """Record a contact once, with all that its result asks for; return its id."""
     result, case = RESULTS[made.result], work.case
-    if result.promises != (made.promise is not None):
-        raise DomainError(422, "invalid_request", "a promise is given with the result promise, and with no other")
-    if made.at > work.at + LATEST:
+    at, channel = made.at or work.at, made.channel or "call"
+    if at > work.at + LATEST:
         raise DomainError(422, "invalid_request", "a contact cannot be made later than now")
     if made.loan_id is not None:
         work.debt(made.loan_id)
     contact_id = work.new_id("k", made.task_id)
     row = ContactRow(
-        case.tenant, case.borrower_id, contact_id, case.case_id, case.spell, made.channel, made.at, made.result.value, made.loan_id,
+        case.tenant, case.borrower_id, contact_id, case.case_id, case.spell, channel, at, made.result.value, made.loan_id,
         made.task_id, made.by or work.by, made.note, work.at,
     )  # fmt: skip
     if not await matters.record(work.conn, row):
         return contact_id
     said = ContactRecorded(
-        contact_id=contact_id, borrower_id=case.borrower_id, channel=made.channel, at=made.at,  # type: ignore[arg-type]  # a name of the contract's list
+        contact_id=contact_id, borrower_id=case.borrower_id, channel=channel, at=at,  # type: ignore[arg-type]  # a name of the contract's list
         by=row.by, loan_id=made.loan_id, result=result.counts_as,
     )  # fmt: skip
     work.out.messages.append(work.desk.task_message(case, "contact.recorded.v1", contact_id, work.at, data=said))
     work.out.entries.append(work.entry(
-        "contact.recorded", reason=made.result.value, contact_id=contact_id, channel=made.channel, at=made.at, loan_id=made.loan_id,
+        "contact.recorded", reason=made.result.value, contact_id=contact_id, channel=channel, at=at, loan_id=made.loan_id,
         task_id=made.task_id, right_party=result.right_party, by=row.by,
     ))  # fmt: skip
     if made.reason is not None:
         note_reason(work, made.reason)
-    await _follow_up(work, made, contact_id, terms=terms)
+    await _follow_up(work, made, contact_id)
     return contact_id
 
 
@@ -72,11 +70,18 @@ def note_reason(work: Work, reason: NonpaymentReason) -> None:
     work.out.entries.append(work.entry("case.nonpayment_reason", reason=reason.value, by=work.by))
 
 
-async def _follow_up(work: Work, made: ContactMade, contact_id: str, *, terms: Terms) -> None:
+def note(work: Work, text: str) -> str:
+    """Keep what is to be remembered; return its id."""
+    note_id = work.new_id("n")
+    work.out.entries.append(work.entry("case.note", note_id=note_id, text=text, by=work.by))
+    return note_id
+
+
+async def _follow_up(work: Work, made: ContactMade, contact_id: str) -> None:
     result = RESULTS[made.result]
     if made.promise is not None:
         loans = made.promise.loans or ((made.loan_id,) if made.loan_id else ())
-        await make(work, replace(made.promise, loans=loans, channel=made.channel), terms, contact_id)
+        await make(work, replace(made.promise, loans=loans, channel=made.channel), contact_id)
     if result.opens is not None:
         await open_matter(work, MatterWanted(result.opens, made.loan_id, None, made.channel, made.note), contact_id)
     if result.stops is not None:

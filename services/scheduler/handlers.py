@@ -24,6 +24,7 @@ from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import reminder_at
 from services.scheduler.domain.stops import Ending
+from services.scheduler.hearing import COMPLAINED, hear_complaints
 from services.scheduler.rulebook import Rules
 from services.scheduler.store import cases, corrections, debts, holds, statuses, story
 from services.scheduler.store.cases import debt_of
@@ -124,12 +125,15 @@ class Intake:
         if not outcomes:
             return
         keys = {CaseKey(envelope.tenant, o.borrower_id, o.case_id) for envelope, o in outcomes}
+        complaining = {(envelope.tenant, o.borrower_id) for envelope, o in outcomes if envelope.type == COMPLAINED}
+        theirs = await cases.keys_of_borrowers(conn, complaining) if complaining else []
+        keys |= set(theirs)
         held = {(one.case.tenant, one.case.case_id): one for one in await cases.lock_rows(conn, keys)}
         seen = {
             (step.tenant, step.task_id): step
             for step in await story.steps_of(conn, sorted({(envelope.tenant, o.borrower_id, o.task_id) for envelope, o in outcomes}))
         }
-        now, out, changes, touched = await self.clock.at(conn), Outgoing(), {}, {}
+        now, out, changes, touched, heard = await self.clock.at(conn), Outgoing(), {}, {}, []
         for envelope, outcome in sorted(outcomes, key=lambda one: one[1].sequence):
             key, case_of = (envelope.tenant, outcome.task_id), (envelope.tenant, outcome.case_id)
             step, one = seen.get(key), held.get(case_of)
@@ -143,10 +147,13 @@ class Intake:
             out.entries.append(_outcome_entry(one, kind, outcome, at=at))
             touched[case_of] = replace(one, moved_at=at, next_at=one.woken(now))
             self.desk.meters.outcomes.labels(kind).inc()
+            if envelope.type == COMPLAINED:
+                heard.append(outcome)
         out.changed.extend(changes.values())
         await self.desk.save(conn, list(touched.values()), out)
         replied = [CaseKey(e.tenant, o.borrower_id, o.case_id) for e, o in outcomes if e.type == f"{Ending.REPLIED}.v1"]
         await holds.end_with(conn, [(key.tenant, key.borrower_id, key.case_id) for key in replied], Ending.REPLIED, now)
+        await hear_complaints(conn, self.desk, theirs, heard, now=now)
         perhaps = {(tenant, step.case_id) for (tenant, _), step in seen.items() if step.corrected and step.made_at is not None}
         await self.review.hold(conn, [one for key, one in held.items() if key in perhaps], now)
 

@@ -74,7 +74,7 @@ async def hold_some(conn: AsyncConnection, desk: Desk, clock: Clock, limit: int)
     held = await cases.lock_of_borrowers(conn, {(key.tenant, key.borrower_id) for key in keys}) if keys else []
     now, chosen = await clock.at(conn), {key.case_id for key in keys}
     works = [
-        Work(conn, desk, one.case, one.moment(now), batch.by, batch.batch_id) for one in held if one.case.case_id in chosen
+        Work(conn, desk, one.case, one.moment(now), batch.by, key=batch.batch_id) for one in held if one.case.case_id in chosen
     ]  # fmt: skip
     rows = [hold_row(work, asked.hold, batch.batch_id) for work in works]
     new = await holds.put(conn, rows)

@@ -30,12 +30,12 @@ class PromiseWanted:
     note: str | None = None
 
 
-async def make(work: Work, wanted: PromiseWanted, terms: Terms, *about: object) -> str:
+async def make(work: Work, wanted: PromiseWanted, *about: object) -> str:
     """Make a promise; contacts about its debts rest until it is kept or broken. Return its id."""
     promise_id = work.new_id("pr", *about)
     if await promises.find(work.conn, work.of, promise_id) is not None:
         return promise_id
-    debts = _debts(work, wanted)
+    debts, terms = _debts(work, wanted), work.terms
     _within(work, wanted, debts, terms)
     case, zone = work.case, work.zone(debt.loan_id for debt in debts)
     since, until = {debt.loan_id: debt.received for debt in debts}, deadline(wanted.due_on, zone, terms)

@@ -55,6 +55,10 @@ _LOCK_BORROWERS = text(
     f"select {_READ} from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
     f" on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) {_ORDER}"
 )
+_KEYS_OF = text(
+    f"select c.tenant, c.borrower_id, c.case_id, c.currency from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
+    " on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) order by c.tenant, c.borrower_id, c.case_id"
+)
 _CLAIM = text(
     f"select {_READ} from scheduler.cases c where c.next_at <= :now and (c.next_at, c.case_id) > (:after_at, :after_id)"
     " order by c.next_at, c.case_id limit :limit for update skip locked"
@@ -107,6 +111,12 @@ async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held
 async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
     """Lock these cases in key order and read them whole."""
     return await _filled(conn, await lock_rows(conn, keys))
+
+
+async def keys_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[CaseKey]:
+    """Return all cases of these (tenant, borrower), not locked."""
+    tenants, ids = zip(*sorted(set(borrowers)), strict=True)
+    return [CaseKey(*row) for row in await conn.execute(_KEYS_OF, {"tenant": list(tenants), "borrower_id": list(ids)})]
 
 
 async def lock_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[Held]:

@@ -13,20 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus.ports import Record, Subscription
 from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
+from tests.integration.scheduler.desk import case_of, post, settled
 from tests.integration.scheduler.world import World, late, paid
 from tests.support.running import until
 
 
-async def post(world: World, path: str, body: Any, *, status: int = 201, key: str | None = None) -> Any:
-    """What a write answers."""
-    answered = await world.http.post(f"/v1{path}", json=body, headers={"Idempotency-Key": key} if key else {})
-    assert answered.status_code == status, answered.text
-    return answered.json()
-
-
 async def hold(world: World, **asked: Any) -> Any:
-    case = await world.case()
-    return await post(world, f"/cases/{case['case_id']}/holds", asked)
+    return await post(world, f"/cases/{await case_of(world)}/holds", asked)
 
 
 async def end(world: World, held: Any, reason: str = "no_longer_needed", *, status: int = 200) -> Any:
@@ -75,8 +68,7 @@ async def test_a_hold_takes_back_what_was_asked_for_and_its_end_lets_it_be_said(
 
 
 async def test_a_person_ends_a_hold_without_an_end_and_the_case_goes_on_at_once(world: World) -> None:
-    await world.tell(late())
-    case = await _settled_case(world)
+    case = await settled(world)
     held = await post(world, f"/cases/{case}/holds", {"stop": "vulnerable"})
     await world.scheduler.pump()
     answer = await world.next_contact()
@@ -87,11 +79,6 @@ async def test_a_person_ends_a_hold_without_an_end_and_the_case_goes_on_at_once(
     await world.scheduler.pump()
     assert (await world.next_contact())["at"] is not None
     assert (await end(world, held))["end_reason"] == "spoke with the family"
-
-
-async def _settled_case(world: World) -> str:
-    await world.settle()
-    return str((await world.case())["case_id"])
 
 
 async def test_a_hold_in_the_future_stops_nothing_until_it_begins(world: World) -> None:
@@ -177,8 +164,7 @@ async def test_a_pause_within_another_one_is_taken_back_without_waking_the_clock
 
 
 async def test_a_request_that_is_sent_again_sets_one_hold(world: World) -> None:
-    await world.tell(late())
-    case = await _settled_case(world)
+    case = await settled(world)
     body = {"stop": "manual", "until": hours(world, 5)}
     first = await post(world, f"/cases/{case}/holds", body, key="k1")
     again = await post(world, f"/cases/{case}/holds", body, key="k1")
@@ -189,8 +175,7 @@ async def test_a_request_that_is_sent_again_sets_one_hold(world: World) -> None:
 
 
 async def test_what_cannot_be_a_hold_is_refused(world: World) -> None:
-    await world.tell(late())
-    path = f"/cases/{await _settled_case(world)}/holds"
+    path = f"/cases/{await settled(world)}/holds"
     for body in (
         {"stop": "promise"}, {"stop": "sleepy"}, {"stop": "opt_out"}, {"stop": "manual", "until": hours(world, -1)},
         {"stop": "manual", "until": hours(world, 2), "end": {"person": True}}, {"stop": "manual", "until": "2026-12-01T10:00:00"},

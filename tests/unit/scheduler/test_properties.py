@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.domain.builtin import BUILT_IN
-from services.scheduler.domain.case import Case, ContactState, Debt, State, Stop, follow, reminded_of
+from services.scheduler.domain.case import Case, ContactState, Debt, State, follow, reminded_of
 from services.scheduler.domain.days import reaching
 from services.scheduler.domain.planner import ContactDue, plan
+from services.scheduler.domain.stops import Stop
 from tests.unit.scheduler.build import DUE, case, coming, debt, live, local
 
 ZONES = ("Asia/Shanghai", "America/New_York", "Europe/Berlin", "Africa/Cairo", "Pacific/Chatham", "Pacific/Apia", "America/Sao_Paulo")
