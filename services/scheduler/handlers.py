@@ -26,7 +26,7 @@ from services.scheduler.domain.planner import reminder_at
 from services.scheduler.domain.stops import Ending
 from services.scheduler.hearing import COMPLAINED, hear_complaints
 from services.scheduler.rulebook import Rules
-from services.scheduler.store import cases, corrections, debts, holds, statuses, story
+from services.scheduler.store import cases, corrections, debts, holds, statuses, story, words
 from services.scheduler.store.cases import debt_of
 from services.scheduler.store.held import CaseKey, Held, case_key
 
@@ -113,6 +113,8 @@ class Intake:
             await statuses.forget(conn, list(erased), but=ERASED)
         if changed:
             held = await cases.lock_of_borrowers(conn, [(tenant, borrower) for tenant, borrower, _ in changed])
+            if erased:
+                await words.forget(conn, list(erased))
             now, told = await self.clock.at(conn), Outgoing()
             for one in held:
                 news = [row for key, row in sorted(newest.items()) if key in changed and key[:2] == (one.case.tenant, one.case.borrower_id)]

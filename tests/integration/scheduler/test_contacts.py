@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from libs.common.contracts.borrower_profiles import BorrowerErasure
+from libs.common.contracts.catalogue import PROFILES
 from tests.integration.scheduler.desk import case_of, day, post, settled, tasks
 from tests.integration.scheduler.world import World, late
 
@@ -97,3 +99,24 @@ async def test_a_note_stands_in_the_story_and_its_reason_in_the_case(world: Worl
     await world.tell(late(version=2, total=9000))
     await world.settle()
     assert (await world.case())["nonpayment_reason"] == "job_lost"
+
+
+async def test_an_erased_borrower_leaves_no_words_behind_and_what_was_done_stays(world: World) -> None:
+    case = await settled(world)
+    await call(world, "complaint", note="Mrs Li shouted")
+    await post(world, f"/cases/{case}/notes", {"text": "lives with her sister"})
+    await world.settle()
+    (task,) = await tasks(world)
+    await post(world, f"/tasks/{task['task_id']}:complete", {"note": "called Mrs Li back"}, status=200)
+    await erase(world)
+    await world.settle()
+    everything = f"{await world.story()} {await tasks(world)} {await world.get(f'/cases/{case}/complaints')}"
+    assert "Li" not in everything
+    assert "sister" not in everything
+    assert {"case.note", "task.completed", "contact.recorded"} <= {line["kind"] for line in await world.story()}
+    assert await world.rows("select 1 from scheduler.recorded_contacts where note is not null") == []
+
+
+async def erase(world: World) -> None:
+    erased = BorrowerErasure(borrower_id="B1", time=world.clock.now(), id="e-erased")
+    await world.bus.publish([world.message("borrower.erased.v1", erased, topic=PROFILES)])
