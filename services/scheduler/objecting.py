@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import RowMapping
@@ -37,8 +38,7 @@ async def open_matter(work: Work, wanted: MatterWanted, *about: object) -> str:
     )  # fmt: skip
     if not await matters.open_(work.conn, [row]):
         return matter_id
-    loans = [wanted.loan_id] if wanted.loan_id else [debt.loan_id for debt in case.owed or case.debts]
-    for loan_id in loans if matter.of_debt else [None]:
+    for loan_id in _loans(work, wanted) if matter.of_debt else (None,):
         for channel in matter.channels or [None]:
             hold = HoldWanted(
                 matter.stop, matter.contacts, work.at, loan_id=loan_id, channel=channel, reason=wanted.kind.value, source=matter_id,
@@ -50,6 +50,13 @@ async def open_matter(work: Work, wanted: MatterWanted, *about: object) -> str:
         channel=wanted.channel, by=work.by,
     )  # fmt: skip
     return matter_id
+
+
+def _loans(work: Work, wanted: MatterWanted) -> Sequence[str | None]:
+    """Return the debts that it is about: the one named, else all that are late; of a case without any, the person."""
+    if wanted.loan_id is not None:
+        return [wanted.loan_id]
+    return [debt.loan_id for debt in work.case.owed or work.case.debts] or [None]
 
 
 async def resolve(work: Work, matter_id: str, outcome: Outcome, answer: str | None) -> RowMapping:

@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
 from libs.common.errors import DomainError
-from libs.compliance import Channel, StopKind
+from libs.compliance import Channel, StopKind, StopScope
 from services.scheduler.casework import Casework, named
 from services.scheduler.domain.stops import Ending
 from services.scheduler.holding import OF_PEOPLE, HoldWanted, default_contacts, end_hold, needs_channel, set_hold
@@ -42,10 +42,16 @@ class EndAsked(Asked):
         return self
 
 
+def scope_of(loan_id: str | None, channel: str | None) -> StopScope:
+    """Return how far a hold reaches."""
+    return StopScope.CHANNEL if channel else StopScope.DEBT if loan_id else StopScope.PERSON
+
+
 class HoldAsked(Asked):
     """Contacts rest, from a moment on and until another one, an event or a person's word."""
 
     stop: Annotated[StopKind, AfterValidator(_of_people)]
+    scope: StopScope | None = Field(default=None, description="absent: `debt` with a `loan_id`, `channel` with a `channel`, else `person`")
     contacts: Literal["none", "limited"] | None = Field(
         default=None, description="`limited` lets notices, answers and confirmations pass, as the stop's default has them"
     )
@@ -65,6 +71,8 @@ class HoldAsked(Asked):
             raise ValueError("until lies after from")
         if needs_channel(self.stop) and self.channel is None:
             raise ValueError(f"{self.stop.value} is a stop of a channel: name it")
+        if self.scope not in (None, scope_of(self.loan_id, self.channel)):
+            raise ValueError("the scope debt needs a loan_id, channel a channel, and person neither")
         if self.pause and self.channel is not None:
             raise ValueError("a clock does not rest for one channel")
         return self
@@ -159,7 +167,9 @@ def _add_of_many(router: APIRouter, mass: MassHolds) -> None:
 def hold_shown(row: RowMapping) -> dict[str, object]:
     """Return a hold as the API has it."""
     given = {name: row[name] for name in _SHOWN}
-    return {**given, "from": row.from_at, "end": {"event": row.ends_with} if row.ends_with else None, "paused": row.paused.split()}
+    end = {"event": row.ends_with} if row.ends_with else None if row.until else {"person": True}
+    scope = scope_of(row.loan_id, row.channel)
+    return {**given, "scope": scope, "from": row.from_at, "end": end, "pause": bool(row.paused), "paused": row.paused.split()}
 
 
 _SHOWN = (

@@ -176,10 +176,12 @@ async def test_a_request_that_is_sent_again_sets_one_hold(world: World) -> None:
 
 async def test_what_cannot_be_a_hold_is_refused(world: World) -> None:
     path = f"/cases/{await settled(world)}/holds"
+    in_one, in_two = hours(world, 1), hours(world, 2)
     for body in (
         {"stop": "promise"}, {"stop": "sleepy"}, {"stop": "opt_out"}, {"stop": "manual", "until": hours(world, -1)},
-        {"stop": "manual", "until": hours(world, 2), "end": {"person": True}}, {"stop": "manual", "until": "2026-12-01T10:00:00"},
-        {"stop": "manual", "loan_id": "L9"}, {"stop": "manual", "end": {"event": "rain"}}, {"stop": "manual", "untill": hours(world, 1)},
+        {"stop": "manual", "until": in_two, "end": {"person": True}}, {"stop": "manual", "until": "2026-12-01T10:00:00"},
+        {"stop": "manual", "loan_id": "L9"}, {"stop": "manual", "scope": "debt"}, {"stop": "manual", "end": {"event": "rain"}},
+        {"stop": "manual", "untill": in_one}, {"stop": "manual", "from": in_two, "until": in_one},
     ):  # fmt: skip
         await post(world, path, body, status=422)
     await post(world, "/cases/c-unknown/holds", {"stop": "manual"}, status=404)

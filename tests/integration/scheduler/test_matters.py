@@ -48,6 +48,15 @@ async def test_a_complaint_has_its_person_even_when_nothing_is_owed_any_more(wor
     assert [task["kind"] for task in await tasks(world)] == ["complaint"]
 
 
+async def test_a_dispute_of_a_borrower_who_owes_nothing_has_its_person_too(world: World) -> None:
+    await settled(world)
+    await world.tell(paid())
+    await world.settle()
+    await bring_up(world, "disputes", note="the last message was wrong")
+    await world.scheduler.pump()
+    assert [task["kind"] for task in await tasks(world)] == ["dispute"]
+
+
 async def test_a_dispute_stops_what_is_said_of_that_debt_only(world: World) -> None:
     await world.local(1, 8)
     await settled(world, late(), late("L2"))
