@@ -51,8 +51,8 @@ async def make(work: Work, wanted: PromiseWanted, *about: object) -> str:
     promise = Promise(promise_id, wanted.amount, wanted.due_on, until, work.at, since, row.tolerated, spell=case.spell)
     work.case = replace(work.case, promises=(*work.case.promises, promise))
     work.desk.event(
-        work.case, "case.promise_made", work.at, work.out, promise_id=promise_id, amount=wanted.amount, due_on=wanted.due_on,
-        loans=sorted(since), channel=wanted.channel, by=work.by,
+        work.case, "case.promise_made", work.at, work.out, promise_id=promise_id, amount=wanted.amount, currency=case.currency,
+        due_on=wanted.due_on, loans=sorted(since), channel=wanted.channel, by=work.by,
     )  # fmt: skip
     return promise_id
 
