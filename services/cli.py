@@ -39,6 +39,7 @@ from services.ingest.settings import Settings as IngestSettings
 from services.notifier import service as notifier_service
 from services.notifier.settings import Settings as NotifierSettings
 from services.scheduler import service as scheduler_service
+from services.scheduler.asking import connected
 from services.scheduler.settings import Settings as SchedulerSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Dunning, done well.", pretty_exceptions_enable=False)
@@ -300,11 +301,18 @@ def _service(name: ServiceName, ports: Ports, common: Common) -> Service:
                 ports, IngestSettings(common.tenants, common.sealing_public, common.digest_key, outlets=common.outlets)
             )
         case ServiceName.SCHEDULER:
-            return scheduler_service.build(ports, SchedulerSettings(settle_s=common.settle_s, outlets=common.outlets))
+            gate = connected(common.notifier_url) if common.notifier_url else None
+            return scheduler_service.build(
+                ports, SchedulerSettings(settle_s=common.settle_s, outlets=common.outlets, tenants=common.tenants), gate
+            )
         case ServiceName.NOTIFIER:
             private = common.sealing_private or b""
-            told = NotifierSettings(private, common.digest_key, public_url=common.public_url, outlets=common.outlets)
-            return notifier_service.build(ports, told)
+            return notifier_service.build(
+                ports,
+                NotifierSettings(
+                    private, common.digest_key, public_url=common.public_url, outlets=common.outlets, sealing_older=common.sealing_older
+                ),
+            )
 
 
 async def _rebuild(tenants: tuple[str, ...], loan: str | None, after: tuple[str, str] | None, *, repair: bool) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -138,12 +139,15 @@ def build(
     outlets = Outlets(webhook_key=secrets.sealing_private, local=loopback)
     bus = InProcessBus(clock=clock, seed=seed, partitions=PARTITIONS if seed is None else 4)
     ports = Ports(engine, bus, clock, version())
+    opens = NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True, outlets=outlets, sealing_older=secrets.sealing_older)
+    told = notifier.build(ports, opens)
+    gate = httpx.AsyncClient(transport=httpx.ASGITransport(app=told.app), base_url="http://notifier")
     parts = (
         ingest.build(
             ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None, outlets=outlets)
         ),
-        scheduler.build(ports, SchedulerSettings(settle_s=settle_s, outlets=outlets)),
-        notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True, outlets=outlets)),
+        scheduler.build(ports, SchedulerSettings(settle_s=settle_s, outlets=outlets, tenants=(TENANT,)), gate),
+        told,
     )
     return Platform(engine, bus, clock, *parts, _root(parts))
 

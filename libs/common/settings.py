@@ -52,6 +52,7 @@ class Common:
     public_url: str | None = None
     outlets: Outlets = field(default_factory=Outlets)
     sealing_older: tuple[bytes, ...] = ()
+    notifier_url: str | None = None
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -76,6 +77,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         digest_key=_key(env, "DUNWELL_DIGEST_KEY") if service != "scheduler" else b"",
         public_url=_url(env, "DUNWELL_PUBLIC_URL") if service == "notifier" else None,
         outlets=Outlets(_is_on(env, "DUNWELL_FEED"), _key(env, "DUNWELL_WEBHOOK_KEY") if env.get("DUNWELL_WEBHOOK_KEY") else None),
+        notifier_url=_url(env, "DUNWELL_NOTIFIER_URL") if service == "scheduler" else None,
     )
 
 

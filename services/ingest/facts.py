@@ -11,7 +11,7 @@ from services.ingest.domain.book import Book
 from services.ingest.domain.events import Parts
 from services.ingest.domain.otherwise import due_soon
 from services.ingest.domain.product import DEFAULT
-from services.ingest.domain.view import NO_PARTS, LoanView, Status, view
+from services.ingest.domain.view import NO_PARTS, LoanView, Status, received, view
 from services.ingest.domain.wake import next_change_on, resting_until
 from services.ingest.reading import local_day, midnight_of
 from services.ingest.store.loans import LoanRow
@@ -92,6 +92,7 @@ def fact_of(book: Book, at: Standing, *, loan_id: str, epoch: int, version: int,
         next_change_on=at.change_on,
         doubt=on.doubt,
         resting_until=at.resting,
+        received=received(book),
         reason=on.reason,
         caused_by=on.cause,
     )

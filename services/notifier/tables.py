@@ -79,6 +79,7 @@ holds = Table(
     Column("since", _moment),
     Column("until", _moment),
     Column("loan_id", Text),
+    Column("channel", Text),
     Column("time", _moment),
     Column("ended_at", _moment),
 )

@@ -14,21 +14,38 @@ from libs.common.bus.ports import Message
 from libs.common.cloudevents import Envelope, Writer
 from libs.common.contracts.case_events import CaseEvent
 from libs.common.contracts.catalogue import CASES, TASKS
-from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, DebtRef, PolicyRef
+from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, DebtRef, HoldEnded, PolicyRef
 from libs.common.outbox import Outbox
 from services.scheduler.domain.builtin import DOUBT_WORK
-from services.scheduler.domain.case import Cancelled, Case, Change, Closed, ContactState, Cured, Errand, Opened, Reopened, follow
+from services.scheduler.domain.case import (
+    Cancelled,
+    Case,
+    Change,
+    Closed,
+    ContactState,
+    Cured,
+    Errand,
+    Opened,
+    Released,
+    Reopened,
+    Settled,
+    follow,
+)
 from services.scheduler.domain.choosing import ruled
 from services.scheduler.domain.corrected import DebtSeen
 from services.scheduler.domain.planner import ContactDue, ErrandDue, FlagDue, plan
 from services.scheduler.domain.policy import Policy, Send
+from services.scheduler.domain.promises import Promise, PromiseState
 from services.scheduler.metrics import Meters
 from services.scheduler.parking import ParkingLimit
+from services.scheduler.pausing import Release, Telling, clocks_resumed
 from services.scheduler.rulebook import Rulebook, Rules
-from services.scheduler.store import cases, corrections, story
+from services.scheduler.store import cases, corrections, holds, promises, story
 from services.scheduler.store.held import Held
 
 DOUBT_KEY = "in_doubt"
+_ABOUT = ("task_id", "hold_id", "promise_id", "matter_id", "contact_id", "step")
+"""What an event is about, the first of them that its detail has; else its moment."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -41,6 +58,8 @@ class Outgoing:
     steps: list[story.StepRow] = field(default_factory=list)
     changed: list[story.StepChange] = field(default_factory=list)
     errands: list[story.ErrandRow] = field(default_factory=list)
+    ended: list[holds.EndedRow] = field(default_factory=list)
+    judged: list[promises.JudgedRow] = field(default_factory=list)
 
     def add(self, other: Outgoing) -> None:
         """Take in what another case gave."""
@@ -49,6 +68,8 @@ class Outgoing:
         self.steps += other.steps
         self.changed += other.changed
         self.errands += other.errands
+        self.ended += other.ended
+        self.judged += other.judged
 
 
 def entry(case: Case, at: datetime, kind: str, /, *, reason: str | None = None, **detail: Any) -> story.Entry:
@@ -71,6 +92,8 @@ class Desk:
     meters: Meters
     parking: ParkingLimit
     rulebook: Rulebook = field(default_factory=Rulebook)
+    tenants: tuple[str, ...] = ("default",)
+    """The first one's topics have the plain names."""
 
     def follow(self, held: Held, rules: Rules, now: datetime) -> tuple[Held, Outgoing]:
         """Bring a case to where its facts are; a rule that fails parks the case."""
@@ -95,6 +118,8 @@ class Desk:
         await story.add_steps(conn, out.steps)
         await story.change_steps(conn, out.changed)
         await story.give(conn, out.errands)
+        await holds.end(conn, out.ended)
+        await promises.judge(conn, out.judged)
         await story.tell(conn, out.entries)
         await self.outbox.append(conn, out.messages)
 
@@ -115,23 +140,48 @@ class Desk:
     def _announce(self, case: Case, change: Change, at: datetime, out: Outgoing) -> None:
         match change:
             case Opened():
-                self._event(case, "case.opened", at, out)
+                self.event(case, "case.opened", at, out)
             case Reopened():
-                self._event(case, "case.stage_changed", at, out, reason="overdue_again")
+                self.event(case, "case.stage_changed", at, out, reason="overdue_again")
             case Cured():
-                self._event(case, "case.cured", at, out)
+                self.event(case, "case.cured", at, out)
             case Closed(spell):
-                self._event(replace(case, spell=spell), "case.closed", at, out)
+                self.event(replace(case, spell=spell), "case.closed", at, out)
             case Cancelled(contact, reason):
                 data = ContactCancelled(task_id=contact.task_id, borrower_id=case.borrower_id, case_id=case.case_id, reason=reason)
                 out.changed.append(
                     story.StepChange(case.tenant, case.borrower_id, contact.task_id, ContactState.CANCELLED.value, reason=reason)
                 )
                 out.entries.append(entry(case, at, "contact.cancelled", reason=reason, task_id=contact.task_id, step=contact.step))
-                out.messages.append(self._task_message(case, "contact.cancelled.v1", contact.task_id, at, data=data))
+                out.messages.append(self.task_message(case, "contact.cancelled.v1", contact.task_id, at, data=data))
                 self.meters.cancelled.inc()
+            case Released(stop, why):
+                self.release(case, Release(stop, why), at, out)
+            case Settled(promise, before):
+                self._judge(case, promise, before, at=at, out=out)
             case _:
                 assert_never(change)
+
+    def release(self, case: Case, release: Release, at: datetime, out: Outgoing) -> None:
+        """Say that a hold of this case is over, whoever or whatever has ended it."""
+        stop = release.stop
+        out.ended.append(holds.EndedRow(case.tenant, case.borrower_id, stop.status_id, at, release.by, release.why))
+        ended = HoldEnded(hold_id=stop.status_id, borrower_id=case.borrower_id, case_id=case.case_id, at=at)
+        out.messages.append(self.task_message(case, "case.hold_ended.v1", stop.status_id, at, data=ended))
+        out.messages += clocks_resumed(case, release, Telling(self.writer.partitions, self.tenants[0], at))
+        self.event(case, "case.released", at, out, reason=release.why, hold_id=stop.status_id, stop=stop.kind)
+
+    def _judge(self, case: Case, promise: Promise, before: PromiseState, *, at: datetime, out: Outgoing) -> None:
+        out.judged.append(
+            promises.JudgedRow(
+                case.tenant, case.borrower_id, promise.promise_id, promise.state.value, promise.paid, promise.decided_at, promise.since,
+            )
+        )  # fmt: skip
+        if promise.state is not before:
+            self.event(
+                case, f"case.promise_{promise.state.value}", at, out, promise_id=promise.promise_id, amount=promise.amount,
+                paid=promise.paid, due_on=promise.due_on,
+            )  # fmt: skip
 
     def _planned(self, held: Held, policy: Policy, at: datetime, *, out: Outgoing) -> Held:
         planned = plan(held.case, policy, at)
@@ -144,7 +194,7 @@ class Desk:
                     case = self.give(case, due, at, out)
                 case FlagDue(step, name):
                     case = replace(case, flagged=case.flagged | {step})
-                    self._event(case, "case.flagged", at, out, reason=name, step=step, flag=name)
+                    self.event(case, "case.flagged", at, out, reason=name, step=step, flag=name)
                 case _:
                     assert_never(due)
         reason, upcoming = planned.reason, planned.upcoming
@@ -188,7 +238,7 @@ class Desk:
                   purpose=action.purpose, channels=action.channels, expires_at=due.expires_at,
                   policy=_ref((held.policy, held.policy_version)))
         )  # fmt: skip
-        out.messages.append(self._task_message(case, "contact.requested.v1", task_id, at, data=data))
+        out.messages.append(self.task_message(case, "contact.requested.v1", task_id, at, data=data))
         self.meters.requested.labels(action.purpose).inc()
 
     def give(self, case: Case, due: ErrandDue, at: datetime, out: Outgoing) -> Case:
@@ -198,10 +248,10 @@ class Desk:
         out.errands.append(
             story.ErrandRow(
                 case.tenant, case.borrower_id, task_id, case.case_id, case.spell, due.key, due.occurrence, work.queue, work.kind,
-                at, at + work.within,
+                at, at + work.within, work.priority,
             )
         )  # fmt: skip
-        self._event(case, "case.task_created", at, out, reason=work.kind, task_id=task_id, queue=work.queue)
+        self.event(case, "case.task_created", at, out, reason=work.kind, task_id=task_id, queue=work.queue)
         return replace(case, errands=(*case.errands, Errand(task_id, due.key, due.occurrence, None)))
 
     def _parked(self, held: Held, error: Exception, now: datetime) -> tuple[Held, Outgoing]:
@@ -219,11 +269,10 @@ class Desk:
         )  # fmt: skip
         return parked, out
 
-    def _event(
-        self, case: Case, kind: str, at: datetime, out: Outgoing, *, reason: str | None = None, **detail: Any
-    ) -> None:  # detail is open
+    def event(self, case: Case, kind: str, at: datetime, out: Outgoing, *, reason: str | None = None, **detail: Any) -> None:
+        """Say that something has happened to a case, and tell it in its story; said again of the same thing it is the same event."""
         data = CaseEvent(case_id=case.case_id, borrower_id=case.borrower_id, spell=case.spell, at=at, reason=reason, detail=detail)
-        about = detail.get("task_id") or detail.get("step") or at.isoformat()
+        about = next((detail[name] for name in _ABOUT if detail.get(name)), at.isoformat())
         envelope = Envelope(
             type=f"{kind}.v1", id=ids.derived("e", case.tenant, case.case_id, case.spell, kind, about), source=self.writer.source, time=at,
             tenant=case.tenant, subject=case.case_id,
@@ -232,7 +281,8 @@ class Desk:
         out.messages.append(self.writer.message(CASES, envelope, data, key=key, borrower_id=case.borrower_id))
         out.entries.append(entry(case, at, kind, reason=reason, spell=case.spell, **detail))
 
-    def _task_message(self, case: Case, kind: str, task_id: str, at: datetime, *, data: msgspec.Struct) -> Message:
+    def task_message(self, case: Case, kind: str, task_id: str, at: datetime, *, data: msgspec.Struct) -> Message:
+        """Return a message to the notifier, the same one for the same kind and id."""
         envelope = Envelope(
             type=kind, id=ids.derived("e", case.tenant, kind, task_id), source=self.writer.source, time=at, tenant=case.tenant,
             subject=task_id,

@@ -23,9 +23,11 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import REPLIES, after
 from services.scheduler.domain.planner import reminder_at
+from services.scheduler.domain.stops import Ending
+from services.scheduler.hearing import COMPLAINED, hear_complaints
 from services.scheduler.heeding import give_work
 from services.scheduler.rulebook import Rules
-from services.scheduler.store import cases, corrections, debts, statuses, story
+from services.scheduler.store import cases, corrections, debts, holds, statuses, story, words
 from services.scheduler.store.cases import debt_of
 from services.scheduler.store.held import CaseKey, Held, case_key
 
@@ -112,6 +114,8 @@ class Intake:
             await statuses.forget(conn, list(erased), but=ERASED)
         if changed:
             held = await cases.lock_of_borrowers(conn, [(tenant, borrower) for tenant, borrower, _ in changed])
+            if erased:
+                await words.forget(conn, list(erased))
             now, told = await self.clock.at(conn), Outgoing()
             for one in held:
                 news = [row for key, row in sorted(newest.items()) if key in changed and key[:2] == (one.case.tenant, one.case.borrower_id)]
@@ -124,12 +128,16 @@ class Intake:
         if not outcomes:
             return
         keys = {CaseKey(envelope.tenant, o.borrower_id, o.case_id) for envelope, o in outcomes}
+        complaining = {(envelope.tenant, o.borrower_id) for envelope, o in outcomes if envelope.type == COMPLAINED}
+        theirs = await cases.keys_of_borrowers(conn, complaining) if complaining else []
+        keys |= set(theirs)
         held = {(one.case.tenant, one.case.case_id): one for one in await cases.lock_rows(conn, keys)}
         seen = {
             (step.tenant, step.task_id): step
             for step in await story.steps_of(conn, sorted({(envelope.tenant, o.borrower_id, o.task_id) for envelope, o in outcomes}))
         }
-        now, out, touched, news = await self.clock.at(conn), Outgoing(), {}, []
+        now, out, touched = await self.clock.at(conn), Outgoing(), {}
+        news: list[tuple[Envelope, ContactOutcome]] = []
         changes: dict[tuple[str, str], story.StepChange] = {}
         for envelope, outcome in sorted(outcomes, key=lambda one: one[1].sequence):
             key, case_of = (envelope.tenant, outcome.task_id), (envelope.tenant, outcome.case_id)
@@ -149,7 +157,17 @@ class Intake:
         await self.desk.save(conn, list(touched.values()), out)
         perhaps = {(tenant, step.case_id) for (tenant, _), step in seen.items() if step.corrected and step.made_at is not None}
         await self.review.hold(conn, [one for key, one in held.items() if key in perhaps], now)
-        await give_work(conn, self.desk, [(CaseKey(e.tenant, o.borrower_id, o.case_id), e.type, o.reason) for e, o in news], now)
+        await self._heed(conn, news, theirs, now)
+
+    async def _heed(
+        self, conn: AsyncConnection, news: Sequence[tuple[Envelope, ContactOutcome]], complaining: Sequence[CaseKey], now: datetime
+    ) -> None:
+        """Do what borrowers' own words ask for; `complaining` are all cases of those who complain, which are locked."""
+        about = [(CaseKey(envelope.tenant, told.borrower_id, told.case_id), envelope.type, told) for envelope, told in news]
+        replied = [(key.tenant, key.borrower_id, key.case_id) for key, kind, _ in about if kind == f"{Ending.REPLIED}.v1"]
+        await holds.end_with(conn, replied, Ending.REPLIED, now)
+        await hear_complaints(conn, self.desk, complaining, [told for _, kind, told in about if kind == COMPLAINED], now=now)
+        await give_work(conn, self.desk, [(key, kind, told.reason) for key, kind, told in about], now)
 
     async def _corrected(self, conn: AsyncConnection, facts: Sequence[Fact]) -> set[CaseKey]:
         """Keep what these facts, superseded or not, tell otherwise, and return the cases of which that was not known."""

@@ -12,7 +12,7 @@ from libs.common.metrics import LATENESS_BUCKETS_S, Metrics
 REASONS = (
     "scheduled", "settling", "task_open", "ladder_ended", "in_doubt", "pending_payment", "paused", "clear", "nothing_owed", "no_outcome",
     "no_case", "no_profile", "contact_unknown", "deceased", "insolvent", "represented", "hardship", "moratorium", "cease", "dispute",
-    "other",
+    "complaint", "promise", "manual", "vulnerable", "fraud_victim", "bereavement", "other",
 )  # fmt: skip
 """The closed set of label values; any other reason counts as `other`."""
 
@@ -25,6 +25,7 @@ class Meters:
     cancelled: Counter
     parked: Counter
     outcomes: Counter
+    breached: Counter
     lateness: Histogram
     uncontacted: Gauge
     overdue: Gauge
@@ -41,6 +42,7 @@ def meters(metrics: Metrics) -> Meters:
         outcomes=metrics.counter(
             "contact_outcomes_total", "Outcomes taken in", type=[name.removesuffix(".v1") for name in CONTACT_OUTCOMES]
         ),
+        breached=metrics.counter("tasks_breached_total", "Tasks of people that were not done in time"),
         lateness=metrics.histogram("timer_lateness_seconds", "How late a due case was claimed", LATENESS_BUCKETS_S, "kind"),
         uncontacted=metrics.gauge("coverage_uncontacted_cases", "Overdue cases with neither a next contact nor a reason that ends"),
         overdue=metrics.gauge("coverage_overdue_borrowers", "Overdue cases by the reason of their last plan", "reason"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import httpx
+
 from libs.common import lifecycle, logs
 from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
@@ -18,11 +20,14 @@ from libs.common.ports import Ports
 from libs.common.tenant_settings.forms import ServiceSettings
 from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
+from services.scheduler.asking import Gate
+from services.scheduler.casework import Casework
 from services.scheduler.correcting import Review
 from services.scheduler.editing import PolicyDesk
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
 from services.scheduler.parking import ParkingLimit
+from services.scheduler.pausing import SOURCE
 from services.scheduler.routes import make_router
 from services.scheduler.routes.cases import Rooms
 from services.scheduler.settings import Settings
@@ -32,14 +37,13 @@ from services.scheduler.ticker import Ticker
 from services.scheduler.watcher import CaseWatch
 
 GROUP = "dunwell-scheduler"
-SOURCE = "dunwell/scheduler"
 
 
-def build(ports: Ports, settings: Settings) -> lifecycle.Service:
-    """Return the scheduler on these ports."""
+def build(ports: Ports, settings: Settings, notifier: httpx.AsyncClient | None = None) -> lifecycle.Service:
+    """Return the scheduler on these ports; `notifier` is the way to the gate, which is asked before a person dials."""
     metrics, outbox = Metrics(), Outbox(SCHEMA)
     measured = meters(metrics)
-    desk = Desk(Writer(SOURCE, ports.bus.partitions), outbox, measured, ParkingLimit())
+    desk = Desk(Writer(SOURCE, ports.bus.partitions), outbox, measured, ParkingLimit(), tenants=settings.tenants)
     ticker = Ticker(ports.engine, ports.clock, desk, ports.bus.partitions)
     intake = Intake(desk, Review(desk), ports.clock, timedelta(seconds=settings.settle_s), Reader.of(FACTS, PROFILES, OUTCOMES))
 
@@ -59,10 +63,10 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
     rooms = Rooms(ports.engine, ports.clock, desk.rulebook, PolicyDesk(ports.engine, ports.clock), ticker.wake.set)
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
-    app.include_router(make_router(rooms))
     outlet.open(app, ServiceSettings, read_by="cases:read")
+    app.include_router(make_router(rooms, Casework(ports.engine, ports.clock, desk, ticker.wake.set), Gate(notifier)))
     return lifecycle.Service(
-        name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=_nothing_to_close,
+        name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=lambda: _close(notifier),
         workers=(
             lifecycle.consumer("consumer", consumer), lifecycle.Worker("ticker", ticker.run), lifecycle.Worker("relay", relay.run),
             lifecycle.Worker("watcher", watcher.run), *outlet.workers(metrics),
@@ -88,8 +92,10 @@ async def _note_restore(ports: Ports) -> None:
     logs.get("scheduler").warning("database_went_back", epoch=raised.epoch)
 
 
-async def _nothing_to_close() -> None:
-    """Engine and bus belong to whoever made them."""
+async def _close(notifier: httpx.AsyncClient | None) -> None:
+    """Hang up; engine and bus belong to whoever made them."""
+    if notifier is not None:
+        await notifier.aclose()
 
 
 async def _pump(ticker: Ticker, relay: Relay) -> int:

@@ -23,7 +23,7 @@ def case_shown(row: RowMapping) -> dict[str, Any]:
         "opened_at": row.opened_at, "clear_since": row.clear_since, "next_at": row.next_at,
         "next_contact": None if row.contact_at is None else {"at": row.contact_at, "step": row.contact_step},
         "reason": row.reason, "reason_until": row.reason_until, "reason_ends_with": row.reason_task or row.reason_event,
-        "in_doubt": row.in_doubt,
+        "in_doubt": row.in_doubt, "nonpayment_reason": row.nonpayment_reason,
     }  # fmt: skip
 
 
@@ -37,6 +37,21 @@ def debts_shown(case: Case) -> list[dict[str, Any]]:
         }
         for debt in case.debts
     ]  # fmt: skip
+
+
+def promises_shown(case: Case) -> list[dict[str, Any]]:
+    """Return what was promised in this spell, and what has come of it."""
+    return [
+        {"promise_id": one.promise_id, "amount": one.amount, "due_on": one.due_on, "state": one.state, "paid": one.paid}
+        for one in case.promises
+    ]
+
+
+def stops_shown(case: Case) -> list[dict[str, Any]]:
+    """Return what lets contacts rest, now or later."""
+    return [
+        {"stop": one.kind, "loan_id": one.loan_id, "channel": one.channel, "from": one.from_at, "until": one.until} for one in case.stops
+    ]
 
 
 def next_contact(held: Held, rules: Rules, now: datetime) -> Mapping[str, Any]:

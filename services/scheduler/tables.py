@@ -42,6 +42,7 @@ cases = Table(
     Column("policy_version", Integer, nullable=False),
     Column("passed", Text, nullable=False),
     Column("flagged", Text, nullable=False),
+    Column("nonpayment_reason", Text),
     Column("state", Text, nullable=False),
     Column("stage", Text, nullable=False),
     Column("spell", Integer, nullable=False),
@@ -137,6 +138,10 @@ tasks = Table(
     Column("done_by", Text),
     Column("done_at", _moment),
     Column("note", Text),
+    Column("priority", Integer, nullable=False),
+    Column("claimed_until", _moment),
+    Column("result", Text),
+    Column("breached_at", _moment),
 )
 """Work for people."""
 

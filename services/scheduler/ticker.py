@@ -17,8 +17,10 @@ from libs.common.db.failures import is_transient
 from services.scheduler.acting import Desk, Outgoing
 from services.scheduler.changing import tell_change
 from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.massholding import hold_some
 from services.scheduler.store import cases, debts
 from services.scheduler.store.held import CaseKey, Held, case_key
+from services.scheduler.tasking import tell_late
 
 CLAIM = 500
 CHUNKS_A_PASS = 4
@@ -60,7 +62,7 @@ class Ticker:
         Within a pass the bound only rises, so that a claim does not walk over what earlier ones left behind; a row that was locked or
         written below the bound is found by the next pass, which begins without one.
         """
-        total = await self._tell_changes()
+        total = await self._tell_changes() + await self._hold_many() + await self._tell_late()
         total, after = total + await self._wake_reminders(), cases.BEGINNING
         while True:
             async with self.engine.begin() as conn:
@@ -86,6 +88,30 @@ class Ticker:
             total += told
         self.wake.set()
         return total
+
+    async def _hold_many(self) -> int:
+        """Set some of the holds that were asked for many cases at once."""
+        total = 0
+        for _ in range(CHUNKS_A_PASS):
+            async with self.engine.begin() as conn:
+                done = await hold_some(conn, self.desk, self.clock, self.claim)
+            if done is None:
+                return total
+            total += done
+        self.wake.set()
+        return total
+
+    async def _tell_late(self) -> int:
+        """Say of tasks that they were not done in time."""
+        total = 0
+        while True:
+            async with self.engine.begin() as conn:
+                told = await tell_late(conn, self.desk, limit=self.claim, now=await self.clock.at(conn))
+            total += told
+            if told:
+                self.desk.outbox.wake.set()
+            if told < self.claim:
+                return total
 
     async def _wake_reminders(self) -> int:
         """Open a row for the cases of debts whose reminder is due: debts are locked before cases, as the facts handler does."""

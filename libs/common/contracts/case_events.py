@@ -20,8 +20,9 @@ class CaseEvent(Contract, frozen=True, kw_only=True):
 
 _KINDS = (
     "opened", "stage_changed", "flagged", "task_created", "offer_made", "offer_accepted", "offer_declined", "promise_made", "promise_kept",
-    "promise_broken", "dispute_opened", "complaint_opened", "held", "released", "bureau_report", "legal_requested", "handed_over",
-    "uncontacted", "cured", "closed",
+    "promise_partly_kept", "promise_broken", "promise_invalidated", "promise_cancelled", "dispute_opened", "dispute_resolved",
+    "complaint_opened", "complaint_resolved", "hardship_opened", "hardship_resolved", "wrong_number_opened", "wrong_number_resolved",
+    "task_overdue", "held", "released", "bureau_report", "legal_requested", "handed_over", "uncontacted", "cured", "closed",
 )  # fmt: skip
 
 CASE_EVENTS: dict[str, type[CaseEvent]] = {f"case.{kind}.v1": CaseEvent for kind in _KINDS}

@@ -66,6 +66,8 @@ class HoldSet(Contract, frozen=True, kw_only=True):
     from_: Moment = field(name="from")
     until: Moment | None = None
     loan_id: Id | None = None
+    channel: ChannelName | None = None
+    """The one channel that is closed, where it is not all of them."""
 
 
 class HoldEnded(Contract, frozen=True, kw_only=True):

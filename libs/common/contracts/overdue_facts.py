@@ -78,6 +78,8 @@ class OverdueFact(Contract, frozen=True, kw_only=True):
     next_change_on: date | None = None
     doubt: Doubt | None = None
     resting_until: Moment | None = None
+    received: int | None = None
+    """All that was ever paid for this debt and neither reversed nor charged back: what a promise to pay is measured by."""
     reason: FactReason = "event"
     caused_by: str | None = None
 

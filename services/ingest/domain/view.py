@@ -349,3 +349,9 @@ def original_anchor(book: Book, as_of: date) -> date | None:
     received -= sum(charges_paid(book.rows, book.charges).values()) + sum(charge.waived for charge in book.charges)
     received -= sum(sum(debt.amounts) for debt in book.debts)
     return next((due_on for due_on, owed in book.original if owed > received and due_on < as_of), None)
+
+
+def received(book: Book) -> int:
+    """Return all that was paid and not taken back: by reversal, by chargeback or as a refund beyond the credit."""
+    paid = sum(sum(row.paid) for row in book.rows) + sum(lot.amount for lot in book.credit)
+    return max(0, paid - sum(sum(debt.amounts) for debt in book.debts))

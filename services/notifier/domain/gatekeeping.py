@@ -177,8 +177,11 @@ def _of_status(status: Status) -> Stop:
 
 def _of_hold(hold: Hold) -> Stop:
     kind = StopKind(hold.stop)
-    scope = StopScope.DEBT if hold.loan_id else STOPS[kind].scope
-    return Stop(kind, scope, hold.since, hold.until, debt=hold.loan_id, contacts=StopContacts(hold.contacts))
+    narrowed = StopScope.CHANNEL if hold.channel else StopScope.DEBT if hold.loan_id else None
+    return Stop(
+        kind, narrowed or STOPS[kind].scope, hold.since, hold.until, channel=hold.channel, debt=hold.loan_id,
+        contacts=StopContacts(hold.contacts),
+    )  # fmt: skip
 
 
 def _passes(stop: Stop, purpose: Purpose) -> bool:

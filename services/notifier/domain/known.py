@@ -23,13 +23,14 @@ class Status(Value, frozen=True):
 
 
 class Hold(Value, frozen=True):
-    """A hold of a case, or of one loan of it."""
+    """A hold of a case, of one loan of it, or of one channel."""
 
     stop: str
     contacts: str
     since: datetime
     until: datetime | None
     loan_id: str | None
+    channel: str | None = None
 
 
 class Known(Value, frozen=True):

@@ -70,10 +70,11 @@ async def keep_holds(conn: AsyncConnection, holds: Sequence[HoldRow]) -> None:
     kept = ", ".join(f"{column} = case when {newer} then excluded.{column} else h.{column} end" for column in _SETTING)
     await conn.execute(
         text(
-            "insert into notifier.holds as h (tenant, borrower_id, hold_id, case_id, stop, contacts, since, until, loan_id, time, ended_at)"
+            "insert into notifier.holds as h (tenant, borrower_id, hold_id, case_id, stop, contacts, since, until, loan_id, channel, time,"
+            " ended_at)"
             " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:holds as text[]), cast(:cases as text[]),"
             " cast(:stops as text[]), cast(:contacts as text[]), cast(:sinces as timestamptz[]), cast(:untils as timestamptz[]),"
-            " cast(:loans as text[]), cast(:times as timestamptz[]), cast(:ends as timestamptz[]))"
+            " cast(:loans as text[]), cast(:channels as text[]), cast(:times as timestamptz[]), cast(:ends as timestamptz[]))"
             f" on conflict (tenant, borrower_id, hold_id) do update set {kept}, ended_at = coalesce(h.ended_at, excluded.ended_at)"
         ),
         {
@@ -84,12 +85,13 @@ async def keep_holds(conn: AsyncConnection, holds: Sequence[HoldRow]) -> None:
             "sinces": [hold.set.from_ if hold.set else None for hold in ordered],
             "untils": [hold.set.until if hold.set else None for hold in ordered],
             "loans": [hold.set.loan_id if hold.set else None for hold in ordered],
+            "channels": [hold.set.channel if hold.set else None for hold in ordered],
             "times": [hold.time for hold in ordered], "ends": [hold.ended.at if hold.ended else None for hold in ordered],
         },
     )  # fmt: skip
 
 
-_SETTING = ("stop", "contacts", "since", "until", "loan_id", "time")
+_SETTING = ("stop", "contacts", "since", "until", "loan_id", "channel", "time")
 
 
 async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> dict[Who, Known]:
@@ -105,7 +107,8 @@ async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
     )
     holds = _grouped(
         await _rows(
-            conn, borrowers, "select w.tenant, w.borrower_id, h.stop, h.contacts, h.since, h.until, h.loan_id", "holds h",
+            conn, borrowers, "select w.tenant, w.borrower_id, h.stop, h.contacts, h.since, h.until, h.loan_id, h.channel",
+            "holds h",
             where="where h.stop is not null and h.ended_at is null",
         )
     )  # fmt: skip
@@ -124,9 +127,9 @@ async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
             consents=frozenset((row.channel, row.purpose) for row in consents.get(who, ())),
             consented_at={(row.channel, row.purpose): row.at for row in consents.get(who, ())},
             statuses=tuple(Status(row.status, row.since, row.until) for row in statuses.get(who, ())),
-            holds=tuple(Hold(row.stop, row.contacts, row.since, row.until, row.loan_id) for row in holds.get(who, ())),
             suppressions=suppressed.get(who, ()),
             wishes=next((_wishes(row.wishes) for row in wishes.get(who, ())), None),
+            holds=tuple(Hold(row.stop, row.contacts, row.since, row.until, row.loan_id, row.channel) for row in holds.get(who, ())),
         )
         for who, borrower in borrowers.items()
     }

@@ -23,6 +23,8 @@ BUILT_IN = Policy(
 )
 STOP_WORK = Work("review", "stop_without_end", within=timedelta(days=2), again_after=timedelta(days=30))
 """A stop that nobody has given an end."""
+ENDING_PATIENCE = timedelta(days=30)
+"""So long an event may stay away that was to end a hold, until a person looks at it."""
 FAILED_WORK = Work("review", "contact_failed", within=timedelta(days=2), again_after=None)
 """A contact for which no channel is left."""
 UNKNOWN_WORK = Work("review", "contact_unknown", within=timedelta(days=2), again_after=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -9,9 +10,9 @@ from enum import StrEnum
 from libs.compliance import StopKind
 from services.scheduler.domain.days import Span, begins, reaching
 from services.scheduler.domain.policy import Clock, Policy, Step
+from services.scheduler.domain.promises import Account, Promise, PromiseState, judged
+from services.scheduler.domain.stops import CHANNEL_STOPS, Ending, Stop, last_to_end
 
-CHANNEL_STOPS = frozenset({"opt_out"})
-"""Stops that close a channel, which the gate judges; every other one lets neither dunning nor reminders pass."""
 WITHOUT_GROUND = frozenset({"paid", "overdue", "nothing_owed", "cancelled"}) | {stop.value for stop in StopKind} - CHANNEL_STOPS
 """Reasons of a suppression that a later fact or the end of a stop may take away: the contact surely did not go out, and may have to."""
 HARMLESS = WITHOUT_GROUND | {"shadow"}
@@ -74,6 +75,8 @@ class Debt:
     doubted: bool = False
     resting_until: datetime | None = None
     product: str = ""
+    received: int = 0
+    """A number that grows by what is paid for it, and falls by what is taken back."""
 
     @property
     def owed(self) -> bool:
@@ -133,20 +136,6 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """Something about the borrower that stops contacts."""
-
-    status_id: str
-    kind: str
-    from_at: datetime
-    until: datetime | None
-
-    def stands(self, now: datetime) -> bool:
-        """Say whether it stops contacts at this moment."""
-        return self.kind not in CHANNEL_STOPS and self.from_at <= now and (self.until is None or now < self.until)
-
-
-@dataclass(frozen=True, slots=True)
 class Errand:
     """A task that was given to a person."""
 
@@ -177,6 +166,9 @@ class Case:
     """Messages of the policy version that the case had left behind when it came to this version."""
     flagged: frozenset[str] = frozenset()
     """Steps that have marked the case in this spell."""
+    promises: tuple[Promise, ...] = ()
+    """Those of this spell, and open ones of any."""
+    nonpayment_reason: str | None = None
 
     @property
     def owed(self) -> tuple[Debt, ...]:
@@ -184,9 +176,20 @@ class Case:
         return tuple(debt for debt in self.debts if debt.owed)
 
     def stop(self, now: datetime) -> Stop | None:
-        """Return the stop that stands and ends last."""
-        standing = [stop for stop in self.stops if stop.stands(now)]
-        return max(standing, key=lambda s: (s.until is None, s.until or now, s.status_id), default=None)
+        """Return the stop of the whole person that stands and ends last."""
+        return last_to_end((stop for stop in self.stops if stop.loan_id is None and stop.stands(now)), now)
+
+    def stop_of(self, debt: Debt, now: datetime) -> Stop | None:
+        """Return the stop of this one debt that stands and ends last."""
+        return last_to_end((stop for stop in self.stops if stop.loan_id == debt.loan_id and stop.stands(now)), now)
+
+    def askable(self, debt: Debt, now: datetime) -> bool:
+        """Say whether a debt may be spoken of: not in doubt, no payment under way, no stop of its own."""
+        return debt.askable(now) and self.stop_of(debt, now) is None
+
+    def unstopped(self, now: datetime) -> tuple[Debt, ...]:
+        """Return the late debts without a stop of their own."""
+        return tuple(debt for debt in self.owed if self.stop_of(debt, now) is None)
 
     @property
     def last(self) -> Contact | None:
@@ -239,7 +242,23 @@ class Cancelled:
     reason: str
 
 
-Change = Opened | Reopened | Cured | Closed | Cancelled
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A hold is over."""
+
+    stop: Stop
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Something was paid towards a promise, or it is kept, broken or void now; a kept one may break, where a payment was taken back."""
+
+    promise: Promise
+    before: PromiseState
+
+
+Change = Opened | Reopened | Cured | Closed | Cancelled | Released | Settled
 
 
 def reminded_of(case: Case, policy: Policy, now: datetime) -> frozenset[date]:
@@ -250,13 +269,48 @@ def reminded_of(case: Case, policy: Policy, now: datetime) -> frozenset[date]:
 
 def follow(case: Case, policy: Policy, now: datetime) -> tuple[Case, tuple[Change, ...]]:
     """Bring a case to where its facts and stops are now, and say what changed."""
-    changes: list[Change] = []
+    case, changes = _settled(case, now)
     if case.state is State.CURED and case.clear_since is not None and now >= case.clear_since + policy.cool_down:
         changes.append(Closed(case.spell))
         case = replace(case, state=State.CLOSED, stage=Stage.CLEAR, clear_since=None)
     case = _late(case, changes, now) if case.owed else _clear(case, changes, policy, now=now)
     cancelled = tuple(_cancelled(case, policy, now))
     return _without(case, cancelled), (*changes, *cancelled)
+
+
+def _settled(case: Case, now: datetime) -> tuple[Case, list[Change]]:
+    """Judge the promises, and let go of the holds that are over."""
+    accounts = {debt.loan_id: Account(debt.received, debt.owed) for debt in case.debts}
+    before = {promise.promise_id: promise for promise in case.promises}
+    promises = judged(case.promises, accounts, now)
+    changes: list[Change] = [Settled(one, before[one.promise_id].state) for one in promises if one != before[one.promise_id]]
+    ended = {one.promise_id: one.state.value for one in promises if not one.open}
+    kept = []
+    for stop in case.stops:
+        why = _why_over(case, stop, ended, now)
+        if why is None:
+            kept.append(stop)
+        else:
+            changes.append(Released(stop, why))
+    return replace(case, promises=tuple(promises), stops=tuple(kept)), changes
+
+
+def _why_over(case: Case, stop: Stop, ended: Mapping[str, str], now: datetime) -> str | None:
+    """Return why a stop that this case has set is over; None while it is not, or is another's."""
+    hold = stop.hold
+    if hold is None or hold.case_id != case.case_id:
+        return None
+    if hold.source is not None and hold.source in ended:
+        return f"promise_{ended[hold.source]}"
+    if stop.over(now):
+        return hold.ends_with.value if hold.ends_with else "until"
+    concerned = [debt for debt in case.debts if stop.loan_id in (None, debt.loan_id)]
+    match hold.ends_with:
+        case Ending.CURED if stop.from_at <= now and not any(debt.owed for debt in concerned):
+            return Ending.CURED.value
+        case Ending.CLOSED if stop.from_at <= now and not any(debt.active for debt in concerned):
+            return Ending.CLOSED.value
+    return None
 
 
 def _late(case: Case, changes: list[Change], now: datetime) -> Case:
@@ -290,7 +344,17 @@ def _cancelled(case: Case, policy: Policy, now: datetime) -> list[Cancelled]:
     if (stop := case.stop(now)) is not None:
         return [Cancelled(contact, stop.kind) for contact in pending]
     late, upcoming = bool(case.owed), reminded_of(case, policy, now)
-    return [Cancelled(c, "nothing_owed") for c in pending if (not late if c.about is None else late or c.about not in upcoming)]
+    gone = [Cancelled(c, "nothing_owed") for c in pending if (not late if c.about is None else late or c.about not in upcoming)]
+    lost = {change.contact.task_id for change in gone}
+    silenced = ((c, _silenced(case, c, now)) for c in pending if c.task_id not in lost)
+    return [*gone, *(Cancelled(contact, stop.kind) for contact, stop in silenced if stop is not None)]
+
+
+def _silenced(case: Case, contact: Contact, now: datetime) -> Stop | None:
+    """Return a stop that lies on a debt of this contact, where stops lie on all of them; of some, the notifier leaves them out."""
+    about = case.owed if contact.about is None else tuple(debt for debt in case.debts if debt.next_due_on == contact.about)
+    stops = [case.stop_of(debt, now) for debt in about]
+    return stops[0] if stops and all(stops) else None
 
 
 def _without(case: Case, cancelled: tuple[Cancelled, ...]) -> Case:

@@ -30,7 +30,7 @@ _OPEN = PENDING | {ContactState.CANCELLED, ContactState.UNKNOWN}
 
 def work_after(kind: str, reason: str | None) -> Work | None:
     """Return the work that an outcome makes for a person by itself."""
-    return COMPLAINT_WORK if kind == "contact.complained" else _FOR_A_PERSON.get((kind, reason))
+    return _FOR_A_PERSON.get((kind, reason))
 
 
 def after(state: ContactState, kind: str, *, final: bool = False) -> ContactState:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from services.scheduler.domain.builtin import FAILED_WORK, PROFILE_PATIENCE, PROFILE_WORK, STOP_WORK, UNKNOWN_WORK
+from services.scheduler.domain.builtin import ENDING_PATIENCE, FAILED_WORK, PROFILE_PATIENCE, PROFILE_WORK, STOP_WORK, UNKNOWN_WORK
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
 from services.scheduler.domain.days import begins, day_after, window
+from services.scheduler.domain.matters import MATTERS
 from services.scheduler.domain.policy import Flag, Policy, Step, Work
+from services.scheduler.domain.stops import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def _next_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
         return None
     if not case.owed:
         return _reminder_slot(case, policy, now)
-    debts = tuple(debt for debt in case.owed if debt.askable(now))
+    debts = tuple(debt for debt in case.owed if case.askable(debt, now))
     return _message_slot(case, policy, debts, now=now) if debts else None
 
 
@@ -170,7 +172,7 @@ def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: d
 def _reminder_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
     """Return the window of the next reminder of those whose day has come; in a case that stands for reminders also of those to come."""
     slots = [
-        slot for debt in case.debts if debt.askable(now) and (slot := _reminder_of(case, policy, debt, now=now)) is not None
+        slot for debt in case.debts if case.askable(debt, now) and (slot := _reminder_of(case, policy, debt, now=now)) is not None
     ]  # fmt: skip
     return min(slots, key=lambda slot: (slot.opens, slot.about or date.max), default=None)
 
@@ -187,7 +189,7 @@ def _reminder_of(case: Case, policy: Policy, debt: Debt, *, now: datetime) -> _S
         opens, closes = window(debt.timezone, step.between, max(now, rested, span[0]))
         following = coming[place + 1][1] if place + 1 < len(coming) else None
         if opens < span[1] and (following is None or max(opens, now) < following[0]):
-            together = tuple(d for d in case.debts if d.next_due_on == debt.next_due_on and d.reminder_span(step) and d.askable(now))
+            together = tuple(d for d in case.debts if d.next_due_on == debt.next_due_on and d.reminder_span(step) and case.askable(d, now))
             return _Slot(step, debt.next_due_on, occurrence, together, opens, closes)
     return None
 
@@ -225,11 +227,11 @@ def _flags_due(case: Case, policy: Policy, now: datetime) -> Iterator[FlagDue]:
 
 
 def _flags(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[Step, datetime]]:
-    """Yield the steps that are still to mark the case, and when; like work for people none while a stop stands."""
+    """Yield the steps that are still to mark the case, and when; like work for people none while a stop stands on all that is late."""
     if case.stop(now) is not None:
         return
     for step in policy.flags:
-        if step.id not in case.flagged and step.holds(case) and (lead := leading(case.owed, step)) is not None:
+        if step.id not in case.flagged and step.holds(case) and (lead := leading(case.unstopped(now), step)) is not None:
             yield step, lead[0]
 
 
@@ -242,14 +244,36 @@ def _errands_due(case: Case, policy: Policy, now: datetime) -> Iterator[ErrandDu
 
 def _errands(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
     """Yield every task that is to be given, now or later: its key, what it is, and when (None: not to be foreseen)."""
-    if (stop := case.stop(now)) is not None:
-        if case.owed and stop.until is None:
-            yield from _unless_given(case, f"stop:{stop.status_id}", STOP_WORK, now)
+    for stop in _unended(case, now):
+        yield from _unless_given(case, _of_stop(stop), *_stop_work(stop, now))
+    if case.stop(now) is not None:
         return
     if case.state is State.OPEN and (contact := case.faceless) is not None:
         yield from _unless_given(case, NO_PROFILE, PROFILE_WORK, contact.requested_at + PROFILE_PATIENCE)
-    if case.owed:
+    if case.unstopped(now):
         yield from _errands_of_the_late(case, policy, now)
+
+
+def _unended(case: Case, now: datetime) -> Iterator[Stop]:
+    """Yield the stops that stand until a person ends them: what must be answered in any case, others where money is late."""
+    found = [stop for stop in case.stops if stop.hold is not None and stop.hold.matter is not None and stop.hold.case_id == case.case_id]
+    last = [case.stop(now), *(case.stop_of(debt, now) for debt in case.owed)] if case.owed else []
+    found += [stop for stop in last if stop is not None]
+    yield from {_of_stop(stop): stop for stop in found if stop.until is None}.values()
+
+
+def _stop_work(stop: Stop, now: datetime) -> tuple[Work, datetime]:
+    """Return what a person is to do about a stop without an end, and when: where an event should end it, only when that stays away."""
+    if stop.hold is None:
+        return STOP_WORK, now
+    if stop.hold.matter is not None:
+        return MATTERS[stop.hold.matter].work, now
+    return STOP_WORK, now if stop.hold.ends_with is None else stop.from_at + ENDING_PATIENCE
+
+
+def _of_stop(stop: Stop) -> str:
+    """Return the key of the work that a stop makes."""
+    return f"stop:{stop.hold.source if stop.hold is not None and stop.hold.source is not None else stop.status_id}"
 
 
 def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
@@ -259,7 +283,7 @@ def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[
             yield from _unless_given(case, _about(contact), UNKNOWN_WORK if unresolved else FAILED_WORK, now)
     for step in policy.errands:
         if isinstance(step.action, Work) and step.holds(case):
-            lead = leading(case.owed, step)
+            lead = leading(case.unstopped(now), step)
             yield from _unless_given(case, step.id, step.action, lead[0] if lead else None)
 
 
@@ -321,13 +345,23 @@ def _doubt(case: Case, contact: Contact | None) -> Reason | None:
 def _rests(case: Case, policy: Policy, now: datetime) -> Reason | None:
     """Return what forbids to speak of every debt."""
     if (stop := case.stop(now)) is not None:
-        again = min((moment for _, _, moment in _errands(case, policy, now) if moment is not None), default=None)
-        return Reason(stop.kind, until=stop.until or again, errand=_open_errand(case, f"stop:{stop.status_id}"))
-    if any(debt.askable(now) for debt in case.owed):
+        return _stopped(case, policy, stop, now=now)
+    if any(case.askable(debt, now) for debt in case.owed):
         return None
+    stops = [stop for debt in case.owed if (stop := case.stop_of(debt, now)) is not None]
+    if stops:
+        return _stopped(case, policy, min(stops, key=lambda stop: stop.until or _NEVER), now=now)
     if any(debt.doubted for debt in case.owed):
         return Reason("in_doubt", event="debt.changed")
     return Reason("pending_payment", until=min(debt.resting_until for debt in case.owed if debt.resting_until is not None))
+
+
+def _stopped(case: Case, policy: Policy, stop: Stop, *, now: datetime) -> Reason:
+    """Return what a stop waits for: its end, the event that ends it, or the person who has a task about it."""
+    if stop.hold is not None and stop.hold.ends_with is not None:
+        return Reason(stop.kind, until=stop.until, event=stop.hold.ends_with.value, errand=_open_errand(case, _of_stop(stop)))
+    again = min((moment for _, _, moment in _errands(case, policy, now) if moment is not None), default=None)
+    return Reason(stop.kind, until=stop.until or again, errand=_open_errand(case, _of_stop(stop)))
 
 
 def _awaits(case: Case, policy: Policy, now: datetime) -> Reason:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from services.scheduler.domain.promises import TERMS, Terms
+
 if TYPE_CHECKING:
     from services.scheduler.domain.case import Case
 
@@ -37,6 +39,9 @@ class Send:
     on_unknown: OnUnknown = OnUnknown.HOLD
 
 
+USUAL_PRIORITY = 50
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """Give a task to a person; once completed it is given again after a while, as long as money is owed (None: never)."""
@@ -45,6 +50,8 @@ class Work:
     kind: str
     within: timedelta
     again_after: timedelta | None
+    priority: int = USUAL_PRIORITY
+    """0 to 100: among the open tasks of a queue the higher one comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ class Policy:
     steps: tuple[Step, ...]
     cool_down: timedelta
     applies_to: AppliesTo = AppliesTo()
+    promises: Terms = TERMS
 
     def __post_init__(self) -> None:
         if len({step.id for step in self.steps}) != len(self.steps):

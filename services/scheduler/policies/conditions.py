@@ -7,6 +7,7 @@ The library checks neither paths nor types before it runs, so what is written is
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import cel
 
 from services.scheduler.domain.case import Case, ContactState
+from services.scheduler.domain.promises import PromiseState
 
 MOST_CHARACTERS = 1000
 MOST_NODES = 50
@@ -25,9 +27,11 @@ SCHEMA: Mapping[str, str] = {
     "debts": DEBTS,
     "debt.total": INT, "debt.count": INT, "debt.currency": TEXT, "debt.products": TEXTS, "debt.jurisdictions": TEXTS,
     "case.spell": INT, "contacts.asked": INT, "contacts.said": INT, "contacts.failed": INT, "contacts.steps": TEXTS,
+    "case.nonpayment_reason": TEXT, "promise.open": TRUTH, "promise.broken": TRUTH, "promise.count_made": INT, "promise.count_kept": INT,
+    "promise.count_broken": INT,
 }  # fmt: skip
 """What a condition may read. All of it changes with facts and outcomes only, never by time alone: days are what `at` is for."""
-COMING = frozenset({"borrower", "promise", "score"})
+COMING = frozenset({"borrower", "score"})
 _MACROS = frozenset({"all", "exists", "exists_one", "map", "filter", "has"})
 _METHODS = frozenset({"startsWith", "endsWith", "contains"})
 _TOKEN = re.compile(r"""\s*(?:(?P<number>[0-9]+)(?![A-Za-z0-9_.])|(?P<text>"[^"\\\n]*"|'[^'\\\n]*')|(?P<name>[A-Za-z_][A-Za-z0-9_]*)
@@ -85,7 +89,8 @@ def seen(case: Case) -> dict[str, Any]:
             "products": sorted({debt.product for debt in late}),
             "jurisdictions": sorted({place for debt in late for place in debt.jurisdictions}),
         },
-        "case": {"spell": case.spell},
+        "case": {"spell": case.spell, "nonpayment_reason": case.nonpayment_reason or ""},
+        "promise": _promised(case),
         "contacts": {
             "asked": len(asked), "said": sum(contact.state is ContactState.DONE for contact in asked),
             "failed": sum(contact.state is ContactState.FAILED for contact in asked), "steps": sorted({contact.step for contact in asked}),
@@ -93,9 +98,18 @@ def seen(case: Case) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _promised(case: Case) -> dict[str, Any]:
+    states = Counter(promise.state for promise in case.promises if promise.spell == case.spell)
+    broken = states[PromiseState.BROKEN] + states[PromiseState.PARTLY_KEPT]
+    return {
+        "open": any(promise.open for promise in case.promises), "broken": broken > 0, "count_made": states.total(),
+        "count_kept": states[PromiseState.KEPT], "count_broken": broken,
+    }  # fmt: skip
+
+
 def _sample(number: int, text: str, texts: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"debts": [{"total": number}] * len(texts)}
-    values = {INT: number, TEXT: text, TEXTS: texts}
+    values = {INT: number, TEXT: text, TEXTS: texts, TRUTH: bool(texts)}
     for path, kind in SCHEMA.items():
         root, _, name = path.partition(".")
         if name:

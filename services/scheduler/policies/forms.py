@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from libs.compliance.hours import parse_spans
+from services.scheduler.domain.policy import USUAL_PRIORITY
+from services.scheduler.domain.promises import TERMS
 
 SCHEMA_ID = "urn:dunwell:schema:policy"
 MOST_STEPS = 100
@@ -102,6 +104,7 @@ class TaskForm(Form):
     kind: Word
     sla: Duration = "2d"
     again_after: Duration = "14d"
+    priority: Annotated[int, Field(ge=0, le=100, description="among the open tasks of a queue the higher one comes first")] = USUAL_PRIORITY
 
     @model_validator(mode="after")
     def _not_at_once(self) -> Self:
@@ -183,6 +186,16 @@ class CureForm(Form):
     cool_down: Duration = "7d"
 
 
+class PromisesForm(Form):
+    """What may be promised, and when a promise counts as kept."""
+
+    max_open: Annotated[int, Field(ge=0, le=10, description="open at once; 0: none can be made")] = TERMS.most_open
+    max_days: Annotated[int, Field(ge=0, le=365, description="from today to the day that is promised")] = TERMS.most_days
+    max_broken: Annotated[int, Field(ge=1, le=100, description="after so many broken ones in a spell none can be made")] = TERMS.most_broken
+    grace_days: Annotated[int, Field(ge=0, le=30, description="so many days the money may be late")] = TERMS.grace_days
+    tolerance_percent: Annotated[int, Field(ge=0, le=50, description="so much of the sum may be missing")] = TERMS.tolerance_percent
+
+
 class ExperimentForm(Form):
     """A challenger for a share of the cases."""
 
@@ -200,6 +213,7 @@ class PolicyForm(Form):
     consolidate: Literal["borrower", "loan"] = "borrower"
     entry: Literal["latest", "first"] = "latest"
     cure: CureForm = CureForm()
+    promises: PromisesForm = PromisesForm()
     steps: Annotated[list[StepForm], Field(min_length=1, max_length=MOST_STEPS)]
     experiment: ExperimentForm | None = None
 

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from services.scheduler.domain.policy import Action, AppliesTo, Clock, Flag, OnUnknown, Policy, Send, Step, Work
+from services.scheduler.domain.promises import Terms
 from services.scheduler.policies.conditions import ConditionError, condition
-from services.scheduler.policies.forms import PolicyForm, SendForm, StepForm, seconds_of
+from services.scheduler.policies.forms import PolicyForm, PromisesForm, SendForm, StepForm, seconds_of
 from services.scheduler.policies.places import Fault, Path, Read, read
 
 NOT_SUPPORTED_YET = "not_supported_yet"
@@ -66,7 +67,12 @@ def policy_of(form: PolicyForm, version: int) -> Policy:
         steps=tuple(_step(step) for step in form.steps),
         cool_down=seconds_of(form.cure.cool_down),
         applies_to=AppliesTo(frozenset(wanted.products or ()), frozenset(wanted.jurisdictions or ())) if wanted else AppliesTo(),
+        promises=_terms(form.promises),
     )
+
+
+def _terms(form: PromisesForm) -> Terms:
+    return Terms(form.max_open, form.max_days, form.max_broken, form.grace_days, form.tolerance_percent)
 
 
 def _step(form: StepForm) -> Step:
@@ -84,7 +90,7 @@ def _action(form: StepForm) -> Action:
         return _send(form.send, before_due=form.at.day is not None and form.at.day < 0)
     if form.task is not None:
         task = form.task
-        return Work(task.queue, task.kind, within=seconds_of(task.sla), again_after=seconds_of(task.again_after))
+        return Work(task.queue, task.kind, within=seconds_of(task.sla), again_after=seconds_of(task.again_after), priority=task.priority)
     return Flag(form.flag or form.id)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, assert_never
 
-from services.scheduler.domain.policy import Flag, OnUnknown, Policy, Send, Step, Work
+from services.scheduler.domain.policy import USUAL_PRIORITY, Flag, OnUnknown, Policy, Send, Step, Work
+from services.scheduler.domain.promises import TERMS, Terms
 
 
 def encode(policy: Policy) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def encode(policy: Policy) -> dict[str, Any]:
         "consolidate": "borrower",
         "entry": "latest",
         "cure": {"when": "clear", "cool_down": written(policy.cool_down)},
+        **({} if policy.promises == TERMS else {"promises": _terms(policy.promises)}),
         "steps": [_step(step) for step in policy.steps],
     }
 
@@ -31,6 +33,13 @@ def written(duration: timedelta) -> str:
         if minutes % size == 0:
             return f"{minutes // size}{unit}"
     return f"{minutes}m"
+
+
+def _terms(terms: Terms) -> dict[str, int]:
+    return {
+        "max_open": terms.most_open, "max_days": terms.most_days, "max_broken": terms.most_broken, "grace_days": terms.grace_days,
+        "tolerance_percent": terms.tolerance_percent,
+    }  # fmt: skip
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -49,9 +58,10 @@ def _action(step: Step) -> Mapping[str, Any]:
     match step.action:
         case Send():
             return {"send": _send(step.action)}
-        case Work(queue, kind, within, again_after):
-            again = {} if again_after is None else {"again_after": written(again_after)}
-            return {"task": {"queue": queue, "kind": kind, "sla": written(within), **again}}
+        case Work(queue, kind, within, again_after, priority):
+            again: dict[str, Any] = {} if again_after is None else {"again_after": written(again_after)}
+            urgent = {} if priority == USUAL_PRIORITY else {"priority": priority}
+            return {"task": {"queue": queue, "kind": kind, "sla": written(within), **again, **urgent}}
         case Flag(name):
             return {"flag": name}
         case _:

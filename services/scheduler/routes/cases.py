@@ -1,11 +1,11 @@
-"""Cases, coverage and work for people over HTTP (contract, section 5)."""
+"""Cases and coverage over HTTP (contract, section 5)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
@@ -17,26 +17,18 @@ from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
-from services.scheduler.acting import entry
-from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.case import Stage, State
 from services.scheduler.editing import PolicyDesk
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.shown import case_shown, debts_shown, next_contact
-from services.scheduler.store import cases, errands, story, views
-from services.scheduler.store.held import CaseKey, Held, case_key
+from services.scheduler.store import cases, views
+from services.scheduler.store.held import case_key
 
 Reader = Annotated[Principal, Depends(requires("cases:read"))]
 Worker = Annotated[Principal, Depends(requires("cases:write"))]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(max_length=200)]
 Wanted = Annotated[str | None, Query(max_length=128)]
-
-
-class Completion(BaseModel):
-    """What a person says of a task that is done."""
-
-    note: str | None = Field(default=None, max_length=4000)
 
 
 class CaseSearch(BaseModel):
@@ -67,7 +59,6 @@ def add_to(router: APIRouter, rooms: Rooms) -> None:
     """Add these routes."""
     _add_cases(router, rooms)
     _add_coverage(router, rooms)
-    _add_tasks(router, rooms)
 
 
 def _add_cases(router: APIRouter, rooms: Rooms) -> None:
@@ -122,59 +113,10 @@ def _add_coverage(router: APIRouter, rooms: Rooms) -> None:
         })  # fmt: skip
 
 
-def _add_tasks(router: APIRouter, rooms: Rooms) -> None:
-    @router.get("/tasks", summary="Work for people")
-    async def search_tasks(
-        caller: Reader, *, queue: Wanted = None, state: Literal["open", "claimed", "done"] | None = None,
-        limit: Limit = 100, cursor: Cursor = None,
-    ) -> Response:  # fmt: skip
-        async with rooms.engine.connect() as conn:
-            rows = await errands.search(conn, caller.tenant, queue=queue, state=state, after=cursor, limit=limit + 1)
-        return page([dict(row) for row in rows[:limit]], rows[limit - 1].task_id if len(rows) > limit else None)
-
-    @router.post("/tasks/{task_id}:claim", summary="Take a task")
-    async def claim_task(task_id: str, caller: Worker) -> Response:
-        async with rooms.engine.begin() as conn:
-            held, task = await _task(conn, caller.tenant, task_id)
-            by = _name_of(caller)
-            if task.state == "claimed" and task.claimed_by == by:
-                return answer(dict(task))
-            at = held.moment(await rooms.clock.at(conn))
-            claimed = await errands.claim(conn, caller.tenant, task_id, by=by, at=at)
-            if claimed is None:
-                raise DomainError(409, "conflict", f"task {task_id} is {task.state}", state=task.state)
-            await story.tell(conn, [entry(held.case, at, "task.claimed", task_id=task_id, by=by)])
-            await cases.save(conn, [replace(held, moved_at=at)])
-        return answer(dict(claimed))
-
-    @router.post("/tasks/{task_id}:complete", summary="End a task; its case is looked at again")
-    async def complete_task(task_id: str, caller: Worker, completion: Completion | None = None) -> Response:
-        note = completion.note if completion else None
-        async with rooms.engine.begin() as conn:
-            held, task = await _task(conn, caller.tenant, task_id)
-            now = await rooms.clock.at(conn)
-            at, by = held.moment(now), _name_of(caller)
-            done = await errands.complete(conn, caller.tenant, task_id, by=by, at=at, note=note)
-            if done is not None:
-                await story.tell(conn, [entry(held.case, at, "task.completed", reason=task.kind, task_id=task_id, by=by, note=note)])
-                freed = replace(held, in_doubt=None) if task.kind == DOUBT_WORK.kind else held
-                await cases.save(conn, [replace(freed, moved_at=at, next_at=freed.woken(now))])
-        rooms.look_again()
-        return answer(dict(done or task))
-
-
 async def _case(conn: AsyncConnection, tenant: str, case_id: str) -> RowMapping:
     if (row := await views.case(conn, tenant, case_id)) is None:
         raise _unknown("case", case_id)
     return row
-
-
-async def _task(conn: AsyncConnection, tenant: str, task_id: str) -> tuple[Held, RowMapping]:
-    """Return a task with its case locked: the case first, as everywhere."""
-    if (task := await errands.find(conn, tenant, task_id)) is None:
-        raise _unknown("task", task_id)
-    held = await cases.lock_rows(conn, [CaseKey(tenant, task.borrower_id, task.case_id)])
-    return held[0], await errands.find(conn, tenant, task_id) or task
 
 
 def _forgotten(row: RowMapping, tenant: str) -> dict[str, object]:
@@ -190,10 +132,6 @@ def _timeline_place(cursor: str | None) -> tuple[datetime, int]:
         return datetime.fromisoformat(at), int(seq)
     except ValueError:
         raise DomainError(422, "invalid_request", "this cursor is none of ours") from None
-
-
-def _name_of(caller: Principal) -> str:
-    return caller.person or "service"
 
 
 def _unknown(what: str, which: str) -> DomainError:

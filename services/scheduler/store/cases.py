@@ -12,8 +12,10 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
-from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State, Stop
-from services.scheduler.store import debts, statuses, story
+from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State
+from services.scheduler.domain.promises import Promise
+from services.scheduler.domain.stops import Stop
+from services.scheduler.store import debts, promises, statuses, story
 from services.scheduler.store.arrays import transposed, unnest
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
@@ -27,7 +29,9 @@ _PLANNED = {
     "contact_at": "timestamptz", "contact_step": "text", "reason": "text", "reason_until": "timestamptz", "reason_event": "text",
     "reason_task": "text", "in_doubt": "text", "moved_at": "timestamptz",
 }  # fmt: skip
-_LIVED = {"state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz"}
+_LIVED = {
+    "state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz", "nonpayment_reason": "text",
+}  # fmt: skip
 _RULED = {"policy": "text", "policy_version": "int"}
 _MARKED = {"passed": "text", "flagged": "text"}
 """Step ids with blanks between: an array of arrays cannot be unnested into rows."""
@@ -51,6 +55,10 @@ _LOCK_BORROWERS = text(
     f"select {_READ} from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
     f" on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) {_ORDER}"
 )
+_KEYS_OF = text(
+    f"select c.tenant, c.borrower_id, c.case_id, c.currency from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
+    " on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) order by c.tenant, c.borrower_id, c.case_id"
+)
 _CLAIM = text(
     f"select {_READ} from scheduler.cases c where c.next_at <= :now and (c.next_at, c.case_id) > (:after_at, :after_id)"
     " order by c.next_at, c.case_id limit :limit for update skip locked"
@@ -72,6 +80,7 @@ def debt_of(fact: OverdueFact) -> Debt:
         pauses=tuple((pause.from_, pause.until) for pause in fact.pauses), doubted=fact.doubt is not None, resting_until=fact.resting_until,
         next_due_on=fact.next_due.due_on if fact.next_due else None, next_due=fact.next_due.total if fact.next_due else 0,
         product=fact.product,
+        received=-fact.outstanding.total if fact.received is None else fact.received,
     )  # fmt: skip
 
 
@@ -102,6 +111,12 @@ async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held
 async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
     """Lock these cases in key order and read them whole."""
     return await _filled(conn, await lock_rows(conn, keys))
+
+
+async def keys_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[CaseKey]:
+    """Return all cases of these (tenant, borrower), not locked."""
+    tenants, ids = zip(*sorted(set(borrowers)), strict=True)
+    return [CaseKey(*row) for row in await conn.execute(_KEYS_OF, {"tenant": list(tenants), "borrower_id": list(ids)})]
 
 
 async def lock_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[Held]:
@@ -136,7 +151,7 @@ def _held(row: Row[Any]) -> Held:
     case = Case(
         tenant=row.tenant, borrower_id=row.borrower_id, case_id=row.case_id, currency=row.currency, spell=row.spell,
         state=State(row.state), stage=Stage(row.stage), opened_at=row.opened_at, clear_since=row.clear_since,
-        passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()),
+        passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()), nonpayment_reason=row.nonpayment_reason,
     )  # fmt: skip
     return Held(case=case, **{name: getattr(row, name) for name in (*_PLANNED, *_RULED)})
 
@@ -155,6 +170,9 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
     contacts: dict[tuple[str, str], list[Contact]] = {}
     for case, contact in await story.contacts(conn, cases):
         contacts.setdefault(case, []).append(contact)
+    made: dict[tuple[str, str], list[Promise]] = {}
+    for case, promise in await promises.of_cases(conn, cases):
+        made.setdefault(case, []).append(promise)
     errands: dict[tuple[str, str], list[Errand]] = {}
     for case, errand in await story.errands(conn, cases):
         errands.setdefault(case, []).append(errand)
@@ -165,6 +183,7 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
             stops=tuple(stops.get((one.case.tenant, one.case.borrower_id), ())),
             contacts=tuple(contacts.get((one.case.tenant, one.case.case_id), ())),
             errands=tuple(errands.get((one.case.tenant, one.case.case_id), ())),
+            promises=tuple(made.get((one.case.tenant, one.case.case_id), ())),
         ))
         for one in held
     ]  # fmt: skip

@@ -27,7 +27,9 @@ _OF_CASES = {"tenant": "text", "borrower_id": "text", "currency": "text"}
 _LIVE = text(
     f"select d.tenant, d.borrower_id, d.currency, d.fact from {unnest(_OF_CASES, 'k')}"
     " join scheduler.debts d on (d.tenant, d.borrower_id, d.currency) = (k.tenant, k.borrower_id, k.currency)"
-    " where d.live order by d.tenant, d.borrower_id, d.loan_id"
+    " where d.live or exists (select from scheduler.promise_debts p"
+    " where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))"
+    " order by d.tenant, d.borrower_id, d.loan_id"
 )
 _WAKE = text(
     "with due as (select tenant, borrower_id, loan_id from scheduler.debts where wake_at <= :now"
@@ -80,7 +82,7 @@ async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow]) -> set[tupl
 
 
 async def live_facts(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[tuple[tuple[str, str, str], bytes]]:
-    """Return the facts of the active debts of these (tenant, borrower, currency)."""
+    """Return the facts of the active debts of these (tenant, borrower, currency), and of ended ones for which a payment was promised."""
     tenants, borrowers, currencies = zip(*keys, strict=True)
     found = await conn.execute(_LIVE, {"tenant": list(tenants), "borrower_id": list(borrowers), "currency": list(currencies)})
     return [((row.tenant, row.borrower_id, row.currency), row.fact) for row in found]

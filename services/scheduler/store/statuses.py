@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.domain.case import Stop
+from services.scheduler.domain.stops import Ending, Hold, Stop
 from services.scheduler.store.arrays import transposed, unnest
 
 _COLUMNS = {
@@ -25,8 +26,12 @@ _UPSERT = text(
 )
 _OF = {"tenant": "text", "borrower_id": "text"}
 _STANDING = text(
-    f"select s.tenant, s.borrower_id, s.status_id, s.kind, s.from_at, s.until from {unnest(_OF, 'k')}"
+    "select s.tenant, s.borrower_id, s.status_id, s.kind, s.from_at, s.until, null as loan_id, null as channel, null as case_id,"
+    f" null as ends_with, null as source, null as matter, null as paused from {unnest(_OF, 'k')}"
     " join scheduler.statuses s on (s.tenant, s.borrower_id) = (k.tenant, k.borrower_id) where s.stands"
+    " union all select h.tenant, h.borrower_id, h.hold_id, h.stop, h.from_at, h.until, h.loan_id, h.channel, h.case_id, h.ends_with,"
+    f" h.source, h.matter, h.paused from {unnest(_OF, 'k')}"
+    " join scheduler.holds h on (h.tenant, h.borrower_id) = (k.tenant, k.borrower_id) where h.ended_at is null"
 )
 _FORGET = text(
     f"delete from scheduler.statuses s using {unnest(_OF, 'k')}"
@@ -61,7 +66,17 @@ async def forget(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]], *,
 
 
 async def stops(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> list[tuple[tuple[str, str], Stop]]:
-    """Return the stops of these (tenant, borrower)."""
+    """Return the stops of these (tenant, borrower): statuses and holds."""
     tenants, ids = zip(*borrowers, strict=True)
     found = await conn.execute(_STANDING, {"tenant": list(tenants), "borrower_id": list(ids)})
-    return [((row.tenant, row.borrower_id), Stop(row.status_id, row.kind, row.from_at, row.until)) for row in found]
+    return [
+        ((row.tenant, row.borrower_id), Stop(row.status_id, row.kind, row.from_at, row.until, row.loan_id, row.channel, _hold(row)))
+        for row in found
+    ]
+
+
+def _hold(row: Row[Any]) -> Hold | None:
+    if row.case_id is None:
+        return None
+    ends_with = None if row.ends_with is None else Ending(row.ends_with)
+    return Hold(row.case_id, ends_with, row.source, row.matter, tuple(row.paused.split()))

@@ -57,7 +57,7 @@ _TELL = text(
 )
 _ERRAND = {
     "tenant": "text", "borrower_id": "text", "task_id": "text", "case_id": "text", "spell": "int", "key": "text", "occurrence": "int",
-    "queue": "text", "kind": "text", "created_at": "timestamptz", "due_at": "timestamptz",
+    "queue": "text", "kind": "text", "created_at": "timestamptz", "due_at": "timestamptz", "priority": "int",
 }  # fmt: skip
 _GIVE = text(
     f"insert into scheduler.tasks ({', '.join(_ERRAND)}, state) select {', '.join(_ERRAND)}, 'open' from {unnest(_ERRAND, 'v')}"
@@ -142,6 +142,7 @@ class ErrandRow:
     kind: str
     created_at: datetime
     due_at: datetime
+    priority: int
 
 
 async def contacts(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[tuple[str, str], Contact]]:

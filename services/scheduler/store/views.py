@@ -17,7 +17,8 @@ LOST_AFTER = timedelta(minutes=30)
 
 _CASE = (
     "c.case_id, c.borrower_id, c.currency, c.assignment, c.policy, c.policy_version, c.state, c.stage, c.spell, c.opened_at, c.clear_since,"
-    " c.next_at, c.contact_at, c.contact_step, c.reason, c.reason_until, c.reason_event, c.reason_task, c.in_doubt"
+    " c.next_at, c.contact_at, c.contact_step, c.reason, c.reason_until, c.reason_event, c.reason_task, c.in_doubt,"
+    " c.nonpayment_reason"
 )
 _FILTERS = {
     "borrower_id": "c.borrower_id = :borrower_id",

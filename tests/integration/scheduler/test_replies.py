@@ -18,7 +18,6 @@ async def tasks(world: World) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("kind", "reason", "work"),
     [
-        ("complained", "complaint", ["complaint"]),
         ("replied", "unclear", ["reply"]),
         ("replied", "help", ["reply"]),
         ("replied", None, []),

@@ -169,11 +169,13 @@ def _ear(heard: list[tuple[Envelope, Any]], engine: AsyncEngine, bus: InProcessB
 
 
 @asynccontextmanager
-async def scheduling(engine: AsyncEngine, *, start: datetime = MORNING, seed: int | None = None) -> AsyncIterator[World]:
+async def scheduling(
+    engine: AsyncEngine, *, start: datetime = MORNING, seed: int | None = None, notifier: httpx.AsyncClient | None = None
+) -> AsyncIterator[World]:
     """A scheduler whose consumers run (a seeded bus is stepped instead) and whose ticker and relay are pumped."""
     clock = DrivenClock(start)
     bus = InProcessBus(clock=clock, partitions=4, seed=seed)
-    world = World(engine, bus, clock, service.build(Ports(engine, bus, clock, "test"), Settings()))
+    world = World(engine, bus, clock, service.build(Ports(engine, bus, clock, "test"), Settings(), notifier))
     consumers = (_ear(world.published, engine, bus), *world.scheduler.consumers)
     running = [asyncio.create_task(worker.run()) for worker in consumers if seed is None]
     async with engine.begin() as conn:

@@ -27,7 +27,7 @@ from services.ingest.domain.product import DEFAULT, ProductLine
 from services.ingest.domain.select import key_of
 from services.ingest.domain.state import public_state
 from services.ingest.domain.value import replace
-from services.ingest.domain.view import LoanView, view
+from services.ingest.domain.view import LoanView, received, view
 from services.ingest.domain.wake import next_change_on
 
 from .loans import LAST, disbursed, event_sets, on, place, products, repaid, rows
@@ -186,3 +186,13 @@ def test_the_public_state_is_plain_json(events: list[LoanEvent], product: Produc
     assert msgspec.json.decode(msgspec.json.encode(state)) == state
     payments = {event.repayment_id for event in events if isinstance(event, Repaid)}
     assert {one.id for one in traced.movements if one.kind == "repayment"} <= payments
+
+
+@SPREAD_OF_COSTS
+@given(events=event_sets(), product=products(), day=last_days)
+def test_what_was_received_is_what_was_paid_and_not_taken_back(events: list[LoanEvent], product: ProductLine, day: int) -> None:
+    made = trace(events, product, on(day))
+    assume(made.book.known)
+    signs = {"chargeback": -1, "refund": -1, "charge_off": 0, "write_off": 0}
+    paid = sum(signs.get(one.kind, 1) * one.amount for one in made.movements if not one.reversed)
+    assert received(made.book) == max(0, paid)

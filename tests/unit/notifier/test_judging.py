@@ -190,6 +190,15 @@ def test_a_pack_that_asks_for_consent_gets_the_list_of_what_was_granted(
     assert isinstance(found, Send if sent else Suppress)
 
 
+def test_a_hold_of_one_channel_leaves_the_others() -> None:
+    addresses = (an_address("sms"), an_address("email"))
+    consents = frozenset({("sms", "dunning"), ("email", "dunning")})
+    closed = known(profile=a_profile(addresses=addresses), consents=consents, holds=(Hold("manual", "none", MORNING, None, None, "sms"),))
+    found = verdict(a_scene(closed))
+    assert isinstance(found, Send)
+    assert found.channel == "email"
+
+
 def test_consent_to_dunning_holds_for_reminders() -> None:
     packs = Packs({**PACKS.by_id, "TT": parse_pack(ASKING, "TT.yaml")})
     due = a_fact(overdue=0, jurisdictions=("TT",), next_due=NextDue(n=2, due_on=date(2026, 11, 30), total=100))

@@ -8,9 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from services.scheduler.domain.builtin import BUILT_IN
-from services.scheduler.domain.case import Cancelled, Closed, ContactState, Cured, Errand, Opened, Reopened, State, Stop, follow
+from services.scheduler.domain.case import Cancelled, Closed, ContactState, Cured, Errand, Opened, Reopened, State, follow
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ContactDue, ErrandDue, plan, reminder_at
+from services.scheduler.domain.stops import Stop
 from tests.unit.scheduler.build import DUE, asked, case, coming, debt, live, local, with_last
 
 

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.domain.builtin import BUILT_IN
-from services.scheduler.domain.case import Case, ContactState, Debt, State, Stop, follow, reminded_of
+from services.scheduler.domain.case import PENDING, Case, ContactState, Debt, Released, State, follow, reminded_of
 from services.scheduler.domain.days import reaching
 from services.scheduler.domain.planner import ContactDue, plan
+from services.scheduler.domain.promises import Promise
+from services.scheduler.domain.stops import Ending, Hold, Stop
 from tests.unit.scheduler.build import DUE, case, coming, debt, live, local
 
 ZONES = ("Asia/Shanghai", "America/New_York", "Europe/Berlin", "Africa/Cairo", "Pacific/Chatham", "Pacific/Apia", "America/Sao_Paulo")
@@ -43,10 +45,38 @@ def debts(draw: st.DrawFn) -> Debt:
 STOPS = st.builds(
     Stop, st.sampled_from(("s1", "s2")), st.sampled_from(("deceased", "hardship", "opt_out")), MOMENTS, st.one_of(st.none(), MOMENTS)
 )
+SOURCES = {"m-1": "complaint", "m-2": "dispute", None: None}
+HOLDS = st.builds(
+    lambda number, kind, begin, end, loan, source, event: Stop(
+        f"h{number}", kind, begin, None if source or event else end, loan, None,
+        Hold("c1", None if source else event, source, SOURCES[source]),
+    ),
+    st.integers(1, 3), st.sampled_from(("manual", "dispute", "complaint", "moratorium")), MOMENTS, st.one_of(st.none(), MOMENTS),
+    st.one_of(st.none(), st.sampled_from(("L1", "L2"))), st.sampled_from((None, None, "m-1", "m-2")),
+    st.sampled_from((None, None, Ending.CURED, Ending.REPLIED)),
+)  # fmt: skip
+
+
+@st.composite
+def promised(draw: st.DrawFn) -> tuple[Promise, Stop]:
+    """A promise and the hold that it has."""
+    made_at, loan, amount = draw(MOMENTS), draw(st.sampled_from(("L1", "L2"))), draw(st.integers(1, 20_000))
+    until = made_at + timedelta(days=draw(st.integers(1, 9)))
+    name = draw(st.sampled_from(("p1", "p2")))
+    promise = Promise(name, amount, until.date(), until, made_at, {loan: 0}, 0)
+    return promise, Stop(f"hold-{name}", "promise", made_at, until, loan, None, Hold("c1", source=name))
+
+
+def _case(ds: list[Debt], stops: list[Stop], held: list[Stop], made: list[tuple[Promise, Stop]]) -> Case:
+    promises = {promise.promise_id: (promise, stop) for promise, stop in made}
+    found = {stop.status_id: stop for stop in (*stops, *held, *(stop for _, stop in promises.values()))}
+    return case(
+        *{d.loan_id: d for d in ds}.values(), stops=tuple(found.values()), promises=tuple(promise for promise, _ in promises.values())
+    )  # fmt: skip
+
+
 CASES = st.builds(
-    lambda ds, stops: case(*{d.loan_id: d for d in ds}.values(), stops=tuple(stops)),
-    st.lists(debts(), max_size=3),
-    st.lists(STOPS, max_size=1),
+    _case, st.lists(debts(), max_size=3), st.lists(STOPS, max_size=1), st.lists(HOLDS, max_size=2), st.lists(promised(), max_size=2)
 )
 ENDINGS = st.sampled_from(list(ContactState))
 
@@ -89,6 +119,54 @@ def test_nobody_is_asked_for_what_is_not_owed_or_in_doubt_or_while_a_stop_stands
                 assert named.askable(now)
                 assert named.active
                 assert named.owed if due.about is None else named.next_due > 0
+
+
+IN_THE_WINDOW = st.builds(lambda day, minute: local(day, 10, minute), st.integers(1, 30), st.integers(0, 29))
+
+
+@calmly
+@given(held=st.lists(HOLDS, max_size=2), made=st.lists(promised(), max_size=2), now=IN_THE_WINDOW, asked=st.booleans())
+def test_no_debt_is_named_for_which_a_payment_is_promised_or_on_which_a_hold_lies(
+    held: list[Stop], made: list[tuple[Promise, Stop]], now: datetime, *, asked: bool
+) -> None:
+    one = _case([debt("L1"), debt("L2")], [], held, made)
+    if asked:
+        calm, _ = live(replace(one, stops=(), promises=()), now - timedelta(minutes=1))
+        one = replace(calm, stops=one.stops, promises=one.promises)
+    before, _ = follow(one, BUILT_IN, now)
+    promised_for = {loan for promise in before.promises if promise.open and promise.made_at <= now for loan in promise.since}
+    resting = {stop.loan_id for stop in before.stops if stop.stands(now)} | promised_for
+    free = {"L1", "L2"} - resting if None not in resting else set()
+    planned = [due for due in plan(before, BUILT_IN, now).due if isinstance(due, ContactDue)]
+    assert all({named.loan_id for named in due.debts} == free for due in planned)
+    assert free or not planned
+    assert free or not [contact for contact in before.contacts if contact.state in PENDING]
+
+
+@calmly
+@given(one=CASES, moments=st.lists(MOMENTS, max_size=8), endings=st.lists(ENDINGS, min_size=8, max_size=8))
+def test_what_a_borrower_brought_up_always_has_its_person_until_it_is_answered(
+    one: Case, moments: list[datetime], endings: list[ContactState]
+) -> None:
+    for _, after, _now in lives(one, moments, endings):
+        open_keys = {errand.key for errand in after.errands if errand.done_at is None}
+        assert {f"stop:{stop.hold.source}" for stop in after.stops if stop.hold and stop.hold.matter} <= open_keys
+
+
+@calmly
+@given(one=CASES, moments=st.lists(MOMENTS, min_size=1, max_size=6))
+def test_a_hold_is_released_once_and_not_before_its_time(one: Case, moments: list[datetime]) -> None:
+    released: list[str] = []
+    for now in sorted(moments):
+        one, changes = follow(one, BUILT_IN, now)
+        for change in changes:
+            if isinstance(change, Released):
+                hold = change.stop.hold
+                assert hold is not None
+                assert change.stop.over(now) or hold.ends_with is not None or hold.source is not None
+                released.append(change.stop.status_id)
+        assert not any(stop.hold is not None and stop.over(now) for stop in one.stops)
+    assert len(released) == len(set(released))
 
 
 @calmly

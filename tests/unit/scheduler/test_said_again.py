@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.domain.builtin import BUILT_IN
-from services.scheduler.domain.case import Case, ContactState, Stop, follow
+from services.scheduler.domain.case import Case, ContactState, follow
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ContactDue, ErrandDue, Plan
+from services.scheduler.domain.stops import Stop
 from tests.unit.scheduler.build import asked, case, coming, debt, live, local, with_last
 
 

@@ -32,7 +32,7 @@ create table notifier.statuses (
 ) partition by hash (tenant, borrower_id);
 create table notifier.holds (
     tenant text not null, borrower_id text not null, hold_id text not null, case_id text not null,
-    stop text, contacts text, since timestamptz, until timestamptz, loan_id text, time timestamptz, ended_at timestamptz,
+    stop text, contacts text, since timestamptz, until timestamptz, loan_id text, channel text, time timestamptz, ended_at timestamptz,
     primary key (tenant, borrower_id, hold_id)
 ) partition by hash (tenant, borrower_id);
 create table notifier.deliveries (

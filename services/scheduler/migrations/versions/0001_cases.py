@@ -19,7 +19,7 @@ create table scheduler.debts (
 create table scheduler.cases (
     tenant text not null, borrower_id text not null, case_id text not null,
     assignment text not null, currency text not null, policy text not null, policy_version integer not null,
-    passed text not null default '', flagged text not null default '',
+    passed text not null default '', flagged text not null default '', nonpayment_reason text,
     state text not null, stage text not null, spell integer not null, opened_at timestamptz, clear_since timestamptz,
     unsettled_since timestamptz, rests_until timestamptz, newest_fact_at timestamptz,
     next_at timestamptz, contact_at timestamptz, contact_step text,
@@ -51,6 +51,7 @@ create table scheduler.tasks (
     spell integer not null, key text not null, occurrence integer not null, queue text not null, kind text not null,
     state text not null, created_at timestamptz not null, due_at timestamptz not null,
     claimed_by text, claimed_at timestamptz, done_by text, done_at timestamptz, note text,
+    priority integer not null default 50, claimed_until timestamptz, result text, breached_at timestamptz,
     primary key (tenant, borrower_id, task_id)
 ) partition by hash (tenant, borrower_id);
 create table scheduler.statuses (
@@ -58,6 +59,53 @@ create table scheduler.statuses (
     from_at timestamptz not null, until timestamptz, stands boolean not null, time timestamptz not null, event_id text not null,
     primary key (tenant, borrower_id, status_id)
 ) partition by hash (tenant, borrower_id);
+"""
+
+AGREEMENTS = """
+create table scheduler.holds (
+    tenant text not null, borrower_id text not null, hold_id text not null, case_id text not null,
+    stop text not null, contacts text not null, loan_id text, channel text, from_at timestamptz not null, until timestamptz,
+    ends_with text, source text, matter text, paused text not null default '', reason text,
+    set_by text not null, set_at timestamptz not null, ended_at timestamptz, ended_by text, end_reason text,
+    primary key (tenant, borrower_id, hold_id)
+) partition by hash (tenant, borrower_id);
+create table scheduler.promises (
+    tenant text not null, borrower_id text not null, promise_id text not null, case_id text not null, spell integer not null,
+    amount bigint not null, tolerated bigint not null, due_on date not null, until timestamptz not null,
+    made_at timestamptz not null, made_by text not null, channel text, note text,
+    state text not null, paid bigint not null, decided_at timestamptz,
+    primary key (tenant, borrower_id, promise_id)
+) partition by hash (tenant, borrower_id);
+create table scheduler.promise_debts (
+    tenant text not null, borrower_id text not null, promise_id text not null, loan_id text not null, since bigint not null,
+    primary key (tenant, borrower_id, promise_id, loan_id)
+) partition by hash (tenant, borrower_id);
+create table scheduler.matters (
+    tenant text not null, borrower_id text not null, matter_id text not null, case_id text not null,
+    kind text not null, loan_id text, line text, channel text, note text, state text not null,
+    opened_at timestamptz not null, opened_by text not null, outcome text, answer text, resolved_at timestamptz, resolved_by text,
+    primary key (tenant, borrower_id, matter_id)
+) partition by hash (tenant, borrower_id);
+create table scheduler.recorded_contacts (
+    tenant text not null, borrower_id text not null, contact_id text not null, case_id text not null, spell integer not null,
+    channel text not null, at timestamptz not null, result text not null, loan_id text, task_id text,
+    by text not null, note text, recorded_at timestamptz not null,
+    primary key (tenant, borrower_id, contact_id)
+) partition by hash (tenant, borrower_id);
+"""
+
+AGREEMENT_INDEXES = """
+create index holds_case on scheduler.holds (tenant, case_id) where ended_at is null;
+create index tasks_queue on scheduler.tasks (tenant, queue, priority desc, due_at, task_id) where state <> 'done';
+create index tasks_due on scheduler.tasks (due_at) where state <> 'done' and breached_at is null;
+create index tasks_claimed on scheduler.tasks (claimed_until) where state = 'claimed';
+create table scheduler.hold_batches (
+    tenant text not null, batch_id text not null, asked bytea not null, by text not null, at timestamptz not null,
+    number integer not null, done integer not null default 0,
+    after_borrower text not null default '', after_case text not null default '', ended_at timestamptz,
+    primary key (tenant, batch_id)
+) with (fillfactor = 70);
+create index hold_batches_open on scheduler.hold_batches (at) where ended_at is null;
 """
 
 PARTED = {
@@ -68,6 +116,11 @@ PARTED = {
     "timeline": "autovacuum_vacuum_insert_scale_factor = 0.02",
     "tasks": "fillfactor = 85",
     "statuses": "fillfactor = 85",
+    "holds": "fillfactor = 85",
+    "promises": "fillfactor = 85",
+    "promise_debts": "fillfactor = 85",
+    "matters": "fillfactor = 85",
+    "recorded_contacts": "fillfactor = 100",
 }
 
 INDEXES = """
@@ -122,7 +175,7 @@ create index policy_changes_effective on scheduler.policy_changes (effective_at)
 
 
 def upgrade() -> None:
-    for statement in statements(BASE_0001.format(schema="scheduler")) + statements(CASES):
+    for statement in statements(BASE_0001.format(schema="scheduler")) + statements(CASES) + statements(AGREEMENTS):
         op.execute(statement)
     for table, options in PARTED.items():
         for remainder in range(PARTITIONS):
@@ -130,5 +183,5 @@ def upgrade() -> None:
                 f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
             )
-    for statement in statements(INDEXES) + statements(POLICIES):
+    for statement in statements(INDEXES) + statements(AGREEMENT_INDEXES) + statements(POLICIES):
         op.execute(statement)

@@ -1,0 +1,92 @@
+"""Holds for many cases at once: counted, confirmed, and set in portions beside the ticker's other work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from libs.common import ids
+from libs.common.clock import Clock
+from libs.common.errors import DomainError
+from services.scheduler.acting import Desk
+from services.scheduler.casework import Work, bring
+from services.scheduler.holding import HoldWanted, announce, hold_row
+from services.scheduler.store import batches, cases, holds
+from services.scheduler.store.batches import Batch, CaseFilter
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAsked:
+    """A hold, and the cases that it is for."""
+
+    chosen: CaseFilter
+    hold: HoldWanted
+
+
+_asked = msgspec.json.Decoder(BatchAsked).decode
+
+
+@dataclass(frozen=True, slots=True)
+class MassHolds:
+    """Where holds of many cases are asked for."""
+
+    engine: AsyncEngine
+    clock: Clock
+    look_again: Callable[[], None]
+
+    async def count(self, tenant: str, chosen: CaseFilter) -> int:
+        """Return how many open cases a filter finds now."""
+        async with self.engine.connect() as conn:
+            return await batches.count(conn, tenant, chosen)
+
+    async def begin(self, tenant: str, asked: BatchAsked, by: str, *, confirmed: int, key: str | None) -> RowMapping:
+        """Begin a batch where there are still as many cases as were confirmed."""
+        batch_id = ids.derived("hb", tenant, key or ids.fresh())
+        async with self.engine.begin() as conn:
+            if (row := await batches.find(conn, tenant, batch_id)) is not None:
+                return row
+            number = await batches.count(conn, tenant, asked.chosen)
+            if number != confirmed:
+                raise DomainError(409, "count_changed", f"there are {number} cases now, not {confirmed}", count=number)
+            batch = Batch(tenant, batch_id, msgspec.json.encode(asked), by, "", "")
+            await batches.begin(conn, batch, number=number, at=await self.clock.at(conn))
+            row = await _found(conn, tenant, batch_id)
+        self.look_again()
+        return row
+
+    async def read(self, tenant: str, batch_id: str) -> RowMapping:
+        """Return how far a batch has come."""
+        async with self.engine.connect() as conn:
+            return await _found(conn, tenant, batch_id)
+
+
+async def hold_some(conn: AsyncConnection, desk: Desk, clock: Clock, limit: int) -> int | None:
+    """Set the holds of the next cases of a batch, and return how many; None when there is no batch."""
+    batch = await batches.claim(conn)
+    if batch is None:
+        return None
+    asked = _asked(batch.asked)
+    keys = await batches.next_cases(conn, batch, asked.chosen, limit)
+    held = await cases.lock_of_borrowers(conn, {(key.tenant, key.borrower_id) for key in keys}) if keys else []
+    now, chosen = await clock.at(conn), {key.case_id for key in keys}
+    works = [
+        Work(conn, desk, one.case, one.moment(now), batch.by, key=batch.batch_id) for one in held if one.case.case_id in chosen
+    ]  # fmt: skip
+    rows = [hold_row(work, asked.hold, batch.batch_id) for work in works]
+    new = await holds.put(conn, rows)
+    for work, row in zip(works, rows, strict=True):
+        if row.hold_id in new:
+            announce(work, row)
+    await bring(conn, desk, held, works, now=now)
+    await batches.move(conn, batch, keys, ended_at=now if len(keys) < limit else None)
+    return len(keys)
+
+
+async def _found(conn: AsyncConnection, tenant: str, batch_id: str) -> RowMapping:
+    if (row := await batches.find(conn, tenant, batch_id)) is None:
+        raise DomainError(404, "not_found", f"no holds {batch_id[:128]} are known")
+    return row

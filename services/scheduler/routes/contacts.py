@@ -1,0 +1,72 @@
+"""Contacts that people have made, and what they note, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from fastapi import APIRouter, Response
+from pydantic import Field, model_validator
+
+from libs.common.api import answer
+from services.scheduler.casework import Casework
+from services.scheduler.contacting import ContactMade, note, note_reason, record
+from services.scheduler.domain.matters import RESULTS, NonpaymentReason, ResultCode
+from services.scheduler.routes.desk import Asked, LoanId, OnCalendar, RequestName, Words, Worker
+from services.scheduler.routes.promises import PromiseAsked
+
+ByPeople = Literal["call", "ai_voice", "voicemail", "letter", "visit", "chat", "private_message", "sms", "email"]
+
+
+class ContactAsked(Asked):
+    """A contact that a person, or another system, has made, and what it came to."""
+
+    channel: ByPeople
+    result: ResultCode = Field(description="its consequences follow by themselves: docs/work-for-people.md")
+    at: OnCalendar | None = Field(default=None, description="absent: now")
+    loan_id: LoanId | None = Field(default=None, description="the debt it was about; absent: all of them")
+    by: Annotated[str, Field(max_length=128)] | None = Field(default=None, description="who made it; absent: whoever records it")
+    note: Words | None = None
+    promise: PromiseAsked | None = Field(default=None, description="with the result `promise`, and with no other")
+    reason: NonpaymentReason | None = Field(default=None, description="why the borrower does not pay")
+
+    @model_validator(mode="after")
+    def _promised(self) -> Self:
+        fits(self.result, self.promise)
+        return self
+
+    @property
+    def made(self) -> ContactMade:
+        """Return it as it is recorded."""
+        promise = self.promise.wanted if self.promise else None
+        return ContactMade(self.channel, self.at, self.result, self.loan_id, self.by, self.note, promise=promise, reason=self.reason)
+
+
+class NoteAsked(Asked):
+    """What is to be remembered."""
+
+    text: Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
+    reason: NonpaymentReason | None = Field(default=None, description="why the borrower does not pay")
+
+
+def fits(result: ResultCode, promise: PromiseAsked | None) -> None:
+    """Refuse a promise without the result that says so, and the other way round."""
+    if RESULTS[result].promises != (promise is not None):
+        raise ValueError("a promise is given with the result promise, and with no other")
+
+
+def add_to(router: APIRouter, casework: Casework) -> None:
+    """Add these routes."""
+
+    @router.post("/cases/{case_id}/contacts", summary="A contact made by a person: it counts in caps", status_code=201)
+    async def post_contact(case_id: str, asked: ContactAsked, caller: Worker, key: RequestName = None) -> Response:
+        async with casework.on(caller, case_id, key=key) as work:
+            contact_id = await record(work, asked.made)
+        return answer({"contact_id": contact_id, "case_id": case_id, "result": asked.result}, 201)
+
+    @router.post("/cases/{case_id}/notes", summary="A note, and why the borrower does not pay", status_code=201)
+    async def post_note(case_id: str, asked: NoteAsked, caller: Worker) -> Response:
+        async with casework.on(caller, case_id) as work:
+            note_id = note(work, asked.text)
+            if asked.reason is not None:
+                note_reason(work, asked.reason)
+        return answer({"note_id": note_id, "case_id": case_id}, 201)

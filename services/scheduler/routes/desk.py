@@ -1,0 +1,36 @@
+"""What the routes of people's work share: who asks, how a request is named, what a moment and a text may be."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Query
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from libs.common.auth import Principal, requires
+from libs.common.contracts.values import moments_on_calendar
+
+Reader = Annotated[Principal, Depends(requires("cases:read"))]
+Worker = Annotated[Principal, Depends(requires("cases:write"))]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[str | None, Query(max_length=200)]
+RequestName = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", min_length=1, max_length=128, description="sent again under this name, it is done once"),
+]
+
+
+def _on_calendar(moment: AwareDatetime) -> AwareDatetime:
+    moments_on_calendar(moment)
+    return moment
+
+
+OnCalendar = Annotated[AwareDatetime, AfterValidator(_on_calendar)]
+LoanId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+Words = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00]*$")]
+
+
+class Asked(BaseModel):
+    """A body in which nothing unknown stands."""
+
+    model_config = ConfigDict(extra="forbid")

@@ -1,0 +1,178 @@
+"""Holds over HTTP: of a case, and of many at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from fastapi import APIRouter, Query, Response
+from pydantic import AfterValidator, Field, model_validator
+from sqlalchemy import RowMapping
+
+from libs.common.api import answer, page
+from libs.common.errors import DomainError
+from libs.compliance import Channel, StopKind, StopScope
+from services.scheduler.casework import Casework, named
+from services.scheduler.domain.stops import Ending
+from services.scheduler.holding import OF_PEOPLE, HoldWanted, default_contacts, end_hold, needs_channel, set_hold
+from services.scheduler.massholding import BatchAsked, MassHolds
+from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, OnCalendar, Reader, RequestName, Words, Worker
+from services.scheduler.store import holds
+from services.scheduler.store.batches import CaseFilter
+
+Why = Annotated[str, Query(min_length=1, max_length=500, description="why the hold is ended")]
+
+
+def _of_people(stop: StopKind) -> StopKind:
+    if stop not in OF_PEOPLE:
+        raise ValueError(f"{stop.value} is not set by people: promises are made, and what is in doubt is decided at ingest")
+    return stop
+
+
+class EndAsked(Asked):
+    """What ends a hold that has no `until`: an event, or a person (as when nothing is said)."""
+
+    event: Ending | None = Field(default=None, description="the debts of the case are cured or closed, or the borrower replied")
+    person: bool = Field(default=False, description="a task is given; the hold stands until somebody ends it")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.event is None) != self.person:
+            raise ValueError("a hold ends with an event or with a person")
+        return self
+
+
+def scope_of(loan_id: str | None, channel: str | None) -> StopScope:
+    """Return how far a hold reaches."""
+    return StopScope.CHANNEL if channel else StopScope.DEBT if loan_id else StopScope.PERSON
+
+
+class HoldAsked(Asked):
+    """Contacts rest, from a moment on and until another one, an event or a person's word."""
+
+    stop: Annotated[StopKind, AfterValidator(_of_people)]
+    scope: StopScope | None = Field(default=None, description="absent: `debt` with a `loan_id`, `channel` with a `channel`, else `person`")
+    contacts: Literal["none", "limited"] | None = Field(
+        default=None, description="`limited` lets notices, answers and confirmations pass, as the stop's default has them"
+    )
+    loan_id: LoanId | None = Field(default=None, description="of this debt only")
+    channel: Channel | None = Field(default=None, description="of this channel only; an opt-out needs one")
+    from_: OnCalendar | None = Field(default=None, alias="from", description="now, or later: a hold may lie in the future")
+    until: OnCalendar | None = None
+    end: EndAsked | None = None
+    pause: bool = Field(default=False, description="the overdue clock of its loans rests too: `wallet.loan.paused` goes to ingest")
+    reason: Words | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.until is not None and self.end is not None:
+            raise ValueError("a hold ends at a moment, or with an event or a person, not both")
+        if self.until is not None and self.from_ is not None and self.until <= self.from_:
+            raise ValueError("until lies after from")
+        if needs_channel(self.stop) and self.channel is None:
+            raise ValueError(f"{self.stop.value} is a stop of a channel: name it")
+        if self.scope not in (None, scope_of(self.loan_id, self.channel)):
+            raise ValueError("the scope debt needs a loan_id, channel a channel, and person neither")
+        if self.pause and self.channel is not None:
+            raise ValueError("a clock does not rest for one channel")
+        return self
+
+    def wanted(self, at: datetime) -> HoldWanted:
+        """Return it with its defaults, as of a moment."""
+        if self.until is not None and self.until <= at:
+            raise DomainError(422, "invalid_request", "until lies in the past")
+        if self.from_ is not None and self.from_ < at and self.pause:
+            raise DomainError(422, "invalid_request", "a clock is paused from now on, or later")
+        return HoldWanted(
+            self.stop, self.contacts or default_contacts(self.stop, of_debt=self.loan_id is not None), self.from_ or at, self.until,
+            self.end.event if self.end else None, self.loan_id, self.channel.value if self.channel else None, self.pause, self.reason,
+        )  # fmt: skip
+
+
+class FilterAsked(Asked):
+    """Which open cases; what is absent does not matter."""
+
+    borrower_ids: Annotated[list[LoanId], Field(max_length=10_000)] | None = None
+    products: Annotated[list[str], Field(max_length=100)] | None = None
+    jurisdictions: Annotated[list[str], Field(max_length=100)] | None = None
+    policy: str | None = Field(default=None, max_length=128)
+    stage: Literal["pre_due", "overdue"] | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("name at least one thing that the cases have in common")
+        return self
+
+
+class BatchIn(Asked):
+    """A hold for all cases of a filter; without `confirm` they are only counted."""
+
+    filter: FilterAsked
+    hold: HoldAsked
+    confirm: int | None = Field(default=None, ge=0, description="the number of cases, as the count before said it")
+
+    @model_validator(mode="after")
+    def _of_cases(self) -> Self:
+        if self.hold.loan_id is not None:
+            raise ValueError("a hold of many cases is not of one loan")
+        return self
+
+
+def add_to(router: APIRouter, casework: Casework, mass: MassHolds) -> None:
+    """Add these routes."""
+    _add_of_case(router, casework)
+    _add_of_many(router, mass)
+
+
+def _add_of_case(router: APIRouter, casework: Casework) -> None:
+    @router.post("/cases/{case_id}/holds", summary="Let contacts rest", status_code=201)
+    async def post_hold(case_id: str, asked: HoldAsked, caller: Worker, key: RequestName = None) -> Response:
+        async with casework.on(caller, case_id, key=key) as work:
+            if asked.loan_id is not None:
+                work.debt(asked.loan_id)
+            hold_id = await set_hold(work, asked.wanted(work.at))
+            row = await holds.find(work.conn, work.of, hold_id)
+        return answer(hold_shown(row), 201) if row else answer(None, 404)
+
+    @router.get("/cases/{case_id}/holds", summary="The holds of a case, ended ones too")
+    async def list_holds(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
+        async with casework.reading(caller, case_id) as (conn, of):
+            rows = await holds.of_case(conn, of, after=cursor or "", limit=limit + 1)
+        return page([hold_shown(row) for row in rows[:limit]], rows[limit - 1].hold_id if len(rows) > limit else None)
+
+    @router.delete("/cases/{case_id}/holds/{hold_id}", summary="End a hold; the case is looked at again")
+    async def delete_hold(case_id: str, hold_id: str, caller: Worker, reason: Why = "ended_by_person") -> Response:
+        async with casework.on(caller, case_id) as work:
+            row = await end_hold(work, hold_id, reason)
+        return answer(hold_shown(row))
+
+
+def _add_of_many(router: APIRouter, mass: MassHolds) -> None:
+    @router.post("/holds", summary="Let contacts of many cases rest: first counted, then confirmed")
+    async def post_holds(asked: BatchIn, caller: Worker, key: RequestName = None) -> Response:
+        chosen = CaseFilter(**asked.filter.model_dump())
+        number = await mass.count(caller.tenant, chosen)
+        if asked.confirm is None:
+            return answer({"count": number, "batch_id": None})
+        batch = BatchAsked(chosen, asked.hold.wanted(mass.clock.now()))
+        row = await mass.begin(caller.tenant, batch, named(caller), confirmed=asked.confirm, key=key)
+        return answer(dict(row), 202)
+
+    @router.get("/holds/{batch_id}", summary="How far a hold of many cases has come")
+    async def read_batch(batch_id: str, caller: Reader) -> Response:
+        return answer(dict(await mass.read(caller.tenant, batch_id)))
+
+
+def hold_shown(row: RowMapping) -> dict[str, object]:
+    """Return a hold as the API has it."""
+    given = {name: row[name] for name in _SHOWN}
+    end = {"event": row.ends_with} if row.ends_with else None if row.until else {"person": True}
+    scope = scope_of(row.loan_id, row.channel)
+    return {**given, "scope": scope, "from": row.from_at, "end": end, "pause": bool(row.paused), "paused": row.paused.split()}
+
+
+_SHOWN = (
+    "hold_id", "case_id", "stop", "contacts", "loan_id", "channel", "until", "reason", "source", "set_by", "set_at", "ended_at", "ended_by",
+    "end_reason",
+)  # fmt: skip

@@ -1,0 +1,76 @@
+"""Promises to pay over HTTP."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import AfterValidator, Field
+from sqlalchemy import RowMapping
+
+from libs.common.api import answer, page
+from libs.common.contracts.values import on_calendar
+from libs.common.money import MAX_MINOR
+from libs.compliance import Channel
+from services.scheduler.casework import Casework
+from services.scheduler.promising import PromiseWanted, cancel, find, make
+from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, Reader, RequestName, Words, Worker
+from services.scheduler.store import promises
+
+
+def _on_calendar(day: date) -> date:
+    on_calendar(day)
+    return day
+
+
+Day = Annotated[date, AfterValidator(_on_calendar)]
+
+
+class PromiseAsked(Asked):
+    """So much by the end of that day; contacts about these debts rest until then."""
+
+    amount: int = Field(ge=1, le=MAX_MINOR, description="minor units of the case's currency; at most what is late")
+    due_on: Day = Field(description="a day in the time zone of the first of these loans")
+    loans: Annotated[list[LoanId], Field(max_length=600)] = Field(default_factory=list, description="absent: all that are late")
+    channel: Channel | None = None
+    note: Words | None = None
+
+    @property
+    def wanted(self) -> PromiseWanted:
+        """Return it as it is made."""
+        return PromiseWanted(self.amount, self.due_on, tuple(self.loans), self.channel.value if self.channel else None, self.note)
+
+
+class CancelAsked(Asked):
+    """Why a promise is taken back."""
+
+    reason: str | None = Field(default=None, max_length=500)
+
+
+def add_to(router: APIRouter, casework: Casework) -> None:
+    """Add these routes."""
+
+    @router.post("/cases/{case_id}/promises", summary="A promise to pay; contacts rest until it is kept or broken", status_code=201)
+    async def post_promise(case_id: str, asked: PromiseAsked, caller: Worker, key: RequestName = None) -> Response:
+        async with casework.on(caller, case_id, key=key) as work:
+            promise_id = await make(work, asked.wanted)
+            row = await find(work, promise_id)
+        return answer(promise_shown(row), 201)
+
+    @router.get("/cases/{case_id}/promises", summary="The promises of a case and their fate")
+    async def list_promises(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
+        async with casework.reading(caller, case_id) as (conn, of):
+            rows = await promises.of_case(conn, of, after=cursor or "", limit=limit + 1)
+        return page([promise_shown(row) for row in rows[:limit]], rows[limit - 1].promise_id if len(rows) > limit else None)
+
+    @router.post("/cases/{case_id}/promises/{promise_id}:cancel", summary="Take an open promise back; the case goes on")
+    async def cancel_promise(case_id: str, promise_id: str, caller: Worker, asked: CancelAsked | None = None) -> Response:
+        async with casework.on(caller, case_id) as work:
+            row = await cancel(work, promise_id, asked.reason if asked else None)
+        return answer(promise_shown(row))
+
+
+def promise_shown(row: RowMapping) -> dict[str, object]:
+    """Return a promise as the API has it."""
+    return dict(row)
