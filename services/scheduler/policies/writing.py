@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, assert_never
 
-from services.scheduler.domain.policy import Flag, OnUnknown, Policy, Send, Step, Work
+from services.scheduler.domain.dealing import Terms
+from services.scheduler.domain.policy import DOSSIER, ApprovalRule, Emit, Flag, HandOver, Needs, OnUnknown, Policy, Send, Step, Work
 
 
 def encode(policy: Policy) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def encode(policy: Policy) -> dict[str, Any]:
         "policy": policy.name,
         **({"applies_to": applies} if applies else {}),
         "consolidate": "borrower",
-        "entry": "latest",
+        "entry": policy.entry.value,
         "cure": {"when": "clear", "cool_down": written(policy.cool_down)},
         "steps": [_step(step) for step in policy.steps],
     }
@@ -42,7 +43,31 @@ def _step(step: Step) -> dict[str, Any]:
         head["when"] = step.when.source
     if step.flag is not None:
         head["flag"] = step.flag
-    return {**head, **_action(step)}
+    if step.after is not None:
+        head["after"] = {"step": step.after.step, "days": step.after.days}
+    if step.offer is not None:
+        head["offer"] = terms_written(step.offer)
+    return {**head, **_needs(step.needs), **_action(step)}
+
+
+def _needs(needs: Needs) -> dict[str, Any]:
+    asked = [name for name, wanted in (("evidence", needs.documents), ("approval", needs.approval)) if wanted]
+    document: dict[str, Any] = {"requires": asked} if asked else {}
+    if needs.documents not in {(), (DOSSIER,)}:
+        document["evidence"] = list(needs.documents)
+    if (rule := needs.approval) is not None and rule != ApprovalRule():
+        by = "another_person" if rule.another_person else "any_person"
+        document["approval"] = {"queue": rule.queue, "sla": written(rule.within), "by": by}
+    return document
+
+
+def terms_written(terms: Terms) -> dict[str, Any]:
+    """Return an offer's terms as a document has them."""
+    limits = {
+        "max_months": terms.max_months, "waive_interest_percent": terms.waive_interest_percent,
+        "waive_fees_percent": terms.waive_fees_percent,
+    }  # fmt: skip
+    return {"kind": terms.kind, **{n: v for n, v in limits.items() if v is not None}, "valid_for": written(terms.valid_for)}
 
 
 def _action(step: Step) -> Mapping[str, Any]:
@@ -54,6 +79,12 @@ def _action(step: Step) -> Mapping[str, Any]:
             return {"task": {"queue": queue, "kind": kind, "sla": written(within), **again}}
         case Flag(name):
             return {"flag": name}
+        case Emit(event):
+            return {"emit": event}
+        case HandOver(to):
+            return {"hand_over": {"to": to}}
+        case Terms():
+            return {"offer": terms_written(step.action)}
         case _:
             assert_never(step.action)
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
 from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State, Stop
-from services.scheduler.store import debts, statuses, story
+from services.scheduler.store import dealings, debts, statuses, story
 from services.scheduler.store.arrays import transposed, unnest
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
@@ -27,9 +27,12 @@ _PLANNED = {
     "contact_at": "timestamptz", "contact_step": "text", "reason": "text", "reason_until": "timestamptz", "reason_event": "text",
     "reason_task": "text", "in_doubt": "text", "moved_at": "timestamptz",
 }  # fmt: skip
-_LIVED = {"state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz"}
+_LIVED = {
+    "state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz",
+    "handed_to": "text", "handed_at": "timestamptz",
+}  # fmt: skip
 _RULED = {"policy": "text", "policy_version": "int"}
-_MARKED = {"passed": "text", "flagged": "text"}
+_MARKED = {"passed": "text", "flagged": "text", "acted": "text"}
 """Step ids with blanks between: an array of arrays cannot be unnested into rows."""
 _READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_LIVED, *_PLANNED, *_RULED, *_MARKED))
 _ORDER = "order by c.tenant, c.borrower_id, c.case_id for update of c"
@@ -136,7 +139,8 @@ def _held(row: Row[Any]) -> Held:
     case = Case(
         tenant=row.tenant, borrower_id=row.borrower_id, case_id=row.case_id, currency=row.currency, spell=row.spell,
         state=State(row.state), stage=Stage(row.stage), opened_at=row.opened_at, clear_since=row.clear_since,
-        passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()),
+        passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()), acted=frozenset(row.acted.split()),
+        handed_to=row.handed_to, handed_at=row.handed_at,
     )  # fmt: skip
     return Held(case=case, **{name: getattr(row, name) for name in (*_PLANNED, *_RULED)})
 
@@ -158,6 +162,7 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
     errands: dict[tuple[str, str], list[Errand]] = {}
     for case, errand in await story.errands(conn, cases):
         errands.setdefault(case, []).append(errand)
+    dealt = await dealings.of_cases(conn, cases)
     return [
         replace(one, case=replace(
             one.case,
@@ -165,6 +170,7 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
             stops=tuple(stops.get((one.case.tenant, one.case.borrower_id), ())),
             contacts=tuple(contacts.get((one.case.tenant, one.case.case_id), ())),
             errands=tuple(errands.get((one.case.tenant, one.case.case_id), ())),
+            **dealt.of(one.case),
         ))
         for one in held
     ]  # fmt: skip
