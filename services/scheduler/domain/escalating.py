@@ -94,7 +94,7 @@ def having_done(case: Case, due: ActDue, now: datetime) -> Case:
 
 
 def asked_for(case: Case, policy: Policy) -> Iterator[Asked]:
-    """Yield the tasks by which people are asked to bring something: evidence, then an approval; and to see to an offer that was not booked."""
+    """Yield the tasks by which people bring evidence, then an approval, or see to an offer that nobody has booked."""
     for step in policy.steps:
         if step.day < 0 or not is_asked_for(case, step):
             continue

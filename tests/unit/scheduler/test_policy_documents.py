@@ -21,6 +21,7 @@ from services.scheduler.domain.case import Case, ContactState, Stage, State, fol
 from services.scheduler.domain.choosing import Active, Assignment, Choices, InFlight, ruled
 from services.scheduler.domain.planner import ErrandDue, plan
 from services.scheduler.domain.policy import AppliesTo, Policy
+from services.scheduler.domain.standing import is_clear, ready
 from services.scheduler.policies.conditions import condition, seen
 from services.scheduler.policies.forms import schema
 from services.scheduler.policies.lint import Law, warnings
@@ -415,7 +416,7 @@ def test_what_has_no_errors_can_be_planned_on_any_case_and_forgets_nobody(
         assert planned.next_at is None or planned.next_at > now
         assert planned.reason.ends
         if one.owed and planned.reason.event is not None and one.handed_to is None:
-            frozen = all(debt.begins(step) is None for step in policy.errands if step.holds(one) for debt in one.owed)
+            frozen = all(ready(one, step, one.owed) is None for step in policy.errands if is_clear(one, step))
             assert frozen or any(debt.doubted for debt in one.owed)
         assert plan(one, policy, now).due == (), "nothing is due twice"
         one = _ended(one, ending, now)
@@ -440,7 +441,7 @@ def test_no_switch_of_versions_says_a_step_twice_in_a_spell(
         if in_flight is InFlight.PIN and before.state is not State.CLOSED and not (before.stage is Stage.PRE_DUE and before.owed):
             assert pinned == was
         one, _ = follow(one, pinned, now)
-        one = _ended(doing(one, plan(one, pinned, now), now), ending)
+        one = _ended(doing(one, plan(one, pinned, now), now), ending, now)
     held = Counter((c.spell, c.step, c.about) for c in one.contacts if c.state is not ContactState.EXPIRED)
     assert all(number == 1 for number in held.values())
 
@@ -455,7 +456,8 @@ def test_activating_a_version_sends_nothing_that_was_already_said(
     one, pinned = ruled(one, None, _choices(first, InFlight.PIN), now)
     assert pinned == first
     one, _ = follow(one, first, now)
-    one = _ended(doing(one, plan(one, first, now), now), ContactState.DONE)
+    one = _ended(doing(one, plan(one, first, now), now), ContactState.DONE, now)
+    one = doing(one, plan(one, first, now), now)
     moved, ruling = ruled(one, first, _choices(second, in_flight), now)
     assert ruling is not None
     followed, _ = follow(moved, ruling, now)
