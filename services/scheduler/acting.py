@@ -289,7 +289,7 @@ class Desk:
         return parked, out
 
     def event(
-        self, case: Case, kind: str, at: datetime, out: Outgoing, *, reason: str | None = None, **detail: Any
+        self, case: Case, kind: str, at: datetime, out: Outgoing, /, *, reason: str | None = None, **detail: Any
     ) -> None:  # detail is open
         """Tell others and the story what happened to a case."""
         data = CaseEvent(case_id=case.case_id, borrower_id=case.borrower_id, spell=case.spell, at=at, reason=reason, detail=detail)

@@ -17,6 +17,7 @@ from libs.common.ports import Ports
 from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
 from services.scheduler.correcting import Review
+from services.scheduler.dealing import Dealer
 from services.scheduler.editing import PolicyDesk
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
@@ -54,7 +55,8 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     watcher = Watcher(ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, base], metrics)
     readiness = Readiness(lifecycle.checks(ports, consumer))
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
-    rooms = Rooms(ports.engine, ports.clock, desk.rulebook, PolicyDesk(ports.engine, ports.clock), ticker.wake.set)
+    dealer = Dealer(ports.engine, ports.clock, desk, ticker.wake.set)
+    rooms = Rooms(ports.engine, ports.clock, desk.rulebook, PolicyDesk(ports.engine, ports.clock), ticker.wake.set, dealer)
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
     app.include_router(make_router(rooms))
     return lifecycle.Service(

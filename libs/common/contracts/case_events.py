@@ -21,7 +21,7 @@ class CaseEvent(Contract, frozen=True, kw_only=True):
 _KINDS = (
     "opened", "stage_changed", "flagged", "task_created", "offer_made", "offer_accepted", "offer_declined", "promise_made", "promise_kept",
     "promise_broken", "dispute_opened", "complaint_opened", "held", "released", "bureau_report", "legal_requested", "handed_over",
-    "uncontacted", "cured", "closed",
+    "taken_back", "uncontacted", "cured", "closed",
 )  # fmt: skip
 
 CASE_EVENTS: dict[str, type[CaseEvent]] = {f"case.{kind}.v1": CaseEvent for kind in _KINDS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from services.scheduler.routes import cases, policies
+from services.scheduler.routes import cases, dealings, policies
 from services.scheduler.routes.cases import Rooms
 
 
@@ -13,4 +13,5 @@ def make_router(rooms: Rooms) -> APIRouter:
     router = APIRouter(prefix="/v1", default_response_class=Response)
     cases.add_to(router, rooms)
     policies.add_to(router, rooms)
+    dealings.add_to(router, rooms)
     return router

@@ -18,6 +18,7 @@ from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from services.scheduler.acting import entry
+from services.scheduler.dealing import Dealer, decided_elsewhere
 from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.case import Stage, State
 from services.scheduler.editing import PolicyDesk
@@ -61,6 +62,7 @@ class Rooms:
     desk: PolicyDesk
     look_again: Callable[[], None]
     """Called when a person has done something that a case waits for."""
+    dealer: Dealer
 
 
 def add_to(router: APIRouter, rooms: Rooms) -> None:
@@ -152,6 +154,8 @@ def _add_tasks(router: APIRouter, rooms: Rooms) -> None:
         note = completion.note if completion else None
         async with rooms.engine.begin() as conn:
             held, task = await _task(conn, caller.tenant, task_id)
+            if (instead := decided_elsewhere(task.case_id, task.about)) is not None and task.state != "done":
+                raise DomainError(409, "decision_needed", instead)
             now = await rooms.clock.at(conn)
             at, by = held.moment(now), _name_of(caller)
             done = await errands.complete(conn, caller.tenant, task_id, by=by, at=at, note=note)
