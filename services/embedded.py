@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -32,6 +33,7 @@ from services.ingest.settings import Settings as IngestSettings
 from services.notifier import service as notifier
 from services.notifier.settings import Settings as NotifierSettings
 from services.scheduler import service as scheduler
+from services.scheduler.elsewhere import Elsewhere
 from services.scheduler.settings import Settings as SchedulerSettings
 
 DATABASE = "dunwell"
@@ -130,12 +132,16 @@ def build(engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | No
     """Wire the three services on one bus; `seed` makes that a bus with bad days, over partitions that overtake each other."""
     bus = InProcessBus(clock=clock, seed=seed, partitions=PARTITIONS if seed is None else 4)
     ports = Ports(engine, bus, clock, version())
-    parts = (
-        ingest.build(ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None)),
-        scheduler.build(ports, SchedulerSettings(settle_s=settle_s)),
-        notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True)),
-    )
+    ledger = ingest.build(ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None))
+    sending = notifier.build(ports, NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True))
+    elsewhere = Elsewhere({service.name: _within(service) for service in (ledger, sending)})
+    parts = ledger, scheduler.build(ports, SchedulerSettings(settle_s=settle_s), elsewhere), sending
     return Platform(engine, bus, clock, *parts, _root(parts))
+
+
+def _within(service: Service) -> httpx.AsyncClient:
+    """Return a way to ask a service of this process as others ask it over HTTP, with the caller's own key."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=service.app), base_url=f"http://{service.name}")
 
 
 async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, *, loopback: bool) -> Platform:

@@ -268,10 +268,8 @@ class Desk:
     ) -> None:  # detail is open
         """Tell that an offer stands: its limits, and until when."""
         shown = {name: value for name, value in terms.items() if name != "valid_for"}
-        self.event(
-            case, "case.offer_made", at, out, reason=terms["kind"], offer_id=offer.offer_id, expires_at=offer.expires_at, loans=_loans(case),
-            **shown, **detail,
-        )  # fmt: skip
+        told = {"offer_id": offer.offer_id, "expires_at": offer.expires_at, "loans": _loans(case), **shown, **detail}
+        self.event(case, "case.offer_made", at, out, reason=terms["kind"], **told)
 
     def _parked(self, held: Held, error: Exception, now: datetime) -> tuple[Held, Outgoing]:
         """Set one case aside for a person, whatever its rules have half done."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import httpx
+
 from libs.common import lifecycle, logs
 from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
@@ -18,7 +20,9 @@ from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
 from services.scheduler.correcting import Review
 from services.scheduler.dealing import Dealer
+from services.scheduler.dossier import Archive
 from services.scheduler.editing import PolicyDesk
+from services.scheduler.elsewhere import Elsewhere
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
 from services.scheduler.parking import ParkingLimit
@@ -34,8 +38,9 @@ GROUP = "dunwell-scheduler"
 SOURCE = "dunwell/scheduler"
 
 
-def build(ports: Ports, settings: Settings) -> lifecycle.Service:
-    """Return the scheduler on these ports."""
+def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) -> lifecycle.Service:
+    """Return the scheduler on these ports; the others are asked at their addresses, unless `elsewhere` says how."""
+    elsewhere = elsewhere or _elsewhere(settings)
     metrics, outbox = Metrics(), Outbox(SCHEMA)
     measured = meters(metrics)
     desk = Desk(Writer(SOURCE, ports.bus.partitions), outbox, measured, ParkingLimit())
@@ -56,11 +61,19 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     readiness = Readiness(lifecycle.checks(ports, consumer))
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
     dealer = Dealer(ports.engine, ports.clock, desk, ticker.wake.set)
-    rooms = Rooms(ports.engine, ports.clock, desk.rulebook, PolicyDesk(ports.engine, ports.clock), ticker.wake.set, dealer)
+    rooms = Rooms(
+        ports.engine,
+        ports.clock,
+        desk.rulebook,
+        PolicyDesk(ports.engine, ports.clock),
+        ticker.wake.set,
+        dealer,
+        Archive(ports.engine, ports.clock, desk.rulebook, elsewhere),
+    )
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
     app.include_router(make_router(rooms))
     return lifecycle.Service(
-        name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=_nothing_to_close,
+        name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=elsewhere.close,
         workers=(
             lifecycle.consumer("consumer", consumer), lifecycle.Worker("ticker", ticker.run), lifecycle.Worker("relay", relay.run),
             lifecycle.Worker("watcher", watcher.run),
@@ -86,8 +99,10 @@ async def _note_restore(ports: Ports) -> None:
     logs.get("scheduler").warning("database_went_back", epoch=raised.epoch)
 
 
-async def _nothing_to_close() -> None:
-    """Engine and bus belong to whoever made them."""
+def _elsewhere(settings: Settings) -> Elsewhere:
+    """Return the other services at their addresses; engine and bus belong to whoever made them, these clients to the scheduler."""
+    places = {"ingest": settings.ingest_url, "notifier": settings.notifier_url}
+    return Elsewhere({name: httpx.AsyncClient(base_url=url) for name, url in places.items() if url}, settings.service_keys)
 
 
 async def _pump(ticker: Ticker, relay: Relay) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from services.scheduler.routes import cases, dealings, policies
+from services.scheduler.routes import cases, dealings, evidence, policies
 from services.scheduler.routes.cases import Rooms
 
 
@@ -14,4 +14,5 @@ def make_router(rooms: Rooms) -> APIRouter:
     cases.add_to(router, rooms)
     policies.add_to(router, rooms)
     dealings.add_to(router, rooms)
+    evidence.add_to(router, rooms)
     return router

@@ -21,6 +21,7 @@ from services.scheduler.acting import entry
 from services.scheduler.dealing import Dealer, decided_elsewhere
 from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.case import Stage, State
+from services.scheduler.dossier import Archive
 from services.scheduler.editing import PolicyDesk
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.shown import case_shown, debts_shown, next_contact
@@ -63,6 +64,7 @@ class Rooms:
     look_again: Callable[[], None]
     """Called when a person has done something that a case waits for."""
     dealer: Dealer
+    archive: Archive
 
 
 def add_to(router: APIRouter, rooms: Rooms) -> None:

@@ -14,6 +14,7 @@ from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
 from services.scheduler.domain.dealing import OfferState, Terms
+from services.scheduler.domain.policy import DOSSIER
 from services.scheduler.routes.cases import Reader, Rooms, Worker
 from services.scheduler.shown import steps_shown
 from services.scheduler.store import cases, dealings
@@ -111,6 +112,8 @@ def _add_steps(router: APIRouter, rooms: Rooms) -> None:
 
     @router.post("/cases/{case_id}/evidence", summary="Attach a document by reference and hash")
     async def attach(case_id: str, caller: Worker, document: Document) -> Response:
+        if document.document == DOSSIER:
+            raise DomainError(409, "seal_it", f"the dossier is made and attached by POST /v1/cases/{case_id}/evidence:seal")
         await rooms.dealer.attach(caller, case_id, document.document, sha256=document.sha256, reference=document.reference)
         return await _steps(rooms, caller, case_id)
 

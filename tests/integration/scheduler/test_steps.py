@@ -11,7 +11,12 @@ from libs.common import auth
 from tests.integration.scheduler.policy_world import OTHER_KEY, Office
 from tests.integration.scheduler.world import World, late, paid
 
-HEAD = 'policy: grave-ones\ncure: {cool_down: 7d}\nsteps:\n  - {id: hello, at: {day: 1, between: "10:00-11:30"}, send: {template: gentle, channels: [sms]}}\n'
+HEAD = """\
+policy: grave-ones
+cure: {cool_down: 7d}
+steps:
+  - {id: hello, at: {day: 1, between: "10:00-11:30"}, send: {template: gentle, channels: [sms]}}
+"""
 BUREAU = (
     HEAD
     + """\
@@ -256,6 +261,7 @@ async def test_another_tenant_sees_and_changes_nothing(world: World) -> None:
     await office.hire("dw_theirs", "eve", tenant="theirs")
     offer = world.of("case.offer_made")[0].detail["offer_id"]
     for method, place in (
-        ("GET", f"{path}/steps"), ("GET", f"{path}/offers"), ("POST", f"{path}/offers/{offer}:accept"), ("POST", f"{path}/steps/offer:approve"),
+        ("GET", f"{path}/steps"), ("GET", f"{path}/offers"), ("POST", f"{path}/offers/{offer}:accept"),
+        ("POST", f"{path}/steps/offer:approve"),
     ):  # fmt: skip
         assert refused(await office.ask(method, place, key="dw_theirs")) == (404, "not_found")
