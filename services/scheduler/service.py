@@ -65,7 +65,7 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
         ports.engine,
         ports.clock,
         desk.rulebook,
-        PolicyDesk(ports.engine, ports.clock),
+        PolicyDesk(ports.engine, ports.clock, elsewhere),
         ticker.wake.set,
         dealer,
         Archive(ports.engine, ports.clock, desk.rulebook, elsewhere),

@@ -11,8 +11,7 @@ from libs.common.auth import Principal
 from libs.common.errors import DomainError
 from services.scheduler.domain.policy import DOSSIER
 from services.scheduler.dossier import Dossier
-from services.scheduler.elsewhere import Asking
-from services.scheduler.routes.cases import Reader, Rooms, Worker
+from services.scheduler.routes.cases import Reader, Rooms, Worker, asking_of
 
 Form = Annotated[Literal["json", "zip"], Query(alias="format")]
 
@@ -41,7 +40,7 @@ def add_to(router: APIRouter, rooms: Rooms) -> None:
 
 
 async def _made(rooms: Rooms, request: Request, caller: Principal, case_id: str) -> Dossier:
-    return await rooms.archive.dossier(Asking(caller.tenant, request.headers.get("authorization")), case_id, caller.actor)
+    return await rooms.archive.dossier(asking_of(request, caller), case_id, caller.actor)
 
 
 def _packed(made: Dossier, case_id: str, form: str) -> Response:

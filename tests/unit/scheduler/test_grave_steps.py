@@ -18,6 +18,7 @@ from services.scheduler.domain.planner import ContactDue, Due, ErrandDue, FlagDu
 from services.scheduler.domain.policy import Policy, Send, Step
 from services.scheduler.domain.standing import Want, told_at, wanting
 from services.scheduler.policies.reading import decode, understand
+from services.scheduler.policies.texts import NoTexts, Texts, text_warnings
 from tests.unit.scheduler.build import asked, case, coming, debt, doing, local
 from tests.unit.scheduler.test_policy_documents import POLICIES
 from tests.unit.scheduler.test_properties import CASES, ENDINGS, MOMENTS, calmly
@@ -231,6 +232,26 @@ def test_a_condition_at_a_reminder_reads_what_comes_due() -> None:
         assert planned.next_at == local(-2, 0), "the next one comes whether this one was said or not"
 
 
+def test_a_case_that_somebody_else_has_is_not_marked_by_us() -> None:
+    policy = _policy({"id": "agency", "at": {"day": 3}, "hand_over": {"to": "agency"}}, {"id": "late", "at": {"day": 5}, "flag": "late"})
+    one, _ = _day(case(debt()), policy, local(3, 10))
+    assert one.handed_to == "agency"
+    assert plan(one, policy, local(6, 10)).due == ()
+    taken_back = replace(one, handed_to=None, handed_at=None)
+    assert [type(due) for due in plan(taken_back, policy, local(6, 10)).due] == [FlagDue]
+
+
+@pytest.mark.parametrize(("ending", "marked"), [(ContactState.DONE, True), (ContactState.REQUESTED, False), (ContactState.FAILED, False)])
+def test_a_step_counts_from_when_the_message_before_it_was_taken_over_not_from_when_it_was_asked_for(
+    ending: ContactState, *, marked: bool
+) -> None:
+    policy = _policy(_said("a", 1), {"id": "mark", "at": {"day": 1}, "after": {"step": "a", "days": 2}, "flag": "told"})
+    one, _ = follow(case(debt()), policy, local(1, 10))
+    one = _ended(doing(one, plan(one, policy, local(1, 10)), local(1, 10)), ending, local(2, 10))
+    assert [due for due in plan(one, policy, local(3, 11)).due if isinstance(due, FlagDue)] == []
+    assert [isinstance(due, FlagDue) for due in plan(one, policy, local(4, 10)).due].count(True) == marked
+
+
 @pytest.mark.parametrize("change", [{"doubted": True}, {"resting_until": local(40, 0)}])
 def test_nothing_grave_is_done_while_a_debt_is_in_doubt_or_a_payment_under_way(change: dict[str, Any]) -> None:
     policy = _policy({"id": "agency", "at": {"day": 3}, "hand_over": {"to": "agency"}})
@@ -284,3 +305,23 @@ def test_a_step_cannot_follow_one_that_says_nothing() -> None:
 def test_a_reminder_waits_for_nothing_but_its_day() -> None:
     text = json.dumps({"policy": "ours", "steps": [{**_said("a", -2), "requires": ["approval"]}]})
     assert [fault.path for fault in understand(text).faults] == ["steps[0]"]
+
+
+@pytest.mark.parametrize(
+    ("there", "default", "expected"),
+    [
+        ({("gentle", "sms", "en")}, "en", []),
+        ({("gentle", "sms", "en")}, "en-GB", []),
+        ({("gentle", "sms", "en")}, None, []),
+        ({("gentle", "sms", "en")}, "zh", ["missing_locale"]),
+        ({("gentle", "email", "en")}, "en", ["missing_template"]),
+        ({("firm", "sms", "en")}, "en", ["missing_template"]),
+    ],
+)
+def test_a_text_that_is_not_there_is_warned_of_where_it_is_named(
+    there: set[tuple[str, str, str]], default: str | None, expected: list[str]
+) -> None:
+    document = understand(json.dumps({"policy": "ours", "steps": [_said("a", 1)]}))
+    found = text_warnings(document, Texts(frozenset(there), default))
+    assert [(fault.path, fault.error) for fault in found] == [("steps[0].send.template", error) for error in expected]
+    assert [fault.error for fault in text_warnings(document, NoTexts("nobody answers"))] == ["texts_unknown"]
