@@ -18,7 +18,7 @@ from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from services.scheduler.acting import Desk, Made, Outgoing, entry
 from services.scheduler.domain.builtin import APPROVE_OFFER_WORK
-from services.scheduler.domain.case import Case
+from services.scheduler.domain.case import Case, State
 from services.scheduler.domain.dealing import Approval, Exhibit, Offer, OfferState, Terms
 from services.scheduler.domain.escalating import asking_key, offer_key
 from services.scheduler.domain.planner import HANDED_OVER, ErrandDue
@@ -122,7 +122,7 @@ class Dealer:
             state = OfferState.OPEN if approved else OfferState.REJECTED
             if offer.state is state and sitting.by in {row.approved_by, row.decided_by}:
                 return
-            _expect_state(offer, OfferState.PROPOSED, sitting.at)
+            _expect_state(offer, OfferState.PROPOSED, sitting.at if approved else None)
             _expect_another(sitting.by, {row.made_by})
             terms = msgspec.json.decode(row.terms)
             expires_at = sitting.at + (row.expires_at - row.made_at)
@@ -184,9 +184,12 @@ class Dealer:
         self.look_again()
 
 
-def decided_elsewhere(case_id: str, key: str) -> str | None:
-    """Return where the decision is made that a task asks for; None for work that is done when somebody says so."""
+def decided_elsewhere(case: Case, key: str, spell: int) -> str | None:
+    """Return where the decision is made that a task asks for; None for work that is done when somebody says so, or of a past spell."""
     kind, _, about = key.partition(":")
+    if spell != case.spell or case.state is not State.OPEN:
+        return None
+    case_id = case.case_id
     if kind == Want.EVIDENCE and about:
         return f"it is completed by itself once the documents are there: POST /v1/cases/{case_id}/evidence"
     if kind == Want.APPROVAL and about:
@@ -218,10 +221,11 @@ def _expect_another(by: str, others: set[str]) -> None:
         raise DomainError(403, "own_work", "another person decides than the one whose work it is")
 
 
-def _expect_state(offer: Offer, wanted: OfferState, now: datetime) -> None:
+def _expect_state(offer: Offer, wanted: OfferState, now: datetime | None) -> None:
+    """Refuse what the offer's state does not allow; without a moment, one that has lapsed too can be decided."""
     if offer.state is not wanted:
         raise DomainError(409, "wrong_state", f"the offer is {offer.state.value}, not {wanted.value}", state=offer.state.value)
-    if not offer.stands(now):
+    if now is not None and not offer.stands(now):
         raise DomainError(409, "expired", "the offer has lapsed", expires_at=offer.expires_at)
 
 

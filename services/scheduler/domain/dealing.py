@@ -81,5 +81,5 @@ class Offer:
         return self.decided_at + BOOKING if self.state is OfferState.ACCEPTED and self.decided_at is not None else None
 
     def stands(self, now: datetime) -> bool:
-        """Say whether the borrower can still take it, or has."""
-        return self.state is OfferState.ACCEPTED or (self.state in {OfferState.OPEN, OfferState.PROPOSED} and now < self.expires_at)
+        """Say whether the borrower can still take it, or it was taken and the books have their time."""
+        return (until := self.blocks_until) is not None and now < until

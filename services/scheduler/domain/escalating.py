@@ -54,7 +54,7 @@ def acts(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[ActDue, da
         if step.id in case.acted or not is_clear(case, step) or (lead := ready(case, step, case.owed)) is None:
             continue
         due = _due(step)
-        moment = _without_another_offer(case, lead[0], now) if isinstance(due, OfferDue) else lead[0]
+        moment = without_another_offer(case, lead[0], now) if isinstance(due, OfferDue) else lead[0]
         if moment is not None:
             found.append((due, moment))
     yield from sorted(found, key=lambda one: one[1])
@@ -74,7 +74,7 @@ def _due(step: Step) -> ActDue:
             return OfferDue(step, step.offer)
 
 
-def _without_another_offer(case: Case, moment: datetime, now: datetime) -> datetime | None:
+def without_another_offer(case: Case, moment: datetime, now: datetime) -> datetime | None:
     """Return when an offer can be made: one stands at a time, and after one that was accepted there is no other."""
     if any(offer.state is OfferState.ACCEPTED for offer in case.offers):
         return None

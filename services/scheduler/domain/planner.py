@@ -17,7 +17,17 @@ from services.scheduler.domain.builtin import (
 )
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
 from services.scheduler.domain.days import begins, day_after, window
-from services.scheduler.domain.escalating import ActDue, EmitDue, HandOverDue, OfferDue, acts, asked_for, awaited, having_done
+from services.scheduler.domain.escalating import (
+    ActDue,
+    EmitDue,
+    HandOverDue,
+    OfferDue,
+    acts,
+    asked_for,
+    awaited,
+    having_done,
+    without_another_offer,
+)
 from services.scheduler.domain.policy import Flag, Policy, Step, Work
 from services.scheduler.domain.standing import is_clear, ladder, ready
 
@@ -230,7 +240,7 @@ def _acts_due(case: Case, policy: Policy, now: datetime) -> Iterator[ActDue]:
 
 def _carried(case: Case, step: Step, now: datetime) -> Iterator[OfferDue]:
     """Yield the offer that a message carries, unless another one stands."""
-    if step.offer is not None and step.id not in case.acted and not any(offer.stands(now) for offer in case.offers):
+    if step.offer is not None and step.id not in case.acted and without_another_offer(case, now, now) == now:
         yield OfferDue(step, step.offer)
 
 

@@ -162,7 +162,7 @@ def _add_tasks(router: APIRouter, rooms: Rooms) -> None:
         note = completion.note if completion else None
         async with rooms.engine.begin() as conn:
             held, task = await _task(conn, caller.tenant, task_id)
-            if (instead := decided_elsewhere(task.case_id, task.about)) is not None and task.state != "done":
+            if task.state != "done" and (instead := decided_elsewhere(held.case, task.about, task.spell)) is not None:
                 raise DomainError(409, "decision_needed", instead)
             now = await rooms.clock.at(conn)
             at, by = held.moment(now), _name_of(caller)

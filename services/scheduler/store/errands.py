@@ -9,8 +9,8 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _TASK = (
-    "t.task_id, t.case_id, t.borrower_id, t.queue, t.kind, t.key as about, t.occurrence, t.state, t.created_at, t.due_at, t.claimed_by,"
-    " t.claimed_at, t.done_by, t.done_at, t.note"
+    "t.task_id, t.case_id, t.borrower_id, t.spell, t.queue, t.kind, t.key as about, t.occurrence, t.state, t.created_at, t.due_at,"
+    " t.claimed_by, t.claimed_at, t.done_by, t.done_at, t.note"
 )
 _FILTERS = {"queue": "t.queue = :queue", "state": "t.state = :state", "after": "t.task_id > :after"}
 _FIND = text(f"select {_TASK} from scheduler.tasks t where t.tenant = :tenant and t.task_id = :task_id")

@@ -265,3 +265,32 @@ async def test_another_tenant_sees_and_changes_nothing(world: World) -> None:
         ("POST", f"{path}/steps/offer:approve"),
     ):  # fmt: skip
         assert refused(await office.ask(method, place, key="dw_theirs")) == (404, "not_found")
+
+
+async def test_a_proposal_that_has_lapsed_can_only_be_rejected_and_its_task_ends(world: World) -> None:
+    office, path = await begun(world, OFFER.replace("day: 3,", "day: 30,").replace("day: 4,", "day: 31,"))
+    beyond = {"kind": "partial_waiver", "waive_fees_percent": 90, "valid_days": 2}
+    where = f"{path}/offers/{(await office.ask('POST', f'{path}/offers', json=beyond)).json()['offer_id']}"
+    await world.local(3, 10, 30)
+    assert refused(await office.ask("POST", f"{where}:approve", key=OTHER_KEY)) == (409, "expired")
+    assert (await office.ask("POST", f"{where}:reject", key=OTHER_KEY, json={"reason": "too late"})).json()["state"] == "rejected"
+    assert "approve_offer" not in [task["kind"] for task in (await world.get("/tasks", state="open"))["items"]]
+
+
+async def test_after_an_acceptance_that_nobody_booked_a_person_can_offer_again(world: World) -> None:
+    office, path = await begun(world, OFFER, days=3)
+    offer = world.of("case.offer_made")[0].detail["offer_id"]
+    await office.ask("POST", f"{path}/offers/{offer}:accept")
+    again = {"kind": "instalment_plan", "max_months": 3}
+    assert refused(await office.ask("POST", f"{path}/offers", json=again)) == (409, "offer_stands")
+    await world.local(4, 10, 30)
+    assert (await office.ask("POST", f"{path}/offers", json=again)).status_code == 201
+
+
+async def test_a_task_that_asks_for_a_decision_can_be_put_away_once_its_spell_is_over(world: World) -> None:
+    office, _ = await begun(world, LEGAL, days=3)
+    [task] = (await world.get("/tasks", state="open"))["items"]
+    assert refused(await office.ask("POST", f"/tasks/{task['task_id']}:complete")) == (409, "decision_needed")
+    await world.tell(paid())
+    await world.settle()
+    assert (await office.ask("POST", f"/tasks/{task['task_id']}:complete")).status_code == 200

@@ -202,12 +202,12 @@ def test_a_message_that_another_step_waits_for_is_never_skipped() -> None:
     for day in range(9, 12):
         one, said = _day(one, policy, local(day, 10))
         steps += said
-    assert (steps, one.flagged) == (["a", "b"], {"mark"})
+    assert (steps, one.flagged) == (["a", "b"], frozenset({"mark"}))
 
 
 def test_with_entry_first_a_case_that_comes_in_late_begins_with_the_first_message_and_keeps_the_distances() -> None:
     policy = _policy(_said("a", 1), _said("b", 3), _said("c", 7), entry="first")
-    said_on = {}
+    said_on: dict[str, int] = {}
     one = case(debt())
     for day in range(20, 40):
         one, said = _day(one, policy, local(day, 10))

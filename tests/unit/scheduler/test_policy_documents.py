@@ -532,6 +532,6 @@ def _choices(policy: Policy, in_flight: InFlight) -> Choices:
 
 
 def _ended(one: Case, ending: ContactState, now: datetime = NOW) -> Case:
-    done = {"done_at": now} if ending is ContactState.DONE else {}
-    contacts = (replace(c, state=ending, **done) if c.state is ContactState.REQUESTED else c for c in one.contacts)
+    done_at = now if ending is ContactState.DONE else None
+    contacts = (replace(c, state=ending, done_at=done_at) if c.state is ContactState.REQUESTED else c for c in one.contacts)
     return replace(one, contacts=tuple(contacts))
