@@ -25,22 +25,17 @@ from libs.common.clock import HandoverClock, WallClock
 from libs.common.db import migrate as migrations
 from libs.common.db.embedded import EmbeddedPostgres
 from libs.common.db.engine import make_engine
-from libs.common.lifecycle import Ending, Listening, Service, listening_on, serve, working
+from libs.common.lifecycle import Ending, Listening, listening_on, serve, working
 from libs.common.ports import Ports
 from libs.common.sealing import Ring
 from libs.common.settings import Common, SettingsError, version
 from services import demo as example
 from services import embedded, keys, posting
+from services.apart import wired
 from services.embedded import Platform
 from services.importer import csv_import, uci
 from services.ingest import service as ingest_service
 from services.ingest.rebuilding import Step, Tally
-from services.ingest.settings import Settings as IngestSettings
-from services.notifier import service as notifier_service
-from services.notifier.settings import Settings as NotifierSettings
-from services.scheduler import service as scheduler_service
-from services.scheduler.asking import connected
-from services.scheduler.settings import Settings as SchedulerSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Dunning, done well.", pretty_exceptions_enable=False)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys of tenants and persons, and the keys that seal personal data.")
@@ -286,33 +281,12 @@ async def _serve_apart(name: ServiceName, common: Common, listening: Listening) 
     clock = WallClock()
     engine = make_engine(common.database_url, application=name.value)
     bus = KafkaBus(common.kafka_bootstrap, clock=clock, client_id=f"dunwell-{name.value}", partitions=common.partitions)
-    service = _service(name, Ports(engine, bus, clock, version()), common)
+    service = wired(name.value, Ports(engine, bus, clock, version()), common)
     try:
         return await serve(service.app, [service], listening)
     finally:
         await bus.close()
         await engine.dispose()
-
-
-def _service(name: ServiceName, ports: Ports, common: Common) -> Service:
-    match name:
-        case ServiceName.INGEST:
-            return ingest_service.build(
-                ports, IngestSettings(common.tenants, common.sealing_public, common.digest_key, outlets=common.outlets)
-            )
-        case ServiceName.SCHEDULER:
-            gate = connected(common.notifier_url) if common.notifier_url else None
-            return scheduler_service.build(
-                ports, SchedulerSettings(settle_s=common.settle_s, outlets=common.outlets, tenants=common.tenants), gate
-            )
-        case ServiceName.NOTIFIER:
-            private = common.sealing_private or b""
-            return notifier_service.build(
-                ports,
-                NotifierSettings(
-                    private, common.digest_key, public_url=common.public_url, outlets=common.outlets, sealing_older=common.sealing_older
-                ),
-            )
 
 
 async def _rebuild(tenants: tuple[str, ...], loan: str | None, after: tuple[str, str] | None, *, repair: bool) -> int:

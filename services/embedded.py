@@ -34,6 +34,7 @@ from services.ingest.settings import Settings as IngestSettings
 from services.notifier import service as notifier
 from services.notifier.settings import Settings as NotifierSettings
 from services.scheduler import service as scheduler
+from services.scheduler.elsewhere import Elsewhere
 from services.scheduler.settings import Settings as SchedulerSettings
 
 DATABASE = "dunwell"
@@ -139,17 +140,18 @@ def build(
     outlets = Outlets(webhook_key=secrets.sealing_private, local=loopback)
     bus = InProcessBus(clock=clock, seed=seed, partitions=PARTITIONS if seed is None else 4)
     ports = Ports(engine, bus, clock, version())
+    takes = IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None, outlets=outlets)
     opens = NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True, outlets=outlets, sealing_older=secrets.sealing_older)
-    told = notifier.build(ports, opens)
-    gate = httpx.AsyncClient(transport=httpx.ASGITransport(app=told.app), base_url="http://notifier")
-    parts = (
-        ingest.build(
-            ports, IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None, outlets=outlets)
-        ),
-        scheduler.build(ports, SchedulerSettings(settle_s=settle_s, outlets=outlets, tenants=(TENANT,)), gate),
-        told,
-    )
+    ledger, sending = ingest.build(ports, takes), notifier.build(ports, opens)
+    elsewhere = Elsewhere({service.name: _within(service) for service in (ledger, sending)})
+    plans = SchedulerSettings(settle_s=settle_s, outlets=outlets, tenants=(TENANT,))
+    parts = ledger, scheduler.build(ports, plans, elsewhere), sending
     return Platform(engine, bus, clock, *parts, _root(parts))
+
+
+def _within(service: Service) -> httpx.AsyncClient:
+    """Return a way to ask a service of this process as others ask it over HTTP, with the caller's own key."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=service.app), base_url=f"http://{service.name}")
 
 
 async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, *, loopback: bool) -> Platform:

@@ -16,7 +16,7 @@ from libs.common.clock import Clock
 from libs.common.errors import DomainError
 
 SCOPES = (
-    "events:write", "loans:read", "products:write", "cases:read", "cases:write", "policies:write", "policies:approve",
+    "events:write", "loans:read", "products:write", "cases:read", "cases:write", "cases:approve", "policies:write", "policies:approve",
     "templates:write", "contacts:read", "contacts:write", "pii:read", "ops",
 )  # fmt: skip
 CACHED_FOR = timedelta(seconds=15)

@@ -52,7 +52,9 @@ class Common:
     public_url: str | None = None
     outlets: Outlets = field(default_factory=Outlets)
     sealing_older: tuple[bytes, ...] = ()
+    ingest_url: str | None = None
     notifier_url: str | None = None
+    service_keys: Mapping[str, str] = field(default_factory=dict)
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -77,7 +79,9 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         digest_key=_key(env, "DUNWELL_DIGEST_KEY") if service != "scheduler" else b"",
         public_url=_url(env, "DUNWELL_PUBLIC_URL") if service == "notifier" else None,
         outlets=Outlets(_is_on(env, "DUNWELL_FEED"), _key(env, "DUNWELL_WEBHOOK_KEY") if env.get("DUNWELL_WEBHOOK_KEY") else None),
+        ingest_url=_url(env, "DUNWELL_INGEST_URL") if service == "scheduler" else None,
         notifier_url=_url(env, "DUNWELL_NOTIFIER_URL") if service == "scheduler" else None,
+        service_keys=_service_keys(env) if service == "scheduler" else {},
     )
 
 
@@ -149,6 +153,15 @@ def _url(env: Mapping[str, str], name: str) -> str | None:
     if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?", value):
         raise SettingsError(f"{name} must be a URL like https://dunning.example, not {value!r}")
     return value.rstrip("/") if value else None
+
+
+def _service_keys(env: Mapping[str, str]) -> dict[str, str]:
+    """Read `key` (of the first tenant), or `tenant=key` by comma: a key opens the books of its own tenant only."""
+    parts = [part.strip() for part in env.get("DUNWELL_SERVICE_KEY", "").split(",") if part.strip()]
+    pairs = [part.partition("=")[::2] if "=" in part else (tenants(env)[0], part) for part in parts]
+    if unknown := {tenant for tenant, _ in pairs} - set(tenants(env)):
+        raise SettingsError(f"DUNWELL_SERVICE_KEY names tenants that DUNWELL_TENANTS does not: {', '.join(sorted(unknown))}")
+    return dict(pairs)
 
 
 def _level(env: Mapping[str, str]) -> str:

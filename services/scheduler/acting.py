@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
@@ -33,18 +34,21 @@ from services.scheduler.domain.case import (
 )
 from services.scheduler.domain.choosing import ruled
 from services.scheduler.domain.corrected import DebtSeen
-from services.scheduler.domain.planner import ContactDue, ErrandDue, FlagDue, plan
-from services.scheduler.domain.policy import Policy, Send
+from services.scheduler.domain.dealing import Offer, OfferState, Terms
+from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue, having_done
+from services.scheduler.domain.planner import ContactDue, Due, ErrandDue, FlagDue, plan
+from services.scheduler.domain.policy import LEGAL_QUEUE, Policy, Send, Step
 from services.scheduler.domain.promises import Promise, PromiseState
 from services.scheduler.metrics import Meters
 from services.scheduler.parking import ParkingLimit
 from services.scheduler.pausing import Release, Telling, clocks_resumed
+from services.scheduler.policies.writing import terms_written
 from services.scheduler.rulebook import Rulebook, Rules
-from services.scheduler.store import cases, corrections, holds, promises, story
+from services.scheduler.store import cases, corrections, dealings, holds, promises, story
 from services.scheduler.store.held import Held
 
 DOUBT_KEY = "in_doubt"
-_ABOUT = ("task_id", "hold_id", "promise_id", "matter_id", "contact_id", "step")
+_ABOUT = ("offer_id", "task_id", "hold_id", "promise_id", "matter_id", "contact_id", "step")
 """What an event is about, the first of them that its detail has; else its moment."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -60,6 +64,7 @@ class Outgoing:
     errands: list[story.ErrandRow] = field(default_factory=list)
     ended: list[holds.EndedRow] = field(default_factory=list)
     judged: list[promises.JudgedRow] = field(default_factory=list)
+    offers: list[dealings.OfferRow] = field(default_factory=list)
 
     def add(self, other: Outgoing) -> None:
         """Take in what another case gave."""
@@ -70,6 +75,7 @@ class Outgoing:
         self.errands += other.errands
         self.ended += other.ended
         self.judged += other.judged
+        self.offers += other.offers
 
 
 def entry(case: Case, at: datetime, kind: str, /, *, reason: str | None = None, **detail: Any) -> story.Entry:
@@ -81,6 +87,16 @@ def task_id_of(case: Case, due: ContactDue) -> str:
     """Return the id that this contact always has; a reminder is about a due date, and so is its id."""
     step = due.step.id if due.about is None else f"{due.step.id}@{due.about.isoformat()}"
     return ids.derived("t", case.tenant, case.case_id, case.spell, step, due.occurrence)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Which offer is made, by whom, and for which step."""
+
+    offer_id: str
+    state: OfferState
+    by: str
+    step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +136,7 @@ class Desk:
         await story.give(conn, out.errands)
         await holds.end(conn, out.ended)
         await promises.judge(conn, out.judged)
+        await dealings.add_offers(conn, out.offers)
         await story.tell(conn, out.entries)
         await self.outbox.append(conn, out.messages)
 
@@ -187,16 +204,11 @@ class Desk:
         planned = plan(held.case, policy, at)
         case = held.case
         for due in planned.due:
-            match due:
-                case ContactDue():
-                    self._request(held, due, at, out)
-                case ErrandDue():
-                    case = self.give(case, due, at, out)
-                case FlagDue(step, name):
-                    case = replace(case, flagged=case.flagged | {step})
-                    self.event(case, "case.flagged", at, out, reason=name, step=step, flag=name)
-                case _:
-                    assert_never(due)
+            case = self._done(replace(held, case=case), due, at, out)
+        if case.handed_to != held.case.handed_to:
+            case, changes = follow(case, policy, at)
+            for change in changes:
+                self._announce(case, change, at, out)
         reason, upcoming = planned.reason, planned.upcoming
         return replace(
             held,
@@ -213,6 +225,33 @@ class Desk:
             moved_at=at,
         )
 
+    def _done(self, held: Held, due: Due, at: datetime, out: Outgoing) -> Case:
+        """Do one thing that is due, and return the case that has it."""
+        case = held.case
+        match due:
+            case ContactDue():
+                self._request(held, due, at, out)
+            case ErrandDue():
+                case = self.give(case, due, at, out)
+                if due.work.queue == LEGAL_QUEUE:
+                    told = {"step": due.key, "task_id": case.errands[-1].task_id, "loans": _loans(case)}
+                    self.event(case, "case.legal_requested", at, out, reason=due.work.kind, **told)
+            case FlagDue(flagging, name):
+                case = replace(case, flagged=case.flagged | {flagging})
+                self.event(case, "case.flagged", at, out, reason=name, step=flagging, flag=name)
+            case EmitDue(step, event):
+                case = having_done(case, due, at)
+                self.event(case, f"case.{event}", at, out, **_grounds(case, step))
+            case HandOverDue(step, to):
+                case = having_done(case, due, at)
+                self.event(case, "case.handed_over", at, out, reason=to, to=to, **_grounds(case, step))
+            case OfferDue(step, terms):
+                made = Made(ids.derived("o", case.tenant, case.case_id, case.spell, step.id), OfferState.OPEN, "policy", step.id)
+                case = self.offer(replace(case, acted=case.acted | {step.id}), made, terms, at, out)
+            case _:
+                assert_never(due)
+        return case
+
     def _request(self, held: Held, due: ContactDue, at: datetime, out: Outgoing) -> None:
         case, action, task_id = held.case, due.step.action, task_id_of(held.case, due)
         if not isinstance(action, Send):
@@ -225,6 +264,7 @@ class Desk:
             fallback_after=action.fallback_after, on_unknown=action.on_unknown.value,
             debts=tuple(DebtRef(loan_id=d.loan_id, fact_epoch=d.epoch, fact_version=d.version) for d in due.debts),
             jurisdictions=tuple(sorted({name for debt in due.debts for name in debt.jurisdictions})),
+            variables=self._offer_said(case, due),
         )  # fmt: skip
         out.steps.append(
             story.StepRow(
@@ -241,6 +281,12 @@ class Desk:
         out.messages.append(self.task_message(case, "contact.requested.v1", task_id, at, data=data))
         self.meters.requested.labels(action.purpose).inc()
 
+    def _offer_said(self, case: Case, due: ContactDue) -> dict[str, str]:
+        """Return what a text may say of the offer that its message carries; limits are in the terms, sums are the notifier's."""
+        if due.step.offer is None or due.step.id not in case.acted or not case.offers:
+            return {}
+        return {"offer_id": case.offers[-1].offer_id, "offer_until": case.offers[-1].expires_at.isoformat()}
+
     def give(self, case: Case, due: ErrandDue, at: datetime, out: Outgoing) -> Case:
         """Give a task to a person, and return the case that has it."""
         task_id = ids.derived("h", case.tenant, case.case_id, case.spell, due.key, due.occurrence)
@@ -253,6 +299,27 @@ class Desk:
         )  # fmt: skip
         self.event(case, "case.task_created", at, out, reason=work.kind, task_id=task_id, queue=work.queue)
         return replace(case, errands=(*case.errands, Errand(task_id, due.key, due.occurrence, None)))
+
+    def offer(self, case: Case, made: Made, terms: Terms, at: datetime, out: Outgoing) -> Case:
+        """Make an offer, or propose one that another person must approve; the borrower's side hears of it once it is open."""
+        offer = Offer(made.offer_id, made.state, at + terms.valid_for)
+        out.offers.append(
+            dealings.OfferRow(
+                case.tenant, case.borrower_id, case.case_id, made.offer_id, case.spell, made.step, made.state.value,
+                _encode(terms_written(terms)), made.by, at, offer.expires_at,
+            )
+        )  # fmt: skip
+        if made.state is OfferState.OPEN:
+            self.offered(case, offer, terms_written(terms), at, out, step=made.step, by=made.by)
+        return replace(case, offers=(*case.offers, offer))
+
+    def offered(
+        self, case: Case, offer: Offer, terms: Mapping[str, Any], at: datetime, out: Outgoing, **detail: Any
+    ) -> None:  # detail is open
+        """Tell that an offer stands: its limits, and until when."""
+        shown = {name: value for name, value in terms.items() if name != "valid_for"}
+        told = {"offer_id": offer.offer_id, "expires_at": offer.expires_at, "loans": _loans(case), **shown, **detail}
+        self.event(case, "case.offer_made", at, out, reason=terms["kind"], **told)
 
     def _parked(self, held: Held, error: Exception, now: datetime) -> tuple[Held, Outgoing]:
         """Set one case aside for a person, whatever its rules have half done."""
@@ -269,7 +336,7 @@ class Desk:
         )  # fmt: skip
         return parked, out
 
-    def event(self, case: Case, kind: str, at: datetime, out: Outgoing, *, reason: str | None = None, **detail: Any) -> None:
+    def event(self, case: Case, kind: str, at: datetime, out: Outgoing, /, *, reason: str | None = None, **detail: Any) -> None:
         """Say that something has happened to a case, and tell it in its story; said again of the same thing it is the same event."""
         data = CaseEvent(case_id=case.case_id, borrower_id=case.borrower_id, spell=case.spell, at=at, reason=reason, detail=detail)
         about = next((detail[name] for name in _ABOUT if detail.get(name)), at.isoformat())
@@ -288,6 +355,22 @@ class Desk:
             subject=task_id,
         )  # fmt: skip
         return self.writer.message(TASKS, envelope, data, key=f"{case.tenant}/{case.borrower_id}", borrower_id=case.borrower_id)
+
+
+def _loans(case: Case) -> list[str]:
+    return [debt.loan_id for debt in case.owed]
+
+
+def _grounds(case: Case, step: Step) -> dict[str, Any]:
+    """Return what an act is founded on: the debts with the facts that were seen, the notice before it, and who approved it."""
+    notice = case.said(step.after.step, None) if step.after is not None else ()
+    approved = next((one for one in case.approvals if one.step == step.id), None)
+    return {
+        "step": step.id, "loans": _loans(case),
+        "debts": [{"loan_id": debt.loan_id, "fact_epoch": debt.epoch, "fact_version": debt.version} for debt in case.owed],
+        **({"after": {"step": notice[-1].step, "task_id": notice[-1].task_id, "at": notice[-1].done_at}} if notice else {}),
+        **({"approved": {"by": approved.by, "at": approved.at}} if approved is not None and approved.approved else {}),
+    }  # fmt: skip
 
 
 def _ref(which: tuple[str, int]) -> PolicyRef:

@@ -45,10 +45,5 @@ class Gate:
         return _silent(f"the notifier answers {answered.status_code}")
 
 
-def connected(url: str) -> httpx.AsyncClient:
-    """Return a client of the notifier at this address."""
-    return httpx.AsyncClient(base_url=url.rstrip("/"), timeout=TIMEOUT_S)
-
-
 def _silent(why: str) -> Mapping[str, Any]:
     return {"decision": None, "may_contact": False, "why": why}

@@ -17,7 +17,7 @@ from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.domain.case import Case, Debt
-from services.scheduler.domain.promises import TERMS, Terms
+from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
 from services.scheduler.pausing import Telling
 from services.scheduler.store import cases, views
 from services.scheduler.store.held import Held
@@ -33,7 +33,7 @@ class Work:
     case: Case
     at: datetime
     by: str
-    terms: Terms = TERMS
+    terms: PromiseTerms = PROMISE_TERMS
     key: str | None = None
     """What the caller names this request by: the same one does the same thing once."""
     out: Outgoing = field(default_factory=Outgoing)
@@ -95,7 +95,7 @@ class Casework:
             now = await self.clock.at(conn)
             one = next(one for one in held if one.case.case_id == case_id)
             policy = (await self.desk.rulebook.of(conn, [caller.tenant], now, held=[one])).pinned(one)
-            terms = TERMS if policy is None else policy.promises
+            terms = PROMISE_TERMS if policy is None else policy.promises
             work = Work(conn, self.desk, one.case, one.moment(now), named(caller), terms, key)
             yield work
             await bring(conn, self.desk, held, [work], now=now)

@@ -20,9 +20,11 @@ from libs.compliance import Packs, load_packs
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.chain import Link
 from services.scheduler.domain.choosing import InFlight
+from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
 from services.scheduler.policies.lint import Law, warnings
 from services.scheduler.policies.places import Fault
 from services.scheduler.policies.reading import Document, understand
+from services.scheduler.policies.texts import NoTexts, Texts, text_warnings
 from services.scheduler.rulebook import AssignmentItem, items_of
 from services.scheduler.store import changes, policies
 from services.scheduler.store.policies import Doing, Which
@@ -51,13 +53,14 @@ class PolicyDesk:
 
     engine: AsyncEngine
     clock: Clock
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
     _packs: Packs | None = field(default=None)
 
-    async def check(self, tenant: str, text: str, jurisdictions: Sequence[str] = ()) -> Checked:
+    async def check(self, asking: Asking, text: str, jurisdictions: Sequence[str] = ()) -> Checked:
         """Find what is wrong with a document, and what is worth a second look where it is to be used."""
-        return await self._checked(tenant, understand(text), jurisdictions)
+        return await self._checked(asking, understand(text), jurisdictions)
 
-    async def draft(self, caller: Principal, text: str) -> tuple[RowMapping, Checked]:
+    async def draft(self, caller: Principal, asking: Asking, text: str) -> tuple[RowMapping, Checked]:
         """Write a draft of the next version."""
         document = _readable(text)
         name = document.name or ""
@@ -67,9 +70,11 @@ class PolicyDesk:
             await policies.add_draft(conn, which, doing, source=text, document=_encode(document.read.value))
             await policies.add_link(conn, last, doing, "drafted", version=which.version, detail=_encode(_written(document)))
             row = await _version(conn, which)
-        return row, await self._checked(caller.tenant, document)
+        return row, await self._checked(asking, document)
 
-    async def rewrite(self, caller: Principal, which: Which, text: str, if_match: str | None) -> tuple[RowMapping, Checked]:
+    async def rewrite(
+        self, caller: Principal, asking: Asking, which: Which, text: str, *, if_match: str | None
+    ) -> tuple[RowMapping, Checked]:
         """Write a draft anew, where it is still as its writer has seen it."""
         document = _readable(text)
         if document.name != which.name:
@@ -81,9 +86,9 @@ class PolicyDesk:
             await policies.rewrite_draft(conn, which, doing, source=text, document=_encode(document.read.value))
             await policies.add_link(conn, last, doing, "rewritten", version=which.version, detail=_encode(_written(document)))
             row = await _version(conn, which)
-        return row, await self._checked(caller.tenant, document)
+        return row, await self._checked(asking, document)
 
-    async def submit(self, caller: Principal, which: Which) -> tuple[RowMapping, Checked]:
+    async def submit(self, caller: Principal, asking: Asking, which: Which) -> tuple[RowMapping, Checked]:
         """Have a draft decided on; from here on it never changes."""
         async with self.engine.begin() as conn:
             last, row, doing = await self._held(conn, caller, which)
@@ -94,7 +99,7 @@ class PolicyDesk:
             await policies.put_state(conn, which, doing, "submitted")
             await policies.add_link(conn, last, doing, "submitted", version=which.version, detail=_encode(_written(document)))
             row = await _version(conn, which)
-        return row, await self._checked(caller.tenant, document)
+        return row, await self._checked(asking, document)
 
     async def decide(self, caller: Principal, which: Which, state: str, comment: str | None) -> RowMapping:
         """Approve or reject what somebody else has written and submitted."""
@@ -161,20 +166,32 @@ class PolicyDesk:
             raise DomainError(404, "not_found", f"no policy {name[:128]} is known")
         return found
 
-    async def _checked(self, tenant: str, document: Document, jurisdictions: Sequence[str] = ()) -> Checked:
+    async def _checked(self, asking: Asking, document: Document, jurisdictions: Sequence[str] = ()) -> Checked:
         """Look for what is worth a second look, beside the event loop: the gate is asked many times."""
         if document.form is None:
             return Checked(document, ())
         wanted = {*jurisdictions, *(document.form.applies_to.jurisdictions or () if document.form.applies_to else ())}
         async with self.engine.connect() as conn:
-            _, stored = await policies.assignments(conn, tenant)
+            _, stored = await policies.assignments(conn, asking.tenant)
             now = await self.clock.at(conn)
         for item in items_of(stored):
             wanted |= set(item.jurisdictions) if item.policy == document.form.policy else set()
         if self._packs is None:
             self._packs = await asyncio.to_thread(load_packs)
         law = Law(self._packs, tuple(sorted(wanted)), now)
-        return Checked(document, await asyncio.to_thread(warnings, document, law))
+        texts = text_warnings(document, await self._texts(asking))
+        found = (*await asyncio.to_thread(warnings, document, law), *texts)
+        return Checked(document, tuple(sorted(found, key=lambda fault: (fault.place.line, fault.place.column, fault.error))))
+
+    async def _texts(self, asking: Asking) -> Texts | NoTexts:
+        """Return which texts the notifier has in force; where it cannot be asked, why."""
+        try:
+            items = await self.elsewhere.read_all("notifier", "/v1/templates", asking, limit="1000")
+            settings = await self.elsewhere.read("notifier", "/v1/settings", asking)
+        except NoAnswerError as error:
+            return NoTexts(str(error))
+        there = frozenset((one["name"], one["channel"], one["locale"]) for one in items if one["state"] != "none")
+        return Texts(there, settings["settings"]["default_locale"] if settings else None)
 
     async def _doing(self, conn: AsyncConnection, caller: Principal) -> Doing:
         return Doing(caller.person or "service", await self.clock.at(conn))

@@ -20,6 +20,7 @@ from libs.common.errors import PoisonError
 from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.correcting import Review, row_of
 from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.domain.case import ContactState
 from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import REPLIES, after
 from services.scheduler.domain.planner import reminder_at
@@ -147,7 +148,7 @@ class Intake:
             kind, at = envelope.type.removesuffix(".v1"), one.moment(now)
             state = after(step.state, kind, final=outcome.final)
             made_at = step.made_at or (outcome.at if state in MADE else None)
-            seen[key] = replace(step, state=state, sequence=outcome.sequence, made_at=made_at)
+            seen[key] = replace(step, state=state, sequence=outcome.sequence, made_at=made_at, done_at=_done_at(step, state, outcome))
             news.append((envelope, outcome))
             changes[key] = _step_change(seen[key], outcome, changes.get(key), kind)
             out.entries.append(_outcome_entry(one, kind, outcome, at=at))
@@ -254,13 +255,20 @@ def _step_change(step: story.StepSeen, outcome: ContactOutcome, before: story.St
     """Return what an outcome changes of a contact, beside what an earlier one of this batch did; a reply only counts on."""
     if kind in REPLIES:
         held = before or story.StepChange(
-            step.tenant, step.borrower_id, step.task_id, step.state.value, made_at=step.made_at, moves=False
+            step.tenant, step.borrower_id, step.task_id, step.state.value, made_at=step.made_at, moves=False, done_at=step.done_at
         )  # fmt: skip
         return replace(held, sequence=outcome.sequence)
     return story.StepChange(
         step.tenant, step.borrower_id, step.task_id, step.state.value, outcome.until, outcome.channel, outcome.reason, outcome.sequence,
-        step.made_at,
+        step.made_at, done_at=step.done_at,
     )  # fmt: skip
+
+
+def _done_at(step: story.StepSeen, state: ContactState, outcome: ContactOutcome) -> datetime | None:
+    """Return when it was taken over or arrived, as long as it has: what came back and went out again counts anew."""
+    if state is not ContactState.DONE:
+        return None
+    return step.done_at if step.state is ContactState.DONE else outcome.at
 
 
 def _outcome_entry(held: Held, kind: str, outcome: ContactOutcome, *, at: datetime) -> story.Entry:

@@ -13,6 +13,9 @@ REASONS = (
     "scheduled", "settling", "task_open", "ladder_ended", "in_doubt", "pending_payment", "paused", "clear", "nothing_owed", "no_outcome",
     "no_case", "no_profile", "contact_unknown", "deceased", "insolvent", "represented", "hardship", "moratorium", "cease", "dispute",
     "complaint", "promise", "manual", "vulnerable", "fraud_victim", "bereavement", "other",
+    "no_case", "no_profile", "contact_unknown", "awaits_approval",
+    "awaits_evidence", "handed_over", "offer_accepted", "deceased", "insolvent", "represented", "hardship", "moratorium", "cease",
+    "dispute", "other",
 )  # fmt: skip
 """The closed set of label values; any other reason counts as `other`."""
 
@@ -36,7 +39,7 @@ class Meters:
 def meters(metrics: Metrics) -> Meters:
     """Register them."""
     return Meters(
-        requested=metrics.counter("contacts_requested_total", "Contacts asked for", purpose=("reminder", "dunning")),
+        requested=metrics.counter("contacts_requested_total", "Contacts asked for", purpose=("reminder", "dunning", "notice")),
         cancelled=metrics.counter("contacts_cancelled_total", "Contacts taken back before they went out"),
         parked=metrics.counter("cases_parked_total", "Cases that the rules could not digest"),
         outcomes=metrics.counter(

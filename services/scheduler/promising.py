@@ -12,7 +12,7 @@ from libs.common.errors import DomainError
 from libs.compliance import StopKind
 from services.scheduler.casework import Work
 from services.scheduler.domain.case import Debt
-from services.scheduler.domain.promises import Promise, PromiseState, Terms, deadline, tolerated
+from services.scheduler.domain.promises import Promise, PromiseState, PromiseTerms, deadline, tolerated
 from services.scheduler.holding import HoldWanted, default_contacts, end_all, of_source, set_hold
 from services.scheduler.pausing import day_of
 from services.scheduler.store import promises
@@ -89,7 +89,7 @@ def _debts(work: Work, wanted: PromiseWanted) -> tuple[Debt, ...]:
     return debts
 
 
-def _within(work: Work, wanted: PromiseWanted, debts: tuple[Debt, ...], terms: Terms) -> None:
+def _within(work: Work, wanted: PromiseWanted, debts: tuple[Debt, ...], terms: PromiseTerms) -> None:
     """Refuse what the limits do not allow."""
     days = (wanted.due_on - day_of(work.at, debts[0])).days
     if not 0 <= days <= terms.most_days:

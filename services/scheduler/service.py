@@ -23,7 +23,10 @@ from services.scheduler.acting import Desk
 from services.scheduler.asking import Gate
 from services.scheduler.casework import Casework
 from services.scheduler.correcting import Review
+from services.scheduler.dealing import Dealer
+from services.scheduler.dossier import Archive
 from services.scheduler.editing import PolicyDesk
+from services.scheduler.elsewhere import Elsewhere
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
 from services.scheduler.parking import ParkingLimit
@@ -39,8 +42,9 @@ from services.scheduler.watcher import CaseWatch
 GROUP = "dunwell-scheduler"
 
 
-def build(ports: Ports, settings: Settings, notifier: httpx.AsyncClient | None = None) -> lifecycle.Service:
-    """Return the scheduler on these ports; `notifier` is the way to the gate, which is asked before a person dials."""
+def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) -> lifecycle.Service:
+    """Return the scheduler on these ports; the others are asked at their addresses, unless `elsewhere` says how."""
+    elsewhere = elsewhere or _elsewhere(settings)
     metrics, outbox = Metrics(), Outbox(SCHEMA)
     measured = meters(metrics)
     desk = Desk(Writer(SOURCE, ports.bus.partitions), outbox, measured, ParkingLimit(), tenants=settings.tenants)
@@ -61,12 +65,23 @@ def build(ports: Ports, settings: Settings, notifier: httpx.AsyncClient | None =
     watcher = Watcher(ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, base], metrics)
     readiness = Readiness(lifecycle.checks(ports, consumer))
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
-    rooms = Rooms(ports.engine, ports.clock, desk.rulebook, PolicyDesk(ports.engine, ports.clock), ticker.wake.set)
+    dealer = Dealer(ports.engine, ports.clock, desk, ticker.wake.set)
+    rooms = Rooms(
+        ports.engine,
+        ports.clock,
+        desk.rulebook,
+        PolicyDesk(ports.engine, ports.clock, elsewhere),
+        ticker.wake.set,
+        dealer,
+        Archive(ports.engine, ports.clock, desk.rulebook, elsewhere),
+    )
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
     outlet.open(app, ServiceSettings, read_by="cases:read")
-    app.include_router(make_router(rooms, Casework(ports.engine, ports.clock, desk, ticker.wake.set), Gate(notifier)))
+    app.include_router(
+        make_router(rooms, Casework(ports.engine, ports.clock, desk, ticker.wake.set), Gate(elsewhere.clients.get("notifier")))
+    )
     return lifecycle.Service(
-        name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=lambda: _close(notifier),
+        name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=elsewhere.close,
         workers=(
             lifecycle.consumer("consumer", consumer), lifecycle.Worker("ticker", ticker.run), lifecycle.Worker("relay", relay.run),
             lifecycle.Worker("watcher", watcher.run), *outlet.workers(metrics),
@@ -92,10 +107,10 @@ async def _note_restore(ports: Ports) -> None:
     logs.get("scheduler").warning("database_went_back", epoch=raised.epoch)
 
 
-async def _close(notifier: httpx.AsyncClient | None) -> None:
-    """Hang up; engine and bus belong to whoever made them."""
-    if notifier is not None:
-        await notifier.aclose()
+def _elsewhere(settings: Settings) -> Elsewhere:
+    """Return the other services at their addresses; engine and bus belong to whoever made them, these clients to the scheduler."""
+    places = {"ingest": settings.ingest_url, "notifier": settings.notifier_url}
+    return Elsewhere({name: httpx.AsyncClient(base_url=url) for name, url in places.items() if url}, settings.service_keys)
 
 
 async def _pump(ticker: Ticker, relay: Relay) -> int:

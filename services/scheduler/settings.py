@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from libs.common.settings import Outlets
@@ -11,9 +12,13 @@ from libs.common.settings import Outlets
 class Settings:
     """`settle_s`: how long a case rests after its newest change, ten times that at most since the first one.
 
-    `tenants`: the first one's topics have the plain names.
+    `tenants`: the first one's topics have the plain names. `ingest_url`, `notifier_url`: where the others are asked for what the scheduler
+    shows of them; `service_keys`: with which key, by tenant, else with the caller's own.
     """
 
     settle_s: float = 2.0
     outlets: Outlets = field(default_factory=Outlets)
     tenants: tuple[str, ...] = ("default",)
+    ingest_url: str | None = None
+    notifier_url: str | None = None
+    service_keys: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,10 @@ from sqlalchemy import RowMapping
 
 from services.scheduler.domain.case import PENDING, Case, follow
 from services.scheduler.domain.choosing import ruled
+from services.scheduler.domain.escalating import asking_key
 from services.scheduler.domain.planner import ContactDue, Plan, plan
+from services.scheduler.domain.policy import Policy, Step
+from services.scheduler.domain.standing import missing, ready, rejected, told_at, wanting
 from services.scheduler.rulebook import Rules
 from services.scheduler.store.held import Held
 
@@ -52,6 +55,37 @@ def stops_shown(case: Case) -> list[dict[str, Any]]:
     return [
         {"stop": one.kind, "loan_id": one.loan_id, "channel": one.channel, "from": one.from_at, "until": one.until} for one in case.stops
     ]
+
+
+def steps_shown(case: Case, policy: Policy, now: datetime) -> list[dict[str, Any]]:
+    """Return the steps about what is late, in the order of the policy: what became of each, or what it waits for."""
+    return [_step_shown(case, step, now) for step in policy.steps if step.day >= 0]
+
+
+def _step_shown(case: Case, step: Step, now: datetime) -> dict[str, Any]:
+    lead, want = ready(case, step, case.owed), wanting(case, step)
+    asked = next((e for e in case.errands if want is not None and e.key == asking_key(want, step.id) and e.done_at is None), None)
+    decided = next((one for one in case.approvals if one.step == step.id), None)
+    return {
+        "step": step.id, "ready_at": lead[0] if lead else None, "state": _state_of(case, step, now),
+        "after": None if step.after is None else {"step": step.after.step, "days": step.after.days, "at": told_at(case, step.after.step)},
+        "wants": want, "missing": missing(case, step), "task_id": asked.task_id if asked else None,
+        "decision": None if decided is None else {"approved": decided.approved, "by": decided.by, "at": decided.at},
+    }  # fmt: skip
+
+
+def _state_of(case: Case, step: Step, now: datetime) -> str:
+    """Return `done`, `rejected`, `condition` (not met now), `waits` (for people), or `coming` and `due` by its day."""
+    given = any(errand.key == step.id for errand in case.errands)
+    if given or step.id in case.acted | case.flagged or case.said(step.id, None):
+        return "done"
+    if rejected(case, step):
+        return "rejected"
+    if not step.holds(case):
+        return "condition"
+    if (lead := ready(case, step, case.owed)) is None or lead[0] > now:
+        return "coming"
+    return "due" if wanting(case, step) is None else "waits"
 
 
 def next_contact(held: Held, rules: Rules, now: datetime) -> Mapping[str, Any]:

@@ -43,6 +43,9 @@ cases = Table(
     Column("passed", Text, nullable=False),
     Column("flagged", Text, nullable=False),
     Column("nonpayment_reason", Text),
+    Column("acted", Text, nullable=False),
+    Column("handed_to", Text),
+    Column("handed_at", _moment),
     Column("state", Text, nullable=False),
     Column("stage", Text, nullable=False),
     Column("spell", Integer, nullable=False),
@@ -83,6 +86,7 @@ case_steps = Table(
     Column("sequence", BigInteger, nullable=False),
     Column("debts", LargeBinary, nullable=False),
     Column("made_at", _moment),
+    Column("done_at", _moment),
     Column("corrected_at", _moment),
     Column("corrected_from", Date),
     Column("groundless", Boolean, nullable=False),
@@ -254,3 +258,56 @@ policy_changes = Table(
     Column("after_loan", Text, nullable=False),
 )
 """Changes of which not every debt of the tenant has heard yet, and how far they have come."""
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("case_id", Text, primary_key=True),
+    Column("spell", Integer, primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("approved", Boolean, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+    Column("reason", Text),
+    Column("exhibits", LargeBinary, nullable=False),
+)
+"""A person's decision on a step, once a spell; `exhibits` are the documents that stood at that moment."""
+
+exhibits = Table(
+    "exhibits",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("case_id", Text, primary_key=True),
+    Column("spell", Integer, primary_key=True),
+    Column("document", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("reference", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+)
+"""Documents that people have attached by reference and hash, only ever added to."""
+
+offers = Table(
+    "offers",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("case_id", Text, primary_key=True),
+    Column("offer_id", Text, primary_key=True),
+    Column("spell", Integer, nullable=False),
+    Column("step", Text),
+    Column("state", Text, nullable=False),
+    Column("terms", LargeBinary, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("made_at", _moment, nullable=False),
+    Column("expires_at", _moment, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", _moment),
+    Column("approved_by", Text),
+    Column("taken", LargeBinary),
+    Column("reason", Text),
+)
+"""Offers: `terms` are their limits, `taken` what the borrower has chosen within them."""

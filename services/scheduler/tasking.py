@@ -16,6 +16,7 @@ from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.asking import CHANNELS, Gate, Question
 from services.scheduler.casework import Casework, Work, named
 from services.scheduler.contacting import ContactMade, record
+from services.scheduler.dealing import decided_elsewhere
 from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.matters import Outcome
 from services.scheduler.objecting import resolve
@@ -81,6 +82,8 @@ class TaskDesk:
                 return dict(task)
             if task.state == "claimed" and task.claimed_by != work.by:
                 raise await self._conflict(work.conn, caller, task_id)
+            if (instead := decided_elsewhere(work.case, task.about, task.spell)) is not None:
+                raise DomainError(409, "decision_needed", instead)
             return dict(await self._complete(work, task, done))
 
     async def _complete(self, work: Work, task: RowMapping, done: Completion) -> RowMapping:

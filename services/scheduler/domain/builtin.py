@@ -41,3 +41,12 @@ REPLY_WORK = Work("review", "reply", within=timedelta(days=1), again_after=None)
 """Somebody has replied who needs a person: for help, or because nobody can be sure that it was no opt-out."""
 DOUBT_WORK = Work("review", "in_doubt", within=timedelta(days=1), again_after=None)
 """A case that the rules could not digest."""
+HANDED_WORK = Work("agency", "handed_over", within=timedelta(days=5), again_after=timedelta(days=30))
+"""A case that somebody else has had for a while: a person sees what became of it, and may take it back."""
+HANDED_PATIENCE = timedelta(days=30)
+BOOKING_WORK = Work("review", "offer_not_booked", within=timedelta(days=1), again_after=None)
+"""An offer that was accepted, and the money is still late after the books had their time."""
+APPROVE_OFFER_WORK = Work("review", "approve_offer", within=timedelta(days=1), again_after=None)
+"""An offer beyond the limits of the policy."""
+EVIDENCE_WORK = Work("review", "evidence", within=timedelta(days=2), again_after=timedelta(days=1))
+"""Documents that a step needs; given again when it was completed and they are not there."""

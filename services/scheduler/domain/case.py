@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from libs.compliance import StopKind
 from services.scheduler.domain.days import Span, begins, reaching
+from services.scheduler.domain.dealing import Approval, Exhibit, Offer
 from services.scheduler.domain.policy import Clock, Policy, Step
 from services.scheduler.domain.promises import Account, Promise, PromiseState, judged
 from services.scheduler.domain.stops import CHANNEL_STOPS, Ending, Stop, last_to_end
@@ -118,6 +119,8 @@ class Contact:
     expires_at: datetime
     until: datetime | None = None
     reason: str | None = None
+    done_at: datetime | None = None
+    """When somebody took it over or it arrived, where that is so."""
 
     @property
     def needs_person(self) -> bool:
@@ -169,6 +172,14 @@ class Case:
     promises: tuple[Promise, ...] = ()
     """Those of this spell, and open ones of any."""
     nonpayment_reason: str | None = None
+    acted: frozenset[str] = frozenset()
+    """Steps of this spell that have told others, handed the case over, or made their offer."""
+    handed_to: str | None = None
+    """Who has the case instead of us."""
+    handed_at: datetime | None = None
+    approvals: tuple[Approval, ...] = ()
+    exhibits: tuple[Exhibit, ...] = ()
+    offers: tuple[Offer, ...] = ()
 
     @property
     def owed(self) -> tuple[Debt, ...]:
@@ -205,6 +216,11 @@ class Case:
     def doubtful(self) -> Contact | None:
         """Return the last contact of this spell about what is late, where nobody can say whether it went out."""
         return self.last if self.last is not None and self.last.about is None and self.last.state in DOUBTFUL else None
+
+    @property
+    def rests_until(self) -> datetime | None:
+        """Return until when contacts rest because the borrower has accepted an offer."""
+        return max((rest for offer in self.offers if (rest := offer.rests_until) is not None), default=None)
 
     def said(self, step: str, about: date | None) -> tuple[Contact, ...]:
         """Return the contacts of a step, the last one last."""
@@ -272,7 +288,7 @@ def follow(case: Case, policy: Policy, now: datetime) -> tuple[Case, tuple[Chang
     case, changes = _settled(case, now)
     if case.state is State.CURED and case.clear_since is not None and now >= case.clear_since + policy.cool_down:
         changes.append(Closed(case.spell))
-        case = replace(case, state=State.CLOSED, stage=Stage.CLEAR, clear_since=None)
+        case = replace(case, state=State.CLOSED, stage=Stage.CLEAR, clear_since=None, handed_to=None, handed_at=None)
     case = _late(case, changes, now) if case.owed else _clear(case, changes, policy, now=now)
     cancelled = tuple(_cancelled(case, policy, now))
     return _without(case, cancelled), (*changes, *cancelled)
@@ -343,6 +359,10 @@ def _cancelled(case: Case, policy: Policy, now: datetime) -> list[Cancelled]:
         return []
     if (stop := case.stop(now)) is not None:
         return [Cancelled(contact, stop.kind) for contact in pending]
+    if case.handed_to is not None:
+        return [Cancelled(contact, "handed_over") for contact in pending]
+    if case.rests_until is not None and now < case.rests_until:
+        return [Cancelled(contact, "offer_accepted") for contact in pending if contact.about is None]
     late, upcoming = bool(case.owed), reminded_of(case, policy, now)
     gone = [Cancelled(c, "nothing_owed") for c in pending if (not late if c.about is None else late or c.about not in upcoming)]
     lost = {change.contact.task_id for change in gone}

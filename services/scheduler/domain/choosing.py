@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import PENDING, Case, Debt, Stage, State
-from services.scheduler.domain.planner import leading
 from services.scheduler.domain.policy import AppliesTo, Policy
+from services.scheduler.domain.standing import leading
 
 
 class InFlight(StrEnum):
@@ -58,7 +58,7 @@ def ruled(case: Case, policy: Policy | None, choices: Choices, now: datetime) ->
     if _begins(case):
         concerned = case.owed or tuple(debt for debt in case.debts if debt.active and debt.next_due > 0)
         chosen = choices.of(concerned) if concerned or policy is None else policy
-        return replace(case, passed=frozenset(), flagged=frozenset()), chosen
+        return replace(case, passed=frozenset(), flagged=frozenset(), acted=frozenset()), chosen
     if policy is None or (latest := choices.active.get(policy.name)) is None or latest.policy.version == policy.version:
         return case, policy
     if latest.in_flight is InFlight.PIN or _under_way(case, now):
@@ -79,6 +79,7 @@ def _under_way(case: Case, now: datetime) -> bool:
 def _left_behind(case: Case, before: Policy, after: Policy) -> frozenset[str] | None:
     """Return the messages of the new version whose days come no later than that of the last message said in this spell.
 
+    What is never skipped is not among them.
     None while that cannot be told: nothing is late just now, or the clocks of all debts stand still.
     """
     said = {contact.step for contact in case.contacts if contact.spell == case.spell and contact.about is None} | case.passed
@@ -86,7 +87,7 @@ def _left_behind(case: Case, before: Policy, after: Policy) -> frozenset[str] | 
     leads = [lead[0] for step in known if (lead := leading(case.owed, step)) is not None]
     if not leads:
         return None if known or not case.owed else frozenset()
-    reached = [(step.id, leading(case.owed, step)) for step in after.messages]
+    reached = [(step.id, leading(case.owed, step)) for step in after.messages if step.id not in after.never_skipped]
     return frozenset(name for name, lead in reached if lead is not None and lead[0] <= max(leads))
 
 

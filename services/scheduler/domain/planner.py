@@ -6,11 +6,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from services.scheduler.domain.builtin import ENDING_PATIENCE, FAILED_WORK, PROFILE_PATIENCE, PROFILE_WORK, STOP_WORK, UNKNOWN_WORK
+from services.scheduler.domain.builtin import (
+    ENDING_PATIENCE,
+    FAILED_WORK,
+    HANDED_PATIENCE,
+    HANDED_WORK,
+    PROFILE_PATIENCE,
+    PROFILE_WORK,
+    STOP_WORK,
+    UNKNOWN_WORK,
+)
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
 from services.scheduler.domain.days import begins, day_after, window
+from services.scheduler.domain.escalating import (
+    ActDue,
+    EmitDue,
+    HandOverDue,
+    OfferDue,
+    acts,
+    asked_for,
+    awaited,
+    having_done,
+    without_another_offer,
+)
 from services.scheduler.domain.matters import MATTERS
 from services.scheduler.domain.policy import Flag, Policy, Step, Work
+from services.scheduler.domain.standing import is_clear, ladder, ready
 from services.scheduler.domain.stops import Stop
 
 
@@ -42,11 +63,11 @@ class FlagDue:
     name: str
 
 
-Due = ContactDue | ErrandDue | FlagDue
+Due = ContactDue | ErrandDue | FlagDue | ActDue
 NO_PROFILE = "no_profile"
 CONTACT_UNKNOWN = "contact_unknown"
+HANDED_OVER = "handed_over"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +118,11 @@ class _Slot:
 def plan(case: Case, policy: Policy, now: datetime) -> Plan:
     """Return what is due, and what comes once that is done."""
     standing = policy.settled(case)
-    due: list[Due] = [*_flags_due(case, standing, now), *_errands_due(case, standing, now)]
-    slot = _next_slot(case, standing, now)
+    due: list[Due] = [*_flags_due(case, standing, now), *_errands_due(case, standing, now), *_acts_due(case, standing, now)]
+    before = _having(case, due, now)
+    slot = _next_slot(before, standing, now)
     if slot is not None and slot.opens <= now:
+        due += _carried(before, slot.step, now)
         due.append(ContactDue(slot.step, slot.about, slot.occurrence, slot.debts, slot.closes))
     after = _having(case, due, now)
     standing = policy.settled(after)
@@ -132,11 +155,13 @@ def _having(case: Case, due: list[Due], now: datetime) -> Case:
                 errands.append(Errand("", key, occurrence, None))
             case FlagDue(step_id, _):
                 flagged.add(step_id)
+            case EmitDue() | HandOverDue() | OfferDue():
+                case = having_done(case, one, now)
     return replace(case, contacts=tuple(contacts), errands=tuple(errands), flagged=frozenset(flagged))
 
 
 def _next_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
-    if case.stop(now) is not None:
+    if case.stop(now) is not None or case.handed_to is not None:
         return None
     if not case.owed:
         return _reminder_slot(case, policy, now)
@@ -147,23 +172,22 @@ def _next_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
 def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: datetime) -> _Slot | None:
     """Return the window of the latest message whose day has come, unless it was said; else of the next one.
 
-    A message whose condition is not met is as if it were not there; but nothing is said behind one that was.
+    A message whose condition is not met, or for which people have not brought what it needs, is as if it were not there; but nothing is
+    said behind one that was, other than what is never skipped: that comes first, in order.
     """
-    ladder = [(step, lead, step.holds(case)) for step, lead in _ladder(policy, debts)]
-    reached = [
-        place for place, (step, lead, holds) in enumerate(ladder)
-        if lead is not None and lead[0] <= now and (holds or case.said(step.id, None))
-    ]  # fmt: skip
-    coming = ladder[reached[-1] if reached else 0 :]
-    standing = [(step, lead) for step, lead, holds in coming if holds]
-    for place, (step, lead) in enumerate(standing):
+    rungs = ladder(case, policy, debts)
+    reached = [n for n, rung in enumerate(rungs) if rung.lead and rung.lead[0] <= now and (rung.holds or case.said(rung.step.id, None))]
+    begin = reached[-1] if reached else 0
+    standing = [rung for n, rung in enumerate(rungs) if rung.holds and (n >= begin or rung.must)]
+    for place, rung in enumerate(standing):
+        step, lead = rung.step, rung.lead
         if lead is None:
             return None
         if step.id in case.passed or (occurrence := _open_occurrence(case, step, None)) is None:
             continue
         opens, closes = window(lead[1].timezone, step.between, max(now, lead[0], _rested(case, lead[1].timezone)))
-        following = standing[place + 1][1] if place + 1 < len(standing) else None
-        if following is not None and following[0] <= max(opens, now):
+        following = standing[place + 1].lead if place + 1 < len(standing) else None
+        if not rung.must and following is not None and following[0] <= max(opens, now):
             continue
         return _Slot(step, None, occurrence, debts, opens, closes)
     return None
@@ -178,7 +202,10 @@ def _reminder_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
 
 
 def _reminder_of(case: Case, policy: Policy, debt: Debt, *, now: datetime) -> _Slot | None:
-    spans = [(step, span) for step in policy.reminders if (span := debt.reminder_span(step)) and now < span[1]]
+    spans = [
+        (step, span) for step in policy.reminders
+        if (step.holds(case) or case.said(step.id, debt.next_due_on)) and (span := debt.reminder_span(step)) and now < span[1]
+    ]  # fmt: skip
     begun = sum(span[0] <= now for _, span in spans)
     coming = spans[max(begun - 1, 0) : None if case.stage is Stage.PRE_DUE else begun]
     for place, (step, span) in enumerate(coming):
@@ -194,18 +221,6 @@ def _reminder_of(case: Case, policy: Policy, debt: Debt, *, now: datetime) -> _S
     return None
 
 
-def _ladder(policy: Policy, debts: tuple[Debt, ...]) -> list[tuple[Step, tuple[datetime, Debt] | None]]:
-    """Return the messages in the order in which their days come, with the debt that leads; those of clocks that stand still last."""
-    found = [(step, leading(debts, step)) for step in policy.messages]
-    return sorted(found, key=lambda one: _NEVER if one[1] is None else one[1][0])
-
-
-def leading(debts: tuple[Debt, ...], step: Step) -> tuple[datetime, Debt] | None:
-    """Return the debt that reaches this step's day first, and when; None while the clocks of all of them stand still."""
-    begun = [(moment, debt) for debt in debts if (moment := debt.begins(step)) is not None]
-    return min(begun, key=lambda one: (one[0], one[1].loan_id), default=None)
-
-
 def _open_occurrence(case: Case, step: Step, about: date | None) -> int | None:
     """Return which occurrence of a step is still to be said; None when it was said, may have been said, or is under way."""
     said = case.said(step.id, about)
@@ -215,9 +230,21 @@ def _open_occurrence(case: Case, step: Step, about: date | None) -> int | None:
 
 
 def _rested(case: Case, zone: str) -> datetime:
-    """Return from when another message is fair: one a day at most."""
+    """Return from when another message is fair: one a day at most, and none while an offer that was accepted is booked."""
     asked = [c.requested_at for c in case.contacts if c.about is None and c.spell == case.spell]
-    return day_after(max(asked), zone) if asked else _LONG_AGO
+    return max(day_after(max(asked), zone) if asked else _LONG_AGO, case.rests_until or _LONG_AGO)
+
+
+def _acts_due(case: Case, policy: Policy, now: datetime) -> Iterator[ActDue]:
+    for due, moment in acts(case, policy, now):
+        if moment <= now:
+            yield due
+
+
+def _carried(case: Case, step: Step, now: datetime) -> Iterator[OfferDue]:
+    """Yield the offer that a message carries, unless another one stands."""
+    if step.offer is not None and step.id not in case.acted and without_another_offer(case, now, now) == now:
+        yield OfferDue(step, step.offer)
 
 
 def _flags_due(case: Case, policy: Policy, now: datetime) -> Iterator[FlagDue]:
@@ -228,10 +255,10 @@ def _flags_due(case: Case, policy: Policy, now: datetime) -> Iterator[FlagDue]:
 
 def _flags(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[Step, datetime]]:
     """Yield the steps that are still to mark the case, and when; like work for people none while a stop stands on all that is late."""
-    if case.stop(now) is not None:
+    if case.stop(now) is not None or case.handed_to is not None:
         return
     for step in policy.flags:
-        if step.id not in case.flagged and step.holds(case) and (lead := leading(case.unstopped(now), step)) is not None:
+        if step.id not in case.flagged and is_clear(case, step) and (lead := ready(case, step, case.unstopped(now))) is not None:
             yield step, lead[0]
 
 
@@ -250,7 +277,9 @@ def _errands(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, W
         return
     if case.state is State.OPEN and (contact := case.faceless) is not None:
         yield from _unless_given(case, NO_PROFILE, PROFILE_WORK, contact.requested_at + PROFILE_PATIENCE)
-    if case.unstopped(now):
+    if case.handed_at is not None:
+        yield from _unless_given(case, HANDED_OVER, HANDED_WORK, case.handed_at + HANDED_PATIENCE)
+    elif case.unstopped(now):
         yield from _errands_of_the_late(case, policy, now)
 
 
@@ -281,9 +310,11 @@ def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[
         unresolved = contact.state is ContactState.UNRESOLVED
         if (contact.needs_person or unresolved) and contact.about is None and contact.spell == case.spell:
             yield from _unless_given(case, _about(contact), UNKNOWN_WORK if unresolved else FAILED_WORK, now)
+    for key, work, moment in asked_for(case, policy):
+        yield from _unless_given(case, key, work, moment)
     for step in policy.errands:
-        if isinstance(step.action, Work) and step.holds(case):
-            lead = leading(case.unstopped(now), step)
+        if isinstance(step.action, Work) and is_clear(case, step):
+            lead = ready(case, step, case.unstopped(now))
             yield from _unless_given(case, step.id, step.action, lead[0] if lead else None)
 
 
@@ -316,6 +347,7 @@ def _moments(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | 
     yield from (debt.resting_until for debt in case.debts if debt.resting_until is not None)
     yield from (moment for _, _, moment in _errands(case, policy, now) if moment is not None)
     yield from (moment for _, moment in _flags(case, policy, now))
+    yield from (moment for _, moment in acts(case, policy, now))
 
 
 def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Reason:
@@ -323,6 +355,10 @@ def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | N
         return Reason(NO_PROFILE, until=upcoming.at if upcoming else contact.expires_at, errand=_open_errand(case, NO_PROFILE))
     if case.owed and case.stop(now) is None and (doubt := _doubt(case, case.doubtful)) is not None:
         return doubt
+    if case.owed and case.handed_to is not None and case.stop(now) is None:
+        return Reason(HANDED_OVER, event="case.taken_back", errand=_open_errand(case, HANDED_OVER))
+    if case.owed and case.rests_until is not None and now < case.rests_until and case.stop(now) is None:
+        return Reason("offer_accepted", until=case.rests_until)
     if upcoming is not None:
         return Reason("scheduled", until=upcoming.at)
     if not case.owed:
@@ -350,7 +386,7 @@ def _rests(case: Case, policy: Policy, now: datetime) -> Reason | None:
         return None
     stops = [stop for debt in case.owed if (stop := case.stop_of(debt, now)) is not None]
     if stops:
-        return _stopped(case, policy, min(stops, key=lambda stop: stop.until or _NEVER), now=now)
+        return _stopped(case, policy, min(stops, key=lambda stop: stop.until or datetime.max.replace(tzinfo=UTC)), now=now)
     if any(debt.doubted for debt in case.owed):
         return Reason("in_doubt", event="debt.changed")
     return Reason("pending_payment", until=min(debt.resting_until for debt in case.owed if debt.resting_until is not None))
@@ -366,6 +402,8 @@ def _stopped(case: Case, policy: Policy, stop: Stop, *, now: datetime) -> Reason
 
 def _awaits(case: Case, policy: Policy, now: datetime) -> Reason:
     """Return what a case waits for when there is nothing left to say."""
+    if (want := awaited(case)) is not None:
+        return Reason(want[0], errand=want[1])
     open_errand = next((errand for errand in case.errands if errand.done_at is None), None)
     if open_errand is not None:
         return Reason("task_open", errand=open_errand.task_id or open_errand.key)

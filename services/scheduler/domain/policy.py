@@ -8,10 +8,16 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from services.scheduler.domain.promises import TERMS, Terms
+from services.scheduler.domain.dealing import Terms
+from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
 
 if TYPE_CHECKING:
     from services.scheduler.domain.case import Case
+
+LEGAL_QUEUE = "legal"
+"""Work in this queue is the lawyers': others hear of it as `case.legal_requested`."""
+DOSSIER = "dossier"
+"""The document that is the case's own dossier, sealed while it was complete."""
 
 
 class Clock(StrEnum):
@@ -61,7 +67,56 @@ class Flag:
     name: str
 
 
-Action = Send | Work | Flag
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Tell others to act, once in a spell; `event` is the type without `case.`."""
+
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Give the case to somebody else: our own contacts rest until it is taken back."""
+
+    to: str
+
+
+Action = Send | Work | Flag | Emit | HandOver | Terms
+
+
+class Entry(StrEnum):
+    """Where the messages of a case that comes in late begin."""
+
+    LATEST = "latest"
+    FIRST = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """So many whole days after a message of this step was taken over or delivered."""
+
+    step: str
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    """Where a person is asked to approve, by when, and whether it must be another one than who attached the evidence."""
+
+    queue: str = "review"
+    within: timedelta = timedelta(days=2)
+    another_person: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What people must bring before a step is done."""
+
+    approval: ApprovalRule | None = None
+    documents: tuple[str, ...] = ()
+
+
+NOTHING_NEEDED = Needs()
 
 
 class Condition(Protocol):
@@ -87,6 +142,21 @@ class Step:
     flag: str | None = None
     """Raised together with work or a message."""
     when: Condition | None = None
+    after: After | None = None
+    needs: Needs = NOTHING_NEEDED
+    offer: Terms | None = None
+    """Made together with work, a flag or a message."""
+
+    @property
+    def escalates(self) -> bool:
+        """Say whether it is graver than a message or a call: it waits while an offer is open."""
+        legal = isinstance(self.action, Work) and self.action.queue == LEGAL_QUEUE
+        return legal or self.needs != NOTHING_NEEDED or isinstance(self.action, (Emit, HandOver))
+
+    @property
+    def is_unconditional(self) -> bool:
+        """Say whether it comes whatever the case, by time alone."""
+        return self.when is None and self.after is None and self.needs == NOTHING_NEEDED
 
     def holds(self, case: Case) -> bool:
         """Say whether its condition is met."""
@@ -129,7 +199,8 @@ class Policy:
     steps: tuple[Step, ...]
     cool_down: timedelta
     applies_to: AppliesTo = AppliesTo()
-    promises: Terms = TERMS
+    promises: PromiseTerms = PROMISE_TERMS
+    entry: Entry = Entry.LATEST
 
     def __post_init__(self) -> None:
         if len({step.id for step in self.steps}) != len(self.steps):
@@ -154,9 +225,9 @@ class Policy:
 
     @cached_property
     def errands(self) -> tuple[Step, ...]:
-        """Return the steps that give work to a person; there is always one without a condition."""
+        """Return the steps that give work to a person; there is always one that waits for nothing but its day."""
         found = tuple(step for step in self.steps if isinstance(step.action, Work))
-        if any(step.when is None for step in found):
+        if any(step.is_unconditional for step in found):
             return found
         return (*found, Step(ENDING_ID, max((step.day for step in self.messages), default=0) + ENDING_AFTER, ENDING))
 
@@ -164,3 +235,22 @@ class Policy:
     def flags(self) -> tuple[Step, ...]:
         """Return the steps that mark the case."""
         return tuple(step for step in self.steps if step.flag is not None or isinstance(step.action, Flag))
+
+    @cached_property
+    def acts(self) -> tuple[Step, ...]:
+        """Return the steps that tell others, hand the case over, or make an offer that no message carries."""
+        return tuple(
+            step for step in self.steps
+            if isinstance(step.action, (Emit, HandOver, Terms)) or (step.offer is not None and not isinstance(step.action, Send))
+        )  # fmt: skip
+
+    @cached_property
+    def never_skipped(self) -> frozenset[str]:
+        """Return the messages that are made up for, whatever comes later: notices, and those that other steps wait for."""
+        notices = {step.id for step in self.messages if isinstance(step.action, Send) and step.action.purpose == "notice"}
+        return frozenset(notices | {step.after.step for step in self.steps if step.after is not None})
+
+    @cached_property
+    def limits(self) -> tuple[Terms, ...]:
+        """Return what may be offered under this policy without asking another person."""
+        return tuple(t for step in self.steps for t in (step.offer, step.action) if isinstance(t, Terms))

@@ -26,7 +26,7 @@ VOID = frozenset({PromiseState.INVALIDATED, PromiseState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class PromiseTerms:
     """What may be promised and when a promise counts as kept; amounts within `tolerance_percent` of it are the whole."""
 
     most_open: int = 3
@@ -36,7 +36,7 @@ class Terms:
     tolerance_percent: int = 2
 
 
-TERMS = Terms()
+PROMISE_TERMS = PromiseTerms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,12 @@ class Account:
     owed: bool
 
 
-def deadline(due_on: date, zone: str, terms: Terms = TERMS) -> datetime:
+def deadline(due_on: date, zone: str, terms: PromiseTerms = PROMISE_TERMS) -> datetime:
     """Return the moment from which an unpaid promise is broken: the day it names and its days of grace are over."""
     return begins(due_on + timedelta(days=1 + terms.grace_days), zone)
 
 
-def tolerated(amount: int, terms: Terms = TERMS) -> int:
+def tolerated(amount: int, terms: PromiseTerms = PROMISE_TERMS) -> int:
     """Return how much may be missing; a promise of nothing would otherwise be kept by itself."""
     return min(amount * terms.tolerance_percent // 100, max(0, amount - 1))
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import cel
 
-from services.scheduler.domain.case import Case, ContactState
+from services.scheduler.domain.case import Case, ContactState, Debt
 from services.scheduler.domain.promises import PromiseState
 
 MOST_CHARACTERS = 1000
@@ -79,13 +79,13 @@ def condition(source: str) -> CelCondition:
 
 
 def seen(case: Case) -> dict[str, Any]:
-    """Return what a condition reads of a case."""
-    late = case.owed
+    """Return what a condition reads of a case: what is late, and where nothing is, what comes due."""
+    late = case.owed or tuple(debt for debt in case.debts if debt.active and debt.next_due > 0)
     asked = [contact for contact in case.contacts if contact.spell == case.spell and contact.about is None]
     return {
-        "debts": [{"total": debt.overdue} for debt in late],
+        "debts": [{"total": _sum(debt)} for debt in late],
         "debt": {
-            "total": min(sum(debt.overdue for debt in late), LARGEST), "count": len(late), "currency": case.currency,
+            "total": min(sum(_sum(debt) for debt in late), LARGEST), "count": len(late), "currency": case.currency,
             "products": sorted({debt.product for debt in late}),
             "jurisdictions": sorted({place for debt in late for place in debt.jurisdictions}),
         },
@@ -105,6 +105,10 @@ def _promised(case: Case) -> dict[str, Any]:
         "open": any(promise.open for promise in case.promises), "broken": broken > 0, "count_made": states.total(),
         "count_kept": states[PromiseState.KEPT], "count_broken": broken,
     }  # fmt: skip
+
+
+def _sum(debt: Debt) -> int:
+    return debt.overdue if debt.owed else debt.next_due
 
 
 def _sample(number: int, text: str, texts: list[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from libs.compliance.hours import parse_spans
 from services.scheduler.domain.policy import USUAL_PRIORITY
-from services.scheduler.domain.promises import TERMS
+from services.scheduler.domain.promises import PROMISE_TERMS as USUAL
 
 SCHEMA_ID = "urn:dunwell:schema:policy"
 MOST_STEPS = 100
@@ -120,6 +120,17 @@ class OfferForm(Form):
     max_months: Annotated[int, Field(ge=1, le=120)] | None = None
     waive_interest_percent: Annotated[int, Field(ge=0, le=100)] | None = None
     waive_fees_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    valid_for: Duration = "14d"
+
+    @model_validator(mode="after")
+    def _offers_something(self) -> Self:
+        if not seconds_of(self.valid_for):
+            raise PydanticCustomError("offer", "an offer that is valid for no time is none")
+        if self.kind == "instalment_plan" and self.max_months is None:
+            raise PydanticCustomError("offer", "an instalment_plan has max_months")
+        if self.kind == "partial_waiver" and not (self.waive_interest_percent or self.waive_fees_percent):
+            raise PydanticCustomError("offer", "a partial_waiver has waive_interest_percent or waive_fees_percent")
+        return self
 
 
 class HandOverForm(Form):
@@ -129,10 +140,18 @@ class HandOverForm(Form):
 
 
 class AfterForm(Form):
-    """So many days after another step was said."""
+    """So many whole days after the message of another step was taken over or delivered."""
 
     step: Name
     days: Annotated[int, Field(ge=0, le=3650)]
+
+
+class ApprovalForm(Form):
+    """Who is asked to approve: the queue and by when, and whether it may be who attached the evidence."""
+
+    queue: Word = "review"
+    sla: Duration = "2d"
+    by: Literal["another_person", "any_person"] = "another_person"
 
 
 class StepForm(Form):
@@ -142,6 +161,8 @@ class StepForm(Form):
     at: At
     when: Annotated[str, Field(min_length=1, max_length=1000, description="a condition in CEL")] | None = None
     requires: Annotated[list[Literal["approval", "evidence"]], Field(min_length=1, max_length=2)] | None = None
+    approval: ApprovalForm | None = None
+    evidence: Annotated[list[Word], Field(min_length=1, max_length=20, description="documents; absent: the sealed dossier")] | None = None
     after: AfterForm | None = None
     send: SendForm | None = None
     task: TaskForm | None = None
@@ -159,6 +180,20 @@ class StepForm(Form):
             raise PydanticCustomError("step", "a step does something: send, task, offer, flag, emit or hand_over")
         if self.at.day is not None and self.at.day < 0 and (self.send is None or self.flag or self.offer):
             raise PydanticCustomError("step", "before the due date a step can only send")
+        if self.offer is not None and (self.emit or self.hand_over):
+            raise PydanticCustomError("step", "an offer stands alone or beside a message, work or a flag")
+        return self
+
+    @model_validator(mode="after")
+    def _waits_for_what_there_is(self) -> Self:
+        if self.at.day is not None and self.at.day < 0 and (self.requires or self.after):
+            raise PydanticCustomError("step", "a reminder waits for nothing but its day")
+        for name, what in (("approval", self.approval), ("evidence", self.evidence)):
+            if what is not None and name not in (self.requires or ()):
+                raise PydanticCustomError("step", "{why}", {"why": f"{name} means something only where requires names it"})
+        for name, listed in (("requires", self.requires), ("evidence", self.evidence)):
+            if listed is not None and len(set(listed)) != len(listed):
+                raise PydanticCustomError("step", "{why}", {"why": f"something stands twice in {name}"})
         return self
 
     @model_validator(mode="after")
@@ -189,11 +224,11 @@ class CureForm(Form):
 class PromisesForm(Form):
     """What may be promised, and when a promise counts as kept."""
 
-    max_open: Annotated[int, Field(ge=0, le=10, description="open at once; 0: none can be made")] = TERMS.most_open
-    max_days: Annotated[int, Field(ge=0, le=365, description="from today to the day that is promised")] = TERMS.most_days
-    max_broken: Annotated[int, Field(ge=1, le=100, description="after so many broken ones in a spell none can be made")] = TERMS.most_broken
-    grace_days: Annotated[int, Field(ge=0, le=30, description="so many days the money may be late")] = TERMS.grace_days
-    tolerance_percent: Annotated[int, Field(ge=0, le=50, description="so much of the sum may be missing")] = TERMS.tolerance_percent
+    max_open: Annotated[int, Field(ge=0, le=10, description="open at once; 0: none can be made")] = USUAL.most_open
+    max_days: Annotated[int, Field(ge=0, le=365, description="from today to the day that is promised")] = USUAL.most_days
+    max_broken: Annotated[int, Field(ge=1, le=100, description="after so many broken ones in a spell none can be made")] = USUAL.most_broken
+    grace_days: Annotated[int, Field(ge=0, le=30, description="so many days the money may be late")] = USUAL.grace_days
+    tolerance_percent: Annotated[int, Field(ge=0, le=50, description="so much of the sum may be missing")] = USUAL.tolerance_percent
 
 
 class ExperimentForm(Form):

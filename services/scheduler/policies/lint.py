@@ -57,11 +57,13 @@ def _policy(form: PolicyForm) -> Policy | None:
 def _order(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
     """Yield steps that can never be said, and reminders that no fact comes early enough for."""
     shadows: dict[tuple[Clock, int], str] = {}
+    waited_for = {step.after.step for step in form.steps if step.after is not None}
     for n, step in reversed([*enumerate(form.steps)]):
-        if step.send is not None and _day(step) in shadows:
+        made_up_for = step.id in waited_for or (step.send is not None and step.send.purpose == "notice")
+        if step.send is not None and _day(step) in shadows and not made_up_for:
             why = f"{shadows[_day(step)]} stands on the same day, and of the messages of a day only the last is said"
             yield ("steps", n), "unreachable", why
-        if step.send is not None and step.when is None:
+        if step.send is not None and not (step.when or step.after or step.requires):
             shadows.setdefault(_day(step), step.id)
         if step.at.day is not None and step.at.day < -DUE_SOON_DAYS:
             why = f"a product line says {DUE_SOON_DAYS} days ahead that a debt comes due, unless its due_soon_days is greater"

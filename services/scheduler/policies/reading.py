@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from services.scheduler.domain.policy import Action, AppliesTo, Clock, Flag, OnUnknown, Policy, Send, Step, Work
-from services.scheduler.domain.promises import Terms
+from services.scheduler.domain.dealing import Terms
+from services.scheduler.domain.policy import (
+    DOSSIER,
+    NOTHING_NEEDED,
+    Action,
+    After,
+    AppliesTo,
+    ApprovalRule,
+    Clock,
+    Emit,
+    Entry,
+    Flag,
+    HandOver,
+    Needs,
+    OnUnknown,
+    Policy,
+    Send,
+    Step,
+    Work,
+)
+from services.scheduler.domain.promises import PromiseTerms
 from services.scheduler.policies.conditions import ConditionError, condition
-from services.scheduler.policies.forms import PolicyForm, PromisesForm, SendForm, StepForm, seconds_of
+from services.scheduler.policies.forms import OfferForm, PolicyForm, PromisesForm, SendForm, StepForm, seconds_of
 from services.scheduler.policies.places import Fault, Path, Read, read
 
 NOT_SUPPORTED_YET = "not_supported_yet"
@@ -67,12 +86,13 @@ def policy_of(form: PolicyForm, version: int) -> Policy:
         steps=tuple(_step(step) for step in form.steps),
         cool_down=seconds_of(form.cure.cool_down),
         applies_to=AppliesTo(frozenset(wanted.products or ()), frozenset(wanted.jurisdictions or ())) if wanted else AppliesTo(),
-        promises=_terms(form.promises),
+        promises=_promised(form.promises),
+        entry=Entry(form.entry),
     )
 
 
-def _terms(form: PromisesForm) -> Terms:
-    return Terms(form.max_open, form.max_days, form.max_broken, form.grace_days, form.tolerance_percent)
+def _promised(form: PromisesForm) -> PromiseTerms:
+    return PromiseTerms(form.max_open, form.max_days, form.max_broken, form.grace_days, form.tolerance_percent)
 
 
 def _step(form: StepForm) -> Step:
@@ -82,6 +102,8 @@ def _step(form: StepForm) -> Step:
         id=form.id, day=at.day_past_due if at.day_past_due is not None else at.day or 0, action=action, between=at.between,
         clock=Clock.PAST_DUE if plain else Clock.DELINQUENT, flag=None if isinstance(action, Flag) else form.flag,
         when=condition(form.when) if form.when is not None else None,
+        after=After(form.after.step, form.after.days) if form.after is not None else None, needs=_needs(form),
+        offer=_terms(form.offer) if form.offer is not None and not isinstance(action, Terms) else None,
     )  # fmt: skip
 
 
@@ -91,7 +113,26 @@ def _action(form: StepForm) -> Action:
     if form.task is not None:
         task = form.task
         return Work(task.queue, task.kind, within=seconds_of(task.sla), again_after=seconds_of(task.again_after), priority=task.priority)
-    return Flag(form.flag or form.id)
+    if form.emit is not None:
+        return Emit(form.emit)
+    if form.hand_over is not None:
+        return HandOver(form.hand_over.to)
+    return _terms(form.offer) if form.offer is not None else Flag(form.flag or form.id)
+
+
+def _needs(form: StepForm) -> Needs:
+    wanted, rule = form.requires or (), form.approval
+    if not wanted:
+        return NOTHING_NEEDED
+    asked = ApprovalRule() if rule is None else ApprovalRule(rule.queue, seconds_of(rule.sla), another_person=rule.by == "another_person")
+    return Needs(asked if "approval" in wanted else None, tuple(form.evidence or (DOSSIER,)) if "evidence" in wanted else ())
+
+
+def _terms(form: OfferForm) -> Terms:
+    return Terms(
+        form.kind, seconds_of(form.valid_for), max_months=form.max_months, waive_interest_percent=form.waive_interest_percent,
+        waive_fees_percent=form.waive_fees_percent,
+    )  # fmt: skip
 
 
 def _send(form: SendForm, *, before_due: bool) -> Send:
@@ -109,18 +150,28 @@ def _shape_faults(found: Read, error: ValidationError) -> Iterator[Fault]:
 
 def _inconsistent(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
     """Yield what no single step can show."""
-    seen: set[str] = set()
+    seen: dict[str, StepForm] = {}
     for n, step in enumerate(form.steps):
         if step.id in seen:
             yield ("steps", n, "id"), "duplicate_step", f"two steps are called {step.id}"
-        seen.add(step.id)
         if step.when is not None:
             try:
                 condition(step.when)
             except ConditionError as error:
                 yield ("steps", n, "when"), error.error, str(error)
-        if step.after is not None and step.after.step not in seen - {step.id}:
-            yield ("steps", n, "after", "step"), "unknown_step", f"no step before this one is called {step.after.step}"
+        yield from _following(("steps", n), step, seen)
+        seen[step.id] = step
+
+
+def _following(path: Path, step: StepForm, before: Mapping[str, StepForm]) -> Iterator[tuple[Path, str, str]]:
+    """Yield what a step cannot follow; a report to a bureau follows a notice, whatever else the policy says."""
+    followed = before.get(step.after.step) if step.after is not None else None
+    if step.after is not None and followed is None:
+        yield (*path, "after", "step"), "unknown_step", f"no step before this one is called {step.after.step}"
+    if followed is not None and (followed.send is None or (followed.at.day or 0) < 0):
+        yield (*path, "after", "step"), "invalid", f"{followed.id} is no message about what is late: nothing tells when it was said"
+    if step.emit == "bureau_report" and (followed is None or followed.send is None or followed.send.purpose != "notice"):
+        yield (*path, "emit"), "no_notice", "a report to a bureau comes after a step whose purpose is notice: say which with after"
 
 
 def _unsupported(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
@@ -129,36 +180,8 @@ def _unsupported(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
         yield ("applies_to", "segments"), NOT_SUPPORTED_YET, "segments are not known to the scheduler yet"
     if form.consolidate != "borrower":
         yield ("consolidate",), NOT_SUPPORTED_YET, "a case is a borrower's debts in one currency; one a loan cannot be had yet"
-    if form.entry != "latest":
-        yield ("entry",), NOT_SUPPORTED_YET, "a case that comes in late begins with the latest step due; the first cannot be chosen yet"
     if form.experiment is not None:
         yield ("experiment",), NOT_SUPPORTED_YET, "challengers cannot be run yet"
-    for n, step in enumerate(form.steps):
-        yield from _unsupported_in(("steps", n), step)
-
-
-def _unsupported_in(path: Path, step: StepForm) -> Iterator[tuple[Path, str, str]]:
-    for name, why in _STEP_PARTS.items():
-        if getattr(step, name) is not None:
-            yield (*path, name), NOT_SUPPORTED_YET, why
-    if step.when is not None and step.at.day is not None and step.at.day < 0:
-        yield (*path, "when"), NOT_SUPPORTED_YET, "a reminder cannot have a condition yet"
-    if step.send is not None:
-        yield from _unsupported_send((*path, "send"), step.send)
-
-
-_STEP_PARTS = {
-    "requires": "approval and evidence cannot be asked for yet",
-    "after": "waiting for another step is not done yet",
-    "offer": "offers cannot be made yet",
-    "emit": "reports to others cannot be emitted yet",
-    "hand_over": "cases cannot be handed over yet",
-}
-
-
-def _unsupported_send(path: Path, form: SendForm) -> Iterator[tuple[Path, str, str]]:
-    if form.purpose == "notice":
-        yield (*path, "purpose"), NOT_SUPPORTED_YET, "a notice must not be left out for a later message, and that is not done yet"
 
 
 def _by_place(fault: Fault) -> tuple[int, int, str]:

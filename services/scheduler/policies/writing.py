@@ -6,8 +6,22 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, assert_never
 
-from services.scheduler.domain.policy import USUAL_PRIORITY, Flag, OnUnknown, Policy, Send, Step, Work
-from services.scheduler.domain.promises import TERMS, Terms
+from services.scheduler.domain.dealing import Terms
+from services.scheduler.domain.policy import (
+    DOSSIER,
+    USUAL_PRIORITY,
+    ApprovalRule,
+    Emit,
+    Flag,
+    HandOver,
+    Needs,
+    OnUnknown,
+    Policy,
+    Send,
+    Step,
+    Work,
+)
+from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
 
 
 def encode(policy: Policy) -> dict[str, Any]:
@@ -19,9 +33,9 @@ def encode(policy: Policy) -> dict[str, Any]:
         "policy": policy.name,
         **({"applies_to": applies} if applies else {}),
         "consolidate": "borrower",
-        "entry": "latest",
+        "entry": policy.entry.value,
         "cure": {"when": "clear", "cool_down": written(policy.cool_down)},
-        **({} if policy.promises == TERMS else {"promises": _terms(policy.promises)}),
+        **({} if policy.promises == PROMISE_TERMS else {"promises": _promised(policy.promises)}),
         "steps": [_step(step) for step in policy.steps],
     }
 
@@ -35,7 +49,7 @@ def written(duration: timedelta) -> str:
     return f"{minutes}m"
 
 
-def _terms(terms: Terms) -> dict[str, int]:
+def _promised(terms: PromiseTerms) -> dict[str, int]:
     return {
         "max_open": terms.most_open, "max_days": terms.most_days, "max_broken": terms.most_broken, "grace_days": terms.grace_days,
         "tolerance_percent": terms.tolerance_percent,
@@ -51,7 +65,31 @@ def _step(step: Step) -> dict[str, Any]:
         head["when"] = step.when.source
     if step.flag is not None:
         head["flag"] = step.flag
-    return {**head, **_action(step)}
+    if step.after is not None:
+        head["after"] = {"step": step.after.step, "days": step.after.days}
+    if step.offer is not None:
+        head["offer"] = terms_written(step.offer)
+    return {**head, **_needs(step.needs), **_action(step)}
+
+
+def _needs(needs: Needs) -> dict[str, Any]:
+    asked = [name for name, wanted in (("evidence", needs.documents), ("approval", needs.approval)) if wanted]
+    document: dict[str, Any] = {"requires": asked} if asked else {}
+    if needs.documents not in {(), (DOSSIER,)}:
+        document["evidence"] = list(needs.documents)
+    if (rule := needs.approval) is not None and rule != ApprovalRule():
+        by = "another_person" if rule.another_person else "any_person"
+        document["approval"] = {"queue": rule.queue, "sla": written(rule.within), "by": by}
+    return document
+
+
+def terms_written(terms: Terms) -> dict[str, Any]:
+    """Return an offer's terms as a document has them."""
+    limits = {
+        "max_months": terms.max_months, "waive_interest_percent": terms.waive_interest_percent,
+        "waive_fees_percent": terms.waive_fees_percent,
+    }  # fmt: skip
+    return {"kind": terms.kind, **{n: v for n, v in limits.items() if v is not None}, "valid_for": written(terms.valid_for)}
 
 
 def _action(step: Step) -> Mapping[str, Any]:
@@ -64,6 +102,12 @@ def _action(step: Step) -> Mapping[str, Any]:
             return {"task": {"queue": queue, "kind": kind, "sla": written(within), **again, **urgent}}
         case Flag(name):
             return {"flag": name}
+        case Emit(event):
+            return {"emit": event}
+        case HandOver(to):
+            return {"hand_over": {"to": to}}
+        case Terms():
+            return {"offer": terms_written(step.action)}
         case _:
             assert_never(step.action)
 

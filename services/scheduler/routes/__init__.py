@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from services.scheduler.asking import Gate
 from services.scheduler.casework import Casework
 from services.scheduler.massholding import MassHolds
-from services.scheduler.routes import cases, contacts, holds, matters, policies, promises, tasks
+from services.scheduler.routes import cases, contacts, dealings, evidence, holds, matters, policies, promises, tasks
 from services.scheduler.routes.cases import Rooms
 from services.scheduler.tasking import TaskDesk
 
@@ -22,4 +22,6 @@ def make_router(rooms: Rooms, casework: Casework, gate: Gate) -> APIRouter:
     contacts.add_to(router, casework)
     matters.add_to(router, casework)
     holds.add_to(router, casework, MassHolds(rooms.engine, rooms.clock, rooms.look_again))
+    dealings.add_to(router, rooms)
+    evidence.add_to(router, rooms)
     return router

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -17,8 +17,11 @@ from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from services.scheduler.dealing import Dealer
 from services.scheduler.domain.case import Stage, State
+from services.scheduler.dossier import Archive
 from services.scheduler.editing import PolicyDesk
+from services.scheduler.elsewhere import Asking
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.shown import case_shown, debts_shown, next_contact
 from services.scheduler.store import cases, views
@@ -53,6 +56,13 @@ class Rooms:
     desk: PolicyDesk
     look_again: Callable[[], None]
     """Called when a person has done something that a case waits for."""
+    dealer: Dealer
+    archive: Archive
+
+
+def asking_of(request: Request, caller: Principal) -> Asking:
+    """Return for whom other services are asked."""
+    return Asking(caller.tenant, request.headers.get("authorization"))
 
 
 def add_to(router: APIRouter, rooms: Rooms) -> None:

@@ -23,7 +23,7 @@ from services.scheduler.policies.difference import difference, normal
 from services.scheduler.policies.forms import PlaceName, schema
 from services.scheduler.policies.places import MOST_BYTES
 from services.scheduler.policies.writing import encode
-from services.scheduler.routes.cases import Cursor, Limit, Reader, Rooms, Wanted
+from services.scheduler.routes.cases import Cursor, Limit, Reader, Rooms, Wanted, asking_of
 from services.scheduler.rulebook import AssignmentItem, items_of
 from services.scheduler.store import policies
 from services.scheduler.store.policies import Which
@@ -91,7 +91,7 @@ def _add_checks(router: APIRouter, rooms: Rooms) -> None:
         places = tuple(name.strip() for name in (jurisdictions or "").split(",") if name.strip())
         if len(places) > MOST_PLACES:
             raise DomainError(422, "invalid_request", f"it is asked of {MOST_PLACES} jurisdictions at most at once")
-        return answer((await rooms.desk.check(caller.tenant, await _text(request), places)).shown)
+        return answer((await rooms.desk.check(asking_of(request, caller), await _text(request), places)).shown)
 
 
 def _add_reading(router: APIRouter, rooms: Rooms) -> None:
@@ -136,19 +136,20 @@ def _add_reading(router: APIRouter, rooms: Rooms) -> None:
 def _add_writing(router: APIRouter, rooms: Rooms) -> None:
     @router.post("/policies", summary="Write a draft of the next version", openapi_extra=_DOCUMENT)
     async def write_draft(request: Request, caller: Writer) -> Response:
-        row, checked = await rooms.desk.draft(caller, await _text(request))
+        row, checked = await rooms.desk.draft(caller, asking_of(request, caller), await _text(request))
         made = _checked(row, checked, 201)
         made.headers["Location"] = f"{request.url.path}/{row.name}/versions/{row.version}"
         return made
 
     @router.put("/policies/{name}/versions/{version}", summary="Write a draft anew, with If-Match", openapi_extra=_DOCUMENT)
     async def rewrite_draft(name: str, version: int, request: Request, caller: Writer, *, if_match: IfMatch = None) -> Response:
-        row, checked = await rooms.desk.rewrite(caller, _which(caller, name, version), await _text(request), if_match)
+        which, asking = _which(caller, name, version), asking_of(request, caller)
+        row, checked = await rooms.desk.rewrite(caller, asking, which, await _text(request), if_match=if_match)
         return _checked(row, checked)
 
     @router.post("/policies/{name}/versions/{version}:submit", summary="Have a draft decided on; it never changes again")
-    async def submit(name: str, version: int, caller: Writer) -> Response:
-        return _checked(*await rooms.desk.submit(caller, _which(caller, name, version)))
+    async def submit(name: str, version: int, request: Request, caller: Writer) -> Response:
+        return _checked(*await rooms.desk.submit(caller, asking_of(request, caller), _which(caller, name, version)))
 
 
 def _add_deciding(router: APIRouter, rooms: Rooms) -> None:

@@ -15,7 +15,7 @@ from libs.common.contracts.overdue_facts import OverdueFact
 from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Stop
-from services.scheduler.store import debts, promises, statuses, story
+from services.scheduler.store import dealings, debts, promises, statuses, story
 from services.scheduler.store.arrays import transposed, unnest
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
@@ -31,9 +31,10 @@ _PLANNED = {
 }  # fmt: skip
 _LIVED = {
     "state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz", "nonpayment_reason": "text",
+    "handed_to": "text", "handed_at": "timestamptz",
 }  # fmt: skip
 _RULED = {"policy": "text", "policy_version": "int"}
-_MARKED = {"passed": "text", "flagged": "text"}
+_MARKED = {"passed": "text", "flagged": "text", "acted": "text"}
 """Step ids with blanks between: an array of arrays cannot be unnested into rows."""
 _READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_LIVED, *_PLANNED, *_RULED, *_MARKED))
 _ORDER = "order by c.tenant, c.borrower_id, c.case_id for update of c"
@@ -151,7 +152,8 @@ def _held(row: Row[Any]) -> Held:
     case = Case(
         tenant=row.tenant, borrower_id=row.borrower_id, case_id=row.case_id, currency=row.currency, spell=row.spell,
         state=State(row.state), stage=Stage(row.stage), opened_at=row.opened_at, clear_since=row.clear_since,
-        passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()), nonpayment_reason=row.nonpayment_reason,
+        passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()), acted=frozenset(row.acted.split()),
+        nonpayment_reason=row.nonpayment_reason, handed_to=row.handed_to, handed_at=row.handed_at,
     )  # fmt: skip
     return Held(case=case, **{name: getattr(row, name) for name in (*_PLANNED, *_RULED)})
 
@@ -176,6 +178,7 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
     errands: dict[tuple[str, str], list[Errand]] = {}
     for case, errand in await story.errands(conn, cases):
         errands.setdefault(case, []).append(errand)
+    dealt = await dealings.of_cases(conn, cases)
     return [
         replace(one, case=replace(
             one.case,
@@ -184,6 +187,7 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
             contacts=tuple(contacts.get((one.case.tenant, one.case.case_id), ())),
             errands=tuple(errands.get((one.case.tenant, one.case.case_id), ())),
             promises=tuple(made.get((one.case.tenant, one.case.case_id), ())),
+            **dealt.of(one.case),
         ))
         for one in held
     ]  # fmt: skip

@@ -16,7 +16,7 @@ CLAIMED_FOR = timedelta(minutes=30)
 """So long a claim stands without a word of its holder; after that anybody may take the task."""
 _LAPSED = "t.state = 'claimed' and t.claimed_until <= :at"
 _TASK = (
-    "t.task_id, t.case_id, t.borrower_id, t.queue, t.kind, t.key as about, t.occurrence,"
+    "t.task_id, t.case_id, t.borrower_id, t.spell, t.queue, t.kind, t.key as about, t.occurrence,"
     f" case when {_LAPSED} then 'open' else t.state end as state, t.priority, t.created_at, t.due_at, t.breached_at, t.claimed_by,"
     " t.claimed_at, t.claimed_until, t.done_by, t.done_at, t.result, t.note"
 )

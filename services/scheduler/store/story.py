@@ -15,7 +15,7 @@ from services.scheduler.store.arrays import transposed, unnest
 _OF = {"tenant": "text", "borrower_id": "text", "case_id": "text", "spell": "int"}
 _CONTACTS = text(
     "select s.tenant, s.case_id, s.task_id, s.spell, s.step, s.about, s.occurrence, s.state, s.requested_at, s.expires_at,"
-    " s.until, s.reason"
+    " s.until, s.reason, s.done_at"
     f" from {unnest(_OF, 'k')} join scheduler.case_steps s on (s.tenant, s.borrower_id, s.case_id) = (k.tenant, k.borrower_id, k.case_id)"
     " where s.spell = k.spell or (s.about is not null and s.spell >= k.spell - 3)"
 )
@@ -33,17 +33,19 @@ _ADD_STEPS = text(
 )
 _CHANGE = {
     "tenant": "text", "borrower_id": "text", "task_id": "text", "state": "text", "until": "timestamptz", "channel": "text",
-    "reason": "text", "sequence": "bigint", "made_at": "timestamptz", "moves": "boolean",
+    "reason": "text", "sequence": "bigint", "made_at": "timestamptz", "done_at": "timestamptz", "moves": "boolean",
 }  # fmt: skip
 _CHANGE_STEPS = text(
     "update scheduler.case_steps s set state = v.state, until = case when v.moves then v.until else s.until end,"
     " channel = coalesce(v.channel, s.channel),"
-    " reason = coalesce(v.reason, s.reason), sequence = greatest(s.sequence, v.sequence), made_at = coalesce(s.made_at, v.made_at)"
+    " reason = coalesce(v.reason, s.reason), sequence = greatest(s.sequence, v.sequence), made_at = coalesce(s.made_at, v.made_at),"
+    " done_at = v.done_at"
     f" from {unnest(_CHANGE, 'v')} where (s.tenant, s.borrower_id, s.task_id) = (v.tenant, v.borrower_id, v.task_id)"
 )
 _TASKS_OF = {"tenant": "text", "borrower_id": "text", "task_id": "text"}
 _STEPS = text(
-    "select s.tenant, s.borrower_id, s.task_id, s.case_id, s.state, s.sequence, s.made_at, exists (select from scheduler.corrections c"
+    "select s.tenant, s.borrower_id, s.task_id, s.case_id, s.state, s.sequence, s.made_at, s.done_at,"
+    " exists (select from scheduler.corrections c"
     f" where (c.tenant, c.borrower_id) = (s.tenant, s.borrower_id)) as corrected from {unnest(_TASKS_OF, 'k')}"
     " join scheduler.case_steps s on (s.tenant, s.borrower_id, s.task_id) = (k.tenant, k.borrower_id, k.task_id)"
 )
@@ -98,6 +100,7 @@ class StepChange:
     made_at: datetime | None = None
     moves: bool = True
     """Whether it says how far the contact came: a reply to it does not."""
+    done_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class StepSeen:
     sequence: int
     made_at: datetime | None
     corrected: bool
+    done_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,7 @@ async def contacts(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[t
             (row.tenant, row.case_id),
             Contact(
                 row.task_id, row.spell, row.step, row.about, row.occurrence, ContactState(row.state), row.requested_at, row.expires_at,
-                row.until, row.reason,
+                row.until, row.reason, row.done_at,
             ),
         )
         for row in found
@@ -171,8 +175,11 @@ async def steps_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) 
     tenants, borrowers, ids = zip(*keys, strict=True)
     found = await conn.execute(_STEPS, {"tenant": list(tenants), "borrower_id": list(borrowers), "task_id": list(ids)})
     return [
-        StepSeen(r.tenant, r.borrower_id, r.task_id, r.case_id, ContactState(r.state), r.sequence, r.made_at, r.corrected) for r in found
-    ]
+        StepSeen(
+            r.tenant, r.borrower_id, r.task_id, r.case_id, ContactState(r.state), r.sequence, r.made_at, r.corrected, r.done_at,
+        )
+        for r in found
+    ]  # fmt: skip
 
 
 async def add_steps(conn: AsyncConnection, rows: Sequence[StepRow]) -> None:

@@ -26,6 +26,7 @@ from libs.common.contracts.overdue_facts import Amounts, Anchor, DebtWatermark, 
 from libs.common.lifecycle import Service
 from libs.common.ports import Ports
 from services.scheduler import service
+from services.scheduler.elsewhere import Elsewhere
 from services.scheduler.settings import Settings
 
 ZONE = "Asia/Shanghai"
@@ -175,7 +176,12 @@ async def scheduling(
     """A scheduler whose consumers run (a seeded bus is stepped instead) and whose ticker and relay are pumped."""
     clock = DrivenClock(start)
     bus = InProcessBus(clock=clock, partitions=4, seed=seed)
-    world = World(engine, bus, clock, service.build(Ports(engine, bus, clock, "test"), Settings(), notifier))
+    world = World(
+        engine,
+        bus,
+        clock,
+        service.build(Ports(engine, bus, clock, "test"), Settings(), Elsewhere({"notifier": notifier} if notifier else {})),
+    )
     consumers = (_ear(world.published, engine, bus), *world.scheduler.consumers)
     running = [asyncio.create_task(worker.run()) for worker in consumers if seed is None]
     async with engine.begin() as conn:

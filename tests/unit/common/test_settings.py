@@ -101,6 +101,15 @@ def test_a_topic_has_at_least_one_partition(value: str) -> None:
         partitions({"DUNWELL_PARTITIONS": value})
 
 
+def test_a_service_key_is_of_the_first_tenant_unless_it_names_its_own() -> None:
+    env = {**FULL, "DUNWELL_TENANTS": "east,west", "DUNWELL_INGEST_URL": "http://ingest:8001/"}
+    assert common("scheduler", {**env, "DUNWELL_SERVICE_KEY": "dw_a"}).service_keys == {"east": "dw_a"}
+    both = common("scheduler", {**env, "DUNWELL_SERVICE_KEY": "dw_a, west=dw_b"})
+    assert (both.service_keys, both.ingest_url, both.notifier_url) == ({"east": "dw_a", "west": "dw_b"}, "http://ingest:8001", None)
+    with pytest.raises(SettingsError, match="DUNWELL_SERVICE_KEY"):
+        common("scheduler", {**env, "DUNWELL_SERVICE_KEY": "north=dw_c"})
+
+
 def test_the_public_url_is_the_notifiers_alone_and_ends_without_a_slash() -> None:
     env = {**FULL, "DUNWELL_PUBLIC_URL": "https://dunning.example/notifier/"}
     assert common("notifier", env).public_url == "https://dunning.example/notifier"

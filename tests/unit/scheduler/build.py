@@ -8,6 +8,7 @@ from typing import Any
 
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State, follow
+from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue, having_done
 from services.scheduler.domain.planner import ContactDue, ErrandDue, FlagDue, Plan, plan
 
 ZONE = "Asia/Shanghai"
@@ -54,6 +55,8 @@ def doing(one: Case, planned: Plan, now: datetime) -> Case:
                 one = replace(one, errands=(*one.errands, Errand(f"{key}/{occurrence}", key, occurrence, None)))
             case FlagDue(name, _):
                 one = replace(one, flagged=one.flagged | {name})
+            case EmitDue() | HandOverDue() | OfferDue():
+                one = having_done(one, due, now)
     return one
 
 

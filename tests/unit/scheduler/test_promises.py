@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scheduler.domain.promises import Account, Promise, PromiseState, Terms, credited, deadline, judged, tolerated
+from services.scheduler.domain.promises import Account, Promise, PromiseState, PromiseTerms, credited, deadline, judged, tolerated
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LOANS = ("L1", "L2")
@@ -126,9 +126,9 @@ def test_a_promise_about_a_debt_of_which_nothing_is_known_stays_as_it_was() -> N
 
 
 def test_a_promise_of_one_is_not_kept_by_nothing() -> None:
-    assert tolerated(1, Terms(tolerance_percent=50)) == 0
-    assert tolerated(200, Terms(tolerance_percent=2)) == 4
+    assert tolerated(1, PromiseTerms(tolerance_percent=50)) == 0
+    assert tolerated(200, PromiseTerms(tolerance_percent=2)) == 4
 
 
 def test_a_promise_ends_when_the_day_and_its_grace_are_over_where_the_debt_is() -> None:
-    assert deadline(date(2026, 11, 26), "Asia/Shanghai", Terms(grace_days=2)).isoformat() == "2026-11-28T16:00:00+00:00"
+    assert deadline(date(2026, 11, 26), "Asia/Shanghai", PromiseTerms(grace_days=2)).isoformat() == "2026-11-28T16:00:00+00:00"

@@ -20,6 +20,7 @@ create table scheduler.cases (
     tenant text not null, borrower_id text not null, case_id text not null,
     assignment text not null, currency text not null, policy text not null, policy_version integer not null,
     passed text not null default '', flagged text not null default '', nonpayment_reason text,
+    acted text not null default '', handed_to text, handed_at timestamptz,
     state text not null, stage text not null, spell integer not null, opened_at timestamptz, clear_since timestamptz,
     unsettled_since timestamptz, rests_until timestamptz, newest_fact_at timestamptz,
     next_at timestamptz, contact_at timestamptz, contact_step text,
@@ -30,7 +31,7 @@ create table scheduler.case_steps (
     tenant text not null, borrower_id text not null, task_id text not null, case_id text not null,
     spell integer not null, step text not null, about date, occurrence integer not null, state text not null,
     requested_at timestamptz not null, expires_at timestamptz not null, until timestamptz, channel text, reason text,
-    sequence bigint not null default -1, debts bytea not null, made_at timestamptz,
+    sequence bigint not null default -1, debts bytea not null, made_at timestamptz, done_at timestamptz,
     corrected_at timestamptz, corrected_from date, groundless boolean not null default false,
     primary key (tenant, borrower_id, task_id)
 ) partition by hash (tenant, borrower_id);
@@ -108,7 +109,29 @@ create table scheduler.hold_batches (
 create index hold_batches_open on scheduler.hold_batches (at) where ended_at is null;
 """
 
+DEALINGS = """
+create table scheduler.approvals (
+    tenant text not null, borrower_id text not null, case_id text not null, spell integer not null, step text not null,
+    approved boolean not null, by text not null, at timestamptz not null, reason text, exhibits bytea not null,
+    primary key (tenant, borrower_id, case_id, spell, step)
+) partition by hash (tenant, borrower_id);
+create table scheduler.exhibits (
+    tenant text not null, borrower_id text not null, case_id text not null, spell integer not null, document text not null,
+    sha256 text not null, reference text not null, by text not null, at timestamptz not null,
+    primary key (tenant, borrower_id, case_id, spell, document, sha256)
+) partition by hash (tenant, borrower_id);
+create table scheduler.offers (
+    tenant text not null, borrower_id text not null, case_id text not null, offer_id text not null, spell integer not null,
+    step text, state text not null, terms bytea not null, made_by text not null, made_at timestamptz not null,
+    expires_at timestamptz not null, decided_by text, decided_at timestamptz, approved_by text, taken bytea, reason text,
+    primary key (tenant, borrower_id, case_id, offer_id)
+) partition by hash (tenant, borrower_id);
+"""
+
 PARTED = {
+    "approvals": "fillfactor = 100",
+    "exhibits": "fillfactor = 100",
+    "offers": "fillfactor = 85",
     "debts": "fillfactor = 85",
     "cases": "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
     "case_steps": "fillfactor = 85",
@@ -175,7 +198,7 @@ create index policy_changes_effective on scheduler.policy_changes (effective_at)
 
 
 def upgrade() -> None:
-    for statement in statements(BASE_0001.format(schema="scheduler")) + statements(CASES) + statements(AGREEMENTS):
+    for statement in statements(BASE_0001.format(schema="scheduler") + CASES + AGREEMENTS + DEALINGS):
         op.execute(statement)
     for table, options in PARTED.items():
         for remainder in range(PARTITIONS):

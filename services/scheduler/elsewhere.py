@@ -1,0 +1,74 @@
+"""What ingest and the notifier know, read over HTTP: by the tenant's service key, else by the caller's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import msgspec
+
+from libs.common.errors import NOT_JSON
+
+TIMEOUT_S = 10.0
+MOST_PAGES = 200
+
+
+class NoAnswerError(Exception):
+    """Another service could not be asked, or did not answer what can be used; the sentence says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """For whom another service is asked: the tenant, and what the caller has shown (`Authorization`)."""
+
+    tenant: str
+    authorization: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The other services by name; one that is not there cannot be asked."""
+
+    clients: Mapping[str, httpx.AsyncClient] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Service keys by tenant."""
+
+    async def read(self, service: str, path: str, asking: Asking, /, **params: str) -> Any:
+        """Return what a service answers to a GET; None where it knows of no such thing."""
+        client, key = self.clients.get(service), self.keys.get(asking.tenant)
+        authorization = f"Bearer {key}" if key is not None else asking.authorization
+        if client is None or authorization is None:
+            raise NoAnswerError(
+                f"{service}: its address is not configured here" if client is None else f"{service}: there is no key for it"
+            )
+        try:
+            answered = await client.get(path, params=params, headers={"Authorization": authorization}, timeout=TIMEOUT_S)
+            if answered.status_code == httpx.codes.NOT_FOUND:
+                return None
+            if answered.status_code != httpx.codes.OK:
+                raise NoAnswerError(f"{service}: it answered {answered.status_code} to {path}")
+            return msgspec.json.decode(answered.content)
+        except httpx.HTTPError as error:
+            raise NoAnswerError(f"{service}: it did not answer {path} ({type(error).__name__})") from error
+        except NOT_JSON as error:
+            raise NoAnswerError(f"{service}: it answered no JSON to {path}") from error
+
+    async def read_all(self, service: str, path: str, asking: Asking, /, **params: str) -> list[Any]:
+        """Return a whole list, page by page."""
+        items: list[Any] = []
+        for _ in range(MOST_PAGES):
+            found = await self.read(service, path, asking, **params)
+            if found is None:
+                return items
+            items += found["items"]
+            if not found["next"]:
+                return items
+            params = {**params, "cursor": found["next"]}
+        raise NoAnswerError(f"{service}: {path} has no end")
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        for client in self.clients.values():
+            await client.aclose()
