@@ -285,7 +285,9 @@ def _service(name: ServiceName, ports: Ports, common: Common) -> Service:
         case ServiceName.INGEST:
             return ingest_service.build(ports, IngestSettings(common.tenants, common.sealing_public, common.digest_key))
         case ServiceName.SCHEDULER:
-            return scheduler_service.build(ports, SchedulerSettings(settle_s=common.settle_s))
+            return scheduler_service.build(
+                ports, SchedulerSettings(common.settle_s, settings.simulation_processes(), settings.approval_needs_simulation())
+            )
         case ServiceName.NOTIFIER:
             private = common.sealing_private or b""
             return notifier_service.build(ports, NotifierSettings(private, common.digest_key, public_url=common.public_url))

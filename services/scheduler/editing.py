@@ -22,6 +22,7 @@ from services.scheduler.domain.choosing import InFlight
 from services.scheduler.policies.lint import Law, warnings
 from services.scheduler.policies.places import Fault
 from services.scheduler.policies.reading import Document, understand
+from services.scheduler.proposing import fault_shown, seen
 from services.scheduler.rulebook import AssignmentItem, items_of
 from services.scheduler.store import changes, policies
 from services.scheduler.store.policies import Doing, Which
@@ -50,6 +51,8 @@ class PolicyDesk:
 
     engine: AsyncEngine
     clock: Clock
+    needs_simulation: bool = False
+    """Whether nothing is approved that was not simulated."""
     _packs: Packs | None = field(default=None)
 
     async def check(self, tenant: str, text: str, jurisdictions: Sequence[str] = ()) -> Checked:
@@ -95,8 +98,10 @@ class PolicyDesk:
             row = await _version(conn, which)
         return row, await self._checked(caller.tenant, document)
 
-    async def decide(self, caller: Principal, which: Which, state: str, comment: str | None) -> RowMapping:
-        """Approve or reject what somebody else has written and submitted."""
+    async def decide(
+        self, caller: Principal, which: Which, state: str, comment: str | None, *, simulation: str | None = None
+    ) -> RowMapping:  # fmt: skip
+        """Approve or reject what somebody else has written and submitted, on the simulation that was seen."""
         if caller.person is None:
             raise DomainError(403, "forbidden", "only a person decides on a policy: this key is none")
         async with self.engine.begin() as conn:
@@ -104,8 +109,14 @@ class PolicyDesk:
             _must_be(row, "submitted")
             if doing.by in {*row.writers, row.submitted_by}:
                 raise DomainError(403, "own_work", "another person decides than the one who wrote or submitted it")
+            needed = self.needs_simulation and state == "approved"
+            known = await seen(conn, row, which, simulation, needed=needed)
             await policies.put_state(conn, which, doing, state, comment=comment)
-            await policies.add_link(conn, last, doing, state, version=which.version, detail=_encode({"comment": comment}))
+            detail = {"comment": comment}
+            if known is not None:
+                await policies.pin_simulation(conn, which, known.simulation_id, known.hash)
+                detail |= {"simulation": known.simulation_id, "simulation_hash": known.hash}
+            await policies.add_link(conn, last, doing, state, version=which.version, detail=_encode(detail))
             return await _version(conn, which)
 
     async def activate(self, caller: Principal, which: Which, effective_at: datetime | None, in_flight: InFlight) -> dict[str, Any]:
@@ -196,13 +207,6 @@ def expect(if_match: str | None, tag: str) -> None:
         raise DomainError(428, "precondition_required", "say with If-Match which ETag you have seen")
     if if_match.strip() != "*" and tag not in {one.strip() for one in if_match.split(",")}:
         raise DomainError(412, "changed_meanwhile", "somebody has changed it since; read it again", headers={"ETag": tag})
-
-
-def fault_shown(fault: Fault) -> dict[str, Any]:
-    """Return an error or a warning as the API has it."""
-    return {
-        "line": fault.place.line, "column": fault.place.column, "path": fault.path, "error": fault.error, "detail": fault.detail,
-    }  # fmt: skip
 
 
 def _readable(text: str) -> Document:

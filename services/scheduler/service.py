@@ -23,7 +23,9 @@ from services.scheduler.metrics import meters
 from services.scheduler.parking import ParkingLimit
 from services.scheduler.routes import make_router
 from services.scheduler.routes.cases import Rooms
+from services.scheduler.routes.simulations import Play
 from services.scheduler.settings import Settings
+from services.scheduler.simulator import Simulator
 from services.scheduler.store import watch
 from services.scheduler.tables import SCHEMA
 from services.scheduler.ticker import Ticker
@@ -54,14 +56,16 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     watcher = Watcher(ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, base], metrics)
     readiness = Readiness(lifecycle.checks(ports, consumer))
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
-    rooms = Rooms(ports.engine, ports.clock, desk.rulebook, PolicyDesk(ports.engine, ports.clock), ticker.wake.set)
+    policy_desk = PolicyDesk(ports.engine, ports.clock, needs_simulation=settings.approval_needs_simulation)
+    rooms = Rooms(ports.engine, ports.clock, desk.rulebook, policy_desk, ticker.wake.set)
+    simulator = Simulator(ports.engine, ports.clock, timedelta(seconds=settings.settle_s), settings.simulation_processes)
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
-    app.include_router(make_router(rooms))
+    app.include_router(make_router(rooms, Play(simulator.wake.set)))
     return lifecycle.Service(
         name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=_nothing_to_close,
         workers=(
             lifecycle.consumer("consumer", consumer), lifecycle.Worker("ticker", ticker.run), lifecycle.Worker("relay", relay.run),
-            lifecycle.Worker("watcher", watcher.run),
+            lifecycle.Worker("watcher", watcher.run), lifecycle.Worker("simulator", simulator.run, by_time=False),
         ),
         pump=lambda: _pump(ticker, relay), next_due=lambda: _next_due(ports),
     )  # fmt: skip

@@ -210,6 +210,8 @@ policy_versions = Table(
     Column("decided_at", _moment),
     Column("comment", Text),
     Column("retired_at", _moment),
+    Column("simulation_id", Text),
+    Column("simulation_hash", Text),
 )
 """Versions: `source` as it was written, `document` what it says as JSON; both never change once it is submitted."""
 

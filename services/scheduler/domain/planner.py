@@ -99,9 +99,11 @@ def plan(case: Case, policy: Policy, now: datetime) -> Plan:
     slot = _next_slot(case, standing, now)
     if slot is not None and slot.opens <= now:
         due.append(ContactDue(slot.step, slot.about, slot.occurrence, slot.debts, slot.closes))
-    after = _having(case, due, now)
-    standing = policy.settled(after)
-    slot = _next_slot(after, standing, now)
+    after = case
+    if due:
+        after = having(case, due, now)
+        standing = policy.settled(after)
+        slot = _next_slot(after, standing, now)
     upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id)
     moments = [moment for moment in _moments(after, standing, now, upcoming=upcoming) if moment > now]
     return Plan(tuple(due), min(moments, default=None), _reason(after, standing, now, upcoming=upcoming), upcoming)
@@ -119,7 +121,7 @@ def reminder_at(debt: Debt, policy: Policy, now: datetime) -> datetime | None:
     return min(opening, default=None)
 
 
-def _having(case: Case, due: list[Due], now: datetime) -> Case:
+def having(case: Case, due: list[Due], now: datetime) -> Case:
     """Return the case as it is once these are done."""
     contacts, errands, flagged = list(case.contacts), list(case.errands), set(case.flagged)
     for one in due:

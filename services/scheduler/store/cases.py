@@ -47,6 +47,10 @@ _LOCK = text(
     f"select {_READ} from {unnest(_KEYS, 'k')} join scheduler.cases c"
     f" on (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id) {_ORDER}"
 )
+_LOOK = text(
+    f"select {_READ} from {unnest(_KEYS, 'k')} join scheduler.cases c"
+    " on (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id)"
+)
 _LOCK_BORROWERS = text(
     f"select {_READ} from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
     f" on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) {_ORDER}"
@@ -104,6 +108,13 @@ async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
     return await _filled(conn, await lock_rows(conn, keys))
 
 
+async def look(conn: AsyncConnection, keys: Iterable[CaseKey], *, policy: tuple[str, int]) -> list[Held]:
+    """Read these cases whole in key order without locking them; one without a row is closed and has no spell yet."""
+    ordered = sorted(set(keys))
+    found = {one.key: one for one in (_held(row) for row in await conn.execute(_LOOK, transposed(_KEYS, ordered)))}
+    return await _filled(conn, [found.get(key) or _unopened(key, policy) for key in ordered])
+
+
 async def lock_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[Held]:
     """Lock all cases of these (tenant, borrower) in key order and read them whole."""
     tenants, ids = zip(*sorted(set(borrowers)), strict=True)
@@ -139,6 +150,11 @@ def _held(row: Row[Any]) -> Held:
         passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()),
     )  # fmt: skip
     return Held(case=case, **{name: getattr(row, name) for name in (*_PLANNED, *_RULED)})
+
+
+def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
+    case = Case(key.tenant, key.borrower_id, key.case_id, key.currency, 0, State.CLOSED, Stage.CLEAR, opened_at=None, clear_since=None)
+    return Held(case, *policy)
 
 
 async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
