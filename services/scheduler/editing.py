@@ -171,6 +171,12 @@ class PolicyDesk:
             raise DomainError(404, "not_found", f"no policy {name[:128]} is known")
         return found
 
+    async def packs(self) -> Packs:
+        """Return the rules of all jurisdictions, read once."""
+        if self._packs is None:
+            self._packs = await asyncio.to_thread(load_packs)
+        return self._packs
+
     async def _checked(self, tenant: str, document: Document, jurisdictions: Sequence[str] = ()) -> Checked:
         """Look for what is worth a second look, beside the event loop: the gate is asked many times."""
         if document.form is None:
@@ -181,9 +187,7 @@ class PolicyDesk:
             now = await self.clock.at(conn)
         for item in items_of(stored):
             wanted |= set(item.jurisdictions) if item.policy == document.form.policy else set()
-        if self._packs is None:
-            self._packs = await asyncio.to_thread(load_packs)
-        law = Law(self._packs, tuple(sorted(wanted)), now)
+        law = Law(await self.packs(), tuple(sorted(wanted)), now)
         return Checked(document, await asyncio.to_thread(warnings, document, law))
 
     async def _doing(self, conn: AsyncConnection, caller: Principal) -> Doing:

@@ -57,3 +57,12 @@ simulations = Table(
     Column("hash", Text),
 )
 """What was asked to be simulated, how far it has come, and its result."""
+
+case_counts = Table(
+    "case_counts",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+)
+"""How many late cases have which reason, as a sum over rows that are only added; the watcher folds them."""

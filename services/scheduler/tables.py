@@ -59,6 +59,7 @@ cases = Table(
     Column("reason_task", Text),
     Column("in_doubt", Text),
     Column("moved_at", _moment),
+    Column("covered_until", _moment),
 )
 """A case and what its last plan said: when to look again, the next contact, and why nothing is said now."""
 

@@ -64,10 +64,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Upcoming:
-    """The next contact that is planned."""
+    """The next contact that is planned, of which debts, and when its window closes."""
 
     at: datetime
     step: str
+    debts: tuple[Debt, ...] = ()
+    closes: datetime = _NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def plan(case: Case, policy: Policy, now: datetime) -> Plan:
         after = having(case, due, now)
         standing = policy.settled(after)
         slot = _next_slot(after, standing, now)
-    upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id)
+    upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id, slot.debts, slot.closes)
     moments = [moment for moment in _moments(after, standing, now, upcoming=upcoming) if moment > now]
     return Plan(tuple(due), min(moments, default=None), _reason(after, standing, now, upcoming=upcoming), upcoming)
 

@@ -60,10 +60,21 @@ _CLAIM = text(
     " order by c.next_at, c.case_id limit :limit for update skip locked"
 )
 _ALL = {**_KEYS, **_LIVED, **_PLANNED, **_RULED, **_MARKED}
+_COUNTED = "select {table}.tenant, coalesce({table}.reason, 'unplanned') as reason, {sign} as number from {table}"
+_IS_LATE = "{table}.state = 'open' and {table}.stage = 'overdue'"
 _SAVE = text(
-    f"update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in _ALL if name not in _KEYS)}"
-    f" from {unnest(_ALL, 'v')} where (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)"
+    f"with v as (select * from {unnest(_ALL, 'n')}),"
+    " before as (select c.tenant, c.reason, c.state, c.stage from v join scheduler.cases c"
+    " on (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)),"
+    f" changed as (update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in _ALL if name not in _KEYS)}"
+    " from v where (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)"
+    " returning c.tenant, c.reason, c.state, c.stage)"
+    " insert into scheduler.case_counts (tenant, reason, number) select tenant, reason, sum(number) from ("
+    f"{_COUNTED.format(table='before', sign=-1)} where {_IS_LATE.format(table='before')} union all"
+    f" {_COUNTED.format(table='changed', sign=1)} where {_IS_LATE.format(table='changed')}"
+    ") d group by tenant, reason having sum(number) <> 0"
 )
+"""Beside the rows it adds by how much the number of late cases with a reason has changed: nobody has to read the book to count it."""
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
 _fact = msgspec.json.Decoder(OverdueFact).decode
 

@@ -138,7 +138,22 @@ create table scheduler.simulations (
     done bigint not null default 0, total bigint, reason text, result bytea, hash text,
     primary key (tenant, simulation_id)
 ) with (fillfactor = 70);
+create table scheduler.case_counts (
+    tenant text not null, reason text not null, number bigint not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 create index simulations_open on scheduler.simulations (created_at, simulation_id) where state in ('queued', 'running');
+"""
+COVERAGE = """
+alter table scheduler.cases add column covered_until timestamptz generated always as (
+    case when state = 'open' and stage = 'overdue' then
+        case when reason_event is not null then timestamptz 'infinity'
+             when reason_task is not null
+             then greatest(contact_at, reason_until, coalesce(next_at, timestamptz 'infinity'))
+             else coalesce(greatest(contact_at, reason_until), timestamptz '-infinity') end
+    end
+) stored;
+create index cases_uncovered on scheduler.cases (covered_until) where covered_until < 'infinity';
+create index debts_owed_fact_at on scheduler.debts (fact_at) where owed;
 """
 SIMULATION_PARTED = {"debt_facts": "autovacuum_vacuum_insert_scale_factor = 0.02", "reach": "fillfactor = 85"}
 
@@ -152,5 +167,5 @@ def upgrade() -> None:
                 f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
             )
-    for statement in statements(INDEXES) + statements(POLICIES):
+    for statement in statements(INDEXES) + statements(POLICIES) + statements(COVERAGE):
         op.execute(statement)
