@@ -139,7 +139,7 @@ class _Life:
             self._push(contact.expires_at, Try(i, contact.task_id))
             return
         track.wanted[contact.task_id] = _Wanted(step.action, frozenset(debt.loan_id for debt in track.case.debts))
-        self._push(contact.until or contact.requested_at, Try(i, contact.task_id))
+        self._push(min(contact.until or contact.requested_at, contact.expires_at), Try(i, contact.task_id))
 
     def _await(self, i: int, debt: Debt, now: datetime) -> None:
         """Wake the case when a reminder is due, as the debt's row does."""

@@ -92,7 +92,7 @@ async def test_the_recorded_past_is_played_with_what_was_known_then(world: World
         await world.local(day, 12)
         if day == 5:
             await world.tell(paid())
-    asked = {"mode": "past", "days": None, "from": MORNING.isoformat(), "to": (MORNING + timedelta(days=9)).isoformat()}
+    asked: dict[str, Any] = {"mode": "past", "days": None, "from": MORNING.isoformat(), "to": (MORNING + timedelta(days=9)).isoformat()}
     result = (await simulated(world, document=DOCUMENT, **asked))["result"]
     assert [(day["on"], day["number"]) for day in result["contacts"]["days"]] == [("2026-11-24", 1)], "firm was never due: it was paid"
     assert (result["opened"], result["cured"]) == (1, 1)
