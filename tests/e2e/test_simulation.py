@@ -100,6 +100,8 @@ async def test_the_next_day_comes_as_it_was_simulated(databases: Databases, book
         assert counted(said["active"]) == happened
         if own:
             assert counted(said) == happened
+        past = await simulated(world, mode="past", days=None, **{"from": start.isoformat(), "to": (start + timedelta(days=1)).isoformat()})
+        assert counted(past["active"]) == happened, "what was lived is played again out of what was known then"
 
 
 async def activate(world: World) -> None:
@@ -113,8 +115,9 @@ async def activate(world: World) -> None:
     assert put.status_code == 200, put.text
 
 
-async def simulated(world: World) -> Any:
-    made = await post(world, "/scheduler/v1/simulations", json={"mode": "forward", "days": 1, "document": DOCUMENT})
+async def simulated(world: World, **asked: Any) -> Any:
+    question = {"mode": "forward", "days": 1, "document": DOCUMENT, **asked}
+    made = await post(world, "/scheduler/v1/simulations", json=question)
     simulator = Simulator(world.platform.engine, world.clock, timedelta(seconds=2), 0)
     assert await simulator.run_one(asyncio.Event())
     done = await world.get(f"/scheduler/v1/simulations/{made['simulation_id']}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
 from services.scheduler.domain.case import Case, Contact, Debt
+from services.scheduler.domain.subjects import Given
 
 BEFORE = -1
 """The number of every spell before the one that is simulated: no spell has it."""
@@ -34,11 +36,12 @@ def with_debt(case: Case, debt: Debt) -> Case:
     return replace(case, debts=tuple(sorted([*others, debt] if debt.active else others, key=lambda one: one.loan_id)))
 
 
-def of_this_spell(case: Case) -> Case:
-    """Return a case of the past with what was said in its spell: spells are numbered anew, so that moments decide."""
+def of_this_spell(case: Case, given: Sequence[Given]) -> Case:
+    """Return a case of the past with what was said and given in its spell: spells are numbered anew, so that moments decide."""
     since = case.opened_at
     said = (replace(c, spell=case.spell if since is not None and c.requested_at >= since else BEFORE) for c in case.contacts)
-    return replace(case, contacts=tuple(said))
+    errands = (one.errand for one in given if since is not None and one.at >= since)
+    return replace(case, contacts=tuple(said), errands=tuple(errands))
 
 
 def come_due(debt: Debt) -> Debt:

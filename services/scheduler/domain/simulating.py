@@ -109,8 +109,8 @@ class _Life:
             if (new := self._followed(track, told.at)) is not None:
                 track.case, track.policy = new.case, new.policy
         if self._subject.told:
-            for track in self._tracks:
-                track.case = of_this_spell(track.case)
+            for track, begun in zip(self._tracks, self._subject.cases, strict=True):
+                track.case = of_this_spell(track.case, begun.given)
 
     def _begin(self, i: int, begun: Begun) -> None:
         track, start = self._tracks[i], self._terms.from_at
@@ -121,7 +121,7 @@ class _Life:
         if not self._subject.told:
             track.case, track.policy = self._rule.at_first(track.case, begun.policy)
         for contact in [c for c in track.case.contacts if c.state in PENDING]:
-            self._take_up(i, contact, self._rule.version(begun.policy))
+            self._take_up(i, contact, track.policy if self._subject.told else self._rule.version(begun.policy))
         self._tally.count("total", "cases", by=int(track.case.spell > 0))
         if track.case.spell or track.case.owed:
             self._look_at(i, start if begun.looks_at is None else begun.looks_at)

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from libs.compliance import Packs, Prior
 from services.scheduler.domain.behaviour import Behaviour
 from services.scheduler.domain.builtin import BUILT_IN
-from services.scheduler.domain.case import Case, Debt
+from services.scheduler.domain.case import Case, Debt, Errand
 from services.scheduler.domain.choosing import Choices
 from services.scheduler.domain.lawful import Reach
 from services.scheduler.domain.policy import Policy
@@ -37,13 +37,22 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A task that was given to a person in the past."""
+
+    at: datetime
+    errand: Errand
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
-    """A case as it is found."""
+    """A case as it is found; `given` are the tasks of its past, in whatever spell."""
 
     case: Case
     policy: tuple[str, int]
     looks_at: datetime | None = None
     in_doubt: str | None = None
+    given: tuple[Given, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

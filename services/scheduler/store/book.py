@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -11,9 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
+from services.scheduler.domain.as_written import BEFORE
 from services.scheduler.domain.builtin import BUILT_IN
-from services.scheduler.domain.case import Case, Contact, ContactState, Stage, State, Stop
-from services.scheduler.domain.subjects import Begun, Subject, Told
+from services.scheduler.domain.case import PENDING, Case, Contact, ContactState, Errand, Stage, State, Stop
+from services.scheduler.domain.subjects import Begun, Given, Subject, Told
 from services.scheduler.store import cases, reach
 from services.scheduler.store.held import case_key
 
@@ -30,12 +31,20 @@ _FACTS = text(
     " order by d.borrower_id, d.known_at, d.epoch, d.version, d.as_of, d.loan_id"
 )
 _CONTACTS = text(
-    "select d.borrower_id, d.case_id, d.task_id, d.step, d.about, d.occurrence, d.state, d.requested_at, d.expires_at, d.reason"
+    "select d.borrower_id, d.case_id, d.task_id, d.step, d.about, d.occurrence, d.state, d.requested_at, d.expires_at, d.reason, d.made_at"
     f" from scheduler.case_steps d where {_RANGE} and d.requested_at < :before order by d.requested_at, d.task_id"
+)
+_TASKS = text(
+    "select d.borrower_id, d.case_id, d.task_id, d.key, d.occurrence, d.created_at, d.done_at from scheduler.tasks d"
+    f" where {_RANGE} and d.created_at < :before order by d.created_at, d.task_id"
 )
 _STATUSES = text(
     "select d.borrower_id, d.at, d.reason, d.detail from scheduler.timeline d"
     f" where {_RANGE} and d.kind = 'borrower.status' and d.at < :before order by d.at, d.seq"
+)
+_STANDING = text(
+    f"select d.borrower_id, d.status_id, d.kind, greatest(d.from_at, d.time) as from_at, d.until from scheduler.statuses d where {_RANGE}"
+    " and d.stands and d.time < :before order by d.status_id"
 )
 _fact = msgspec.json.Decoder(OverdueFact).decode
 
@@ -115,57 +124,80 @@ async def past(conn: AsyncConnection, portion: Portion, from_at: datetime, to: d
         told.setdefault(row.borrower_id, []).append((row.known_at, _fact(row.fact)))
     if not told:
         return []
-    said: dict[str, list[Contact]] = {}
+    before = await _before(conn, portion, from_at)
+    for row in await conn.execute(_STATUSES, {**_values(portion), "before": to}):
+        before.stops.setdefault(row.borrower_id, []).append((row.at, row.reason, row.detail))
+    for row in await conn.execute(_STANDING, {**_values(portion), "before": to}):
+        before.standing.setdefault(row.borrower_id, []).append(Stop(row.status_id, row.kind, row.from_at, row.until))
+    known = await reach.known(conn, [(portion.tenant, who) for who in sorted(told)], since=from_at - LOOKBACK, before=from_at)
+    return [_of_the_past((portion.tenant, who), facts, before, known[portion.tenant, who]) for who, facts in sorted(told.items())]
+
+
+@dataclass(slots=True)
+class _Before:
+    """What was said and given by case, and what stories told of stops by borrower."""
+
+    said: dict[str, list[Contact]] = field(default_factory=dict)
+    given: dict[str, list[Given]] = field(default_factory=dict)
+    stops: dict[str, list[tuple[datetime, str, bytes]]] = field(default_factory=dict)
+    standing: dict[str, list[Stop]] = field(default_factory=dict)
+    """Those that stand now: no story has told those that were known before there was a case."""
+
+
+async def _before(conn: AsyncConnection, portion: Portion, from_at: datetime) -> _Before:
+    found = _Before()
     for row in await conn.execute(_CONTACTS, {**_values(portion), "before": from_at}):
         contact = Contact(
-            row.task_id, -1, row.step, row.about, row.occurrence, ContactState(row.state), row.requested_at, row.expires_at,
+            row.task_id, BEFORE, row.step, row.about, row.occurrence, ContactState(row.state), row.requested_at, row.expires_at,
             reason=row.reason,
         )  # fmt: skip
-        said.setdefault(row.case_id, []).append(contact)
-    stops: dict[str, list[tuple[datetime, str, bytes]]] = {}
-    for row in await conn.execute(_STATUSES, {**_values(portion), "before": to}):
-        stops.setdefault(row.borrower_id, []).append((row.at, row.reason, row.detail))
-    known = await reach.known(conn, [(portion.tenant, who) for who in sorted(told)], since=from_at - LOOKBACK, before=from_at)
-    return [
-        _of_the_past(portion.tenant, who, facts, (said, _stops(stops.get(who, ()))), known=known[portion.tenant, who])
-        for who, facts in sorted(told.items())
-    ]
+        found.said.setdefault(row.case_id, []).append(_as_it_stood(contact, row.made_at, from_at))
+    for row in await conn.execute(_TASKS, {**_values(portion), "before": from_at}):
+        done_at = row.done_at if row.done_at is not None and row.done_at < from_at else None
+        given = Given(row.created_at, Errand(row.task_id, row.key, row.occurrence, done_at))
+        found.given.setdefault(row.case_id, []).append(given)
+    return found
 
 
 def _of_the_past(
-    tenant: str, who: str, facts: Sequence[tuple[datetime, OverdueFact]], beside: tuple[Mapping[str, list[Contact]], tuple[Stop, ...]],
-    *, known: reach.Known,
+    who: tuple[str, str], facts: Sequence[tuple[datetime, OverdueFact]], before: _Before, known: reach.Known
 ) -> Subject:  # fmt: skip
-    said, stops = beside
+    tenant, borrower_id = who
     currencies = sorted({fact.currency for _, fact in facts})
+    stops = _stops(before.stops.get(borrower_id, ()), before.standing.get(borrower_id, ()))
     begun = []
     for currency in currencies:
-        key = case_key(tenant, who, currency)
+        key = case_key(tenant, borrower_id, currency)
         case = Case(
-            tenant, who, key.case_id, currency, 0, State.CLOSED, Stage.CLEAR, opened_at=None, clear_since=None,
-            contacts=tuple(_ended(contact) for contact in said.get(key.case_id, ())), stops=stops,
+            tenant, borrower_id, key.case_id, currency, 0, State.CLOSED, Stage.CLEAR, opened_at=None, clear_since=None,
+            contacts=tuple(before.said.get(key.case_id, ())), stops=stops,
         )  # fmt: skip
-        begun.append(Begun(case, (BUILT_IN.name, BUILT_IN.version)))
+        begun.append(Begun(case, (BUILT_IN.name, BUILT_IN.version), given=tuple(before.given.get(key.case_id, ()))))
     told = tuple(Told(at, currencies.index(fact.currency), cases.debt_of(fact)) for at, fact in facts)
-    return Subject(tenant, who, tuple(begun), known.reach, known.prior, told)
+    return Subject(tenant, borrower_id, tuple(begun), known.reach, known.prior, told)
 
 
-def _ended(contact: Contact) -> Contact:
-    """Return a contact of the past as what became of it; one that never heard of its end is over."""
-    return contact if contact.state not in {ContactState.REQUESTED, ContactState.DEFERRED} else replace(contact, state=ContactState.EXPIRED)
+def _as_it_stood(contact: Contact, made_at: datetime | None, at: datetime) -> Contact:
+    """Return a contact as it was known at that moment: under way where it went out, or was given up, only later."""
+    open_still = contact.state in PENDING or contact.state is ContactState.EXPIRED
+    if contact.expires_at > at and (open_still or (made_at is not None and made_at >= at)):
+        return replace(contact, state=ContactState.REQUESTED, reason=None)
+    return replace(contact, state=ContactState.EXPIRED) if contact.state in PENDING else contact
 
 
-def _stops(entries: Iterable[tuple[datetime, str, bytes]]) -> tuple[Stop, ...]:
-    """Return the stops that stories told, each from when it was known until it was told otherwise."""
+def _stops(entries: Iterable[tuple[datetime, str, bytes]], standing: Iterable[Stop]) -> tuple[Stop, ...]:
+    """Return the stops that stories told, each from when it was known until it was told otherwise, and those that none has told."""
+    told_of: set[str] = set()
     open_: dict[str, Stop] = {}
     over: list[Stop] = []
     for at, kind, detail in entries:
         told = _status(detail)
+        told_of.add(told.status_id)
         if (before := open_.pop(told.status_id, None)) is not None and before.from_at < at:
             over.append(replace(before, until=at if before.until is None else min(at, before.until)))
         if told.stands:
             open_[told.status_id] = Stop(told.status_id, kind, max(at, told.from_ or at), told.until)
-    return (*over, *open_.values())
+    return (*over, *open_.values(), *(stop for stop in standing if stop.status_id not in told_of))
 
 
 def _values(portion: Portion) -> dict[str, object]:
