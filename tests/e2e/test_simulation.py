@@ -47,7 +47,8 @@ class Person:
     place: str
     reached_by: tuple[str, ...]
     agreed: tuple[str, ...]
-    stop: str | None
+    stop: tuple[str, int] | None
+    """A status, and from how many hours after the start it stands."""
     called: int | None
     loans: tuple[tuple[int, str], ...]
 
@@ -58,7 +59,7 @@ people = st.builds(
     place=st.sampled_from(["ZZ", "CN", "CO", "US-FED-REGF"]),
     reached_by=st.sampled_from([("sms", "email"), ("sms",), ("email",), ()]),
     agreed=st.sampled_from([("sms", "email"), ("sms", "email"), ("email",), ()]),
-    stop=st.sampled_from([None, None, None, "hardship", "opt_out", "moratorium"]),
+    stop=st.sampled_from([None, None, None, ("hardship", -400), ("opt_out", -400), ("hardship", 8), ("moratorium", 19)]),
     called=st.sampled_from([None, None, 1, 30]),
     loans=st.lists(st.tuples(st.integers(-4, 14), st.sampled_from(["CNY", "CNY", "USD"])), min_size=1, max_size=3).map(tuple),
 )  # fmt: skip
@@ -69,9 +70,9 @@ TELLING = [
     Person("Etc/GMT", "CO", BOTH, (), None, None, ((1, "CNY"), (3, "CNY"))),
     Person("Etc/GMT", "CO", BOTH, ("email",), None, 1, ((3, "CNY"), (7, "USD"))),
     Person("America/New_York", "US-FED-REGF", BOTH, BOTH, None, 30, ((0, "CNY"),)),
-    Person("Asia/Shanghai", "CN", ("sms",), BOTH, "hardship", None, ((6, "CNY"),)),
+    Person("Asia/Shanghai", "CN", ("sms",), BOTH, ("hardship", -400), None, ((6, "CNY"),)),
     Person("Asia/Shanghai", "CN", (), BOTH, None, None, ((4, "CNY"), (-2, "CNY"))),
-    Person("Etc/GMT", "ZZ", BOTH, BOTH, "opt_out", None, ((6, "CNY"),)),
+    Person("Etc/GMT", "ZZ", BOTH, BOTH, ("opt_out", -400), None, ((6, "CNY"),)),
     Person("Etc/GMT", "ZZ", BOTH, BOTH, None, None, ((-1, "CNY"),)),
     Person("Asia/Shanghai", "ZZ", ("email",), BOTH, None, None, ((13, "USD"), (0, "CNY"))),
 ]
@@ -148,6 +149,8 @@ async def what_happened(world: World, start: datetime, end: datetime) -> dict[st
             if not start < datetime.fromisoformat(entry["at"]) < end:
                 continue
             kind, detail = entry["kind"], entry["detail"]
+            if (kind, entry["reason"]) == ("contact.suppressed", "cancelled"):
+                continue  # the notifier's word for a contact that the scheduler has taken back
             if (word := AFTER.get(kind.removeprefix("contact."))) is not None and kind.startswith("contact."):
                 steps[detail["step"], word] += 1
             if kind == "case.task_created":
@@ -172,10 +175,11 @@ def told(name: str, person: Person) -> list[Event]:
         for c in person.agreed
     ]
     if person.stop is not None:
-        until = (MORNING + timedelta(hours=30)).isoformat()
+        kind, begins = person.stop
+        begun, until = ((MORNING + timedelta(hours=hours)).isoformat() for hours in (begins, 30))
         events.append(
-            event("borrower.status", recorded=BEFORE, borrower_id=name, status_id="s", status=person.stop,
-                  **{"from": BEFORE.isoformat(), "until": until})
+            event("borrower.status", recorded=BEFORE, borrower_id=name, status_id="s", status=kind,
+                  **{"from": begun, "until": until})
         )  # fmt: skip
     if person.called is not None:
         at = (MORNING - timedelta(hours=person.called)).isoformat()

@@ -36,6 +36,7 @@ MOST_EVENTS = 20_000
 """More in one life means that it goes round in circles."""
 NOON = timedelta(hours=12)
 BY_US = "dunwell"
+CALLED_OFF = "cancelled"
 _ONE_DAY = timedelta(days=1)
 
 
@@ -64,6 +65,7 @@ class _Track:
     case: Case
     policy: Policy | None
     next_at: datetime | None = None
+    rests_until: datetime | None = None
     plan: Plan | None = None
     wanted: dict[str, _Wanted] = field(default_factory=dict)
     word: str | None = None
@@ -216,11 +218,11 @@ class _Life:
         track.case = with_debt(track.case, debt)
         if (new := self._followed(track, now)) is None:
             raise LookupError("a policy version cannot be read")
-        track.case, track.policy = new.case, new.policy
+        track.case, track.policy, track.rests_until = new.case, new.policy, now + self._terms.settle
         self._changed(i, new.changes, now)
         if track.case.spell:
-            self._look_at(i, now + self._terms.settle)
-        self._await(i, debt, now + self._terms.settle)
+            self._look_at(i, track.rests_until)
+        self._await(i, debt, track.rests_until)
         for contact in track.case.contacts:
             if contact.state in PENDING:
                 self._push(now, Try(i, contact.task_id))
@@ -238,8 +240,15 @@ class _Life:
                 case Cancelled(contact, reason):
                     self._tally.count("step", contact.step, "cancelled")
                     self._tally.count("cancelled", contact.step, reason)
+                    self._call_off(i, contact, now)
                 case _:
                     self._tally.count("other", type(change).__name__.lower())
+
+    def _call_off(self, i: int, contact: Contact, now: datetime) -> None:
+        """Say as the notifier does that a contact which was taken back has not gone out: its case is looked at again."""
+        self._write(i, replace(contact, state=ContactState.SUPPRESSED, reason=CALLED_OFF, until=None))
+        rests_until = self._tracks[i].rests_until
+        self._push(now if rests_until is None else max(now, rests_until), Look(i, woken=True))
 
     def _due(self, i: int, due: object, now: datetime) -> None:
         """Count what is to be done; of a kind that is not known here only that it is."""

@@ -142,7 +142,7 @@ async def test_one_that_waits_can_be_ended_and_one_that_has_ended_cannot(world: 
     assert sorted(item["state"] for item in items) == ["cancelled", "done"]
 
 
-async def test_one_that_is_ended_while_it_runs_stops(world: World) -> None:
+async def test_one_that_is_ended_while_it_runs_stays_ended(world: World) -> None:
     await world.tell(*(late(f"L{n}", f"B{n}") for n in range(200)))
     path = f"/simulations/{(await ask(world, document=DOCUMENT))['simulation_id']}"
     playing = asyncio.create_task(simulator(world.engine, world.clock, borrowers=1).run_one(asyncio.Event()))
