@@ -38,6 +38,10 @@ _TASKS = text(
     "select d.borrower_id, d.case_id, d.task_id, d.key, d.occurrence, d.created_at, d.done_at from scheduler.tasks d"
     f" where {_RANGE} and d.created_at < :before order by d.created_at, d.task_id"
 )
+_ENDED = text(
+    f"select d.detail from scheduler.timeline d where {_RANGE} and d.at >= :since"
+    " and d.kind in ('contact.cancelled', 'contact.failed', 'contact.suppressed', 'contact.expired')"
+)
 _STATUSES = text(
     "select d.borrower_id, d.at, d.reason, d.detail from scheduler.timeline d"
     f" where {_RANGE} and d.kind = 'borrower.status' and d.at < :before order by d.at, d.seq"
@@ -49,6 +53,12 @@ _STANDING = text(
 _fact = msgspec.json.Decoder(OverdueFact).decode
 
 
+class _ContactTold(msgspec.Struct):
+    """What a story says of a contact's end."""
+
+    task_id: str
+
+
 class _StatusTold(msgspec.Struct):
     """What a story says of a status."""
 
@@ -58,6 +68,7 @@ class _StatusTold(msgspec.Struct):
     from_: datetime | None = msgspec.field(default=None, name="from")
 
 
+_ended = msgspec.json.Decoder(_ContactTold).decode
 _status = msgspec.json.Decoder(_StatusTold).decode
 
 
@@ -146,12 +157,13 @@ class _Before:
 
 async def _before(conn: AsyncConnection, portion: Portion, from_at: datetime) -> _Before:
     found = _Before()
+    later = {_ended(row.detail).task_id for row in await conn.execute(_ENDED, {**_values(portion), "since": from_at})}
     for row in await conn.execute(_CONTACTS, {**_values(portion), "before": from_at}):
         contact = Contact(
             row.task_id, BEFORE, row.step, row.about, row.occurrence, ContactState(row.state), row.requested_at, row.expires_at,
             reason=row.reason,
         )  # fmt: skip
-        found.said.setdefault(row.case_id, []).append(_as_it_stood(contact, row.made_at, from_at))
+        found.said.setdefault(row.case_id, []).append(_as_it_stood(contact, row.made_at, from_at, ended_later=row.task_id in later))
     for row in await conn.execute(_TASKS, {**_values(portion), "before": from_at}):
         done_at = row.done_at if row.done_at is not None and row.done_at < from_at else None
         given = Given(row.created_at, Errand(row.task_id, row.key, row.occurrence, done_at))
@@ -177,10 +189,11 @@ def _of_the_past(
     return Subject(tenant, borrower_id, tuple(begun), known.reach, known.prior, told)
 
 
-def _as_it_stood(contact: Contact, made_at: datetime | None, at: datetime) -> Contact:
-    """Return a contact as it was known at that moment: under way where it went out, or was given up, only later."""
-    open_still = contact.state in PENDING or contact.state is ContactState.EXPIRED
-    if contact.expires_at > at and (open_still or (made_at is not None and made_at >= at)):
+def _as_it_stood(contact: Contact, made_at: datetime | None, at: datetime, *, ended_later: bool) -> Contact:
+    """Return a contact as it was known at that moment: under way where it went out, or came to its end, only later."""
+    made_later = made_at is not None and made_at >= at
+    open_still = made_at is None and (ended_later or contact.state in PENDING)
+    if contact.expires_at > at and (made_later or open_still):
         return replace(contact, state=ContactState.REQUESTED, reason=None)
     return replace(contact, state=ContactState.EXPIRED) if contact.state in PENDING else contact
 
