@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from libs.common import settings
 from libs.common.lifecycle import Service
 from libs.common.ports import Ports
 from libs.common.settings import Common
@@ -22,7 +23,14 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
             return scheduler.build(
                 ports,
                 SchedulerSettings(
-                    common.settle_s, common.outlets, common.tenants, common.ingest_url, common.notifier_url, common.service_keys
+                    common.settle_s,
+                    common.outlets,
+                    common.tenants,
+                    common.ingest_url,
+                    common.notifier_url,
+                    common.service_keys,
+                    settings.simulation_processes(),
+                    settings.approval_needs_simulation(),
                 ),
             )
         case "notifier":

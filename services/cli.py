@@ -30,7 +30,7 @@ from libs.common.ports import Ports
 from libs.common.sealing import Ring
 from libs.common.settings import Common, SettingsError, version
 from services import demo as example
-from services import embedded, keys, posting
+from services import embedded, keys, posting, rehearsal
 from services.apart import wired
 from services.embedded import Platform
 from services.importer import csv_import, uci
@@ -119,6 +119,16 @@ def scheduler() -> None:
 def notifier() -> None:
     """Run the notifier: contact tasks become messages at a lawful hour."""
     _run(_apart(ServiceName.NOTIFIER))
+
+
+@app.command()
+def simulate(
+    policy: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], *, days: rehearsal.Days = 90, beside: rehearsal.With = None,
+    url: rehearsal.Url = "http://127.0.0.1:8000/scheduler", key: Annotated[str, typer.Option(envvar="DUNWELL_KEY")] = "dunwell-dev",
+) -> None:  # fmt: skip
+    """Play a policy forward from the present book, beside the active one; nothing is sent."""
+    with _progress("simulating") as shown:
+        print(_run(rehearsal.simulate(rehearsal.question_of(policy, days, beside), url=url, key=key, progress=shown, screen=say)))
 
 
 @app.command()

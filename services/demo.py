@@ -136,7 +136,7 @@ async def _uncontacted(platform: Platform) -> int:
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(platform.scheduler.app), base_url="http://demo", headers={"Authorization": "Bearer dunwell-dev"}
     ) as client:
-        answer = await client.get("/v1/coverage")
+        answer = await client.get("/v1/coverage", params={"whole": "true"})
         answer.raise_for_status()
         return int(answer.json()["uncontacted"])
 

@@ -118,6 +118,22 @@ def partitions(env: Mapping[str, str] | None = None) -> int:
     return number
 
 
+def simulation_processes(env: Mapping[str, str] | None = None) -> int:
+    """Return how many processes play simulations beside the scheduler."""
+    number = _integer(os.environ if env is None else env, "DUNWELL_SIMULATION_PROCESSES", 2)
+    if not 1 <= number <= 64:
+        raise SettingsError(f"DUNWELL_SIMULATION_PROCESSES must lie between 1 and 64, not {number}")
+    return number
+
+
+def approval_needs_simulation(env: Mapping[str, str] | None = None) -> bool:
+    """Say whether no policy is approved that was not simulated."""
+    value = (os.environ if env is None else env).get("DUNWELL_APPROVAL_NEEDS_SIMULATION", "no").lower()
+    if value not in {"yes", "no"}:
+        raise SettingsError(f"DUNWELL_APPROVAL_NEEDS_SIMULATION must be yes or no, not {value!r}")
+    return value == "yes"
+
+
 def _in(env: Mapping[str, str], name: str) -> str:
     if not (value := env.get(name)):
         raise SettingsError(f"{name} is not set")

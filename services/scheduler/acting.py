@@ -17,6 +17,7 @@ from libs.common.contracts.case_events import CaseEvent
 from libs.common.contracts.catalogue import CASES, TASKS
 from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, DebtRef, HoldEnded, PolicyRef
 from libs.common.outbox import Outbox
+from services.scheduler.domain.advancing import followed
 from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.case import (
     Cancelled,
@@ -32,7 +33,6 @@ from services.scheduler.domain.case import (
     Settled,
     follow,
 )
-from services.scheduler.domain.choosing import ruled
 from services.scheduler.domain.corrected import DebtSeen
 from services.scheduler.domain.dealing import Offer, OfferState, Terms
 from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue, having_done
@@ -142,17 +142,16 @@ class Desk:
 
     def _followed(self, held: Held, rules: Rules, at: datetime, *, out: Outgoing) -> tuple[Held, Policy]:
         """Bring a case to the policy version that rules it, and to where its facts are."""
-        case, policy = ruled(held.case, rules.pinned(held), rules.choices_of(held.case.tenant), at)
-        if policy is None:
+        found = followed(held.case, rules.pinned(held), rules.choices_of(held.case.tenant), at)
+        if found is None:
             raise LookupError(f"policy {held.policy} {held.policy_version} cannot be read")
-        before, after = (held.policy, held.policy_version), (policy.name, policy.version)
-        if case.spell and before != after:
-            out.entries.append(entry(case, at, "case.policy_changed", policy=_ref(after), before=_ref(before)))
-        case, changes = follow(case, policy, at)
-        for change in changes:
-            self._announce(case, change, at, out)
-        moved = held.moved_at if before == after and not changes else at
-        return replace(held, case=case, policy=policy.name, policy_version=policy.version, moved_at=moved), policy
+        before, after = (held.policy, held.policy_version), (found.policy.name, found.policy.version)
+        if held.case.spell and before != after:
+            out.entries.append(entry(held.case, at, "case.policy_changed", policy=_ref(after), before=_ref(before)))
+        for change in found.changes:
+            self._announce(found.case, change, at, out)
+        moved = held.moved_at if before == after and not found.changes else at
+        return replace(held, case=found.case, policy=after[0], policy_version=after[1], moved_at=moved), found.policy
 
     def _announce(self, case: Case, change: Change, at: datetime, out: Outgoing) -> None:
         match change:

@@ -25,6 +25,7 @@ from services.scheduler.policies.lint import Law, warnings
 from services.scheduler.policies.places import Fault
 from services.scheduler.policies.reading import Document, understand
 from services.scheduler.policies.texts import NoTexts, Texts, text_warnings
+from services.scheduler.proposing import fault_shown, seen
 from services.scheduler.rulebook import AssignmentItem, items_of
 from services.scheduler.store import changes, policies
 from services.scheduler.store.policies import Doing, Which
@@ -54,6 +55,8 @@ class PolicyDesk:
     engine: AsyncEngine
     clock: Clock
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    needs_simulation: bool = False
+    """Whether nothing is approved that was not simulated."""
     _packs: Packs | None = field(default=None)
 
     async def check(self, asking: Asking, text: str, jurisdictions: Sequence[str] = ()) -> Checked:
@@ -101,8 +104,10 @@ class PolicyDesk:
             row = await _version(conn, which)
         return row, await self._checked(asking, document)
 
-    async def decide(self, caller: Principal, which: Which, state: str, comment: str | None) -> RowMapping:
-        """Approve or reject what somebody else has written and submitted."""
+    async def decide(
+        self, caller: Principal, which: Which, state: str, comment: str | None, *, simulation: str | None = None
+    ) -> RowMapping:  # fmt: skip
+        """Approve or reject what somebody else has written and submitted, on the simulation that was seen."""
         if caller.person is None:
             raise DomainError(403, "forbidden", "only a person decides on a policy: this key is none")
         async with self.engine.begin() as conn:
@@ -110,8 +115,14 @@ class PolicyDesk:
             _must_be(row, "submitted")
             if doing.by in {*row.writers, row.submitted_by}:
                 raise DomainError(403, "own_work", "another person decides than the one who wrote or submitted it")
+            needed = self.needs_simulation and state == "approved"
+            known = await seen(conn, row, which, simulation, needed=needed)
             await policies.put_state(conn, which, doing, state, comment=comment)
-            await policies.add_link(conn, last, doing, state, version=which.version, detail=_encode({"comment": comment}))
+            detail = {"comment": comment}
+            if known is not None:
+                await policies.pin_simulation(conn, which, known.simulation_id, known.hash)
+                detail |= {"simulation": known.simulation_id, "simulation_hash": known.hash}
+            await policies.add_link(conn, last, doing, state, version=which.version, detail=_encode(detail))
             return await _version(conn, which)
 
     async def activate(self, caller: Principal, which: Which, effective_at: datetime | None, in_flight: InFlight) -> dict[str, Any]:
@@ -166,6 +177,12 @@ class PolicyDesk:
             raise DomainError(404, "not_found", f"no policy {name[:128]} is known")
         return found
 
+    async def packs(self) -> Packs:
+        """Return the rules of all jurisdictions, read once."""
+        if self._packs is None:
+            self._packs = await asyncio.to_thread(load_packs)
+        return self._packs
+
     async def _checked(self, asking: Asking, document: Document, jurisdictions: Sequence[str] = ()) -> Checked:
         """Look for what is worth a second look, beside the event loop: the gate is asked many times."""
         if document.form is None:
@@ -176,9 +193,7 @@ class PolicyDesk:
             now = await self.clock.at(conn)
         for item in items_of(stored):
             wanted |= set(item.jurisdictions) if item.policy == document.form.policy else set()
-        if self._packs is None:
-            self._packs = await asyncio.to_thread(load_packs)
-        law = Law(self._packs, tuple(sorted(wanted)), now)
+        law = Law(await self.packs(), tuple(sorted(wanted)), now)
         texts = text_warnings(document, await self._texts(asking))
         found = (*await asyncio.to_thread(warnings, document, law), *texts)
         return Checked(document, tuple(sorted(found, key=lambda fault: (fault.place.line, fault.place.column, fault.error))))
@@ -206,13 +221,6 @@ class PolicyDesk:
 def etag(row: RowMapping) -> str:
     """Return the tag of a version as it stands."""
     return f'"{row.version}.{row.revision}"'
-
-
-def fault_shown(fault: Fault) -> dict[str, Any]:
-    """Return an error or a warning as the API has it."""
-    return {
-        "line": fault.place.line, "column": fault.place.column, "path": fault.path, "error": fault.error, "detail": fault.detail,
-    }  # fmt: skip
 
 
 def _readable(text: str) -> Document:

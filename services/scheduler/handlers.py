@@ -27,6 +27,7 @@ from services.scheduler.domain.planner import reminder_at
 from services.scheduler.domain.stops import Ending
 from services.scheduler.hearing import COMPLAINED, hear_complaints
 from services.scheduler.heeding import give_work
+from services.scheduler.reaching import on_profiles
 from services.scheduler.rulebook import Rules
 from services.scheduler.store import cases, corrections, debts, holds, statuses, story, words
 from services.scheduler.store.cases import debt_of
@@ -75,6 +76,7 @@ class Intake:
         if topic == FACTS.name:
             await self.on_facts(conn, [Fact(envelope, data) for _, envelope, data in read if isinstance(data, OverdueFact)])
         elif topic == PROFILES.name:
+            await on_profiles(conn, read)
             await self.on_statuses(conn, [row for one in read if (row := _status_row(*one)) is not None])
         elif topic == OUTCOMES.name:
             await self.on_outcomes(conn, [(envelope, data) for _, envelope, data in read if isinstance(data, ContactOutcome)])
@@ -91,7 +93,7 @@ class Intake:
         now = await self.clock.at(conn)
         rules = await self.desk.rulebook.of(conn, {fact.envelope.tenant for fact in newest.values()}, now)
         rows = [self._row(fact, rules, now) for _, fact in sorted(newest.items())]
-        changed = await debts.keep_newer(conn, rows)
+        changed = await debts.keep_newer(conn, rows, now)
         news = [fact for debt, fact in sorted(newest.items()) if debt in changed]
         late = {fact.case for fact in news if debt_of(fact.fact).owed}
         corrected = await self._corrected(conn, facts)

@@ -33,7 +33,9 @@ from services.scheduler.parking import ParkingLimit
 from services.scheduler.pausing import SOURCE
 from services.scheduler.routes import make_router
 from services.scheduler.routes.cases import Rooms
+from services.scheduler.routes.simulations import Play
 from services.scheduler.settings import Settings
+from services.scheduler.simulator import Simulator
 from services.scheduler.store import watch
 from services.scheduler.tables import SCHEMA
 from services.scheduler.ticker import Ticker
@@ -66,25 +68,19 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
     readiness = Readiness(lifecycle.checks(ports, consumer))
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
     dealer = Dealer(ports.engine, ports.clock, desk, ticker.wake.set)
-    rooms = Rooms(
-        ports.engine,
-        ports.clock,
-        desk.rulebook,
-        PolicyDesk(ports.engine, ports.clock, elsewhere),
-        ticker.wake.set,
-        dealer,
-        Archive(ports.engine, ports.clock, desk.rulebook, elsewhere),
-    )
+    policy_desk = PolicyDesk(ports.engine, ports.clock, elsewhere, needs_simulation=settings.approval_needs_simulation)
+    archive = Archive(ports.engine, ports.clock, desk.rulebook, elsewhere)
+    rooms = Rooms(ports.engine, ports.clock, desk.rulebook, policy_desk, ticker.wake.set, dealer, archive)
+    simulator = Simulator(ports.engine, ports.clock, timedelta(seconds=settings.settle_s), settings.simulation_processes)
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
     outlet.open(app, ServiceSettings, read_by="cases:read")
-    app.include_router(
-        make_router(rooms, Casework(ports.engine, ports.clock, desk, ticker.wake.set), Gate(elsewhere.clients.get("notifier")))
-    )
+    casework, gate = Casework(ports.engine, ports.clock, desk, ticker.wake.set), Gate(elsewhere.clients.get("notifier"))
+    app.include_router(make_router(rooms, casework, gate, Play(simulator.wake.set)))
     return lifecycle.Service(
         name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=elsewhere.close,
         workers=(
             lifecycle.consumer("consumer", consumer), lifecycle.Worker("ticker", ticker.run), lifecycle.Worker("relay", relay.run),
-            lifecycle.Worker("watcher", watcher.run), *outlet.workers(metrics),
+            lifecycle.Worker("watcher", watcher.run), *outlet.workers(metrics), lifecycle.Worker("simulator", simulator.run, by_time=False),
         ),
         pump=lambda: _pump(ticker, relay), next_due=lambda: _next_due(ports),
     )  # fmt: skip

@@ -13,7 +13,8 @@ class Settings:
     """`settle_s`: how long a case rests after its newest change, ten times that at most since the first one.
 
     `tenants`: the first one's topics have the plain names. `ingest_url`, `notifier_url`: where the others are asked for what the scheduler
-    shows of them; `service_keys`: with which key, by tenant, else with the caller's own.
+    shows of them; `service_keys`: with which key, by tenant, else with the caller's own. `simulation_processes` play
+    simulations beside the service; with `approval_needs_simulation` no policy is approved without one.
     """
 
     settle_s: float = 2.0
@@ -22,3 +23,5 @@ class Settings:
     ingest_url: str | None = None
     notifier_url: str | None = None
     service_keys: Mapping[str, str] = field(default_factory=dict)
+    simulation_processes: int = 2
+    approval_needs_simulation: bool = False

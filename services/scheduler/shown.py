@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import RowMapping
 
-from services.scheduler.domain.case import PENDING, Case, follow
-from services.scheduler.domain.choosing import ruled
+from libs.compliance import Packs
+from services.scheduler.domain.advancing import Followed, followed
+from services.scheduler.domain.case import PENDING, Case
 from services.scheduler.domain.escalating import asking_key
-from services.scheduler.domain.planner import ContactDue, Plan, plan
-from services.scheduler.domain.policy import Policy, Step
+from services.scheduler.domain.lawful import Denied, Later, May, Never, NoWay, Wish, earliest
+from services.scheduler.domain.planner import ContactDue, Plan, Upcoming
+from services.scheduler.domain.policy import Policy, Send, Step
 from services.scheduler.domain.standing import missing, ready, rejected, told_at, wanting
 from services.scheduler.rulebook import Rules
 from services.scheduler.store.held import Held
+from services.scheduler.store.reach import Known
 
 
 def case_shown(row: RowMapping) -> dict[str, Any]:
@@ -88,40 +92,85 @@ def _state_of(case: Case, step: Step, now: datetime) -> str:
     return "due" if wanting(case, step) is None else "waits"
 
 
-def next_contact(held: Held, rules: Rules, now: datetime) -> Mapping[str, Any]:
-    """Return the next moment of a contact, or why there is none and what ends that."""
+@dataclass(frozen=True, slots=True)
+class Law:
+    """What the gate is told of the borrower, and the rules."""
+
+    known: Known
+    packs: Packs
+
+
+def next_contact(held: Held, rules: Rules, law: Law, now: datetime) -> Mapping[str, Any]:
+    """Return the next moment of a contact and the first lawful one in its window, or why there is none and what ends that."""
     at = held.moment(now)
     if held.in_doubt is not None:
         return _answer(None, None, "in_doubt", ends_with=held.reason_task)
     try:
-        case, policy = ruled(held.case, rules.pinned(held), rules.choices_of(held.case.tenant), at)
-        if policy is None:
+        found = followed(held.case, rules.pinned(held), rules.choices_of(held.case.tenant), at)
+        if found is None:
             return _answer(None, None, "in_doubt")
-        case, _ = follow(case, policy, at)
-        planned = plan(case, policy, at)
+        return _next(found, held, law, at)
     except Exception:  # noqa: BLE001  # the ticker will park it; whatever the rule raised, the answer is that it is in doubt
         return _answer(None, None, "in_doubt")
+
+
+def _next(found: Followed, held: Held, law: Law, at: datetime) -> Mapping[str, Any]:
+    case, planned = found.case, found.planned(at)
     under_way = [contact for contact in case.contacts if contact.state in PENDING and contact.expires_at > at]
     if under_way and (waiting := case.faceless) is not None:
         return _answer(None, waiting.step, planned.reason.kind, until=waiting.expires_at, ends_with=planned.reason.errand)
     if under_way:
         last = max(under_way, key=lambda contact: contact.requested_at)
         return _answer(max(last.until or at, at), last.step, last.state.value, until=last.expires_at)
-    return _planned(planned, held, at)
+    return _planned(planned, held, lambda step, coming: _lawful(found, law, step, coming), at)
 
 
-def _planned(planned: Plan, held: Held, now: datetime) -> Mapping[str, Any]:
+Lawful = Callable[[str, Upcoming], Mapping[str, Any] | None]
+
+
+def _planned(planned: Plan, held: Held, lawful: Lawful, now: datetime) -> Mapping[str, Any]:
     due = next((due for due in planned.due if isinstance(due, ContactDue)), None)
     if due is not None:
         at = held.woken(now) or now
-        return _answer(at, due.step.id, "settling" if at > now else "due", until=at)
-    if planned.upcoming is not None:
-        return _answer(planned.upcoming.at, planned.upcoming.step, planned.reason.kind, until=planned.reason.until)
+        coming = Upcoming(at, due.step.id, due.debts, due.expires_at)
+        return _answer(at, due.step.id, "settling" if at > now else "due", until=at) | {"lawful": lawful(due.step.id, coming)}
+    if (upcoming := planned.upcoming) is not None:
+        shown = _answer(upcoming.at, upcoming.step, planned.reason.kind, until=planned.reason.until)
+        return shown | {"lawful": lawful(upcoming.step, upcoming)}
     reason = planned.reason
     return _answer(None, None, reason.kind, until=reason.until, ends_with=reason.errand or reason.event)
 
 
+def _lawful(found: Followed, law: Law, step_id: str, coming: Upcoming) -> Mapping[str, Any] | None:
+    """Return the first moment in a window at which the gate lets a contact out; None where nothing is known of the borrower."""
+    step = next(step for step in found.policy.steps if step.id == step_id)
+    if not isinstance(step.action, Send) or not law.known.reach.known:
+        return None
+    wish = Wish(step.action, coming.debts, law.known.reach, found.case.stops, law.known.prior)
+    at, first = earliest(wish, law.packs, coming.at, coming.closes)
+    match first:
+        case NoWay(reason):
+            return {"at": None, "channel": None, "reason": reason, "until": None, "rules": []}
+        case May(channel):
+            return {"at": at, "channel": channel, "reason": None, "until": coming.closes, "rules": _rules(first.denied)}
+        case Later(until, reason, denied):
+            return {"at": at, "channel": None, "reason": reason, "until": until, "rules": _rules(denied)}
+        case Never(reason, denied):
+            return {"at": None, "channel": None, "reason": reason, "until": None, "rules": _rules(denied)}
+        case _:
+            assert_never(first)
+
+
+def _rules(denied: Sequence[Denied]) -> list[dict[str, Any]]:
+    """Return the rules that speak against channels at the planned moment."""
+    return [
+        {"channel": one.channel, "rule": rule.rule, "nature": rule.nature.value, "cite": rule.cite, "until": rule.until}
+        for one in denied
+        for rule in one.rules
+    ]
+
+
 def _answer(
     at: datetime | None, step: str | None, reason: str, *, until: datetime | None = None, ends_with: str | None = None
-) -> Mapping[str, Any]:
-    return {"at": at, "step": step, "reason": reason, "until": until, "ends_with": ends_with}
+) -> dict[str, Any]:
+    return {"at": at, "step": step, "reason": reason, "until": until, "ends_with": ends_with, "lawful": None}

@@ -63,6 +63,7 @@ cases = Table(
     Column("reason_task", Text),
     Column("in_doubt", Text),
     Column("moved_at", _moment),
+    Column("covered_until", _moment),
 )
 """A case and what its last plan said: when to look again, the next contact, and why nothing is said now."""
 
@@ -219,6 +220,8 @@ policy_versions = Table(
     Column("decided_at", _moment),
     Column("comment", Text),
     Column("retired_at", _moment),
+    Column("simulation_id", Text),
+    Column("simulation_hash", Text),
 )
 """Versions: `source` as it was written, `document` what it says as JSON; both never change once it is submitted."""
 

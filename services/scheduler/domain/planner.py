@@ -67,6 +67,7 @@ Due = ContactDue | ErrandDue | FlagDue | ActDue
 NO_PROFILE = "no_profile"
 CONTACT_UNKNOWN = "contact_unknown"
 HANDED_OVER = "handed_over"
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -87,10 +88,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Upcoming:
-    """The next contact that is planned."""
+    """The next contact that is planned, of which debts, and when its window closes."""
 
     at: datetime
     step: str
+    debts: tuple[Debt, ...] = ()
+    closes: datetime = _NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +122,17 @@ def plan(case: Case, policy: Policy, now: datetime) -> Plan:
     """Return what is due, and what comes once that is done."""
     standing = policy.settled(case)
     due: list[Due] = [*_flags_due(case, standing, now), *_errands_due(case, standing, now), *_acts_due(case, standing, now)]
-    before = _having(case, due, now)
+    before = having(case, due, now) if due else case
     slot = _next_slot(before, standing, now)
     if slot is not None and slot.opens <= now:
         due += _carried(before, slot.step, now)
         due.append(ContactDue(slot.step, slot.about, slot.occurrence, slot.debts, slot.closes))
-    after = _having(case, due, now)
-    standing = policy.settled(after)
-    slot = _next_slot(after, standing, now)
-    upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id)
+    after = case
+    if due:
+        after = having(case, due, now)
+        standing = policy.settled(after)
+        slot = _next_slot(after, standing, now)
+    upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id, slot.debts, slot.closes)
     moments = [moment for moment in _moments(after, standing, now, upcoming=upcoming) if moment > now]
     return Plan(tuple(due), min(moments, default=None), _reason(after, standing, now, upcoming=upcoming), upcoming)
 
@@ -144,7 +149,7 @@ def reminder_at(debt: Debt, policy: Policy, now: datetime) -> datetime | None:
     return min(opening, default=None)
 
 
-def _having(case: Case, due: list[Due], now: datetime) -> Case:
+def having(case: Case, due: list[Due], now: datetime) -> Case:
     """Return the case as it is once these are done."""
     contacts, errands, flagged = list(case.contacts), list(case.errands), set(case.flagged)
     for one in due:
@@ -386,7 +391,7 @@ def _rests(case: Case, policy: Policy, now: datetime) -> Reason | None:
         return None
     stops = [stop for debt in case.owed if (stop := case.stop_of(debt, now)) is not None]
     if stops:
-        return _stopped(case, policy, min(stops, key=lambda stop: stop.until or datetime.max.replace(tzinfo=UTC)), now=now)
+        return _stopped(case, policy, min(stops, key=lambda stop: stop.until or _NEVER), now=now)
     if any(debt.doubted for debt in case.owed):
         return Reason("in_doubt", event="debt.changed")
     return Reason("pending_payment", until=min(debt.resting_until for debt in case.owed if debt.resting_until is not None))

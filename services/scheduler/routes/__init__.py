@@ -7,12 +7,13 @@ from fastapi import APIRouter, Response
 from services.scheduler.asking import Gate
 from services.scheduler.casework import Casework
 from services.scheduler.massholding import MassHolds
-from services.scheduler.routes import cases, contacts, dealings, evidence, holds, matters, policies, promises, tasks
+from services.scheduler.routes import cases, contacts, dealings, evidence, holds, matters, policies, promises, simulations, tasks
 from services.scheduler.routes.cases import Rooms
+from services.scheduler.routes.simulations import Play
 from services.scheduler.tasking import TaskDesk
 
 
-def make_router(rooms: Rooms, casework: Casework, gate: Gate) -> APIRouter:
+def make_router(rooms: Rooms, casework: Casework, gate: Gate, play: Play) -> APIRouter:
     """Return all routes of the scheduler."""
     router = APIRouter(prefix="/v1", default_response_class=Response)
     cases.add_to(router, rooms)
@@ -24,4 +25,5 @@ def make_router(rooms: Rooms, casework: Casework, gate: Gate) -> APIRouter:
     holds.add_to(router, casework, MassHolds(rooms.engine, rooms.clock, rooms.look_again))
     dealings.add_to(router, rooms)
     evidence.add_to(router, rooms)
+    simulations.add_to(router, rooms, play)
     return router

@@ -23,8 +23,9 @@ from services.scheduler.dossier import Archive
 from services.scheduler.editing import PolicyDesk
 from services.scheduler.elsewhere import Asking
 from services.scheduler.rulebook import Rulebook
-from services.scheduler.shown import case_shown, debts_shown, next_contact
-from services.scheduler.store import cases, views
+from services.scheduler.shown import Law, case_shown, debts_shown, next_contact
+from services.scheduler.store import cases, reach, views
+from services.scheduler.store.book import LOOKBACK
 from services.scheduler.store.held import case_key
 
 Reader = Annotated[Principal, Depends(requires("cases:read"))]
@@ -104,17 +105,19 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
             if held is None:
                 raise _unknown("case", case_id)
             rules = await rooms.rulebook.of(conn, [caller.tenant], now, held=[held])
-        return answer(next_contact(held, rules, now))
+            who = (caller.tenant, held.case.borrower_id)
+            known = (await reach.known(conn, [who], since=now - LOOKBACK, before=now))[who]
+        return answer(next_contact(held, rules, Law(known, await rooms.desk.packs()), now))
 
 
 def _add_coverage(router: APIRouter, rooms: Rooms) -> None:
     @router.get("/coverage", summary="Who would be forgotten: the number must be 0")
-    async def read_coverage(caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    async def read_coverage(caller: Reader, *, whole: bool = False, limit: Limit = 100, cursor: Cursor = None) -> Response:
         borrower, _, currency = (cursor or "").partition("/")
         async with rooms.engine.connect() as conn:
-            now = await rooms.clock.at(conn)
-            number = await views.count_uncontacted(conn, now, tenant=caller.tenant)
-            rows = await views.uncontacted(conn, now, caller.tenant, after=(borrower, currency), limit=limit + 1)
+            scope = views.Scope(caller.tenant, await rooms.clock.at(conn), whole)
+            number = await views.count_uncontacted(conn, scope)
+            rows = await views.uncontacted(conn, scope, after=(borrower, currency), limit=limit + 1)
             reasons = await views.reasons(conn, tenant=caller.tenant)
         last = rows[limit - 1] if len(rows) > limit else None
         return answer({

@@ -44,6 +44,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     comment: str | None = Field(default=None, max_length=4000)
+    simulation: str | None = Field(default=None, max_length=128, description="the simulation on whose result it is decided")
 
 
 class Activation(BaseModel):
@@ -200,7 +201,8 @@ def _add_assignments(router: APIRouter, rooms: Rooms) -> None:
 
 
 async def _decided(rooms: Rooms, caller: Principal, which: Which, state: str, *, decision: Decision | None) -> Response:
-    row = await rooms.desk.decide(caller, which, state, decision.comment if decision else None)
+    said = decision or Decision()
+    row = await rooms.desk.decide(caller, which, state, said.comment, simulation=said.simulation)
     return _tagged(answer(_shown(row, {})), row)
 
 
@@ -261,6 +263,7 @@ def _shown(row: RowMapping, active: dict[str, int]) -> dict[str, Any]:
         "etag": etag(row), "author": row.writers[0], "writers": row.writers, "created_at": row.created_at, "changed_at": row.changed_at,
         "submitted_by": row.submitted_by, "submitted_at": row.submitted_at, "decided_by": row.decided_by, "decided_at": row.decided_at,
         "comment": row.comment, "retired_at": row.retired_at,
+        "simulation": None if row.simulation_id is None else {"simulation_id": row.simulation_id, "hash": row.simulation_hash},
     }  # fmt: skip
 
 

@@ -52,6 +52,10 @@ _LOCK = text(
     f"select {_READ} from {unnest(_KEYS, 'k')} join scheduler.cases c"
     f" on (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id) {_ORDER}"
 )
+_LOOK = text(
+    f"select {_READ} from {unnest(_KEYS, 'k')} join scheduler.cases c"
+    " on (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id)"
+)
 _LOCK_BORROWERS = text(
     f"select {_READ} from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
     f" on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) {_ORDER}"
@@ -65,10 +69,21 @@ _CLAIM = text(
     " order by c.next_at, c.case_id limit :limit for update skip locked"
 )
 _ALL = {**_KEYS, **_LIVED, **_PLANNED, **_RULED, **_MARKED}
+_COUNTED = "select {table}.tenant, coalesce({table}.reason, 'unplanned') as reason, {sign} as number from {table}"
+_IS_LATE = "{table}.state = 'open' and {table}.stage = 'overdue'"
 _SAVE = text(
-    f"update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in _ALL if name not in _KEYS)}"
-    f" from {unnest(_ALL, 'v')} where (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)"
+    f"with v as (select * from {unnest(_ALL, 'n')}),"
+    " before as (select c.tenant, c.reason, c.state, c.stage from v join scheduler.cases c"
+    " on (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)),"
+    f" changed as (update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in _ALL if name not in _KEYS)}"
+    " from v where (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)"
+    " returning c.tenant, c.reason, c.state, c.stage)"
+    " insert into scheduler.case_counts (tenant, reason, number) select tenant, reason, sum(number) from ("
+    f"{_COUNTED.format(table='before', sign=-1)} where {_IS_LATE.format(table='before')} union all"
+    f" {_COUNTED.format(table='changed', sign=1)} where {_IS_LATE.format(table='changed')}"
+    ") d group by tenant, reason having sum(number) <> 0"
 )
+"""Beside the rows it adds by how much the number of late cases with a reason has changed: nobody has to read the book to count it."""
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
 _fact = msgspec.json.Decoder(OverdueFact).decode
 
@@ -120,6 +135,13 @@ async def keys_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str
     return [CaseKey(*row) for row in await conn.execute(_KEYS_OF, {"tenant": list(tenants), "borrower_id": list(ids)})]
 
 
+async def look(conn: AsyncConnection, keys: Iterable[CaseKey], *, policy: tuple[str, int]) -> list[Held]:
+    """Read these cases whole in key order without locking them; one without a row is closed and has no spell yet."""
+    ordered = sorted(set(keys))
+    found = {one.key: one for one in (_held(row) for row in await conn.execute(_LOOK, transposed(_KEYS, ordered)))}
+    return await _filled(conn, [found.get(key) or _unopened(key, policy) for key in ordered])
+
+
 async def lock_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[Held]:
     """Lock all cases of these (tenant, borrower) in key order and read them whole."""
     tenants, ids = zip(*sorted(set(borrowers)), strict=True)
@@ -156,6 +178,11 @@ def _held(row: Row[Any]) -> Held:
         nonpayment_reason=row.nonpayment_reason, handed_to=row.handed_to, handed_at=row.handed_at,
     )  # fmt: skip
     return Held(case=case, **{name: getattr(row, name) for name in (*_PLANNED, *_RULED)})
+
+
+def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
+    case = Case(key.tenant, key.borrower_id, key.case_id, key.currency, 0, State.CLOSED, Stage.CLEAR, opened_at=None, clear_since=None)
+    return Held(case, *policy)
 
 
 async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:

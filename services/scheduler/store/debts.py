@@ -17,11 +17,14 @@ _COLUMNS = {
 }  # fmt: skip
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:])
 _UPSERT = text(
-    f"insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
+    f"with kept as (insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
     f" select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')} order by tenant, borrower_id, loan_id"
     f" on conflict (tenant, borrower_id, loan_id) do update set {_SET}"
     " where (excluded.epoch, excluded.version, excluded.as_of) > (d.epoch, d.version, d.as_of)"
-    " returning tenant, borrower_id, loan_id"
+    " returning tenant, borrower_id, loan_id, epoch, version, as_of, fact),"
+    " told as (insert into scheduler.debt_facts (tenant, borrower_id, loan_id, epoch, version, as_of, known_at, fact)"
+    " select tenant, borrower_id, loan_id, epoch, version, as_of, :known_at, fact from kept order by 1, 2, 3 on conflict do nothing)"
+    " select tenant, borrower_id, loan_id from kept"
 )
 _OF_CASES = {"tenant": "text", "borrower_id": "text", "currency": "text"}
 _LIVE = text(
@@ -75,9 +78,9 @@ class Woken:
     fact_at: datetime
 
 
-async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow]) -> set[tuple[str, str, str]]:
-    """Keep these facts (one a debt) where they are newer, and return (tenant, borrower, loan) of those."""
-    changed = await conn.execute(_UPSERT, transposed(_COLUMNS, rows))
+async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: datetime) -> set[tuple[str, str, str]]:
+    """Keep these facts (one a debt) where they are newer, with the moment from which they are known, and return their keys."""
+    changed = await conn.execute(_UPSERT, {**transposed(_COLUMNS, rows), "known_at": now})
     return {(row.tenant, row.borrower_id, row.loan_id) for row in changed}
 
 

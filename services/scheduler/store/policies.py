@@ -15,7 +15,7 @@ from services.scheduler.store.arrays import transposed, unnest
 
 _HEAD = (
     "tenant, name, version, state, revision, writers, created_at, changed_at, submitted_by, submitted_at, decided_by, decided_at, comment,"
-    " retired_at"
+    " retired_at, simulation_id, simulation_hash"
 )
 _LOCK_CHAIN = (
     text("insert into scheduler.policy_chains (tenant, chain, seq, hash) values (:tenant, :chain, 0, :hash) on conflict do nothing"),
@@ -54,6 +54,10 @@ _PUT_STATE = text(
     " comment = coalesce(cast(:comment as text), comment)"
     " where tenant = :tenant and name = :name and version = :version"
 )
+_PIN_SIMULATION = text(
+    "update scheduler.policy_versions set simulation_id = :simulation_id, simulation_hash = :hash"
+    " where tenant = :tenant and name = :name and version = :version"
+)
 _ACTIVATE = text(
     "insert into scheduler.policy_activations (tenant, name, seq, version, effective_at, in_flight, by, at)"
     " select :tenant, :name, coalesce(max(seq), 0) + 1, :version, :effective_at, :in_flight, :by, :at"
@@ -73,6 +77,9 @@ _ASSIGNMENTS = text("select revision, items from scheduler.assignments where ten
 _ASSIGN = text(
     "insert into scheduler.assignments (tenant, revision, items, at, by) values (:tenant, 1, :items, :at, :by)"
     " on conflict (tenant) do update set revision = assignments.revision + 1, items = excluded.items, at = excluded.at, by = excluded.by"
+)
+_IN_USE = text(
+    "select tenant, name, version, document from scheduler.policy_versions where tenant = :tenant and state in ('approved', 'retired')"
 )
 _WANTED = {"tenant": "text", "name": "text", "version": "int"}
 _DOCUMENTS = text(
@@ -157,6 +164,11 @@ async def put_state(conn: AsyncConnection, which: Which, doing: Doing, state: st
     await conn.execute(_PUT_STATE, {**_key(which), "by": doing.by, "at": doing.at, "state": state, "comment": comment})
 
 
+async def pin_simulation(conn: AsyncConnection, which: Which, simulation_id: str, result_hash: str) -> None:
+    """Note the simulation, and its result, on which a version was decided."""
+    await conn.execute(_PIN_SIMULATION, {**_key(which), "simulation_id": simulation_id, "hash": result_hash})
+
+
 async def activate(conn: AsyncConnection, which: Which, doing: Doing, *, effective_at: datetime, in_flight: str) -> None:
     """Note from when on a version is active."""
     values = {**_key(which), "effective_at": effective_at, "in_flight": in_flight, "by": doing.by, "at": doing.at}
@@ -199,3 +211,9 @@ async def documents(conn: AsyncConnection, wanted: Iterable[Which]) -> list[tupl
 
 def _key(which: Which) -> dict[str, Any]:
     return {"tenant": which.tenant, "name": which.name, "version": which.version}
+
+
+async def in_use(conn: AsyncConnection, tenant: str) -> list[tuple[Which, bytes]]:
+    """Return the documents of all versions that a case of a tenant may be pinned to."""
+    found = await conn.execute(_IN_USE, {"tenant": tenant})
+    return [(Which(row.tenant, row.name, row.version), row.document) for row in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping, text
@@ -12,6 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 SLACK = timedelta(minutes=5)
 """A moment that passed longer ago than this was missed."""
+RECENT = timedelta(days=1)
+"""A late debt without a case is looked for among facts no older than this; among all of them once an hour, and when somebody asks."""
+MOST_COUNTS = 500
+"""So many rows of changed counts are added up at every reading without being folded."""
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 LOST_AFTER = timedelta(minutes=30)
 """A contact whose window closed longer ago than this without any outcome, or an unknown one whose deadline did, is lost."""
 
@@ -37,11 +42,11 @@ _OPEN_TASK = (
     "exists (select from scheduler.tasks t where (t.tenant, t.borrower_id, t.case_id, t.spell)"
     " = (c.tenant, c.borrower_id, c.case_id, c.spell) and t.state <> 'done')"
 )
-_LATE = "c.state = 'open' and c.stage = 'overdue' and (cast(:tenant as text) is null or c.tenant = :tenant)"
+_OF_TENANT = "(cast(:tenant as text) is null or c.tenant = :tenant)"
+_LATE = f"c.state = 'open' and c.stage = 'overdue' and {_OF_TENANT}"
 _WITHOUT_NEXT = (
     "select c.tenant, c.borrower_id, c.currency, c.case_id, c.opened_at as since, coalesce(c.reason, 'unplanned') as reason"
-    f" from scheduler.cases c where {_LATE} and not (coalesce(c.contact_at > :missed, false) or c.reason_event is not null"
-    f" or coalesce(c.reason_until > :missed, false)) and not {_OPEN_TASK}"
+    f" from scheduler.cases c where c.covered_until <= :missed and {_OF_TENANT} and not {_OPEN_TASK}"
 )
 _WITHOUT_OUTCOME = (
     "select c.tenant, c.borrower_id, c.currency, c.case_id, c.opened_at, 'no_outcome' from scheduler.case_steps s join scheduler.cases c"
@@ -53,7 +58,8 @@ _WITHOUT_OUTCOME = (
 )
 _WITHOUT_CASE = (
     "select d.tenant, d.borrower_id, d.currency, null, d.fact_at, 'no_case' from scheduler.debts d"
-    " where d.owed and (cast(:tenant as text) is null or d.tenant = :tenant) and not exists (select from scheduler.cases c"
+    " where d.owed and d.fact_at >= :told_since and (cast(:tenant as text) is null or d.tenant = :tenant)"
+    " and not exists (select from scheduler.cases c"
     " where (c.tenant, c.borrower_id, c.currency) = (d.tenant, d.borrower_id, d.currency) and c.state = 'open' and c.stage = 'overdue')"
 )
 _UNCONTACTED = (
@@ -65,7 +71,19 @@ _LIST = text(
     f"select * from ({_UNCONTACTED}) n where (borrower_id, currency) > (:after_borrower, :after_currency)"
     " order by borrower_id, currency limit :limit"
 )
-_REASONS = text(f"select coalesce(c.reason, 'unplanned') as reason, count(*) as number from scheduler.cases c where {_LATE} group by 1")
+_REASONS = text(
+    f"select c.reason, sum(c.number)::bigint as number from scheduler.case_counts c where {_OF_TENANT} group by 1 having sum(c.number) <> 0"
+)
+_FOLD = text(
+    f"with gone as (delete from scheduler.case_counts where (select count(*) from scheduler.case_counts) > {MOST_COUNTS}"
+    " returning tenant, reason, number) insert into scheduler.case_counts (tenant, reason, number)"
+    " select tenant, reason, sum(number) from gone group by tenant, reason having sum(number) <> 0"
+)
+_RECOUNT = text(
+    "with gone as (delete from scheduler.case_counts) insert into scheduler.case_counts (tenant, reason, number)"
+    " select c.tenant, coalesce(c.reason, 'unplanned'), count(*) from scheduler.cases c"
+    " where c.state = 'open' and c.stage = 'overdue' group by 1, 2"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +118,42 @@ async def timeline(conn: AsyncConnection, of: tuple[str, str, str], *, after: tu
     return (await conn.execute(_TIMELINE, values)).mappings().all()
 
 
-async def count_uncontacted(conn: AsyncConnection, now: datetime, *, tenant: str | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose coverage (None: every tenant's), at which moment, and whether old facts are looked at too for debts without a case."""
+
+    tenant: str | None
+    now: datetime
+    whole: bool = False
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return it as statements take it."""
+        since = BEGINNING if self.whole else self.now - RECENT
+        return {"tenant": self.tenant, "missed": self.now - SLACK, "lost": self.now - LOST_AFTER, "told_since": since}
+
+
+async def count_uncontacted(conn: AsyncConnection, scope: Scope) -> int:
     """Return how many are forgotten; it must be 0."""
-    return int((await conn.execute(_COUNT, _moments(now, tenant))).scalar_one())
+    return int((await conn.execute(_COUNT, scope.values)).scalar_one())
 
 
-async def uncontacted(conn: AsyncConnection, now: datetime, tenant: str, *, after: tuple[str, str], limit: int) -> Sequence[RowMapping]:
+async def uncontacted(conn: AsyncConnection, scope: Scope, *, after: tuple[str, str], limit: int) -> Sequence[RowMapping]:
     """Return those who are forgotten, by (borrower, currency)."""
-    values = {**_moments(now, tenant), "after_borrower": after[0], "after_currency": after[1], "limit": limit}
+    values = {**scope.values, "after_borrower": after[0], "after_currency": after[1], "limit": limit}
     return (await conn.execute(_LIST, values)).mappings().all()
+
+
+async def fold_counts(conn: AsyncConnection) -> None:
+    """Make one row of each reason's changes."""
+    await conn.execute(_FOLD)
+
+
+async def recount(conn: AsyncConnection) -> None:
+    """Count all late cases anew, whatever was kept: what was changed by hand is right again."""
+    await conn.execute(_RECOUNT)
 
 
 async def reasons(conn: AsyncConnection, *, tenant: str | None) -> dict[str, int]:
     """Return how many overdue cases have which reason."""
     return {row.reason: row.number for row in await conn.execute(_REASONS, {"tenant": tenant})}
-
-
-def _moments(now: datetime, tenant: str | None) -> dict[str, Any]:
-    return {"tenant": tenant, "missed": now - SLACK, "lost": now - LOST_AFTER}

@@ -178,6 +178,7 @@ create table scheduler.policy_versions (
     source text not null, document bytea not null,
     writers text[] not null, created_at timestamptz not null, changed_at timestamptz not null,
     submitted_by text, submitted_at timestamptz, decided_by text, decided_at timestamptz, comment text, retired_at timestamptz,
+    simulation_id text, simulation_hash text,
     primary key (tenant, name, version)
 ) with (fillfactor = 85);
 create table scheduler.policy_activations (
@@ -196,15 +197,51 @@ create table scheduler.policy_changes (
 create index policy_changes_effective on scheduler.policy_changes (effective_at);
 """
 
+SIMULATION = """
+create table scheduler.debt_facts (
+    tenant text not null, borrower_id text not null, loan_id text not null, epoch integer not null, version bigint not null,
+    as_of date not null, known_at timestamptz not null, fact bytea not null,
+    primary key (tenant, borrower_id, loan_id, epoch, version, as_of)
+) partition by hash (tenant, borrower_id);
+create table scheduler.reach (
+    tenant text not null, borrower_id text not null, what text not null, time timestamptz not null, event_id text not null, value bytea,
+    primary key (tenant, borrower_id, what)
+) partition by hash (tenant, borrower_id);
+create table scheduler.simulations (
+    tenant text not null, simulation_id text not null, state text not null, policy text not null, version integer,
+    document bytea not null, document_hash text not null, asked bytea not null, by text not null,
+    created_at timestamptz not null, started_at timestamptz, seen_at timestamptz, ended_at timestamptz,
+    done bigint not null default 0, total bigint, reason text, result bytea, hash text,
+    primary key (tenant, simulation_id)
+) with (fillfactor = 70);
+create table scheduler.case_counts (
+    tenant text not null, reason text not null, number bigint not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+create index simulations_open on scheduler.simulations (created_at, simulation_id) where state in ('queued', 'running');
+"""
+COVERAGE = """
+alter table scheduler.cases add column covered_until timestamptz generated always as (
+    case when state = 'open' and stage = 'overdue' then
+        case when reason_event is not null then timestamptz 'infinity'
+             when reason_task is not null
+             then greatest(contact_at, reason_until, coalesce(next_at, timestamptz 'infinity'))
+             else coalesce(greatest(contact_at, reason_until), timestamptz '-infinity') end
+    end
+) stored;
+create index cases_uncovered on scheduler.cases (covered_until) where covered_until < 'infinity';
+create index debts_owed_fact_at on scheduler.debts (fact_at) where owed;
+"""
+SIMULATION_PARTED = {"debt_facts": "autovacuum_vacuum_insert_scale_factor = 0.02", "reach": "fillfactor = 85"}
+
 
 def upgrade() -> None:
-    for statement in statements(BASE_0001.format(schema="scheduler") + CASES + AGREEMENTS + DEALINGS):
+    for statement in statements(BASE_0001.format(schema="scheduler") + CASES + AGREEMENTS + DEALINGS + SIMULATION):
         op.execute(statement)
-    for table, options in PARTED.items():
+    for table, options in {**PARTED, **SIMULATION_PARTED}.items():
         for remainder in range(PARTITIONS):
             op.execute(
                 f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
             )
-    for statement in statements(INDEXES) + statements(AGREEMENT_INDEXES) + statements(POLICIES):
+    for statement in statements(INDEXES + AGREEMENT_INDEXES + POLICIES + COVERAGE):
         op.execute(statement)

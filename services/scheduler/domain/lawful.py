@@ -1,0 +1,194 @@
+"""When a contact may lawfully go out: the gate, asked as the notifier asks it, of what the scheduler knows of the borrower."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from libs.compliance import (
+    STOPS,
+    Allow,
+    Channel,
+    Circumstances,
+    DebtFacts,
+    Packs,
+    Preferences,
+    Prior,
+    Profile,
+    Proposed,
+    Purpose,
+    Reason,
+    Role,
+    RuleKind,
+    Stop,
+    StopKind,
+    StopScope,
+    decide,
+)
+from services.scheduler.domain import stops as case_stops
+from services.scheduler.domain.case import Debt
+from services.scheduler.domain.policy import Send
+
+CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
+"""Consent to dunning holds for reminders."""
+NO_ADDRESS = "no_address"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a borrower can be reached: a keyed hash of the address, never the address."""
+
+    channel: str
+    lookup: str
+    priority: int = 100
+    purposes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the gate asks about a borrower; `known` once a profile has come."""
+
+    known: bool = False
+    timezone: str | None = None
+    jurisdictions: tuple[str, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    consents: frozenset[tuple[str, str]] = frozenset()
+    """Granted ones: channel and purpose."""
+
+    def address(self, channel: str, purpose: str) -> Address | None:
+        """Return the address to use: of those for this purpose the one with the lowest priority number."""
+        fitting = [a for a in self.addresses if a.channel == channel and (a.purposes is None or purpose in a.purposes)]
+        return min(fitting, key=lambda address: address.priority, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A contact that is wanted, and all that the gate is told of it but the moment."""
+
+    send: Send
+    debts: tuple[Debt, ...]
+    reach: Reach
+    stops: Sequence[case_stops.Stop]
+    prior: tuple[Prior, ...]
+    spent: frozenset[str] = frozenset()
+    """Channels that have been tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Rules that spoke against a channel."""
+
+    channel: str
+    rules: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class May:
+    """It may go out now, on this channel; `denied` are those before it in the order."""
+
+    channel: str
+    lookup: str
+    denied: tuple[Denied, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Not now, but from that moment on it is asked again."""
+
+    until: datetime
+    reason: str
+    denied: tuple[Denied, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """No moment is known at which it may."""
+
+    reason: str
+    denied: tuple[Denied, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoWay:
+    """There is no channel to ask about."""
+
+    reason: str = NO_ADDRESS
+
+
+Answer = May | Later | Never | NoWay
+
+
+def ask(wish: Wish, packs: Packs, now: datetime) -> Answer:
+    """Return the first lawful channel in the order of the wish, else when one will be."""
+    ways = list(_ways(wish))
+    if not ways:
+        return NoWay()
+    circumstances = _circumstances(wish, now)
+    debts = tuple(debt.loan_id for debt in wish.debts)
+    denied: list[Denied] = []
+    ends: list[tuple[datetime, str]] = []
+    for way in ways:
+        answer = decide(Proposed(now, Channel(way.channel), Purpose(wish.send.purpose), debts, way.lookup), circumstances, packs)
+        if isinstance(answer, Allow):
+            return May(way.channel, way.lookup, tuple(denied))
+        denied.append(Denied(way.channel, answer.reasons))
+        if answer.earliest is not None:
+            ends.append((answer.earliest, _word(answer.reasons)))
+    if not ends:
+        return Never(_word(denied[0].rules), tuple(denied))
+    until, word = min(ends)
+    return Later(until, word, tuple(denied))
+
+
+def earliest(wish: Wish, packs: Packs, opens: datetime, closes: datetime) -> tuple[datetime | None, Answer]:
+    """Return the first lawful moment within a window, and the gate's first answer; None where the window has none."""
+    first = answer = ask(wish, packs, opens)
+    at = opens
+    while isinstance(answer, Later) and at < answer.until < closes:
+        at = answer.until
+        answer = ask(wish, packs, at)
+    return (at if isinstance(answer, May) else None), first
+
+
+def _ways(wish: Wish) -> Iterator[Address]:
+    for channel in wish.send.channels:
+        if channel not in wish.spent and (address := wish.reach.address(channel, wish.send.purpose)) is not None:
+            yield address
+
+
+def _circumstances(wish: Wish, now: datetime) -> Circumstances:
+    reach = wish.reach
+    named = {place for debt in wish.debts for place in debt.jurisdictions} | set(reach.jurisdictions)
+    zones = (reach.timezone,) if reach.timezone else tuple(sorted({debt.timezone for debt in wish.debts})) or None
+    purposes = CONSENT_ALSO_BY.get(wish.send.purpose, (wish.send.purpose,))
+    return Circumstances(
+        jurisdictions=tuple(sorted(named)), zones=zones, profile=Profile.STRICT, role=Role.FIRST_PARTY,
+        consents=frozenset(Channel(channel) for channel, purpose in reach.consents if purpose in purposes),
+        preferences=Preferences(), tenant_hours=None, stops=tuple(_stop(stop) for stop in wish.stops if stop.kind in _KINDS),
+        prior=wish.prior, debt_facts={debt.loan_id: _facts(debt, now) for debt in wish.debts},
+    )  # fmt: skip
+
+
+_KINDS = frozenset(kind.value for kind in StopKind)
+
+
+def _stop(stop: case_stops.Stop) -> Stop:
+    kind = StopKind(stop.kind)
+    scope = StopScope.DEBT if stop.loan_id else StopScope.CHANNEL if stop.channel else STOPS[kind].scope
+    return Stop(kind, scope, stop.from_at, stop.until, channel=stop.channel, debt=stop.loan_id)
+
+
+def _facts(debt: Debt, now: datetime) -> DebtFacts:
+    since = debt.past_due_from
+    days = (now.astimezone(ZoneInfo(debt.timezone)).date() - since).days if since else None
+    return DebtFacts(past_due_days=days, product=debt.product, due_on=since)
+
+
+def _word(reasons: Sequence[Reason]) -> str:
+    """Return one word for why: the stop where one speaks, else the first rule."""
+    for reason in reasons:
+        if reason.kind is RuleKind.STOP:
+            return reason.rule.removeprefix("stop-")
+    return reasons[0].rule if reasons else "denied"

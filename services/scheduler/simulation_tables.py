@@ -1,0 +1,68 @@
+"""The tables of schema `scheduler` that simulations read and write, beside those in tables.py."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Date, DateTime, Integer, LargeBinary, Table, Text
+
+from services.scheduler.tables import metadata
+
+_moment = DateTime(timezone=True)
+
+debt_facts = Table(
+    "debt_facts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("loan_id", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("as_of", Date, primary_key=True),
+    Column("known_at", _moment, nullable=False),
+    Column("fact", LargeBinary, nullable=False),
+)
+"""Every fact that was the newest of its debt, and from when on it was known here; only ever added to."""
+
+reach = Table(
+    "reach",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("what", Text, primary_key=True),
+    Column("time", _moment, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("value", LargeBinary),
+)
+"""What the gate asks of a borrower, by the key of its topic (`profile`, `consent:...`, `contact:...`); no address and no name."""
+
+simulations = Table(
+    "simulations",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("simulation_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("version", Integer),
+    Column("document", LargeBinary, nullable=False),
+    Column("document_hash", Text, nullable=False),
+    Column("asked", LargeBinary, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("started_at", _moment),
+    Column("seen_at", _moment),
+    Column("ended_at", _moment),
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger),
+    Column("reason", Text),
+    Column("result", LargeBinary),
+    Column("hash", Text),
+)
+"""What was asked to be simulated, how far it has come, and its result."""
+
+case_counts = Table(
+    "case_counts",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+)
+"""How many late cases have which reason, as a sum over rows that are only added; the watcher folds them."""

@@ -1,0 +1,196 @@
+"""Simulations one after the other, read and played in processes of their own, so that requests are answered meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from multiprocessing import get_context
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common import logs
+from libs.common.clock import Clock, pause
+from libs.common.db.failures import is_transient
+from services.scheduler.domain.tally import Tally, canonical, hash_of
+from services.scheduler.rulebook import items_of
+from services.scheduler.simulation import Both, Chosen, Setup, SimulationAsked, play, play_portion, read, result_of, watch_parent
+from services.scheduler.store import policies, simulations
+from services.scheduler.store.book import Book, Portion
+from services.scheduler.store.simulations import Asked, Ending
+
+BORROWERS = 250
+"""In one portion: what one process reads and plays at a time."""
+AHEAD = 2
+"""Portions that wait for each process."""
+LOOK_EVERY_S = 5.0
+_asked = msgspec.json.Decoder(SimulationAsked).decode
+
+
+class EndedMeanwhileError(Exception):
+    """Somebody has ended the simulation while it ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is."""
+
+    done: int
+    total: int
+
+
+@dataclass(slots=True)
+class Simulator:
+    """Takes what waits; any number of them share the work. Without processes it plays beside the event loop: for tests."""
+
+    engine: AsyncEngine
+    clock: Clock
+    settle: timedelta
+    processes: int
+    borrowers: int = BORROWERS
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Do what waits until the stop."""
+        while not stop.is_set():
+            self.wake.clear()
+            try:
+                ran = await self.run_one(stop)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                logs.get("simulator").warning("pass_failed", reason=f"{type(error).__name__}: {error}"[:300])
+                ran = False
+            if not ran:
+                await pause(stop, LOOK_EVERY_S, wake=self.wake)
+
+    async def run_one(self, stop: asyncio.Event) -> bool:
+        """Do the next simulation that waits; False where none does."""
+        async with self.engine.begin() as conn:
+            now = await self.clock.at(conn)
+            asked = await simulations.take(conn, now)
+        if asked is None:
+            return False
+        ending = await self._ended(asked, now, stop)
+        if ending is not None:
+            async with self.engine.begin() as conn:
+                await simulations.end(conn, asked, ending, await self.clock.at(conn))
+        return True
+
+    async def _ended(self, asked: Asked, now: datetime, stop: asyncio.Event) -> Ending | None:
+        """Return how a simulation has ended; None where somebody else has said so."""
+        try:
+            setup = await self._setup(asked, now)
+            both = await self._play(asked, setup, stop)
+        except EndedMeanwhileError:
+            return None
+        except Exception as error:  # noqa: BLE001  # whatever it was, this simulation has failed and no other
+            logs.get("simulator").warning("simulation_failed", simulation=asked.simulation_id, exc_info=error)
+            return Ending("failed", f"{type(error).__name__}: {error}"[:500])
+        if both is None:
+            return Ending("interrupted", "process_ended")
+        result = {**_head(asked, setup), **result_of(setup, both)}
+        return Ending("done", result=canonical(result), hash=hash_of(result))
+
+    async def _setup(self, asked: Asked, now: datetime) -> Setup:
+        """Read which policies rule now, and put the one that is simulated beside them."""
+        wanted = _asked(asked.asked)
+        async with self.engine.connect() as conn:
+            active = await policies.active(conn, [asked.tenant], now)
+            _, stored = await policies.assignments(conn, asked.tenant)
+            documents = {f"{which.name}@{which.version}": document for which, document in await policies.in_use(conn, asked.tenant)}
+            version = asked.version or await policies.newest(conn, asked.tenant, asked.policy) + 1
+        items = tuple((item.policy, item.products, item.jurisdictions) for item in items_of(stored))
+        old = Chosen(assignments=items, active={which.name: (which.version, in_flight) for which, in_flight in active})
+        named = any(policy == asked.policy for policy, _, _ in items)
+        new = Chosen(
+            assignments=items if named else ((asked.policy, (), ()), *items),
+            active={**old.active, asked.policy: (version, wanted.in_flight)},
+            takes_over=None if asked.policy in old.active else asked.policy,
+        )
+        from_at, to = _span(wanted, now)
+        return Setup(
+            tenant=asked.tenant, asked=wanted, from_at=from_at, to=to, settle_s=self.settle.total_seconds(), new=new, old=old,
+            documents={**documents, f"{asked.policy}@{version}": asked.document},
+        )  # fmt: skip
+
+    async def _play(self, asked: Asked, setup: Setup, stop: asyncio.Event) -> Both | None:
+        """Play the whole book, a few portions at a time, and add up what they give; None where the stop came first."""
+        whole = Both(Tally(), Tally())
+        book = Book(setup.tenant, setup.to if setup.asked.mode == "past" else None)
+        async with self.engine.connect() as conn:
+            total = await book.size(conn)
+        await self._go_on(asked, Progress(0, total))
+        with ExitStack() as stack:
+            one = self._player(setup, stack)
+            running: dict[asyncio.Future[Both], int] = {}
+            after: str | None = ""
+            done = 0
+            while after is not None or running:
+                after = await self._fill(book, one, running, after)
+                finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED) if running else (set(), None)
+                for future in finished:
+                    both = future.result()
+                    whole.new.add(both.new)
+                    whole.old.add(both.old)
+                    done += running.pop(future)
+                if stop.is_set():
+                    return None
+                await self._go_on(asked, Progress(done, max(total, done)))
+        return whole
+
+    async def _fill(
+        self, book: Book, one: Callable[[Portion], Awaitable[Both]], running: dict[asyncio.Future[Both], int], after: str | None
+    ) -> str | None:
+        """Begin portions until enough are under way, and return where the next one begins; None where there is none."""
+        while after is not None and len(running) < max(1, self.processes * AHEAD):
+            async with self.engine.connect() as conn:
+                found = await book.portion(conn, after, self.borrowers)
+            if found is None:
+                return None
+            portion, number = found
+            running[asyncio.ensure_future(one(portion))] = number
+            after = portion.upto
+        return after
+
+    def _player(self, setup: Setup, stack: ExitStack) -> Callable[[Portion], Awaitable[Both]]:
+        """Return what plays a portion: a process of a pool that lives as long as the simulation."""
+        if self.processes == 0:
+            return lambda portion: self._beside(setup, portion)
+        pool = ProcessPoolExecutor(self.processes, mp_context=get_context("spawn"), initializer=watch_parent)
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        url, loop = self.engine.url.render_as_string(hide_password=False), asyncio.get_running_loop()
+        return lambda portion: loop.run_in_executor(pool, play_portion, url, setup, portion)
+
+    async def _beside(self, setup: Setup, portion: Portion) -> Both:
+        async with self.engine.connect() as conn:
+            subjects = await read(conn, setup, portion)
+        return await asyncio.to_thread(play, setup, subjects)
+
+    async def _go_on(self, asked: Asked, progress: Progress) -> None:
+        async with self.engine.begin() as conn:
+            now = await self.clock.at(conn)
+            if not await simulations.go_on(conn, asked, now, done=progress.done, total=progress.total):
+                raise EndedMeanwhileError
+
+
+def _span(asked: SimulationAsked, now: datetime) -> tuple[datetime, datetime]:
+    if asked.mode == "past":
+        if asked.from_at is None or asked.to is None:
+            raise ValueError("a past has a beginning and an end")
+        return asked.from_at, min(asked.to, now)
+    return now, now + timedelta(days=asked.days or 0)
+
+
+def _head(asked: Asked, setup: Setup) -> dict[str, object]:
+    """Return what was simulated: part of the hash, so that it names the question with the answer."""
+    rest = msgspec.to_builtins(setup.asked)
+    rest.pop("from_at"), rest.pop("to")
+    return {
+        **rest, "policy": asked.policy, "version": asked.version, "document_hash": asked.document_hash,
+        "from": setup.from_at.isoformat(), "to": setup.to.isoformat(), "against": {name: v for name, (v, _) in setup.old.active.items()},
+    }  # fmt: skip

@@ -1,0 +1,135 @@
+"""What the gate asks about borrowers, as their topic tells it: of two values of one key the greater (time, id) stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.compliance import Channel, Prior
+from services.scheduler.domain.lawful import Address, Reach
+from services.scheduler.store.arrays import transposed, unnest
+
+PROFILE = "profile"
+CONSENT = "consent:"
+CONTACT = "contact:"
+_COLUMNS = {"tenant": "text", "borrower_id": "text", "what": "text", "time": "timestamptz", "event_id": "text", "value": "bytea"}
+_UPSERT = text(
+    f"insert into scheduler.reach as r ({', '.join(_COLUMNS)}) select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')}"
+    " order by tenant, borrower_id, what on conflict (tenant, borrower_id, what) do update"
+    " set time = excluded.time, event_id = excluded.event_id, value = excluded.value"
+    ' where (excluded.time, excluded.event_id collate "C") > (r.time, r.event_id collate "C")'
+)
+_OF = {"tenant": "text", "borrower_id": "text"}
+_READ = text(
+    f"select r.tenant, r.borrower_id, r.what, r.value from {unnest(_OF, 'k')}"
+    " join scheduler.reach r on (r.tenant, r.borrower_id) = (k.tenant, k.borrower_id) where r.value is not null"
+    " order by r.tenant, r.borrower_id, r.what"
+)
+_SAID = text(
+    "select s.tenant, s.borrower_id, s.channel, s.made_at, s.state, s.about is not null as reminder, s.debts"
+    f" from {unnest(_OF, 'k')} join scheduler.case_steps s on (s.tenant, s.borrower_id) = (k.tenant, k.borrower_id)"
+    " where s.made_at >= :since and s.made_at < :before and s.channel is not null order by s.made_at, s.task_id"
+)
+_debts = msgspec.json.Decoder(list[tuple[str, int, int]]).decode
+
+
+class AddressKept(msgspec.Struct, frozen=True):
+    """Where a borrower can be reached, without the address."""
+
+    channel: str
+    lookup: str
+    priority: int = 100
+    purposes: tuple[str, ...] | None = None
+
+
+class ProfileKept(msgspec.Struct, frozen=True):
+    """What is kept of a profile: neither name nor address."""
+
+    timezone: str | None
+    jurisdictions: tuple[str, ...]
+    addresses: tuple[AddressKept, ...]
+
+
+class ContactKept(msgspec.Struct, frozen=True):
+    """A contact that others have made."""
+
+    at: datetime
+    channel: str
+    result: str
+    by: str
+    loans: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReachRow:
+    """A value as it is kept; None is one that was closed."""
+
+    tenant: str
+    borrower_id: str
+    what: str
+    time: datetime
+    event_id: str
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the gate is told of a borrower."""
+
+    reach: Reach
+    prior: tuple[Prior, ...]
+
+
+NOTHING = Known(Reach(), ())
+_profile = msgspec.json.Decoder(ProfileKept).decode
+_contact = msgspec.json.Decoder(ContactKept).decode
+
+
+async def keep_greater(conn: AsyncConnection, rows: Sequence[ReachRow]) -> None:
+    """Keep these values (one a key) where they are greater."""
+    if rows:
+        await conn.execute(_UPSERT, transposed(_COLUMNS, rows))
+
+
+async def known(
+    conn: AsyncConnection, borrowers: Sequence[tuple[str, str]], *, since: datetime, before: datetime
+) -> Mapping[tuple[str, str], Known]:
+    """Return what is known of these (tenant, borrower), with all contacts made within this time, by whomever."""
+    tenants, ids = zip(*sorted(borrowers), strict=True)
+    who = {"tenant": list(tenants), "borrower_id": list(ids)}
+    values: dict[tuple[str, str], dict[str, bytes]] = {}
+    for row in await conn.execute(_READ, who):
+        values.setdefault((row.tenant, row.borrower_id), {})[row.what] = row.value
+    prior: dict[tuple[str, str], list[Prior]] = {}
+    for row in await conn.execute(_SAID, {**who, "since": since, "before": before}):
+        loans = tuple(loan for loan, _, _ in _debts(row.debts))
+        result = "failed" if row.state == "failed" else "delivered"
+        kind = "reminder" if row.reminder else "dunning"
+        said = Prior(row.made_at, Channel(row.channel), result, loans, "dunwell", kind=kind)
+        prior.setdefault((row.tenant, row.borrower_id), []).append(said)
+    return {
+        who: Known(
+            _reach(values.get(who, {})), (*prior.get(who, ()), *(c for c in _elsewhere(values.get(who, {})) if since <= c.at < before))
+        )
+        for who in borrowers
+    }
+
+
+def _reach(values: Mapping[str, bytes]) -> Reach:
+    consents = [what.split(":", 2)[1:] for what in values if what.startswith(CONSENT)]
+    granted = frozenset((channel, purpose) for channel, purpose in consents)
+    if PROFILE not in values:
+        return Reach(consents=granted)
+    kept = _profile(values[PROFILE])
+    addresses = tuple(Address(one.channel, one.lookup, one.priority, one.purposes) for one in kept.addresses)
+    return Reach(True, kept.timezone, kept.jurisdictions, addresses, granted)
+
+
+def _elsewhere(values: Mapping[str, bytes]) -> list[Prior]:
+    found = [_contact(value) for what, value in values.items() if what.startswith(CONTACT)]
+    return [Prior(one.at, Channel(one.channel), one.result, one.loans, one.by) for one in sorted(found, key=lambda one: one.at)]
