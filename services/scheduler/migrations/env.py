@@ -6,5 +6,6 @@ from libs.common.db.migrate import run_environment
 from services.scheduler import agreement_tables, simulation_tables
 from services.scheduler.tables import SCHEMA
 
-assert agreement_tables.holds.metadata is simulation_tables.simulations.metadata, "all tables are in one"
-run_environment(context, agreement_tables.holds.metadata, SCHEMA)
+PLACES = (agreement_tables.holds, simulation_tables.simulations)
+"""Tables of every module that declares some: importing it puts them beside the others."""
+run_environment(context, PLACES[0].metadata, SCHEMA)
