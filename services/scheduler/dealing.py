@@ -20,8 +20,9 @@ from services.scheduler.acting import Desk, Made, Outgoing, entry
 from services.scheduler.domain.builtin import APPROVE_OFFER_WORK
 from services.scheduler.domain.case import Case, State
 from services.scheduler.domain.dealing import Approval, Exhibit, Offer, OfferState, Terms
+from services.scheduler.domain.errands import HANDED_OVER
 from services.scheduler.domain.escalating import asking_key, offer_key
-from services.scheduler.domain.planner import HANDED_OVER, ErrandDue
+from services.scheduler.domain.planner import ErrandDue
 from services.scheduler.domain.policy import Policy, Step
 from services.scheduler.domain.standing import Want, missing
 from services.scheduler.store import cases, dealings, errands, views

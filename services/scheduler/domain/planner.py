@@ -6,30 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from services.scheduler.domain.builtin import (
-    ENDING_PATIENCE,
-    FAILED_WORK,
-    HANDED_PATIENCE,
-    HANDED_WORK,
-    PROFILE_PATIENCE,
-    PROFILE_WORK,
-    STOP_WORK,
-    UNKNOWN_WORK,
-)
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
 from services.scheduler.domain.days import begins, day_after, window
+from services.scheduler.domain.errands import HANDED_OVER, NO_PROFILE, every_errand, key_of_contact, key_of_stop, open_errand
 from services.scheduler.domain.escalating import (
     ActDue,
     EmitDue,
     HandOverDue,
     OfferDue,
     acts,
-    asked_for,
     awaited,
     having_done,
     without_another_offer,
 )
-from services.scheduler.domain.matters import MATTERS
 from services.scheduler.domain.policy import Flag, Policy, Step, Work
 from services.scheduler.domain.standing import is_clear, ladder, ready
 from services.scheduler.domain.stops import Stop
@@ -64,9 +53,7 @@ class FlagDue:
 
 
 Due = ContactDue | ErrandDue | FlagDue | ActDue
-NO_PROFILE = "no_profile"
 CONTACT_UNKNOWN = "contact_unknown"
-HANDED_OVER = "handed_over"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -268,73 +255,10 @@ def _flags(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[Step, da
 
 
 def _errands_due(case: Case, policy: Policy, now: datetime) -> Iterator[ErrandDue]:
-    for key, work, moment in _errands(case, policy, now):
+    for key, work, moment in every_errand(case, policy, now):
         if moment is not None and moment <= now:
             occurrence = max((e.occurrence for e in case.errands if e.key == key), default=0) + 1
             yield ErrandDue(key, occurrence, work)
-
-
-def _errands(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
-    """Yield every task that is to be given, now or later: its key, what it is, and when (None: not to be foreseen)."""
-    for stop in _unended(case, now):
-        yield from _unless_given(case, _of_stop(stop), *_stop_work(stop, now))
-    if case.stop(now) is not None:
-        return
-    if case.state is State.OPEN and (contact := case.faceless) is not None:
-        yield from _unless_given(case, NO_PROFILE, PROFILE_WORK, contact.requested_at + PROFILE_PATIENCE)
-    if case.handed_at is not None:
-        yield from _unless_given(case, HANDED_OVER, HANDED_WORK, case.handed_at + HANDED_PATIENCE)
-    elif case.unstopped(now):
-        yield from _errands_of_the_late(case, policy, now)
-
-
-def _unended(case: Case, now: datetime) -> Iterator[Stop]:
-    """Yield the stops that stand until a person ends them: what must be answered in any case, others where money is late."""
-    found = [stop for stop in case.stops if stop.hold is not None and stop.hold.matter is not None and stop.hold.case_id == case.case_id]
-    last = [case.stop(now), *(case.stop_of(debt, now) for debt in case.owed)] if case.owed else []
-    found += [stop for stop in last if stop is not None]
-    yield from {_of_stop(stop): stop for stop in found if stop.until is None}.values()
-
-
-def _stop_work(stop: Stop, now: datetime) -> tuple[Work, datetime]:
-    """Return what a person is to do about a stop without an end, and when: where an event should end it, only when that stays away."""
-    if stop.hold is None:
-        return STOP_WORK, now
-    if stop.hold.matter is not None:
-        return MATTERS[stop.hold.matter].work, now
-    return STOP_WORK, now if stop.hold.ends_with is None else stop.from_at + ENDING_PATIENCE
-
-
-def _of_stop(stop: Stop) -> str:
-    """Return the key of the work that a stop makes."""
-    return f"stop:{stop.hold.source if stop.hold is not None and stop.hold.source is not None else stop.status_id}"
-
-
-def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
-    for contact in case.contacts:
-        unresolved = contact.state is ContactState.UNRESOLVED
-        if (contact.needs_person or unresolved) and contact.about is None and contact.spell == case.spell:
-            yield from _unless_given(case, _about(contact), UNKNOWN_WORK if unresolved else FAILED_WORK, now)
-    for key, work, moment in asked_for(case, policy):
-        yield from _unless_given(case, key, work, moment)
-    for step in policy.errands:
-        if isinstance(step.action, Work) and is_clear(case, step):
-            lead = ready(case, step, case.unstopped(now))
-            yield from _unless_given(case, step.id, step.action, lead[0] if lead else None)
-
-
-def _about(contact: Contact) -> str:
-    """Return the key of the work that a contact makes."""
-    return f"contact:{contact.step}:{contact.occurrence}"
-
-
-def _unless_given(case: Case, key: str, work: Work, moment: datetime | None) -> Iterator[tuple[str, Work, datetime | None]]:
-    """Yield it for that moment; once given it comes again only some time after it was completed."""
-    given = sorted((e for e in case.errands if e.key == key), key=lambda errand: errand.occurrence)
-    if not given:
-        yield key, work, moment
-    elif given[-1].done_at is not None and work.again_after is not None:
-        yield key, work, given[-1].done_at + work.again_after
 
 
 def _moments(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Iterator[datetime]:
@@ -350,18 +274,18 @@ def _moments(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | 
         if stop.until is not None:
             yield stop.until
     yield from (debt.resting_until for debt in case.debts if debt.resting_until is not None)
-    yield from (moment for _, _, moment in _errands(case, policy, now) if moment is not None)
+    yield from (moment for _, _, moment in every_errand(case, policy, now) if moment is not None)
     yield from (moment for _, moment in _flags(case, policy, now))
     yield from (moment for _, moment in acts(case, policy, now))
 
 
 def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Reason:
     if case.state is State.OPEN and case.stop(now) is None and (contact := case.faceless) is not None:
-        return Reason(NO_PROFILE, until=upcoming.at if upcoming else contact.expires_at, errand=_open_errand(case, NO_PROFILE))
+        return Reason(NO_PROFILE, until=upcoming.at if upcoming else contact.expires_at, errand=open_errand(case, NO_PROFILE))
     if case.owed and case.stop(now) is None and (doubt := _doubt(case, case.doubtful)) is not None:
         return doubt
     if case.owed and case.handed_to is not None and case.stop(now) is None:
-        return Reason(HANDED_OVER, event="case.taken_back", errand=_open_errand(case, HANDED_OVER))
+        return Reason(HANDED_OVER, event="case.taken_back", errand=open_errand(case, HANDED_OVER))
     if case.owed and case.rests_until is not None and now < case.rests_until and case.stop(now) is None:
         return Reason("offer_accepted", until=case.rests_until)
     if upcoming is not None:
@@ -379,7 +303,7 @@ def _doubt(case: Case, contact: Contact | None) -> Reason | None:
         return None
     if contact.state is ContactState.UNKNOWN and contact.until is not None:
         return Reason(CONTACT_UNKNOWN, until=contact.until)
-    errand = _open_errand(case, _about(contact))
+    errand = open_errand(case, key_of_contact(contact))
     return Reason(CONTACT_UNKNOWN, errand=errand) if errand is not None else None
 
 
@@ -400,9 +324,9 @@ def _rests(case: Case, policy: Policy, now: datetime) -> Reason | None:
 def _stopped(case: Case, policy: Policy, stop: Stop, *, now: datetime) -> Reason:
     """Return what a stop waits for: its end, the event that ends it, or the person who has a task about it."""
     if stop.hold is not None and stop.hold.ends_with is not None:
-        return Reason(stop.kind, until=stop.until, event=stop.hold.ends_with.value, errand=_open_errand(case, _of_stop(stop)))
-    again = min((moment for _, _, moment in _errands(case, policy, now) if moment is not None), default=None)
-    return Reason(stop.kind, until=stop.until or again, errand=_open_errand(case, _of_stop(stop)))
+        return Reason(stop.kind, until=stop.until, event=stop.hold.ends_with.value, errand=open_errand(case, key_of_stop(stop)))
+    again = min((moment for _, _, moment in every_errand(case, policy, now) if moment is not None), default=None)
+    return Reason(stop.kind, until=stop.until or again, errand=open_errand(case, key_of_stop(stop)))
 
 
 def _awaits(case: Case, policy: Policy, now: datetime) -> Reason:
@@ -412,11 +336,7 @@ def _awaits(case: Case, policy: Policy, now: datetime) -> Reason:
     open_errand = next((errand for errand in case.errands if errand.done_at is None), None)
     if open_errand is not None:
         return Reason("task_open", errand=open_errand.task_id or open_errand.key)
-    coming = [moment for _, _, moment in _errands(case, policy, now) if moment is not None]
+    coming = [moment for _, _, moment in every_errand(case, policy, now) if moment is not None]
     if coming:
         return Reason("ladder_ended", until=min(coming))
     return Reason("paused", event="debt.changed")
-
-
-def _open_errand(case: Case, key: str) -> str | None:
-    return next((e.task_id or e.key for e in case.errands if e.key == key and e.done_at is None), None)

@@ -1,0 +1,94 @@
+"""Work for people: which tasks a case gives, now or later, and under which keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from services.scheduler.domain.builtin import (
+    ENDING_PATIENCE,
+    FAILED_WORK,
+    HANDED_PATIENCE,
+    HANDED_WORK,
+    PROFILE_PATIENCE,
+    PROFILE_WORK,
+    STOP_WORK,
+    UNKNOWN_WORK,
+)
+from services.scheduler.domain.case import Case, Contact, ContactState, State
+from services.scheduler.domain.escalating import asked_for
+from services.scheduler.domain.matters import MATTERS
+from services.scheduler.domain.policy import Policy, Work
+from services.scheduler.domain.standing import is_clear, ready
+from services.scheduler.domain.stops import Stop
+
+NO_PROFILE = "no_profile"
+HANDED_OVER = "handed_over"
+
+
+def every_errand(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
+    """Yield every task that is to be given, now or later: its key, what it is, and when (None: not to be foreseen)."""
+    for stop in _unended(case, now):
+        yield from _unless_given(case, key_of_stop(stop), *_stop_work(stop, now))
+    if case.stop(now) is not None:
+        return
+    if case.state is State.OPEN and (contact := case.faceless) is not None:
+        yield from _unless_given(case, NO_PROFILE, PROFILE_WORK, contact.requested_at + PROFILE_PATIENCE)
+    if case.handed_at is not None:
+        yield from _unless_given(case, HANDED_OVER, HANDED_WORK, case.handed_at + HANDED_PATIENCE)
+    elif case.unstopped(now):
+        yield from _errands_of_the_late(case, policy, now)
+
+
+def _unended(case: Case, now: datetime) -> Iterator[Stop]:
+    """Yield the stops that stand until a person ends them: what must be answered in any case, others where money is late."""
+    found = [stop for stop in case.stops if stop.hold is not None and stop.hold.matter is not None and stop.hold.case_id == case.case_id]
+    last = [case.stop(now), *(case.stop_of(debt, now) for debt in case.owed)] if case.owed else []
+    found += [stop for stop in last if stop is not None]
+    yield from {key_of_stop(stop): stop for stop in found if stop.until is None}.values()
+
+
+def _stop_work(stop: Stop, now: datetime) -> tuple[Work, datetime]:
+    """Return what a person is to do about a stop without an end, and when: where an event should end it, only when that stays away."""
+    if stop.hold is None:
+        return STOP_WORK, now
+    if stop.hold.matter is not None:
+        return MATTERS[stop.hold.matter].work, now
+    return STOP_WORK, now if stop.hold.ends_with is None else stop.from_at + ENDING_PATIENCE
+
+
+def key_of_stop(stop: Stop) -> str:
+    """Return the key of the work that a stop makes."""
+    return f"stop:{stop.hold.source if stop.hold is not None and stop.hold.source is not None else stop.status_id}"
+
+
+def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
+    for contact in case.contacts:
+        unresolved = contact.state is ContactState.UNRESOLVED
+        if (contact.needs_person or unresolved) and contact.about is None and contact.spell == case.spell:
+            yield from _unless_given(case, key_of_contact(contact), UNKNOWN_WORK if unresolved else FAILED_WORK, now)
+    for key, work, moment in asked_for(case, policy):
+        yield from _unless_given(case, key, work, moment)
+    for step in policy.errands:
+        if isinstance(step.action, Work) and is_clear(case, step):
+            lead = ready(case, step, case.unstopped(now))
+            yield from _unless_given(case, step.id, step.action, lead[0] if lead else None)
+
+
+def key_of_contact(contact: Contact) -> str:
+    """Return the key of the work that a contact makes."""
+    return f"contact:{contact.step}:{contact.occurrence}"
+
+
+def _unless_given(case: Case, key: str, work: Work, moment: datetime | None) -> Iterator[tuple[str, Work, datetime | None]]:
+    """Yield it for that moment; once given it comes again only some time after it was completed."""
+    given = sorted((e for e in case.errands if e.key == key), key=lambda errand: errand.occurrence)
+    if not given:
+        yield key, work, moment
+    elif given[-1].done_at is not None and work.again_after is not None:
+        yield key, work, given[-1].done_at + work.again_after
+
+
+def open_errand(case: Case, key: str) -> str | None:
+    """Return the task of this key that is open."""
+    return next((e.task_id or e.key for e in case.errands if e.key == key and e.done_at is None), None)
