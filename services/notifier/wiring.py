@@ -185,6 +185,9 @@ def _try(adapter: Adapter | Link, account: Account, row: AccountRow, now: dateti
     if isinstance(adapter, Link):
         adapter.check(account)
         return
+    if adapter.check is not None:
+        adapter.check(account)
+        return
     channel = row.channels[0]
     adapter.request(
         OutgoingMessage("m-0", row.tenant, "t", "b", channel, PROBES[channel], "-", "-", deadline=now + timedelta(hours=1)), account, now
@@ -244,8 +247,7 @@ def _add_receipts(routes: APIRouter, wired: Wired) -> None:
         url = wired.directory.receipts_url(name, secret)
         if url is None:
             raise DomainError(404, "not_found", "there is nothing here")
-        new = await wired.receiver.take(name, secret, await callback_of(request, url))
-        return answer({"new": new})
+        return answer(await wired.receiver.take(name, secret, await callback_of(request, url)))
 
 
 def _shown(row: AccountRow) -> dict[str, Any]:

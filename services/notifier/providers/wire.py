@@ -106,6 +106,10 @@ class Adapter:
     receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied | Fetch] | None = None
     inbound: Callable[[Callback, Account, datetime], Sequence[Inbound] | Denied | Fetch] | None = None
     """What somebody sends to a number or an address of the account."""
+    check: Callable[[Account], object] | None = None
+    """Fails where nothing could be sent with an account; where there is none, a request is made to see that."""
+    heard: Mapping[str, object] = field(default_factory=dict)
+    """What this provider wants to read in the answer to its receipts: else it posts them again."""
     taken: tuple[bytes, str] = (b"", "text/plain")
     """What this provider wants to be answered when it brings such a message, and its media type: nothing that is sent on."""
     credentials: tuple[str, ...] = ()

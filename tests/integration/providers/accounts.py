@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from services.notifier.providers.wire import Account
-from tests.unit.providers.values import an_account
+from tests.unit.providers.values import TEMPLATES, an_account
 
 AWS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "example"}
 SERVICE = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -32,5 +32,15 @@ ACCOUNTS: dict[str, Account] = {
     "aws_ses": an_account("aws_ses", AWS, {"from": "dunning@lender.example", "region": "eu-central-1"}),
     "aws_sms": an_account("aws_sms", {**AWS, "session_token": "session"}, {"region": "eu-central-1"}),
     "fcm": an_account("fcm", {"client_email": "a@b.iam.example", "private_key": SERVICE}, {"project_id": "wallet"}),
+    "aliyun_sms": an_account(
+        "aliyun_sms",
+        {"access_key_id": "LTAI5t", "access_key_secret": "secret", "security_token": "sts"},
+        {"sign_name": "Lender", "templates": TEMPLATES["aliyun_sms"]},
+    ),
+    "tencent_sms": an_account(
+        "tencent_sms",
+        {"secret_id": "AKIDz8krbsJ5yKBZQpn74WFkmLPx3", "secret_key": "secret"},
+        {"sdk_app_id": "1400006666", "region": "ap-guangzhou", "sign_name": "Lender", "templates": TEMPLATES["tencent_sms"]},
+    ),
     "webhook": an_account("webhook", {"secret": "whsec_" + base64.b64encode(b"s" * 24).decode()}, {"url": "https://127.0.0.1:1/hook"}),
 }
