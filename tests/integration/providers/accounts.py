@@ -42,5 +42,7 @@ ACCOUNTS: dict[str, Account] = {
         {"secret_id": "AKIDz8krbsJ5yKBZQpn74WFkmLPx3", "secret_key": "secret"},
         {"sdk_app_id": "1400006666", "region": "ap-guangzhou", "sign_name": "Lender", "templates": TEMPLATES["tencent_sms"]},
     ),
+    "africastalking": an_account("africastalking", {"api_key": "atsk_1"}, {"username": "lender", "from": "Lender"}),
+    "jpush": an_account("jpush", {"app_key": "7d431e42dfa6a6d693ac2d04", "master_secret": "secret"}),
     "webhook": an_account("webhook", {"secret": "whsec_" + base64.b64encode(b"s" * 24).decode()}, {"url": "https://127.0.0.1:1/hook"}),
 }

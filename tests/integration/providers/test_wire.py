@@ -98,6 +98,14 @@ async def test_wrong_credentials_are_a_fault_of_the_configuration(kind: str) -> 
     assert fake.kept == []
 
 
+@pytest.mark.parametrize(("kind", "key"), [("aliyun_sms", "access_key_secret"), ("tencent_sms", "secret_key")])
+async def test_what_another_key_has_signed_is_not_taken(kind: str, key: str) -> None:
+    async with reached(kind, credentials={**ACCOUNTS[kind].credentials, key: "other"}) as (fake, provider):
+        (result,) = await provider.deliver([a_message_to(kind)])
+    assert isinstance(result, Refused)
+    assert (result.fault, fake.kept) == ("config", [])
+
+
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [

@@ -27,6 +27,7 @@ SETTINGS = {
     "url": "https://a.example/hook",
     "sign_name": "Lender",
     "sdk_app_id": "1400006666",
+    "username": "lender",
 }
 
 
@@ -50,10 +51,11 @@ ENDS: Mapping[str, tuple[Callable[[HttpCall], Any], Any]] = {
     "messagebird": (of_json("validity"), 10800),
     "aws_sms": (of_json("TimeToLive"), 10800),
     "fcm": (of_json("message", "android", "ttl"), "10800s"),
+    "jpush": (of_json("options", "time_to_live"), 10800),
     "webhook": (of_json("data", "expires_at"), (NOW + LEFT).isoformat().replace("+00:00", "Z")),
 }
 """Where each kind that has a word for the end of a message says it."""
-ENDLESS = {"sendgrid", "aws_ses", "aliyun_sms", "tencent_sms"}
+ENDLESS = {"sendgrid", "aws_ses", "aliyun_sms", "tencent_sms", "africastalking"}
 """Kinds whose APIs have none: once taken, a message is tried for as long as they like."""
 
 
