@@ -155,8 +155,8 @@ def _adapter(wanted: AccountIn, wired: Wired) -> Adapter | Link:
             raise DomainError(422, "invalid_host", f"settings: {wanted.kind} has a host that is not of this machine, and no base_url")
         return adapter
     fake = url is not None and wired.fakes and url.startswith("http://") and is_loopback(url)
-    if url is not None and (adapter.public_only or not (fake or url.startswith("https://"))):
-        raise DomainError(422, "invalid_base_url", "base_url: https is needed, and a webhook has its URL among its settings")
+    if url is not None and (adapter.public_only or not (fake or (url.startswith("https://") and not adapter.http2))):
+        raise DomainError(422, "invalid_base_url", "base_url: https is needed; a webhook has its URL among its settings, apns its own")
     return adapter
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from services.notifier.providers import (
     africastalking,
     aliyun_sms,
+    apns,
     aws_ses,
     aws_sms,
     fcm,
@@ -24,7 +25,7 @@ from services.notifier.providers.smpp import provider as smpp
 from services.notifier.providers.smtp import provider as smtp
 from services.notifier.providers.wire import Adapter
 
-_KINDS = (twilio, vonage, messagebird, sendgrid, aws_ses, aws_sms, fcm, webhook, aliyun_sms, tencent_sms, africastalking, jpush)
+_KINDS = (twilio, vonage, messagebird, sendgrid, aws_ses, aws_sms, fcm, webhook, aliyun_sms, tencent_sms, africastalking, apns, jpush)
 ADAPTERS: Mapping[str, Adapter] = MappingProxyType({kind.ADAPTER.kind: kind.ADAPTER for kind in _KINDS})
 """Those that are reached over HTTP."""
 LINKS: Mapping[str, Link] = MappingProxyType({one.LINK.kind: one.LINK for one in (smpp, smtp)})

@@ -96,6 +96,13 @@ class TokenExchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Minted:
+    """How an account makes its tokens itself: nobody is asked."""
+
+    request: Callable[[Account, datetime], Token]
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """One kind of provider."""
 
@@ -119,7 +126,9 @@ class Adapter:
     """What it may have besides, credential or setting."""
     secrets: tuple[str, ...] = ()
     """What of it must be a credential: settings are shown."""
-    token: TokenExchange | None = None
+    token: TokenExchange | Minted | None = None
+    http2: bool = False
+    """Whether it is spoken to over HTTP/2, and then at its own address alone."""
     public_only: bool = False
     """Whether the URL is a customer's: then it must lead to public addresses, over https."""
 

@@ -12,6 +12,7 @@ from tests.unit.providers.values import TEMPLATES, an_account
 
 AWS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "example"}
 SERVICE = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+OTHER_APNS = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 OTHER = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 _EVENTS = ec.generate_private_key(ec.SECP256R1())
 EVENTS_PRIVATE = _EVENTS.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -44,5 +45,8 @@ ACCOUNTS: dict[str, Account] = {
     ),
     "africastalking": an_account("africastalking", {"api_key": "atsk_1"}, {"username": "lender", "from": "Lender"}),
     "jpush": an_account("jpush", {"app_key": "7d431e42dfa6a6d693ac2d04", "master_secret": "secret"}),
+    "apns": an_account(
+        "apns", {"private_key": EVENTS_PRIVATE}, {"topic": "com.lender.wallet", "team_id": "DEF123GHIJ", "key_id": "ABC123DEFG"}
+    ),
     "webhook": an_account("webhook", {"secret": "whsec_" + base64.b64encode(b"s" * 24).decode()}, {"url": "https://127.0.0.1:1/hook"}),
 }

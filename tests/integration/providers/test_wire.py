@@ -21,9 +21,10 @@ from services.notifier.providers.fake.speaker import magic
 from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Account, Callback, Denied, Fetch
-from tests.integration.providers.accounts import ACCOUNTS, OTHER
+from tests.integration.providers.accounts import ACCOUNTS, OTHER, OTHER_APNS
 from tests.integration.providers.cutting import closed_port
 from tests.integration.providers.tls import loopback_tls
+from tests.support.h2 import served_over_http2
 from tests.unit.providers.values import NOW, a_message
 
 KINDS = sorted(ADAPTERS)
@@ -32,14 +33,15 @@ WISHES = [(kind, meaning) for kind in KINDS for meaning in Meaning if meaning in
 
 
 def provider_of(account: Account, context: ssl.SSLContext | None = None) -> HttpProvider:
-    return HttpProvider(account, ADAPTERS[account.kind], Carrier(context=context), DrivenClock(NOW))
+    return HttpProvider(account, ADAPTERS[account.kind], Carrier(context=context, http2=ADAPTERS[account.kind].http2), DrivenClock(NOW))
 
 
 @asynccontextmanager
 async def reached(kind: str, **changes: object) -> AsyncIterator[tuple[FakeProviders, HttpProvider]]:
     """A fake that listens, and the provider that calls it."""
     server, client = loopback_tls() if "url" in ACCOUNTS[kind].settings else (None, None)
-    async with FakeProviders({kind: ACCOUNTS[kind]}).served(context=server) as fake:
+    made = FakeProviders({kind: ACCOUNTS[kind]})
+    async with served_over_http2(made) if ADAPTERS[kind].http2 else made.served(context=server) as fake:
         provider = provider_of(replace(fake.account(kind), **changes), client)  # type: ignore[arg-type]  # fields of an account
         try:
             yield fake, provider
@@ -90,7 +92,7 @@ async def test_each_class_of_answer_is_read_for_what_it_is(kind: str, meaning: M
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_wrong_credentials_are_a_fault_of_the_configuration(kind: str) -> None:
-    wrong = {name: WRONG.get(name, "wrong") for name in ACCOUNTS[kind].credentials}
+    wrong = {name: WRONG.get(f"{kind} {name}", WRONG.get(name, "wrong")) for name in ACCOUNTS[kind].credentials}
     async with reached(kind, credentials=wrong) as (fake, provider):
         (result,) = await provider.deliver([a_message_to(kind)])
     assert isinstance(result, Refused)
@@ -158,5 +160,5 @@ async def test_a_receipt_of_the_fake_is_believed_and_names_the_message(kind: str
     assert message.id == receipt.message_id or receipt.provider_ref == result.provider_ref
 
 
-WRONG = {"secret": "whsec_d3Jvbmc=", "private_key": OTHER}
+WRONG = {"secret": "whsec_d3Jvbmc=", "private_key": OTHER, "apns private_key": OTHER_APNS}
 """Credentials that must be of some form, in a form that is right."""

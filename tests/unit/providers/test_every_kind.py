@@ -28,6 +28,9 @@ SETTINGS = {
     "sign_name": "Lender",
     "sdk_app_id": "1400006666",
     "username": "lender",
+    "topic": "com.lender.wallet",
+    "team_id": "DEF123GHIJ",
+    "key_id": "ABC123DEFG",
 }
 
 
@@ -51,6 +54,7 @@ ENDS: Mapping[str, tuple[Callable[[HttpCall], Any], Any]] = {
     "messagebird": (of_json("validity"), 10800),
     "aws_sms": (of_json("TimeToLive"), 10800),
     "fcm": (of_json("message", "android", "ttl"), "10800s"),
+    "apns": (lambda call: call.headers["apns-expiration"], str(int((NOW + LEFT).timestamp()))),
     "jpush": (of_json("options", "time_to_live"), 10800),
     "webhook": (of_json("data", "expires_at"), (NOW + LEFT).isoformat().replace("+00:00", "Z")),
 }

@@ -14,6 +14,7 @@ from libs.common import ids
 from services.notifier.providers.fake import (
     africastalking,
     aliyun,
+    apns,
     aws,
     fcm,
     jpush,
@@ -30,6 +31,7 @@ from services.notifier.providers.wire import BODY_LIMIT, Account, Answer, HttpCa
 SPEAKERS: Mapping[str, Speaker] = {
     "africastalking": africastalking.SPEAKER,
     "aliyun_sms": aliyun.SPEAKER,
+    "apns": apns.SPEAKER,
     "aws_ses": aws.MAIL,
     "aws_sms": aws.TEXT,
     "fcm": fcm.SPEAKER,
