@@ -26,6 +26,8 @@ from libs.common.public import PublicResolver, public_socket
 AGENT = "dunwell"
 NOT_IN_TIME = "not_in_time"
 """Why a call was not begun that had to start by a certain moment."""
+KEPT_S = 60.0
+"""For how long a connection over HTTP/2 is kept that nothing uses."""
 BODY_LIMIT = 256 * 1024
 """Bytes of an answer or a receipt that are read; what is longer is none."""
 
@@ -88,12 +90,16 @@ _PROGRESS: ContextVar[_Progress] = ContextVar("progress")
 class Caller:
     """Makes calls, so many at once; with `public_only`, to none but public addresses."""
 
-    def __init__(self, limits: Limits | None = None, *, public_only: bool = False, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, limits: Limits | None = None, *, public_only: bool = False, context: ssl.SSLContext | None = None, http2: bool = False
+    ) -> None:
+        if http2 and public_only:
+            raise ValueError("over HTTP/2 no address can be kept out")
         self.limits = limits or Limits()
         self._public_only = public_only
         self._context = context or ssl.create_default_context()
         self._slots = asyncio.Semaphore(self.limits.at_once)
-        self._transport = AiohttpTransport(verify=self._context, client=self._session)
+        self._transport = self._over_http2() if http2 else AiohttpTransport(verify=self._context, client=self._session)
 
     async def call(self, call: HttpCall, *, start_by: float | None = None) -> Answer:
         """Return the answer; CallFailedError where there is none, NOT_IN_TIME where it had no slot by that second of the stopwatch."""
@@ -131,7 +137,7 @@ class Caller:
 
     async def _exchange(self, call: HttpCall) -> Answer:
         headers = {"user-agent": AGENT, "accept-encoding": "identity", **call.headers}
-        request = httpx.Request(call.method, call.url, headers=headers, content=call.body)
+        request = httpx.Request(call.method, call.url, headers=headers, content=call.body, extensions={"trace": _on_step})
         response = await self._transport.handle_async_request(request)
         try:
             body = b""
@@ -142,6 +148,11 @@ class Caller:
         finally:
             await response.aclose()
         return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+
+    def _over_http2(self) -> httpx.AsyncHTTPTransport:
+        """Return a transport whose calls share a connection; nothing but HTTP/2 is spoken on it."""
+        limits = httpx.Limits(max_connections=self.limits.at_once, max_keepalive_connections=1, keepalive_expiry=KEPT_S)
+        return httpx.AsyncHTTPTransport(verify=self._context, http1=False, http2=True, limits=limits, trust_env=False)
 
     def _session(self) -> aiohttp.ClientSession:
         trace = aiohttp.TraceConfig()
@@ -154,6 +165,12 @@ class Caller:
             socket_factory=public_socket if self._public_only else None,
         )
         return aiohttp.ClientSession(connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+
+async def _on_step(step: str, _: dict[str, object]) -> None:
+    """Hear from the HTTP/2 transport that it will now write a request on its connection; the other one has no such steps."""
+    if step == "http2.send_request_headers.started":
+        _PROGRESS.get().first_byte()
 
 
 async def _on_first_byte(_: aiohttp.ClientSession, __: SimpleNamespace, ___: aiohttp.TraceRequestHeadersSentParams) -> None:

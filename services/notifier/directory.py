@@ -182,7 +182,7 @@ class Directory:
             return LINKS[row.kind].open(self.account(row), Terms(self.clock, row.at_once, public_only, hears))
         adapter = ADAPTERS[row.kind]
         chosen = row.base_url is not None and not is_loopback(row.base_url)
-        carrier = Carrier(Limits(at_once=row.at_once), public_only=adapter.public_only or chosen)
+        carrier = Carrier(Limits(at_once=row.at_once), public_only=adapter.public_only or chosen, http2=adapter.http2)
         return HttpProvider(self.account(row), adapter, carrier, self.clock)
 
 

@@ -49,16 +49,16 @@ class Receiver:
     directory: Directory
     fetch: Callable[[str], Awaitable[bytes | None]]
 
-    async def take(self, name: str, secret: str, callback: Callback) -> int:
-        """Take a callback in, and return how many words in it were new; one that is not believed changes nothing."""
+    async def take(self, name: str, secret: str, callback: Callback) -> dict[str, object]:
+        """Take a callback in, and return what its provider is answered; one that is not believed changes nothing."""
         async with self.engine.connect() as conn:
             row = await accounts.find_by_secret(conn, name, self.directory.secret_hash(secret))
         if row is None:
             raise DomainError(404, "not_found", "there is nothing here")
         found = await self._read(row, callback)
-        if not found:
-            return 0
-        return await self.keep(row.tenant, row.name, words_of(found), sealed=self.directory.sealed_callback(row, callback))
+        sealed = self.directory.sealed_callback(row, callback) if found else b""
+        new = await self.keep(row.tenant, row.name, words_of(found), sealed=sealed) if found else 0
+        return {**ADAPTERS[row.kind].heard, "new": new}
 
     async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes) -> int:
         """Take in what an account of a tenant has said and is believed, and return how many of these words are new."""

@@ -15,7 +15,7 @@ from libs.common.sealing import Ring, SealError
 from services.notifier.claiming import Claimed, Claimer, Marked, MovedError
 from services.notifier.directory import Directory
 from services.notifier.domain.health import Account
-from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.message import Making, OutgoingMessage
 from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
@@ -239,7 +239,7 @@ class Sender:
         return OutgoingMessage(
             id=mark.attempt.message_id, tenant=one.tenant, task_id=one.task_id,
             borrower_id=one.borrower_id, channel=mark.send.channel, to=to, subject=text.subject, body=text.body,
-            html=text.html, deadline=one.request.expires_at,
+            html=text.html, deadline=one.request.expires_at, making=Making(mark.text.ref, mark.draft, name),
             unsubscribe=self.directory.unsubscribe_url(one.tenant, one.borrower_id, one.task_id) if mark.send.channel == "email" else None,
         )  # fmt: skip
 

@@ -155,8 +155,8 @@ def _adapter(wanted: AccountIn, wired: Wired) -> Adapter | Link:
             raise DomainError(422, "invalid_host", f"settings: {wanted.kind} has a host that is not of this machine, and no base_url")
         return adapter
     fake = url is not None and wired.fakes and url.startswith("http://") and is_loopback(url)
-    if url is not None and (adapter.public_only or not (fake or url.startswith("https://"))):
-        raise DomainError(422, "invalid_base_url", "base_url: https is needed, and a webhook has its URL among its settings")
+    if url is not None and (adapter.public_only or not (fake or (url.startswith("https://") and not adapter.http2))):
+        raise DomainError(422, "invalid_base_url", "base_url: https is needed; a webhook has its URL among its settings, apns its own")
     return adapter
 
 
@@ -183,6 +183,9 @@ def _check(adapter: Adapter | Link, wired: Wired, row: AccountRow, secrets: Secr
 def _try(adapter: Adapter | Link, account: Account, row: AccountRow, now: datetime) -> None:
     """Make what a message would need, and send nothing."""
     if isinstance(adapter, Link):
+        adapter.check(account)
+        return
+    if adapter.check is not None:
         adapter.check(account)
         return
     channel = row.channels[0]
@@ -244,8 +247,7 @@ def _add_receipts(routes: APIRouter, wired: Wired) -> None:
         url = wired.directory.receipts_url(name, secret)
         if url is None:
             raise DomainError(404, "not_found", "there is nothing here")
-        new = await wired.receiver.take(name, secret, await callback_of(request, url))
-        return answer({"new": new})
+        return answer(await wired.receiver.take(name, secret, await callback_of(request, url)))
 
 
 def _shown(row: AccountRow) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as member
 from datetime import date, datetime
 
 from libs.common.contracts.overdue_facts import OverdueFact
@@ -13,6 +14,10 @@ from libs.common.value import Value, field
 from libs.compliance import ContentKind
 
 COMPONENTS = ("principal", "interest", "fee", "penalty")
+VARIABLE = "variables."
+"""Stands before the name of a variable of the request."""
+WORDS = (*COMPONENTS, "name", "lender", "contact", "total", "debts", "due_on", "product")
+"""What a provider's own text can be filled with beside the variables."""
 
 
 class TextRef(Value, frozen=True):
@@ -72,6 +77,30 @@ class Rendered(Value, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Making:
+    """What a message's text was made of: for a provider that sends only texts which it has approved, and fills those in."""
+
+    ref: TextRef
+    draft: Draft = member(repr=False)
+    name: str | None = member(default=None, repr=False)
+
+    def value(self, wanted: str) -> str | None:
+        """Return one of the words a text is filled with; None where there is no such word, or this message has none."""
+        draft, split = self.draft, self.draft.split
+        if wanted.startswith(VARIABLE):
+            found = draft.variables.get(wanted.removeprefix(VARIABLE))
+            return str(found) if isinstance(found, str | int) and not isinstance(found, bool) and found != "" else None
+        if wanted in COMPONENTS:
+            return getattr(split, wanted) if split else None
+        known = {
+            "name": self.name, "lender": draft.lender.name, "contact": draft.lender.contact, "total": draft.total,
+            "debts": str(len(draft.debts)), "due_on": min((one.due_on for one in draft.debts if one.due_on), default=None),
+            "product": draft.debts[0].product if len(draft.debts) == 1 else None,
+        }  # fmt: skip
+        return known.get(wanted) or None
+
+
+@dataclass(frozen=True, slots=True)
 class OutgoingMessage:
     """A message ready to go, for this attempt only."""
 
@@ -90,6 +119,7 @@ class OutgoingMessage:
     """Of a mail: where its reader ends them with one click (RFC 8058)."""
     start_by: float | None = None
     """By this second of the process's stopwatch it must have started; None where its provider has no rate."""
+    making: Making | None = None
 
 
 class Saying(Value, frozen=True):

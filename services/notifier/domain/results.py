@@ -8,7 +8,9 @@ from typing import Literal
 
 NO_PERMIT = "no_permit"
 """Why a message was not sent whose moment had passed before it could start: it is due again at once."""
-OURS = frozenset({NO_PERMIT, "no_slot", "address_unreadable", "request_unmakeable", "in_doubt", "too_late"})
+OURS = frozenset(
+    {NO_PERMIT, "no_slot", "address_unreadable", "request_unmakeable", "in_doubt", "too_late", "no_approved_text", "no_such_value"}
+)
 """Codes of what we could not do ourselves: they say nothing of the provider."""
 
 Fault = Literal[

@@ -12,8 +12,10 @@ from services.notifier.domain.results import NO_PERMIT, NotSent, Unknown
 class Carrier:
     """Calls one provider, so many times at once; with `public_only`, none but public addresses."""
 
-    def __init__(self, limits: Limits | None = None, *, public_only: bool = False, context: ssl.SSLContext | None = None) -> None:
-        self._caller = Caller(limits, public_only=public_only, context=context)
+    def __init__(
+        self, limits: Limits | None = None, *, public_only: bool = False, context: ssl.SSLContext | None = None, http2: bool = False
+    ) -> None:
+        self._caller = Caller(limits, public_only=public_only, context=context, http2=http2)
 
     async def call(self, call: HttpCall, *, start_by: float | None = None) -> Answer | NotSent | Unknown:
         """Return the answer, or how far the request surely did not, or may have, come; what cannot start in time is not begun."""

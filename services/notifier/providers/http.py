@@ -13,7 +13,7 @@ from libs.common.clock import Clock
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import NotSent, Refused, Result, Unknown
 from services.notifier.providers.carrier import Carrier
-from services.notifier.providers.wire import Account, Adapter, Answer, Token, TokenExchange, UnfitError
+from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall, Minted, Token, TokenExchange, UnfitError
 
 EARLY = timedelta(minutes=2)
 """A token is fetched anew so long before it expires."""
@@ -27,7 +27,7 @@ class Keeper:
     """Keeps an account's token; one call fetches it for all."""
 
     account: Account
-    exchange: TokenExchange
+    exchange: TokenExchange | Minted
     carrier: Carrier
     _held: Token | Refused | NotSent = field(default_factory=lambda: NotSent("no_token"))
     _until: datetime | None = None
@@ -48,10 +48,13 @@ class Keeper:
 
     async def _fetch(self, now: datetime) -> Token | Refused | NotSent:
         try:
-            call = self.exchange.request(self.account, now)
+            made = self.exchange.request(self.account, now)
         except Exception as error:  # noqa: BLE001  # a key that cannot be used is the account's fault, and no call was made
             logs.get("provider").error("token_unmakeable", provider=self.account.name, reason=type(error).__name__)
             return Refused("token_refused", "config", permanent=False)
+        return made if isinstance(made, Token) else await self._ask(made)
+
+    async def _ask(self, call: HttpCall) -> Token | Refused | NotSent:
         try:
             async with asyncio.timeout(TOKEN_S):
                 answer = await self.carrier.call(call)
@@ -59,7 +62,10 @@ class Keeper:
             return NotSent("no_token")
         if not isinstance(answer, Answer) or answer.status >= 500:
             return NotSent("no_token")
-        return self.exchange.read(answer) or Refused("token_refused", "config", permanent=False)
+        return self._token(answer) or Refused("token_refused", "config", permanent=False)
+
+    def _token(self, answer: Answer) -> Token | None:
+        return self.exchange.read(answer) if isinstance(self.exchange, TokenExchange) else None
 
 
 @dataclass(slots=True)

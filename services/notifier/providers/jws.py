@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -31,6 +33,16 @@ def sign_rs256(claims: Mapping[str, Any], pem: str, headers: Mapping[str, str]) 
     return f"{signed}.{_encode(key.sign(signed.encode(), PKCS1v15(), SHA256()))}"
 
 
+def sign_es256(claims: Mapping[str, Any], pem: str, headers: Mapping[str, str]) -> str:
+    """Return a token signed with a key on the curve P-256."""
+    key = load_pem_private_key(pem.encode(), None)
+    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
+        raise TypeError("a P-256 key is needed")
+    signed = f"{_encode(msgspec.json.encode({'alg': 'ES256', **headers}))}.{_encode(msgspec.json.encode(claims))}"
+    r, s = decode_dss_signature(key.sign(signed.encode(), ECDSA(SHA256())))
+    return f"{signed}.{_encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
 def sign_shared(claims: Mapping[str, Any], key: str) -> str:
     """Return a token signed with a shared key, as a provider signs its own."""
     signed = f"{_encode(msgspec.json.encode({'alg': 'HS256', 'typ': 'JWT'}))}.{_encode(msgspec.json.encode(claims))}"
@@ -41,10 +53,10 @@ def claims_of(token: str, key: str, now: datetime, *, issuer: str) -> dict[str, 
     """Return the claims of a token that the holder of a shared key signed, by this issuer and for this time; else None."""
     head, _, rest = token.partition(".")
     body, _, mac = rest.partition(".")
-    method = SHARED.get(str(json_object(_decode(head)).get("alg")))
-    if method is None or not hmac.compare_digest(hmac.digest(key.encode(), f"{head}.{body}".encode(), method), _decode(mac)):
+    method = SHARED.get(str(json_object(decoded(head)).get("alg")))
+    if method is None or not hmac.compare_digest(hmac.digest(key.encode(), f"{head}.{body}".encode(), method), decoded(mac)):
         return None
-    claims = json_object(_decode(body))
+    claims = json_object(decoded(body))
     begins, ends = claims.get("nbf"), claims.get("exp")
     if claims.get("iss") != issuer or not isinstance(begins, int) or not isinstance(ends, int):
         return None
@@ -54,14 +66,14 @@ def claims_of(token: str, key: str, now: datetime, *, issuer: str) -> dict[str, 
 
 def unchecked(token: str) -> dict[str, Any]:
     """Return what a token claims, believed by nobody yet."""
-    return json_object(_decode(token.partition(".")[2].partition(".")[0]))
+    return json_object(decoded(token.partition(".")[2].partition(".")[0]))
 
 
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _decode(text: str) -> bytes:
+def decoded(text: str) -> bytes:
     """Return the bytes of a part; nothing where it is none."""
     try:
         return base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -96,6 +96,13 @@ class TokenExchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Minted:
+    """How an account makes its tokens itself: nobody is asked."""
+
+    request: Callable[[Account, datetime], Token]
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """One kind of provider."""
 
@@ -106,6 +113,10 @@ class Adapter:
     receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied | Fetch] | None = None
     inbound: Callable[[Callback, Account, datetime], Sequence[Inbound] | Denied | Fetch] | None = None
     """What somebody sends to a number or an address of the account."""
+    check: Callable[[Account], object] | None = None
+    """Fails where nothing could be sent with an account; where there is none, a request is made to see that."""
+    heard: Mapping[str, object] = field(default_factory=dict)
+    """What this provider wants to read in the answer to its receipts: else it posts them again."""
     taken: tuple[bytes, str] = (b"", "text/plain")
     """What this provider wants to be answered when it brings such a message, and its media type: nothing that is sent on."""
     credentials: tuple[str, ...] = ()
@@ -115,7 +126,9 @@ class Adapter:
     """What it may have besides, credential or setting."""
     secrets: tuple[str, ...] = ()
     """What of it must be a credential: settings are shown."""
-    token: TokenExchange | None = None
+    token: TokenExchange | Minted | None = None
+    http2: bool = False
+    """Whether it is spoken to over HTTP/2, and then at its own address alone."""
     public_only: bool = False
     """Whether the URL is a customer's: then it must lead to public addresses, over https."""
 

@@ -21,9 +21,10 @@ from services.notifier.providers.fake.speaker import magic
 from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Account, Callback, Denied, Fetch
-from tests.integration.providers.accounts import ACCOUNTS, OTHER
+from tests.integration.providers.accounts import ACCOUNTS, OTHER, OTHER_APNS
 from tests.integration.providers.cutting import closed_port
 from tests.integration.providers.tls import loopback_tls
+from tests.support.h2 import served_over_http2
 from tests.unit.providers.values import NOW, a_message
 
 KINDS = sorted(ADAPTERS)
@@ -32,14 +33,15 @@ WISHES = [(kind, meaning) for kind in KINDS for meaning in Meaning if meaning in
 
 
 def provider_of(account: Account, context: ssl.SSLContext | None = None) -> HttpProvider:
-    return HttpProvider(account, ADAPTERS[account.kind], Carrier(context=context), DrivenClock(NOW))
+    return HttpProvider(account, ADAPTERS[account.kind], Carrier(context=context, http2=ADAPTERS[account.kind].http2), DrivenClock(NOW))
 
 
 @asynccontextmanager
 async def reached(kind: str, **changes: object) -> AsyncIterator[tuple[FakeProviders, HttpProvider]]:
     """A fake that listens, and the provider that calls it."""
     server, client = loopback_tls() if "url" in ACCOUNTS[kind].settings else (None, None)
-    async with FakeProviders({kind: ACCOUNTS[kind]}).served(context=server) as fake:
+    made = FakeProviders({kind: ACCOUNTS[kind]})
+    async with served_over_http2(made) if ADAPTERS[kind].http2 else made.served(context=server) as fake:
         provider = provider_of(replace(fake.account(kind), **changes), client)  # type: ignore[arg-type]  # fields of an account
         try:
             yield fake, provider
@@ -69,7 +71,8 @@ async def test_a_message_is_accepted_and_kept_as_it_was_said(kind: str) -> None:
         body = "Ihr Beitrag: 12,50 € & mehr? ja+nein 100% 你好"
         (result,) = await provider.deliver([a_message_to(kind, body=body)])
         ((_, taken),) = fake.kept
-    assert result == Accepted(taken.ref)
+    assert isinstance(result, Accepted)
+    assert result.provider_ref == taken.ref
     assert body in taken.body
     assert taken.to.lstrip("+") == to_of(kind).lstrip("+")
 
@@ -89,12 +92,20 @@ async def test_each_class_of_answer_is_read_for_what_it_is(kind: str, meaning: M
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_wrong_credentials_are_a_fault_of_the_configuration(kind: str) -> None:
-    wrong = {name: WRONG.get(name, "wrong") for name in ACCOUNTS[kind].credentials}
+    wrong = {name: WRONG.get(f"{kind} {name}", WRONG.get(name, "wrong")) for name in ACCOUNTS[kind].credentials}
     async with reached(kind, credentials=wrong) as (fake, provider):
         (result,) = await provider.deliver([a_message_to(kind)])
     assert isinstance(result, Refused)
     assert (result.fault, result.permanent) == ("config", False)
     assert fake.kept == []
+
+
+@pytest.mark.parametrize(("kind", "key"), [("aliyun_sms", "access_key_secret"), ("tencent_sms", "secret_key")])
+async def test_what_another_key_has_signed_is_not_taken(kind: str, key: str) -> None:
+    async with reached(kind, credentials={**ACCOUNTS[kind].credentials, key: "other"}) as (fake, provider):
+        (result,) = await provider.deliver([a_message_to(kind)])
+    assert isinstance(result, Refused)
+    assert (result.fault, fake.kept) == ("config", [])
 
 
 @pytest.mark.parametrize(
@@ -149,5 +160,5 @@ async def test_a_receipt_of_the_fake_is_believed_and_names_the_message(kind: str
     assert message.id == receipt.message_id or receipt.provider_ref == result.provider_ref
 
 
-WRONG = {"secret": "whsec_d3Jvbmc=", "private_key": OTHER}
+WRONG = {"secret": "whsec_d3Jvbmc=", "private_key": OTHER, "apns private_key": OTHER_APNS}
 """Credentials that must be of some form, in a form that is right."""

@@ -16,11 +16,22 @@ from services.notifier.domain.results import Refused
 from services.notifier.providers.codes import Codes
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Account, HttpCall, UnfitError
-from tests.unit.providers.values import NOW, a_message
+from tests.unit.providers.values import NOW, TEMPLATES, a_message
 
 LEFT = timedelta(hours=3)
 TO = {"sms": "+12025550123", "email": "someone@example.com", "push": "token", "inbox": "someone"}
-SETTINGS = {"from": "+12025550100", "region": "eu-west-1", "project_id": "p", "url": "https://a.example/hook"}
+SETTINGS = {
+    "from": "+12025550100",
+    "region": "eu-west-1",
+    "project_id": "p",
+    "url": "https://a.example/hook",
+    "sign_name": "Lender",
+    "sdk_app_id": "1400006666",
+    "username": "lender",
+    "topic": "com.lender.wallet",
+    "team_id": "DEF123GHIJ",
+    "key_id": "ABC123DEFG",
+}
 
 
 def of_form(name: str) -> Callable[[HttpCall], Any]:
@@ -43,18 +54,20 @@ ENDS: Mapping[str, tuple[Callable[[HttpCall], Any], Any]] = {
     "messagebird": (of_json("validity"), 10800),
     "aws_sms": (of_json("TimeToLive"), 10800),
     "fcm": (of_json("message", "android", "ttl"), "10800s"),
+    "apns": (lambda call: call.headers["apns-expiration"], str(int((NOW + LEFT).timestamp()))),
+    "jpush": (of_json("options", "time_to_live"), 10800),
     "webhook": (of_json("data", "expires_at"), (NOW + LEFT).isoformat().replace("+00:00", "Z")),
 }
 """Where each kind that has a word for the end of a message says it."""
-ENDLESS = {"sendgrid", "aws_ses"}
-"""Kinds whose APIs have none: once taken, a mail is tried for as long as they like."""
+ENDLESS = {"sendgrid", "aws_ses", "aliyun_sms", "tencent_sms", "africastalking"}
+"""Kinds whose APIs have none: once taken, a message is tried for as long as they like."""
 
 
 def a_call(kind: str, deadline: timedelta | None) -> HttpCall:
     adapter = ADAPTERS[kind]
     channel = adapter.channels[0]
     credentials = dict.fromkeys((*adapter.credentials, "token"), "aa==")
-    settings = {name: SETTINGS[name] for name in adapter.settings}
+    settings = {name: SETTINGS.get(name) or TEMPLATES[kind] for name in adapter.settings}
     account = Account("main", kind, credentials, settings)
     message = a_message(channel, TO[channel], subject="Your instalment")
     return adapter.request(replace(message, deadline=NOW + deadline if deadline is not None else None), account, NOW)

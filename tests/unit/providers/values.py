@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.message import DebtLine, Draft, Lender, Making, OutgoingMessage, Split, TextRef
 from services.notifier.domain.receipts import Receipt
 from services.notifier.providers.wire import Account, Adapter, Answer, Callback, Denied, Fetch
 
@@ -17,12 +17,30 @@ NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 CALLBACK = "https://dunning.example/v1/providers/main/s3cret/receipts"
 
 
+BODY = "Your instalment of USD 120.50 is overdue."
+TEMPLATES = {
+    "aliyun_sms": '{"gentle": {"en": {"code": "SMS_1", "params": {"name": "name|you", "text": "variables.text|-"}}}}',
+    "tencent_sms": '{"gentle": {"en": {"code": "1234567", "params": ["name|you", "variables.text|-"]}}}',
+}
+"""Approved texts for the message of these tests, with a place for a text of any kind."""
+
+
+def a_making(**changes: Any) -> Making:
+    """What a text was made of, with values that a test changes; the name is not of the draft."""
+    name = changes.pop("name", "Li Wei")
+    ref = changes.pop("ref", TextRef("gentle", "en", "sms", 0))
+    debts = (DebtLine("L1", "cash-loan", "USD 100.00", "2026-11-02"), DebtLine("L2", "card", "USD 20.50", "2026-11-01"))
+    draft = Draft(Lender("Lender"), debts, "USD 120.50", Split("USD 100.00", "USD 20.00", "USD 0.50", "USD 0.00"))
+    return Making(ref, msgspec.structs.replace(draft, **changes), name)
+
+
 def a_message(channel: str = "sms", to: str = "+12025550123", **changes: Any) -> OutgoingMessage:
     message = OutgoingMessage(
         id="m-0123456789abcdefghjk", tenant="default", task_id="t", borrower_id="b", channel=channel, to=to, subject=None,
-        body="Your instalment of USD 120.50 is overdue.", deadline=NOW + timedelta(hours=3),
+        body=BODY, deadline=NOW + timedelta(hours=3),
     )  # fmt: skip
-    return replace(message, **changes)
+    said = changes.get("body", BODY)
+    return replace(message, **{"making": a_making(variables={"text": said}), **changes})
 
 
 def an_account(kind: str, credentials: dict[str, str], settings: dict[str, str] | None = None, **changes: Any) -> Account:

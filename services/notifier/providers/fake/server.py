@@ -11,16 +11,34 @@ from dataclasses import dataclass, field, replace
 from aiohttp import web
 
 from libs.common import ids
-from services.notifier.providers.fake import aws, fcm, messagebird, sendgrid, twilio, vonage, webhook
+from services.notifier.providers.fake import (
+    africastalking,
+    aliyun,
+    apns,
+    aws,
+    fcm,
+    jpush,
+    messagebird,
+    sendgrid,
+    tencent,
+    twilio,
+    vonage,
+    webhook,
+)
 from services.notifier.providers.fake.speaker import Speaker, Taken, code_for, wish
 from services.notifier.providers.wire import BODY_LIMIT, Account, Answer, HttpCall
 
 SPEAKERS: Mapping[str, Speaker] = {
+    "africastalking": africastalking.SPEAKER,
+    "aliyun_sms": aliyun.SPEAKER,
+    "apns": apns.SPEAKER,
     "aws_ses": aws.MAIL,
     "aws_sms": aws.TEXT,
     "fcm": fcm.SPEAKER,
+    "jpush": jpush.SPEAKER,
     "messagebird": messagebird.SPEAKER,
     "sendgrid": sendgrid.SPEAKER,
+    "tencent_sms": tencent.SPEAKER,
     "twilio": twilio.SPEAKER,
     "vonage": vonage.SPEAKER,
     "webhook": webhook.SPEAKER,

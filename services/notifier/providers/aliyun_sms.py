@@ -1,0 +1,135 @@
+"""Aliyun SMS (Dysmsapi 2017-05-25): approved templates only. Our id goes out as `OutId`, which its reports give back.
+
+Every answer that says something of the message is HTTP 200 with a code. One number a call: a `BizId` is then of one phone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.replies import Inbound
+from services.notifier.domain.results import Accepted, Result, Unknown
+from services.notifier.providers import approved, mainland
+from services.notifier.providers.codes import Codes
+from services.notifier.providers.wire import (
+    Account,
+    Adapter,
+    Answer,
+    Callback,
+    Denied,
+    HttpCall,
+    e164,
+    json_object,
+    json_objects,
+    still_wanted,
+    text,
+)
+
+CODES = Codes.load("aliyun_sms")
+BASE = "https://dysmsapi.aliyuncs.com"
+ALGORITHM = "ACS3-HMAC-SHA256"
+VERSION = "2017-05-25"
+WAITS = MappingProxyType({"天级": "86400", "小时级": "3600", "分钟级": "60"})
+"""Which of a number's limits a refusal names in its prose, and after how many seconds it is over at the latest."""
+
+
+def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
+    """Return the call that sends an approved text to one number; there is no word for the end of a message."""
+    still_wanted(message, now)
+    found = approved.fitting(message, account, approved.Named)
+    filled = {name: approved.filled(message.making, wanted) for name, wanted in found.params.items()}
+    query = {
+        "PhoneNumbers": e164(message.to)[1:],
+        "SignName": account.settings["sign_name"],
+        "TemplateCode": found.code,
+        "TemplateParam": msgspec.json.encode(filled).decode(),
+        "OutId": message.id,
+    }
+    return signed(account, now, action="SendSms", query=query, nonce=message.id)
+
+
+def signed(account: Account, now: datetime, *, action: str, query: dict[str, str], nonce: str) -> HttpCall:
+    """Return a call without a body, signed; under a nonce that was used it is refused, so the same bytes do nothing twice."""
+    base = urlsplit(account.base_url or BASE)
+    path = f"{base.path}/"
+    listed = "&".join(f"{quote(name, safe='~')}={quote(query[name], safe='~')}" for name in sorted(query))
+    empty = hashlib.sha256(b"").hexdigest()
+    headers = {
+        "host": base.netloc,
+        "x-acs-action": action,
+        "x-acs-version": VERSION,
+        "x-acs-date": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "x-acs-signature-nonce": nonce,
+        "x-acs-content-sha256": empty,
+    }
+    if "security_token" in account.credentials:
+        headers["x-acs-security-token"] = account.credentials["security_token"]
+    names = ";".join(sorted(headers))
+    lines = "".join(f"{name}:{headers[name].strip()}\n" for name in sorted(headers))
+    canonical = f"POST\n{path}\n{listed}\n{lines}\n{names}\n{empty}"
+    to_sign = f"{ALGORITHM}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    mac = hmac.digest(account.credentials["access_key_secret"].encode(), to_sign.encode(), hashlib.sha256).hex()
+    headers["authorization"] = f"{ALGORITHM} Credential={account.credentials['access_key_id']},SignedHeaders={names},Signature={mac}"
+    headers["accept"] = "application/json"
+    return HttpCall(f"{base.scheme}://{base.netloc}{path}?{listed}", headers, b"")
+
+
+def read(answer: Answer) -> Result:
+    """Return what an answer says: a message under its receipt's id, or a code, whatever the status is."""
+    said = json_object(answer.body)
+    code = text(said.get("Code"))
+    if answer.status == 200 and code == "OK":
+        ref = text(said.get("BizId"))
+        return Accepted(ref) if ref else Unknown("answer_unreadable")
+    waits = (seconds for word, seconds in WAITS.items() if word in str(said.get("Message")))
+    return CODES.result(answer.status, code, retry_after=answer.headers.get("retry-after") or next(waits, None))
+
+
+def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
+    """Return what a batch of reports says; nothing signs it, the secret of its URL stands for that."""
+    return [_receipt(one) for one in json_objects(callback.body) if isinstance(one.get("success"), bool)]
+
+
+def _receipt(said: dict[str, Any]) -> Receipt:
+    number, code = text(said.get("phone_number")), text(said.get("err_code"))
+    standing = Standing.DELIVERED if said["success"] else Standing.FAILED
+    failed = standing is Standing.FAILED
+    return Receipt(
+        standing, message_id=text(said.get("out_id")), provider_ref=text(said.get("biz_id")),
+        address=None if number is None or mainland.is_bare(number) else number, at=mainland.moment(said.get("report_time")),
+        code=code or "failed" if failed else None, fault=CODES.fault(code) if failed else "none",
+    )  # fmt: skip
+
+
+def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
+    """Return what people wrote back; one without a number of its own is known by all that it says."""
+    return [_inbound(one, str(one["phone_number"])) for one in json_objects(callback.body) if text(one.get("phone_number"))]
+
+
+def _inbound(said: dict[str, Any], number: str) -> Inbound:
+    ref = text(said.get("sequence_id")) or hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
+    at = mainland.moment(said.get("send_time"))
+    return Inbound(ref, "sms", mainland.sender(number), str(said.get("content", "")), at=at, signed=False)
+
+
+def check(account: Account) -> None:
+    """Refuse an account whose approved texts cannot be used."""
+    approved.checked(account, approved.Named, lambda one: one.params.values())
+
+
+ADAPTER = Adapter(
+    kind="aliyun_sms", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound, check=check,
+    heard=MappingProxyType({"code": 0, "msg": "OK"}), taken=(b'{"code":0,"msg":"OK"}', "application/json"),
+    credentials=("access_key_id", "access_key_secret"), settings=("sign_name", approved.SETTING), optional=("security_token",),
+    secrets=("security_token",),
+)  # fmt: skip

@@ -1,0 +1,64 @@
+"""JPush: push to a device by its registration id. There are no receipts: that it took a message is its last word.
+
+It can be kept from pushing twice (`cid`), under ids that it must be asked for; nothing is given to it twice here.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.results import Accepted, Result, Unknown
+from services.notifier.providers.codes import Codes
+from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall, json_object, seconds_left, text
+
+CODES = Codes.load("jpush")
+BASE = "https://api.jpush.cn"
+LONGEST_S = 864_000
+OURS = "dunwell_message"
+
+
+def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
+    """Return the call that pushes a notification to one device."""
+    extras = {OURS: message.id}
+    titled = {"title": message.subject} if message.subject else {}
+    options: dict[str, Any] = {"apns_production": account.settings.get("apns_production", "true") == "true"}
+    left = seconds_left(message, now, least=1, most=LONGEST_S)
+    if left is not None:
+        options["time_to_live"] = left
+    body = {
+        "platform": ["android", "ios"],
+        "audience": {"registration_id": [message.to]},
+        "notification": {
+            "android": {"alert": message.body, **titled, "extras": extras},
+            "ios": {"alert": {**titled, "body": message.body}, "extras": extras},
+        },
+        "options": options,
+    }
+    user = f"{account.credentials['app_key']}:{account.credentials['master_secret']}"
+    headers = {"authorization": f"Basic {base64.b64encode(user.encode()).decode()}", "content-type": "application/json"}
+    return HttpCall(f"{account.base_url or BASE}/v3/push", headers, msgspec.json.encode(body))
+
+
+def read(answer: Answer) -> Result:
+    """Return what an answer says: a push under its id, or an error; one about a value is the device's only where it says so."""
+    said = json_object(answer.body)
+    if answer.status == 200:
+        ref = text(said.get("msg_id"))
+        return Accepted(ref) if ref else Unknown("answer_unreadable")
+    found = said.get("error")
+    error: dict[str, Any] = found if isinstance(found, dict) else {}
+    code = text(error.get("code"))
+    if code == "1003" and "registration" in str(error.get("message")).lower():
+        code = "1003 registration_id"
+    rest = answer.headers.get("retry-after") or answer.headers.get("x-rate-limit-reset")
+    return CODES.result(answer.status, code, retry_after=rest)
+
+
+ADAPTER = Adapter(
+    kind="jpush", channels=("push",), request=request, read=read, credentials=("app_key", "master_secret"), optional=("apns_production",)
+)
