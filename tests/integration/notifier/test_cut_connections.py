@@ -6,7 +6,7 @@ import asyncio
 import random
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import uvloop
 from sqlalchemy import Row, text
 
 from libs.common.clock import DrivenClock
@@ -165,7 +166,14 @@ async def test_a_batch_whose_answers_are_held_is_unknown_in_time_and_is_not_sent
 
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("direction", ["request", "answer"])
-async def test_an_exchange_that_is_cut_at_any_byte_is_accepted_or_unknown_and_taken_once_at_most(direction: str, reset: bool) -> None:
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_an_exchange_that_is_cut_at_any_byte_is_accepted_or_unknown_and_taken_once_at_most(
+    run: Callable[[Coroutine[Any, Any, None]], None], direction: str, reset: bool
+) -> None:
+    run(every_byte(direction, reset))
+
+
+async def every_byte(direction: str, reset: bool) -> None:
     async with FakeProviders(FAKES).served() as fake:
         whole = Proxy(port_of(fake))
         assert isinstance(await sent_through(whole, "whole"), Accepted)
