@@ -14,7 +14,24 @@ from pathlib import Path
 import uvloop
 
 from libs.common import logs
-from tests.bench import answering, breakdown, contacts, events, ingest, intake, longloan, machine, members, memory, timers, wire
+from tests.bench import (
+    answering,
+    breakdown,
+    contacts,
+    deciding,
+    events,
+    ingest,
+    intake,
+    killed,
+    longloan,
+    machine,
+    mails,
+    members,
+    memory,
+    permits,
+    timers,
+    wire,
+)  # fmt: skip
 from tests.bench.stack import Stack, started
 
 
@@ -32,19 +49,22 @@ class Sizes:
     books: Sequence[int]
     long: int
     paid: int
+    decisions: int
+    leased_s: float
+    killed: int
 
 
 FULL = Sizes(
     rounds=5, events=60_000, few=3_000, contacts=5_000, batched=20_000, shared=150_000, due=50_000,
-    books=(100_000, 200_000, 400_000), long=5_000, paid=50,
+    books=(100_000, 200_000, 400_000), long=5_000, paid=50, decisions=20_000, leased_s=10, killed=20_000,
 )  # fmt: skip
 QUICK = Sizes(
     rounds=1, events=20_000, few=1_000, contacts=1_000, batched=5_000, shared=50_000, due=20_000,
-    books=(5_000, 10_000, 20_000), long=1_000, paid=20,
+    books=(5_000, 10_000, 20_000), long=1_000, paid=20, decisions=2_000, leased_s=3, killed=2_000,
 )  # fmt: skip
 LARGE = Sizes(
     rounds=1, events=300_000, few=3_000, contacts=50_000, batched=100_000, shared=300_000, due=1_000_000,
-    books=(1_000_000, 2_000_000, 4_000_000), long=10_000, paid=50,
+    books=(1_000_000, 2_000_000, 4_000_000), long=10_000, paid=50, decisions=20_000, leased_s=10, killed=20_000,
 )  # fmt: skip
 
 
@@ -101,6 +121,29 @@ async def _wire(stack: Stack, sizes: Sizes) -> Sequence[str]:
     return await wire.run(stack, sizes.contacts, sizes.rounds)
 
 
+async def _mails(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(
+        f"Contacts by mail, due to committed with the answer of a relay on loopback: {sizes.contacts:,} in one process,"
+        f" {mails.CONNECTIONS} connections, rounds: {sizes.rounds}"
+    )
+    return await mails.run(stack, sizes.contacts, sizes.rounds)
+
+
+async def _permits(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(f"Permits: {permits.LIMIT} a second over {permits.REPLICAS} processes for {sizes.leased_s:.0f} s, rounds: {sizes.rounds}")
+    return await permits.run(stack, sizes.leased_s, sizes.rounds)
+
+
+async def _gate(_: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(f"The gate on one core: {sizes.decisions:,} decisions over the packs of {', '.join(deciding.PLACES)}, rounds: {sizes.rounds}")
+    return deciding.run(sizes.decisions, sizes.rounds)
+
+
+async def _killed(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(f"Killed with SIGKILL at half of {sizes.killed:,} contacts over HTTP, and started again, rounds: {sizes.rounds}")
+    return await killed.run(stack, sizes.killed, sizes.rounds)
+
+
 async def _http(stack: Stack, sizes: Sizes) -> Sequence[str]:
     _title(f"HTTP intake: {sizes.batched:,} events in NDJSON, {sizes.few:,} single ones, the program in a process of its own")
     return await intake.run(stack, sizes.batched, sizes.few)
@@ -108,7 +151,7 @@ async def _http(stack: Stack, sizes: Sizes) -> Sequence[str]:
 
 PARTS: Mapping[str, Callable[[Stack, Sizes], Awaitable[Sequence[str]]]] = {
     "ingest": _ingest, "two": _two, "breakdown": _breakdown, "timers": _timers, "longloan": _longloan, "memory": _memory,
-    "contacts": _contacts, "wire": _wire, "http": _http,
+    "contacts": _contacts, "wire": _wire, "mails": _mails, "permits": _permits, "gate": _gate, "killed": _killed, "http": _http,
 }  # fmt: skip
 LARGE_PARTS = ("two", "timers", "memory")
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import sys
 
 import uvloop
 from aiohttp import web
+
+from tests.bench.counting import until_the_input_ends
 
 ANSWERS_AFTER_S = 0.02
 
 
 async def serve() -> None:
-    """Take texts as MessageBird does, until the standard input ends; a line on it asks how many came, and of how many messages."""
+    """Take texts as MessageBird does, until the standard input ends; a line on it asks how many came, and to how many numbers."""
     ids, seen = itertools.count(), list[str]()
 
     async def take(request: web.Request) -> web.Response:
-        seen.append((await request.json())["reference"])
+        seen.append(str((await request.json())["recipients"][0]))
         await asyncio.sleep(ANSWERS_AFTER_S)
         return web.json_response({"id": f"m{next(ids)}", "recipients": {"totalSentCount": 1}}, status=201)
 
@@ -27,9 +28,7 @@ async def serve() -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
     print(f"listens {runner.addresses[0][1]}", flush=True)
-    while await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
-        print(f"took {len(seen)} {len(set(seen))}", flush=True)
-        seen.clear()
+    await until_the_input_ends(seen)
     await runner.cleanup()
 
 

@@ -22,6 +22,7 @@ from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddre
 from libs.common.contracts.catalogue import FACTS, PROFILES, TASKS, Topic
 from libs.common.contracts.contact_tasks import ContactRequested, DebtRef, PolicyRef
 from libs.common.contracts.overdue_facts import Amounts, Anchor, DebtWatermark, OverdueFact
+from libs.common.contracts.wallet_borrowers import ChannelName
 from libs.common.db.engine import make_engine
 from libs.common.lifecycle import Service, spare_the_collector
 from libs.common.ports import Ports
@@ -53,6 +54,8 @@ class World:
     clock: DrivenClock
     service: Service
     place: str
+    channel: ChannelName
+    private: bytes
     public: bytes
     digest: bytes
 
@@ -118,8 +121,8 @@ def message(number: int) -> OutgoingMessage:
 
 
 @contextlib.asynccontextmanager
-async def world(url: str, *, place: str = "ZZ", fakes: bool = False) -> AsyncIterator[World]:
-    """Start a notifier on this database, for borrowers in this place."""
+async def world(url: str, *, place: str = "ZZ", fakes: bool = False, channel: ChannelName = "sms") -> AsyncIterator[World]:
+    """Start a notifier on this database, for borrowers in this place who are reached on this channel."""
     clock = DrivenClock(MORNING)
     engine, bus = make_engine(url, application="notifier"), InProcessBus(clock=clock, partitions=PARTITIONS)
     private, public = sealing.new_pair()
@@ -129,7 +132,7 @@ async def world(url: str, *, place: str = "ZZ", fakes: bool = False) -> AsyncIte
     spare_the_collector()
     running = [asyncio.create_task(worker.run()) for worker in service.consumers]
     try:
-        yield World(engine, bus, clock, service, place, public, digest)
+        yield World(engine, bus, clock, service, place, channel, private, public, digest)
     finally:
         for worker in service.consumers:
             await worker.stop()
@@ -138,13 +141,14 @@ async def world(url: str, *, place: str = "ZZ", fakes: bool = False) -> AsyncIte
 
 
 def _profile(here: World, borrower: str) -> BorrowerProfile:
-    context, phone = f"{TENANT}/{borrower}", _phone(borrower)
+    context, to = f"{TENANT}/{borrower}", _phone(borrower) if here.channel == "sms" else f"{borrower}@borrower.example"
     key = sealing.new_borrower_key(here.public, context)
 
     def sealed(value: str, what: str) -> str:
         return sealing.as_text(sealing.seal(value.encode(), key.public, f"{context}/{what}"))
 
-    address = SealedAddress(channel="sms", sealed=sealed(phone, "address"), lookup=sealing.digest(here.digest, phone).hex())
+    lookup = sealing.digest(here.digest, to).hex()
+    address = SealedAddress(channel=here.channel, sealed=sealed(to, "address"), lookup=lookup)
     return BorrowerProfile(
         borrower_id=borrower, time=here.clock.now(), id=f"p-{borrower}", key=sealing.as_text(key.wrapped_private),
         sealed_name=sealed("Li Wei", "name"), locale="en", timezone=ZONE, jurisdictions=(here.place,), addresses=(address,),
@@ -169,6 +173,6 @@ def _request(here: World, borrower: str) -> ContactRequested:
     now = here.clock.now()
     return ContactRequested(
         task_id=f"t-{borrower}", borrower_id=borrower, case_id=f"c-{borrower}", policy=PolicyRef(name="standard", version=1),
-        step="gentle", template="gentle", purpose="dunning", channels=("sms",), not_before=now, expires_at=now + timedelta(days=2),
+        step="gentle", template="gentle", purpose="dunning", channels=(here.channel,), not_before=now, expires_at=now + timedelta(days=2),
         debts=(DebtRef(loan_id=f"loan-{borrower}", fact_epoch=1, fact_version=1),),
     )  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -34,31 +35,42 @@ class Provider:
     worker: WorkerProcess
     url: str
 
-    def took(self) -> tuple[int, int]:
-        """Return how many texts came since the last time, and of how many messages they were."""
-        self.worker.say("count")
-        texts, messages = self.worker.wait_for("took").split()
-        return int(texts), int(messages)
+    @property
+    def account(self) -> dict[str, object]:
+        """Return the account that leads to it."""
+        return _ACCOUNT | {"base_url": self.url}
+
+    def took(self, word: str = "count") -> tuple[int, int]:
+        """Return how many texts came since the last `count`, and to how many numbers they went."""
+        self.worker.say(word)
+        texts, numbers = self.worker.wait_for("took").split()
+        return int(texts), int(numbers)
+
+
+@contextlib.contextmanager
+def provider() -> Iterator[Provider]:
+    """Start a provider on loopback, and end it."""
+    worker = WorkerProcess("answering")
+    try:
+        yield Provider(worker, f"http://127.0.0.1:{worker.wait_for('listens')}")
+    finally:
+        worker.end()
 
 
 async def run(stack: Stack, count: int, rounds: int) -> list[str]:
     """Measure both ways in turn and return the figures."""
-    worker = WorkerProcess("answering")
-    try:
-        provider = Provider(worker, f"http://127.0.0.1:{worker.wait_for('listens')}")
+    with provider() as there:
         bare, ours = [], []
         for _ in range(rounds):
-            bare.append(await _bare(provider, count))
-            ours.append(await _ours(stack, provider, count))
-    finally:
-        worker.end()
+            bare.append(await _bare(there, count))
+            ours.append(await _ours(stack, there, count))
     ratios = [mine.rate / limit.rate for mine, limit in zip(ours, bare, strict=True)]
-    return [_line("bare loop", bare), _line("ours", ours), f"  ours / bare    {spread(ratios, fine)} of its rate"]
+    return [line("bare loop", bare, "contacts"), line("ours", ours, "contacts"), f"  ours / bare    {spread(ratios, fine)} of its rate"]
 
 
 async def _ours(stack: Stack, provider: Provider, count: int) -> Measured:
     async with stack.database("notifier") as url, contacts.world(url, place="CN", fakes=True) as world:
-        await _through(world, provider)
+        await through(world, provider.account, "sms")
         await contacts.fill(world, count)
         trees = {"notifier": os.getpid(), "postgres": stack.postgres_pid, "provider": provider.worker.process.pid}
         watch = Stopwatch(trees, alone=[os.getpid()])
@@ -94,18 +106,19 @@ def _call(url: str, number: int) -> HttpCall:
     return messagebird.request(message, account, contacts.MORNING)
 
 
-async def _through(world: World, provider: Provider) -> None:
-    """Let every text go through the provider."""
+async def through(world: World, account: Mapping[str, object], channel: str) -> None:
+    """Let everything on a channel go through an account."""
     async with world.engine.begin() as conn:
         await auth.add_key(conn, "notifier", KEY, Principal(TENANT, "bench", frozenset(auth.SCOPES)))
     transport = httpx.ASGITransport(world.service.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://notifier", headers=_HEADERS) as client:
-        answer = await client.put("/v1/providers/bench", json=_ACCOUNT | {"base_url": provider.url})
+        answer = await client.put("/v1/providers/bench", json=account)
         require("the provider", answer.status_code, 201)
-        routes = {"items": [{"channel": "sms", "provider": "bench"}]}
+        routes = {"items": [{"channel": channel, "provider": "bench"}]}
         require("the route", (await client.put("/v1/routes", json=routes)).status_code, 200)
 
 
-def _line(name: str, found: Sequence[Measured]) -> str:
+def line(name: str, found: Sequence[Measured], what: str) -> str:
+    """Return the rate and the CPU of some rounds."""
     cpu = spread([m.cpu_ms for m in found], fine)
-    return f"  {name:<14} {spread([m.rate for m in found], whole)} contacts/s, {cpu} ms of CPU each ({found[-1].cpu_parts} us)"
+    return f"  {name:<20} {spread([m.rate for m in found], whole)} {what}/s, {cpu} ms of CPU each ({found[-1].cpu_parts} us)"

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus.inprocess import InProcessBus
-from libs.common.clock import DrivenClock, WallClock, stopwatch
+from libs.common.clock import DrivenClock, stopwatch
 from libs.common.lifecycle import Ending, working
-from libs.common.metrics import Metrics
 from libs.common.ports import Ports
 from services.notifier.domain.breaker import LEAST_FAULTS, OPEN_FOR
-from services.notifier.domain.stock import Permit
-from services.notifier.metrics import NotifierMetrics
-from services.notifier.pacing import paced
-from services.notifier.permitting import Till
 from services.notifier.providers.codes import Meaning
 from services.notifier.providers.fake.server import FakeProviders
 from services.notifier.providers.fake.speaker import magic
@@ -34,6 +27,7 @@ from tests.integration.notifier.test_providers import CREDENTIALS, FAKES, REAL, 
 from tests.integration.notifier.test_workers import shows
 from tests.integration.notifier.world import DIGEST_KEY, MORNING, PRIVATE, TENANT, World, a_keyed_database
 from tests.integration.providers.cutting import closed_port
+from tests.support.leasing import lease_and_start, most_in_a_second
 from tests.support.postgres import Databases
 from tests.support.running import until
 
@@ -71,11 +65,6 @@ async def pass_seconds(world: World, *, until_kept: int, fake: FakeProviders) ->
     assert len(fake.kept) == until_kept
 
 
-def most_in_a_second(starts: Sequence[float]) -> int:
-    starts = sorted(starts)
-    return max((sum(start <= other < start + 1 for other in starts) for start in starts), default=0)
-
-
 @pytest.mark.parametrize("limit", [5, 100])
 async def test_three_replicas_that_lease_at_once_keep_the_limit_in_every_sliding_second(databases: Databases, limit: int) -> None:
     async with a_wired_world(databases) as (world, fake):
@@ -83,7 +72,7 @@ async def test_three_replicas_that_lease_at_once_keep_the_limit_in_every_sliding
         keys = [Key(MORNING, TENANT, "b", str(number)) for number in range(150)]
         lasts = 3.0
         starts: list[float] = []
-        await asyncio.gather(*(lease_and_start(world.engine, keys, starts, stopwatch() + lasts) for _ in range(3)))
+        await asyncio.gather(*(lease_and_start(world.engine, (TENANT, "main"), keys, starts, stopwatch() + lasts) for _ in range(3)))
     assert most_in_a_second(starts) <= limit
     assert len(starts) >= 0.5 * lasts * limit
 
@@ -113,22 +102,6 @@ async def test_a_message_whose_moment_passed_before_it_could_start_is_not_sent_a
             await ask(world, f"b{number}")
         await pass_seconds(world, until_kept=3, fake=fake)
         assert {(await world.delivery(f"b{number}"))["state"] for number in range(3)} == {"sent"}
-
-
-async def lease_and_start(engine: AsyncEngine, keys: Sequence[Key], starts: list[float], end: float) -> None:
-    """One replica: it leases as for a claim, and starts as many as it may at their moments."""
-    till = Till(engine, WallClock(), NotifierMetrics.of(Metrics(CollectorRegistry()), ()))
-
-    async def start(_: Key, permit: Permit) -> None:
-        if stopwatch() < permit.until:
-            starts.append(stopwatch())
-
-    while stopwatch() < end:
-        stock = await till.stock(keys)
-        permits = stock.permits[TENANT, "main"]
-        await till.settle(stock, took_s=0.0)
-        await paced(keys, permits, start)
-        await asyncio.sleep(0.02)
 
 
 async def test_an_open_breaker_stops_every_replica_and_one_message_tries_the_provider_again(databases: Databases) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 ANSWER = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n" + b'{"sid": "SM"}'
@@ -52,11 +52,16 @@ class Cutter:
 
     def _end(self, writer: asyncio.StreamWriter) -> None:
         if self.reset:
-            made = writer.get_extra_info("socket")
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
+            reset(writer)
         else:
             writer.close()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with a reset in the place of an end."""
+    with suppress(OSError):  # one that has ended already needs none
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 @asynccontextmanager

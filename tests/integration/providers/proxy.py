@@ -1,14 +1,33 @@
-"""A proxy between a client and a real server that cuts the first connection after so many bytes of either direction."""
+"""A proxy between a client and a real server: it cuts, resets, holds or delays connections after so many bytes of either direction."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from tests.integration.providers.cutting import reset
+
 PART = 65_536
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What befalls one connection; None of a direction lets all of it through."""
+
+    request: int | None = None
+    answer: int | None = None
+    reset: bool = False
+    """End it with a reset, by which the client may lose what it has not read yet."""
+    held: bool = False
+    """Let nothing more through, in the place of an end."""
+    delay_s: float = 0.0
+    """How much later each part of an answer comes."""
+
+
+WHOLE = Cut()
 
 
 @dataclass
@@ -23,10 +42,14 @@ class Proxy:
     answer: int | None = None
     every: bool = False
     """Cut every connection, not only the first."""
+    plan: Callable[[int], Cut] | None = None
+    """Says by its number what befalls each connection, in the place of the three before."""
     port: int = 0
     connections: int = 0
     requested: int = 0
     answered: int = 0
+    ending: int = 0
+    """Connections that have ended for the client, while the server may still be at work."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _clients: list[asyncio.StreamWriter] = field(default_factory=list)
 
@@ -47,16 +70,23 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        cuts = self.every or self.connections == 1
+        cut = self._cut(self.connections)
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         self._clients.append(writer)
         to_server = await asyncio.open_connection("127.0.0.1", self.server)
-        forth = asyncio.create_task(self._forth(reader, to_server[1], self.request if cuts else None))
-        back = asyncio.create_task(self._back(to_server[0], writer, self.answer if cuts else None))
+        forth = asyncio.create_task(self._forth(reader, to_server[1], cut.request))
+        back = asyncio.create_task(self._back(to_server[0], writer, cut))
         await asyncio.wait({forth, back}, return_when=asyncio.FIRST_COMPLETED)
-        writer.transport.abort()
+        if cut.held:
+            await asyncio.wait({forth})
+            await self._until_left(reader)
+        self.ending += 1
+        if cut.reset:
+            reset(writer)
+        else:
+            writer.transport.abort()
         forth.cancel()
         await asyncio.wait({forth})
         with suppress(OSError):
@@ -68,6 +98,18 @@ class Proxy:
             while await to_server[0].read(PART):
                 pass
         to_server[1].close()
+        self.ending -= 1
+
+    def _cut(self, number: int) -> Cut:
+        if self.plan is not None:
+            return self.plan(number)
+        return Cut(self.request, self.answer) if self.every or number == 1 else WHOLE
+
+    async def _until_left(self, reader: asyncio.StreamReader) -> None:
+        """Wait until the client has given up; what it still says is lost."""
+        with suppress(OSError):
+            while await reader.read(PART):
+                pass
 
     async def _forth(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
         with suppress(OSError):
@@ -81,13 +123,14 @@ class Proxy:
                 writer.write(part)
                 await writer.drain()
 
-    async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
+    async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: Cut) -> None:
         with suppress(OSError):
-            left = limit
+            left = cut.answer
             while left is None or left > 0:
                 part = await reader.read(PART)
                 if not part:
                     return
+                await asyncio.sleep(cut.delay_s)
                 kept = part if left is None else part[:left]
                 self.answered += len(kept)
                 left = None if left is None else left - len(kept)

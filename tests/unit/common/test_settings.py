@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import asdict
 
 import pytest
 
 from libs.common.settings import SettingsError, common, partitions, tenants
 
+OTHER_KEY = base64.b64encode(b"o" * 32).decode()
 KEY = base64.b64encode(b"k" * 32).decode()
 FULL = {
     "DUNWELL_DATABASE_URL": "postgresql://127.0.0.1/dunwell",
@@ -22,6 +24,27 @@ FULL = {
 def test_a_service_that_is_told_what_it_needs_starts_on_its_port(service: str, port: int) -> None:
     read = common(service, FULL)
     assert (read.port, read.host, read.partitions, read.tenants, read.log_level) == (port, "127.0.0.1", 12, ("default",), "INFO")
+
+
+OTHERS = {
+    "DUNWELL_DATABASE_URL": ("database_url", "postgresql://127.0.0.1/other"), "DUNWELL_KAFKA_BOOTSTRAP": ("kafka_bootstrap", "10.0.0.1:1"),
+    "DUNWELL_HOST": ("host", "0.0.0.0"), "DUNWELL_PORT": ("port", "9001"), "DUNWELL_PARTITIONS": ("partitions", "7"),
+    "DUNWELL_TENANTS": ("tenants", "a,b"), "DUNWELL_LOG_LEVEL": ("log_level", "ERROR"), "DUNWELL_DRAIN_SECONDS": ("drain_s", "11"),
+    "DUNWELL_SETTLE_SECONDS": ("settle_s", "13"), "DUNWELL_SEALING_PUBLIC_KEY": ("sealing_public", OTHER_KEY),
+    "DUNWELL_SEALING_PRIVATE_KEY": ("sealing_private", OTHER_KEY), "DUNWELL_DIGEST_KEY": ("digest_key", OTHER_KEY),
+    "DUNWELL_PUBLIC_URL": ("public_url", "https://a.example"), "DUNWELL_FEED": ("outlets", "on"),
+    "DUNWELL_WEBHOOK_KEY": ("outlets", OTHER_KEY),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_each_variable_changes_the_setting_of_its_name_and_no_other(name: str) -> None:
+    where, value = OTHERS[name]
+    services = [service for service in ("ingest", "notifier") if common(service, FULL | {name: value}) != common(service, FULL)]
+    assert services
+    for service in services:
+        before, after = (asdict(common(service, env)) for env in (FULL, FULL | {name: value}))
+        assert {setting for setting in before if before[setting] != after[setting]} == {where}
 
 
 @pytest.mark.parametrize(

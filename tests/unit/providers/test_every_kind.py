@@ -14,6 +14,8 @@ import pytest
 
 from services.notifier.domain.results import Refused
 from services.notifier.providers.codes import Codes
+from services.notifier.providers.fake.server import SPEAKERS
+from services.notifier.providers.fake.speaker import Taken
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Account, HttpCall, UnfitError
 from tests.unit.providers.values import NOW, TEMPLATES, a_message
@@ -94,3 +96,22 @@ def test_a_429_is_a_failure_of_no_kind_and_its_retry_after_is_kept(kind: str) ->
     said = Codes.load(kind).result(429, retry_after="17")
     assert isinstance(said, Refused)
     assert (said.fault, said.permanent, said.retry_after) == ("throttled", False, timedelta(seconds=17))
+
+
+WORDS = (
+    "user unknown, address rejected permanently",
+    "throttled, rate limit exceeded, try again later",
+    "unsubscribed: the recipient opted out",
+)
+
+
+@pytest.mark.parametrize("kind", sorted(ADAPTERS.keys() - {"webhook"}))
+@pytest.mark.parametrize("words", WORDS)
+def test_the_words_of_an_error_decide_nothing_whatever_its_code(kind: str, words: str) -> None:
+    speaker, read, worded = SPEAKERS[kind], ADAPTERS[kind].read, 0
+    for code in (code for code in speaker.codes.api if not code.startswith("http ")):
+        said = speaker.refuse(Taken("r", "+12025550123", "b"), code)
+        other = replace(said, body=said.body.replace(b'"refused"', msgspec.json.encode(words)))
+        assert read(other) == read(said), code
+        worded += other != said
+    assert worded

@@ -7,6 +7,7 @@ import re
 import ssl
 from dataclasses import dataclass, field
 from email.utils import parseaddr
+from typing import cast
 
 import aiosmtplib
 
@@ -91,9 +92,9 @@ async def connect(relay: Relay, *, public_only: bool, context: ssl.SSLContext | 
 
 def _taken_over(client: aiosmtplib.SMTP) -> Session:
     """Return a session on the connection of a client that has done its part."""
-    transport = client.transport
-    if not isinstance(transport, asyncio.Transport) or transport.is_closing():
+    if client.transport is None or client.transport.is_closing():
         raise ConnectionResetError
+    transport = cast("asyncio.Transport", client.transport)  # uvloop's are of no class of asyncio's
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)

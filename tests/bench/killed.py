@@ -1,0 +1,78 @@
+"""The notifier's process is killed when half of the contacts are out, and started again: nothing lost, nothing sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from sqlalchemy import text
+
+from services.notifier.settings import Settings
+from tests.bench import contacts, wire
+from tests.bench.contacts import World
+from tests.bench.ingest import require
+from tests.bench.measuring import WITHIN_S, WorkerProcess
+from tests.bench.stack import Stack
+from tests.bench.wire import Provider
+from tests.support.running import until
+
+LATER_S = 120
+"""So much later the process is started again: what was in flight has had its grace by then."""
+_STATES = text("select state, count(*) from notifier.deliveries group by 1")
+
+
+async def run(stack: Stack, count: int, rounds: int) -> list[str]:
+    """Kill it once in each round, and return what was left."""
+    return [await _round(stack, count) for _ in range(rounds)]
+
+
+async def _round(stack: Stack, count: int) -> str:
+    with wire.provider() as there:
+        async with stack.database("notifier") as url, contacts.world(url, place="CN", fakes=True) as world:
+            await wire.through(world, there.account, "sms")
+            await contacts.fill(world, count)
+            at_the_kill = await _killed_at_half(world, url, there, count)
+            world.clock.advance(timedelta(seconds=LATER_S))
+            await world.fresh_watermarks()
+            await _sent(world, url, LATER_S)
+            states = await _states(world)
+            texts, numbers = there.took()
+    require("contacts that are neither sent nor known to be unknown", count - states.get("sent", 0) - states.get("unknown", 0), 0)
+    require("texts that went to a number a second time", texts - numbers, 0)
+    unknown = states.get("unknown", 0)
+    require("no more unknown than one batch", unknown <= Settings(b"", b"").batch, expected=True)
+    require("sent contacts that the provider has", numbers >= states["sent"], expected=True)
+    return (
+        f"  killed when the provider had {at_the_kill:,} of {count:,}: 0 lost, 0 sent twice, {unknown} unknown"
+        f" (of which the provider has {numbers - states['sent']})"
+    )
+
+
+async def _killed_at_half(world: World, url: str, there: Provider, count: int) -> int:
+    """Kill the process when half is with the provider, and return how many are."""
+    worker = _worker(world, url, 0)
+    worker.wait_for("begin")
+    try:
+        await until(lambda: there.took("peek")[0] >= count // 2, "half of the contacts", within_s=WITHIN_S)
+    finally:
+        worker.process.kill()
+        worker.process.wait()
+    require("a kill in the middle", (await _states(world)).keys() >= {"in_flight", "pending", "sent"}, expected=True)
+    return there.took("peek")[0]
+
+
+async def _sent(world: World, url: str, later_s: int) -> None:
+    worker = _worker(world, url, later_s)
+    try:
+        await asyncio.to_thread(worker.wait_for, "end")
+    finally:
+        worker.end()
+
+
+def _worker(world: World, url: str, later_s: int) -> WorkerProcess:
+    return WorkerProcess("sending", url, f"{world.private.hex()},{world.digest.hex()}", str(later_s))
+
+
+async def _states(world: World) -> dict[str, int]:
+    async with world.engine.connect() as conn:
+        return {row[0]: row[1] for row in await conn.execute(_STATES)}
