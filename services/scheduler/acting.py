@@ -107,14 +107,14 @@ class Desk:
         if held.case.spell and before != after:
             out.entries.append(entry(held.case, at, "case.policy_changed", policy=_ref(after), before=_ref(before)))
         for change in found.changes:
-            self._announce(found.case, change, at, out)
+            self._announce(found.case, change, at, out, found.policy)
         moved = held.moved_at if before == after and not found.changes else at
         return replace(held, case=found.case, policy=after[0], policy_version=after[1], moved_at=moved), found.policy
 
-    def _announce(self, case: Case, change: Change, at: datetime, out: Outgoing) -> None:
+    def _announce(self, case: Case, change: Change, at: datetime, out: Outgoing, policy: Policy) -> None:
         match change:
             case Opened():
-                self._event(case, "case.opened", at, out)
+                self._event(case, "case.opened", at, out, policy=_ref((policy.name, policy.version)))
             case Reopened():
                 self._event(case, "case.stage_changed", at, out, reason="overdue_again")
             case Cured():

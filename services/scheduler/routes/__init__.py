@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from services.scheduler.routes import cases, policies, simulations
+from services.scheduler.routes import cases, policies, reports, simulations
 from services.scheduler.routes.cases import Rooms
 from services.scheduler.routes.simulations import Play
 
@@ -15,4 +15,5 @@ def make_router(rooms: Rooms, play: Play) -> APIRouter:
     cases.add_to(router, rooms)
     policies.add_to(router, rooms)
     simulations.add_to(router, rooms, play)
+    reports.add_to(router, rooms)
     return router

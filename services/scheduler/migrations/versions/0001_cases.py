@@ -155,6 +155,12 @@ alter table scheduler.cases add column covered_until timestamptz generated alway
 create index cases_uncovered on scheduler.cases (covered_until) where covered_until < 'infinity';
 create index debts_owed_fact_at on scheduler.debts (fact_at) where owed;
 """
+REPORTS = """
+create index timeline_reported on scheduler.timeline (tenant, kind, at) where kind in (
+    'case.opened', 'contact.requested', 'case.promise_made', 'case.complaint_opened',
+    'contact.complained', 'contact.opted_out', 'borrower.status'
+);
+"""
 SIMULATION_PARTED = {"debt_facts": "autovacuum_vacuum_insert_scale_factor = 0.02", "reach": "fillfactor = 85"}
 
 
@@ -167,5 +173,5 @@ def upgrade() -> None:
                 f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
             )
-    for statement in statements(INDEXES) + statements(POLICIES) + statements(COVERAGE):
+    for statement in statements(INDEXES) + statements(POLICIES) + statements(COVERAGE) + statements(REPORTS):
         op.execute(statement)

@@ -1,0 +1,173 @@
+"""Reports of past days, from what is only ever added to (facts with the moment they were known, and stories), up to the end of a day.
+
+Nothing here reads a row that is changed later, or an entry told after the end of the span: that is why the past stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+DAYS_LATE = (8, 15, 31, 61, 91)
+BANDS = ("1-7", "8-14", "15-30", "31-60", "61-90", "91+")
+
+
+def _detail(columns: str, alias: str = "d", of: str = "t.detail") -> str:
+    """Return the source of what an entry or a fact says, parsed once a row."""
+    return f"cross join lateral json_to_record(cast(convert_from({of}, 'UTF8') as json)) as {alias}({columns})"
+
+
+def _story(of: str) -> str:
+    """Return the source of all entries of a case up to the end: read case by case, however many the planner takes them for."""
+    return (
+        f"cross join lateral (select * from scheduler.timeline e where (e.tenant, e.borrower_id, e.case_id)"
+        f" = (:tenant, {of}.borrower_id, {of}.case_id) and e.at < :end offset 0) as t"
+    )
+
+
+_SAYS = _detail("status text, currency text, bucket text, overdue json, outstanding json, past_due_days_from date", "s", "f.fact")
+_STATE = "case when s.status in ('closed', 'written_off') then s.status else s.bucket end"
+_TOTAL = "cast(s.{}->>'total' as bigint)"
+ROLLS = text(
+    "with told as (select borrower_id, loan_id, epoch, version, as_of, fact,"
+    " width_bucket(known_at, cast(:ends as timestamptz[])) + 1 as since,"
+    " coalesce(width_bucket(min(known_at) over later, cast(:ends as timestamptz[])), cardinality(cast(:ends as timestamptz[]))) as until"
+    " from scheduler.debt_facts where tenant = :tenant and known_at < :end"
+    " window later as (partition by borrower_id, loan_id order by epoch, version, as_of rows between 1 following and unbounded following)),"
+    f" stood as (select f.since, f.until, s.currency, {_STATE} as bucket, {_TOTAL.format('overdue')} as overdue,"
+    f" lag({_STATE}) over kept as before, lag({_TOTAL.format('overdue')}) over kept as overdue_before"
+    f" from told f {_SAYS} where f.since <= f.until"
+    " window kept as (partition by f.borrower_id, f.loan_id order by f.epoch, f.version, f.as_of)),"
+    " steps as (select bucket, currency, n, sum(number) as number, sum(amount) as amount from stood"
+    " cross join lateral (values (since + 1, 1, overdue), (until + 1, -1, -overdue)) as v(n, number, amount)"
+    " where until > since and bucket not in ('closed', 'written_off') group by bucket, currency, n),"
+    " moved as (select since as n, currency, coalesce(before, 'new') as bucket_before, bucket as bucket_after, count(*) as debts,"
+    " coalesce(sum(overdue_before), 0) as overdue_before, sum(overdue) as overdue_after from stood"
+    " where since > 1 and (before is distinct from bucket or bucket not in ('closed', 'written_off')) group by 1, 2, 3, 4"
+    " union all select c.n, currency, bucket, bucket, sum(number), sum(amount), sum(amount)"
+    " from generate_series(2, cardinality(cast(:ends as timestamptz[]))) as c(n) join steps on steps.n <= c.n group by 1, 2, 3, 4)"
+    " select n, currency, bucket_before, bucket_after, sum(debts) as debts, sum(overdue_before) as overdue_before,"
+    " sum(overdue_after) as overdue_after, sum(debts) / sum(sum(debts)) over (partition by n, currency, bucket_before) as rate"
+    " from moved where debts > 0 group by n, currency, bucket_before, bucket_after order by n, currency, bucket_before, bucket_after"
+)
+"""A fact is the newest of its debt from when it was known until a newer one is; the ends of days that fall between are those on which it
+counts. What does not change between two ends is added up by its first and its last one: the work is that of the facts, not of debts
+times days. The primary key gives them in order."""
+
+_ASKED = (
+    "asked as materialized (select t.borrower_id, t.case_id, d.task_id, d.step, d.purpose, d.occurrence, d.loans,"
+    " d.policy->>'name' as policy, cast(d.policy->>'version' as int) as policy_version from scheduler.timeline t"
+    f" {_detail('task_id text, step text, purpose text, occurrence int, loans text[], policy json')}"
+    " where t.tenant = :tenant and t.kind = 'contact.requested' and t.at >= :begin and t.at < :end)"
+)
+_SAID = "t.kind in ('contact.sent', 'contact.delivered')"
+_HEARD = (
+    "heard as materialized (select t.borrower_id, t.case_id, d.task_id,"
+    f" min(t.seq) filter (where {_SAID}) as seq, min(t.at) filter (where {_SAID}) as sent_at,"
+    " bool_or(t.kind = 'contact.delivered') as delivered, bool_or(t.kind = 'contact.failed') as failed,"
+    " bool_or(t.kind = 'contact.expired') as expired, bool_or(t.kind = 'contact.suppressed') as suppressed,"
+    f" bool_or(t.kind = 'contact.cancelled') as cancelled from who w {_story('w')} {_detail('task_id text')}"
+    " where t.kind in ('contact.sent', 'contact.delivered', 'contact.failed', 'contact.expired', 'contact.suppressed',"
+    " 'contact.cancelled') group by 1, 2, 3)"
+)
+_FALLS = (
+    "falls as materialized (select * from (select f.borrower_id, f.loan_id, f.known_at, s.currency, s.status,"
+    f" lag({_TOTAL.format('outstanding')}) over (partition by f.borrower_id, f.loan_id order by f.epoch, f.version, f.as_of)"
+    f" - {_TOTAL.format('outstanding')} as paid from (select distinct borrower_id from who) w"
+    f" join scheduler.debt_facts f on (f.tenant, f.borrower_id) = (:tenant, w.borrower_id) {_SAYS} where f.known_at < :end) as change"
+    " where paid > 0 and status <> 'written_off')"
+)
+"""What was paid, as far as facts tell: by how much a debt's outstanding sum fell from one to the next."""
+FUNNEL = text(
+    f"with {_ASKED}, who as (select distinct borrower_id, case_id from asked), {_HEARD}, {_FALLS},"
+    " lived as (select a.*, c.currency, h.sent_at, h.delivered, h.failed, h.expired, h.suppressed, h.cancelled,"
+    " h.sent_at + cast(:within as interval) <= :end as observed,"
+    " (select sum(f.paid) from falls f where f.borrower_id = a.borrower_id and f.loan_id = any(a.loans)"
+    " and f.known_at > h.sent_at and f.known_at <= h.sent_at + cast(:within as interval)) as paid"
+    " from asked a join scheduler.cases c on (c.tenant, c.borrower_id, c.case_id) = (:tenant, a.borrower_id, a.case_id)"
+    " left join heard h on (h.borrower_id, h.case_id, h.task_id) = (a.borrower_id, a.case_id, a.task_id))"
+    " select policy, policy_version, step, purpose, currency, count(*) filter (where occurrence = 1) as due, count(*) as requested,"
+    " count(sent_at) as sent, count(*) filter (where delivered) as delivered, count(*) filter (where failed) as failed,"
+    " count(*) filter (where expired) as expired, count(*) filter (where suppressed) as suppressed,"
+    " count(*) filter (where cancelled) as cancelled, count(*) filter (where observed) as observed,"
+    " count(*) filter (where observed and paid > 0) as paid, coalesce(sum(paid) filter (where observed), 0) as paid_amount"
+    " from lived group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5"
+)
+CURES = text(
+    f"with {_ASKED}, opened as (select t.borrower_id, t.case_id, t.at, t.seq, d.policy->>'name' as policy,"
+    " cast(d.policy->>'version' as int) as policy_version from scheduler.timeline t"
+    f" {_detail('policy json')} where t.tenant = :tenant and t.kind = 'case.opened' and t.at >= :begin and t.at < :end),"
+    " who as (select borrower_id, case_id from asked union select borrower_id, case_id from opened),"
+    f" {_HEARD}, marks as (select borrower_id, case_id, 'said' as kind, sent_at as at, seq, task_id from heard where sent_at is not null"
+    f" union all select t.borrower_id, t.case_id, t.kind, t.at, t.seq, null from who w {_story('w')}"
+    " where t.kind in ('case.opened', 'case.cured')),"
+    " ordered as (select *, lead(kind) over (partition by borrower_id, case_id order by at, seq) as next from marks),"
+    " stages as (select o.borrower_id, o.case_id, o.at, o.next, p.policy, p.policy_version, null as step from ordered o"
+    " join opened p on (p.borrower_id, p.case_id, p.seq) = (o.borrower_id, o.case_id, o.seq) where o.kind = 'case.opened'"
+    " union all select o.borrower_id, o.case_id, o.at, o.next, a.policy, a.policy_version, a.step from ordered o"
+    " join asked a on (a.borrower_id, a.case_id, a.task_id) = (o.borrower_id, o.case_id, o.task_id)"
+    " where o.kind = 'said' and a.purpose <> 'reminder'),"
+    " aged as (select g.*, c.currency, cast(g.at at time zone :zone as date) - (select min(past_due_days_from) from"
+    " (select distinct on (f.loan_id) s.past_due_days_from, s.status, s.currency, s.overdue from scheduler.debt_facts f"
+    f" {_SAYS} where (f.tenant, f.borrower_id) = (:tenant, g.borrower_id) and f.known_at <= g.at"
+    " order by f.loan_id, f.epoch desc, f.version desc, f.as_of desc) as newest"
+    " where newest.currency = c.currency and newest.status = 'active' and cast(newest.overdue->>'total' as bigint) > 0) as late"
+    " from stages g join scheduler.cases c on (c.tenant, c.borrower_id, c.case_id) = (:tenant, g.borrower_id, g.case_id))"
+    " select policy, policy_version, step, (cast(:bands as text[]))[width_bucket(late, cast(:days as int[])) + 1] as days_late, currency,"
+    " count(*) as reached, count(*) filter (where next = 'case.cured') as cured, count(*) filter (where next = 'said') as went_on,"
+    " count(*) filter (where next is null or next = 'case.opened') as still_there,"
+    " cast(count(*) filter (where next = 'case.cured') as numeric) / count(*) as rate"
+    " from aged group by policy, policy_version, step, width_bucket(late, cast(:days as int[])), currency"
+    " order by policy, policy_version, step nulls first, width_bucket(late, cast(:days as int[])), currency"
+)
+PROMISES = text(
+    "with made as materialized (select t.borrower_id, t.case_id, d.promise_id, d.amount, d.currency, d.channel from scheduler.timeline t"
+    f" {_detail('promise_id text, amount bigint, currency text, channel text')}"
+    " where t.tenant = :tenant and t.kind = 'case.promise_made' and t.at >= :begin and t.at < :end),"
+    " fates as (select distinct on (m.borrower_id, m.case_id, d.promise_id) m.borrower_id, m.case_id, d.promise_id,"
+    f" substr(t.kind, 14) as state, d.paid from (select distinct borrower_id, case_id from made) m {_story('m')}"
+    f" {_detail('promise_id text, paid bigint')} where t.kind like 'case.promise\\_%' and t.kind <> 'case.promise_made'"
+    " order by 1, 2, 3, t.at desc, t.seq desc)"
+    " select m.currency, m.channel, coalesce(f.state, 'open') as state, count(*) as promises, sum(m.amount) as amount,"
+    " coalesce(sum(f.paid), 0) as paid from made m"
+    " left join fates f on (f.borrower_id, f.case_id, f.promise_id) = (m.borrower_id, m.case_id, m.promise_id)"
+    " group by 1, 2, 3 order by 1, 2 nulls first, 3"
+)
+
+
+async def roll_rates(conn: AsyncConnection, tenant: str, ends: Sequence[datetime]) -> list[dict[str, Any]]:
+    """Return how many debts went from which bucket to which between each of these moments (`n`, from 2) and the one before."""
+    return await _read(conn, ROLLS, tenant=tenant, ends=list(ends), end=ends[-1])
+
+
+async def cure_rates(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], zone: str) -> list[dict[str, Any]]:
+    """Return what came after a spell's beginning, and after each message, by policy, step and days late."""
+    begin, end = span
+    return await _read(conn, CURES, tenant=tenant, begin=begin, end=end, zone=zone, bands=list(BANDS), days=list(DAYS_LATE))
+
+
+async def funnel(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], within: timedelta) -> list[dict[str, Any]]:
+    """Return what became of the messages that were asked for, by policy and step."""
+    return await _read(conn, FUNNEL, tenant=tenant, begin=span[0], end=span[1], within=within)
+
+
+async def promises(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime]) -> list[dict[str, Any]]:
+    """Return what became of the promises that were made."""
+    return await _read(conn, PROMISES, tenant=tenant, begin=span[0], end=span[1])
+
+
+async def _read(conn: AsyncConnection, statement: TextClause, **values: Any) -> list[dict[str, Any]]:
+    found = (await conn.execute(statement, values)).mappings()
+    return [{name: _number(value) for name, value in row.items()} for row in found]
+
+
+def _number(value: Any) -> Any:
+    """Return sums as integers, and shares to six places."""
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value.as_tuple().exponent == 0 else round(float(value), 6)
