@@ -25,7 +25,7 @@ from services.scheduler.domain.policy import Policy, Send
 from services.scheduler.metrics import Meters
 from services.scheduler.parking import ParkingLimit
 from services.scheduler.rulebook import Rulebook, Rules
-from services.scheduler.store import cases, corrections, story
+from services.scheduler.store import cases, corrections, story, trials
 from services.scheduler.store.held import Held
 
 DOUBT_KEY = "in_doubt"
@@ -41,6 +41,7 @@ class Outgoing:
     steps: list[story.StepRow] = field(default_factory=list)
     changed: list[story.StepChange] = field(default_factory=list)
     errands: list[story.ErrandRow] = field(default_factory=list)
+    trials: list[trials.TrialRow] = field(default_factory=list)
 
     def add(self, other: Outgoing) -> None:
         """Take in what another case gave."""
@@ -49,6 +50,7 @@ class Outgoing:
         self.steps += other.steps
         self.changed += other.changed
         self.errands += other.errands
+        self.trials += other.trials
 
 
 def entry(case: Case, at: datetime, kind: str, /, *, reason: str | None = None, **detail: Any) -> story.Entry:
@@ -95,6 +97,7 @@ class Desk:
         await story.add_steps(conn, out.steps)
         await story.change_steps(conn, out.changed)
         await story.give(conn, out.errands)
+        await trials.enter(conn, out.trials)
         await story.tell(conn, out.entries)
         await self.outbox.append(conn, out.messages)
 
@@ -114,7 +117,7 @@ class Desk:
     def _announce(self, case: Case, change: Change, at: datetime, out: Outgoing, policy: Policy) -> None:
         match change:
             case Opened():
-                self._event(case, "case.opened", at, out, policy=_ref((policy.name, policy.version)))
+                self._open(case, policy, at, out)
             case Reopened():
                 self._event(case, "case.stage_changed", at, out, reason="overdue_again")
             case Cured():
@@ -131,6 +134,17 @@ class Desk:
                 self.meters.cancelled.inc()
             case _:
                 assert_never(change)
+
+    def _open(self, case: Case, policy: Policy, at: datetime, out: Outgoing) -> None:
+        trial = case.trial
+        if trial is not None:
+            out.trials.append(
+                trials.TrialRow(
+                    case.tenant, case.borrower_id, case.case_id, case.spell, trial.policy, trial.version, trial.arm.value, at,
+                )
+            )  # fmt: skip
+        told = {} if trial is None else {"experiment": f"{trial.policy}@{trial.version}", "arm": trial.arm.value}
+        self._event(case, "case.opened", at, out, policy=_ref((policy.name, policy.version)), **told)
 
     def _planned(self, held: Held, policy: Policy, at: datetime, *, out: Outgoing) -> Held:
         planned = plan(held.case, policy, at)

@@ -18,6 +18,7 @@ from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
 from services.scheduler.correcting import Review
 from services.scheduler.editing import PolicyDesk
+from services.scheduler.experimenting import Guard
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
 from services.scheduler.parking import ParkingLimit
@@ -58,6 +59,7 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
     policy_desk = PolicyDesk(ports.engine, ports.clock, needs_simulation=settings.approval_needs_simulation)
     rooms = Rooms(ports.engine, ports.clock, desk.rulebook, policy_desk, ticker.wake.set)
+    guard = Guard(ports.engine, ports.clock, desk.rulebook)
     simulator = Simulator(ports.engine, ports.clock, timedelta(seconds=settings.settle_s), settings.simulation_processes)
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
     app.include_router(make_router(rooms, Play(simulator.wake.set)))
@@ -66,8 +68,9 @@ def build(ports: Ports, settings: Settings) -> lifecycle.Service:
         workers=(
             lifecycle.consumer("consumer", consumer), lifecycle.Worker("ticker", ticker.run), lifecycle.Worker("relay", relay.run),
             lifecycle.Worker("watcher", watcher.run), lifecycle.Worker("simulator", simulator.run, by_time=False),
+            lifecycle.Worker("guard", guard.run),
         ),
-        pump=lambda: _pump(ticker, relay), next_due=lambda: _next_due(ports),
+        pump=lambda: _pump(ticker, guard, relay), next_due=lambda: _next_due(ports),
     )  # fmt: skip
 
 
@@ -92,9 +95,9 @@ async def _nothing_to_close() -> None:
     """Engine and bus belong to whoever made them."""
 
 
-async def _pump(ticker: Ticker, relay: Relay) -> int:
-    """Plan all that is due and publish what follows, until nothing is."""
-    total = 0
+async def _pump(ticker: Ticker, guard: Guard, relay: Relay) -> int:
+    """Stop experiments that have to be, plan all that is due and publish what follows, until nothing is."""
+    total = await guard.look()
     while done := await ticker.make_pass():
         total += done
     return total + await relay.drain()

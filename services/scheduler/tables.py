@@ -42,6 +42,7 @@ cases = Table(
     Column("policy_version", Integer, nullable=False),
     Column("passed", Text, nullable=False),
     Column("flagged", Text, nullable=False),
+    Column("trial", Text),
     Column("state", Text, nullable=False),
     Column("stage", Text, nullable=False),
     Column("spell", Integer, nullable=False),

@@ -9,6 +9,7 @@ from enum import StrEnum
 from libs.compliance import StopKind
 from services.scheduler.domain.days import Span, begins, reaching
 from services.scheduler.domain.policy import Clock, Policy, Step
+from services.scheduler.domain.trials import Trial
 
 CHANNEL_STOPS = frozenset({"opt_out"})
 """Stops that close a channel, which the gate judges; every other one lets neither dunning nor reminders pass."""
@@ -177,6 +178,8 @@ class Case:
     """Messages of the policy version that the case had left behind when it came to this version."""
     flagged: frozenset[str] = frozenset()
     """Steps that have marked the case in this spell."""
+    trial: Trial | None = None
+    """The experiment that this spell is part of."""
 
     @property
     def owed(self) -> tuple[Debt, ...]:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from services.scheduler.domain.trials import Experiment
+
 if TYPE_CHECKING:
     from services.scheduler.domain.case import Case
 
@@ -122,6 +124,7 @@ class Policy:
     steps: tuple[Step, ...]
     cool_down: timedelta
     applies_to: AppliesTo = AppliesTo()
+    experiment: Experiment | None = None
 
     def __post_init__(self) -> None:
         if len({step.id for step in self.steps}) != len(self.steps):

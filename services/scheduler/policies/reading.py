@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from services.scheduler.domain.policy import Action, AppliesTo, Clock, Flag, OnUnknown, Policy, Send, Step, Work
+from services.scheduler.domain.trials import Experiment, Guardrails
 from services.scheduler.policies.conditions import ConditionError, condition
-from services.scheduler.policies.forms import PolicyForm, SendForm, StepForm, seconds_of
+from services.scheduler.policies.forms import ExperimentForm, PolicyForm, SendForm, StepForm, seconds_of
 from services.scheduler.policies.places import Fault, Path, Read, read
 
 NOT_SUPPORTED_YET = "not_supported_yet"
@@ -66,7 +67,17 @@ def policy_of(form: PolicyForm, version: int) -> Policy:
         steps=tuple(_step(step) for step in form.steps),
         cool_down=seconds_of(form.cure.cool_down),
         applies_to=AppliesTo(frozenset(wanted.products or ()), frozenset(wanted.jurisdictions or ())) if wanted else AppliesTo(),
+        experiment=_experiment(form.experiment) if form.experiment is not None else None,
     )
+
+
+def _experiment(form: ExperimentForm) -> Experiment:
+    name, _, version = form.challenger.rpartition("@")
+    rails = form.stop_when
+    return Experiment(
+        (name, int(version)), form.share, form.salt,
+        Guardrails() if rails is None else Guardrails(rails.complaint_rate, rails.opt_out_rate, rails.at_least),
+    )  # fmt: skip
 
 
 def _step(form: StepForm) -> Step:
@@ -125,8 +136,6 @@ def _unsupported(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
         yield ("consolidate",), NOT_SUPPORTED_YET, "a case is a borrower's debts in one currency; one a loan cannot be had yet"
     if form.entry != "latest":
         yield ("entry",), NOT_SUPPORTED_YET, "a case that comes in late begins with the latest step due; the first cannot be chosen yet"
-    if form.experiment is not None:
-        yield ("experiment",), NOT_SUPPORTED_YET, "challengers cannot be run yet"
     for n, step in enumerate(form.steps):
         yield from _unsupported_in(("steps", n), step)
 

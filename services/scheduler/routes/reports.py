@@ -62,6 +62,12 @@ class FunnelForm(SpanForm):
     within_days: int = Field(default=7, ge=1, le=90)
 
 
+class ExperimentForm(SpanForm):
+    """Within how many days of its beginning a spell's cure and payments count."""
+
+    within_days: int = Field(default=30, ge=1, le=90)
+
+
 def add_to(router: APIRouter, rooms: Rooms) -> None:
     """Add these routes."""
     _add_debts(router, rooms)
@@ -101,6 +107,13 @@ def _add_contacts(router: APIRouter, rooms: Rooms) -> None:
     async def funnel(caller: Reader, asked: Annotated[FunnelForm, Query()]) -> Response:
         days, within = asked.days, timedelta(days=asked.within_days)
         return await _reported(rooms, "funnel", asked, lambda conn: reports.funnel(conn, caller.tenant, (days.begins, days.ends), within))
+
+    @router.get("/reports/experiments", summary="Champion and challenger side by side")
+    async def experiments(caller: Reader, asked: Annotated[ExperimentForm, Query()]) -> Response:
+        days, within = asked.days, timedelta(days=asked.within_days)
+        return await _reported(
+            rooms, "experiments", asked, lambda conn: reports.experiments(conn, caller.tenant, (days.begins, days.ends), within)
+        )  # fmt: skip
 
 
 async def _reported(

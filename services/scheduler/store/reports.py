@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.scheduler.store.trials import COMPLAINED, GRIEVANCES, OPTED_OUT
+
 DAYS_LATE = (8, 15, 31, 61, 91)
 BANDS = ("1-7", "8-14", "15-30", "31-60", "61-90", "91+")
 
@@ -139,6 +141,33 @@ PROMISES = text(
     " group by 1, 2, 3 order by 1, 2 nulls first, 3"
 )
 
+EXPERIMENTS = text(
+    "with dealt as materialized (select x.*, e.challenger, c.currency, x.began_at + cast(:within as interval) <= :end as observed,"
+    " case when e.stopped_at < :end then e.stopped_at end as stopped_at, case when e.stopped_at < :end then e.guardrail end as guardrail"
+    " from scheduler.experiments e join scheduler.trials x on (x.tenant, x.policy, x.version) = (e.tenant, e.policy, e.version)"
+    " and x.arm = any(array['champion', 'challenger']) and x.began_at >= :begin and x.began_at < :end"
+    " join scheduler.cases c on (c.tenant, c.borrower_id, c.case_id) = (x.tenant, x.borrower_id, x.case_id) where e.tenant = :tenant),"
+    " who as (select distinct borrower_id, case_id from dealt),"
+    f" told as materialized (select t.borrower_id, t.case_id, t.at, t.kind, t.reason from who w {_story('w')}"
+    f" where t.kind in ('case.opened', 'case.cured', 'contact.sent') or t.kind in {GRIEVANCES}),"
+    f" {_FALLS}, lived as (select d.*, l.*, (select sum(f.paid) from falls f where f.borrower_id = d.borrower_id"
+    " and f.currency = d.currency and f.known_at > d.began_at and f.known_at <= d.began_at + cast(:within as interval)) as paid"
+    " from dealt d cross join lateral (select count(*) filter (where t.kind = 'contact.sent') as messages,"
+    " min(t.at) filter (where t.kind = 'case.cured') as cured_at,"
+    f" count(*) filter (where {COMPLAINED}) > 0 as complained, count(*) filter (where {OPTED_OUT}) > 0 as opted_out"
+    " from told t where (t.borrower_id, t.case_id) = (d.borrower_id, d.case_id) and t.at >= d.began_at"
+    " and t.at < coalesce((select min(o.at) from told o where (o.borrower_id, o.case_id) = (d.borrower_id, d.case_id)"
+    " and o.kind = 'case.opened' and o.at > d.began_at), :end)) as l)"
+    " select policy, version as policy_version, challenger, arm, currency, count(*) as cases, sum(messages) as messages,"
+    " count(*) filter (where observed) as observed,"
+    " count(*) filter (where observed and cured_at <= began_at + cast(:within as interval)) as cured,"
+    " cast(count(*) filter (where observed and cured_at <= began_at + cast(:within as interval)) as numeric)"
+    " / nullif(count(*) filter (where observed), 0) as cure_rate,"
+    " coalesce(sum(paid) filter (where observed), 0) as paid_amount, count(*) filter (where complained) as complaints,"
+    " count(*) filter (where opted_out) as opt_outs, stopped_at, guardrail"
+    " from lived group by policy, version, challenger, arm, currency, stopped_at, guardrail order by policy, version, arm, currency"
+)
+
 
 async def roll_rates(conn: AsyncConnection, tenant: str, ends: Sequence[datetime]) -> list[dict[str, Any]]:
     """Return how many debts went from which bucket to which between each of these moments (`n`, from 2) and the one before."""
@@ -159,6 +188,11 @@ async def funnel(conn: AsyncConnection, tenant: str, span: tuple[datetime, datet
 async def promises(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime]) -> list[dict[str, Any]]:
     """Return what became of the promises that were made."""
     return await _read(conn, PROMISES, tenant=tenant, begin=span[0], end=span[1])
+
+
+async def experiments(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], within: timedelta) -> list[dict[str, Any]]:
+    """Return how the spells that began went in each arm."""
+    return await _read(conn, EXPERIMENTS, tenant=tenant, begin=span[0], end=span[1], within=within)
 
 
 async def _read(conn: AsyncConnection, statement: TextClause, **values: Any) -> list[dict[str, Any]]:

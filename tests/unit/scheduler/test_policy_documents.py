@@ -145,7 +145,7 @@ def test_the_example_of_the_design_loads_and_what_is_not_done_yet_is_named_with_
     assert [(fault.place.line, fault.path) for fault in document.faults] == [
         (9, "steps[2].when"), (10, "steps[3].offer"), (12, "steps[5].send.purpose"),
         (13, "steps[6].after"), (13, "steps[6].emit"), (14, "steps[7].requires"), (15, "steps[8].requires"),
-        (15, "steps[8].hand_over"), (16, "experiment"),
+        (15, "steps[8].hand_over"),
     ]  # fmt: skip
 
 
