@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import text
+
 from services.scheduler.domain.chain import BEGINNING, Link, broken_at
 from services.scheduler.domain.trials import Arm, Experiment
 from services.scheduler.store import policies
@@ -79,13 +81,20 @@ async def test_when_too_many_complain_no_new_spell_goes_to_the_challenger_and_th
 
 
 async def test_complaints_of_too_few_or_of_the_champions_spells_stop_nothing(world: World) -> None:
-    await begun(world, [*CHALLENGED[:2], *OTHERS])
-    for who in (*CHALLENGED[:2], *OTHERS):
+    two, third = CHALLENGED[:2], CHALLENGED[2]
+    await begun(world, [*two, *OTHERS])
+    await world.outcome(asked_of(world, two[0])[0], "complained", 1)
+    await world.scheduler.pump()
+    assert await world.rows("select * from scheduler.experiments where stopped_at is not null") == [], "two are too few"
+    async with world.engine.begin() as conn:
+        await conn.execute(text("delete from scheduler.timeline where kind = 'contact.complained'"))
+    await world.tell(late(f"L-{third}", third))
+    await world.settle()
+    for who in OTHERS:
         await world.outcome(asked_of(world, who)[0], "complained", 1)
     await world.scheduler.pump()
-    assert await world.rows("select * from scheduler.experiments where stopped_at is not null") == []
-    await world.tell(late(f"L-{CHALLENGED[2]}", CHALLENGED[2]))
-    await world.settle()
+    assert await world.rows("select * from scheduler.experiments where stopped_at is not null") == [], "the champion's do not count"
+    await world.outcome(asked_of(world, third)[0], "complained", 1)
     await world.scheduler.pump()
     assert [row.guardrail for row in await world.rows("select guardrail from scheduler.experiments")] == ["complaint_rate"]
 
@@ -101,6 +110,8 @@ async def test_both_arms_are_compared_as_was_known_at_the_end_of_the_span(world:
     await world.local(1, 9)
     asked = {"from": TODAY.isoformat(), "to": TODAY.isoformat(), "timezone": ZONE, "within_days": 1}
     assert (await world.get("/reports/experiments", **asked))["items"][0]["observed"] == 0
+    await world.local(2, 9)
+    await world.tell(paid(f"L-{OTHERS[2]}", OTHERS[2]))
     await world.local(3, 9)
     until = {**asked, "to": (TODAY + timedelta(days=2)).isoformat()}
     before = (await world.get("/reports/experiments", **until))["items"]
