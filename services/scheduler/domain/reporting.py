@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 from services.scheduler.domain.days import begins
 
 MOST_DAYS = 400
-CLOSES_AFTER = timedelta(minutes=5)
-"""A day can be reported so long after its end: by then no transaction that took a fact in on that day can still be open."""
+CLOSES_AFTER = timedelta(minutes=15)
+"""A day can be reported so long after its end: what was taken in on that day is committed by then (a statement lasts 30 s at most, a wait
+between two of them 60 s, and a batch has some fifteen of them, none of which ever came near that)."""
 
 
 class Every(StrEnum):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -19,8 +19,9 @@ from services.scheduler.domain.days import begins
 from services.scheduler.domain.reporting import MOST_DAYS, Days, Every, last_over
 from services.scheduler.routes.cases import Reader, Rooms
 from services.scheduler.store import reports
+from services.scheduler.store.reports import Table
 
-Rows = list[dict[str, Any]]
+Read = Callable[[AsyncConnection], Awaitable[Table]]
 _PRIVATE = {"Cache-Control": "private, no-store"}
 
 
@@ -81,11 +82,12 @@ def _add_debts(router: APIRouter, rooms: Rooms) -> None:
         ends = [begins(day + timedelta(days=1), asked.timezone) for day in cuts]
         portions = dict(enumerate(pairwise(cuts), start=2))
 
-        async def rows(conn: AsyncConnection) -> Rows:
+        async def read(conn: AsyncConnection) -> Table:
             found = await reports.roll_rates(conn, caller.tenant, ends)
-            return [{"after": portions[row.pop("n")][0], "until": portions[n][1], **row} for row in found if (n := row["n"])]
+            rows = [{**dict(zip(("after", "until"), portions[row["n"]], strict=True)), **row} for row in found.rows]
+            return Table(("after", "until", *found.columns), rows).without("n")
 
-        return await _reported(rooms, "roll-rates", asked, rows)
+        return await _reported(rooms, "roll-rates", asked, read)
 
     @router.get("/reports/cure-rates", summary="How many were cured after each step, by policy and days late")
     async def cure_rates(caller: Reader, asked: Annotated[SpanForm, Query()]) -> Response:
@@ -117,7 +119,7 @@ def _add_contacts(router: APIRouter, rooms: Rooms) -> None:
 
 
 async def _reported(
-    rooms: Rooms, name: str, asked: SpanForm, rows: Callable[[AsyncConnection], Awaitable[Rows]]
+    rooms: Rooms, name: str, asked: SpanForm, read: Read
 ) -> Response:  # fmt: skip
     """Answer with these rows, once the days are over; nothing in the answer depends on when it was asked for."""
     async with rooms.engine.connect() as conn:
@@ -125,14 +127,13 @@ async def _reported(
         if not asked.days.over(now):
             last = last_over(asked.timezone, now)
             raise DomainError(422, "day_not_over", f"{last.isoformat()} is the last day there that can be reported", last=last.isoformat())
-        items = await rows(conn)
+        table = await read(conn)
     if asked.format == "csv":
-        return _csv(items, f"{name}-{asked.from_.isoformat()}-{asked.to.isoformat()}.csv")
+        return _csv(table, f"{name}-{asked.from_.isoformat()}-{asked.to.isoformat()}.csv")
     head = asked.model_dump(mode="json", by_alias=True, exclude={"format"})
-    return answer({"report": name, **head, "items": items}, headers=_PRIVATE)
+    return answer({"report": name, **head, "items": table.rows}, headers=_PRIVATE)
 
 
-def _csv(items: Sequence[dict[str, Any]], file_name: str) -> Response:
-    names = list(items[0]) if items else []
+def _csv(table: Table, file_name: str) -> Response:
     headers = {**_PRIVATE, "Content-Disposition": f'attachment; filename="{file_name}"'}
-    return Response(csv_rows([names, *(row.values() for row in items)]), headers=headers, media_type="text/csv; charset=utf-8")
+    return Response(csv_rows([table.columns, *(row.values() for row in table.rows)]), headers=headers, media_type="text/csv; charset=utf-8")

@@ -6,6 +6,7 @@ Nothing here reads a row that is changed later, or an entry told after the end o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -169,35 +170,48 @@ EXPERIMENTS = text(
 )
 
 
-async def roll_rates(conn: AsyncConnection, tenant: str, ends: Sequence[datetime]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows, and the names of their columns although there be none."""
+
+    columns: tuple[str, ...]
+    rows: list[dict[str, Any]]
+
+    def without(self, name: str) -> Table:
+        """Return all columns but this one."""
+        rows = [{key: value for key, value in row.items() if key != name} for row in self.rows]
+        return Table(tuple(key for key in self.columns if key != name), rows)
+
+
+async def roll_rates(conn: AsyncConnection, tenant: str, ends: Sequence[datetime]) -> Table:
     """Return how many debts went from which bucket to which between each of these moments (`n`, from 2) and the one before."""
     return await _read(conn, ROLLS, tenant=tenant, ends=list(ends), end=ends[-1])
 
 
-async def cure_rates(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], zone: str) -> list[dict[str, Any]]:
+async def cure_rates(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], zone: str) -> Table:
     """Return what came after a spell's beginning, and after each message, by policy, step and days late."""
     begin, end = span
     return await _read(conn, CURES, tenant=tenant, begin=begin, end=end, zone=zone, bands=list(BANDS), days=list(DAYS_LATE))
 
 
-async def funnel(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], within: timedelta) -> list[dict[str, Any]]:
+async def funnel(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], within: timedelta) -> Table:
     """Return what became of the messages that were asked for, by policy and step."""
     return await _read(conn, FUNNEL, tenant=tenant, begin=span[0], end=span[1], within=within)
 
 
-async def promises(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime]) -> list[dict[str, Any]]:
+async def promises(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime]) -> Table:
     """Return what became of the promises that were made."""
     return await _read(conn, PROMISES, tenant=tenant, begin=span[0], end=span[1])
 
 
-async def experiments(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], within: timedelta) -> list[dict[str, Any]]:
+async def experiments(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], within: timedelta) -> Table:
     """Return how the spells that began went in each arm."""
     return await _read(conn, EXPERIMENTS, tenant=tenant, begin=span[0], end=span[1], within=within)
 
 
-async def _read(conn: AsyncConnection, statement: TextClause, **values: Any) -> list[dict[str, Any]]:
+async def _read(conn: AsyncConnection, statement: TextClause, **values: Any) -> Table:
     found = (await conn.execute(statement, values)).mappings()
-    return [{name: _number(value) for name, value in row.items()} for row in found]
+    return Table(tuple(found.keys()), [{name: _number(value) for name, value in row.items()} for row in found])
 
 
 def _number(value: Any) -> Any:

@@ -134,6 +134,14 @@ async def test_a_day_that_may_still_be_told_of_is_not_reported(world: World) -> 
     assert nowhere.status_code == 422
 
 
+@pytest.mark.parametrize("name", ["roll-rates", "cure-rates", "promises", "funnel", "experiments"])
+async def test_an_empty_report_still_names_its_columns(world: World, name: str) -> None:
+    answered = await world.http.get(f"/v1/reports/{name}", params={"from": day(-9), "to": day(-9), "format": "csv"})
+    [head] = answered.text.splitlines()
+    assert len(head.split(",")) > 5
+    assert await report(world, name, -9, -9) == []
+
+
 async def test_a_report_comes_as_csv_too(world: World) -> None:
     await world.tell(late("L1", "B1", total=100))
     await world.local(1, 12)

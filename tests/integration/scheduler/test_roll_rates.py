@@ -50,7 +50,7 @@ async def known(engine: AsyncEngine, tenant: str, told: list[Told], version: int
 
 async def rolled(engine: AsyncEngine, tenant: str) -> dict[tuple[int, str, str], tuple[int, int, int]]:
     async with engine.connect() as conn:
-        rows = await reports.roll_rates(conn, tenant, ENDS)
+        rows = (await reports.roll_rates(conn, tenant, ENDS)).rows
     shares: dict[tuple[int, str], float] = defaultdict(float)
     for row in rows:
         shares[row["n"], row["bucket_before"]] += row["rate"]
