@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.store.trials import COMPLAINED, GRIEVANCES, OPTED_OUT
+from services.scheduler.store.trials import COMPLAINED, OPTED_OUT
 
 DAYS_LATE = (8, 15, 31, 61, 91)
 BANDS = ("1-7", "8-14", "15-30", "31-60", "61-90", "91+")
@@ -25,12 +25,17 @@ def _detail(columns: str, alias: str = "d", of: str = "t.detail") -> str:
     return f"cross join lateral json_to_record(cast(convert_from({of}, 'UTF8') as json)) as {alias}({columns})"
 
 
-def _story(of: str) -> str:
+def _entries(of: str) -> str:
     """Return the source of all entries of a case up to the end: read case by case, however many the planner takes them for."""
     return (
-        f"cross join lateral (select * from scheduler.timeline e where (e.tenant, e.borrower_id, e.case_id)"
+        f"(select * from scheduler.timeline e where (e.tenant, e.borrower_id, e.case_id)"
         f" = (:tenant, {of}.borrower_id, {of}.case_id) and e.at < :end offset 0) as t"
     )
+
+
+def _story(of: str) -> str:
+    """Return the join of these entries."""
+    return f"cross join lateral {_entries(of)}"
 
 
 _SAYS = _detail("status text, currency text, bucket text, overdue json, outstanding json, past_due_days_from date", "s", "f.fact")
@@ -62,38 +67,52 @@ ROLLS = text(
 counts. What does not change between two ends is added up by its first and its last one: the work is that of the facts, not of debts
 times days. The primary key gives them in order."""
 
-_ASKED = (
-    "asked as materialized (select t.borrower_id, t.case_id, d.task_id, d.step, d.purpose, d.occurrence, d.loans,"
-    " d.policy->>'name' as policy, cast(d.policy->>'version' as int) as policy_version from scheduler.timeline t"
-    f" {_detail('task_id text, step text, purpose text, occurrence int, loans text[], policy json')}"
-    " where t.tenant = :tenant and t.kind = 'contact.requested' and t.at >= :begin and t.at < :end)"
-)
 _SAID = "t.kind in ('contact.sent', 'contact.delivered')"
-_HEARD = (
-    "heard as materialized (select t.borrower_id, t.case_id, d.task_id,"
+_IS_ASKED = "t.kind = 'contact.requested'"
+_TASKS = (
+    "tasks as materialized (select t.borrower_id, t.case_id, d.task_id,"
+    f" min(t.at) filter (where {_IS_ASKED}) as asked_at, max(d.step) filter (where {_IS_ASKED}) as step,"
+    f" max(d.purpose) filter (where {_IS_ASKED}) as purpose, max(d.occurrence) filter (where {_IS_ASKED}) as occurrence,"
+    f" max(d.loans) filter (where {_IS_ASKED}) as loans, max(d.policy->>'name') filter (where {_IS_ASKED}) as policy,"
+    f" cast(max(d.policy->>'version') filter (where {_IS_ASKED}) as int) as policy_version,"
     f" min(t.seq) filter (where {_SAID}) as seq, min(t.at) filter (where {_SAID}) as sent_at,"
     " bool_or(t.kind = 'contact.delivered') as delivered, bool_or(t.kind = 'contact.failed') as failed,"
     " bool_or(t.kind = 'contact.expired') as expired, bool_or(t.kind = 'contact.suppressed') as suppressed,"
-    f" bool_or(t.kind = 'contact.cancelled') as cancelled from who w {_story('w')} {_detail('task_id text')}"
-    " where t.kind in ('contact.sent', 'contact.delivered', 'contact.failed', 'contact.expired', 'contact.suppressed',"
-    " 'contact.cancelled') group by 1, 2, 3)"
+    f" bool_or(t.kind = 'contact.cancelled') as cancelled from who w {_story('w')}"
+    f" {_detail('task_id text, step text, purpose text, occurrence int, loans text[], policy json')}"
+    " where t.kind in ('contact.requested', 'contact.sent', 'contact.delivered', 'contact.failed', 'contact.expired',"
+    " 'contact.suppressed', 'contact.cancelled') group by 1, 2, 3)"
 )
-_FALLS = (
-    "falls as materialized (select * from (select f.borrower_id, f.loan_id, f.known_at, s.currency, s.status,"
-    f" lag({_TOTAL.format('outstanding')}) over (partition by f.borrower_id, f.loan_id order by f.epoch, f.version, f.as_of)"
-    f" - {_TOTAL.format('outstanding')} as paid from (select distinct borrower_id from who) w"
-    f" join scheduler.debt_facts f on (f.tenant, f.borrower_id) = (:tenant, w.borrower_id) {_SAYS} where f.known_at < :end) as change"
-    " where paid > 0 and status <> 'written_off')"
+"""What was said of each contact of the cases `who`, in one pass over their stories."""
+_BEGUN = (
+    "select t.borrower_id, t.case_id from scheduler.timeline t"
+    " where t.tenant = :tenant and t.kind = '{}' and t.at >= :begin and t.at < :end"
 )
-"""What was paid, as far as facts tell: by how much a debt's outstanding sum fell from one to the next."""
+
+
+def _paid(of: str, which: str, since: str) -> str:
+    """Return the source of what was paid within the days since a moment, of the borrower's debts that are meant.
+
+    As far as facts tell: by how much a debt's outstanding sum fell from one to the next. Read borrower by borrower.
+    """
+    return (
+        "cross join lateral (select sum(fell) as paid from (select f.known_at, f.loan_id, s.currency, s.status,"
+        f" lag({_TOTAL.format('outstanding')}) over (partition by f.loan_id order by f.epoch, f.version, f.as_of)"
+        f" - {_TOTAL.format('outstanding')} as fell from scheduler.debt_facts f {_SAYS}"
+        f" where (f.tenant, f.borrower_id) = (:tenant, {of}.borrower_id) and f.known_at < :end offset 0) as change"
+        f" where fell > 0 and status <> 'written_off' and {which} and known_at > {since}"
+        f" and known_at <= {since} + cast(:within as interval)) as p"
+    )
+
+
+_CURRENCY = (
+    "cross join lateral (select c.currency from scheduler.cases c"
+    " where (c.tenant, c.borrower_id, c.case_id) = (:tenant, {0}.borrower_id, {0}.case_id) offset 0) as c"
+)
 FUNNEL = text(
-    f"with {_ASKED}, who as (select distinct borrower_id, case_id from asked), {_HEARD}, {_FALLS},"
-    " lived as (select a.*, c.currency, h.sent_at, h.delivered, h.failed, h.expired, h.suppressed, h.cancelled,"
-    " h.sent_at + cast(:within as interval) <= :end as observed,"
-    " (select sum(f.paid) from falls f where f.borrower_id = a.borrower_id and f.loan_id = any(a.loans)"
-    " and f.known_at > h.sent_at and f.known_at <= h.sent_at + cast(:within as interval)) as paid"
-    " from asked a join scheduler.cases c on (c.tenant, c.borrower_id, c.case_id) = (:tenant, a.borrower_id, a.case_id)"
-    " left join heard h on (h.borrower_id, h.case_id, h.task_id) = (a.borrower_id, a.case_id, a.task_id))"
+    f"with who as (select distinct * from ({_BEGUN.format('contact.requested')}) as begun), {_TASKS},"
+    " lived as (select a.*, c.currency, a.sent_at + cast(:within as interval) <= :end as observed, p.paid from tasks a"
+    f" {_CURRENCY.format('a')} {_paid('a', 'change.loan_id = any(a.loans)', 'a.sent_at')} where a.asked_at >= :begin)"
     " select policy, policy_version, step, purpose, currency, count(*) filter (where occurrence = 1) as due, count(*) as requested,"
     " count(sent_at) as sent, count(*) filter (where delivered) as delivered, count(*) filter (where failed) as failed,"
     " count(*) filter (where expired) as expired, count(*) filter (where suppressed) as suppressed,"
@@ -102,25 +121,19 @@ FUNNEL = text(
     " from lived group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5"
 )
 CURES = text(
-    f"with {_ASKED}, opened as (select t.borrower_id, t.case_id, t.at, t.seq, d.policy->>'name' as policy,"
-    " cast(d.policy->>'version' as int) as policy_version from scheduler.timeline t"
-    f" {_detail('policy json')} where t.tenant = :tenant and t.kind = 'case.opened' and t.at >= :begin and t.at < :end),"
-    " who as (select borrower_id, case_id from asked union select borrower_id, case_id from opened),"
-    f" {_HEARD}, marks as (select borrower_id, case_id, 'said' as kind, sent_at as at, seq, task_id from heard where sent_at is not null"
-    f" union all select t.borrower_id, t.case_id, t.kind, t.at, t.seq, null from who w {_story('w')}"
+    f"with who as ({_BEGUN.format('contact.requested')} union {_BEGUN.format('case.opened')}), {_TASKS},"
+    " marks as (select borrower_id, case_id, 'said' as kind, sent_at as at, seq, policy, policy_version, step,"
+    " asked_at >= :begin and purpose <> 'reminder' as counts from tasks where sent_at is not null"
+    " union all select t.borrower_id, t.case_id, t.kind, t.at, t.seq, d.policy->>'name', cast(d.policy->>'version' as int), null,"
+    f" t.kind = 'case.opened' and t.at >= :begin from who w {_story('w')} {_detail('policy json')}"
     " where t.kind in ('case.opened', 'case.cured')),"
-    " ordered as (select *, lead(kind) over (partition by borrower_id, case_id order by at, seq) as next from marks),"
-    " stages as (select o.borrower_id, o.case_id, o.at, o.next, p.policy, p.policy_version, null as step from ordered o"
-    " join opened p on (p.borrower_id, p.case_id, p.seq) = (o.borrower_id, o.case_id, o.seq) where o.kind = 'case.opened'"
-    " union all select o.borrower_id, o.case_id, o.at, o.next, a.policy, a.policy_version, a.step from ordered o"
-    " join asked a on (a.borrower_id, a.case_id, a.task_id) = (o.borrower_id, o.case_id, o.task_id)"
-    " where o.kind = 'said' and a.purpose <> 'reminder'),"
+    " stages as (select *, lead(kind) over (partition by borrower_id, case_id order by at, seq) as next from marks),"
     " aged as (select g.*, c.currency, cast(g.at at time zone :zone as date) - (select min(past_due_days_from) from"
     " (select distinct on (f.loan_id) s.past_due_days_from, s.status, s.currency, s.overdue from scheduler.debt_facts f"
     f" {_SAYS} where (f.tenant, f.borrower_id) = (:tenant, g.borrower_id) and f.known_at <= g.at"
     " order by f.loan_id, f.epoch desc, f.version desc, f.as_of desc) as newest"
     " where newest.currency = c.currency and newest.status = 'active' and cast(newest.overdue->>'total' as bigint) > 0) as late"
-    " from stages g join scheduler.cases c on (c.tenant, c.borrower_id, c.case_id) = (:tenant, g.borrower_id, g.case_id))"
+    f" from stages g {_CURRENCY.format('g')} where g.counts)"
     " select policy, policy_version, step, (cast(:bands as text[]))[width_bucket(late, cast(:days as int[])) + 1] as days_late, currency,"
     " count(*) as reached, count(*) filter (where next = 'case.cured') as cured, count(*) filter (where next = 'said') as went_on,"
     " count(*) filter (where next is null or next = 'case.opened') as still_there,"
@@ -148,17 +161,13 @@ EXPERIMENTS = text(
     " from scheduler.experiments e join scheduler.trials x on (x.tenant, x.policy, x.version) = (e.tenant, e.policy, e.version)"
     " and x.arm = any(array['champion', 'challenger']) and x.began_at >= :begin and x.began_at < :end"
     " join scheduler.cases c on (c.tenant, c.borrower_id, c.case_id) = (x.tenant, x.borrower_id, x.case_id) where e.tenant = :tenant),"
-    " who as (select distinct borrower_id, case_id from dealt),"
-    f" told as materialized (select t.borrower_id, t.case_id, t.at, t.kind, t.reason from who w {_story('w')}"
-    f" where t.kind in ('case.opened', 'case.cured', 'contact.sent') or t.kind in {GRIEVANCES}),"
-    f" {_FALLS}, lived as (select d.*, l.*, (select sum(f.paid) from falls f where f.borrower_id = d.borrower_id"
-    " and f.currency = d.currency and f.known_at > d.began_at and f.known_at <= d.began_at + cast(:within as interval)) as paid"
-    " from dealt d cross join lateral (select count(*) filter (where t.kind = 'contact.sent') as messages,"
+    f" lived as (select d.*, l.*, p.paid from dealt d cross join lateral (select min(t.at) as at from {_entries('d')}"
+    " where t.kind = 'case.opened' and t.at > d.began_at) as following"
+    " cross join lateral (select count(*) filter (where t.kind = 'contact.sent') as messages,"
     " min(t.at) filter (where t.kind = 'case.cured') as cured_at,"
-    f" count(*) filter (where {COMPLAINED}) > 0 as complained, count(*) filter (where {OPTED_OUT}) > 0 as opted_out"
-    " from told t where (t.borrower_id, t.case_id) = (d.borrower_id, d.case_id) and t.at >= d.began_at"
-    " and t.at < coalesce((select min(o.at) from told o where (o.borrower_id, o.case_id) = (d.borrower_id, d.case_id)"
-    " and o.kind = 'case.opened' and o.at > d.began_at), :end)) as l)"
+    f" count(*) filter (where {COMPLAINED}) > 0 as complained, count(*) filter (where {OPTED_OUT}) > 0 as opted_out from {_entries('d')}"
+    " where t.at >= d.began_at and t.at < coalesce(following.at, :end)) as l"
+    f" {_paid('d', 'change.currency = d.currency', 'd.began_at')})"
     " select policy, version as policy_version, challenger, arm, currency, count(*) as cases, sum(messages) as messages,"
     " count(*) filter (where observed) as observed,"
     " count(*) filter (where observed and cured_at <= began_at + cast(:within as interval)) as cured,"
