@@ -3,6 +3,9 @@
 from alembic import context
 
 from libs.common.db.migrate import run_environment
-from services.scheduler.tables import SCHEMA, metadata
+from services.scheduler import experiment_tables, simulation_tables
+from services.scheduler.tables import SCHEMA
 
-run_environment(context, metadata, SCHEMA)
+PLACES = (experiment_tables.experiments, simulation_tables.simulations)
+"""Tables of every module that declares some: importing it puts them beside the others."""
+run_environment(context, PLACES[0].metadata, SCHEMA)
