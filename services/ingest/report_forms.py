@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Literal, Protocol
 
 import msgspec
 
+from libs.common.tabular import csv_rows
 from services.ingest.reporting import SUMMED, Asked, Line, Total, Totals
 
 FormName = Literal["json", "csv", "parquet"]
@@ -18,7 +17,6 @@ MEDIA: dict[FormName, str] = {
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # spreadsheets take the full-width ones as well
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -109,22 +107,3 @@ class CsvForm:
     def _total(self, total: Total) -> dict[str, object]:
         sums = {name: getattr(total, name) for name in SUMMED}
         return {"kind": "total", "bucket": total.bucket, "currency": total.currency, "loans": total.loans, **sums}
-
-
-def csv_rows(rows: Iterable[Iterable[object]]) -> bytes:
-    """Return rows of CSV in which no text is taken for a formula: one that would be begins with an apostrophe."""
-    text = io.StringIO()
-    csv.writer(text).writerows([_cell(value) for value in row] for row in rows)
-    return text.getvalue().encode()
-
-
-def _cell(value: object) -> object:
-    match value:
-        case None | int() if not isinstance(value, bool):
-            return value
-        case str():
-            return f"'{value}" if value.startswith(_FORMULA) else value
-        case date():
-            return value.isoformat()
-        case _:
-            return msgspec.json.encode(value).decode()

@@ -8,11 +8,11 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Literal
 
+from libs.common.tabular import csv_rows
 from services.ingest.domain.events import Parts
 from services.ingest.domain.state import charge, headline, parts
 from services.ingest.domain.statement import Entry, Numbered, Owed, Statement
 from services.ingest.domain.trail import COMPONENTS
-from services.ingest.report_forms import csv_rows
 
 FormName = Literal["json", "html", "csv"]
 ROWS_A_PIECE = 500

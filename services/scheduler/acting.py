@@ -44,7 +44,7 @@ from services.scheduler.parking import ParkingLimit
 from services.scheduler.pausing import Release, Telling, clocks_resumed
 from services.scheduler.policies.writing import terms_written
 from services.scheduler.rulebook import Rulebook, Rules
-from services.scheduler.store import cases, corrections, dealings, holds, promises, story
+from services.scheduler.store import cases, corrections, dealings, holds, promises, story, trials
 from services.scheduler.store.held import Held
 
 DOUBT_KEY = "in_doubt"
@@ -65,6 +65,7 @@ class Outgoing:
     ended: list[holds.EndedRow] = field(default_factory=list)
     judged: list[promises.JudgedRow] = field(default_factory=list)
     offers: list[dealings.OfferRow] = field(default_factory=list)
+    trials: list[trials.TrialRow] = field(default_factory=list)
 
     def add(self, other: Outgoing) -> None:
         """Take in what another case gave."""
@@ -76,6 +77,7 @@ class Outgoing:
         self.ended += other.ended
         self.judged += other.judged
         self.offers += other.offers
+        self.trials += other.trials
 
 
 def entry(case: Case, at: datetime, kind: str, /, *, reason: str | None = None, **detail: Any) -> story.Entry:
@@ -137,6 +139,7 @@ class Desk:
         await holds.end(conn, out.ended)
         await promises.judge(conn, out.judged)
         await dealings.add_offers(conn, out.offers)
+        await trials.enter(conn, out.trials)
         await story.tell(conn, out.entries)
         await self.outbox.append(conn, out.messages)
 
@@ -149,14 +152,14 @@ class Desk:
         if held.case.spell and before != after:
             out.entries.append(entry(held.case, at, "case.policy_changed", policy=_ref(after), before=_ref(before)))
         for change in found.changes:
-            self._announce(found.case, change, at, out)
+            self._announce(found.case, change, at, out, found.policy)
         moved = held.moved_at if before == after and not found.changes else at
         return replace(held, case=found.case, policy=after[0], policy_version=after[1], moved_at=moved), found.policy
 
-    def _announce(self, case: Case, change: Change, at: datetime, out: Outgoing) -> None:
+    def _announce(self, case: Case, change: Change, at: datetime, out: Outgoing, policy: Policy) -> None:
         match change:
             case Opened():
-                self.event(case, "case.opened", at, out)
+                self._open(case, policy, at, out)
             case Reopened():
                 self.event(case, "case.stage_changed", at, out, reason="overdue_again")
             case Cured():
@@ -199,6 +202,17 @@ class Desk:
                 paid=promise.paid, due_on=promise.due_on,
             )  # fmt: skip
 
+    def _open(self, case: Case, policy: Policy, at: datetime, out: Outgoing) -> None:
+        trial = case.trial
+        if trial is not None:
+            out.trials.append(
+                trials.TrialRow(
+                    case.tenant, case.borrower_id, case.case_id, case.spell, trial.policy, trial.version, trial.arm.value, at,
+                )
+            )  # fmt: skip
+        told = {} if trial is None else {"experiment": f"{trial.policy}@{trial.version}", "arm": trial.arm.value}
+        self.event(case, "case.opened", at, out, policy=_ref((policy.name, policy.version)), **told)
+
     def _planned(self, held: Held, policy: Policy, at: datetime, *, out: Outgoing) -> Held:
         planned = plan(held.case, policy, at)
         case = held.case
@@ -207,7 +221,7 @@ class Desk:
         if case.handed_to != held.case.handed_to:
             case, changes = follow(case, policy, at)
             for change in changes:
-                self._announce(case, change, at, out)
+                self._announce(case, change, at, out, policy)
         reason, upcoming = planned.reason, planned.upcoming
         return replace(
             held,

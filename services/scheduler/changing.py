@@ -44,6 +44,6 @@ def _wake_at(told: changes.Told, choices: Choices, now: datetime) -> datetime | 
         return None
     debt = cases.debt_stored(told.fact)
     try:
-        return reminder_at(debt, choices.of((debt,)), now)
+        return reminder_at(debt, choices.of((debt,), told.borrower_id), now)
     except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it
         return now

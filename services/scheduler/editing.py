@@ -17,13 +17,14 @@ from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.preconditions import expect
 from libs.compliance import Packs, load_packs
+from services.scheduler import experimenting
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.chain import Link
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
 from services.scheduler.policies.lint import Law, warnings
 from services.scheduler.policies.places import Fault
-from services.scheduler.policies.reading import Document, understand
+from services.scheduler.policies.reading import Document, policy_of, understand
 from services.scheduler.policies.texts import NoTexts, Texts, text_warnings
 from services.scheduler.proposing import fault_shown, seen
 from services.scheduler.rulebook import AssignmentItem, items_of
@@ -133,8 +134,10 @@ class PolicyDesk:
             at = doing.at if effective_at is None else effective_at
             if at < doing.at:
                 raise DomainError(422, "invalid_request", "effective_at has passed; without it the version is active at once")
-            if understand(row.source).faults:
+            document = understand(row.source)
+            if document.faults or document.form is None:
                 raise DomainError(409, "not_understood", "this release does not understand the version any more; write a new one")
+            await experimenting.begin(conn, which, policy_of(document.form, which.version), at)
             await policies.activate(conn, which, doing, effective_at=at, in_flight=in_flight.value)
             await changes.add(conn, caller.tenant, f"{which.name}@{which.version}/{last.seq + 1}", at, wakes=in_flight is not InFlight.PIN)
             detail = {"effective_at": at, "in_flight": in_flight.value}
@@ -150,6 +153,7 @@ class PolicyDesk:
             coming = {one.version for one in await policies.coming(conn, caller.tenant, which.name, doing.at)}
             if which in active or which.version in coming:
                 raise DomainError(409, "in_use", "it is active, or will be; activate another version first")
+            await experimenting.keep_challenger(conn, which, active, doing.at)
             await policies.put_state(conn, which, doing, "retired")
             await policies.add_link(conn, last, doing, "retired", version=which.version, detail=b"{}")
             return await _version(conn, which)

@@ -182,7 +182,7 @@ class Intake:
         value = fact.fact
         debt = debt_of(value)
         try:
-            wake_at = None if debt.owed else reminder_at(debt, rules.choices_of(fact.envelope.tenant).of((debt,)), now)
+            wake_at = None if debt.owed else reminder_at(debt, rules.choices_of(fact.envelope.tenant).of((debt,), value.borrower_id), now)
         except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it
             wake_at = now
         return debts.DebtRow(

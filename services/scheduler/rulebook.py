@@ -14,7 +14,7 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.choosing import Active, Assignment, Choices, InFlight
 from services.scheduler.domain.policy import AppliesTo, Policy
 from services.scheduler.policies.reading import NotAPolicyError, decode
-from services.scheduler.store import policies
+from services.scheduler.store import policies, trials
 from services.scheduler.store.held import Held
 from services.scheduler.store.policies import Which
 
@@ -63,15 +63,28 @@ class Rulebook:
         assigned, active = await policies.assigned(conn, wanted), await policies.active(conn, wanted, now)
         pinned = {Which(one.case.tenant, one.policy, one.policy_version) for one in held if one.policy != BUILT_IN.name}
         await self._load(conn, pinned | {which for which, _ in active})
+        challengers = await self._challengers(conn, [which for which, _ in active])
         actives: dict[str, dict[str, Active]] = {}
         for which, in_flight in active:
             if which in self.kept:
-                actives.setdefault(which.tenant, {})[which.name] = Active(self.kept[which], InFlight(in_flight))
+                actives.setdefault(which.tenant, {})[which.name] = Active(self.kept[which], InFlight(in_flight), challengers.get(which))
         choices = {
             tenant: Choices(tuple(_assignment(item) for item in items_of(assigned.get(tenant, b"[]"))), actives.get(tenant, {}))
             for tenant in wanted
         }
         return Rules(choices, self.kept)
+
+    async def _challengers(self, conn: AsyncConnection, active: Sequence[Which]) -> dict[Which, Policy]:
+        """Return the challengers of those that have an experiment which was not stopped."""
+        known = ((which, self.kept[which].experiment) for which in active if which in self.kept)
+        tried = {which: Which(which.tenant, *experiment.challenger) for which, experiment in known if experiment is not None}
+        if not tried:
+            return {}
+        over = await trials.stopped(conn, tried)
+        await self._load(conn, set(tried.values()))
+        rules = Rules(policies=self.kept)
+        found = {champion: rules.version(challenger) for champion, challenger in tried.items() if champion not in over}
+        return {champion: policy for champion, policy in found.items() if policy is not None}
 
     async def _load(self, conn: AsyncConnection, wanted: set[Which]) -> None:
         missing = wanted - self.kept.keys()

@@ -27,6 +27,7 @@ from services.scheduler.dealing import Dealer
 from services.scheduler.dossier import Archive
 from services.scheduler.editing import PolicyDesk
 from services.scheduler.elsewhere import Elsewhere
+from services.scheduler.experimenting import Guard
 from services.scheduler.handlers import Intake
 from services.scheduler.metrics import meters
 from services.scheduler.parking import ParkingLimit
@@ -70,6 +71,7 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
     dealer = Dealer(ports.engine, ports.clock, desk, ticker.wake.set)
     policy_desk = PolicyDesk(ports.engine, ports.clock, elsewhere, needs_simulation=settings.approval_needs_simulation)
     archive = Archive(ports.engine, ports.clock, desk.rulebook, elsewhere)
+    guard = Guard(ports.engine, ports.clock, desk.rulebook)
     rooms = Rooms(ports.engine, ports.clock, desk.rulebook, policy_desk, ticker.wake.set, dealer, archive)
     simulator = Simulator(ports.engine, ports.clock, timedelta(seconds=settings.settle_s), settings.simulation_processes)
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
@@ -81,8 +83,9 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
         workers=(
             lifecycle.consumer("consumer", consumer), lifecycle.Worker("ticker", ticker.run), lifecycle.Worker("relay", relay.run),
             lifecycle.Worker("watcher", watcher.run), *outlet.workers(metrics), lifecycle.Worker("simulator", simulator.run, by_time=False),
+            lifecycle.Worker("guard", guard.run),
         ),
-        pump=lambda: _pump(ticker, relay), next_due=lambda: _next_due(ports),
+        pump=lambda: _pump(ticker, guard, relay), next_due=lambda: _next_due(ports),
     )  # fmt: skip
 
 
@@ -109,9 +112,9 @@ def _elsewhere(settings: Settings) -> Elsewhere:
     return Elsewhere({name: httpx.AsyncClient(base_url=url) for name, url in places.items() if url}, settings.service_keys)
 
 
-async def _pump(ticker: Ticker, relay: Relay) -> int:
-    """Plan all that is due and publish what follows, until nothing is."""
-    total = 0
+async def _pump(ticker: Ticker, guard: Guard, relay: Relay) -> int:
+    """Stop experiments that have to be, plan all that is due and publish what follows, until nothing is."""
+    total = await guard.look()
     while done := await ticker.make_pass():
         total += done
     return total + await relay.drain()

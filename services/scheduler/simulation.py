@@ -81,6 +81,8 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     assignments: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = ()
     active: dict[str, tuple[int, str]] = {}
     takes_over: str | None = None
+    stopped: tuple[str, ...] = ()
+    """Names of active policies whose experiment is over."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,12 +197,17 @@ def _behaviour(asked: SimulationAsked) -> Behaviour | None:
 
 def _rule(chosen: Chosen, policies: Mapping[tuple[str, int], Policy]) -> Rule:
     active = {
-        name: Active(policies[name, version], InFlight(in_flight))
+        name: Active(policies[name, version], InFlight(in_flight), _challenger(policies, (name, version), chosen.stopped))
         for name, (version, in_flight) in chosen.active.items()
         if (name, version) in policies
     }
     assignments = tuple(Assignment(name, AppliesTo(frozenset(p), frozenset(j))) for name, p, j in chosen.assignments)
     return Rule(Choices(assignments, active), policies, chosen.takes_over)
+
+
+def _challenger(policies: Mapping[tuple[str, int], Policy], champion: tuple[str, int], stopped: tuple[str, ...]) -> Policy | None:
+    experiment = policies[champion].experiment
+    return None if experiment is None or champion[0] in stopped else Rule(Choices(), policies).version(experiment.challenger)
 
 
 def _which(name: str) -> tuple[str, int]:

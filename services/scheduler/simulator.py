@@ -19,7 +19,7 @@ from libs.common.db.failures import is_transient
 from services.scheduler.domain.tally import Tally, canonical, hash_of
 from services.scheduler.rulebook import items_of
 from services.scheduler.simulation import Both, Chosen, Setup, SimulationAsked, play, play_portion, read, result_of, watch_parent
-from services.scheduler.store import policies, simulations
+from services.scheduler.store import policies, simulations, trials
 from services.scheduler.store.book import Book, Portion
 from services.scheduler.store.simulations import Asked, Ending
 
@@ -101,16 +101,21 @@ class Simulator:
         wanted = _asked(asked.asked)
         async with self.engine.connect() as conn:
             active = await policies.active(conn, [asked.tenant], now)
+            over = await trials.stopped(conn, [which for which, _ in active])
             _, stored = await policies.assignments(conn, asked.tenant)
             documents = {f"{which.name}@{which.version}": document for which, document in await policies.in_use(conn, asked.tenant)}
             version = asked.version or await policies.newest(conn, asked.tenant, asked.policy) + 1
         items = tuple((item.policy, item.products, item.jurisdictions) for item in items_of(stored))
-        old = Chosen(assignments=items, active={which.name: (which.version, in_flight) for which, in_flight in active})
+        old = Chosen(
+            assignments=items, active={which.name: (which.version, in_flight) for which, in_flight in active},
+            stopped=tuple(sorted(which.name for which in over)),
+        )  # fmt: skip
         named = any(policy == asked.policy for policy, _, _ in items)
         new = Chosen(
             assignments=items if named else ((asked.policy, (), ()), *items),
             active={**old.active, asked.policy: (version, wanted.in_flight)},
             takes_over=None if asked.policy in old.active else asked.policy,
+            stopped=tuple(name for name in old.stopped if name != asked.policy),
         )
         from_at, to = _span(wanted, now)
         return Setup(

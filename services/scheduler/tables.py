@@ -46,6 +46,7 @@ cases = Table(
     Column("acted", Text, nullable=False),
     Column("handed_to", Text),
     Column("handed_at", _moment),
+    Column("trial", Text),
     Column("state", Text, nullable=False),
     Column("stage", Text, nullable=False),
     Column("spell", Integer, nullable=False),

@@ -13,6 +13,7 @@ from services.scheduler.domain.dealing import Approval, Exhibit, Offer
 from services.scheduler.domain.policy import Clock, Policy, Step
 from services.scheduler.domain.promises import Account, Promise, PromiseState, judged
 from services.scheduler.domain.stops import CHANNEL_STOPS, Ending, Stop, last_to_end
+from services.scheduler.domain.trials import Trial
 
 WITHOUT_GROUND = frozenset({"paid", "overdue", "nothing_owed", "cancelled"}) | {stop.value for stop in StopKind} - CHANNEL_STOPS
 """Reasons of a suppression that a later fact or the end of a stop may take away: the contact surely did not go out, and may have to."""
@@ -180,6 +181,8 @@ class Case:
     approvals: tuple[Approval, ...] = ()
     exhibits: tuple[Exhibit, ...] = ()
     offers: tuple[Offer, ...] = ()
+    trial: Trial | None = None
+    """The experiment that this spell is part of."""
 
     @property
     def owed(self) -> tuple[Debt, ...]:

@@ -11,6 +11,7 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import PENDING, Case, Debt, Stage, State
 from services.scheduler.domain.policy import AppliesTo, Policy
 from services.scheduler.domain.standing import leading
+from services.scheduler.domain.trials import Arm, Trial
 
 
 class InFlight(StrEnum):
@@ -35,6 +36,8 @@ class Active:
 
     policy: Policy
     in_flight: InFlight
+    challenger: Policy | None = None
+    """That of its experiment; None where it has none, or none any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +47,42 @@ class Choices:
     assignments: tuple[Assignment, ...] = ()
     active: Mapping[str, Active] = field(default_factory=dict)
 
-    def of(self, debts: tuple[Debt, ...]) -> Policy:
-        """Return the policy of the first assignment that fits one of these debts; the built-in one where none does."""
+    def of(self, debts: tuple[Debt, ...], borrower_id: str) -> Policy:
+        """Return the policy under which a spell of this borrower would begin with these debts."""
+        return self.dealt(debts, borrower_id)[0]
+
+    def dealt(self, debts: tuple[Debt, ...], borrower_id: str) -> tuple[Policy, Trial | None]:
+        """Return the policy of the first assignment that fits one of these debts, or its challenger; the built-in one where none does."""
         for assignment in self.assignments:
             active = self.active.get(assignment.policy)
             if active and any(_fits(debt, assignment.fits) and _fits(debt, active.policy.applies_to) for debt in debts):
-                return active.policy
-        return BUILT_IN
+                return _dealt(active, borrower_id)
+        return BUILT_IN, None
 
 
 def ruled(case: Case, policy: Policy | None, choices: Choices, now: datetime) -> tuple[Case, Policy | None]:
     """Return the case under the version that rules it from now on; `policy` is the one it was pinned to."""
     if _begins(case):
         concerned = case.owed or tuple(debt for debt in case.debts if debt.active and debt.next_due > 0)
-        chosen = choices.of(concerned) if concerned or policy is None else policy
-        return replace(case, passed=frozenset(), flagged=frozenset(), acted=frozenset()), chosen
+        chosen, trial = choices.dealt(concerned, case.borrower_id) if concerned or policy is None else (policy, case.trial)
+        return replace(case, passed=frozenset(), flagged=frozenset(), acted=frozenset(), trial=trial), chosen
+    if case.trial is not None and case.trial.arm is Arm.CHALLENGER:
+        return case, policy
     if policy is None or (latest := choices.active.get(policy.name)) is None or latest.policy.version == policy.version:
         return case, policy
     if latest.in_flight is InFlight.PIN or _under_way(case, now):
         return case, policy
     passed = _left_behind(case, policy, latest.policy) if latest.in_flight is InFlight.NEXT_STEP else frozenset[str]()
     return (case, policy) if passed is None else (replace(case, passed=passed), latest.policy)
+
+
+def _dealt(active: Active, borrower_id: str) -> tuple[Policy, Trial | None]:
+    """Return the arm to which a borrower is dealt; without a challenger there is nothing to compare."""
+    champion, experiment = active.policy, active.policy.experiment
+    if experiment is None or active.challenger is None:
+        return champion, None
+    arm = experiment.arm_of(borrower_id)
+    return active.challenger if arm is Arm.CHALLENGER else champion, Trial(champion.name, champion.version, arm)
 
 
 def _begins(case: Case) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from services.scheduler.domain.dealing import Terms
 from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
+from services.scheduler.domain.trials import Experiment
 
 if TYPE_CHECKING:
     from services.scheduler.domain.case import Case
@@ -201,6 +202,7 @@ class Policy:
     applies_to: AppliesTo = AppliesTo()
     promises: PromiseTerms = PROMISE_TERMS
     entry: Entry = Entry.LATEST
+    experiment: Experiment | None = None
 
     def __post_init__(self) -> None:
         if len({step.id for step in self.steps}) != len(self.steps):

@@ -145,7 +145,7 @@ class _Life:
 
     def _await(self, i: int, debt: Debt, now: datetime) -> None:
         """Wake the case when a reminder is due, as the debt's row does."""
-        if not debt.owed and (at := reminder_at(debt, self._rule.choices.of((debt,)), now)) is not None:
+        if not debt.owed and (at := reminder_at(debt, self._rule.choices.of((debt,), self._subject.borrower_id), now)) is not None:
             self._push(at, Look(i, woken=True))
 
     def _let_come_due(self, i: int, debt: Debt) -> None:

@@ -30,9 +30,11 @@ class Rule:
 
     def at_first(self, case: Case, pinned: tuple[str, int]) -> tuple[Case, Policy | None]:
         """Return a case and the version under which it goes on."""
-        chosen = self.choices.of(case.owed) if case.owed and self.takes_over is not None else None
-        if chosen is not None and chosen.name == self.takes_over:
-            return replace(case, passed=frozenset()), chosen
+        if not case.owed or self.takes_over is None:
+            return case, self.version(pinned)
+        chosen, trial = self.choices.dealt(case.owed, case.borrower_id)
+        if (chosen.name if trial is None else trial.policy) == self.takes_over:
+            return replace(case, passed=frozenset(), trial=trial), chosen
         return case, self.version(pinned)
 
 

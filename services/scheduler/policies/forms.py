@@ -231,13 +231,30 @@ class PromisesForm(Form):
     tolerance_percent: Annotated[int, Field(ge=0, le=50, description="so much of the sum may be missing")] = USUAL.tolerance_percent
 
 
+Percent = Annotated[float, Field(ge=0, le=100, description="percent of the challenger's spells")]
+
+
+class StopForm(Form):
+    """When nobody goes to the challenger any more: passed by more than this, and at least so many spells to tell by."""
+
+    complaint_rate: Percent | None = None
+    opt_out_rate: Percent | None = None
+    at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.complaint_rate is None and self.opt_out_rate is None:
+            raise PydanticCustomError("stop_when", "stop_when has complaint_rate, opt_out_rate or both")
+        return self
+
+
 class ExperimentForm(Form):
-    """A challenger for a share of the cases."""
+    """A challenger for a share, in percent, of the borrowers whose spell begins."""
 
     challenger: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}@[1-9][0-9]{0,5}$")]
     share: Annotated[int, Field(ge=1, le=50)]
     salt: Annotated[str, Field(min_length=1, max_length=64)]
-    stop_when: dict[Word, float] | None = None
+    stop_when: StopForm | None = None
 
 
 class PolicyForm(Form):

@@ -29,8 +29,9 @@ from services.scheduler.domain.policy import (
     Work,
 )
 from services.scheduler.domain.promises import PromiseTerms
+from services.scheduler.domain.trials import Experiment, Guardrails
 from services.scheduler.policies.conditions import ConditionError, condition
-from services.scheduler.policies.forms import OfferForm, PolicyForm, PromisesForm, SendForm, StepForm, seconds_of
+from services.scheduler.policies.forms import ExperimentForm, OfferForm, PolicyForm, PromisesForm, SendForm, StepForm, seconds_of
 from services.scheduler.policies.places import Fault, Path, Read, read
 
 NOT_SUPPORTED_YET = "not_supported_yet"
@@ -88,11 +89,21 @@ def policy_of(form: PolicyForm, version: int) -> Policy:
         applies_to=AppliesTo(frozenset(wanted.products or ()), frozenset(wanted.jurisdictions or ())) if wanted else AppliesTo(),
         promises=_promised(form.promises),
         entry=Entry(form.entry),
+        experiment=_experiment(form.experiment) if form.experiment is not None else None,
     )
 
 
 def _promised(form: PromisesForm) -> PromiseTerms:
     return PromiseTerms(form.max_open, form.max_days, form.max_broken, form.grace_days, form.tolerance_percent)
+
+
+def _experiment(form: ExperimentForm) -> Experiment:
+    name, _, version = form.challenger.rpartition("@")
+    rails = form.stop_when
+    return Experiment(
+        (name, int(version)), form.share, form.salt,
+        Guardrails() if rails is None else Guardrails(rails.complaint_rate, rails.opt_out_rate, rails.at_least),
+    )  # fmt: skip
 
 
 def _step(form: StepForm) -> Step:
@@ -180,8 +191,6 @@ def _unsupported(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
         yield ("applies_to", "segments"), NOT_SUPPORTED_YET, "segments are not known to the scheduler yet"
     if form.consolidate != "borrower":
         yield ("consolidate",), NOT_SUPPORTED_YET, "a case is a borrower's debts in one currency; one a loan cannot be had yet"
-    if form.experiment is not None:
-        yield ("experiment",), NOT_SUPPORTED_YET, "challengers cannot be run yet"
 
 
 def _by_place(fault: Fault) -> tuple[int, int, str]:

@@ -22,6 +22,7 @@ from services.scheduler.domain.policy import (
     Work,
 )
 from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
+from services.scheduler.domain.trials import Experiment
 
 
 def encode(policy: Policy) -> dict[str, Any]:
@@ -37,7 +38,16 @@ def encode(policy: Policy) -> dict[str, Any]:
         "cure": {"when": "clear", "cool_down": written(policy.cool_down)},
         **({} if policy.promises == PROMISE_TERMS else {"promises": _promised(policy.promises)}),
         "steps": [_step(step) for step in policy.steps],
+        **({"experiment": _experiment(policy.experiment)} if policy.experiment is not None else {}),
     }
+
+
+def _experiment(experiment: Experiment) -> dict[str, Any]:
+    (name, version), rails = experiment.challenger, experiment.stop_when
+    limits = {"complaint_rate": rails.complaint_rate, "opt_out_rate": rails.opt_out_rate}
+    stated = {limit: rate for limit, rate in limits.items() if rate is not None}
+    stops = {"stop_when": {**stated, "at_least": rails.at_least}} if stated else {}
+    return {"challenger": f"{name}@{version}", "share": experiment.share, "salt": experiment.salt, **stops}
 
 
 def written(duration: timedelta) -> str:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from services.scheduler.asking import Gate
 from services.scheduler.casework import Casework
 from services.scheduler.massholding import MassHolds
-from services.scheduler.routes import cases, contacts, dealings, evidence, holds, matters, policies, promises, simulations, tasks
+from services.scheduler.routes import cases, contacts, dealings, evidence, holds, matters, policies, promises, reports, simulations, tasks
 from services.scheduler.routes.cases import Rooms
 from services.scheduler.routes.simulations import Play
 from services.scheduler.tasking import TaskDesk
@@ -26,4 +26,5 @@ def make_router(rooms: Rooms, casework: Casework, gate: Gate, play: Play) -> API
     dealings.add_to(router, rooms)
     evidence.add_to(router, rooms)
     simulations.add_to(router, rooms, play)
+    reports.add_to(router, rooms)
     return router

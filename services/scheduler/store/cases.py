@@ -15,6 +15,7 @@ from libs.common.contracts.overdue_facts import OverdueFact
 from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Stop
+from services.scheduler.domain.trials import Trial
 from services.scheduler.store import dealings, debts, promises, statuses, story
 from services.scheduler.store.arrays import transposed, unnest
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
@@ -36,7 +37,8 @@ _LIVED = {
 _RULED = {"policy": "text", "policy_version": "int"}
 _MARKED = {"passed": "text", "flagged": "text", "acted": "text"}
 """Step ids with blanks between: an array of arrays cannot be unnested into rows."""
-_READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_LIVED, *_PLANNED, *_RULED, *_MARKED))
+_TRIED = {"trial": "text"}
+_READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_LIVED, *_PLANNED, *_RULED, *_MARKED, *_TRIED))
 _ORDER = "order by c.tenant, c.borrower_id, c.case_id for update of c"
 _MAKE = text(
     "insert into scheduler.cases (tenant, borrower_id, case_id, currency, assignment, policy, policy_version, state, stage, spell)"
@@ -68,7 +70,7 @@ _CLAIM = text(
     f"select {_READ} from scheduler.cases c where c.next_at <= :now and (c.next_at, c.case_id) > (:after_at, :after_id)"
     " order by c.next_at, c.case_id limit :limit for update skip locked"
 )
-_ALL = {**_KEYS, **_LIVED, **_PLANNED, **_RULED, **_MARKED}
+_ALL = {**_KEYS, **_LIVED, **_PLANNED, **_RULED, **_MARKED, **_TRIED}
 _COUNTED = "select {table}.tenant, coalesce({table}.reason, 'unplanned') as reason, {sign} as number from {table}"
 _IS_LATE = "{table}.state = 'open' and {table}.stage = 'overdue'"
 _SAVE = text(
@@ -167,7 +169,8 @@ async def save(conn: AsyncConnection, held: Sequence[Held]) -> None:
         return
     cases = [one.case for one in held]
     marked = {name: [" ".join(sorted(getattr(case, name))) for case in cases] for name in _MARKED}
-    await conn.execute(_SAVE, {**transposed({**_KEYS, **_LIVED}, cases), **transposed({**_PLANNED, **_RULED}, held), **marked})
+    tried = {"trial": [None if case.trial is None else str(case.trial) for case in cases]}
+    await conn.execute(_SAVE, {**transposed({**_KEYS, **_LIVED}, cases), **transposed({**_PLANNED, **_RULED}, held), **marked, **tried})
 
 
 def _held(row: Row[Any]) -> Held:
@@ -176,6 +179,7 @@ def _held(row: Row[Any]) -> Held:
         state=State(row.state), stage=Stage(row.stage), opened_at=row.opened_at, clear_since=row.clear_since,
         passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()), acted=frozenset(row.acted.split()),
         nonpayment_reason=row.nonpayment_reason, handed_to=row.handed_to, handed_at=row.handed_at,
+        trial=None if row.trial is None else Trial.read(row.trial),
     )  # fmt: skip
     return Held(case=case, **{name: getattr(row, name) for name in (*_PLANNED, *_RULED)})
 

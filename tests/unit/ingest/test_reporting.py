@@ -7,10 +7,10 @@ from datetime import date
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from libs.common.tabular import csv_rows
 from services.ingest.domain.events import LoanEvent
 from services.ingest.domain.fold import fold
 from services.ingest.domain.product import ProductLine
-from services.ingest.report_forms import csv_rows
 from services.ingest.reporting import line_of, tells_of
 from services.ingest.store.loans import LoanRow
 from tests.unit.ingest_domain.loans import LAST, event_sets, on, products

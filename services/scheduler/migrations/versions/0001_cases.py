@@ -19,7 +19,7 @@ create table scheduler.debts (
 create table scheduler.cases (
     tenant text not null, borrower_id text not null, case_id text not null,
     assignment text not null, currency text not null, policy text not null, policy_version integer not null,
-    passed text not null default '', flagged text not null default '', nonpayment_reason text,
+    passed text not null default '', flagged text not null default '', nonpayment_reason text, trial text,
     acted text not null default '', handed_to text, handed_at timestamptz,
     state text not null, stage text not null, spell integer not null, opened_at timestamptz, clear_since timestamptz,
     unsettled_since timestamptz, rests_until timestamptz, newest_fact_at timestamptz,
@@ -231,17 +231,37 @@ alter table scheduler.cases add column covered_until timestamptz generated alway
 create index cases_uncovered on scheduler.cases (covered_until) where covered_until < 'infinity';
 create index debts_owed_fact_at on scheduler.debts (fact_at) where owed;
 """
+EXPERIMENTS = """
+create table scheduler.experiments (
+    tenant text not null, policy text not null, version integer not null, challenger text not null, began_at timestamptz not null,
+    stopped_at timestamptz, guardrail text,
+    primary key (tenant, policy, version)
+);
+create table scheduler.trials (
+    tenant text not null, borrower_id text not null, case_id text not null, spell integer not null,
+    policy text not null, version integer not null, arm text not null, began_at timestamptz not null,
+    primary key (tenant, borrower_id, case_id, spell)
+) partition by hash (tenant, borrower_id);
+create index trials_arm on scheduler.trials (tenant, policy, version, arm, began_at);
+"""
+EXPERIMENTS_PARTED = {"trials": "autovacuum_vacuum_insert_scale_factor = 0.02"}
+REPORTS = """
+create index timeline_reported on scheduler.timeline (tenant, kind, at) where kind in (
+    'case.opened', 'contact.requested', 'case.promise_made', 'case.complaint_opened',
+    'contact.complained', 'contact.opted_out', 'borrower.status'
+);
+"""
 SIMULATION_PARTED = {"debt_facts": "autovacuum_vacuum_insert_scale_factor = 0.02", "reach": "fillfactor = 85"}
 
 
 def upgrade() -> None:
-    for statement in statements(BASE_0001.format(schema="scheduler") + CASES + AGREEMENTS + DEALINGS + SIMULATION):
+    for statement in statements(BASE_0001.format(schema="scheduler") + CASES + AGREEMENTS + DEALINGS + SIMULATION + EXPERIMENTS):
         op.execute(statement)
-    for table, options in {**PARTED, **SIMULATION_PARTED}.items():
+    for table, options in {**PARTED, **SIMULATION_PARTED, **EXPERIMENTS_PARTED}.items():
         for remainder in range(PARTITIONS):
             op.execute(
                 f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
             )
-    for statement in statements(INDEXES + AGREEMENT_INDEXES + POLICIES + COVERAGE):
+    for statement in statements(INDEXES + AGREEMENT_INDEXES + POLICIES + COVERAGE + REPORTS):
         op.execute(statement)
