@@ -23,6 +23,7 @@ from tests.support.postgres import Databases
 
 CREDENTIALS = {"account_sid": "AC" + "0" * 32, "auth_token": "tok-secret"}
 WEBHOOK = {"kind": "webhook", "credentials": {"secret": "aa=="}, "settings": {"url": "https://a.example"}, "base_url": None}
+APNS = {"topic": "com.lender.wallet", "team_id": "DEF123GHIJ", "key_id": "ABC123DEFG"}
 FAKES = {name: Account(name, "twilio", CREDENTIALS) for name in ("main", "second")}
 REAL = "+12025550123"
 
@@ -199,6 +200,8 @@ async def test_new_credentials_hold_from_the_next_message_on(databases: Database
             {"kind": "fcm", "credentials": {"client_email": "a@b", "private_key": "no key"}, "settings": {"project_id": "p"}},
             "invalid_account",
         ),
+        ({"kind": "apns", "credentials": {"private_key": "no key"}, "settings": APNS}, "invalid_account"),
+        ({"kind": "apns", "credentials": {"private_key": "no key"}, "settings": APNS, "base_url": "https://a.example"}, "invalid_base_url"),
         ({"rate": 5}, "invalid_request"),
     ],
 )  # fmt: skip
