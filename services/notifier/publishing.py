@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from libs.common.value import asdict
 from libs.compliance import Channel, Circumstances, ContentKind, Packs, Preferences, Profile, Proposed, Purpose, Role, content_asked, faults
 from services.notifier import samples
 from services.notifier.domain.message import Draft, Lender, Rendered, Saying, TextRef, draft

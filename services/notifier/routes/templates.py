@@ -16,6 +16,7 @@ from libs.common.auth import Principal, requires
 from libs.common.contracts.values import WITHOUT_NUL, Amount, Attributes, Contract, known_currency, not_deep, on_calendar
 from libs.common.contracts.wallet_borrowers import PurposeName
 from libs.common.errors import DomainError
+from libs.common.value import asdict as value_as_dict
 from services.notifier import samples
 from services.notifier.domain.locales import canonical
 from services.notifier.domain.message import TextRef
@@ -218,7 +219,7 @@ def _in_force(key: str, found: tuple[int, int], *, shipped: bool) -> dict[str, A
 
 
 def _preview(made: Preview) -> dict[str, Any]:
-    text = asdict(made.text) if made.text is not None else {"subject": None, "body": None, "html": None}
+    text = value_as_dict(made.text) if made.text is not None else {"subject": None, "body": None, "html": None}
     return {"template": _of(made.ref), **text, "sms": made.sms, "asks": made.asks, "problems": made.problems}
 
 

@@ -227,7 +227,7 @@ async def test_a_list_names_what_is_in_force_page_by_page(databases: Databases) 
             if (cursor := page["next"]) is None:
                 break
         by_place = {(one["name"], one["locale"], one["channel"]): (one["state"], one["version"], one["drafts"]) for one in items}
-        assert len(by_place) == len(items) == 6 * 3 * 4 + 1
+        assert len(by_place) == len(items) == 7 * 3 * 4 + 1
         assert by_place["gentle", "en", "sms"] == ("published", version, 0)
         assert by_place["gentle", "zh", "sms"] == ("shipped", 0, 0)
         assert by_place["welcome", "en", "sms"] == ("none", None, 1)
