@@ -14,9 +14,10 @@ from tests.support.postgres import Databases, quick_databases
 if TYPE_CHECKING:
     from tests.support.workers import OneWorkerForKafka
 
-settings.register_profile("ci", derandomize=True, print_blob=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")  # the same examples for the same code: what lands does not depend on a die
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+"""No example is timed. In CI the same examples are tried for the same code: what lands does not depend on a die."""
 
 
 @pytest.hookimpl(optionalhook=True)
