@@ -87,7 +87,7 @@ async def test_complaints_of_too_few_or_of_the_champions_spells_stop_nothing(wor
     await world.scheduler.pump()
     assert await world.rows("select * from scheduler.experiments where stopped_at is not null") == [], "two are too few"
     async with world.engine.begin() as conn:
-        await conn.execute(text("delete from scheduler.timeline where kind = 'contact.complained'"))
+        await conn.execute(text("delete from scheduler.timeline where kind in ('contact.complained', 'case.complaint_opened')"))
     await world.tell(late(f"L-{third}", third))
     await world.settle()
     for who in OTHERS:
