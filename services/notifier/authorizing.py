@@ -31,7 +31,8 @@ from services.notifier.domain.owed import still_owed
 from services.notifier.domain.reserving import HELD_FOR, RESERVED, WHY, address_of, barred
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.domain.verdicts import Decision
-from services.notifier.store import borrowers, contacts, gates, known, reading, reservations
+from services.notifier.knowing import expect_known
+from services.notifier.store import borrowers, contacts, gates, known, reservations
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact
 from services.notifier.store.reservations import Slot
@@ -100,8 +101,7 @@ class Desk:
         who = (tenant, wanted.borrower_id)
         contact_id = ids.derived("r", *who, repeat_key) if repeat_key else f"r-{ids.fresh()}"
         async with self.engine.begin() as conn:
-            if not await reading.is_known(conn, *who):
-                raise DomainError(404, "not_found", f"there is no borrower {wanted.borrower_id!r}")
+            await expect_known(conn, *who)
             await borrowers.lock(conn, [who])
             if repeat_key and (slot := await reservations.find(conn, *who, contact_id)) is not None:
                 return _repeated(slot, wanted)

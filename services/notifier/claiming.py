@@ -19,7 +19,7 @@ from libs.common.value import Value, replace
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
-from services.notifier.domain.delivery import Change, Delivery, fallen_back, judged, kept_waiting, unknown, unresolved
+from services.notifier.domain.delivery import Change, Delivery, Task, fallen_back, judged, kept_waiting, unknown, unresolved
 from services.notifier.domain.gatekeeping import Asked, Earlier, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
@@ -48,10 +48,6 @@ SOMEBODY = "N. N."
 """Stands for a name that is sealed while the text is judged."""
 TWICE = "attempt_stands"
 """Why a delivery is unknown that would be sent although an attempt on that channel was never closed."""
-
-
-Task = tuple[str, str, str]
-"""Tenant, borrower and task: what a delivery is known by."""
 
 
 class MovedError(Exception):
@@ -138,6 +134,8 @@ class Read(Value, frozen=True):
     facts: Mapping[Who, Known]
     places: Mapping[Task, tuple[str, ...]]
     """The jurisdictions of each delivery."""
+    countries: Mapping[Task, frozenset[str]]
+    """The countries of those."""
     doors: Doors
     shelf: Shelf
     ledger: Ledger
@@ -147,7 +145,7 @@ class Read(Value, frozen=True):
 
     def carried(self, delivery: Delivery) -> Carried:
         """Return what is carried to where a delivery goes."""
-        return self.doors.routing.carried(delivery.tenant, countries_of(self.places[_key(delivery)]))
+        return self.doors.routing.carried(delivery.tenant, self.countries[delivery.key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +190,10 @@ class Claimer:
         doors = Doors(await gates.watermarks(conn), await gates.switches(conn), routing)
         shelf = await self.texts.laid_out(conn, {(delivery.tenant, delivery.request.template) for delivery in due})
         facts = {who: replace(one, house=shelf.house(who[0])) for who, one in found.items()}
-        places = {_key(one): jurisdictions(one.request, facts[one.tenant, one.borrower_id]) for one in due}
-        failed = await attempts.failed_by(conn, [_key(one) for one in due if one.tries])
-        read = Read(locked, facts, places, doors, shelf, Ledger(), stock, failed)
+        places = {one.key: jurisdictions(one.request, facts[one.tenant, one.borrower_id]) for one in due}
+        countries = {key: countries_of(named) for key, named in places.items()}
+        failed = await attempts.failed_by(conn, [one.key for one in due if one.tries])
+        read = Read(locked, facts, places, countries, doors, shelf, Ledger(), stock, failed)
         read = replace(read, ledger=await counted(conn, *self._counters(due, read, now=now), facts, now=now))
         now = await self.clock.at(conn)
         changes: list[Change] = []
@@ -270,8 +269,8 @@ class Claimer:
 
     def _provider(self, delivery: Delivery, channel: str, read: Read) -> str:
         """Return who carries it: one that needs a probe, else by the draw, others before what rests or has just failed with it."""
-        tenant, key = delivery.tenant, _key(delivery)
-        countries = countries_of(read.places[key])
+        tenant, key = delivery.tenant, delivery.key
+        countries = read.countries[key]
         failed = read.failed.get((*key, channel))
         routing, probes = read.doors.routing, read.stock.probes(tenant)
         if (probe := routing.probed(tenant, channel, countries, probes - {failed})) is not None:
@@ -286,10 +285,10 @@ class Claimer:
 
     def _scene(self, delivery: Delivery, read: Read, *, now: datetime) -> Scene:
         who = (delivery.tenant, delivery.borrower_id)
-        doors, carried, countries = read.doors, read.carried(delivery), countries_of(read.places[_key(delivery)])
+        doors, carried, countries = read.doors, read.carried(delivery), read.countries[delivery.key]
         return Scene(
             known=read.facts[who],
-            places=read.places[_key(delivery)],
+            places=read.places[delivery.key],
             pipeline=doors.pipeline(who, self.partitions, now - self.stale_after),
             switched_off=doors.channels(delivery.tenant, "off"),
             shadowed=doors.channels(delivery.tenant, "shadow"),
@@ -314,7 +313,7 @@ class Claimer:
         return keys, lookups
 
     def _counted(self, delivery: Delivery, read: Read, now: datetime) -> list[tuple[Asked, CapKey]]:
-        known, places = read.facts[delivery.tenant, delivery.borrower_id], read.places[_key(delivery)]
+        known, places = read.facts[delivery.tenant, delivery.borrower_id], read.places[delivery.key]
         try:
             debts = still_owed(delivery.request, known.facts, now).debts
             channels = usable(delivery, known, debts, places=places, channels=read.carried(delivery).channels, packs=self.packs)
@@ -327,13 +326,13 @@ class Claimer:
     ) -> tuple[Marked, ...]:
         """Write attempts, contacts, deliveries, and last what is announced of them."""
         begun = await attempts.begin(conn, [mark.attempt for mark in marked], now=now)
-        started = tuple(mark for mark in marked if _key(mark.delivery) in begun)
-        before = {_key(delivery): delivery for delivery in due}
-        held_back = {_key(mark.delivery) for mark in marked} - begun
+        started = tuple(mark for mark in marked if mark.delivery.key in begun)
+        before = {delivery.key: delivery for delivery in due}
+        held_back = {mark.delivery.key for mark in marked} - begun
         until = now + self.resolve_within
         final = [
             unknown(before[key], TWICE, now=now, resolve_by=until)
-            if (key := _key(change.delivery)) in held_back
+            if (key := change.delivery.key) in held_back
             else _in_flight(change, now + self.grace)
             for change in changes
         ]
@@ -385,10 +384,6 @@ def given_up(delivery: Delivery, why: str) -> Closing:
     """Return what is written of the attempt of a delivery of which nothing is known any more."""
     attempt = Attempt(delivery.tenant, delivery.borrower_id, delivery.task_id, delivery.channel or "", delivery.turn, "")
     return Closing(attempt, "unknown", code=why)
-
-
-def _key(delivery: Delivery) -> Task:
-    return delivery.tenant, delivery.borrower_id, delivery.task_id
 
 
 def _contact(mark: Marked, now: datetime) -> Contact:

@@ -11,9 +11,9 @@ from libs.common import sealing
 from libs.common.addresses import lookup_of
 from libs.common.clock import Clock
 from libs.common.contracts.borrower_profiles import BorrowerProfile
-from libs.common.errors import DomainError
 from libs.common.sealing import Ring, SealError
 from services.notifier.domain import masking
+from services.notifier.knowing import unknown_borrower
 from services.notifier.mailbox import Mailbox, SandboxMessage
 from services.notifier.store import borrowers, pii
 from services.notifier.store.borrowers import Borrower
@@ -39,7 +39,7 @@ class Book:
         async with self.engine.begin() as conn:
             found = await borrowers.find(conn, tenant, borrower_id)
             if found is None:
-                raise DomainError(404, "not_found", f"there is no borrower {borrower_id[:128]!r}")
+                raise unknown_borrower(borrower_id)
             if reader is not None and found.profile is not None:
                 await self._note(conn, reader, [borrower_id], what="profile")
         return {"borrower_id": borrower_id, "erased": found.erased, "masked": reader is None, **self._opened(tenant, found, reader)}

@@ -80,14 +80,14 @@ class Receiver:
             return
         concerned = await receipts.concerned(conn, tenant, name, bad)
         await borrowers.lock(conn, {(tenant, one.attempt.borrower_id) for one in concerned})
-        found = {_of(delivery): delivery for delivery in await deliveries.locked(conn, sorted({_of(one.attempt) for one in concerned}))}
+        found = {delivery.key: delivery for delivery in await deliveries.locked(conn, sorted({one.attempt.key for one in concerned}))}
         account = await accounts.find(conn, tenant, name)
         channels = account.channels[:1] if account is not None else ()
         named = [(on, self._lookup(tenant, on, one.address), one.fault) for one in bad for on in channels if one.address is not None]
         made = await suppressions.keep(conn, tenant, _endings(concerned, named, name), now=now)
         changes = []
         for one in concerned:
-            key, ending = _of(one.attempt), Ending(ANYBODY, one.attempt.channel, one.lookup or "", GROUND_OF[one.fault])
+            key, ending = one.attempt.key, Ending(ANYBODY, one.attempt.channel, one.lookup or "", GROUND_OF[one.fault])
             if key in found:
                 changes.append(told_by_provider(found[key], one.fault, one.code, one.attempt.channel, new=ending in made))
                 found[key] = changes[-1].delivery
@@ -141,16 +141,16 @@ class Receiver:
     async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], now: datetime) -> None:
         """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""
         await borrowers.lock(conn, {(attempt.tenant, attempt.borrower_id) for attempt in about})
-        told = sorted(await receipts.told(conn, about), key=lambda one: (_of(one.attempt), one.attempt.channel))
+        told = sorted(await receipts.told(conn, about), key=lambda one: (one.attempt.key, one.attempt.channel))
         if not told:
             return
-        found = {_of(delivery): delivery for delivery in await deliveries.locked(conn, sorted({_of(one.attempt) for one in told}))}
+        found = {delivery.key: delivery for delivery in await deliveries.locked(conn, sorted({one.attempt.key for one in told}))}
         before = await attempts.reached(conn, sorted(found))
         changes = []
-        for one in (one for one in told if _of(one.attempt) in found):
-            change = _change(found[_of(one.attempt)], one, before[_of(one.attempt)], now)
-            found[_of(one.attempt)] = change.delivery
-            before[_of(one.attempt)] = _with(before[_of(one.attempt)], one)
+        for one in (one for one in told if one.attempt.key in found):
+            change = _change(found[one.attempt.key], one, before[one.attempt.key], now)
+            found[one.attempt.key] = change.delivery
+            before[one.attempt.key] = _with(before[one.attempt.key], one)
             changes.append(change)
         await deliveries.save(conn, list(found.values()))
         await receipts.note(conn, told, now=now)
@@ -200,10 +200,6 @@ def _with(before: Sequence[Reached], told: Told) -> list[Reached]:
     others = [one for one in before if one.channel != told.attempt.channel]
     state = state_of(None, told.reduced.standing.name.lower())
     return others if state is None else [*others, Reached(state, told.attempt.channel)]
-
-
-def _of(one: Delivery | Attempt) -> tuple[str, str, str]:
-    return one.tenant, one.borrower_id, one.task_id
 
 
 def _delivered(told: Told) -> tuple[Who, str, str]:

@@ -46,7 +46,7 @@ class Recorder:
 
     async def record(self, answered: Sequence[Answered]) -> None:
         """Write results, each to the attempt it belongs to; what a later attempt or a result has settled stays."""
-        by_key = {_key(mark.delivery): (mark, result) for mark, result in answered}
+        by_key = {mark.delivery.key: (mark, result) for mark, result in answered}
         named = [(mark.attempt, result) for mark, result in answered if isinstance(result, Accepted) and result.parts]
         async with self.engine.begin() as conn:
             await _lock_names(conn, named)
@@ -56,11 +56,11 @@ class Recorder:
             now = await self.clock.at(conn)
             changes, closings = [], []
             for delivery in found:
-                mark, result = by_key[_key(delivery)]
-                if (change := self._answered(delivery, mark, result, before[_key(delivery)], now=now)) is not None:
+                mark, result = by_key[delivery.key]
+                if (change := self._answered(delivery, mark, result, before[delivery.key], now=now)) is not None:
                     changes.append(change)
                     closings.append(closing(mark, result))
-            changes = await self._suppressed(conn, changes, [by_key[_key(change.delivery)] for change in changes], now)
+            changes = await self._suppressed(conn, changes, [by_key[change.delivery.key] for change in changes], now)
             await self._write(conn, changes, closings, now)
             if named and self.catch_up is not None:
                 await self.catch_up(conn, named, now)
@@ -169,7 +169,3 @@ def _with_word(change: Change, refused: Refused, channel: str, *, new: bool) -> 
 def _counted_as(closed: Closing) -> str:
     """Return the result by the words that caps know."""
     return closed.receipt or closed.result
-
-
-def _key(delivery: Delivery) -> tuple[str, str, str]:
-    return delivery.tenant, delivery.borrower_id, delivery.task_id

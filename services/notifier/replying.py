@@ -18,7 +18,7 @@ from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.claiming import LOOKBACK
 from services.notifier.directory import Directory
-from services.notifier.domain.delivery import Change, Delivery
+from services.notifier.domain.delivery import Change, Delivery, Task
 from services.notifier.domain.replies import Ending, Inbound, announced, answered, confirmation, endings
 from services.notifier.domain.suppressions import ANYBODY, Ground
 from services.notifier.domain.wishes import Wish, Words, recognise, together
@@ -31,7 +31,6 @@ from services.notifier.store.replies import Heard, Owner
 from services.notifier.store.suppressions import Lift, Source
 
 MAIL = "email"
-_Keyed = tuple[str, str, str]
 
 
 class Spoken(msgspec.Struct, frozen=True):
@@ -123,7 +122,7 @@ class Listener:
         owners = await replies.owners(conn, tenant, [one.lookup for one in new], since=now - LOOKBACK)
         who = {(tenant, owner.borrower_id) for owner in owners}
         await borrowers.lock(conn, who)
-        found = {_key(d): d for d in await deliveries.locked(conn, sorted({(tenant, o.borrower_id, o.task_id) for o in owners}))}
+        found = {d.key: d for d in await deliveries.locked(conn, sorted({(tenant, o.borrower_id, o.task_id) for o in owners}))}
         by_lookup = {one.lookup: [owner for owner in owners if owner.lookup == one.lookup] for one in new}
         named = [(one.id, sorted({owner.borrower_id for owner in by_lookup[one.lookup]})) for one in new]
         await replies.attribute(conn, tenant, row.name, named, callback=callback)
@@ -153,7 +152,7 @@ def context(tenant: str, provider: str, reply: str) -> str:
     return f"reply/{tenant}/{provider}/{reply}"
 
 
-def _told(one: Heard, owners: Sequence[Owner], found: dict[_Keyed, Delivery]) -> list[Change]:
+def _told(one: Heard, owners: Sequence[Owner], found: dict[Task, Delivery]) -> list[Change]:
     """Return what is announced of a reply, in every case that spoke to its address; the deliveries are numbered on."""
     changes = []
     for key, delivery in list(found.items()):
@@ -165,7 +164,7 @@ def _told(one: Heard, owners: Sequence[Owner], found: dict[_Keyed, Delivery]) ->
 
 
 def _confirmations(
-    one: Heard, made: Mapping[Ending, str], owners: Sequence[Owner], found: Mapping[_Keyed, Delivery], *, now: datetime
+    one: Heard, made: Mapping[Ending, str], owners: Sequence[Owner], found: Mapping[Task, Delivery], *, now: datetime
 ) -> list[Delivery]:  # fmt: skip
     """Return the confirmation of an opt-out that is new, to the one who was contacted last; none where the provider has sent its own."""
     new = [made[ending] for ending in made if (ending.borrower_id, ending.ground) == (ANYBODY, Ground.OPT_OUT)]
@@ -173,7 +172,3 @@ def _confirmations(
         return []
     told = next((d for owner in owners for key, d in found.items() if key[1:] == (owner.borrower_id, owner.task_id)), None)
     return [] if told is None else [confirmation(told, one.inbound.channel, ids.derived("t", told.tenant, new[0]), now=now)]
-
-
-def _key(delivery: Delivery) -> _Keyed:
-    return delivery.tenant, delivery.borrower_id, delivery.task_id

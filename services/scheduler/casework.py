@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common import ids
@@ -18,8 +17,9 @@ from libs.common.errors import DomainError
 from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.domain.case import Case, Debt
 from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
+from services.scheduler.finding import case_row, named
 from services.scheduler.pausing import Telling
-from services.scheduler.store import cases, views
+from services.scheduler.store import cases
 from services.scheduler.store.held import Held
 from services.scheduler.store.story import Entry
 
@@ -90,7 +90,7 @@ class Casework:
     async def on(self, caller: Principal, case_id: str, *, key: str | None = None) -> AsyncIterator[Work]:
         """Hold a case; when the work is done, bring this case and the borrower's others to where that leaves them."""
         async with self.engine.begin() as conn:
-            row = await _row(conn, caller, case_id)
+            row = await case_row(conn, caller.tenant, case_id)
             held = await cases.lock_of_borrowers(conn, [(caller.tenant, row.borrower_id)])
             now = await self.clock.at(conn)
             one = next(one for one in held if one.case.case_id == case_id)
@@ -105,7 +105,7 @@ class Casework:
     async def reading(self, caller: Principal, case_id: str) -> AsyncIterator[tuple[AsyncConnection, tuple[str, str, str]]]:
         """Return a connection, and which case it is: (tenant, borrower, case)."""
         async with self.engine.connect() as conn:
-            row = await _row(conn, caller, case_id)
+            row = await case_row(conn, caller.tenant, case_id)
             yield conn, (caller.tenant, row.borrower_id, case_id)
 
 
@@ -125,14 +125,3 @@ async def bring(conn: AsyncConnection, desk: Desk, held: Sequence[Held], works: 
         followed.append(new if new.in_doubt is not None else replace(new, next_at=new.woken(now)))
         out.add(given)
     await desk.save(conn, followed, out)
-
-
-async def _row(conn: AsyncConnection, caller: Principal, case_id: str) -> RowMapping:
-    if (row := await views.case(conn, caller.tenant, case_id)) is None:
-        raise DomainError(404, "not_found", f"no case {case_id[:128]} is known")
-    return row
-
-
-def named(caller: Principal) -> str:
-    """Return who is named for what this caller does to a case."""
-    return caller.person or "service"

@@ -25,7 +25,8 @@ from services.scheduler.domain.escalating import asking_key, offer_key
 from services.scheduler.domain.planner import ErrandDue
 from services.scheduler.domain.policy import Policy, Step
 from services.scheduler.domain.standing import Want, missing
-from services.scheduler.store import cases, dealings, errands, views
+from services.scheduler.finding import case_row
+from services.scheduler.store import cases, dealings, errands
 from services.scheduler.store.dealings import Decided
 from services.scheduler.store.errands import Done
 from services.scheduler.store.held import CaseKey, Held
@@ -171,8 +172,7 @@ class Dealer:
         if caller.person is None:
             raise DomainError(403, "forbidden", "only a person does this: this key is none")
         async with self.engine.begin() as conn:
-            if (row := await views.case(conn, caller.tenant, case_id)) is None:
-                raise DomainError(404, "not_found", f"no case {case_id[:128]} is known")
+            row = await case_row(conn, caller.tenant, case_id)
             [held] = await cases.lock(conn, [CaseKey(caller.tenant, row.borrower_id, case_id)])
             now = await self.clock.at(conn)
             rules = await self.desk.rulebook.of(conn, [caller.tenant], now, held=[held])

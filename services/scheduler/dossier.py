@@ -18,9 +18,9 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.clock import Clock
-from libs.common.errors import DomainError
 from services.scheduler.domain.case import Case
 from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
+from services.scheduler.finding import unknown
 from services.scheduler.policies.writing import encode
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.shown import case_shown, debts_shown
@@ -107,7 +107,7 @@ class Archive:
             await conn.execution_options(isolation_level="REPEATABLE READ")
             row, held = await views.case(conn, asking.tenant, case_id), await cases.find(conn, asking.tenant, case_id)
             if row is None or held is None:
-                raise DomainError(404, "not_found", f"no case {case_id[:128]} is known")
+                raise unknown("case", case_id)
             now = await self.clock.at(conn)
             await _add_ours(conn, made, row, held)
             await self._add_policy(conn, made, held, now)

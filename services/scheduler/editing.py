@@ -22,6 +22,7 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.chain import Link
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
+from services.scheduler.finding import named
 from services.scheduler.policies.lint import Law, warnings
 from services.scheduler.policies.places import Fault
 from services.scheduler.policies.reading import Document, policy_of, understand
@@ -213,7 +214,7 @@ class PolicyDesk:
         return Texts(there, settings["settings"]["default_locale"] if settings else None)
 
     async def _doing(self, conn: AsyncConnection, caller: Principal) -> Doing:
-        return Doing(caller.person or "service", await self.clock.at(conn))
+        return Doing(named(caller), await self.clock.at(conn))
 
     async def _held(self, conn: AsyncConnection, caller: Principal, which: Which) -> tuple[Link, RowMapping, Doing]:
         """Take the chain of a policy, so that nobody else changes it, and read a version."""

@@ -14,11 +14,12 @@ from libs.common.auth import Principal
 from libs.common.errors import DomainError
 from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.asking import CHANNELS, Gate, Question
-from services.scheduler.casework import Casework, Work, named
+from services.scheduler.casework import Casework, Work
 from services.scheduler.contacting import ContactMade, record
 from services.scheduler.dealing import decided_elsewhere
 from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.matters import Outcome
+from services.scheduler.finding import named, unknown
 from services.scheduler.objecting import resolve
 from services.scheduler.shown import debts_shown, promises_shown, stops_shown
 from services.scheduler.store import cases, errands, story
@@ -126,7 +127,7 @@ class TaskDesk:
     async def _found(self, conn: AsyncConnection, caller: Principal, task_id: str) -> RowMapping:
         at = await self.casework.clock.at(conn)
         if (task := await errands.find(conn, caller.tenant, task_id, at=at)) is None:
-            raise DomainError(404, "not_found", f"no task {task_id[:128]} is known")
+            raise unknown("task", task_id)
         return task
 
     async def _conflict(self, conn: AsyncConnection, caller: Principal, task_id: str) -> DomainError:

@@ -35,6 +35,10 @@ RECEIPTED = frozenset({"sms", "email"})
 """Channels on which a receipt says that a message has arrived; on the others accepted is all there is to know."""
 
 
+Task = tuple[str, str, str]
+"""Tenant, borrower and task: what a delivery is known by."""
+
+
 class Delivery(Value, frozen=True):
     """A contact task in the notifier. `turn` counts its attempts: what belongs to an older one changes nothing."""
 
@@ -66,6 +70,11 @@ class Delivery(Value, frozen=True):
     """When it was first tried on its channel without anything going out there."""
     lost_time: str | None = None
     """Whether it is still to be shown that a time which its database has lost did not attempt it."""
+
+    @property
+    def key(self) -> Task:
+        """Return what it is known by."""
+        return self.tenant, self.borrower_id, self.task_id
 
 
 class Outcome(Value, frozen=True):

@@ -22,6 +22,7 @@ from services.notifier import checking
 from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Decision
+from services.notifier.knowing import expect_known
 from services.notifier.store import gates, reading
 from services.notifier.store.gates import Switch
 from services.notifier.store.reading import Filter
@@ -101,8 +102,7 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
     @routes.get("/borrowers/{borrower_id}/contacts")
     async def contacts(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: str | None = None) -> Response:
         async with inside.engine.connect() as conn:
-            if not await reading.is_known(conn, caller.tenant, borrower_id):
-                raise DomainError(404, "not_found", f"there is no borrower {borrower_id[:128]!r}")
+            await expect_known(conn, caller.tenant, borrower_id)
             rows = await reading.contacts(conn, caller.tenant, borrower_id, after=cursor, limit=limit)
         following = f"{rows[-1].at.isoformat()}~{rows[-1].contact_id}" if len(rows) == limit else None
         now = inside.clock.now()

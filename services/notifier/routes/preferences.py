@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import Meta
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, body_of, page, read_as, takes
 from libs.common.auth import Principal, requires
@@ -16,7 +16,8 @@ from libs.common.clock import Clock
 from libs.common.contracts.values import WITHOUT_NUL
 from libs.common.errors import DomainError
 from services.notifier.domain.preferences import Wishes
-from services.notifier.store import borrowers, deliveries, preferences, reading
+from services.notifier.knowing import expect_known
+from services.notifier.store import borrowers, deliveries, preferences
 from services.notifier.store.preferences import Asked
 
 Reading = Annotated[Principal, Depends(requires("contacts:read"))]
@@ -38,13 +39,13 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
     @routes.get("/preferences", summary="What the borrower asked for")
     async def shown(borrower_id: str, caller: Reading) -> Response:
         async with engine.connect() as conn:
-            await known(conn, caller.tenant, borrower_id)
+            await expect_known(conn, caller.tenant, borrower_id)
             return _answer(await preferences.versions(conn, caller.tenant, borrower_id))
 
     @routes.get("/preferences/versions", summary="Every version, newest first, with who wrote it, when and why")
     async def every(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: int | None = None) -> Response:
         async with engine.connect() as conn:
-            await known(conn, caller.tenant, borrower_id)
+            await expect_known(conn, caller.tenant, borrower_id)
             found = await preferences.versions(conn, caller.tenant, borrower_id, before=cursor, limit=limit)
         return page([_shown(one) for one in found], str(found[-1].version) if len(found) == limit else None)
 
@@ -54,7 +55,7 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
         wishes = Wishes(no_contact=wanted.no_contact, channels=wanted.channels, language=wanted.language)
         who = (caller.tenant, borrower_id)
         async with engine.begin() as conn:
-            await known(conn, *who)
+            await expect_known(conn, *who)
             await borrowers.lock(conn, [who])
             held = await preferences.versions(conn, *who)
             version = held[0].version if held else 0
@@ -66,12 +67,6 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
         return _answer([new])
 
     return routes
-
-
-async def known(conn: AsyncConnection, tenant: str, borrower_id: str) -> None:
-    """Refuse a borrower of whom nothing was ever heard."""
-    if not await reading.is_known(conn, tenant, borrower_id):
-        raise DomainError(404, "not_found", f"there is no borrower {borrower_id[:128]!r}")
 
 
 def _unmoved(if_match: str | None, version: int) -> None:

@@ -14,8 +14,9 @@ from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
 from services.notifier.callbacks import callback_of
 from services.notifier.domain.suppressions import ANYBODY
+from services.notifier.knowing import expect_known
 from services.notifier.replying import Listener
-from services.notifier.store import borrowers, deliveries, pii, reading, replies, suppressions
+from services.notifier.store import borrowers, deliveries, pii, replies, suppressions
 from services.notifier.store.pii import Reader
 from services.notifier.store.suppressions import Lift
 
@@ -78,7 +79,7 @@ def _add_replies(routes: APIRouter, listener: Listener) -> None:
     ) -> Response:
         """Return what may be the borrower's replies, oldest first; their text only to those who may read personal data, which is kept."""
         async with listener.engine.begin() as conn:
-            await _known(conn, caller, borrower_id)
+            await expect_known(conn, caller.tenant, borrower_id)
             rows = await replies.of_borrower(conn, caller.tenant, borrower_id, after=cursor, limit=limit)
             if rows and PERSONAL in caller.scopes:
                 reader = Reader(caller.tenant, caller.actor, reason)
@@ -111,14 +112,9 @@ def _add_suppressions(routes: APIRouter, listener: Listener) -> None:
         return answer(_suppression(lifted))
 
 
-async def _known(conn: AsyncConnection, caller: Principal, borrower_id: str) -> None:
-    if not await reading.is_known(conn, caller.tenant, borrower_id):
-        raise DomainError(404, "not_found", f"there is no borrower {borrower_id[:128]!r}")
-
-
 async def _lookups(conn: AsyncConnection, caller: Principal, borrower_id: str) -> list[str]:
     """Lock a borrower, and return the keyed hashes of the addresses in the profile."""
-    await _known(conn, caller, borrower_id)
+    await expect_known(conn, caller.tenant, borrower_id)
     who = (caller.tenant, borrower_id)
     await borrowers.lock(conn, [who])
     profile = (await borrowers.lock_free(conn, [who]))[who].profile

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import ids
 from libs.common.value import Value
+from services.notifier.domain.delivery import Task
 from services.notifier.domain.receipts import state_of
 from services.notifier.domain.states import Reached
 from services.notifier.store.borrowers import arrays
@@ -26,6 +27,11 @@ class Attempt(Value, frozen=True):
     provider: str
     locale: str | None = None
     version: int | None = None
+
+    @property
+    def key(self) -> Task:
+        """Return what its delivery is known by."""
+        return self.tenant, self.borrower_id, self.task_id
 
     @property
     def message_id(self) -> str:

@@ -60,7 +60,7 @@ class Key:
 
 async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *, now: datetime, epoch: int) -> list[Delivery]:
     """Keep new deliveries in key order and return those that were new; a task that is here, or was cancelled, stays as it is."""
-    ordered = sorted(deliveries, key=_key)
+    ordered = sorted(deliveries, key=lambda delivery: delivery.key)
     if not ordered:
         return []
     rows = await conn.execute(
@@ -74,7 +74,7 @@ async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *
         },
     )  # fmt: skip
     new = {(row.tenant, row.borrower_id, row.task_id) for row in rows}
-    return [delivery for delivery in ordered if _key(delivery) in new]
+    return [delivery for delivery in ordered if delivery.key in new]
 
 
 async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCancelled]], *, now: datetime, epoch: int) -> list[Delivery]:
@@ -220,10 +220,6 @@ def _delivery(row: Row[tuple[Any, ...]]) -> Delivery:
         cancelled, told, _decisions(decision) if decision else (), resolve_by, Reached(State(earlier), earlier_on) if earlier else None,
         lost_time=lost_time, tried_since=tried_since,
     )  # fmt: skip
-
-
-def _key(delivery: Delivery) -> tuple[str, str, str]:
-    return delivery.tenant, delivery.borrower_id, delivery.task_id
 
 
 def _keys(deliveries: Sequence[Delivery]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import RowMapping
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
@@ -22,6 +22,7 @@ from services.scheduler.domain.case import Stage, State
 from services.scheduler.dossier import Archive
 from services.scheduler.editing import PolicyDesk
 from services.scheduler.elsewhere import Asking
+from services.scheduler.finding import case_row, unknown
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.shown import Law, case_shown, debts_shown, next_contact
 from services.scheduler.store import cases, reach, views
@@ -83,7 +84,7 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
     @router.get("/cases/{case_id}", summary="One case with its debts")
     async def read_case(case_id: str, caller: Reader) -> Response:
         async with rooms.engine.connect() as conn:
-            row = await _case(conn, caller.tenant, case_id)
+            row = await case_row(conn, caller.tenant, case_id)
             held = await cases.find(conn, caller.tenant, case_id)
         return answer({**case_shown(row), "debts": debts_shown(held.case) if held else []})
 
@@ -91,7 +92,7 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
     async def read_timeline(case_id: str, caller: Reader, *, limit: Limit = 500, cursor: Cursor = None) -> Response:
         after = _timeline_place(cursor)
         async with rooms.engine.connect() as conn:
-            row = await _case(conn, caller.tenant, case_id)
+            row = await case_row(conn, caller.tenant, case_id)
             entries = await views.timeline(conn, (caller.tenant, row.borrower_id, case_id), after=after, limit=limit + 1)
         items = [{"at": e.at, "kind": e.kind, "reason": e.reason, "detail": msgspec.Raw(e.detail)} for e in entries[:limit]]
         last = entries[limit - 1] if len(entries) > limit else None
@@ -103,7 +104,7 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
             held = await cases.find(conn, caller.tenant, case_id)
             now = await rooms.clock.at(conn)
             if held is None:
-                raise _unknown("case", case_id)
+                raise unknown("case", case_id)
             rules = await rooms.rulebook.of(conn, [caller.tenant], now, held=[held])
             who = (caller.tenant, held.case.borrower_id)
             known = (await reach.known(conn, [who], since=now - LOOKBACK, before=now))[who]
@@ -126,12 +127,6 @@ def _add_coverage(router: APIRouter, rooms: Rooms) -> None:
         })  # fmt: skip
 
 
-async def _case(conn: AsyncConnection, tenant: str, case_id: str) -> RowMapping:
-    if (row := await views.case(conn, tenant, case_id)) is None:
-        raise _unknown("case", case_id)
-    return row
-
-
 def _forgotten(row: RowMapping, tenant: str) -> dict[str, object]:
     case_id = row.case_id or case_key(tenant, row.borrower_id, row.currency).case_id
     return {"case_id": case_id, "borrower_id": row.borrower_id, "since": row.since, "reason": row.reason}
@@ -145,7 +140,3 @@ def _timeline_place(cursor: str | None) -> tuple[datetime, int]:
         return datetime.fromisoformat(at), int(seq)
     except ValueError:
         raise DomainError(422, "invalid_request", "this cursor is none of ours") from None
-
-
-def _unknown(what: str, which: str) -> DomainError:
-    return DomainError(404, "not_found", f"no {what} {which[:128]} is known")

@@ -15,6 +15,7 @@ from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
 from services.scheduler.domain.dealing import OfferState, Terms
 from services.scheduler.domain.policy import DOSSIER
+from services.scheduler.finding import unknown
 from services.scheduler.routes.cases import Reader, Rooms, Worker
 from services.scheduler.shown import steps_shown
 from services.scheduler.store import cases, dealings
@@ -187,5 +188,5 @@ def offer_shown(row: RowMapping, *, lapsed: bool) -> dict[str, Any]:
 
 def _known(held: Held | None, case_id: str) -> Held:
     if held is None:
-        raise DomainError(404, "not_found", f"no case {case_id[:128]} is known")
+        raise unknown("case", case_id)
     return held

@@ -12,8 +12,9 @@ from sqlalchemy import RowMapping
 from libs.common.api import answer, page
 from libs.common.errors import DomainError
 from libs.compliance import Channel, StopKind, StopScope
-from services.scheduler.casework import Casework, named
+from services.scheduler.casework import Casework
 from services.scheduler.domain.stops import Ending
+from services.scheduler.finding import named
 from services.scheduler.holding import OF_PEOPLE, HoldWanted, default_contacts, end_hold, needs_channel, set_hold
 from services.scheduler.massholding import BatchAsked, MassHolds
 from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, OnCalendar, Reader, RequestName, Words, Worker

@@ -20,6 +20,7 @@ from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
 from services.scheduler.domain.choosing import InFlight
+from services.scheduler.finding import named
 from services.scheduler.policies.forms import Duration, PlaceName, Sent, seconds_of
 from services.scheduler.proposing import Proposal, kept, written
 from services.scheduler.routes.cases import Cursor, Limit, Reader, Rooms, Wanted
@@ -159,10 +160,8 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
     """Add these routes."""
 
     @router.post("/simulations", summary="Play a policy against the recorded past, or forward from the present book", status_code=202)
-    async def ask(
-        form: SimulationForm, caller: Writer, *, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
-    ) -> Response:
-        by = caller.person or "service"
+    async def ask(form: SimulationForm, caller: Writer, *, idempotency_key: IdempotencyKey = None) -> Response:
+        by = named(caller)
         made = ids.fresh() if idempotency_key is None else ids.derived("s", caller.tenant, by, idempotency_key)
         proposal = await _proposed(rooms, caller, form)
         asked = simulations.Asked(
@@ -191,7 +190,7 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
     async def cancel(simulation_id: str, caller: Writer) -> Response:
         async with rooms.engine.begin() as conn:
             now = await rooms.clock.at(conn)
-            ended = await simulations.cancel(conn, caller.tenant, simulation_id, by=caller.person or "service", now=now)
+            ended = await simulations.cancel(conn, caller.tenant, simulation_id, by=named(caller), now=now)
         shown = await _read(rooms, caller, simulation_id)
         if not ended and shown["state"] != "cancelled":
             raise DomainError(409, "wrong_state", f"simulation {simulation_id} is {shown['state']}", state=shown["state"])

@@ -22,6 +22,7 @@ from tests.integration.notifier.world import MORNING, TENANT, World
 from tests.integration.providers.cutting import closed_port
 from tests.integration.providers.smsc import Centre, a_centre
 from tests.support.postgres import Databases
+from tests.support.running import until
 
 PATIENCE_S = 10.0
 PARTS = 2
@@ -165,9 +166,7 @@ async def one_waits(world: World) -> None:
         "select count(*) from pg_locks where locktype = 'advisory' and not granted"
         " and database = (select oid from pg_database where datname = current_database())"
     )
-    async with asyncio.timeout(PATIENCE_S):
-        while not await world.scalar(waiting):  # noqa: ASYNC110  # nothing tells it
-            await asyncio.sleep(0.01)
+    await until(lambda: world.scalar(waiting), "one who waits", within_s=PATIENCE_S)
 
 
 async def test_a_receipt_waits_for_the_record_of_its_message_and_then_sees_it(databases: Databases) -> None:

@@ -1,0 +1,27 @@
+"""Finds what a caller names, or refuses; and names the caller."""
+
+from __future__ import annotations
+
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.auth import Principal
+from libs.common.errors import DomainError
+from services.scheduler.store import views
+
+
+async def case_row(conn: AsyncConnection, tenant: str, case_id: str) -> RowMapping:
+    """Return a case as it is shown, or refuse."""
+    if (row := await views.case(conn, tenant, case_id)) is None:
+        raise unknown("case", case_id)
+    return row
+
+
+def unknown(what: str, which: str) -> DomainError:
+    """Return the refusal of a name that nothing has."""
+    return DomainError(404, "not_found", f"no {what} {which[:128]} is known")
+
+
+def named(caller: Principal) -> str:
+    """Return who is named for what this caller does."""
+    return caller.person or "service"
