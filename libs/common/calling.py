@@ -1,35 +1,34 @@
 """The one place that calls others over HTTP, and says where a call failed.
 
-What decides is not which error was raised but whether a byte of the request had been written when it was: aiohttp tells us right before
-it writes the first one. The names of the errors say less (its httpx transport calls a connection that was lost after the request
-`ConnectTimeout`). Nothing is repeated, no redirect is followed, no cookie kept, no proxy taken from the environment.
+What decides is not which error was raised but whether a byte of the request had been written when it was: aiohttp, and httpx over HTTP/2,
+tell us right before they write the first one. Nothing is repeated, no redirect is followed, no cookie kept, no proxy taken from the
+environment.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Literal
+from typing import Literal, Protocol
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from libs.common.clock import stopwatch
 from libs.common.dialing import why
 from libs.common.public import PublicResolver, public_socket
 
-AGENT = "dunwell"
 NOT_IN_TIME = "not_in_time"
 """Why a call was not begun that had to start by a certain moment."""
 KEPT_S = 60.0
 """For how long a connection over HTTP/2 is kept that nothing uses."""
 BODY_LIMIT = 256 * 1024
 """Bytes of an answer or a receipt that are read; what is longer is none."""
+_HEADERS = {"user-agent": "dunwell", "accept-encoding": "identity"}
+"""What every request says that does not say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class HttpCall:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer; header names are lower case."""
+    """A whole answer; its headers are found by their names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -73,18 +72,24 @@ class Limits:
 
 
 class _Progress:
-    """How far one call has come."""
+    """How far one call has come: its deadline is moved once it begins to be written."""
 
-    def __init__(self, written: Callable[[], None]) -> None:
+    def __init__(self, scope: asyncio.Timeout, answer_s: float) -> None:
         self.begun = False
-        self._written = written
+        self._scope = scope
+        self._answer_s = answer_s
 
     def first_byte(self) -> None:
         self.begun = True
-        self._written()
+        self._scope.reschedule(asyncio.get_running_loop().time() + self._answer_s)
 
 
-_PROGRESS: ContextVar[_Progress] = ContextVar("progress")
+class _Transport(Protocol):
+    """What exchanges a request for an answer, and says when it begins to write."""
+
+    async def exchange(self, call: HttpCall, headers: Mapping[str, str], progress: _Progress) -> Answer: ...
+
+    async def close(self) -> None: ...
 
 
 class Caller:
@@ -96,18 +101,13 @@ class Caller:
         if http2 and public_only:
             raise ValueError("over HTTP/2 no address can be kept out")
         self.limits = limits or Limits()
-        self._public_only = public_only
-        self._context = context or ssl.create_default_context()
+        context = context or ssl.create_default_context()
         self._slots = asyncio.Semaphore(self.limits.at_once)
-        self._transport = self._over_http2() if http2 else AiohttpTransport(verify=self._context, client=self._session)
+        self._transport: _Transport = _Http2(self.limits, context) if http2 else _Http1(self.limits, context, public_only=public_only)
 
     async def call(self, call: HttpCall, *, start_by: float | None = None) -> Answer:
         """Return the answer; CallFailedError where there is none, NOT_IN_TIME where it had no slot by that second of the stopwatch."""
-        try:
-            async with asyncio.timeout(self.limits.slot_s):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise CallFailedError("no_slot", begun=False) from None
+        await self._slot()
         try:
             if start_by is not None and stopwatch() > start_by:
                 raise CallFailedError(NOT_IN_TIME, begun=False)
@@ -117,61 +117,108 @@ class Caller:
 
     async def close(self) -> None:
         """Close the connections that were kept."""
-        await self._transport.aclose()
+        await self._transport.close()
+
+    async def _slot(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
+        try:
+            async with asyncio.timeout(self.limits.slot_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise CallFailedError("no_slot", begun=False) from None
 
     async def _carry(self, call: HttpCall) -> Answer:
-        loop = asyncio.get_running_loop()
         scope = asyncio.timeout(self.limits.connect_s)
-        progress = _Progress(lambda: scope.reschedule(loop.time() + self.limits.answer_s))
-        before = _PROGRESS.set(progress)
+        progress = _Progress(scope, self.limits.answer_s)
         try:
             async with scope:
-                return await self._exchange(call)
+                return await self._transport.exchange(call, {**_HEADERS, **call.headers}, progress)
         except Exception as error:  # whatever it is: only whether a byte was written counts
             timed_out = isinstance(error, TimeoutError)
             if progress.begun:
                 raise CallFailedError("answer_timeout" if timed_out else "connection_lost", begun=True) from error
             raise CallFailedError(why(error), begun=False) from error
-        finally:
-            _PROGRESS.reset(before)
 
-    async def _exchange(self, call: HttpCall) -> Answer:
-        headers = {"user-agent": AGENT, "accept-encoding": "identity", **call.headers}
-        request = httpx.Request(call.method, call.url, headers=headers, content=call.body, extensions={"trace": _on_step})
-        response = await self._transport.handle_async_request(request)
-        try:
-            body = b""
-            async for part in response.aiter_raw():
-                body += part
-                if len(body) > BODY_LIMIT:
-                    raise ValueError("too long for an answer")
-        finally:
-            await response.aclose()
-        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
 
-    def _over_http2(self) -> httpx.AsyncHTTPTransport:
-        """Return a transport whose calls share a connection; nothing but HTTP/2 is spoken on it."""
-        limits = httpx.Limits(max_connections=self.limits.at_once, max_keepalive_connections=1, keepalive_expiry=KEPT_S)
-        return httpx.AsyncHTTPTransport(verify=self._context, http1=False, http2=True, limits=limits, trust_env=False)
+class _Http1:
+    """Keeps connections and gives each one request at a time."""
 
-    def _session(self) -> aiohttp.ClientSession:
+    def __init__(self, limits: Limits, context: ssl.SSLContext, *, public_only: bool) -> None:
+        self._limits = limits
+        self._context = context
+        self._public_only = public_only
+        self._session: aiohttp.ClientSession | None = None
+
+    async def exchange(self, call: HttpCall, headers: Mapping[str, str], progress: _Progress) -> Answer:
+        """Return the answer; whatever is raised says that there is none."""
+        if self._session is None:
+            self._session = self._open()
+        asked = self._session.request(
+            call.method, call.url, data=call.body or None, headers=headers, allow_redirects=False, trace_request_ctx=progress
+        )
+        async with asked as answer:
+            return Answer(answer.status, answer.headers, await _whole(answer.content.iter_any()))
+
+    async def close(self) -> None:
+        """Close the connections that were kept."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        """Return a session; only within the loop can one be made."""
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_on_first_byte)
         connector = aiohttp.TCPConnector(
-            limit=self.limits.at_once,
+            limit=self._limits.at_once,
             ssl=self._context,
             resolver=PublicResolver() if self._public_only else None,
             use_dns_cache=not self._public_only,
             socket_factory=public_socket if self._public_only else None,
         )
-        return aiohttp.ClientSession(connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        return aiohttp.ClientSession(
+            connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(),
+        )  # fmt: skip
 
 
-async def _on_step(step: str, _: dict[str, object]) -> None:
-    """Hear from the HTTP/2 transport that it will now write a request on its connection; the other one has no such steps."""
-    if step == "http2.send_request_headers.started":
-        _PROGRESS.get().first_byte()
+class _Http2:
+    """Lets requests share one connection, on which nothing but HTTP/2 is spoken."""
+
+    def __init__(self, limits: Limits, context: ssl.SSLContext) -> None:
+        bounds = httpx.Limits(max_connections=limits.at_once, max_keepalive_connections=1, keepalive_expiry=KEPT_S)
+        self._transport = httpx.AsyncHTTPTransport(verify=context, http1=False, http2=True, limits=bounds, trust_env=False)
+
+    async def exchange(self, call: HttpCall, headers: Mapping[str, str], progress: _Progress) -> Answer:
+        """Return the answer; whatever is raised says that there is none."""
+
+        async def on_step(step: str, _: dict[str, object]) -> None:
+            if step == "http2.send_request_headers.started":
+                progress.first_byte()
+
+        request = httpx.Request(call.method, call.url, headers=headers, content=call.body, extensions={"trace": on_step})
+        response = await self._transport.handle_async_request(request)
+        try:
+            return Answer(response.status_code, response.headers, await _whole(response.aiter_raw()))
+        finally:
+            await response.aclose()
+
+    async def close(self) -> None:
+        """Close the connection that was kept."""
+        await self._transport.aclose()
 
 
-async def _on_first_byte(_: aiohttp.ClientSession, __: SimpleNamespace, ___: aiohttp.TraceRequestHeadersSentParams) -> None:
-    _PROGRESS.get().first_byte()
+async def _whole(parts: AsyncIterable[bytes]) -> bytes:
+    """Return a body; what is longer than an answer is none."""
+    body = b""
+    async for part in parts:
+        body += part
+        if len(body) > BODY_LIMIT:
+            raise ValueError("too long for an answer")
+    return body
+
+
+async def _on_first_byte(_: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestHeadersSentParams) -> None:
+    progress: _Progress = context.trace_request_ctx
+    progress.first_byte()
