@@ -66,19 +66,33 @@ def seal(plain: bytes, public: bytes, context: str) -> bytes:
     return head_of(public) + mine + AESGCM(key).encrypt(_NONCE, plain, context.encode())
 
 
+class Holder:
+    """A private key that is loaded once to open many things: loading it costs as much as opening one of them."""
+
+    __slots__ = ("_key", "head", "public")
+
+    def __init__(self, private: bytes) -> None:
+        self._key = X25519PrivateKey.from_private_bytes(private)
+        self.public = self._key.public_key().public_bytes_raw()
+        self.head = head_of(self.public)
+
+    def unseal(self, sealed: bytes, context: str) -> bytes:
+        """Open what was sealed for this key in this context; SealError when it was not, or is damaged."""
+        if sealed[:1] != VERSION or len(sealed) < HEAD_BYTES + 32 + 16:
+            raise SealError("not sealed by this version")
+        if sealed[:HEAD_BYTES] != self.head:
+            raise SealError("sealed for another key")
+        mine = sealed[HEAD_BYTES : HEAD_BYTES + 32]
+        try:
+            key = _derive(self._key.exchange(X25519PublicKey.from_public_bytes(mine)), mine, self.public)
+            return AESGCM(key).decrypt(_NONCE, sealed[HEAD_BYTES + 32 :], context.encode())
+        except (InvalidTag, ValueError):
+            raise SealError("another key or another context") from None
+
+
 def unseal(sealed: bytes, private: bytes, context: str) -> bytes:
-    """Open what was sealed for this private key in this context."""
-    if sealed[:1] != VERSION or len(sealed) < HEAD_BYTES + 32 + 16:
-        raise SealError("not sealed by this version")
-    holder = X25519PrivateKey.from_private_bytes(private)
-    public, mine = holder.public_key().public_bytes_raw(), sealed[HEAD_BYTES : HEAD_BYTES + 32]
-    if sealed[:HEAD_BYTES] != head_of(public):
-        raise SealError("sealed for another key")
-    try:
-        key = _derive(holder.exchange(X25519PublicKey.from_public_bytes(mine)), mine, public)
-        return AESGCM(key).decrypt(_NONCE, sealed[HEAD_BYTES + 32 :], context.encode())
-    except (InvalidTag, ValueError):
-        raise SealError("another key or another context") from None
+    """Open one thing that was sealed for this private key in this context."""
+    return Holder(private).unseal(sealed, context)
 
 
 def head_of(public: bytes) -> bytes:
@@ -92,16 +106,15 @@ class Ring:
 
     privates: tuple[bytes, ...] = field(repr=False)
     public: bytes = field(init=False)
-    _by_head: Mapping[bytes, bytes] = field(init=False, repr=False)
+    head: bytes = field(init=False)
+    """What everything begins with that is sealed for the newest key."""
+    _holders: Mapping[bytes, Holder] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "public", public_of(self.privates[0]))
-        object.__setattr__(self, "_by_head", {head_of(public_of(private)): private for private in self.privates})
-
-    @property
-    def head(self) -> bytes:
-        """Return what everything begins with that is sealed for the newest key."""
-        return head_of(self.public)
+        holders = [Holder(private) for private in self.privates]
+        object.__setattr__(self, "public", holders[0].public)
+        object.__setattr__(self, "head", holders[0].head)
+        object.__setattr__(self, "_holders", {holder.head: holder for holder in holders})
 
     def seal(self, plain: bytes, context: str) -> bytes:
         """Seal for the newest key."""
@@ -109,10 +122,14 @@ class Ring:
 
     def unseal(self, sealed: bytes, context: str) -> bytes:
         """Open with the key that it was sealed for; SealError when that is not in the ring."""
-        private = self._by_head.get(sealed[:HEAD_BYTES])
-        if private is None:
+        holder = self._holders.get(sealed[:HEAD_BYTES])
+        if holder is None:
             raise SealError("sealed for a key that is not in the ring")
-        return unseal(sealed, private, context)
+        return holder.unseal(sealed, context)
+
+    def holder(self, wrapped: str, context: str) -> Holder:
+        """Return a borrower's key out of its wrapped form, ready to open what is sealed for it; ValueError where there is none inside."""
+        return Holder(self.unseal(from_text(wrapped), f"{context}/key"))
 
 
 def digest(key: bytes, *parts: str) -> bytes:

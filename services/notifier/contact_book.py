@@ -79,13 +79,13 @@ class Book:
     def _opener(self, tenant: str, borrower_id: str, wrapped: str | None) -> Open:
         context = f"{tenant}/{borrower_id}"
         try:
-            key = self.ring.unseal(sealing.from_text(wrapped or ""), f"{context}/key")
-        except SealError:
+            holder = self.ring.holder(wrapped or "", context)
+        except (SealError, ValueError):
             return lambda _field, _sealed: None
 
         def unseal(field: str, sealed: str) -> str | None:
             try:
-                return sealing.unseal(sealing.from_text(sealed), key, f"{context}/{field}").decode()
+                return holder.unseal(sealing.from_text(sealed), f"{context}/{field}").decode()
             except (SealError, ValueError):
                 return None
 

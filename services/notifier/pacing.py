@@ -1,11 +1,12 @@
-"""Starts messages at the moments of their permits."""
+"""When messages start: at the moments of their permits, and batches while others are still in the air."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from libs.common.clock import stopwatch
 from services.notifier.domain.stock import Permit
@@ -30,3 +31,29 @@ async def paced(
             started.append((item, asyncio.ensure_future(start(item, permit))))
     results = await asyncio.gather(*(future for _, future in started))
     return [(item, result) for (item, _), result in zip(started, results, strict=True)], list(waiting)
+
+
+@dataclass(slots=True)
+class Flights:
+    """Batches in the air, at most so many: while one is answered, the next is claimed."""
+
+    most: int
+    _begun: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def room(self) -> None:
+        """Wait until another batch may begin; what went wrong with one that has landed is raised here."""
+        while len(self._begun) >= self.most:
+            done, self._begun = await asyncio.wait(self._begun, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+
+    def begin(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Let a batch begin."""
+        self._begun.add(asyncio.create_task(sending))
+
+    async def landed(self) -> None:
+        """Wait for all of them; what went wrong with one is raised when all have landed."""
+        if self._begun:
+            done, self._begun = await asyncio.wait(self._begun)
+            for task in done:
+                task.result()

@@ -19,7 +19,7 @@ from services.notifier.domain.message import Making, OutgoingMessage
 from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
-from services.notifier.pacing import paced
+from services.notifier.pacing import Flights, paced
 from services.notifier.permitting import SOON_S, Till
 from services.notifier.providers.port import Provider
 from services.notifier.recording import Answered, Recorder
@@ -32,6 +32,8 @@ from services.notifier.turns import Turns
 
 PASS_EVERY_S = 1.0
 """The next pass begins at most so long after the last: rows that were locked or written late are found by it."""
+IN_THE_AIR = 2
+"""Batches at once: a message is marked only when it can start right away, so no more than one waits for answers beside the one begun."""
 RECORD_TRIES = 20
 RECORD_PAUSE_S = 0.5
 
@@ -97,17 +99,21 @@ class Sender:
 
     async def pass_once(self) -> int:
         """Go once through everything that is due, tenant by tenant in turns; what a rate holds back goes on beside it."""
-        turns = Turns(self.claimer.engine, self.claimer.clock)
+        turns, flights = Turns(self.claimer.engine, self.claimer.clock), Flights(IN_THE_AIR)
         self._short = False
         handled = 0
-        while keys := await turns.next(self.batch):
-            began = stopwatch()
-            stock = await self.till.stock(keys)
-            claimed = await self._claim(keys, stock)
-            await self.till.settle(stock, took_s=stopwatch() - began)
-            handled += claimed.handled
-            self._short = self._short or stock.waiting.total() > 0
-            await self._send(claimed.marked, stock)
+        try:
+            while keys := await turns.next(self.batch):
+                await flights.room()
+                began = stopwatch()
+                stock = await self.till.stock(keys)
+                claimed = await self._claim(keys, stock)
+                await self.till.settle(stock, took_s=stopwatch() - began)
+                handled += claimed.handled
+                self._short = self._short or stock.waiting.total() > 0
+                flights.begin(self._send(claimed.marked, stock))
+        finally:
+            await flights.landed()
         self.till.show()
         return handled
 
@@ -228,9 +234,9 @@ class Sender:
         one = mark.delivery
         context = f"{one.tenant}/{one.borrower_id}"
         try:
-            key = self.ring.unseal(sealing.from_text(mark.key), f"{context}/key")
-            to = sealing.unseal(sealing.from_text(mark.send.address.sealed), key, f"{context}/address").decode()
-            name = sealing.unseal(sealing.from_text(mark.sealed_name), key, f"{context}/name").decode() if mark.sealed_name else None
+            holder = self.ring.holder(mark.key, context)
+            to = holder.unseal(sealing.from_text(mark.send.address.sealed), f"{context}/address").decode()
+            name = holder.unseal(sealing.from_text(mark.sealed_name), f"{context}/name").decode() if mark.sealed_name else None
             text = mark.text.render(mark.draft, name=name)
         except (SealError, ValueError):
             return Refused("address_unreadable", "config")

@@ -22,7 +22,8 @@ async def lease(url: str, lasts_s: float) -> None:
     engine, starts = make_engine(url, application="notifier"), list[float]()
     keys = [Key(MORNING, TENANT, "b", str(number)) for number in range(WANTED)]
     print("begin", flush=True)
-    await lease_and_start(engine, (TENANT, "bench"), keys, starts, stopwatch() + lasts_s)
+    ends = stopwatch() + lasts_s
+    await lease_and_start(engine, (TENANT, "bench"), keys, starts, lambda: stopwatch() < ends)
     print("end", *starts, flush=True)
     await engine.dispose()
 

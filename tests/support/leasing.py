@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,15 +18,17 @@ from services.notifier.permitting import Till
 from services.notifier.store.deliveries import Key
 
 
-async def lease_and_start(engine: AsyncEngine, account: Account, keys: Sequence[Key], starts: list[float], end: float) -> None:
-    """Be one replica until the end: lease as for a claim, and start as many as it may at their moments."""
+async def lease_and_start(
+    engine: AsyncEngine, account: Account, keys: Sequence[Key], starts: list[float], goes_on: Callable[[], bool]
+) -> None:  # fmt: skip
+    """Be one replica while it goes on: lease as for a claim, and start as many as it may at their moments."""
     till = Till(engine, WallClock(), NotifierMetrics.of(Metrics(CollectorRegistry()), ()))
 
     async def start(_: Key, permit: Permit) -> None:
         if stopwatch() < permit.until:
             starts.append(stopwatch())
 
-    while stopwatch() < end:
+    while goes_on():
         stock = await till.stock(keys)
         permits = stock.permits[account]
         await till.settle(stock, took_s=0.0)

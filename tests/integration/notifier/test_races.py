@@ -101,6 +101,27 @@ async def test_a_claim_that_meets_an_open_payment_leaves_the_contact_alone(datab
         assert (await world.delivery("payer"))["reason"] == "paid"
 
 
+async def test_while_a_batch_is_not_answered_one_more_goes_out_and_nothing_is_marked_that_cannot_start(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for number in range(4):
+            await world.late_borrower(f"b{number}")
+            await world.request(f"b{number}")
+        slow = Slow()
+        sending = asyncio.ensure_future(world.another(Options(providers=[slow]), batch=1).pump())
+        in_flight = partial(world.scalar, "select count(*) from notifier.deliveries where state = 'in_flight'")
+        try:
+            await until(partial(reached, slow, 2), "the second batch")
+            assert await in_flight() == 2
+        finally:
+            slow.go.set()
+        await asyncio.wait_for(sending, PATIENCE_S)
+        assert (slow.given, await in_flight()) == (4, 0)
+
+
+async def reached(provider: Slow, wanted: int) -> bool:
+    return provider.given >= wanted
+
+
 async def test_a_payment_that_meets_an_open_claim_waits_until_the_mark_is_committed(databases: Databases) -> None:
     async with a_world(databases) as world:
         await world.late_borrower("payer")

@@ -68,10 +68,11 @@ def test_the_same_text_sealed_twice_looks_different_and_shows_nothing() -> None:
 
 def test_a_borrowers_key_opens_only_through_the_notifiers_and_only_for_that_borrower() -> None:
     key = new_borrower_key(PUBLIC, "default/B1")
-    private = unseal(key.wrapped_private, PRIVATE, "default/B1/key")
-    assert unseal(seal(b"Example Borrower", key.public, CONTEXT), private, CONTEXT) == b"Example Borrower"
+    ring, wrapped = Ring((PRIVATE,)), sealing.as_text(key.wrapped_private)
+    holder = ring.holder(wrapped, "default/B1")
+    assert holder.unseal(seal(b"Example Borrower", key.public, CONTEXT), CONTEXT) == b"Example Borrower"
     with pytest.raises(SealError):
-        unseal(key.wrapped_private, PRIVATE, "default/B2/key")
+        ring.holder(wrapped, "default/B2")
 
 
 def test_a_digest_is_equal_for_equal_parts_under_one_key_only() -> None:

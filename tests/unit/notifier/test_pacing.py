@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.clock import stopwatch
 from services.notifier.domain.stock import Permit
-from services.notifier.pacing import paced
+from services.notifier.pacing import Flights, paced
 
 spans = st.lists(st.tuples(st.floats(-0.02, 0.02), st.floats(0.0, 0.02)), max_size=8)
 
@@ -42,3 +43,21 @@ def test_a_permit_that_is_void_is_used_for_nothing() -> None:
     now = stopwatch()
     started, left, _ = asyncio.run(run([1, 2], [Permit(now - 2, now - 1), Permit(now, now + 10)]))
     assert (started, left) == ([(1, 1)], [2])
+
+
+async def test_what_goes_wrong_with_one_batch_is_raised_once_all_have_landed() -> None:
+    flights, go, landed = Flights(2), asyncio.Event(), []
+
+    async def failing() -> None:
+        raise OSError("the pipe broke")
+
+    async def going() -> None:
+        await go.wait()
+        landed.append("second")
+
+    flights.begin(failing())
+    flights.begin(going())
+    asyncio.get_running_loop().call_soon(go.set)
+    with pytest.raises(OSError, match="pipe"):
+        await flights.landed()
+    assert landed == ["second"]
