@@ -6,6 +6,10 @@ import hashlib
 import secrets
 import time
 
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_PLACES = tuple(range(90, -1, -10))
+"""Of two characters each, the highest first."""
 _SEPARATOR = "\x1f"
 """Not allowed in an id, so that two different lists of parts never derive the same id."""
 
@@ -15,7 +19,7 @@ def derived(prefix: str, *parts: object) -> str:
     text = _SEPARATOR.join(str(part) for part in parts)
     digest = hashlib.blake2b(text.encode(), digest_size=13, person=prefix.encode()[:16]).digest()
     number = int.from_bytes(digest) >> 4
-    return f"{prefix}-{_base32(number, 20)}"
+    return f"{prefix}-{''.join([_PAIRS[number >> place & 1023] for place in _PLACES])}"
 
 
 def fresh() -> str:
@@ -25,8 +29,3 @@ def fresh() -> str:
     value = (millis & (1 << 48) - 1) << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | chance & (1 << 62) - 1
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def _base32(number: int, length: int) -> str:
-    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
-    return "".join(alphabet[number >> 5 * place & 31] for place in reversed(range(length)))

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -124,6 +125,7 @@ def instant(day: date, minute: int, zone: ZoneInfo, *, fold: int = 0) -> datetim
     return wall - (after if fold else before)
 
 
+@lru_cache(maxsize=4096)
 def opened(span: Span, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """Return the moments a span opens and closes on a day; equal ones mean that the clock skipped it.
 

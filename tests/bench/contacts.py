@@ -162,10 +162,12 @@ def _phone(borrower: str) -> str:
 def _fact(here: World, borrower: str) -> OverdueFact:
     today = here.clock.now().date()
     due_on = today - timedelta(days=1)
+    owed = 12_050 + int(borrower[1:])
+    amounts = Amounts(principal=owed, total=owed)
     return OverdueFact(
         loan_id=f"loan-{borrower}", borrower_id=borrower, product="cash-loan", currency="CNY", timezone=ZONE, jurisdictions=(here.place,),
-        status="active", epoch=1, version=1, as_of=today, overdue=Amounts(principal=12_050, total=12_050),
-        outstanding=Amounts(principal=12_050, total=12_050), bucket="M1", anchor=Anchor(n=1, due_on=due_on), past_due_days_from=due_on,
+        status="active", epoch=1, version=1, as_of=today, overdue=amounts, outstanding=amounts,
+        bucket="M1", anchor=Anchor(n=1, due_on=due_on), past_due_days_from=due_on,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as member
 from datetime import date, datetime
+from functools import lru_cache
 
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.contracts.values import Attributes
@@ -144,8 +145,9 @@ def draft(debts: Sequence[OverdueFact], saying: Saying) -> Draft:
     return Draft(saying.lender, lines, total, split, amounts, saying.asks, saying.variables)
 
 
+@lru_cache(maxsize=1024)
 def money(amount_minor: int, currency: str, locale: str) -> str:
-    """Return an amount with its currency: `CNY 120.50`."""
+    """Return an amount with its currency: `CNY 120.50`; one message says most of its amounts more than once."""
     return f"{currency} {written(amount_minor, currency, locale.replace('-', '_'))}"
 
 

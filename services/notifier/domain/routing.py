@@ -59,13 +59,21 @@ class Routing:
     """By tenant and name."""
     routes: Mapping[str, Sequence[Route]] = field(default_factory=dict)
     _carried: dict[tuple[str, frozenset[str]], Carried] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _candidates: dict[tuple[str, str, frozenset[str]], list[tuple[Offer, int]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def offers(self, tenant: str) -> dict[str, Offer]:
         """Return the providers of a tenant by name, the built-in ones among them."""
         return {offer.name: offer for offer in self.builtin} | dict(self.accounts.get(tenant, {}))
 
-    def candidates(self, tenant: str, channel: str, countries: Collection[str]) -> list[tuple[Offer, int]]:
+    def candidates(self, tenant: str, channel: str, countries: frozenset[str]) -> list[tuple[Offer, int]]:
         """Return who could carry it, with their weights: by the routes for these countries, else by those for any, else built in."""
+        if (known := self._candidates.get((tenant, channel, countries))) is None:
+            known = self._candidates[tenant, channel, countries] = self._found(tenant, channel, countries)
+        return known
+
+    def _found(self, tenant: str, channel: str, countries: frozenset[str]) -> list[tuple[Offer, int]]:
         routes = [route for route in self.routes.get(tenant, ()) if route.channel == channel]
         offers = self.offers(tenant)
         if not routes:
@@ -86,11 +94,13 @@ class Routing:
         return replace(self, accounts=found)
 
     def choose(
-        self, tenant: str, channel: str, countries: Collection[str], *seed: object, avoid: Collection[str | None] = ()
+        self, tenant: str, channel: str, countries: frozenset[str], *seed: object, avoid: Collection[str | None] = ()
     ) -> Offer | None:  # fmt: skip
         """Return the provider for this seed, drawn by weight from those that do not rest, others before those to avoid; or None."""
         all_open = [(offer, weight) for offer, weight in self.candidates(tenant, channel, countries) if not offer.resting]
         open_ones = [(offer, weight) for offer, weight in all_open if offer.name not in avoid] or all_open
+        if len(open_ones) == 1:
+            return open_ones[0][0]
         place = fraction(*seed) * sum(weight for _, weight in open_ones)
         for offer, weight in open_ones:
             if place < weight:
@@ -109,7 +119,7 @@ class Routing:
         idle = self.carried(tenant, countries).resting
         return frozenset(channel for channel in idle if self.probed(tenant, channel, countries, probes) is None) if probes else idle
 
-    def probed(self, tenant: str, channel: str, countries: Collection[str], probes: Collection[str]) -> str | None:
+    def probed(self, tenant: str, channel: str, countries: frozenset[str], probes: Collection[str]) -> str | None:
         """Return the one of these that could carry it, if any: it is down, and this message tries it."""
         found = (offer for offer, _ in self.candidates(tenant, channel, countries))
         return next((offer.name for offer in found if offer.name in probes and not offer.paused), None)
