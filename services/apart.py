@@ -38,7 +38,7 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
                 ports,
                 NotifierSettings(
                     common.sealing_private or b"", common.digest_key, public_url=common.public_url, outlets=common.outlets,
-                    sealing_older=common.sealing_older,
+                    sealing_older=common.sealing_older, private_hosts=common.private_hosts,
                 ),
             )  # fmt: skip
         case _:

@@ -55,6 +55,7 @@ class Common:
     ingest_url: str | None = None
     notifier_url: str | None = None
     service_keys: Mapping[str, str] = field(default_factory=dict)
+    private_hosts: frozenset[str] = frozenset()
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -82,6 +83,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         ingest_url=_url(env, "DUNWELL_INGEST_URL") if service == "scheduler" else None,
         notifier_url=_url(env, "DUNWELL_NOTIFIER_URL") if service == "scheduler" else None,
         service_keys=_service_keys(env) if service == "scheduler" else {},
+        private_hosts=_names(env, "DUNWELL_PRIVATE_HOSTS") if service == "notifier" else frozenset(),
     )
 
 
@@ -132,6 +134,10 @@ def approval_needs_simulation(env: Mapping[str, str] | None = None) -> bool:
     if value not in {"yes", "no"}:
         raise SettingsError(f"DUNWELL_APPROVAL_NEEDS_SIMULATION must be yes or no, not {value!r}")
     return value == "yes"
+
+
+def _names(env: Mapping[str, str], name: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in env.get(name, "").split(",") if part.strip())
 
 
 def _in(env: Mapping[str, str], name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -49,6 +49,8 @@ class Directory:
     builtin: Mapping[str, Provider]
     public_url: str | None = None
     """Where this service is reached from outside; without it no provider is asked for receipts."""
+    private_hosts: Collection[str] = frozenset()
+    """Hosts that may be called although they are not public."""
     hears: Callable[[str, str], Heard] | None = None
     """Returns what takes the words that a tenant's account says over its own connection."""
     _live: dict[tuple[str, str], tuple[int, HttpProvider | Linked]] = field(default_factory=dict)
@@ -175,13 +177,13 @@ class Directory:
         return f"{self.public_url}/v1/providers/{name}/{secret}/{end}" if self.public_url else None
 
     def _made(self, row: AccountRow) -> HttpProvider | Linked:
-        """Return a provider; where somebody else chose the address, it must be a public one, but for a fake on this machine."""
+        """Return a provider; where somebody else chose the address, it must be public, unless a fake's or the operator's own."""
         if row.kind in LINKS:
             hears = self.hears(row.tenant, row.name) if self.hears else _deaf
-            public_only = row.settings.get("host") not in LOOPBACK
+            public_only = row.settings.get("host") not in {*LOOPBACK, *self.private_hosts}
             return LINKS[row.kind].open(self.account(row), Terms(self.clock, row.at_once, public_only, hears))
         adapter = ADAPTERS[row.kind]
-        chosen = row.base_url is not None and not is_loopback(row.base_url)
+        chosen = row.base_url is not None and urlsplit(row.base_url).hostname not in {*LOOPBACK, *self.private_hosts}
         carrier = Carrier(Limits(at_once=row.at_once), public_only=adapter.public_only or chosen, http2=adapter.http2)
         return HttpProvider(self.account(row), adapter, carrier, self.clock)
 

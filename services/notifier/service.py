@@ -89,7 +89,15 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     mailbox = Mailbox(ports.engine, ports.clock, ring, settings.digest_key)
     providers = {p.name: p for p in options.providers or [SandboxProvider(mailbox.keep)]}
     metrics = Metrics()
-    directory = Directory(ports.engine, ports.clock, ring, settings.digest_key, builtin=providers, public_url=settings.public_url)
+    directory = Directory(
+        ports.engine,
+        ports.clock,
+        ring,
+        settings.digest_key,
+        builtin=providers,
+        public_url=settings.public_url,
+        private_hosts=settings.private_hosts,
+    )
     parts = _parts(ports, settings, packs, directory=directory, metrics=NotifierMetrics.of(metrics, tuple(providers)))
     readiness = Readiness()
     app = make_app(

@@ -31,6 +31,9 @@ class Settings:
     sealing_older: tuple[bytes, ...] = ()
     """Keys that were sealed for before this one and still open what they sealed."""
 
+    private_hosts: frozenset[str] = frozenset()
+    """Hosts that an account may name although they are not public: the operator's own relays and gateways."""
+
     @property
     def ring(self) -> Ring:
         """Return the keys that open, the newest first."""

@@ -151,7 +151,8 @@ def _adapter(wanted: AccountIn, wired: Wired) -> Adapter | Link:
         raise DomainError(422, "unknown_channel", f"channels: {wanted.kind} has no {', '.join(sorted(extra))}")
     url = wanted.base_url
     if isinstance(adapter, Link):
-        if url is not None or (wanted.settings.get("host") in LOOPBACK and not wired.fakes):
+        host = wanted.settings.get("host")
+        if url is not None or (host in LOOPBACK and not wired.fakes and host not in wired.directory.private_hosts):
             raise DomainError(422, "invalid_host", f"settings: {wanted.kind} has a host that is not of this machine, and no base_url")
         return adapter
     fake = url is not None and wired.fakes and url.startswith("http://") and is_loopback(url)

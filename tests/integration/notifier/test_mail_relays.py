@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.notifier.test_providers import a_wired_world, put, route
+from tests.integration.notifier.test_providers import a_wired_world, open_packs, put, route
 from tests.integration.notifier.world import World, a_world
 from tests.support.exim import Exim
 from tests.support.postgres import Databases
@@ -68,6 +68,24 @@ async def test_a_relay_with_which_nothing_could_be_sent_is_refused(databases: Da
 async def test_this_machine_is_no_relay_unless_fakes_are_allowed(databases: Databases, host: str, status: int) -> None:
     async with a_world(databases, fakes=False) as world:
         await put(world, "relay", relay(host=host), status)
+
+
+async def test_the_operators_own_relay_carries_mail_although_its_address_is_private(databases: Databases, exim: Exim) -> None:
+    async with a_world(databases, options=open_packs(), private_hosts=frozenset({"127.0.0.1"})) as world:
+        await put(world, "relay", relay(port=str(exim.port)))
+        await route(world, {"channel": "email", "provider": "relay"})
+        await ask(world, "o1")
+        assert (await world.delivery("o1"))["state"] == "sent"
+    assert [to for to, _ in exim.mails()].count("o1@example.com") == 1
+
+
+async def test_a_relay_on_a_private_address_that_the_operator_did_not_name_is_given_nothing(databases: Databases) -> None:
+    async with a_world(databases, options=open_packs(), private_hosts=frozenset({"10.0.0.5"})) as world:
+        await put(world, "relay", relay(host="127.0.0.2"))
+        await route(world, {"channel": "email", "provider": "relay"})
+        await ask(world, "o2")
+        (attempt,) = (await world.delivery("o2"))["attempts"]
+        assert (attempt["result"], attempt["code"]) == ("not_sent", "address_not_public")
 
 
 async def test_a_relay_that_is_set_anew_carries_the_next_mail_and_none_again(databases: Databases, exim: Exim) -> None:
