@@ -1,9 +1,10 @@
-"""Fakes over HTTP/2, without TLS, as hypercorn speaks it."""
+"""Fakes over HTTP/2 as hypercorn speaks it."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,15 +16,29 @@ from services.notifier.providers.fake.server import FakeProviders
 from services.notifier.providers.wire import HttpCall
 
 
+class _Bound(Config):
+    """Where it listens, and with TLS where there is a context for that."""
+
+    def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
+        self.bind = [f"fd://{listening.detach()}"]
+        self._tls = tls
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return self._tls is not None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self._tls
+
+
 @asynccontextmanager
-async def served_over_http2(fake: FakeProviders, *, most: int = 100_000) -> AsyncIterator[FakeProviders]:
+async def served_over_http2(fake: FakeProviders, *, most: int = 100_000, tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeProviders]:
     """Listen until the end of the block; after so many requests a connection is told to go away."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()
-    fake.origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    config, ended = Config(), asyncio.Event()
-    config.bind = [f"fd://{listening.detach()}"]
+    fake.origin = f"{'https' if tls else 'http'}://127.0.0.1:{listening.getsockname()[1]}"
+    config, ended = _Bound(listening, tls), asyncio.Event()
     config.errorlog = None
     config.keep_alive_max_requests = most
     config.graceful_timeout = 0.1

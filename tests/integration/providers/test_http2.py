@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from services.notifier.providers.fake.server import FakeProviders
 from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.wire import Answer, HttpCall
 from tests.integration.providers.accounts import ACCOUNTS
+from tests.integration.providers.tls import loopback_tls
 from tests.support.h2 import served_over_http2
 from tests.unit.providers.values import NOW, a_message
 
@@ -46,8 +48,8 @@ def a_watching() -> Watching:
 
 
 @asynccontextmanager
-async def a_provider(base_url: str, clock: DrivenClock | None = None) -> AsyncIterator[HttpProvider]:
-    carrier = Carrier(LIMITS, http2=True)
+async def a_provider(base_url: str, clock: DrivenClock | None = None, context: ssl.SSLContext | None = None) -> AsyncIterator[HttpProvider]:
+    carrier = Carrier(LIMITS, http2=True, context=context)
     account = replace(ACCOUNTS["apns"], base_url=base_url)
     yield HttpProvider(account, ADAPTER, carrier, clock or DrivenClock(NOW))
     await carrier.close()
@@ -55,6 +57,17 @@ async def a_provider(base_url: str, clock: DrivenClock | None = None) -> AsyncIt
 
 def pushes(count: int) -> list[OutgoingMessage]:
     return [a_message("push", f"device-{place}", id=f"m-{place}", deadline=None) for place in range(count)]
+
+
+async def test_over_tls_http2_is_agreed_on_and_a_server_that_nobody_vouches_for_is_given_nothing() -> None:
+    server, client = loopback_tls("h2")
+    fake = a_watching()
+    async with served_over_http2(fake, tls=server):
+        async with a_provider(f"{fake.origin}/apns", context=client) as provider:
+            assert all(isinstance(result, Accepted) for result in await provider.deliver(pushes(20)))
+        async with a_provider(f"{fake.origin}/apns") as provider:
+            assert await provider.deliver(pushes(2)) == [NotSent("tls_failed")] * 2
+    assert len(fake.shown) == 20
 
 
 async def test_one_token_serves_for_forty_minutes_and_then_there_is_another() -> None:

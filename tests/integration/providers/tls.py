@@ -19,8 +19,8 @@ BEGINS = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @functools.cache
-def loopback_tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return the contexts of a server at 127.0.0.1 and of a client that knows it."""
+def loopback_tls(*speaks: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the contexts of a server at 127.0.0.1, which says what it speaks (ALPN), and of a client that knows it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
     made = (
@@ -37,6 +37,8 @@ def loopback_tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     )
     certificate = made.public_bytes(Encoding.PEM)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if speaks:
+        server.set_alpn_protocols(speaks)
     with tempfile.TemporaryDirectory() as folder:
         both = Path(folder) / "both.pem"
         both.write_bytes(certificate + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
