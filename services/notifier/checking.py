@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -40,7 +40,7 @@ from libs.compliance.rules import Content, Pack
 
 
 class StopIn(Contract, frozen=True, kw_only=True):
-    """A stop; the scope is that of its kind unless it says otherwise."""
+    """A stop; without a scope it reaches as far as the channel or debt it names, else as far as its kind."""
 
     kind: StopName
     scope: Literal["person", "debt", "channel"] | None = None
@@ -57,7 +57,7 @@ class PriorIn(Contract, frozen=True, kw_only=True):
 
     at: Moment
     channel: ChannelName
-    result: str = ""
+    result: str | None = None
     debt: str | None = None
     debts: tuple[str, ...] = ()
     by: str = "lender"
@@ -165,7 +165,6 @@ def _proposed(asked: ProposedIn) -> Proposed:
 
 
 def _circumstances(question: CheckIn) -> Circumstances:
-    zone = _zone(question)
     return Circumstances(
         jurisdictions=question.jurisdictions,
         zones=None if question.timezones == "unknown" else question.timezones or None,
@@ -174,7 +173,7 @@ def _circumstances(question: CheckIn) -> Circumstances:
         consents=None if question.consents is None else frozenset(map(Channel, question.consents)),
         preferences=Preferences.parse(question.preferences),
         tenant_hours=TenantHours.parse(question.tenant_hours) if question.tenant_hours else None,
-        stops=tuple(_stop(stop, question.proposed.at, zone) for stop in question.stops),
+        stops=tuple(_stop(stop, question.proposed.at) for stop in question.stops),
         prior=tuple(_prior(prior) for prior in question.prior),
         debt_facts={
             debt: DebtFacts(f.past_due_days, f.principal, f.product, f.due_on) for debt, f in question.debt_facts.items()
@@ -182,20 +181,25 @@ def _circumstances(question: CheckIn) -> Circumstances:
     )  # fmt: skip
 
 
-def _stop(stop: StopIn, at: datetime, zone: ZoneInfo | None) -> Stop:
+def _stop(stop: StopIn, at: datetime) -> Stop:
     kind = StopKind(stop.kind)
-    until = stop.until
-    if until is None and stop.promised_on is not None:
-        until = datetime.combine(stop.promised_on + timedelta(days=1), datetime.min.time(), zone or UTC)
     return Stop(
-        kind, StopScope(stop.scope) if stop.scope else STOPS[kind].scope, stop.from_ or at, until, channel=stop.channel, debt=stop.debt,
-        contacts=StopContacts(stop.contacts) if stop.contacts else None,
+        kind, StopScope(stop.scope) if stop.scope else _scope(stop, kind), stop.from_ or at, stop.until, channel=stop.channel,
+        debt=stop.debt, contacts=StopContacts(stop.contacts) if stop.contacts else None, promised_on=stop.promised_on,
     )  # fmt: skip
+
+
+def _scope(stop: StopIn, kind: StopKind) -> StopScope:
+    """Return how far a stop reaches that does not say: as far as the channel or debt it names, as of a hold; a death all the way."""
+    if STOPS[kind].contacts is StopContacts.NONE:
+        return STOPS[kind].scope
+    named = StopScope.CHANNEL if stop.channel else StopScope.DEBT if stop.debt else None
+    return named or STOPS[kind].scope
 
 
 def _prior(prior: PriorIn) -> Prior:
     return Prior(
-        at=prior.at, channel=Channel(prior.channel), result=prior.result, debts=_debts(prior.debt, prior.debts), by=prior.by,
+        at=prior.at, channel=Channel(prior.channel), result=prior.result or "", debts=_debts(prior.debt, prior.debts), by=prior.by,
         direction=prior.direction, to=prior.to, kind=prior.kind,
     )  # fmt: skip
 
