@@ -32,6 +32,8 @@ NEEDS_PLACE_OR_NUMBER = frozenset({"ma-2in30-elsewhere", "wa-work", "id-not-cont
 OF_REQUESTS_FOR_CONSENT = "dc-consent-request"
 ALSO = {"on-3in7": {"push"}, "ma-2in7": {"push"}}
 """What a strict reading counts beyond the words: a push message is an electronic message, and a text."""
+VISITS_TOO = frozenset({"US-DC", "US-STATES-OTHER"})
+"""Hours written for calls and messages, read for visits too."""
 NOT_PLACED = ("busy", "bounced")
 TALKS = ("conversation", "promise", "answered", "connected", "")
 MADE = frozenset({"contact_made", "direct_contact", "connected_call", "collection_contact", "contact", "call_or_visit"})
@@ -92,7 +94,8 @@ def _speak(question: Question, place: str, local: datetime) -> Iterator[str]:
 def _closed(place: str, channel: str, local: datetime, *, floor: bool) -> Iterator[str]:
     for row in NOTES[_pack(place)]["allowed_hours"]:
         lawless = row["ev"] == "product_default" or _pack(place) in NO_LAW_HOURS or row.get("region", "").endswith("(practice)")
-        if channel not in row["channels"] or not _covers(row.get("region"), place) or (floor and lawless):
+        about = {*row["channels"], *(["visit"] if _pack(place) in VISITS_TOO else [])}
+        if channel not in about or not _covers(row.get("region"), place) or (floor and lawless):
             continue
         today = row[DAYS[local.weekday()]]
         hours = {today, row["holiday"]} if local.date() in _holidays(place) else {today}

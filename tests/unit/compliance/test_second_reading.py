@@ -12,7 +12,7 @@ import pytest
 
 from libs.compliance import load_packs
 from services.notifier.checking import check
-from tests.support.second_reading import NOTES, verdict
+from tests.support.second_reading import DAYS, NOTES, verdict
 
 PACKS = load_packs()
 PLACES = sorted({*NOTES, "BR-SP", "BR-AL", "BR-RJ", "BR-ES", "BR-AM", "BR-BA"})
@@ -55,7 +55,7 @@ def zones_of(place: str, draw: Random) -> list[str]:
 def moment(row: dict[str, Any], zone: ZoneInfo, draw: Random) -> datetime:
     some = date(2026, 11, 1) + timedelta(days=draw.randrange(420))
     day = draw.choice([some, some, date.fromisoformat(draw.choice(CLOCK_CHANGES)), date.fromisoformat(draw.choice(FEASTS))])
-    edges = [edge for text in row.values() if isinstance(text, str) and text[2:3] == ":" for edge in text.split("-")]
+    edges = [edge for name in (*DAYS, "holiday") if row[name] != "none" for edge in row[name].split("-")]
     wall = datetime.fromisoformat(f"{day}T{draw.choice([*edges, '12:00'])}").replace(tzinfo=zone)
     return wall.astimezone(UTC) + timedelta(minutes=draw.choice([-1, 0, 0, 1]))
 
