@@ -13,7 +13,10 @@ from libs.compliance.vocabulary import Channel, Profile, Purpose, Role, StopCont
 
 
 class Stop(Value, frozen=True):
-    """A stop in force in [since, until); until None has no known end, a debt or channel of None means every one."""
+    """A stop in force in [since, until), or over the promised date; without either it has no known end.
+
+    A debt or channel of None means every one.
+    """
 
     kind: StopKind
     scope: StopScope
@@ -22,6 +25,7 @@ class Stop(Value, frozen=True):
     channel: str | None = None
     debt: str | None = None
     contacts: StopContacts | None = None
+    promised_on: date | None = None
 
 
 class Prior(Value, frozen=True):

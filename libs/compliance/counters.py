@@ -1,6 +1,6 @@
 """Counters over earlier contacts: which of them count, over what, and when the next one is free."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -8,13 +8,17 @@ from zoneinfo import ZoneInfo
 from libs.compliance.circumstances import Prior, Proposed
 from libs.compliance.clauses import NEVER
 from libs.compliance.hours import instant
-from libs.compliance.rules import Cap, ChannelLock, CoolOff, Counting, Reach, Spacing
+from libs.compliance.rules import Cap, ChannelLock, CoolOff, Counting, NoticeFirst, Reach, Spacing
 from libs.compliance.vocabulary import CapScope, Channel, Purpose, ReachKind, Unit
 
 NOT_SENT = frozenset({"not_sent", "refused", "cancelled", "suppressed"})
-NOT_PLACED = NOT_SENT | {"busy", "bounced", "failed", "undelivered", "invalid_address", "invalid_number", "out_of_service", "unreachable"}
-NOT_BEGUN = NOT_PLACED | {"no_message"}
+NOT_PLACED = NOT_SENT | {
+    "busy", "bounced", "failed", "undelivered", "not_delivered", "invalid_address", "invalid_number", "out_of_service", "unreachable",
+    "not_connected",
+}  # fmt: skip
+NOT_BEGUN = NOT_PLACED | {"no_message", "no_voicemail", "mailbox_full"}
 NOT_MADE = NOT_BEGUN | {"no_answer"}
+UNKNOWN = frozenset({"", "unknown"})
 UNCOUNTED = {Unit.DIAL: NOT_SENT, Unit.ATTEMPT: NOT_PLACED, Unit.INITIATED: NOT_BEGUN, Unit.CONTACT: NOT_MADE}
 
 ANY = ""
@@ -64,10 +68,19 @@ def counter_of(rule: Counting, proposed: Proposed) -> Counter:
         case Spacing():
             return Counter(rule.scope, Reach(ReachKind.DATES, rule.free_days + 1), 1, rule.counts, exempt, NOT_PLACED)
         case CoolOff():
-            return Counter(rule.scope, rule.reach, 1, rule.counts, exempt, only=rule.results, either_side=True)
+            only = rule.results | UNKNOWN if rule.results else None
+            return Counter(rule.scope, rule.reach, 1, rule.counts, frozenset(), NOT_PLACED, only, rule.kinds, either_side=True)
         case ChannelLock():
             others = rule.counts - {proposed.channel}
             return Counter(rule.scope, rule.reach, 1, others, exempt, UNCOUNTED[rule.unit])
+
+
+def noticed(rule: NoticeFirst, proposed: Proposed, priors: Iterable[Prior], zones: Collection[ZoneInfo]) -> datetime:
+    """Return the moment from which the notice of each debt is old enough, `NEVER` when one has had none."""
+    rest = Reach(ReachKind.DATES, rule.free_days + 1)
+    given = [prior for prior in priors if prior.kind in rule.kinds and prior.channel in rule.counts and prior.result not in NOT_PLACED]
+    first = [min((prior.at for prior in given if touches(prior, rule.scope, key)), default=None) for key in keys_of(rule.scope, proposed)]
+    return max(NEVER if at is None else max(_rolls_off(at, rest, zone) for zone in zones) for at in first)
 
 
 def keys_of(scope: CapScope, proposed: Proposed) -> tuple[str, ...]:

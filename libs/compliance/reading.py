@@ -10,7 +10,7 @@ from libs.common.value import Value
 from libs.compliance.circumstances import STOPS, Circumstances, Proposed, Stop
 from libs.compliance.clauses import ALWAYS, NEVER, Clause, Clock, Life, Rest, Voice
 from libs.compliance.content import BASE, faults
-from libs.compliance.counters import counter_of, keys_of
+from libs.compliance.counters import counter_of, keys_of, noticed
 from libs.compliance.hours import WeeklyHours, instant
 from libs.compliance.rules import (
     Addressees,
@@ -22,6 +22,7 @@ from libs.compliance.rules import (
     CoolOff,
     Counting,
     Located,
+    NoticeFirst,
     Packs,
     PastDue,
     Rule,
@@ -45,6 +46,7 @@ KINDS: Mapping[type[Rule], RuleKind] = MappingProxyType(
         Ban: RuleKind.CHANNELS,
         Addressees: RuleKind.ADDRESSEE,
         Content: RuleKind.CONTENT,
+        NoticeFirst: RuleKind.NOTICE_FIRST,
     }
 )
 FLOOR = frozenset({Nature.LAW, Nature.PRESUMPTION})
@@ -140,6 +142,8 @@ def _read(rule: Rule, question: Question, zones: tuple[ZoneInfo, ...]) -> Iterat
             yield from _clocks(rule, question, zones)
         case Cap() | Spacing() | CoolOff() | ChannelLock():
             yield from _counted(rule, question, zones)
+        case NoticeFirst():
+            yield from _rest_until(noticed(rule, question.proposed, question.circumstances.prior, zones), rule, question, zones)
         case Consent() | Ban() | Addressees() | Content():
             if _refuses(rule, question):
                 yield Rest(_voice(rule), _life(rule.terms, question, zones))
@@ -175,6 +179,10 @@ def _counted(rule: Counting, question: Question, zones: tuple[ZoneInfo, ...]) ->
     counter = counter_of(rule, question.proposed)
     free = [counter.free_at(prior, key, zones) for key in keys_of(rule.scope, question.proposed)]
     until = max((moment for moment in free if moment is not None), default=ALWAYS)
+    yield from _rest_until(until, rule, question, zones)
+
+
+def _rest_until(until: datetime, rule: Rule, question: Question, zones: tuple[ZoneInfo, ...]) -> Iterator[Clause]:
     if until > question.at:
         life = _life(rule.terms, question, zones)
         yield Rest(_voice(rule), Life(life.since, min(until, life.until)))
@@ -186,7 +194,14 @@ def _stops(question: Question) -> Iterator[Clause]:
         passes = row.passes if (stop.contacts or row.contacts) is StopContacts.LIMITED else frozenset[Purpose]()
         if question.proposed.purpose not in passes and _reaches(stop, question.proposed):
             voice = Voice(f"stop-{stop.kind}", Nature.PRODUCT_DEFAULT, f"product default: {_about(stop)}", RuleKind.STOP)
-            yield Rest(voice, Life(stop.since, stop.until or NEVER))
+            yield Rest(voice, Life(stop.since, _ends(stop, question)))
+
+
+def _ends(stop: Stop, question: Question) -> datetime:
+    """Return when a stop ends; one for a promised date rests over that date wherever the borrower may be."""
+    if stop.until is not None or stop.promised_on is None:
+        return stop.until or NEVER
+    return max((instant(stop.promised_on + timedelta(days=1), 0, zone) for zone in question.all_zones()), default=NEVER)
 
 
 def _reaches(stop: Stop, proposed: Proposed) -> bool:

@@ -91,13 +91,28 @@ class Spacing:
 
 @dataclass(frozen=True, slots=True)
 class CoolOff:
-    """Rest after a contact with one of these results, whoever began it; the day of the contact is the first."""
+    """Rest after a contact of one of these kinds or results, whoever began it; the day of the contact is the first.
+
+    A result that is not known may be one of them.
+    """
 
     terms: Terms
     results: frozenset[str]
     reach: Reach
     scope: CapScope
     counts: frozenset[Channel]
+    kinds: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeFirst:
+    """Nothing before one of these kinds of notice was given and so many whole dates have passed since."""
+
+    terms: Terms
+    free_days: int
+    scope: CapScope
+    counts: frozenset[Channel]
+    kinds: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +157,7 @@ class Content:
 
 
 Counting = Cap | Spacing | CoolOff | ChannelLock
-Rule = Window | Counting | Consent | Ban | Addressees | Content
+Rule = Window | Counting | NoticeFirst | Consent | Ban | Addressees | Content
 
 
 @dataclass(frozen=True, slots=True)

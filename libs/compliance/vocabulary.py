@@ -112,6 +112,7 @@ class RuleKind(StrEnum):
     SPACING = "spacing"
     COOL_OFF = "cool_off"
     CHANNEL_LOCK = "channel_lock"
+    NOTICE_FIRST = "notice_first"
     CONSENT = "consent"
     CHANNELS = "channels"
     ADDRESSEE = "addressee"

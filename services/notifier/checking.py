@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from datetime import date, datetime
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,6 +13,7 @@ from msgspec import field
 from libs.common.contracts.values import Contract, Moment
 from libs.common.contracts.wallet_borrowers import ChannelName, PurposeName, StopName
 from libs.common.errors import DomainError
+from libs.common.value import replace
 from libs.compliance import (
     STOPS,
     Allow,
@@ -36,11 +37,14 @@ from libs.compliance import (
     decide,
 )
 from libs.compliance.content import PREVIEWS, Part
-from libs.compliance.rules import Content, Pack
+from libs.compliance.hours import WEEKDAYS, Span
+from libs.compliance.reading import KINDS
+from libs.compliance.rules import Addressees, Cap, ChannelLock, Content, CoolOff, NoticeFirst, Pack, Rule, Spacing, Window
+from services.notifier.domain.preferences import ChannelWishes, Quiet, Wishes
 
 
 class StopIn(Contract, frozen=True, kw_only=True):
-    """A stop; the scope is that of its kind unless it says otherwise."""
+    """A stop; without a scope it reaches as far as the channel or debt it names, else as far as its kind."""
 
     kind: StopName
     scope: Literal["person", "debt", "channel"] | None = None
@@ -57,7 +61,7 @@ class PriorIn(Contract, frozen=True, kw_only=True):
 
     at: Moment
     channel: ChannelName
-    result: str = ""
+    result: str | None = None
     debt: str | None = None
     debts: tuple[str, ...] = ()
     by: str = "lender"
@@ -104,6 +108,20 @@ class DebtFactsIn(Contract, frozen=True, kw_only=True):
     due_on: date | None = None
 
 
+class WishesIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the borrower asked for, as it is set for him; a wish that is not understood is no question."""
+
+    no_contact: tuple[Quiet, ...] = ()
+    no_channels: tuple[ChannelName, ...] = ()
+    channels: ChannelWishes = ChannelWishes()
+    language: str | None = None
+
+    def preferences(self) -> Preferences:
+        """Return it as the gate takes it."""
+        set_for_him = Wishes(no_contact=self.no_contact, channels=self.channels).preferences()
+        return replace(set_for_him, no_channels=set_for_him.no_channels | frozenset(map(Channel, self.no_channels)))
+
+
 class CheckIn(Contract, frozen=True, kw_only=True):
     """The whole question."""
 
@@ -113,7 +131,7 @@ class CheckIn(Contract, frozen=True, kw_only=True):
     profile: Literal["strict", "legal_floor"] = "strict"
     role: Literal["first_party", "agency", "buyer"] = "first_party"
     consents: tuple[ChannelName, ...] | None = None
-    preferences: dict[str, Any] = field(default_factory=dict)
+    preferences: WishesIn = WishesIn()
     tenant_hours: dict[str, str] | None = None
     stops: tuple[StopIn, ...] = ()
     prior: tuple[PriorIn, ...] = ()
@@ -142,18 +160,66 @@ def describe(pack: Pack) -> dict[str, object]:
 
 
 def describe_whole(pack: Pack) -> dict[str, object]:
-    """Return a pack with its rules, each with its citation and how well it is verified."""
+    """Return a pack with its rules: what each says, on whom, its citation, and how well it is verified."""
     rules = [
         {
-            "rule": rule.terms.id, "kind": type(rule).__name__.lower(), "nature": rule.terms.nature.value, "cite": rule.terms.cite,
+            "rule": rule.terms.id, "kind": KINDS[type(rule)].value, "nature": rule.terms.nature.value, "cite": rule.terms.cite,
             "evidence": rule.terms.evidence.value, "channels": sorted(rule.terms.channels), "exempt": sorted(rule.terms.exempt),
             "since": rule.terms.since, "until": rule.terms.until, "note": rule.terms.note,
-            "regions": sorted(rule.terms.regions) if rule.terms.regions else None,
-            **({"asks": sorted(rule.asks)} if isinstance(rule, Content) else {}),
+            "regions": sorted(rule.terms.regions) if rule.terms.regions else None, "when": _conditions(rule),
+            **_particulars(rule),
         }
         for rule in pack.rules
     ]  # fmt: skip
     return {**describe(pack), "notes": pack.notes, "rules": rules}
+
+
+def _particulars(rule: Rule) -> dict[str, object]:
+    """Return what a rule says beyond what all rules have."""
+    match rule:
+        case Window():
+            days = {**dict(zip(WEEKDAYS, rule.hours.days, strict=True)), "holiday": rule.hours.holiday}
+            hours = {day: _hours(spans) for day, spans in days.items() if spans is not None}
+            return {"hours": hours, "calendar": rule.holidays.name if rule.holidays else None, "zone": rule.zone}
+        case Cap() | CoolOff() | ChannelLock():
+            return {**_counting(rule), "reach": {rule.reach.kind.value: rule.reach.n}}
+        case Spacing() | NoticeFirst():
+            return {**_counting(rule), "free_days": rule.free_days}
+        case Addressees():
+            return {"allowed": sorted(rule.allowed)}
+        case Content():
+            return {"asks": sorted(rule.asks)}
+        case _:
+            return {}
+
+
+def _counting(rule: Cap | CoolOff | ChannelLock | Spacing | NoticeFirst) -> dict[str, object]:
+    said: dict[str, object] = {"scope": rule.scope.value, "counts": sorted(rule.counts)}
+    match rule:
+        case Cap():
+            return {**said, "limit": rule.limit, "unit": rule.unit.value}
+        case CoolOff():
+            return {**said, "results": sorted(rule.results), "kinds": sorted(rule.kinds or ())}
+        case NoticeFirst():
+            return {**said, "kinds": sorted(rule.kinds)}
+        case _:
+            return said
+
+
+def _hours(spans: Sequence[Span]) -> str:
+    return ", ".join(f"{_clock(span.opens)}-{_clock(span.closes)}" for span in spans) or "none"
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def _conditions(rule: Rule) -> dict[str, object] | None:
+    when = rule.terms.conditions
+    if when is None:
+        return None
+    past_due = {"least": when.past_due.least, "most": when.past_due.most} if when.past_due else None
+    return {"roles": sorted(when.roles or ()), "products": sorted(when.products or ()), "past_due": past_due}
 
 
 def _proposed(asked: ProposedIn) -> Proposed:
@@ -165,16 +231,15 @@ def _proposed(asked: ProposedIn) -> Proposed:
 
 
 def _circumstances(question: CheckIn) -> Circumstances:
-    zone = _zone(question)
     return Circumstances(
         jurisdictions=question.jurisdictions,
         zones=None if question.timezones == "unknown" else question.timezones or None,
         profile=Profile(question.profile),
         role=Role(question.role),
         consents=None if question.consents is None else frozenset(map(Channel, question.consents)),
-        preferences=Preferences.parse(question.preferences),
+        preferences=question.preferences.preferences(),
         tenant_hours=TenantHours.parse(question.tenant_hours) if question.tenant_hours else None,
-        stops=tuple(_stop(stop, question.proposed.at, zone) for stop in question.stops),
+        stops=tuple(_stop(stop, question.proposed.at) for stop in question.stops),
         prior=tuple(_prior(prior) for prior in question.prior),
         debt_facts={
             debt: DebtFacts(f.past_due_days, f.principal, f.product, f.due_on) for debt, f in question.debt_facts.items()
@@ -182,20 +247,25 @@ def _circumstances(question: CheckIn) -> Circumstances:
     )  # fmt: skip
 
 
-def _stop(stop: StopIn, at: datetime, zone: ZoneInfo | None) -> Stop:
+def _stop(stop: StopIn, at: datetime) -> Stop:
     kind = StopKind(stop.kind)
-    until = stop.until
-    if until is None and stop.promised_on is not None:
-        until = datetime.combine(stop.promised_on + timedelta(days=1), datetime.min.time(), zone or UTC)
     return Stop(
-        kind, StopScope(stop.scope) if stop.scope else STOPS[kind].scope, stop.from_ or at, until, channel=stop.channel, debt=stop.debt,
-        contacts=StopContacts(stop.contacts) if stop.contacts else None,
+        kind, StopScope(stop.scope) if stop.scope else _scope(stop, kind), stop.from_ or at, stop.until, channel=stop.channel,
+        debt=stop.debt, contacts=StopContacts(stop.contacts) if stop.contacts else None, promised_on=stop.promised_on,
     )  # fmt: skip
+
+
+def _scope(stop: StopIn, kind: StopKind) -> StopScope:
+    """Return how far a stop reaches that does not say: as far as the channel or debt it names, as of a hold; a death all the way."""
+    if STOPS[kind].contacts is StopContacts.NONE:
+        return STOPS[kind].scope
+    named = StopScope.CHANNEL if stop.channel else StopScope.DEBT if stop.debt else None
+    return named or STOPS[kind].scope
 
 
 def _prior(prior: PriorIn) -> Prior:
     return Prior(
-        at=prior.at, channel=Channel(prior.channel), result=prior.result, debts=_debts(prior.debt, prior.debts), by=prior.by,
+        at=prior.at, channel=Channel(prior.channel), result=prior.result or "", debts=_debts(prior.debt, prior.debts), by=prior.by,
         direction=prior.direction, to=prior.to, kind=prior.kind,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from libs.compliance.rules import (
     Consent,
     Content,
     CoolOff,
+    NoticeFirst,
     Pack,
     PastDue,
     Reach,
@@ -241,10 +242,17 @@ def _spacing(node: Node, terms: Terms) -> Spacing:
 
 
 def _cool_off(node: Node, terms: Terms) -> CoolOff:
-    results = frozenset(node.texts("results"))
-    if not results:
-        raise node.fault("'results' is missing")
-    return CoolOff(terms, results, _reach(node), node.word("scope", CapScope), _counts(node, terms))
+    results, kinds = frozenset(node.texts("results")), frozenset(node.texts("kinds"))
+    if bool(results) == bool(kinds):
+        raise node.fault("one of 'results' and 'kinds' is needed")
+    return CoolOff(terms, results, _reach(node), node.word("scope", CapScope), _counts(node, terms), kinds or None)
+
+
+def _notice_first(node: Node, terms: Terms) -> NoticeFirst:
+    kinds = frozenset(node.texts("kinds"))
+    if not kinds:
+        raise node.fault("'kinds' is missing")
+    return NoticeFirst(terms, node.take("free_days", int), node.word("scope", CapScope), _counts(node, terms), kinds)
 
 
 def _lock(node: Node, terms: Terms) -> ChannelLock:
@@ -290,6 +298,7 @@ _KINDS: Mapping[RuleKind, Callable[[Node, Terms], Rule]] = {
     RuleKind.SPACING: _spacing,
     RuleKind.COOL_OFF: _cool_off,
     RuleKind.CHANNEL_LOCK: _lock,
+    RuleKind.NOTICE_FIRST: _notice_first,
     RuleKind.CONSENT: lambda _, terms: Consent(terms),
     RuleKind.CHANNELS: lambda _, terms: Ban(terms),
     RuleKind.ADDRESSEE: _addressees,

@@ -1,4 +1,5 @@
-"""Judges the ledger of contacts afterwards and from outside: the gate alone, and what a test itself knows of the people in it."""
+"""Judges the ledger of contacts afterwards and from outside: by the gate alone, by a second reading of the notes that shares no code
+with it, and by what a test itself knows of the people in it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.value import replace
+from libs.common.value import asdict, replace
 from libs.compliance import (
     Allow,
     CapScope,
@@ -29,9 +30,12 @@ from libs.compliance import (
     Purpose,
     Role,
     Stop,
+    StopKind,
     decide,
 )
+from tests.support.second_reading import NOTES, forbids
 
+SATURDAY = 5
 _LEDGER = text(
     "select borrower_id, contact_id, at, channel, result, by, direction, lookup, kind, loans, task_id, decision"
     " from notifier.contacts order by at, borrower_id, contact_id"
@@ -49,6 +53,8 @@ class Person:
     consents: frozenset[Channel] = frozenset()
     preferences: Preferences = field(default_factory=Preferences)
     stops: tuple[Stop, ...] = ()
+    no_mornings: bool = False
+    """He wants nothing from 07:00 to 12:00, Monday to Friday; `preferences` say the same."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,44 @@ def faults(entries: Sequence[Entry], people: Mapping[str, Person], reading: Read
         reasons = _against(entry, own[entry.borrower], others, people[entry.borrower], reading)
         found += [f"{entry.id} at {entry.prior.at:%m-%d %H:%M}: {reason}" for reason in (*reasons, *_ill_kept(entry))]
     return found
+
+
+def faults_of_second_reading(entries: Sequence[Entry], people: Mapping[str, Person], reading: Reading) -> list[str]:
+    """Return what is wrong with contacts of ours by a second reading of the notes, by wishes and by deaths; the gate is not asked."""
+    found = []
+    for entry in (one for one in entries if one.ours):
+        person = people[entry.borrower]
+        earlier = [one for one in entries if one.id != entry.id and one.prior.at <= entry.prior.at]
+        spoken = [*_read_again(entry, earlier, person, reading), *_unwished(entry.prior.at.astimezone(ZoneInfo(person.zone)), person)]
+        found += [f"{entry.id} at {entry.prior.at:%m-%d %H:%M}: {rule}" for rule in spoken]
+    return found
+
+
+def _read_again(entry: Entry, earlier: Sequence[Entry], person: Person, reading: Reading) -> list[str]:
+    if not set(person.places) <= set(NOTES):
+        return _in_the_country_of_shared_numbers(entry, earlier, ZoneInfo(person.zone))
+    question = {
+        "jurisdictions": person.places, "timezones": [person.zone], "profile": reading.profile.value, "consents": person.consents,
+        "prior": [_written(one.prior, debt) for one in earlier if one.borrower == entry.borrower for debt in one.prior.debts],
+    }  # fmt: skip
+    asked = [{**_written(entry.prior, debt), "purpose": entry.prior.kind or "dunning"} for debt in entry.prior.debts]
+    return [rule for proposed in asked for rule in forbids({**question, "proposed": proposed}, entry.prior.at)]
+
+
+def _written(prior: Prior, debt: str) -> dict[str, object]:
+    return {**asdict(prior), "at": prior.at.isoformat(), "debt": debt}
+
+
+def _in_the_country_of_shared_numbers(entry: Entry, earlier: Sequence[Entry], zone: ZoneInfo) -> list[str]:
+    local = entry.prior.at.astimezone(zone)
+    same = [one for one in earlier if one.prior.to == entry.prior.to and one.prior.at.astimezone(zone).date() == local.date()]
+    return [*([] if 8 <= local.hour < 22 else ["hours"]), *(["number"] if same else [])]
+
+
+def _unwished(local: datetime, person: Person) -> list[str]:
+    morning = person.no_mornings and local.weekday() < SATURDAY and 7 <= local.hour < 12
+    dead = any(stop.since <= local for stop in person.stops if stop.kind is StopKind.DECEASED)
+    return [*(["no mornings"] if morning else []), *(["dead"] if dead else [])]
 
 
 def _against(entry: Entry, own: Sequence[Entry], others: Sequence[Entry], person: Person, reading: Reading) -> list[str]:

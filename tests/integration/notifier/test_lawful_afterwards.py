@@ -15,7 +15,7 @@ from libs.common.lifecycle import Service
 from libs.compliance import STOPS, Channel, Packs, Preferences, Prior, Profile, Role, Stop, StopKind, load_packs
 from libs.compliance.packs import parse_pack
 from services.notifier.service import Options
-from tests.integration.notifier.afterwards import Entry, Person, Reading, faults, ledger
+from tests.integration.notifier.afterwards import Entry, Person, Reading, faults, faults_of_second_reading, ledger
 from tests.integration.notifier.world import World, a_world
 from tests.support.postgres import Databases
 
@@ -85,7 +85,7 @@ class Load:
         if number == "3":
             answer = await self.world.call("PUT", f"/v1/borrowers/{name}/preferences", json=QUIET, headers={"If-Match": '"0"'})
             assert answer.status_code == 200, answer.text
-            self.people[name] = replace(person, preferences=Preferences.parse(QUIET))
+            self.people[name] = replace(person, preferences=Preferences.parse(QUIET), no_mornings=True)
 
     async def step(self, number: int) -> None:
         """Go on to the next moment: requests, calls by people, stops, and all senders at once."""
@@ -137,6 +137,7 @@ async def test_no_contact_of_days_of_load_is_forbidden_when_the_ledger_is_judged
         entries = await ledger(load.world.engine)
         why_not = set(await load.world.scalar(_WHY_NOT))
     assert faults(entries, load.people, reading) == []
+    assert faults_of_second_reading(entries, load.people, reading) == []
     made = Counter(one.borrower.rpartition("-")[0].upper() for one in entries if one.ours)
     assert made.keys() == ZONES.keys()
     assert made.total() > LEAST_EACH * len(load.people)
@@ -163,6 +164,28 @@ def test_the_pass_from_outside_finds_a_contact_at_night_one_too_many_on_a_number
     assert rules([an_entry("tt-0", noon - 3 * STEP)], people, reading) == ["tt-hours"]
     other = {**(one.decision or {}), "channel": "email"}
     assert [len(faults([replace(one, decision=kept)], people, reading)) for kept in (None, other)] == [1, 1]
+
+
+def test_the_second_reading_finds_what_the_gate_is_not_asked_about() -> None:
+    places = {"kr-1": "KR", "co-1": "CO", "tt-1": "TT", "tt-2": "TT"}
+    people = {name: Person((place,), ZONES[place], DUE_ON, PRINCIPAL, frozenset({Channel.SMS})) for name, place in places.items()}
+    reading, noon = Reading(PACKS, Profile.STRICT, Role.FIRST_PARTY), datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
+
+    def found(*entries: Entry) -> list[str]:
+        return [fault.rpartition(": ")[2] for fault in faults_of_second_reading(entries, people, reading)]
+
+    week = [replace(an_entry("kr-1", noon + timedelta(hours=21 * day)), id=f"t-{day}") for day in range(8)]
+    assert "KR kr-7in7" not in found(*week[:7])
+    assert "KR kr-7in7" in found(*week)
+    assert found(an_entry("kr-1", noon + timedelta(hours=8))) == ["KR hours"]
+    people["kr-1"] = replace(people["kr-1"], no_mornings=True, stops=(Stop(StopKind.DECEASED, STOPS[StopKind.DECEASED].scope, noon, None),))
+    assert found(an_entry("kr-1", noon)) == ["dead"]
+    assert found(an_entry("kr-1", noon - timedelta(hours=2))) == ["no mornings"]
+    bogota = an_entry("co-1", noon + timedelta(hours=10))
+    assert found(bogota) == []
+    people["co-1"] = replace(people["co-1"], consents=frozenset())
+    assert found(bogota) == ["CO no consent"]
+    assert found(an_entry("tt-1", noon), an_entry("tt-2", noon + STEP)) == ["number"]
 
 
 def rules(entries: Sequence[Entry], people: Mapping[str, Person], reading: Reading) -> list[str]:

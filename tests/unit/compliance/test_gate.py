@@ -223,6 +223,13 @@ def test_what_is_unknown_counts_and_what_surely_failed_or_is_exempt_does_not(res
     assert isinstance(answer, Deny) is counts
 
 
+def test_a_counted_date_is_over_when_it_is_over_in_every_zone() -> None:
+    packs = packs_with(CAPPED)
+    late = (contact("2027-01-11T23:30:00-08:00"),) * 2
+    circumstances = known(jurisdictions=("XX",), zones=("America/Los_Angeles", "America/New_York"), prior=late)
+    assert denied(proposed("2027-01-12T09:00:00-08:00"), circumstances, packs).earliest == at("2027-01-13T08:00:00-08:00")
+
+
 def test_a_contact_that_names_no_debt_counts_for_every_debt() -> None:
     prior = (contact("2027-01-12T09:00:00+01:00", debts=()),) * 2
     denied(proposed(NOON, debts=("B",)), known(jurisdictions=("XX",), prior=prior), packs_with(CAPPED))
