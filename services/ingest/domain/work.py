@@ -118,7 +118,7 @@ def laid_out(schedule: Iterable[Row]) -> list[Instalment]:
 
 def within(tolerance: Tolerance, row_due: int, left: int) -> bool:
     """Say whether what is left does not matter; exact, in whole numbers."""
-    return left <= 0 or left <= tolerance.amount or left * 10_000 <= tolerance.basis_points * row_due
+    return left <= 0 or left <= tolerance.amount or left * 1_000_000 <= tolerance.millionths * row_due
 
 
 def met(work: Work, row: Instalment) -> bool:
