@@ -1,10 +1,9 @@
 """What each event does to the ledger, taken in its place."""
 
-from collections.abc import Iterable
 from datetime import date
 from itertools import accumulate
 
-from services.ingest.domain.allocate import INDEX, allot, spread, use_credit_as_paid, use_credit_on
+from services.ingest.domain.allocate import INDEX, allot, charges_paid, spread, use_credit_as_paid, use_credit_on
 from services.ingest.domain.amounts import NOTHING, PRINCIPAL, Amounts, minus, only, plus
 from services.ingest.domain.book import Charge, Debt, Instalment, Lot, Pause
 from services.ingest.domain.events import (
@@ -141,18 +140,6 @@ def charge_open(work: Work, charge: Charge) -> int:
     on_row = 0 if at is None else work.rows[at].open[INDEX[charge.kind]]
     beside = [other for other in work.charges if other.at == charge.at]
     return min(on_row, charge.amount - charge.waived - charges_paid(work.rows, beside)[charge.charge_id])
-
-
-def charges_paid(rows: Iterable[Instalment], charges: Iterable[Charge]) -> dict[str, int]:
-    """Return what was paid of each charge: on an instalment, money on a component goes to the charge that is due first."""
-    pools = {row.n: list(row.paid) for row in rows}
-    paid: dict[str, int] = {}
-    for charge in sorted(charges, key=lambda one: one.due_on):
-        pool, component = pools[charge.at], INDEX[charge.kind]
-        part = min(pool[component], charge.amount - charge.waived)
-        pool[component] -= part
-        paid[charge.charge_id] = part
-    return paid
 
 
 def on_waived(work: Work, event: Waived, on: date) -> None:

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 
-from services.ingest.domain.allocate import INDEX
+from services.ingest.domain.allocate import INDEX, charges_paid
 from services.ingest.domain.amounts import NOTHING, Amounts, minus, only, plus
-from services.ingest.domain.apply import charges_paid
 from services.ingest.domain.book import Book, Ignored, Instalment
 from services.ingest.domain.errors import CannotFold
 from services.ingest.domain.events import Component, Parts

@@ -33,8 +33,10 @@ from services.ingest.domain.fold import MOST_OPEN_WAIVERS, fold, trace
 from services.ingest.domain.product import (
     DEFAULT,
     Allocation,
+    ChargeClass,
     ChargesKnown,
     ProductLine,
+    Slot,
 )
 from services.ingest.domain.select import not_retracted
 from services.ingest.domain.view import Anchor, NextDue, Status, view
@@ -297,6 +299,15 @@ def test_a_charge_from_the_start_counts_before_everything_else() -> None:
     assert day_of_charge(from_start, on(5), on(9)) == date.min
     assert day_of_charge(DEFAULT, on(5), on(9)) == on(5)
     assert day_of_charge(DEFAULT, on(9), on(5)) == on(5)
+
+
+def test_a_waiver_of_a_later_charge_leaves_the_turn_to_the_one_that_is_due() -> None:
+    principal_first = sorted(Slot, key=lambda slot: slot is not Slot.IN_ADVANCE_PRINCIPAL and slot.value.startswith("in_advance"))
+    by_charge = ProductLine(allocation=Allocation(order=tuple(principal_first), charge_class_by=ChargeClass.CHARGE))
+    events: list[LoanEvent] = [LOAN, fee(1, 1, due=4), fee(1, 2, 60, due=8), Waived(place(2, 3), "w3", "c2"), repaid(5, 70, 4)]
+    shown = seen(events, 6, by_charge)
+    assert [(one.paid, one.waived, one.outstanding) for one in shown.charges] == [(50, 0, 0), (0, 60, 0)]
+    assert shown.anchor is None
 
 
 # Credit, chargebacks, refunds
