@@ -115,7 +115,7 @@ def _disbursed(place: e.Place, data: wire.LoanDisbursed, _: ZoneInfo, line: Line
 
 def tolerance_of(tolerance: wire.Tolerance) -> Tolerance:
     """Return a tolerance in whole numbers."""
-    return Tolerance(tolerance.amount, int((tolerance.percent * 100).to_integral_value()))
+    return Tolerance(tolerance.amount, int(tolerance.percent * 10_000))
 
 
 def allocation_of(given: wire.Allocation, default: Allocation) -> Allocation:

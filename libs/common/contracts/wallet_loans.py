@@ -39,6 +39,10 @@ DueClass = Literal[
 FutureRule = Literal["next", "last", "spread"]
 
 
+PERCENT_DECIMALS = 4
+"""Of a tolerance: rounding what a publisher says would decide who is late."""
+
+
 class Instalment(Contract, frozen=True, kw_only=True):
     """One row of a schedule."""
 
@@ -71,6 +75,8 @@ class Tolerance(Contract, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not (self.percent.is_finite() and 0 <= self.percent <= 100):
             raise ValueError("a tolerance in percent lies between 0 and 100")
+        if self.percent != round(self.percent, PERCENT_DECIMALS):
+            raise ValueError(f"a tolerance in percent has at most {PERCENT_DECIMALS} decimals")
         force_setattr(self, "percent", abs(self.percent).normalize())
 
 

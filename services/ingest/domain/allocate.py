@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import lru_cache
 
-from services.ingest.domain.amounts import FEE, INTEREST, NOTHING, PENALTY, PRINCIPAL, Amounts, least, minus, only, plus
-from services.ingest.domain.book import Lot
+from services.ingest.domain.amounts import FEE, INTEREST, NOTHING, PENALTY, PRINCIPAL, Amounts, least, only, plus
+from services.ingest.domain.book import Charge, Instalment, Lot
 from services.ingest.domain.events import Allotted, Component
 from services.ingest.domain.product import Allocation, ChargeClass, FutureRule, Mode, Slot
 from services.ingest.domain.value import Value
@@ -138,22 +138,35 @@ def _pour_on_charges(work: Work, where: range, components: Sequence[int], *, amo
     split, owed = NOTHING, _charges_due(work, on)
     for at in where if owed else ():
         row = work.rows[at]
-        if amount and row.left and row.n in owed:
-            ahead = minus(minus(owed[row.n], row.paid), row.waived)
-            still = least((max(0, ahead[0]), max(0, ahead[1]), max(0, ahead[2]), max(0, ahead[3])), row.open)
-            taken = _fill(work, at, components, still=still, amount=amount, on=on)
+        if amount and row.n in owed:
+            taken = _fill(work, at, components, still=least(owed[row.n], row.open), amount=amount, on=on)
             amount -= sum(taken)
             split = plus(split, taken)
     return split
 
 
 def _charges_due(work: Work, on: date) -> dict[int, Amounts]:
-    """Return the charges due by that day, paid or not, by instalment."""
+    """Return what is open of the charges due by that day, by instalment."""
+    due = [charge for charge in work.charges if charge.due_on <= on]
+    places = {charge.at for charge in due}
+    paid = charges_paid((row for row in work.rows if row.n in places), (charge for charge in work.charges if charge.at in places))
     owed: dict[int, Amounts] = {}
-    for charge in work.charges:
-        if charge.due_on <= on:
-            owed[charge.at] = plus(owed.get(charge.at, NOTHING), only(INDEX[charge.kind], charge.amount))
+    for charge in due:
+        still = only(INDEX[charge.kind], charge.amount - charge.waived - paid[charge.charge_id])
+        owed[charge.at] = plus(owed.get(charge.at, NOTHING), still)
     return owed
+
+
+def charges_paid(rows: Iterable[Instalment], charges: Iterable[Charge]) -> dict[str, int]:
+    """Return what was paid of each charge: on an instalment, money on a component goes to the charge that is due first."""
+    pools = {row.n: list(row.paid) for row in rows}
+    paid: dict[str, int] = {}
+    for charge in sorted(charges, key=lambda one: one.due_on):
+        pool, component = pools[charge.at], INDEX[charge.kind]
+        part = min(pool[component], charge.amount - charge.waived)
+        pool[component] -= part
+        paid[charge.charge_id] = part
+    return paid
 
 
 def allot(work: Work, amount: int, allotted: Sequence[Allotted], on: date) -> Amounts:

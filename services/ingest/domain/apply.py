@@ -1,10 +1,9 @@
 """What each event does to the ledger, taken in its place."""
 
-from collections.abc import Iterable
 from datetime import date
 from itertools import accumulate
 
-from services.ingest.domain.allocate import INDEX, allot, spread, use_credit_as_paid, use_credit_on
+from services.ingest.domain.allocate import INDEX, allot, charges_paid, spread, use_credit_as_paid, use_credit_on
 from services.ingest.domain.amounts import NOTHING, PRINCIPAL, Amounts, minus, only, plus
 from services.ingest.domain.book import Charge, Debt, Instalment, Lot, Pause
 from services.ingest.domain.events import (
@@ -47,7 +46,7 @@ def apply(work: Work, event: Placed, on: date) -> None:
         case Repaid():
             on_repaid(work, event, on)
         case InstalmentDue():
-            on_instalment_due(work, event)
+            on_instalment_due(work, event, on)
         case ChargeAdded():
             on_charge_added(work, event)
         case Waived():
@@ -104,7 +103,7 @@ def on_repaid(work: Work, event: Repaid, on: date) -> None:
     keep_credit(work, Lot(event.repayment_id, kind, on, amount - sum(split)))
 
 
-def on_instalment_due(work: Work, event: InstalmentDue) -> None:
+def on_instalment_due(work: Work, event: InstalmentDue, on: date) -> None:
     """Add an instalment to the schedule; credit pays it."""
     new = blank(event.row)
     at = row_with(work, new.n)
@@ -114,19 +113,19 @@ def on_instalment_due(work: Work, event: InstalmentDue) -> None:
         if (work.rows[at].due_on, base_rows(work)[at].due) != (new.due_on, new.due):
             work.unused.append((event.place.id, f"instalment {new.n} is already in the schedule"))
     else:
-        _add_row(work, new)
+        _add_row(work, new, on)
         _try_waiting(work)
         use_credit_as_paid(work)
 
 
-def _add_row(work: Work, new: Instalment) -> None:
+def _add_row(work: Work, new: Instalment, on: date) -> None:
     last = work.rows[-1] if work.rows else None
     asked = any(charge.n == new.n for charge in work.charges)
     if last is None or not (last.extra or asked or (last.due_on, last.n) > (new.due_on, new.n)):
         work.rows.append(new)
     else:
         rows = sorted([*base_rows(work), new], key=lambda row: (row.due_on, row.n))
-        relay(work, rows, new.due_on)
+        relay(work, rows, on)
 
 
 def on_charge_added(work: Work, event: ChargeAdded) -> None:
@@ -143,18 +142,6 @@ def charge_open(work: Work, charge: Charge) -> int:
     return min(on_row, charge.amount - charge.waived - charges_paid(work.rows, beside)[charge.charge_id])
 
 
-def charges_paid(rows: Iterable[Instalment], charges: Iterable[Charge]) -> dict[str, int]:
-    """Return what was paid of each charge: on an instalment, money on a component goes to the charge that is due first."""
-    pools = {row.n: list(row.paid) for row in rows}
-    paid: dict[str, int] = {}
-    for charge in sorted(charges, key=lambda one: one.due_on):
-        pool, component = pools[charge.at], INDEX[charge.kind]
-        part = min(pool[component], charge.amount - charge.waived)
-        pool[component] -= part
-        paid[charge.charge_id] = part
-    return paid
-
-
 def on_waived(work: Work, event: Waived, on: date) -> None:
     """Give up a charge, or a component of an instalment; the amount was found before the fold."""
     if event.charge_id is not None:
@@ -168,8 +155,24 @@ def on_waived(work: Work, event: Waived, on: date) -> None:
     at = None if event.n is None else row_with(work, event.n)
     if at is None:
         work.waiting.append(event)
-    else:
-        waive(work, at, waiver_parts(work.rows[at].open, event), on)
+        return
+    row = work.rows[at]
+    charges = {charge.charge_id: charge_open(work, charge) for charge in work.charges if charge.at == row.n}
+    given = waive(work, at, waiver_parts(row.open, event), on)
+    if charges:
+        _give_up_charges(work, charges, still=row.open, given=given)
+
+
+def _give_up_charges(work: Work, charges: dict[str, int], *, still: Amounts, given: Amounts) -> None:
+    """What is given up of a component beyond what the schedule asks of it is given up of its charges, the one due first first."""
+    beyond = [one - other for one, other in zip(given, still, strict=True)]
+    for charge in work.charges:
+        beyond[INDEX[charge.kind]] += charges.get(charge.charge_id, 0)
+    for index, charge in sorted(enumerate(work.charges), key=lambda one: one[1].due_on):
+        part = max(0, min(charges.get(charge.charge_id, 0), beyond[INDEX[charge.kind]]))
+        beyond[INDEX[charge.kind]] -= part
+        if part:
+            work.charges[index] = replace(charge, waived=charge.waived + part)
 
 
 def waiver_parts(still: Amounts, event: Waived) -> Amounts:

@@ -107,7 +107,7 @@ def relay(work: Work, rows: Iterable[Instalment], on: date) -> None:
         if places:
             at = places.pop(0)
             met[at] = old.met_on
-            work.rows[at], gone = carried(replace(old, waived=waived), work.rows[at], work.terms.tolerance)
+            work.rows[at], gone = carried(replace(old, waived=waived), work.rows[at], tolerance=work.terms.tolerance, on=on)
             free += gone
         else:
             free += sum(old.paid)

@@ -71,8 +71,8 @@ class Tolerance(Value, frozen=True):
     """What may stay open on an instalment that counts as met: the greater of the two."""
 
     amount: int = 0
-    basis_points: int = 0
-    """Hundredths of a percent of what was due: whole numbers, so that no rounding decides who is late."""
+    millionths: int = 0
+    """Of what was due: whole numbers, so that no rounding decides who is late."""
 
 
 class Bound(Value, frozen=True):

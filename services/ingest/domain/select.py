@@ -1,6 +1,7 @@
 """Which events count, and in which order: what holds before any money is spread."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple
@@ -32,6 +33,8 @@ from services.ingest.domain.events import (
 from services.ingest.domain.product import ChargesKnown
 
 Key = tuple[date, datetime, str, str, int]
+Identity = tuple[str, str]
+"""Source and id of an event."""
 
 
 class Step(NamedTuple):
@@ -66,22 +69,41 @@ def stamp_of(event: LoanEvent) -> tuple[datetime, str, str]:
 def not_retracted(events: Iterable[LoanEvent]) -> tuple[list[LoanEvent], list[Retracted]]:
     """Leave out repeats and what was retracted; return the retractions without a target apart.
 
-    A retraction can be retracted itself: the later ones are taken first.
+    A retraction that is retracted itself does nothing, whichever of the two was recorded first.
     """
     known = {(event.place.source, event.place.id): event for event in events}
-    retractions = [event for event in known.values() if type(event) is Retracted]
-    idle = []
-    for event in sorted(retractions, key=stamp_of, reverse=True):
-        own = (event.place.source, event.place.id)
-        target = (event.source or event.place.source, event.event_id)
-        if own not in known or target == own:
-            continue
-        found = known.get(target)
-        if found is None or (type(found) is Retracted and stamp_of(found) > stamp_of(event)):
-            idle.append(event)
-        else:
-            del known[target]
-    return [event for event in known.values() if type(event) is not Retracted], idle
+    retractions = {own: event for own, event in known.items() if type(event) is Retracted}
+    if not retractions:
+        return list(known.values()), []
+    undone, acting = _undone(retractions)
+    idle = [event for event in acting if _target(event) not in known]
+    return [event for own, event in known.items() if own not in undone and own not in retractions], idle
+
+
+def _target(event: Retracted) -> Identity:
+    return event.source or event.place.source, event.event_id
+
+
+def _undone(retractions: Mapping[Identity, Retracted]) -> tuple[set[Identity], list[Retracted]]:
+    """Return what is retracted, and the retractions that do it.
+
+    First come those that none retracts, each followed by its target once all that retract that have had their turn. The others
+    retract each other in a ring: there the one recorded last counts.
+    """
+    aims = {own: _target(event) for own, event in retractions.items() if _target(event) != own}
+    against = Counter(aims.values())
+    undone: set[Identity] = set()
+    acting, judged = [], set[Identity]()
+    for start in sorted(aims, key=lambda own: (not against[own], stamp_of(retractions[own])), reverse=True):
+        own = start
+        while own in aims and own not in judged and (own == start or not against[own]):
+            judged.add(own)
+            if own not in undone:
+                undone.add(aims[own])
+                acting.append(retractions[own])
+            against[aims[own]] -= 1
+            own = aims[own]
+    return undone, acting
 
 
 def told_apart(events: Iterable[LoanEvent]) -> Sorted:

@@ -13,8 +13,7 @@ from datetime import date
 from enum import StrEnum
 from itertools import zip_longest
 
-from services.ingest.domain.allocate import INDEX
-from services.ingest.domain.apply import charges_paid
+from services.ingest.domain.allocate import INDEX, charges_paid
 from services.ingest.domain.book import Charge, Instalment
 from services.ingest.domain.events import (
     FIRST_DAY,

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 
-from services.ingest.domain.allocate import INDEX
+from services.ingest.domain.allocate import INDEX, charges_paid
 from services.ingest.domain.amounts import NOTHING, Amounts, minus, only, plus
-from services.ingest.domain.apply import charges_paid
 from services.ingest.domain.book import Book, Ignored, Instalment
 from services.ingest.domain.errors import CannotFold
 from services.ingest.domain.events import Component, Parts
@@ -222,7 +221,7 @@ def _parts(several: Sequence[Amounts]) -> Parts:
 
 
 def _late(book: Book, passed: Sequence[Instalment], ahead: Sequence[Instalment], *, as_of: date) -> tuple[Late, ...]:
-    """Return what is overdue, oldest instalment first.
+    """Return what is overdue, the oldest first.
 
     Of the instalments not yet due: what was charged back on the first of them before today beyond what has been paid there, and
     charges that are themselves overdue.
@@ -233,6 +232,7 @@ def _late(book: Book, passed: Sequence[Instalment], ahead: Sequence[Instalment],
         if item is not None:
             late.append(item)
         late += _charges_overdue(book, ahead, as_of, counted=item)
+        late.sort(key=lambda one: one.since)
     return tuple(late)
 
 

@@ -118,7 +118,7 @@ def laid_out(schedule: Iterable[Row]) -> list[Instalment]:
 
 def within(tolerance: Tolerance, row_due: int, left: int) -> bool:
     """Say whether what is left does not matter; exact, in whole numbers."""
-    return left <= 0 or left <= tolerance.amount or left * 10_000 <= tolerance.basis_points * row_due
+    return left <= 0 or left <= tolerance.amount or left * 1_000_000 <= tolerance.millionths * row_due
 
 
 def met(work: Work, row: Instalment) -> bool:
@@ -253,8 +253,11 @@ def take_credit(work: Work, amount: int) -> int:
     return amount - wanted
 
 
-def carried(old: Instalment, new: Instalment, tolerance: Tolerance) -> tuple[Instalment, int]:
-    """Return the new instalment with what was paid and waived on the old one, and what it has no room for."""
+def carried(old: Instalment, new: Instalment, *, tolerance: Tolerance, on: date) -> tuple[Instalment, int]:
+    """Return the new instalment with what was paid and waived on the old one, and what it has no room for.
+
+    One that is cut to what was paid is met on the day of the cut; where nothing is owed any more there is nothing to meet.
+    """
     paid = least(old.paid, new.due)
     waived = least(old.waived, minus(new.due, paid))
     gone = sum(old.paid) - sum(paid)
@@ -271,6 +274,6 @@ def carried(old: Instalment, new: Instalment, tolerance: Tolerance) -> tuple[Ins
         left,
         min(old.in_advance, sum(paid) - late),
         late,
-        old.met_on if within(tolerance, sum(new.due), left) else None,
+        (old.met_on or (on if any(new.due) else None)) if within(tolerance, sum(new.due), left) else None,
     )
     return row, gone

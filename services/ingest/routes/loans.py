@@ -42,6 +42,18 @@ Day = Annotated[date, BeforeValidator(_spelled_out), Field(ge=FIRST_DAY, le=LAST
 """A day of the contract's calendar."""
 
 
+def _with_offset(moment: object) -> object:
+    if isinstance(moment, str):
+        moment = re.sub(r" (?=\d\d:\d\d$)", "+", moment)
+        if not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", moment, re.ASCII):
+            raise ValueError("a moment is RFC 3339 with an offset")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_with_offset)]
+"""A moment in an address, where an offset's plus that nobody has escaped arrives as a space."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoanReader:
     """Reads loans out of the log."""
@@ -74,7 +86,7 @@ def routes_of(reader: LoanReader) -> APIRouter:
     router = APIRouter(tags=["loans"])
 
     @router.get("/v1/loans/{loan_id}", summary="The state of a loan on a date")
-    async def get_loan(loan_id: str, caller: Reader, as_of: Day | None = None, known_at: AwareDatetime | None = None) -> Response:
+    async def get_loan(loan_id: str, caller: Reader, as_of: Day | None = None, known_at: Moment | None = None) -> Response:
         return answer(await reader.state(caller.tenant, loan_id, as_of, known_at))
 
     @router.get("/v1/loans/{loan_id}/events", summary="The accepted events of a loan, as they came")

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from libs.common.api import answer, body_of, page, read_as
 from libs.common.auth import Principal, requires
 from libs.common.errors import NOT_JSON
 from services.ingest.deciding import ParkedDesk
+from services.ingest.routes.loans import Moment
 from services.ingest.store.parked import ParkedRow
 
 Operator = Annotated[Principal, Depends(requires("ops"))]
@@ -58,7 +59,7 @@ def routes_of(desk: ParkedDesk) -> APIRouter:
     async def get_parked(
         caller: Operator,
         loan_id: str | None = None,
-        since: AwareDatetime | None = None,
+        since: Moment | None = None,
         cursor: str = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Response:

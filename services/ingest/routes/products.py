@@ -128,7 +128,7 @@ def shown(line: domain.ProductLine) -> dict[str, Any]:
     spread = line.allocation
     return {
         "grace_days": line.grace_days,
-        "tolerance": {"amount": line.tolerance.amount, "percent": line.tolerance.basis_points / 100},
+        "tolerance": {"amount": line.tolerance.amount, "percent": line.tolerance.millionths / 10_000},
         "due_soon_days": line.due_soon_days,
         "buckets": {**asdict(line.buckets), "bounds": [asdict(bound) for bound in line.buckets.bounds]},
         "allocation": {**asdict(spread), "future_instalments": dict(spread.future_instalments)},

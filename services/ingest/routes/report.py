@@ -11,7 +11,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from starlette.types import Send
 
@@ -22,7 +21,7 @@ from libs.common.problems import PROBLEM
 from services.ingest import reporting
 from services.ingest.report_forms import MEDIA, Form, FormName, Head, form_of
 from services.ingest.reporting import Asked, Totals
-from services.ingest.routes.loans import Day, Reader
+from services.ingest.routes.loans import Day, Moment, Reader
 
 AT_ONCE = 2
 """Reports in one process: each holds a connection that the intake would like to have."""
@@ -110,7 +109,7 @@ def routes_of(reporter: Reporter) -> APIRouter:
         caller: Reader,
         *,
         as_of: Day | None = None,
-        known_at: AwareDatetime | None = None,
+        known_at: Moment | None = None,
         bucket: str | None = None,
         product: str | None = None,
         form: Annotated[FormName, Query(alias="format")] = "json",

@@ -8,7 +8,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer
@@ -17,7 +16,7 @@ from libs.common.problems import PROBLEM
 from services.ingest.domain.statement import stated
 from services.ingest.reporting import Asked
 from services.ingest.retelling import retold
-from services.ingest.routes.loans import Day, Reader
+from services.ingest.routes.loans import Day, Moment, Reader
 from services.ingest.statement_forms import FormName, Stated, csv_pieces, document
 from services.ingest.statement_page import StatementPage
 
@@ -56,7 +55,7 @@ def routes_of(stater: Stater) -> APIRouter:
         caller: Reader,
         *,
         as_of: Day | None = None,
-        known_at: AwareDatetime | None = None,
+        known_at: Moment | None = None,
         form: Annotated[FormName, Query(alias="format")] = "json",
     ) -> Response:
         asked = Asked(caller.tenant, as_of, known_at)

@@ -123,6 +123,7 @@ MALFORMED: dict[str, Callable[[Event], object]] = {
     "a tolerance that is no number": with_data(tolerance={"percent": "NaN"}),
     "a tolerance that signals": with_data(tolerance={"percent": "sNaN"}),
     "a tolerance without end": with_data(tolerance={"percent": "Infinity"}),
+    "a tolerance that would be rounded": with_data(tolerance={"percent": "0.12345"}),
     "a tolerance above all of it": with_data(tolerance={"percent": 100.5}),
     "an allocation order with a hole": with_data(allocation={"order": ["due_fee"]}),
     "no such future rule": with_data(allocation={"future_instalments": {"default": "whenever"}}),

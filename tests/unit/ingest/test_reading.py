@@ -175,9 +175,10 @@ def test_keys_of_different_kinds_never_meet() -> None:
     assert len(set(keys)) == len(keys)
 
 
-def test_a_tolerance_becomes_whole_hundredths_of_a_percent() -> None:
-    given_one = msgspec.convert({"amount": 100, "percent": "2.5"}, wire.Tolerance)
-    assert tolerance_of(given_one) == product.Tolerance(100, 250)
+@pytest.mark.parametrize(("percent", "millionths"), [("2.5", 25_000), ("0.125", 1_250), ("0.0001", 1), ("100", 1_000_000)])
+def test_a_tolerance_becomes_whole_millionths_and_nothing_is_rounded(percent: str, millionths: int) -> None:
+    given_one = msgspec.convert({"amount": 100, "percent": percent}, wire.Tolerance)
+    assert tolerance_of(given_one) == product.Tolerance(100, millionths)
 
 
 def test_an_allocation_is_silent_where_the_product_line_speaks() -> None:

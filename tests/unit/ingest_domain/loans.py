@@ -113,7 +113,7 @@ def products(draw: st.DrawFn) -> ProductLine:
     bounds = (Bound("A", 5), Bound("B", 12), Bound("C", None))
     return ProductLine(
         grace_days=draw(st.integers(0, 4)),
-        tolerance=Tolerance(draw(st.integers(0, 5)), draw(st.integers(0, 500))),
+        tolerance=Tolerance(draw(st.integers(0, 5)), draw(st.integers(0, 50_000))),
         due_soon_days=draw(st.integers(0, 5)),
         buckets=Buckets(draw(st.sampled_from(AgeBy)), "none", bounds),
         allocation=allocation,

@@ -31,8 +31,8 @@ from .loans import LOAN, disbursed, on, place, repaid, rows, seen
 
 
 def test_what_is_left_within_the_tolerance_counts_as_met() -> None:
-    strict = ProductLine(tolerance=Tolerance(amount=0, basis_points=99))
-    lenient = ProductLine(tolerance=Tolerance(amount=0, basis_points=100))
+    strict = ProductLine(tolerance=Tolerance(amount=0, millionths=9_999))
+    lenient = ProductLine(tolerance=Tolerance(amount=0, millionths=10_000))
     events: list[LoanEvent] = [LOAN, repaid(10, 297, 1)]
     assert seen(events, 12, strict).anchor == Anchor(1, on(10))
     assert seen(events, 12, lenient).anchor is None

@@ -33,9 +33,12 @@ from services.ingest.domain.fold import MOST_OPEN_WAIVERS, fold, trace
 from services.ingest.domain.product import (
     DEFAULT,
     Allocation,
+    ChargeClass,
     ChargesKnown,
     ProductLine,
+    Slot,
 )
+from services.ingest.domain.select import not_retracted
 from services.ingest.domain.view import Anchor, NextDue, Status, view
 from services.ingest.domain.wake import next_change_on
 
@@ -136,6 +139,20 @@ def test_a_retracted_retraction_lets_the_event_count_again() -> None:
     assert seen([LOAN, payment, undo, Retracted(place(13, 3), "wallet", "e2")], 15).overdue.total == 0
 
 
+def test_a_retraction_counts_whichever_of_it_and_its_target_was_recorded_first() -> None:
+    payment = repaid(9, 300, 1)
+    first = Retracted(place(12, 2), None, "e3")
+    second = Retracted(place(13, 3), None, "e1")
+    assert seen([LOAN, payment, second], 15).overdue.total == 300
+    assert seen([LOAN, payment, first, second], 15).overdue.total == 0
+
+
+def test_of_two_retractions_of_each_other_the_one_recorded_last_counts() -> None:
+    each = Retracted(place(12, 2), None, "e3"), Retracted(place(13, 3), None, "e2")
+    assert not_retracted(each) == ([], [])
+    assert not_retracted([*each, repaid(9, 300, 1), Retracted(place(11, 4), None, "e3")])[1] == []
+
+
 def test_a_retraction_from_another_source_names_the_source() -> None:
     at = Place(on(12), datetime.combine(on(12), time(6), UTC), "back-office", "undo")
     assert seen([LOAN, repaid(9, 300, 1), Retracted(at, None, "e1")], 15).overdue.total == 0
@@ -179,6 +196,12 @@ def test_a_new_schedule_does_not_hide_the_age_of_the_debt() -> None:
 def test_what_a_new_schedule_sets_free_is_spread_again() -> None:
     events: list[LoanEvent] = [LOAN, repaid(9, 400, 1), Rescheduled(place(12, 2), 1, None, rows((10, 200), (50, 700)), Effect.FROM_DATE)]
     assert [(row.due_on, sum(row.paid)) for row in fold(events, DEFAULT, on(13)).rows] == [(on(10), 200), (on(50), 200)]
+
+
+def test_an_instalment_that_a_new_schedule_cuts_to_what_was_paid_is_met_on_that_day() -> None:
+    cut = Rescheduled(place(12, 2), 2, "re-ageing", (*rows((10, 100), (20, 0)), Row(3, on(40), 800)), Effect.FROM_DATE)
+    shown = seen([LOAN, repaid(9, 100, 1), cut], 13)
+    assert [(row.outstanding.total, row.met_on) for row in shown.schedule] == [(0, on(12)), (0, None), (800, None)]
 
 
 # Charges and waivers
@@ -230,6 +253,16 @@ def test_an_instalment_met_with_a_waived_charge_stays_met_under_a_new_schedule()
     assert [(row.outstanding.total, row.met_on) for row in shown.schedule] == [(0, on(10)), (300, None)]
 
 
+def test_a_waiver_of_a_component_gives_up_what_the_schedule_asks_first_and_then_the_charges_in_it() -> None:
+    events: list[LoanEvent] = [disbursed((Row(1, on(10), 300, fee=20),)), fee(8, 1, due=8), fee(9, 2, 30, due=9)]
+    waiver = Waived(place(11, 3), "w3", None, 1, Component.FEE, 75)
+    shown = seen([*events, waiver], 12)
+    assert [(one.charge_id, one.waived, one.outstanding) for one in shown.charges] == [("c1", 50, 0), ("c2", 5, 25)]
+    assert shown.outstanding.fee == 25
+    moved = Rescheduled(place(14, 4), 2, None, rows((9, 0), (40, 300)), Effect.FROM_DATE)
+    assert [(row.due.fee, row.waived.fee) for row in seen([*events, waiver, moved], 15).schedule] == [(80, 55), (0, 0)]
+
+
 def test_a_waiver_of_an_instalment_takes_effect_when_the_instalment_is_there() -> None:
     waiver = Waived(place(5, 1), "w1", None, 4, Component.INTEREST, 30)
     book = fold([LOAN, waiver], DEFAULT, on(15))
@@ -255,11 +288,26 @@ def test_a_charge_past_its_own_date_is_overdue_before_its_instalment_is() -> Non
     assert next_change_on(view(fold(events, DEFAULT, on(12)), on(12))) == on(13)
 
 
+def test_a_charge_that_the_publisher_puts_on_a_later_instalment_keeps_its_age_when_an_earlier_one_falls_due() -> None:
+    events: list[LoanEvent] = [LOAN, fee(4, 1, due=5, n=3)]
+    assert [seen(events, day).past_due_days for day in (5, 6, 10, 11, 12)] == [0, 1, 5, 6, 7]
+    assert seen(events, 12).anchor == Anchor(3, on(5))
+
+
 def test_a_charge_from_the_start_counts_before_everything_else() -> None:
     from_start = ProductLine(allocation=Allocation(charges_known=ChargesKnown.FROM_THE_START))
     assert day_of_charge(from_start, on(5), on(9)) == date.min
     assert day_of_charge(DEFAULT, on(5), on(9)) == on(5)
     assert day_of_charge(DEFAULT, on(9), on(5)) == on(5)
+
+
+def test_a_waiver_of_a_later_charge_leaves_the_turn_to_the_one_that_is_due() -> None:
+    principal_first = sorted(Slot, key=lambda slot: slot is not Slot.IN_ADVANCE_PRINCIPAL and slot.value.startswith("in_advance"))
+    by_charge = ProductLine(allocation=Allocation(order=tuple(principal_first), charge_class_by=ChargeClass.CHARGE))
+    events: list[LoanEvent] = [LOAN, fee(1, 1, due=4), fee(1, 2, 60, due=8), Waived(place(2, 3), "w3", "c2"), repaid(5, 70, 4)]
+    shown = seen(events, 6, by_charge)
+    assert [(one.paid, one.waived, one.outstanding) for one in shown.charges] == [(50, 0, 0), (0, 60, 0)]
+    assert shown.anchor is None
 
 
 # Credit, chargebacks, refunds
@@ -283,6 +331,12 @@ def test_a_chargeback_ages_from_its_own_date() -> None:
     shown = seen(events, 14)
     assert (shown.anchor, shown.overdue.total) == (Anchor(2, on(13)), 100)
     assert next_change_on(view(fold(events, DEFAULT, on(13)), on(13))) == on(14)
+
+
+def test_a_chargeback_older_than_a_down_payment_it_skips_keeps_its_age() -> None:
+    schedule = (Row(1, on(0), 100, down_payment=True), Row(2, on(10), 100, down_payment=True), Row(3, on(20), 100))
+    events: list[LoanEvent] = [disbursed(schedule), repaid(0, 100, 1), ChargedBack(place(5, 2), "cb", "r1", 100, on(5))]
+    assert seen(events, 12).anchor == Anchor(3, on(5))
 
 
 def test_a_chargeback_of_a_reversed_payment_has_no_effect() -> None:
