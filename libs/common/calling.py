@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import Literal
 
@@ -97,7 +98,7 @@ class Caller:
             raise ValueError("over HTTP/2 no address can be kept out")
         self.limits = limits or Limits()
         self._public_only = public_only
-        self._context = context or ssl.create_default_context()
+        self._context = context or (ssl.create_default_context() if http2 else _trusting_the_usual())
         self._slots = asyncio.Semaphore(self.limits.at_once)
         self._transport = self._over_http2() if http2 else AiohttpTransport(verify=self._context, client=self._session)
 
@@ -165,6 +166,12 @@ class Caller:
             socket_factory=public_socket if self._public_only else None,
         )
         return aiohttp.ClientSession(connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+
+@cache
+def _trusting_the_usual() -> ssl.SSLContext:
+    """Return the context of HTTP/1.1 calls: to read the machine's authorities takes longer than to build the service that calls."""
+    return ssl.create_default_context()
 
 
 async def _on_step(step: str, _: dict[str, object]) -> None:
