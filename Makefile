@@ -12,6 +12,8 @@ WORKERS ?= 2
 run: $(STAMP)  ## play the example book's history, then serve on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/dunwell up --demo
 
+# Many tests start the program as a process, which would compile all of it anew where the environment forbids to keep bytecode.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)  ## every test, those on Apache Kafka and PostgreSQL included
 	@$(BIN)/python -m pytest tests --numprocesses $(WORKERS) --dist loadscope
 

@@ -11,6 +11,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import Literal, Protocol
 
@@ -101,7 +102,7 @@ class Caller:
         if http2 and public_only:
             raise ValueError("over HTTP/2 no address can be kept out")
         self.limits = limits or Limits()
-        context = context or ssl.create_default_context()
+        context = context or (ssl.create_default_context() if http2 else _trusting_the_usual())
         self._slots = asyncio.Semaphore(self.limits.at_once)
         self._transport: _Transport = _Http2(self.limits, context) if http2 else _Http1(self.limits, context, public_only=public_only)
 
@@ -207,6 +208,12 @@ class _Http2:
     async def close(self) -> None:
         """Close the connection that was kept."""
         await self._transport.aclose()
+
+
+@cache
+def _trusting_the_usual() -> ssl.SSLContext:
+    """Return the context of HTTP/1.1 calls: to read the machine's authorities takes longer than to build the service that calls."""
+    return ssl.create_default_context()
 
 
 async def _whole(parts: AsyncIterable[bytes]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from importlib.resources import files
 
@@ -32,8 +32,9 @@ class StatementPage:
     headers: Mapping[str, str]
 
     @classmethod
+    @cache
     def load(cls) -> StatementPage:
-        """Compile the shipped templates."""
+        """Compile the shipped templates, once a process: they are constants."""
         environment = Environment(
             autoescape=True, loader=FunctionLoader(_source), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )

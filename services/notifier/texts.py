@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 
 import msgspec
-import yaml
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import logs
+from libs.common.shipped import written_in
 from libs.common.tenant_settings import store as settings
 from services.notifier.domain.house import House
 from services.notifier.domain.locales import fallback
@@ -105,17 +107,8 @@ class Texts:
 
     @classmethod
     def load(cls) -> Texts:
-        """Read and compile what is shipped."""
-        folder = files(__package__) / "templates"
-        found = [
-            shipped
-            for locale in sorted(folder.iterdir(), key=lambda entry: entry.name)
-            if locale.is_dir()
-            for file in sorted(locale.iterdir(), key=lambda entry: entry.name)
-            if file.name.endswith(_SUFFIX)
-            for shipped in _read(file.name.removesuffix(_SUFFIX), locale.name, file.read_text(encoding="utf-8"))
-        ]
-        return cls({(one.text.ref.name, one.text.ref.locale, one.text.ref.channel): one for one in found})
+        """Return what is shipped, with nothing of any tenant yet."""
+        return cls(_shipped())
 
     async def laid_out(self, conn: AsyncConnection, wanted: Iterable[tuple[str, str]]) -> Shelf:
         """Return what is published now under these (tenant, name), with the settings of the tenants."""
@@ -151,8 +144,23 @@ def _compiled(source: Source, ref: TextRef) -> Compiled | None:
         return None
 
 
+@cache
+def _shipped() -> Mapping[Place, Shipped]:
+    """Return what is shipped, read and compiled once a process: it is constant."""
+    folder = files(__package__) / "templates"
+    found = [
+        shipped
+        for locale in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if locale.is_dir()
+        for file in sorted(locale.iterdir(), key=lambda entry: entry.name)
+        if file.name.endswith(_SUFFIX)
+        for shipped in _read(file.name.removesuffix(_SUFFIX), locale.name, file.read_text(encoding="utf-8"))
+    ]
+    return MappingProxyType({(one.text.ref.name, one.text.ref.locale, one.text.ref.channel): one for one in found})
+
+
 def _read(name: str, locale: str, text: str) -> Iterable[Shipped]:
-    written = msgspec.convert(yaml.safe_load(text), WrittenFile)
+    written = msgspec.convert(written_in(text), WrittenFile)
     for channel in ("sms", "email", "push", "inbox"):
         one: Written = getattr(written, channel)
         source = Source(one.body, one.subject)

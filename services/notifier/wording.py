@@ -7,8 +7,8 @@ from functools import cache
 from importlib.resources import files
 
 import msgspec
-import yaml
 
+from libs.common.shipped import written_in
 from services.notifier.domain.wishes import Wish, Words, bare, plain, spelt
 
 _SUFFIX = ".yaml"
@@ -34,7 +34,7 @@ def languages() -> tuple[Words, ...]:
     """Return the shipped words of all languages, read once: they are constants."""
     folder = files(__package__) / "wishes"
     found = sorted((file for file in folder.iterdir() if file.name.endswith(_SUFFIX)), key=lambda file: file.name)
-    return tuple(words_of(msgspec.convert(yaml.safe_load(file.read_text(encoding="utf-8")), Written)) for file in found)
+    return tuple(words_of(msgspec.convert(written_in(file.read_text(encoding="utf-8")), Written)) for file in found)
 
 
 def words_of(written: Written) -> Words:

@@ -43,6 +43,8 @@ class Stage:
     bus: KafkaBus
     zone: str
     today: date
+    http: httpx.AsyncClient
+    """Of all services: each is asked at its address."""
     sent: list[Event] = field(default_factory=list)
 
     async def publish(self, *events: Event) -> None:
@@ -61,8 +63,7 @@ class Stage:
         """Return what a service answers, or None while it does not."""
         headers = {"Authorization": f"Bearer {self.apart.key}"}
         try:
-            async with httpx.AsyncClient(base_url=self.apart.url(service), headers=headers, timeout=10) as client:
-                answer = await client.get(path, params=params)
+            answer = await self.http.get(f"{self.apart.url(service)}{path}", params=params, headers=headers)
         except httpx.TransportError:
             return None
         return answer.json() if answer.status_code == 200 else None
@@ -157,7 +158,7 @@ async def on_stage(databases: Databases, broker: Broker, folder: Path) -> AsyncI
     apart = Apart(url, broker.bootstrap, folder, partitions=PARTITIONS)
     bus = KafkaBus(broker.bootstrap, clock=WallClock(), client_id="wallet", partitions=PARTITIONS)
     zone, today = zone_where_it_is_ten()
-    stage = Stage(apart, databases, database, bus, zone, today)
+    stage = Stage(apart, databases, database, bus, zone, today, httpx.AsyncClient(timeout=10))
     await asyncio.to_thread(apart.prepare)
     try:
         await asyncio.to_thread(apart.start)
@@ -166,6 +167,7 @@ async def on_stage(databases: Databases, broker: Broker, folder: Path) -> AsyncI
         for process in apart.processes.values():
             process.kill()
             process.wait()
+        await stage.http.aclose()
         await bus.close()
         await stage.drop_database()
 

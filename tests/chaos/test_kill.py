@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.support.running import until
 from tests.support.wallet import Event
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+eventually = partial(until, look_every_s=0.2)
+"""Seldom enough: those who are asked are busy with what is waited for."""
 SEED = 20261124
 BORROWERS = 50
 WORKS = {
@@ -44,9 +47,9 @@ async def test_services_and_broker_are_killed_under_load_and_nothing_is_lost_or_
         if broker.killable:
             await asyncio.to_thread(broker.kill)
             await asyncio.to_thread(broker.restart)
-    await until(stage.all_taken_in, what="every event in the ledger", within_s=60)
+    await eventually(stage.all_taken_in, what="every event in the ledger", within_s=60)
     owing = set(names) - paid
-    await until(lambda: _reached(stage, owing), what="a contact with everybody who owes", within_s=90)
+    await eventually(lambda: _reached(stage, owing), what="a contact with everybody who owes", within_s=90)
     rows = await stage.rows("select loan_id, overdue_total from ingest.loans")
     assert {row[0]: row[1] for row in rows} == {f"loan-{n}": 0 if n in paid else AMOUNT for n in names}
     assert await stage.rows("select 1 from ingest.parked") == []
@@ -78,7 +81,7 @@ async def _under_load(stage: Stage, service: str, flow: Sequence[Event], *, work
 
     publishing = asyncio.create_task(publish())
     try:
-        await until(at_work, f"work of {service}", within_s=60)
+        await until(at_work, f"work of {service}", within_s=60, look_every_s=0.05)
         yield
     finally:
         await publishing
@@ -100,26 +103,26 @@ async def test_a_database_put_back_to_an_earlier_moment_takes_everything_in_agai
     before, after = [f"early{n}" for n in range(6)], [f"later{n}" for n in range(6)]
     for name in before:
         await stage.publish(*stage.borrower(name), stage.late_loan(name))
-    await until(lambda: _reached(stage, set(before)), what="the first contacts", within_s=60)
+    await eventually(lambda: _reached(stage, set(before)), what="the first contacts", within_s=60)
     await asyncio.to_thread(stage.apart.stop)
     await stage.copy_database(copy := f"{stage.database}_copy")
     await asyncio.to_thread(stage.apart.start)
     for name in after:
         await stage.publish(*stage.borrower(name), stage.late_loan(name))
     await stage.publish(stage.payment(before[0]))
-    await until(lambda: _reached(stage, set(after)), what="the later contacts", within_s=60)
-    await until(stage.all_taken_in, what="the payment", within_s=30)
+    await eventually(lambda: _reached(stage, set(after)), what="the later contacts", within_s=60)
+    await eventually(stage.all_taken_in, what="the payment", within_s=30)
     witness = await stage.messages()
     assert {m["borrower_id"] for m in witness} >= {*before, *after}
     await asyncio.to_thread(stage.apart.stop)
     await stage.put_back(copy)
     assert await stage.counted() != stage.expected()
     await asyncio.to_thread(stage.apart.start)
-    await until(stage.all_taken_in, what="every event in the ledger again", within_s=60)
-    await until(lambda: _every_case_is_settled(stage, set(after)), what="cases for those who came after the copy", within_s=60)
-    await until(lambda: _clocks_cannot_confuse(stage), what="the first seconds of the new epoch", within_s=30)
+    await eventually(stage.all_taken_in, what="every event in the ledger again", within_s=60)
+    await eventually(lambda: _every_case_is_settled(stage, set(after)), what="cases for those who came after the copy", within_s=60)
+    await eventually(lambda: _clocks_cannot_confuse(stage), what="the first seconds of the new epoch", within_s=30)
     await stage.publish(*stage.borrower("witness"), stage.late_loan("witness"))
-    await until(lambda: _reached(stage, {"witness"}), what="a contact after the restore", within_s=90)
+    await eventually(lambda: _reached(stage, {"witness"}), what="a contact after the restore", within_s=90)
     assert [row[0] >= 2 for row in await stage.rows("select epoch from ingest.lineage")] == [True]
     known = {message["id"] for message in witness}
     again = [message for message in await stage.messages() if message["id"] not in known]

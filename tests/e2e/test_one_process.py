@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,8 @@ from tests.support.wallet import Event
 
 AMOUNT = 12050
 DAYS = 3
-EXAMPLE_WITHIN_S = 20.0
+EXAMPLE_WITHIN_S = 120.0
+"""Far more than it takes where others work as well: it finds what would never end, and says nothing of speed."""
 JUST_NOW = timedelta(seconds=2)
 """A payment that was answered for this long ago silences every contact."""
 
@@ -128,6 +130,7 @@ async def check_nobody_was_wronged(world: World, story: Story) -> None:
         assert [m for m in sent if m["borrower_id"] == name], "three mornings have passed in which something was owed"
 
 
+@pytest.mark.timeout(600)
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=(Phase.explicit, Phase.reuse, Phase.generate),

@@ -117,7 +117,9 @@ async def unpublished(engine: AsyncEngine, schema: str) -> list[Message]:
         return said_in(await Outbox(schema).lowest(conn, 1_000_000))
 
 
-async def until(condition: Callable[[], Any], what: str = "the condition", *, within_s: float = 20.0) -> Any:
+async def until(
+    condition: Callable[[], Any], what: str = "the condition", *, within_s: float = 20.0, look_every_s: float = LOOK_EVERY_S
+) -> Any:
     """Wait until the condition gives something true, and return that; TimeoutError after a bound."""
     try:
         async with asyncio.timeout(within_s):
@@ -126,6 +128,6 @@ async def until(condition: Callable[[], Any], what: str = "the condition", *, wi
                 found = await found if asyncio.iscoroutine(found) else found
                 if found:
                     return found
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(look_every_s)
     except TimeoutError:
         raise TimeoutError(f"{what} did not come within {within_s:g} s") from None

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-import yaml
+from libs.common.shipped import written_in
 
 _LATIN = "[0-9A-Za-z\u00c0-\u024f]"
 
@@ -35,7 +35,7 @@ class Wordings:
 def wordings() -> Mapping[str, Wordings]:
     """Return the shipped lists by language, read once: they are constants."""
     found = [
-        _read(yaml.safe_load(file.read_text(encoding="utf-8")))
+        _read(written_in(file.read_text(encoding="utf-8")))
         for file in sorted(files(__name__).iterdir(), key=lambda file: file.name)
         if file.name.endswith(".yaml")
     ]

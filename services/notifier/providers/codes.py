@@ -9,8 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
-import yaml
-
+from libs.common.shipped import written_in
 from services.notifier.domain.results import Fault, Refused, Unknown
 
 FOLDER = Path(__file__).parent / "tables"
@@ -59,7 +58,7 @@ class Codes:
     @classmethod
     def load(cls, kind: str) -> Codes:
         """Read the table of a kind; a word that is no meaning is refused."""
-        table = yaml.safe_load((FOLDER / f"{kind}.yaml").read_text("utf-8"))
+        table = written_in((FOLDER / f"{kind}.yaml").read_text("utf-8"))
         return cls(*({str(code): Meaning(word) for code, word in (table[part] or {}).items()} for part in ("api", "receipt")))
 
     def result(self, status: int, *codes: str | None, retry_after: str | None = None) -> Refused | Unknown:

@@ -48,9 +48,9 @@ async def test_of_posts_at_once_those_whose_topic_stands_still_are_asked_for_aga
 
 
 async def test_events_of_one_loan_stand_in_the_order_of_their_answers(ingest: Running) -> None:
-    """Each is posted when the one before it is answered, while others post as well."""
-    first = loan("L1")
-    paid = [repayment("L1", 100, -1) for _ in range(10)]
+    """Each is posted when the one before it is answered, while others post as well; their ids would order them the other way round."""
+    first = loan("L1", event_id="p9")
+    paid = [repayment("L1", 100, -1, event_id=f"p{8 - n}") for n in range(9)]
     noise = [loan(f"N{n}") for n in range(60)]
 
     async def others() -> None:
@@ -60,6 +60,7 @@ async def test_events_of_one_loan_stand_in_the_order_of_their_answers(ingest: Ru
     posting = asyncio.create_task(others())
     for one in (first, *paid):
         assert (await send_one(ingest, one)).status_code == 202
+        ingest.clock.advance(timedelta(milliseconds=1))
     await posting
     stood = (await ingest.get("/v1/loans/L1/events"))["items"]
     assert [one["id"] for one in stood] == [one["id"] for one in (first, *paid)]

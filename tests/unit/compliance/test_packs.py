@@ -24,6 +24,12 @@ def test_a_worked_case_is_decided_as_written(case: dict[str, Any]) -> None:
     assert isinstance(decide(*question(again), PACKS), Allow)
 
 
+def test_the_shipped_packs_are_read_once_and_nobody_changes_them_for_another() -> None:
+    assert load_packs().by_id is PACKS.by_id
+    with pytest.raises(TypeError):
+        PACKS.by_id["XX"] = PACKS["ZZ"]  # type: ignore[index]  # what must not work
+
+
 def _utc(text: str) -> str:
     return datetime.fromisoformat(text).astimezone(UTC).isoformat()
 

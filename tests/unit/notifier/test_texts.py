@@ -45,6 +45,11 @@ def a_text(body: str, locale: str = "en", channel: str = "inbox", subject: str |
     return compiled(Source(body, subject if channel != "sms" else None), TextRef("gentle", locale, channel, version))
 
 
+def test_what_is_shipped_is_read_once_and_what_is_kept_of_tenants_is_nobody_else_s() -> None:
+    assert Texts.load().shipped is TEXTS.shipped
+    assert Texts.load()._kept is not TEXTS._kept
+
+
 def test_every_name_is_shipped_in_every_language_for_every_channel() -> None:
     assert set(TEXTS.shipped) == set(itertools.product(NAMES + CONFIRMATIONS, LOCALES, CHANNELS))
 
