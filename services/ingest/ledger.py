@@ -138,7 +138,7 @@ class Ledger:
                 key = f"{loan.row.tenant}/{loan.row.loan_id}"
                 messages.append(self.writer.message(FACTS, envelope, fact, key=key, borrower_id=fact.borrower_id))
         await store.save(conn, [loan.row for loan in loans])
-        await store.link(conn, [loan.row for loan in loans if loan.touched and loan.row.known])
+        await store.link(conn, [loan.row for loan in loans if loan.touched])
         await self.outbox.append(conn, messages)
 
     async def refold(self, conn: AsyncConnection, loans: Sequence[Loan], now: datetime) -> None:
