@@ -141,13 +141,12 @@ _BACKLOG = text("select count(*), min(next_at) from ingest.loans where next_at <
 
 
 async def lock(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, LoanRow]:
-    """Make sure that each loan has a row, lock all of them in key order, and return them.
+    """Make sure that each loan has a row, lock all of them in key order (the statements see to it), and return them.
 
     The stub is what a second transaction waits on: without it a payment and its disbursement in two open transactions would each
     be committed and one of them never folded.
     """
-    ordered = sorted(keys)
-    wanted = {name: joined(values) for name, values in arrays(ordered).items()}
+    wanted = {name: joined(values) for name, values in arrays(keys).items()}
     await conn.execute(_ENSURE, wanted)
     return {row.key: row for row in map(_row, (await conn.execute(_LOCK, wanted)).all())}
 
