@@ -89,13 +89,13 @@ def structured(raw: bytes) -> WalletEvent | Refusal:
 
 def binary(record: Record) -> WalletEvent | Refusal:
     """Decode a record of the bus: attributes in headers and data in the value, or a whole CloudEvent in the value."""
-    value, said = record.value or b"", {_HEADERS[name]: text for name, text in record.headers if name in _HEADERS}
-    if "type" not in said:
+    value, said = record.value or b"", dict(record.headers)
+    if "ce_type" not in said:
         return structured(value)
     if len(value) > EVENT_BYTES:
         return Refusal("too_large", f"the event has {len(value)} bytes, {EVENT_BYTES} are allowed")
     try:
-        attributes = msgspec.convert({name: text.decode() for name, text in said.items()}, _Attributes)
+        attributes = msgspec.convert({name: said[header].decode() for header, name in _HEADERS.items() if header in said}, _Attributes)
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
         return _refused("malformed", f"attributes in the headers: {error}", value, _readable(record.header("ce_id")))
     return _with_data(attributes, value, value)

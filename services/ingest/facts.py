@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import NamedTuple
 
 from libs.common.contracts.overdue_facts import Amounts, Anchor, Doubt, FactReason, NextDue, OverdueFact, Pause
+from libs.common.value import Value
 from services.ingest.domain.book import Book
 from services.ingest.domain.events import Parts
 from services.ingest.domain.otherwise import due_soon
@@ -33,7 +33,7 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-class Standing(NamedTuple):
+class Standing(Value, frozen=True):
     """A loan on a day, with what is queried of it and when that will differ."""
 
     shown: LoanView
@@ -53,7 +53,7 @@ def standing(book: Book, now: datetime) -> Standing:
     return Standing(shown, _phase(shown), resting, change_on, next_at)
 
 
-class Occasion(NamedTuple):
+class Occasion(Value, frozen=True):
     """What a fact says beside the book: why it is said, and which doubt there is."""
 
     reason: FactReason = "event"

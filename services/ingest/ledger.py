@@ -101,7 +101,7 @@ class Ledger:
         rows = await self._log_rows(conn, arrivals)
         new = await log.insert(conn, [row for row, _ in rows]) if rows else set()
         fresh, others = told_apart(rows, new)
-        retracting = {a.key: a for _, a in fresh if isinstance(a.event.data, EventRetracted)}
+        retracting = {a.key: a for _, a in fresh if type(a.event.data) is EventRetracted}
         waiting = await self._waiting(conn, retracting, decided) if retracting else []
         contest = await contesting.settle(conn, [*waiting, *(Contender(row, a) for row, a in others)], list(retracting))
         fresh = [*contest.taken, *fresh]
@@ -117,7 +117,7 @@ class Ledger:
 
     async def locked(self, conn: AsyncConnection, keys: Iterable[Key]) -> dict[Key, Loan]:
         """Lock these loans, and fold again those whose books other rules made."""
-        loans = {key: folding.opened(row) for key, row in (await store.lock(conn, sorted(keys))).items()}
+        loans = {key: folding.opened(row) for key, row in (await store.lock(conn, list(keys))).items()}
         outdated = [loan for loan in loans.values() if loan.book is None and loan.row.book is not None]
         if outdated:
             await self.refold(conn, outdated, await self.clock.at(conn))
@@ -138,7 +138,7 @@ class Ledger:
                 key = f"{loan.row.tenant}/{loan.row.loan_id}"
                 messages.append(self.writer.message(FACTS, envelope, fact, key=key, borrower_id=fact.borrower_id))
         await store.save(conn, [loan.row for loan in loans])
-        await store.link(conn, [loan.row for loan in loans if loan.touched and loan.row.known])
+        await store.link(conn, [loan.row for loan in loans if loan.touched])
         await self.outbox.append(conn, messages)
 
     async def refold(self, conn: AsyncConnection, loans: Sequence[Loan], now: datetime) -> None:
@@ -166,7 +166,7 @@ class Ledger:
 
     async def _log_rows(self, conn: AsyncConnection, arrivals: Sequence[Arrival]) -> list[tuple[LogRow, Arrival]]:
         """Return what would be added to the log; a disbursement is stamped with the product version in force."""
-        names = [(a.tenant, a.event.data.product) for a in arrivals if isinstance(a.event.data, LoanDisbursed)]
+        names = [(a.tenant, a.event.data.product) for a in arrivals if type(a.event.data) is LoanDisbursed]
         versions = await self.products.newest(conn, names)
         return [(_log_row(a, versions), a) for a in arrivals]
 
@@ -363,7 +363,7 @@ def told_apart(
 
 def _log_row(arrival: Arrival, versions: dict[tuple[str, str], int]) -> LogRow:
     event, data = arrival.event, arrival.event.data
-    version = versions.get((arrival.tenant, data.product)) if isinstance(data, LoanDisbursed) else None
+    version = versions.get((arrival.tenant, data.product)) if type(data) is LoanDisbursed else None
     key = business_key(data)  # type: ignore[arg-type]  # an arrival is a loan event
     return LogRow(
         arrival.tenant, event.about, event.source, event.id, event.type, event.time, key, event.content, version, arrival.received_at

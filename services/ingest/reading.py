@@ -45,6 +45,25 @@ def midnight_of(day: date, zone: str) -> datetime:
     return datetime.combine(day, time.min, zone_of(zone)).astimezone(UTC)
 
 
+_KEYS: dict[type, str] = {
+    wire.LoanRescheduled: "version",
+    wire.InstalmentDue: "n",
+    wire.ChargeAdded: "charge_id",
+    wire.ChargeWaived: "waiver_id",
+    wire.WaiverReversed: "waiver_id",
+    wire.RepaymentReceived: "repayment_id",
+    wire.RepaymentPending: "repayment_id",
+    wire.RepaymentReversed: "repayment_id",
+    wire.RepaymentChargedBack: "chargeback_id",
+    wire.CreditRefunded: "refund_id",
+    wire.LoanChargedOff: "charge_off_id",
+    wire.ChargeOffReversed: "charge_off_id",
+    wire.LoanWrittenOff: "write_off_id",
+}
+"""What a loan knows an event of a kind by besides its id; the others have no such key."""
+_PAYMENT_KINDS = {kind.value: kind for kind in e.PaymentKind}
+
+
 def zone_among(accepted: Sequence[Accepted]) -> str:
     """Return the zone of the disbursement that counts; UTC while there is none."""
     first = disbursement_of(accepted)
@@ -71,20 +90,10 @@ def to_domain(accepted: Accepted, zone: str, line: Line) -> e.LoanEvent:
 
 def business_key(data: wire.LoanEventData) -> str | None:
     """Return the key under which the loan knows this besides its event id; the type keeps keys of different kinds apart."""
-    for field in ("chargeback_id", "refund_id", "waiver_id", "charge_off_id", "write_off_id"):
-        if (value := getattr(data, field, None)) is not None:
-            return f"{type(data).__name__}:{value}"
-    match data:
-        case wire.RepaymentReceived() | wire.RepaymentPending() | wire.RepaymentReversed():
-            return f"{type(data).__name__}:{data.repayment_id}"
-        case wire.ChargeAdded():
-            return f"ChargeAdded:{data.charge_id}"
-        case wire.LoanRescheduled():
-            return f"LoanRescheduled:{data.version}"
-        case wire.InstalmentDue():
-            return f"InstalmentDue:{data.n}"
-        case _:
-            return None
+    kind = type(data)
+    field = _KEYS.get(kind)
+    value = None if field is None else getattr(data, field)
+    return None if value is None else f"{kind.__name__}:{value}"
 
 
 def _day(accepted: Accepted, zone: ZoneInfo) -> date:
@@ -154,8 +163,9 @@ def _waived(place: e.Place, data: wire.ChargeWaived, _: ZoneInfo, __: Line) -> e
 
 
 def _repaid(place: e.Place, data: wire.RepaymentReceived, _: ZoneInfo, __: Line) -> e.Repaid:
-    allotted = tuple([e.Allotted(a.n, e.Parts(a.principal, a.interest, a.fee, a.penalty)) for a in data.allocations])
-    return e.Repaid(place, data.repayment_id, data.amount, place.day, e.PaymentKind(data.kind), allotted)
+    given = data.allocations
+    allotted = tuple([e.Allotted(a.n, e.Parts(a.principal, a.interest, a.fee, a.penalty)) for a in given]) if given else ()
+    return e.Repaid(place, data.repayment_id, data.amount, place.day, _PAYMENT_KINDS[data.kind], allotted)
 
 
 def _charged_back(place: e.Place, data: wire.RepaymentChargedBack, _: ZoneInfo, __: Line) -> e.ChargedBack:

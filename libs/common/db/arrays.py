@@ -1,15 +1,32 @@
-"""Columns of text on their way to PostgreSQL, one string a column: the driver looks at each element of a list by itself, twice."""
+"""Columns of texts and moments on their way to PostgreSQL, one string a column: the driver looks at each element of a list twice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 _BETWEEN, _NULL = "\x1f", "\x1e"
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 def column(name: str) -> str:
     """Return the SQL that reads a parameter made by `joined` as text[]."""
     return f"string_to_array(:{name}, chr(31), chr(30))"
+
+
+def moments(name: str) -> str:
+    """Return the SQL that reads a parameter made by `in_microseconds` as bigint[], each a moment for `moment_of`."""
+    return f"cast(string_to_array(:{name}, ',') as bigint[])"
+
+
+def moment_of(column: str) -> str:
+    """Return the SQL that makes a timestamptz of microseconds since 1970; exact to the year 2255, unlike seconds with a fraction."""
+    return f"timestamptz 'epoch' + {column} * interval '1 microsecond'"
+
+
+def in_microseconds(values: Sequence[datetime]) -> str:
+    """Return moments as one text of microseconds since 1970."""
+    return ",".join([str((value - _EPOCH) // _MICROSECOND) for value in values])
 
 
 def joined(values: Sequence[str | None]) -> str:

@@ -34,7 +34,7 @@ def advance(book: Book, event: LoanEvent, product: ProductLine, as_of: date) -> 
     """Take one event, new to the loan, into its book; None where only a refold can tell."""
     if not isinstance(event, Simple) or not _stands_still(book, as_of) or _is_awaited(book, event):
         return None
-    if isinstance(event, Rescheduled) and event.effect is Effect.FROM_START:
+    if type(event) is Rescheduled and event.effect is Effect.FROM_START:
         return None
     allocation = book.terms.allocation or product.allocation
     key = key_of(event, allocation.charges_known)

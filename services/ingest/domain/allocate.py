@@ -70,8 +70,9 @@ def spread(work: Work, amount: int, kind: str, *, on: date) -> Amounts:
             taken = _pour_on_charges(work, range(end, len(rows)), step.components, amount=amount, on=on)
         else:
             taken = _pour_ahead(work, end, step.components, amount=amount, rule=rule_for(work.allocation, kind), on=on)
-        amount -= sum(taken)
-        split = plus(split, taken)
+        if taken is not NOTHING:
+            amount -= sum(taken)
+            split = plus(split, taken)
     return split
 
 
@@ -92,7 +93,10 @@ def _fill(work: Work, at: int, components: Sequence[int], *, still: Amounts, amo
     """Fill the components of one instalment in their order, each up to what is still open of it."""
     taken = [0, 0, 0, 0]
     for component in components:
-        part = min(still[component], amount)
+        part = still[component]
+        if part >= amount:
+            taken[component], amount = amount, 0
+            break
         taken[component] = part
         amount -= part
     amounts = taken[0], taken[1], taken[2], taken[3]

@@ -100,7 +100,9 @@ def on_repaid(work: Work, event: Repaid, on: date) -> None:
             work.entries[event.repayment_id].explicit = sum(split)
     split = spread(work, amount, kind, on=on)
     note(work, event.repayment_id, split)
-    keep_credit(work, Lot(event.repayment_id, kind, on, amount - sum(split)))
+    left = amount - sum(split)
+    if left:
+        keep_credit(work, Lot(event.repayment_id, kind, on, left))
 
 
 def on_instalment_due(work: Work, event: InstalmentDue, on: date) -> None:

@@ -173,13 +173,13 @@ def key_of(event: Placed, known: ChargesKnown, *, target: Key | None = None, due
     """
     place = event.place
     day = place.day
-    if isinstance(event, ChargeAdded):
+    if type(event) is ChargeAdded:
         day = charge_day(known, event.due_on, day)
-    elif isinstance(event, InstalmentDue):
+    elif type(event) is InstalmentDue:
         day = min(event.row.due_on, day)
-    elif isinstance(event, Paused):
+    elif type(event) is Paused:
         day = min(event.from_on, day)
-    elif isinstance(event, Resumed):
+    elif type(event) is Resumed:
         day = min(event.on, day)
     elif due_on is not None:
         day = min(due_on, day)

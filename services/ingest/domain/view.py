@@ -353,5 +353,9 @@ def original_anchor(book: Book, as_of: date) -> date | None:
 
 def received(book: Book) -> int:
     """Return all that was paid and not taken back: by reversal, by chargeback or as a refund beyond the credit."""
-    paid = sum(sum(row.paid) for row in book.rows) + sum(lot.amount for lot in book.credit)
-    return max(0, paid - sum(sum(debt.amounts) for debt in book.debts))
+    paid = sum([sum(row.paid) for row in book.rows])
+    if book.credit:
+        paid += sum(lot.amount for lot in book.credit)
+    if book.debts:
+        paid -= sum(sum(debt.amounts) for debt in book.debts)
+    return max(0, paid)

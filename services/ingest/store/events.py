@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.db.arrays import column, joined
+from libs.common.db.arrays import column, in_microseconds, joined, moment_of, moments
 from services.ingest.store.loans import Key, arrays
 
 L = TypeVar("L")
@@ -52,11 +52,20 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
 _COLUMNS = ("tenant", "loan_id", "source", "event_id", "type", "time", "business_key", "data", "product_version", "received_at")
 _LIST = ", ".join(_COLUMNS)
 _TYPES = {"time": "timestamptz", "data": "bytea", "product_version": "int", "received_at": "timestamptz"}
-_ARRAYS = ", ".join(f"cast(:{name} as {_TYPES[name]}[])" if name in _TYPES else column(name) for name in _COLUMNS)
 _TEXTS = tuple(name for name in _COLUMNS if name not in _TYPES)
+_MOMENTS = ("time", "received_at")
+_READ = ", ".join(moment_of(name) if name in _MOMENTS else name for name in _COLUMNS)
+
+
+def _given(name: str) -> str:
+    if name in _MOMENTS:
+        return moments(name)
+    return f"cast(:{name} as {_TYPES[name]}[])" if name in _TYPES else column(name)
+
 
 _INSERT = text(
-    f"with added as (insert into ingest.events ({_LIST}) select {_LIST} from unnest({_ARRAYS})"  # fixed names
+    f"with added as (insert into ingest.events ({_LIST})"  # fixed names
+    f" select {_READ} from unnest({', '.join(map(_given, _COLUMNS))})"
     f" with ordinality as n({_LIST}, place) order by place on conflict do nothing returning tenant, loan_id, source, event_id)"
     " select tenant, loan_id, source, event_id from added where (select count(*) from added) < :all"
     " union all select null, null, null, null where (select count(*) from added) = :all"
@@ -102,7 +111,7 @@ _REPEATS_OF = text(
 async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity] | None:
     """Add events and return which of them are new, None for all; the first of two under one key is, whatever kind of key it is."""
     columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
-    texts = {name: joined(columns[name]) for name in _TEXTS}
+    texts = {name: joined(columns[name]) for name in _TEXTS} | {name: in_microseconds(columns[name]) for name in _MOMENTS}
     added = (await conn.execute(_INSERT, {**columns, **texts, "all": len(rows)})).all()
     if len(added) == 1 and added[0].tenant is None:
         return None

@@ -50,7 +50,7 @@ class LoanRow(msgspec.Struct, gc=False, eq=False):
     """The loan's local day on which a fact of it was said first."""
     next_at: datetime | None = None
     read: tuple[object, ...] | None = None
-    """Not a column: what the columns that change seldom were when the row was read."""
+    """Not a column: what the columns were that not every record changes, when the row was read."""
 
     @property
     def key(self) -> Key:
@@ -65,9 +65,9 @@ _TYPES = {
     "book": "bytea", "fold": "int", "settings": "bytea", "anchor_on": "date", "overdue_total": "bigint", "outstanding_total": "bigint",
     "published": "boolean", "said_on": "date", "next_at": "timestamptz",
 }  # fmt: skip
+_LINKED = ("known", "borrower_id")
 _SETTLED = (
-    "known",
-    "borrower_id",
+    *_LINKED,
     "product",
     "product_version",
     "currency",
@@ -81,14 +81,20 @@ _SETTLED = (
 """What hardly changes once a loan is known."""
 _FOLDED = ("records", "accepted", "book")
 """What only a record changes; time alone does not."""
-_seldom = attrgetter(*_SETTLED, *_FOLDED)
+_PLACED = ("status", "anchor_on", "bucket", "phase", "published", "said_on", "next_at")
+"""What most payments leave as it is: they change sums."""
+_compared = attrgetter(*_SETTLED, *_FOLDED, *_PLACED)
+_AS_SETTLED, _AS_FOLDED = slice(len(_SETTLED)), slice(len(_SETTLED), len(_SETTLED) + len(_FOLDED))
+_AS_PLACED, _AS_LINKED = slice(-len(_PLACED), None), slice(len(_LINKED))
 _JOINED = ("tenant", "loan_id", "status", "phase")
 
 _ENSURE = text(
     "insert into ingest.loans (tenant, loan_id, fold)"
-    f" select tenant, loan_id, {FOLD} from unnest({column('tenants')}, {column('loans')}) as k(tenant, loan_id) order by 1, 2"
-    " on conflict do nothing"
+    f" select tenant, loan_id, {FOLD} from unnest({column('tenants')}, {column('loans')}) as k(tenant, loan_id) left join lateral"
+    " (select true as there from ingest.loans where tenant = k.tenant and loan_id = k.loan_id offset 0) l on true"
+    " where there is null order by 1, 2 on conflict do nothing"
 )
+"""Looked for first, since to be refused by the index costs more; who is not seen yet is waited for as ever."""
 _LOCK = text(
     f"select {_SELECTED} from (select * from unnest({column('tenants')}, {column('loans')}) as u(tenant, loan_id)"
     " order by 1, 2) k cross join lateral (select * from ingest.loans where tenant = k.tenant and loan_id = k.loan_id for update) l"
@@ -116,7 +122,8 @@ def _saving(columns: Sequence[str]) -> TextClause:
 
 _MOVING = tuple(name for name in _COLUMNS if name not in _SETTLED)
 _STANDING = tuple(name for name in _MOVING if name not in _FOLDED)
-_SAVES = tuple((_saving(columns), columns) for columns in (_STANDING, _MOVING, _COLUMNS))
+_PAID = tuple(name for name in _MOVING if name not in _PLACED)
+_SAVES = tuple((_saving(columns), columns) for columns in (_STANDING, _PAID, _MOVING, _COLUMNS))
 _LINK = text(
     "insert into ingest.borrower_loans (tenant, borrower_id, loan_id)"
     f" select * from unnest({column('tenants')}, {column('borrowers')}, {column('loans')}) order by 1, 2, 3"
@@ -134,13 +141,12 @@ _BACKLOG = text("select count(*), min(next_at) from ingest.loans where next_at <
 
 
 async def lock(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, LoanRow]:
-    """Make sure that each loan has a row, lock all of them in key order, and return them.
+    """Make sure that each loan has a row, lock all of them in key order (the statements see to it), and return them.
 
     The stub is what a second transaction waits on: without it a payment and its disbursement in two open transactions would each
     be committed and one of them never folded.
     """
-    ordered = sorted(keys)
-    wanted = {name: joined(values) for name, values in arrays(ordered).items()}
+    wanted = {name: joined(values) for name, values in arrays(keys).items()}
     await conn.execute(_ENSURE, wanted)
     return {row.key: row for row in map(_row, (await conn.execute(_LOCK, wanted)).all())}
 
@@ -159,30 +165,34 @@ async def of_borrower(conn: AsyncConnection, tenant: str, borrower_id: str) -> l
 
 async def save(conn: AsyncConnection, rows: Sequence[LoanRow]) -> None:
     """Write loans that are locked, of each only what may differ from what was read."""
-    chosen: tuple[list[LoanRow], ...] = ([], [], [])
+    chosen: tuple[list[LoanRow], ...] = ([], [], [], [])
     for row in rows:
         chosen[_how_much(row)].append(row)
     for (statement, columns), some in zip(_SAVES, chosen, strict=True):
         if some:
             given = {name: [getattr(row, name) for row in some] for name in columns}
-            await conn.execute(statement, given | {name: joined(given[name]) for name in _JOINED})
+            await conn.execute(statement, given | {name: joined(given[name]) for name in _JOINED if name in given})
 
 
 def _how_much(row: LoanRow) -> int:
-    """Return 0 where time alone has passed, 1 where records came, 2 where more has changed or the row is new."""
-    if row.read is None:
-        return 2
-    now, settled = _seldom(row), len(_SETTLED)
-    if row.read == now:
+    """Return 0 where time alone has passed, 1 where records changed sums only, 2 where they changed more, 3 for whatever is rare."""
+    read = row.read
+    if read is None:
+        return 3
+    now = _compared(row)
+    if read[_AS_SETTLED] != now[_AS_SETTLED]:
+        return 3
+    if read[_AS_FOLDED] == now[_AS_FOLDED]:
         return 0
-    return 1 if row.read[:settled] == now[:settled] else 2
+    return 1 if read[_AS_PLACED] == now[_AS_PLACED] else 2
 
 
 async def link(conn: AsyncConnection, rows: Sequence[LoanRow]) -> None:
-    """Note which borrower these loans belong to."""
-    if rows:
-        tenants, borrowers = joined([row.tenant for row in rows]), joined([row.borrower_id for row in rows])
-        await conn.execute(_LINK, {"tenants": tenants, "borrowers": borrowers, "loans": joined([row.loan_id for row in rows])})
+    """Note which borrower these loans belong to, where that was not known when they were read."""
+    new = [row for row in rows if row.known and (row.read is None or row.read[_AS_LINKED] != (True, row.borrower_id))]
+    if new:
+        tenants, borrowers = joined([row.tenant for row in new]), joined([row.borrower_id for row in new])
+        await conn.execute(_LINK, {"tenants": tenants, "borrowers": borrowers, "loans": joined([row.loan_id for row in new])})
 
 
 async def claim_due(conn: AsyncConnection, now: datetime, *, after: Place, limit: int) -> list[LoanRow]:
@@ -213,5 +223,5 @@ async def backlog(conn: AsyncConnection, now: datetime) -> tuple[int, datetime |
 
 def _row(row: Any) -> LoanRow:
     made = LoanRow(*row)
-    made.read = _seldom(made)
+    made.read = _compared(made)
     return made
