@@ -5,6 +5,11 @@ from __future__ import annotations
 from libs.common.errors import DomainError
 
 
+def tag_of(version: int) -> str:
+    """Return the ETag of a version; 0 is where nothing was set."""
+    return f'"{version}"'
+
+
 def expect(if_match: str | None, tag: str) -> None:
     """Refuse a write whose writer has seen another state than the one with this ETag; `*` is whichever stands."""
     if if_match is None:

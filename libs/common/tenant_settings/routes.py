@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from libs.common.api import answer, body_of, page, takes
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
-from libs.common.tenant_settings.desk import S, SettingsDesk, etag, plain
+from libs.common.preconditions import tag_of
+from libs.common.tenant_settings.desk import S, SettingsDesk, plain
 from libs.common.tenant_settings.store import Kept
 
 Operating = Annotated[Principal, Depends(requires("ops"))]
@@ -48,7 +49,7 @@ def _version(kept: Kept | None) -> dict[str, Any]:
 
 
 def _tagged(said: dict[str, Any], kept: Kept | None) -> Response:
-    return answer(said, headers={"ETag": etag(kept.version if kept else 0)})
+    return answer(said, headers={"ETag": tag_of(kept.version if kept else 0)})
 
 
 def _number(cursor: str | None) -> int | None:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.api import answer, body_of, in_place, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
+from libs.common.preconditions import tag_of
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.editing import ASSIGNMENTS, Checked, etag
@@ -287,7 +288,7 @@ def _assignments_shown(revision: int, items: list[AssignmentItem], active: dict[
         for item in items
     ]
     made = answer({"items": shown, "otherwise": {"name": BUILT_IN.name, "version": BUILT_IN.version}, "next": None})
-    made.headers["ETag"] = f'"{revision}"'
+    made.headers["ETag"] = tag_of(revision)
     return made
 
 
