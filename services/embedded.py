@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import auth, sealing
-from libs.common.api import answer
+from libs.common.api import answer, render_problems
 from libs.common.auth import Principal
 from libs.common.bus.inprocess import InProcessBus
 from libs.common.clock import Clock
@@ -164,6 +164,7 @@ async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, 
 
 def _root(services: Sequence[Service]) -> FastAPI:
     app = FastAPI(title="Dunwell", docs_url=None, redoc_url=None, openapi_url=None)
+    render_problems(app)
 
     @app.get("/")
     async def index() -> HTMLResponse:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Header
+
 from libs.common.errors import DomainError
+
+IfMatch = Annotated[str | None, Header(alias="If-Match")]
 
 
 def tag_of(version: int) -> str:

@@ -14,7 +14,7 @@ from libs.common.api import answer, body_of, page, read_as, takes
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import WITHOUT_NUL
-from libs.common.preconditions import expect, tag_of
+from libs.common.preconditions import IfMatch, expect, tag_of
 from services.notifier.domain.preferences import Wishes
 from services.notifier.knowing import expect_known
 from services.notifier.store import borrowers, deliveries, preferences
@@ -50,7 +50,7 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
         return page([_shown(one) for one in found], str(found[-1].version) if len(found) == limit else None)
 
     @routes.put("/preferences", summary="Set all of it; with If-Match once something is set", openapi_extra=takes(WishesIn))
-    async def put(borrower_id: str, request: Request, caller: Writing) -> Response:
+    async def put(borrower_id: str, request: Request, caller: Writing, *, if_match: IfMatch = None) -> Response:
         wanted = read_as(WishesIn, await body_of(request), code="invalid_preferences", what="preferences")
         wishes = Wishes(no_contact=wanted.no_contact, channels=wanted.channels, language=wanted.language)
         who = (caller.tenant, borrower_id)
@@ -59,8 +59,8 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
             await borrowers.lock(conn, [who])
             held = await preferences.versions(conn, *who)
             version = held[0].version if held else 0
-            if version or "if-match" in request.headers:  # where nothing stands there is nothing to have seen
-                expect(request.headers.get("if-match"), tag_of(version))
+            if version or if_match is not None:  # where nothing stands there is nothing to have seen
+                expect(if_match, tag_of(version))
             now = await clock.at(conn)
             new = Asked(version + 1, msgspec.json.encode(wishes), wanted.reason, caller.actor, now)
             await preferences.put(conn, *who, new)
