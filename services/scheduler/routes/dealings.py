@@ -154,7 +154,7 @@ def _add_offers(router: APIRouter, rooms: Rooms) -> None:
 
     @router.get("/cases/{case_id}/plans", summary="The instalment plans of a case that were offered, oldest first")
     async def list_plans(case_id: str, caller: Reader) -> Response:
-        return page([one for one in await _offers(rooms, caller, case_id) if one["kind"] == "instalment_plan"])
+        return page([one for one in await _offers(rooms, caller, case_id) if one["terms"]["kind"] == "instalment_plan"])
 
     @router.post(
         "/cases/{case_id}/offers/{offer_id}:approve", summary="Approve an offer beyond the limits; another person than who made it"
@@ -208,7 +208,7 @@ def offer_shown(row: RowMapping, *, lapsed: bool) -> dict[str, Any]:
     """Return an offer as the API has it; one that was not decided in time is `expired`."""
     waits = row.state in {OfferState.OPEN, OfferState.PROPOSED}
     return {
-        **dict(row), "state": "expired" if waits and lapsed else row.state, "terms": msgspec.Raw(row.terms),
+        **dict(row), "state": "expired" if waits and lapsed else row.state, "terms": msgspec.json.decode(row.terms),
         "taken": None if row.taken is None else msgspec.Raw(row.taken),
     }  # fmt: skip
 

@@ -231,7 +231,7 @@ async def test_an_offer_beyond_the_limits_needs_another_person(world: World) -> 
     within = {"kind": "instalment_plan", "max_months": 6, "waive_interest_percent": 20}
     plan = {name: value for name, value in within.items() if name != "kind"}
     made = (await office.ask("POST", f"{path}/plans", json=plan)).json()
-    assert (made["state"], made["kind"], made["made_by"]) == ("open", "instalment_plan", "mei")
+    assert (made["state"], made["terms"]["kind"], made["made_by"]) == ("open", "instalment_plan", "mei")
     assert (await world.get(f"{path}/plans"))["items"] == (await world.get(f"{path}/offers"))["items"]
     assert refused(await office.ask("POST", f"{path}/offers", json=within)) == (409, "offer_stands")
     await office.ask("POST", f"{path}/offers/{made['offer_id']}:decline")
