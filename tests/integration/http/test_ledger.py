@@ -166,11 +166,7 @@ async def test_the_events_of_a_loan_and_the_loans_of_a_borrower_come_in_pages(in
     for path, wanted in (("/v1/loans/L0/events", 4), ("/v1/borrowers/B1/loans", 3)):
         whole = await ingest.get(path)
         assert (len(whole["items"]), whole["next"]) == (wanted, None)
-        found, cursor = [], {}
-        while cursor is not None:
-            page = await ingest.get(path, limit=2, **cursor)
-            assert len(page["items"]) in (1, 2)
-            found += page["items"]
-            cursor = {"cursor": page["next"]} if page["next"] else None
-        assert found == whole["items"]
+        first = await ingest.get(path, limit=2)
+        rest = await ingest.get(path, limit=2, cursor=first["next"])
+        assert (first["items"] + rest["items"], rest["next"]) == (whole["items"], None)
     assert_problem(await ingest.client.get("/v1/loans/L0/events", params={"cursor": "x"}), 422, "invalid_request")
