@@ -115,10 +115,12 @@ def _ask(operation: dict[str, Any], method: str, path: str) -> None:
 
 def _answer(operation: dict[str, Any], shape: Any) -> None:
     done = next((code for code in _DONE if code in operation["responses"]), None)
-    if shape is not None and done is not None:
-        ref = {"$ref": _REF.format(name=_item(shape).__name__)}
-        schema = _page_of(ref) if get_origin(shape) is list else ref
-        operation["responses"][done].setdefault("content", {})["application/json"] = {"schema": schema}
+    in_pages = any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ()))
+    if done is None or (shape is None and not in_pages):
+        return
+    item = {"type": "object"} if shape is None else {"$ref": _REF.format(name=_item(shape).__name__)}
+    schema = _page_of(item) if shape is None or get_origin(shape) is list else item
+    operation["responses"][done].setdefault("content", {})["application/json"] = {"schema": schema}
 
 
 def _refuse(operation: dict[str, Any], method: str, path: str) -> None:
