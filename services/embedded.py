@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import auth, sealing
-from libs.common.api import answer
+from libs.common.api import answer, render_problems
 from libs.common.auth import Principal
 from libs.common.bus.inprocess import InProcessBus
 from libs.common.clock import Clock
@@ -28,7 +29,7 @@ from libs.common.db.engine import make_engine
 from libs.common.lifecycle import Service
 from libs.common.ports import Ports
 from libs.common.problems import problem
-from libs.common.settings import Outlets, version
+from libs.common.settings import Outlets, SettingsError, version
 from services.ingest import service as ingest
 from services.ingest.settings import Settings as IngestSettings
 from services.notifier import service as notifier
@@ -105,12 +106,25 @@ def read_secrets(folder: Path) -> Secrets:
 
 @asynccontextmanager
 async def running_postgres(folder: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """Run the folder's PostgreSQL, and leave it however this ends."""
-    postgres = await asyncio.to_thread(EmbeddedPostgres, folder / "postgres")
-    try:
-        yield postgres
-    finally:
-        await postgres.stop()
+    """Run the folder's PostgreSQL, and leave it however this ends; one platform at a time, for what one says another would not hear."""
+    with _alone_in(folder):
+        postgres = await asyncio.to_thread(EmbeddedPostgres, folder / "postgres")
+        try:
+            yield postgres
+        finally:
+            await postgres.stop()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder; the kernel lets go of it however this process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "in-use.lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(f"another dunwell runs on {folder}; choose another folder with --data") from None
+        yield
 
 
 async def migrate_all(engine: AsyncEngine) -> None:
@@ -164,6 +178,7 @@ async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, 
 
 def _root(services: Sequence[Service]) -> FastAPI:
     app = FastAPI(title="Dunwell", docs_url=None, redoc_url=None, openapi_url=None)
+    render_problems(app)
 
     @app.get("/")
     async def index() -> HTMLResponse:

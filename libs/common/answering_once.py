@@ -12,9 +12,7 @@ import hashlib
 import re
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
 
-from fastapi import FastAPI
 from sqlalchemy import Connection, event
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -216,24 +214,3 @@ def _fingerprint(scope: Scope, body: bytes) -> bytes:
     parts = [scope["method"].encode(), scope["path"].encode(), scope["query_string"]]
     parts += [headers.get(name, "").encode() for name in _TELLS]
     return hashlib.sha256(b"\0".join(parts) + b"\0" + hashlib.sha256(body).digest()).digest()
-
-
-def with_keys(app: FastAPI) -> None:
-    """Let the app's OpenAPI say which calls take a key."""
-    described = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            for path, operations in described()["paths"].items():
-                for method in operations.keys() & {name.lower() for name in WRITES}:
-                    if not path.endswith(BY_THEIR_OWN_IDS):
-                        operations[method].setdefault("parameters", []).append(_PARAMETER)
-        return app.openapi_schema or {}
-
-    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents to add to what it describes
-
-
-_PARAMETER = {
-    "name": HEADER, "in": "header", "required": False, "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "the same call under the same key within 24 hours gets the first answer again, and is not done again",
-}  # fmt: skip

@@ -16,12 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common import logs
-from libs.common.answering_once import AnsweringOnce, with_keys
+from libs.common.answering_once import AnsweringOnce
 from libs.common.asyncapi import describe
 from libs.common.auth import Keys, Principal
 from libs.common.clock import stopwatch
 from libs.common.contracts.catalogue import Topic
 from libs.common.db.failures import is_transient
+from libs.common.describing import Shapes, complete
 from libs.common.errors import NOT_JSON, DomainError
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
 from libs.common.problems import problem
@@ -33,6 +34,8 @@ Check = Callable[[], Awaitable[str | None]]
 BODY_BYTES = 1024 * 1024
 _CANNOT_BE_HELD = frozenset({"22000", "22008", "22021"})
 """SQLSTATEs of a value of the caller's that PostgreSQL has no place for: not encodable, outside its calendar, the character 0."""
+_CODES = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}
+"""Codes for what the framework says by itself; 400 is its word for a body that is not even text."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -60,6 +63,7 @@ class Described:
     summary: str
     version: str
     topics: Sequence[Topic]
+    shapes: Shapes = field(default_factory=dict)
 
 
 def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: Readiness) -> FastAPI:
@@ -68,9 +72,9 @@ def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: R
     app.state.keys = keys
     app.state.metrics = metrics
     app.state.readiness = readiness
-    _render_problems(app)
+    render_problems(app)
     _add_probes(app, described)
-    with_keys(app)
+    complete(app, described.shapes)
     requests = metrics.counter("http_requests_total", "HTTP requests answered", route=(), method=(), code=())
     seconds = metrics.histogram("http_request_duration_seconds", "First byte to answer", LATENCY_BUCKETS_S, "route")
     app.add_middleware(AnsweringOnce, keys=keys)
@@ -158,21 +162,21 @@ async def body_of(request: Request, *, most: int = BODY_BYTES) -> bytes:
     return b"".join(parts)
 
 
-def _render_problems(app: FastAPI) -> None:
+def render_problems(app: FastAPI) -> None:
+    """Let the app refuse in problem documents."""
+
     @app.exception_handler(DomainError)
     async def on_domain_error(_: Request, error: DomainError) -> Response:
         return problem(error.status, error.code, error.detail, headers=error.headers, **error.extra)
 
     @app.exception_handler(HTTPException)
     async def on_http_error(_: Request, error: HTTPException) -> Response:
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        code = _CODES.get(error.status_code, "http_error")
         return problem(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
-    async def on_invalid_request(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first.get("loc", ()))
-        return problem(422, "invalid_request", f"{place}: {first.get('msg', 'not valid')}")
+    async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
+        return _not_valid(request, error)
 
     @app.exception_handler(DBAPIError)
     @app.exception_handler(Exception)
@@ -183,6 +187,26 @@ def _render_problems(app: FastAPI) -> None:
             return problem(422, "invalid_request", "a text holds the character 0, or a moment lies outside the calendar")
         logs.get("api").error("request_failed", route=request.url.path, reason=type(error).__name__, exc_info=error)
         return problem(500, "internal", "this is a fault of ours; it has been logged")
+
+
+def _not_valid(request: Request, error: RequestValidationError) -> Response:
+    """Say where a request is not what is asked for, and why."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first.get("loc", ()))
+    if place == "body" and not isinstance(error.body, dict | list):
+        return _no_object(request, error.body)
+    if first.get("type") == "json_invalid":
+        return problem(400, "not_json", f"this is no JSON: {first.get('ctx', {}).get('error', '')} (character {first['loc'][-1]})")
+    return problem(422, "invalid_request", f"{place}: {first.get('msg', 'not valid')}")
+
+
+def _no_object(request: Request, body: object) -> Response:
+    """Say what a body is that is no JSON object: none at all, of another type, or another JSON value."""
+    if not body:
+        return problem(400, "not_json", "this is no JSON: the body is empty")
+    if "json" not in (kind := request.headers.get("content-type", "")):
+        return problem(415, "unsupported_media_type", f"send Content-Type: application/json, not {kind[:100] or 'none'}")
+    return problem(422, "invalid_request", "body: a JSON object is expected")
 
 
 def _add_probes(app: FastAPI, described: Described) -> None:

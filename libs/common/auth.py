@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fastapi import Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -19,6 +20,8 @@ SCOPES = (
     "events:write", "loans:read", "products:write", "cases:read", "cases:write", "cases:approve", "policies:write", "policies:approve",
     "templates:write", "contacts:read", "contacts:write", "pii:read", "ops",
 )  # fmt: skip
+SCHEME = "key"
+"""How OpenAPI calls the scheme by which callers are known."""
 CACHED_FOR = timedelta(seconds=15)
 CACHE_SIZE = 10_000
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="dunwell"'}
@@ -105,16 +108,25 @@ class Keys:
         return Principal(row.tenant, row.person, frozenset(row.scopes), row.loopback_only) if row else None
 
 
-def requires(scope: str) -> Callable[[Request], Awaitable[Principal]]:
-    """Return the dependency that lets in whoever has the scope; the keys are the app's own (`app.state.keys`)."""
+class Requires(SecurityBase):
+    """Lets in whoever has the scope; the keys are the app's own (`app.state.keys`). OpenAPI reads the scope out of the scheme's name."""
 
-    async def caller(request: Request) -> Principal:
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        self.scheme_name = f"{SCHEME}/{scope}"
+        self.model = HTTPBearer(description="A key made by `dunwell keys create`: `Authorization: Bearer <key>`")
+
+    async def __call__(self, request: Request) -> Principal:
+        """Return who calls, or refuse."""
         principal = await _identify(request)
-        if scope not in principal.scopes:
-            raise DomainError(403, "forbidden", f"this key lacks the scope {scope}")
+        if self.scope not in principal.scopes:
+            raise DomainError(403, "forbidden", f"this key lacks the scope {self.scope}")
         return principal
 
-    return caller
+
+def requires(scope: str) -> Requires:
+    """Return the dependency of a route that asks for this scope."""
+    return Requires(scope)
 
 
 def token_of(authorization: str) -> str | None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Header
+
 from libs.common.errors import DomainError
+
+IfMatch = Annotated[str | None, Header(alias="If-Match")]
+
+
+def tag_of(version: int) -> str:
+    """Return the ETag of a version; 0 is where nothing was set."""
+    return f'"{version}"'
 
 
 def expect(if_match: str | None, tag: str) -> None:

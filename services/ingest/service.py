@@ -38,6 +38,7 @@ from services.ingest.routes import event_route, loan_routes, parked_routes, prod
 from services.ingest.routes.loans import LoanReader
 from services.ingest.routes.products import ProductDesk
 from services.ingest.routes.report import Reporter
+from services.ingest.routes.shapes import SHAPES
 from services.ingest.routes.statement import Stater
 from services.ingest.settings import Settings
 from services.ingest.statement_page import StatementPage
@@ -72,7 +73,11 @@ def build(ports: Ports, settings: Settings) -> Service:
     parts = _parts(ports, settings)
     readiness = Readiness(checks(ports, parts.worker))
     described = Described(
-        "Dunwell ingest", "Loan events become overdue facts", ports.version, (LOAN_EVENTS_TOPIC, BORROWER_EVENTS_TOPIC, FACTS, PROFILES)
+        "Dunwell ingest",
+        "Loan events become overdue facts",
+        ports.version,
+        (LOAN_EVENTS_TOPIC, BORROWER_EVENTS_TOPIC, FACTS, PROFILES),
+        SHAPES,
     )
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=parts.metrics, readiness=readiness)
 

@@ -17,7 +17,6 @@ from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddre
 from libs.common.contracts.contact_tasks import ContactRequested, DebtRef, PolicyRef
 from libs.common.contracts.values import WITHOUT_NUL, Contract, Id
 from libs.common.contracts.wallet_borrowers import PurposeName
-from libs.common.errors import DomainError
 from libs.common.value import replace
 from libs.compliance import Allow, CapScope, Nature, Packs
 from services.notifier import checking
@@ -96,15 +95,12 @@ class Desk:
     partitions: int
     stale_after: timedelta
 
-    async def authorize(self, tenant: str, wanted: AuthorizeIn, *, repeat_key: str | None) -> dict[str, object]:
+    async def authorize(self, tenant: str, wanted: AuthorizeIn) -> dict[str, object]:
         """Return the answer in the shape of the check, with a reservation where it is a yes."""
         who = (tenant, wanted.borrower_id)
-        contact_id = ids.derived("r", *who, repeat_key) if repeat_key else f"r-{ids.fresh()}"
         async with self.engine.begin() as conn:
             await expect_known(conn, *who)
             await borrowers.lock(conn, [who])
-            if repeat_key and (slot := await reservations.find(conn, *who, contact_id)) is not None:
-                return _repeated(slot, wanted)
             locked = await borrowers.lock_free(conn, [who])  # this transaction holds the row, so it is free to it
             house = (await settings_of(conn, {tenant})).get(tenant, TenantSettings()).house
             mine = replace((await known.known_of(conn, locked))[who], house=house)
@@ -112,9 +108,10 @@ class Desk:
             answer = await self._decide(conn, who, mine, wanted, lookup)
             if not isinstance(answer, Permitted):
                 return answer
-            slot = _slot(answer, who, contact_id, wanted, lookup)
+            slot = _slot(answer, who, wanted, lookup)
             await reservations.reserve(conn, slot)
-            return {**checking.written(answer.allow, _zone(mine.profile)), "reservation": _reservation(slot)}
+            held = {"id": slot.contact.contact_id, "until": slot.until}
+            return {**checking.written(answer.allow, _zone(mine.profile)), "reservation": held}
 
     async def _decide(
         self, conn: AsyncConnection, who: Who, mine: Known, wanted: AuthorizeIn, lookup: str | None
@@ -170,29 +167,13 @@ def _request(wanted: AuthorizeIn, now: datetime) -> ContactRequested:
     )  # fmt: skip
 
 
-def _slot(permitted: Permitted, who: Who, contact_id: str, wanted: AuthorizeIn, lookup: str | None) -> Slot:
+def _slot(permitted: Permitted, who: Who, wanted: AuthorizeIn, lookup: str | None) -> Slot:
     at = permitted.decision.at
     contact = Contact(
-        *who, contact_id, at, wanted.channel, RESERVED, wanted.by, lookup=lookup, kind=wanted.purpose, loans=(wanted.debt,),
+        *who, f"r-{ids.fresh()}", at, wanted.channel, RESERVED, wanted.by, lookup=lookup, kind=wanted.purpose, loans=(wanted.debt,),
         decision=permitted.decision,
     )  # fmt: skip
     return Slot(contact, at + HELD_FOR)
-
-
-def _repeated(slot: Slot, wanted: AuthorizeIn) -> dict[str, object]:
-    """Return the yes that was given under this key before."""
-    before = slot.contact
-    if (before.channel, before.loans, before.by) != (wanted.channel, (wanted.debt,), wanted.by):
-        raise DomainError(422, "idempotency_key_reused", "this Idempotency-Key was used for another contact")
-    said = before.decision
-    ends, packs = (said.window_ends, said.packs) if said else (None, {})
-    return {
-        "decision": "allow", "earliest": None, "rules": [], "window_ends": ends, "packs": packs, "reservation": _reservation(slot),
-    }  # fmt: skip
-
-
-def _reservation(slot: Slot) -> dict[str, object]:
-    return {"id": slot.contact.contact_id, "until": slot.until}
 
 
 def _barred(word: str, end: datetime | None = None, *, zone: ZoneInfo | None = None) -> dict[str, object]:

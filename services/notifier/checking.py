@@ -7,9 +7,9 @@ from datetime import date, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-import msgspec
 from msgspec import field
 
+from libs.common.api import read_as
 from libs.common.contracts.values import Contract, Moment
 from libs.common.contracts.wallet_borrowers import ChannelName, PurposeName, StopName
 from libs.common.errors import DomainError
@@ -138,15 +138,12 @@ class CheckIn(Contract, frozen=True, kw_only=True):
     debt_facts: dict[str, DebtFactsIn] = field(default_factory=dict)
 
 
-_read = msgspec.json.Decoder(CheckIn).decode
-
-
 def check(body: bytes, packs: Packs) -> dict[str, object]:
     """Return the gate's answer; a question that cannot be read is refused with the place and the reason."""
+    question = read_as(CheckIn, body, code="invalid_request", what="question")
     try:
-        question = _read(body)
         answer = decide(_proposed(question.proposed), _circumstances(question), packs)
-    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DomainError(422, "invalid_request", str(error)[:300]) from error
     return written(answer, _zone(question))
 

@@ -46,6 +46,7 @@ from services.notifier.routes.personal import routes_of as personal_routes
 from services.notifier.routes.preferences import routes_of as preference_routes
 from services.notifier.routes.providers import routes_of as provider_routes
 from services.notifier.routes.replies import routes_of as reply_routes
+from services.notifier.routes.shapes import SHAPES
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
@@ -101,7 +102,9 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     parts = _parts(ports, settings, packs, directory=directory, metrics=NotifierMetrics.of(metrics, tuple(providers)))
     readiness = Readiness()
     app = make_app(
-        Described("Dunwell notifier", "May it be said now, how, and what became of it", ports.version, (FACTS, PROFILES, TASKS, OUTCOMES)),
+        Described(
+            "Dunwell notifier", "May it be said now, how, and what became of it", ports.version, (FACTS, PROFILES, TASKS, OUTCOMES), SHAPES
+        ),
         keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
     )  # fmt: skip
     app.include_router(router(Inside(ports.engine, ports.clock, packs)))

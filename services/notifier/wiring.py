@@ -99,7 +99,7 @@ def wiring(wired: Wired) -> APIRouter:
 
 
 def _add_providers(routes: APIRouter, wired: Wired) -> None:
-    @routes.get("/providers")
+    @routes.get("/providers", summary="Provider accounts with health, breaker and rate; no secrets")
     async def providers(caller: Reading) -> Response:
         builtin = [{"name": name, "channels": one.channels, "sandbox": one.sandbox} for name, one in wired.directory.builtin.items()]
         async with wired.engine.connect() as conn:
@@ -108,7 +108,7 @@ def _add_providers(routes: APIRouter, wired: Wired) -> None:
             rows = await accounts.of_tenant(conn, caller.tenant)
         return page(builtin + [_shown(row) | health_of(healths[row.name], row.per_second, now) for row in rows])
 
-    @routes.put("/providers/{name}")
+    @routes.put("/providers/{name}", summary="Set an account; credentials are written, never shown")
     async def put(name: Name, wanted: AccountIn, caller: Operating) -> Response:
         if name in wired.directory.builtin:
             raise DomainError(409, "builtin", f"{name} is built in")
@@ -198,11 +198,11 @@ def _try(adapter: Adapter | Link, account: Account, row: AccountRow, now: dateti
 
 
 def _add_pauses(routes: APIRouter, wired: Wired) -> None:
-    @routes.post("/providers/{name}:pause")
+    @routes.post("/providers/{name}:pause", summary="Send nothing by this provider")
     async def pause(name: str, wanted: PauseIn, caller: Operating) -> Response:
         return await _pause(wired, caller, name, reason=wanted.reason)
 
-    @routes.post("/providers/{name}:resume")
+    @routes.post("/providers/{name}:resume", summary="Send by this provider again")
     async def resume(name: str, caller: Operating) -> Response:
         return await _pause(wired, caller, name, reason=None)
 
@@ -219,13 +219,13 @@ async def _pause(wired: Wired, caller: Principal, name: str, *, reason: str | No
 
 
 def _add_routes(routes: APIRouter, wired: Wired) -> None:
-    @routes.get("/routes")
+    @routes.get("/routes", summary="Which provider has which channel and country, by weight")
     async def shown(caller: Reading) -> Response:
         async with wired.engine.connect() as conn:
             held = await accounts.routes(conn, caller.tenant)
         return answer({"items": held.routes if held else (), "next": None, "version": held.version if held else 0})
 
-    @routes.put("/routes")
+    @routes.put("/routes", summary="Set all routes")
     async def put(wanted: RoutesIn, caller: Operating) -> Response:
         items = [Route(one.channel, one.country, one.provider, one.weight) for one in wanted.items]
         if len({(one.channel, one.country, one.provider) for one in items}) < len(items):

@@ -35,7 +35,7 @@ class Work:
     by: str
     terms: PromiseTerms = PROMISE_TERMS
     key: str | None = None
-    """What the caller names this request by: the same one does the same thing once."""
+    """What is done again under the same name: a task, a portion of a batch. What it makes has the same ids then."""
     out: Outgoing = field(default_factory=Outgoing)
     freed: bool = False
     """Set when a person has decided on a case that its rules could not digest."""
@@ -51,7 +51,7 @@ class Work:
         return Telling(self.desk.writer.partitions, self.desk.tenants[0], self.at)
 
     def new_id(self, prefix: str, *about: object) -> str:
-        """Return the id of what this request makes: always the same one for a request that is named."""
+        """Return the id of what this request makes: always the same one under a key."""
         return ids.derived(prefix, *self.of, self.key or ids.fresh(), *about)
 
     def done(self, held: Held) -> Held:

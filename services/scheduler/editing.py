@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
-from libs.common.preconditions import expect
+from libs.common.preconditions import expect, tag_of
 from libs.compliance import Packs, load_packs
 from services.scheduler import experimenting
 from services.scheduler.domain.builtin import BUILT_IN
@@ -164,7 +164,7 @@ class PolicyDesk:
         async with self.engine.begin() as conn:
             last, doing = await policies.hold(conn, caller.tenant, ASSIGNMENTS), await self._doing(conn, caller)
             revision, before = await policies.assignments(conn, caller.tenant)
-            expect(if_match, f'"{revision}"')
+            expect(if_match, tag_of(revision))
             active = {which.name for which, _ in await policies.active(conn, [caller.tenant], doing.at)}
             if unknown := sorted({item.policy for item in items} - active - {BUILT_IN.name}):
                 raise DomainError(422, "no_active_version", f"no version is active of {', '.join(unknown)}")

@@ -43,12 +43,10 @@ class MassHolds:
         async with self.engine.connect() as conn:
             return await batches.count(conn, tenant, chosen)
 
-    async def begin(self, tenant: str, asked: BatchAsked, by: str, *, confirmed: int, key: str | None) -> RowMapping:
+    async def begin(self, tenant: str, asked: BatchAsked, by: str, *, confirmed: int) -> RowMapping:
         """Begin a batch where there are still as many cases as were confirmed."""
-        batch_id = ids.derived("hb", tenant, key or ids.fresh())
+        batch_id = ids.derived("hb", tenant, ids.fresh())
         async with self.engine.begin() as conn:
-            if (row := await batches.find(conn, tenant, batch_id)) is not None:
-                return row
             number = await batches.count(conn, tenant, asked.chosen)
             if number != confirmed:
                 raise DomainError(409, "count_changed", f"there are {number} cases now, not {confirmed}", count=number)

@@ -34,6 +34,7 @@ from services.scheduler.parking import ParkingLimit
 from services.scheduler.pausing import SOURCE
 from services.scheduler.routes import make_router
 from services.scheduler.routes.cases import Rooms
+from services.scheduler.routes.shapes import SHAPES
 from services.scheduler.routes.simulations import Play
 from services.scheduler.settings import Settings
 from services.scheduler.simulator import Simulator
@@ -67,7 +68,7 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
     base = base_gauges(ports, SCHEMA, metrics, [consumer])
     watcher = Watcher(ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, base], metrics)
     readiness = Readiness(lifecycle.checks(ports, consumer))
-    described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES))
+    described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES), SHAPES)
     dealer = Dealer(ports.engine, ports.clock, desk, ticker.wake.set)
     policy_desk = PolicyDesk(ports.engine, ports.clock, elsewhere, needs_simulation=settings.approval_needs_simulation)
     archive = Archive(ports.engine, ports.clock, desk.rulebook, elsewhere)

@@ -19,6 +19,8 @@ from services.scheduler.contacting import ContactMade, record
 from services.scheduler.dealing import decided_elsewhere
 from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.matters import Outcome
+from services.scheduler.domain.policy import Work as PolicyWork
+from services.scheduler.domain.scripts import script_of
 from services.scheduler.finding import named, unknown
 from services.scheduler.objecting import resolve
 from services.scheduler.shown import debts_shown, promises_shown, stops_shown
@@ -58,7 +60,14 @@ class TaskDesk:
             if task.state == "open":
                 await _tell(conn, replace(held, moved_at=at), entry(held.case, at, "task.claimed", task_id=task_id, by=by))
             case = await cases.find(conn, caller.tenant, held.case.case_id)
-        return {**claimed, **await self._context(claimed, case, by, authorization=authorization)}
+            shown = await self._shown(conn, claimed, case)
+        return {**shown, "gate": await self._gate(claimed, case, by, authorization=authorization)}
+
+    async def read(self, caller: Principal, task_id: str) -> Mapping[str, Any]:
+        """Return a task with all that its person needs but the gate's answer, for asking holds a slot in the caps."""
+        async with self.casework.engine.connect() as conn:
+            task = await self._found(conn, caller, task_id)
+            return await self._shown(conn, task, await cases.find(conn, caller.tenant, task.case_id))
 
     async def release(self, caller: Principal, task_id: str) -> Mapping[str, Any]:
         """Give a task back."""
@@ -103,20 +112,30 @@ class TaskDesk:
             await resolve(work, task.about.removeprefix("stop:"), done.outcome, done.note)
         return ended or task
 
-    async def _context(self, task: RowMapping, held: Held | None, by: str, *, authorization: str) -> Mapping[str, Any]:
-        """Return what the person needs: the debts, what was promised, why nothing was paid, and what the gate says now."""
+    async def _shown(self, conn: AsyncConnection, task: RowMapping, held: Held | None) -> dict[str, Any]:
+        """Return a task with what the person needs: what to say, the debts, what was promised, and why nothing was paid."""
         if held is None:
-            return {"context": None, "gate": None}
-        case, channel = held.case, CHANNELS.get(task.kind)
-        shown = {
+            return {**task, "script": script_of(task.kind, None), "context": None}
+        case = held.case
+        rules = await self.casework.desk.rulebook.of(conn, [case.tenant], await self.casework.clock.at(conn), held=[held])
+        policy = rules.pinned(held)
+        action = next((step.action for step in policy.steps if step.id == task.about), None) if policy is not None else None
+        context = {
             "debts": debts_shown(case), "nonpayment_reason": case.nonpayment_reason, "promises": promises_shown(case),
             "stops": stops_shown(case),
         }  # fmt: skip
-        if channel is None:
-            return {"context": shown, "gate": None}
+        own = action.script if isinstance(action, PolicyWork) else None
+        return {**task, "script": script_of(task.kind, own), "context": context}
+
+    async def _gate(self, task: RowMapping, held: Held | None, by: str, *, authorization: str) -> Mapping[str, Any] | None:
+        """Return what the gate says of this contact now; None for work that is none."""
+        channel = CHANNELS.get(task.kind)
+        if held is None or channel is None:
+            return None
+        case = held.case
         oldest = min(case.owed, key=lambda debt: (debt.past_due_from or debt.next_due_on, debt.loan_id), default=None)
         question = Question(case.borrower_id, oldest.loan_id if oldest else None, channel, by)
-        return {"context": shown, "gate": await self.gate.answer(question, authorization)}
+        return await self.gate.answer(question, authorization)
 
     async def _task(self, conn: AsyncConnection, caller: Principal, task_id: str) -> tuple[Held, RowMapping]:
         """Return a task with its case locked: the case first, as everywhere."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import Readiness, answer
@@ -82,19 +82,18 @@ def _add(routes: APIRouter, reader: FeedReader, topic: str, *, kept: bool) -> No
     caller_of, short = requires(READ_BY[topic]), topic.removeprefix(PREFIX)
 
     async def events(
-        request: Request,
         *,
         after: Annotated[str | None, Query(description=_CURSOR)] = None,
         limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
         wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S, description="seconds to wait for an event where there is none")] = 0.0,
+        caller: Principal = Depends(caller_of),  # noqa: B008  # a local name, which an annotation cannot hold
     ) -> Response:
-        caller: Principal = await caller_of(request)
         if not kept:
             raise DomainError(404, "feed_off", "this service keeps no feed: DUNWELL_FEED is off, its topic on Kafka has the same")
         page = await reader.page(Stream(reader.feed.schema, caller.tenant, topic), _cursor(after), limit, wait)
         return answer({"items": [structured(message, at) for at, message in page.items], "next": page.next.text})
 
-    routes.get(f"/{short}", summary=f"What was said on {topic}, from a place on", operation_id=f"read_feed_{short}")(events)
+    routes.get(f"/{short}", summary=f"What was said on {topic}, from a place on")(events)
     routes.get(f"/{topic}", include_in_schema=False)(events)
 
 

@@ -14,7 +14,7 @@ from libs.common.api import read_as
 from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
-from libs.common.preconditions import expect
+from libs.common.preconditions import expect, tag_of
 from libs.common.settings import Outlets
 from libs.common.tenant_settings import store
 from libs.common.tenant_settings.forms import ServiceSettings
@@ -58,12 +58,12 @@ class SettingsDesk(Generic[S]):
         async with self.engine.begin() as conn:
             before = (await store.current(conn, self.schema, [caller.tenant])).get(caller.tenant)
             version = before.version if before else 0
-            expect(if_match, etag(version))
+            expect(if_match, tag_of(version))
             now = await self.clock.at(conn)
             plain = msgspec.structs.replace(wanted, webhooks=without_secrets(wanted.webhooks))
             kept = Kept(caller.tenant, version + 1, msgspec.json.encode(plain), caller.actor, now)
             if not await store.put(conn, self.schema, kept):
-                expect("", etag(version + 1))
+                expect("", tag_of(version + 1))
             await self._put_secrets(conn, caller.tenant, wanted.webhooks)
             await places.put(conn, self.schema, caller.tenant, wanted.webhooks, now=now)
         return kept
@@ -88,11 +88,6 @@ class SettingsDesk(Generic[S]):
             public = sealing.public_of(key)
             sealed = {name: sealing.seal(secret.encode(), public, context_of(tenant, name)) for name, secret in given.items()}
             await places.put_secrets(conn, self.schema, tenant, sealed)
-
-
-def etag(version: int) -> str:
-    """Return the tag of a version; 0 is where nothing was set."""
-    return f'"{version}"'
 
 
 def context_of(tenant: str, webhook_id: str) -> str:

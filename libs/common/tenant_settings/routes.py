@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from libs.common.api import answer, body_of, page, takes
 from libs.common.auth import Principal, requires
-from libs.common.errors import DomainError
-from libs.common.tenant_settings.desk import S, SettingsDesk, etag, plain
+from libs.common.paging import number_place
+from libs.common.preconditions import IfMatch, tag_of
+from libs.common.tenant_settings.desk import S, SettingsDesk, plain
 from libs.common.tenant_settings.store import Kept
 
 Operating = Annotated[Principal, Depends(requires("ops"))]
@@ -21,21 +22,22 @@ def settings_routes(desk: SettingsDesk[S], *, read_by: str) -> APIRouter:
     reader = requires(read_by)
 
     @routes.get("", summary="What the tenant has set of this service, and how its webhooks do")
-    async def shown(request: Request) -> Response:
-        settings, kept, health = await desk.current((await reader(request)).tenant)
+    async def shown(caller: Principal = Depends(reader)) -> Response:  # noqa: B008  # a local name, which an annotation cannot hold
+        settings, kept, health = await desk.current(caller.tenant)
         return _tagged({**_version(kept), "settings": plain(settings), "webhooks": health}, kept)
 
     @routes.get("/history", summary="Every version, who set it and when, newest first")
     async def history(
-        request: Request, *, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
+        *, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None,
+        caller: Principal = Depends(reader),  # noqa: B008  # a local name, which an annotation cannot hold
     ) -> Response:  # fmt: skip
-        found = await desk.history((await reader(request)).tenant, below=_number(cursor), limit=limit + 1)
+        found = await desk.history(caller.tenant, below=number_place(cursor), limit=limit + 1)
         items = [{**_version(kept), "settings": plain(desk.read(kept))} for kept in found[:limit]]
         return page(items, str(found[limit - 1].version) if len(found) > limit else None)
 
     @routes.put("", summary="Set all of it, with If-Match", openapi_extra=takes(desk.form))
-    async def put(request: Request, caller: Operating) -> Response:
-        kept = await desk.put(caller, await body_of(request), request.headers.get("if-match"))
+    async def put(request: Request, caller: Operating, *, if_match: IfMatch = None) -> Response:
+        kept = await desk.put(caller, await body_of(request), if_match)
         return _tagged({**_version(kept), "settings": plain(desk.read(kept))}, kept)
 
     return routes
@@ -48,12 +50,4 @@ def _version(kept: Kept | None) -> dict[str, Any]:
 
 
 def _tagged(said: dict[str, Any], kept: Kept | None) -> Response:
-    return answer(said, headers={"ETag": etag(kept.version if kept else 0)})
-
-
-def _number(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not cursor.isdecimal() or len(cursor) > 9:
-        raise DomainError(422, "invalid_request", "cursor: not one of ours")
-    return int(cursor)
+    return answer(said, headers={"ETag": tag_of(kept.version if kept else 0)})

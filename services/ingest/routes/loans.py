@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AwareDatetime, BeforeValidator, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,6 +18,7 @@ from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import FIRST_DAY, LAST_DAY
 from libs.common.errors import DomainError
+from libs.common.paging import number_place
 from services.ingest.domain.events import LoanEvent
 from services.ingest.domain.fold import trace
 from services.ingest.domain.product import ProductLine
@@ -30,6 +31,8 @@ from services.ingest.store.events import LogRow
 from services.ingest.store.loans import LoanRow
 
 Reader = Annotated[Principal, Depends(requires("loans:read"))]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+EventLimit = Annotated[int, Query(ge=1, le=10_000, description="a loan has 10,000 events at most")]
 
 
 def _spelled_out(day: object) -> object:
@@ -66,19 +69,20 @@ class LoanReader:
         told = await retold(self.engine, self.clock, loan_id, Asked(tenant, as_of, known_at))
         return {"loan_id": loan_id, **told.through(_state), **told.record}
 
-    async def events(self, tenant: str, loan_id: str) -> list[dict[str, Any]]:
-        """Return the accepted events of a loan in the order in which they came."""
+    async def events(self, tenant: str, loan_id: str, *, after: int, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+        """Return accepted events of a loan in the order in which they came, which never changes, and where that page ends."""
         async with self.engine.connect() as conn:
             logged = (await log.of_loans(conn, [(tenant, loan_id)]))[tenant, loan_id]
         if not logged:
             raise DomainError(404, "not_found", f"no event about a loan {loan_id[:128]} has been accepted")
-        return [_published(row) for row in logged]
+        end = after + limit
+        return [_published(row) for row in logged[after:end]], str(end) if len(logged) > end else None
 
-    async def of_borrower(self, tenant: str, borrower_id: str) -> list[dict[str, Any]]:
-        """Return the borrower's loans in short."""
+    async def of_borrower(self, tenant: str, borrower_id: str, *, after: str, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+        """Return the borrower's loans in short, and where that page ends."""
         async with self.engine.connect() as conn:
-            rows = await loans.of_borrower(conn, tenant, borrower_id)
-        return [_short(row) for row in rows]
+            rows = await loans.of_borrower(conn, tenant, borrower_id, after=after, limit=limit + 1)
+        return [_short(row) for row in rows[:limit]], rows[limit - 1].loan_id if len(rows) > limit else None
 
 
 def routes_of(reader: LoanReader) -> APIRouter:
@@ -90,12 +94,12 @@ def routes_of(reader: LoanReader) -> APIRouter:
         return answer(await reader.state(caller.tenant, loan_id, as_of, known_at))
 
     @router.get("/v1/loans/{loan_id}/events", summary="The accepted events of a loan, as they came")
-    async def get_events(loan_id: str, caller: Reader) -> Response:
-        return page(await reader.events(caller.tenant, loan_id))
+    async def get_events(loan_id: str, caller: Reader, *, limit: EventLimit = 1000, cursor: str | None = None) -> Response:
+        return page(*await reader.events(caller.tenant, loan_id, after=number_place(cursor) or 0, limit=limit))
 
     @router.get("/v1/borrowers/{borrower_id}/loans", summary="The debts of a borrower")
-    async def get_borrower_loans(borrower_id: str, caller: Reader) -> Response:
-        return page(await reader.of_borrower(caller.tenant, borrower_id))
+    async def get_borrower_loans(borrower_id: str, caller: Reader, *, limit: Limit = 100, cursor: str | None = None) -> Response:
+        return page(*await reader.of_borrower(caller.tenant, borrower_id, after=cursor or "", limit=limit))
 
     return router
 

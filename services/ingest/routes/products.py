@@ -13,7 +13,7 @@ from msgspec import Meta
 from msgspec.structs import asdict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.api import answer, body_of, read_as
+from libs.common.api import answer, body_of, read_as, takes
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import Contract, Days, Id
@@ -100,7 +100,7 @@ def routes_of(desk: ProductDesk) -> APIRouter:
     """Return the routes of product lines."""
     router = APIRouter(tags=["products"])
 
-    @router.put("/v1/products/{name}", summary="Make the next version of a product line")
+    @router.put("/v1/products/{name}", summary="Make the next version of a product line", openapi_extra=takes(ProductForm))
     async def put_product(name: str, request: Request, caller: Annotated[Principal, Depends(requires("products:write"))]) -> Response:
         return answer(await desk.put(caller.tenant, name, await body_of(request)))
 

@@ -103,7 +103,8 @@ _LOCK = text(
 _FIND = text(f"select {_SELECTED} from ingest.loans l where l.tenant = :tenant and l.loan_id = :loan_id")
 _OF_BORROWER = text(
     f"select {_SELECTED} from ingest.borrower_loans b join ingest.loans l on l.tenant = b.tenant and l.loan_id = b.loan_id"
-    " where b.tenant = :tenant and b.borrower_id = :borrower_id and l.known order by l.loan_id"
+    " where b.tenant = :tenant and b.borrower_id = :borrower_id and l.known"
+    " and l.borrower_id = b.borrower_id and l.loan_id > :after order by l.loan_id limit :limit"
 )
 
 
@@ -157,10 +158,10 @@ async def find(conn: AsyncConnection, tenant: str, loan_id: str) -> LoanRow | No
     return None if row is None else _row(row)
 
 
-async def of_borrower(conn: AsyncConnection, tenant: str, borrower_id: str) -> list[LoanRow]:
-    """Return the loans of a borrower."""
-    rows = await conn.execute(_OF_BORROWER, {"tenant": tenant, "borrower_id": borrower_id})
-    return [row for row in map(_row, rows.all()) if row.borrower_id == borrower_id]
+async def of_borrower(conn: AsyncConnection, tenant: str, borrower_id: str, *, after: str, limit: int) -> list[LoanRow]:
+    """Return loans of a borrower by their ids, from after this one on."""
+    rows = await conn.execute(_OF_BORROWER, {"tenant": tenant, "borrower_id": borrower_id, "after": after, "limit": limit})
+    return [_row(row) for row in rows.all()]
 
 
 async def save(conn: AsyncConnection, rows: Sequence[LoanRow]) -> None:

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.api import answer, page
+from libs.common.api import answer, body_of, page, takes
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.errors import DomainError
+from libs.common.paging import after_moment, moment_place
 from libs.compliance import Packs
 from services.notifier import checking
 from services.notifier.domain.reserving import RESERVED
@@ -72,7 +73,7 @@ def router(inside: Inside) -> APIRouter:
 
 
 def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
-    @routes.get("/deliveries")
+    @routes.get("/deliveries", summary="Messages: state, decisions, channel")
     async def deliveries(  # one query parameter each
         caller: Reading,
         *,
@@ -87,7 +88,7 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
             rows = await reading.deliveries(conn, wanted)
         return page([_delivery(row) for row in rows], rows[-1].task_id if len(rows) == limit else None)
 
-    @routes.get("/deliveries/{task_id}")
+    @routes.get("/deliveries/{task_id}", summary="One message, with its attempts and what the provider said")
     async def delivery(task_id: str, caller: Reading) -> Response:
         async with inside.engine.connect() as conn:
             row = await reading.delivery(conn, caller.tenant, task_id)
@@ -99,23 +100,23 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
         shown = [dict(attempt._mapping) for attempt in attempts]  # noqa: SLF001  # SQLAlchemy's public name
         return answer({**_delivery(row), "text": text, "attempts": shown})
 
-    @routes.get("/borrowers/{borrower_id}/contacts")
+    @routes.get("/borrowers/{borrower_id}/contacts", summary="The ledger of contacts that caps count, oldest first")
     async def contacts(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: str | None = None) -> Response:
         async with inside.engine.connect() as conn:
             await expect_known(conn, caller.tenant, borrower_id)
-            rows = await reading.contacts(conn, caller.tenant, borrower_id, after=cursor, limit=limit)
-        following = f"{rows[-1].at.isoformat()}~{rows[-1].contact_id}" if len(rows) == limit else None
+            rows = await reading.contacts(conn, caller.tenant, borrower_id, after=moment_place(cursor), limit=limit)
+        following = after_moment(rows[-1].at, rows[-1].contact_id) if len(rows) == limit else None
         now = inside.clock.now()
         return page([_contact(row, now) for row in rows], following)
 
 
 def _add_switch(routes: APIRouter, inside: Inside) -> None:
-    @routes.get("/switch")
+    @routes.get("/switch", summary="What is switched off or to shadow")
     async def switch(caller: Reading) -> Response:
         async with inside.engine.connect() as conn:
             return page([_switch(one) for one in await gates.switches(conn, caller.tenant)])
 
-    @routes.put("/switch")
+    @routes.put("/switch", summary="The stop button: contacts on, shadow or off")
     async def turn(wanted: SwitchIn, caller: Operating) -> Response:
         async with inside.engine.begin() as conn:
             turned = Switch(
@@ -127,15 +128,15 @@ def _add_switch(routes: APIRouter, inside: Inside) -> None:
 
 
 def _add_compliance(routes: APIRouter, inside: Inside) -> None:
-    @routes.post("/compliance/check")
+    @routes.post("/compliance/check", summary="Ask the gate about any contact; no state is touched", openapi_extra=takes(checking.CheckIn))
     async def check(request: Request, _: Reading) -> Response:
-        return answer(checking.check(await request.body(), inside.packs))
+        return answer(checking.check(await body_of(request), inside.packs))
 
-    @routes.get("/compliance/packs")
+    @routes.get("/compliance/packs", summary="The rules of all jurisdictions in short")
     async def packs(_: Reading) -> Response:
         return page([checking.describe(inside.packs[name]) for name in sorted(inside.packs)])
 
-    @routes.get("/compliance/packs/{pack_id}")
+    @routes.get("/compliance/packs/{pack_id}", summary="One pack: its rules, sources, and how well each is verified")
     async def pack(pack_id: str, _: Reading) -> Response:
         if pack_id not in inside.packs:
             raise DomainError(404, "not_found", f"there is no pack {pack_id[:128]!r}")

@@ -8,11 +8,9 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from libs.common.api import answer, body_of, read_as, takes
 from libs.common.auth import Principal, requires
-from libs.common.errors import DomainError
 from services.notifier.authorizing import AuthorizeIn, Desk
 
 Writing = Annotated[Principal, Depends(requires("contacts:write"))]
-LONGEST_KEY = 255
 
 
 def routes_of(desk: Desk) -> APIRouter:
@@ -26,9 +24,6 @@ def routes_of(desk: Desk) -> APIRouter:
     )
     async def authorize(request: Request, caller: Writing) -> Response:
         wanted = read_as(AuthorizeIn, await body_of(request), code="invalid_request", what="contact")
-        repeat_key = request.headers.get("idempotency-key")
-        if repeat_key is not None and not 0 < len(repeat_key) <= LONGEST_KEY:
-            raise DomainError(422, "invalid_request", f"Idempotency-Key: 1 to {LONGEST_KEY} characters")
-        return answer(await desk.authorize(caller.tenant, wanted, repeat_key=repeat_key))
+        return answer(await desk.authorize(caller.tenant, wanted))
 
     return routes

@@ -16,6 +16,7 @@ from libs.common.auth import Principal, requires
 from libs.common.contracts.values import WITHOUT_NUL, Contract
 from libs.common.contracts.wallet_borrowers import ChannelName
 from libs.common.errors import DomainError
+from libs.common.paging import after_moment, moment_place
 from services.notifier.contact_book import Book
 from services.notifier.store import pii
 from services.notifier.store.pii import Reader
@@ -95,20 +96,10 @@ def _add_sandbox(routes: APIRouter, book: Book) -> None:
     ) -> Response:
         if since is not None and since.tzinfo is None:
             raise DomainError(422, "invalid_request", "since: a moment needs an offset")
-        wanted = Wanted(caller.tenant, borrower_id, None, since, _after(cursor), limit)
+        wanted = Wanted(caller.tenant, borrower_id, None, since, moment_place(cursor), limit)
         found = await book.messages(wanted, to=to, reader=caller.reader)
-        return page(found, f"{found[-1].accepted_at.isoformat()}~{found[-1].id}" if len(found) == limit else None)
+        return page(found, after_moment(found[-1].accepted_at, found[-1].id) if len(found) == limit else None)
 
 
 def _read(row: Row[tuple[object, ...]]) -> dict[str, Any]:
     return {"borrower_id": row.borrower_id, "what": row.what, "by": row.by, "reason": row.reason, "at": row.at}
-
-
-def _after(cursor: str | None) -> tuple[datetime, str] | None:
-    if cursor is None:
-        return None
-    at, _, last = cursor.partition("~")
-    try:
-        return datetime.fromisoformat(at), last
-    except ValueError:
-        raise DomainError(422, "invalid_request", "cursor: not one of ours") from None

@@ -14,7 +14,7 @@ from libs.common.api import answer, body_of, page, read_as, takes
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import WITHOUT_NUL
-from libs.common.errors import DomainError
+from libs.common.preconditions import IfMatch, expect, tag_of
 from services.notifier.domain.preferences import Wishes
 from services.notifier.knowing import expect_known
 from services.notifier.store import borrowers, deliveries, preferences
@@ -50,7 +50,7 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
         return page([_shown(one) for one in found], str(found[-1].version) if len(found) == limit else None)
 
     @routes.put("/preferences", summary="Set all of it; with If-Match once something is set", openapi_extra=takes(WishesIn))
-    async def put(borrower_id: str, request: Request, caller: Writing) -> Response:
+    async def put(borrower_id: str, request: Request, caller: Writing, *, if_match: IfMatch = None) -> Response:
         wanted = read_as(WishesIn, await body_of(request), code="invalid_preferences", what="preferences")
         wishes = Wishes(no_contact=wanted.no_contact, channels=wanted.channels, language=wanted.language)
         who = (caller.tenant, borrower_id)
@@ -59,7 +59,8 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
             await borrowers.lock(conn, [who])
             held = await preferences.versions(conn, *who)
             version = held[0].version if held else 0
-            _unmoved(request.headers.get("if-match"), version)
+            if version or if_match is not None:  # where nothing stands there is nothing to have seen
+                expect(if_match, tag_of(version))
             now = await clock.at(conn)
             new = Asked(version + 1, msgspec.json.encode(wishes), wanted.reason, caller.actor, now)
             await preferences.put(conn, *who, new)
@@ -69,17 +70,9 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
     return routes
 
 
-def _unmoved(if_match: str | None, version: int) -> None:
-    """Refuse a writer who has not seen what stands; where nothing does there is nothing to have seen."""
-    if if_match is None and version:
-        raise DomainError(428, "precondition_required", "If-Match is needed: the ETag that GET answers with")
-    if if_match is not None and if_match.strip() not in {f'"{version}"', str(version)}:
-        raise DomainError(412, "version_moved", f"somebody else has changed it: it stands at version {version}")
-
-
 def _answer(held: Sequence[Asked]) -> Response:
     said = answer(_shown(held[0]) if held else {"version": 0, **msgspec.to_builtins(Wishes()), "reason": None, "by": None, "at": None})
-    said.headers["ETag"] = f'"{held[0].version if held else 0}"'
+    said.headers["ETag"] = tag_of(held[0].version if held else 0)
     return said
 
 

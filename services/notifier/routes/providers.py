@@ -21,7 +21,7 @@ def routes_of(engine: AsyncEngine) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/v1")
 
-    @routes.get("/providers/{name}/history")
+    @routes.get("/providers/{name}/history", summary="Who set, paused and resumed a provider, what its breaker did, its weights")
     async def history(name: str, caller: Reading, limit: Limit = 100) -> Response:
         async with engine.connect() as conn:
             if await accounts.find(conn, caller.tenant, name) is None:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
+from libs.common.paging import after_moment, moment_place
 from services.notifier.callbacks import callback_of
 from services.notifier.domain.suppressions import ANYBODY
 from services.notifier.knowing import expect_known
@@ -58,7 +59,7 @@ def _add_inbound(routes: APIRouter, listener: Listener) -> None:
 
 
 def _add_unsubscribe(routes: APIRouter, listener: Listener) -> None:
-    @routes.post("/unsubscribe/{token}")
+    @routes.post("/unsubscribe/{token}", summary="End the mails to who has this link (RFC 8058)")
     async def unsubscribe(token: str) -> Response:
         """End the mails to who has this link (RFC 8058); no key is asked for, the link is signed."""
         await listener.unsubscribe(token)
@@ -73,23 +74,23 @@ def _add_unsubscribe(routes: APIRouter, listener: Listener) -> None:
 
 
 def _add_replies(routes: APIRouter, listener: Listener) -> None:
-    @routes.get("/borrowers/{borrower_id}/replies")
+    @routes.get("/borrowers/{borrower_id}/replies", summary="What a borrower wrote back")
     async def of_borrower(
         borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: str | None = None, reason: Given = None
     ) -> Response:
         """Return what may be the borrower's replies, oldest first; their text only to those who may read personal data, which is kept."""
         async with listener.engine.begin() as conn:
             await expect_known(conn, caller.tenant, borrower_id)
-            rows = await replies.of_borrower(conn, caller.tenant, borrower_id, after=cursor, limit=limit)
+            rows = await replies.of_borrower(conn, caller.tenant, borrower_id, after=moment_place(cursor), limit=limit)
             if rows and PERSONAL in caller.scopes:
                 reader = Reader(caller.tenant, caller.actor, reason)
                 await pii.note(conn, reader, [borrower_id], what="replies", at=await listener.clock.at(conn))
-        following = f"{rows[-1].received_at.isoformat()}~{rows[-1].id}" if len(rows) == limit else None
+        following = after_moment(rows[-1].received_at, rows[-1].id) if len(rows) == limit else None
         return page([_reply(row, listener, caller) for row in rows], following)
 
 
 def _add_suppressions(routes: APIRouter, listener: Listener) -> None:
-    @routes.get("/borrowers/{borrower_id}/suppressions")
+    @routes.get("/borrowers/{borrower_id}/suppressions", summary="Addresses to which nothing is sent, and why")
     async def shown(borrower_id: str, caller: Reading) -> Response:
         """Return what was ever suppressed for the borrower or at an address of the profile, oldest first."""
         async with listener.engine.begin() as conn:
@@ -97,7 +98,7 @@ def _add_suppressions(routes: APIRouter, listener: Listener) -> None:
             rows = await suppressions.shown(conn, caller.tenant, borrower_id, lookups)
         return page([_suppression(row) for row in rows])
 
-    @routes.delete("/borrowers/{borrower_id}/suppressions/{suppression_id}")
+    @routes.delete("/borrowers/{borrower_id}/suppressions/{suppression_id}", summary="Lift a suppression, with a reason")
     async def lift(borrower_id: str, suppression_id: str, caller: Operating, reason: Why) -> Response:
         """Lift one that was a mistake, or about which a person has decided; it stays on record with who did so and why."""
         async with listener.engine.begin() as conn:

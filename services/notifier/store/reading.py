@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -65,16 +66,16 @@ async def attempts(conn: AsyncConnection, tenant: str, borrower_id: str, task_id
 
 
 async def contacts(
-    conn: AsyncConnection, tenant: str, borrower_id: str, *, after: str | None, limit: int
+    conn: AsyncConnection, tenant: str, borrower_id: str, *, after: tuple[datetime, str] | None, limit: int
 ) -> Sequence[Row[tuple[object, ...]]]:
-    """Return a borrower's contacts by (moment, id), oldest first; `after` is `moment~id` of the last one before."""
-    at, _, last = after.partition("~") if after else ("", "", "")
+    """Return a borrower's contacts by (moment, id), oldest first; `after` is where the page before ended."""
+    at, last = after or (None, None)
     rows = await conn.execute(
         text(
             "select contact_id, at, channel, result, by, direction, kind, loans, task_id, case_id, decision, reserved_until"
             " from notifier.contacts"
             " where tenant = :tenant and borrower_id = :borrower"
-            " and (cast(:at as text) = '' or (at, contact_id) > (cast(nullif(:at, '') as timestamptz), :last))"
+            " and (cast(:at as timestamptz) is null or (at, contact_id) > (:at, :last))"
             " order by at, contact_id limit :limit"
         ),
         {"tenant": tenant, "borrower": borrower_id, "at": at, "last": last, "limit": limit},

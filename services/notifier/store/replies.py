@@ -92,15 +92,15 @@ async def attribute(
 
 
 async def of_borrower(
-    conn: AsyncConnection, tenant: str, borrower_id: str, *, after: str | None, limit: int
+    conn: AsyncConnection, tenant: str, borrower_id: str, *, after: tuple[datetime, str] | None, limit: int
 ) -> Sequence[Row[tuple[object, ...]]]:
-    """Return what may be a borrower's replies, oldest first; `after` is `moment~id` of the last one before."""
-    at, _, last = after.partition("~") if after else ("", "", "")
+    """Return what may be a borrower's replies, oldest first; `after` is where the page before ended."""
+    at, last = after or (None, None)
     rows = await conn.execute(
         text(
             "select provider, encode(id, 'hex') as id, channel, borrowers, wishes, signed, at, received_at, sealed from notifier.replies"
             " where tenant = :tenant and borrowers @> array[cast(:borrower as text)]"
-            " and (cast(:at as text) = '' or (received_at, encode(id, 'hex')) > (cast(nullif(:at, '') as timestamptz), :last))"
+            " and (cast(:at as timestamptz) is null or (received_at, encode(id, 'hex')) > (:at, :last))"
             " order by received_at, encode(id, 'hex') limit :limit"
         ),
         {"tenant": tenant, "borrower": borrower_id, "at": at, "last": last, "limit": limit},

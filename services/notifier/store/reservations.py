@@ -52,19 +52,6 @@ async def reserve(conn: AsyncConnection, slot: Slot) -> None:
     )  # fmt: skip
 
 
-async def find(conn: AsyncConnection, tenant: str, borrower_id: str, contact_id: str) -> Slot | None:
-    """Return what was held under an id, whatever has become of it."""
-    rows = await conn.execute(
-        text(
-            f"select {_COLUMNS} from notifier.contacts where tenant = :tenant and borrower_id = :borrower and contact_id = :id"
-            " and reserved_until is not null"
-        ),
-        {"tenant": tenant, "borrower": borrower_id, "id": contact_id},
-    )
-    row = rows.one_or_none()
-    return _slot(row) if row else None
-
-
 async def settle(conn: AsyncConnection, made: Sequence[Contact]) -> None:
     """Enter contacts that people have made, each in the place of the slot that was held for it; their borrowers are locked."""
     if not made:

@@ -59,6 +59,8 @@ class Work:
     again_after: timedelta | None
     priority: int = USUAL_PRIORITY
     """0 to 100: among the open tasks of a queue the higher one comes first."""
+    script: str | None = None
+    """What the person is to say or do."""
 
 
 @dataclass(frozen=True, slots=True)

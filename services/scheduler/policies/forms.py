@@ -105,6 +105,7 @@ class TaskForm(Form):
     sla: Duration = "2d"
     again_after: Duration = "14d"
     priority: Annotated[int, Field(ge=0, le=100, description="among the open tasks of a queue the higher one comes first")] = USUAL_PRIORITY
+    script: Annotated[str, Field(min_length=1, max_length=4000, description="what the person is to say or do")] | None = None
 
     @model_validator(mode="after")
     def _not_at_once(self) -> Self:

@@ -123,7 +123,8 @@ def _action(form: StepForm) -> Action:
         return _send(form.send, before_due=form.at.day is not None and form.at.day < 0)
     if form.task is not None:
         task = form.task
-        return Work(task.queue, task.kind, within=seconds_of(task.sla), again_after=seconds_of(task.again_after), priority=task.priority)
+        within, again_after = seconds_of(task.sla), seconds_of(task.again_after)
+        return Work(task.queue, task.kind, within=within, again_after=again_after, priority=task.priority, script=task.script)
     if form.emit is not None:
         return Emit(form.emit)
     if form.hand_over is not None:

@@ -106,10 +106,11 @@ def _action(step: Step) -> Mapping[str, Any]:
     match step.action:
         case Send():
             return {"send": _send(step.action)}
-        case Work(queue, kind, within, again_after, priority):
+        case Work(queue, kind, within, again_after, priority, script):
             again: dict[str, Any] = {} if again_after is None else {"again_after": written(again_after)}
+            said = {} if script is None else {"script": script}
             urgent = {} if priority == USUAL_PRIORITY else {"priority": priority}
-            return {"task": {"queue": queue, "kind": kind, "sla": written(within), **again, **urgent}}
+            return {"task": {"queue": queue, "kind": kind, "sla": written(within), **again, **urgent, **said}}
         case Flag(name):
             return {"flag": name}
         case Emit(event):

@@ -11,7 +11,7 @@ from libs.common.api import answer
 from services.scheduler.casework import Casework
 from services.scheduler.contacting import ContactMade, note, note_reason, record
 from services.scheduler.domain.matters import RESULTS, NonpaymentReason, ResultCode
-from services.scheduler.routes.desk import Asked, LoanId, OnCalendar, RequestName, Words, Worker
+from services.scheduler.routes.desk import Asked, LoanId, OnCalendar, Words, Worker
 from services.scheduler.routes.promises import PromiseAsked
 
 ByPeople = Literal["call", "ai_voice", "voicemail", "letter", "visit", "chat", "private_message", "sms", "email"]
@@ -58,8 +58,8 @@ def add_to(router: APIRouter, casework: Casework) -> None:
     """Add these routes."""
 
     @router.post("/cases/{case_id}/contacts", summary="A contact made by a person: it counts in caps", status_code=201)
-    async def post_contact(case_id: str, asked: ContactAsked, caller: Worker, key: RequestName = None) -> Response:
-        async with casework.on(caller, case_id, key=key) as work:
+    async def post_contact(case_id: str, asked: ContactAsked, caller: Worker) -> Response:
+        async with casework.on(caller, case_id) as work:
             contact_id = await record(work, asked.made)
         return answer({"contact_id": contact_id, "case_id": case_id, "result": asked.result}, 201)
 

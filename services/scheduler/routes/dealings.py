@@ -77,6 +77,22 @@ class OfferForm(BaseModel):
         )  # fmt: skip
 
 
+class PlanForm(BaseModel):
+    """A plan over some months."""
+
+    model_config = ConfigDict(extra="forbid")
+    max_months: int = Field(ge=1, le=120)
+    waive_interest_percent: Percent = None
+    waive_fees_percent: Percent = None
+    valid_days: int = Field(default=14, ge=1, le=LONGEST_VALID)
+    reason: str | None = Field(default=None, max_length=2000)
+
+    @property
+    def offer(self) -> OfferForm:
+        """Return it as the offer that it is."""
+        return OfferForm(kind="instalment_plan", **self.model_dump())
+
+
 class Taken(BaseModel):
     """What the borrower has chosen of an offer."""
 
@@ -124,10 +140,21 @@ def _add_offers(router: APIRouter, rooms: Rooms) -> None:
     async def list_offers(case_id: str, caller: Reader) -> Response:
         return page(await _offers(rooms, caller, case_id))
 
-    @router.post("/cases/{case_id}/offers", summary="Make an offer; beyond the policy's limits another person must approve it")
+    @router.post(
+        "/cases/{case_id}/offers", summary="Make an offer; beyond the policy's limits another person must approve it", status_code=201
+    )
     async def make_offer(case_id: str, caller: Worker, form: OfferForm) -> Response:
         offer_id = await rooms.dealer.make_offer(caller, case_id, form.terms, reason=form.reason)
         return answer(await _offer(rooms, caller, case_id, offer_id), 201)
+
+    @router.post("/cases/{case_id}/plans", summary="Offer an instalment plan: an offer of that kind", status_code=201)
+    async def make_plan(case_id: str, caller: Worker, form: PlanForm) -> Response:
+        offer_id = await rooms.dealer.make_offer(caller, case_id, form.offer.terms, reason=form.reason)
+        return answer(await _offer(rooms, caller, case_id, offer_id), 201)
+
+    @router.get("/cases/{case_id}/plans", summary="The instalment plans of a case that were offered, oldest first")
+    async def list_plans(case_id: str, caller: Reader) -> Response:
+        return page([one for one in await _offers(rooms, caller, case_id) if one["terms"]["kind"] == "instalment_plan"])
 
     @router.post(
         "/cases/{case_id}/offers/{offer_id}:approve", summary="Approve an offer beyond the limits; another person than who made it"
@@ -181,7 +208,7 @@ def offer_shown(row: RowMapping, *, lapsed: bool) -> dict[str, Any]:
     """Return an offer as the API has it; one that was not decided in time is `expired`."""
     waits = row.state in {OfferState.OPEN, OfferState.PROPOSED}
     return {
-        **dict(row), "state": "expired" if waits and lapsed else row.state, "terms": msgspec.Raw(row.terms),
+        **dict(row), "state": "expired" if waits and lapsed else row.state, "terms": msgspec.json.decode(row.terms),
         "taken": None if row.taken is None else msgspec.Raw(row.taken),
     }  # fmt: skip
 

@@ -1,10 +1,10 @@
-"""What the routes of people's work share: who asks, how a request is named, what a moment and a text may be."""
+"""What the routes of people's work share: who asks, what a moment and a text may be."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Query
+from fastapi import Depends, Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.common.auth import Principal, requires
@@ -14,10 +14,6 @@ Reader = Annotated[Principal, Depends(requires("cases:read"))]
 Worker = Annotated[Principal, Depends(requires("cases:write"))]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(max_length=200)]
-RequestName = Annotated[
-    str | None,
-    Header(alias="Idempotency-Key", min_length=1, max_length=128, description="sent again under this name, it is done once"),
-]
 
 
 def _on_calendar(moment: AwareDatetime) -> AwareDatetime:

@@ -17,7 +17,7 @@ from services.scheduler.domain.stops import Ending
 from services.scheduler.finding import named
 from services.scheduler.holding import OF_PEOPLE, HoldWanted, default_contacts, end_hold, needs_channel, set_hold
 from services.scheduler.massholding import BatchAsked, MassHolds
-from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, OnCalendar, Reader, RequestName, Words, Worker
+from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, OnCalendar, Reader, Words, Worker
 from services.scheduler.store import holds
 from services.scheduler.store.batches import CaseFilter
 
@@ -128,8 +128,8 @@ def add_to(router: APIRouter, casework: Casework, mass: MassHolds) -> None:
 
 def _add_of_case(router: APIRouter, casework: Casework) -> None:
     @router.post("/cases/{case_id}/holds", summary="Let contacts rest", status_code=201)
-    async def post_hold(case_id: str, asked: HoldAsked, caller: Worker, key: RequestName = None) -> Response:
-        async with casework.on(caller, case_id, key=key) as work:
+    async def post_hold(case_id: str, asked: HoldAsked, caller: Worker) -> Response:
+        async with casework.on(caller, case_id) as work:
             if asked.loan_id is not None:
                 work.debt(asked.loan_id)
             hold_id = await set_hold(work, asked.wanted(work.at))
@@ -151,13 +151,13 @@ def _add_of_case(router: APIRouter, casework: Casework) -> None:
 
 def _add_of_many(router: APIRouter, mass: MassHolds) -> None:
     @router.post("/holds", summary="Let contacts of many cases rest: first counted, then confirmed")
-    async def post_holds(asked: BatchIn, caller: Worker, key: RequestName = None) -> Response:
+    async def post_holds(asked: BatchIn, caller: Worker) -> Response:
         chosen = CaseFilter(**asked.filter.model_dump())
         number = await mass.count(caller.tenant, chosen)
         if asked.confirm is None:
             return answer({"count": number, "batch_id": None})
         batch = BatchAsked(chosen, asked.hold.wanted(mass.clock.now()))
-        row = await mass.begin(caller.tenant, batch, named(caller), confirmed=asked.confirm, key=key)
+        row = await mass.begin(caller.tenant, batch, named(caller), confirmed=asked.confirm)
         return answer(dict(row), 202)
 
     @router.get("/holds/{batch_id}", summary="How far a hold of many cases has come")

@@ -14,7 +14,7 @@ from libs.compliance import Channel
 from services.scheduler.casework import Casework
 from services.scheduler.domain.matters import MatterKind, Outcome
 from services.scheduler.objecting import MatterWanted, find, open_matter, resolve
-from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, Reader, RequestName, Words, Worker
+from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, Reader, Words, Worker
 from services.scheduler.store import matters
 
 KINDS = {
@@ -49,9 +49,9 @@ def _add(router: APIRouter, casework: Casework, path: str, kind: MatterKind) -> 
     word = kind.value.replace("_", " ")
 
     @router.post(path, summary=f"Open a {word}: contacts rest until a person has answered", status_code=201, name=f"open_{kind}")
-    async def post_matter(case_id: str, asked: MatterAsked, caller: Worker, key: RequestName = None) -> Response:
+    async def post_matter(case_id: str, asked: MatterAsked, caller: Worker) -> Response:
         wanted = MatterWanted(kind, asked.loan_id, asked.line, asked.channel.value if asked.channel else None, asked.note)
-        async with casework.on(caller, case_id, key=key) as work:
+        async with casework.on(caller, case_id) as work:
             row = await find(work, await open_matter(work, wanted))
         return answer(matter_shown(row), 201)
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.api import answer, body_of, in_place, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
+from libs.common.preconditions import IfMatch, tag_of
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.editing import ASSIGNMENTS, Checked, etag
@@ -30,7 +31,6 @@ from services.scheduler.store.policies import Which
 
 Writer = Annotated[Principal, Depends(requires("policies:write"))]
 Approver = Annotated[Principal, Depends(requires("policies:approve"))]
-IfMatch = Annotated[str | None, Header(max_length=200)]
 YAML = "application/yaml"
 MOST_PLACES = 50
 _MOST_VERSION = 1_000_000
@@ -135,7 +135,7 @@ def _add_reading(router: APIRouter, rooms: Rooms) -> None:
 
 
 def _add_writing(router: APIRouter, rooms: Rooms) -> None:
-    @router.post("/policies", summary="Write a draft of the next version", openapi_extra=_DOCUMENT)
+    @router.post("/policies", summary="Write a draft of the next version", status_code=201, openapi_extra=_DOCUMENT)
     async def write_draft(request: Request, caller: Writer) -> Response:
         row, checked = await rooms.desk.draft(caller, asking_of(request, caller), await _text(request))
         made = _checked(row, checked, 201)
@@ -287,7 +287,7 @@ def _assignments_shown(revision: int, items: list[AssignmentItem], active: dict[
         for item in items
     ]
     made = answer({"items": shown, "otherwise": {"name": BUILT_IN.name, "version": BUILT_IN.version}, "next": None})
-    made.headers["ETag"] = f'"{revision}"'
+    made.headers["ETag"] = tag_of(revision)
     return made
 
 

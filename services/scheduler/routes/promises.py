@@ -15,7 +15,7 @@ from libs.common.money import MAX_MINOR
 from libs.compliance import Channel
 from services.scheduler.casework import Casework
 from services.scheduler.promising import PromiseWanted, cancel, find, make
-from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, Reader, RequestName, Words, Worker
+from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, Reader, Words, Worker
 from services.scheduler.store import promises
 
 
@@ -52,8 +52,8 @@ def add_to(router: APIRouter, casework: Casework) -> None:
     """Add these routes."""
 
     @router.post("/cases/{case_id}/promises", summary="A promise to pay; contacts rest until it is kept or broken", status_code=201)
-    async def post_promise(case_id: str, asked: PromiseAsked, caller: Worker, key: RequestName = None) -> Response:
-        async with casework.on(caller, case_id, key=key) as work:
+    async def post_promise(case_id: str, asked: PromiseAsked, caller: Worker) -> Response:
+        async with casework.on(caller, case_id) as work:
             promise_id = await make(work, asked.wanted)
             row = await find(work, promise_id)
         return answer(promise_shown(row), 201)

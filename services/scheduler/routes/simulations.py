@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import RowMapping
 
@@ -29,7 +29,6 @@ from services.scheduler.simulation import Wanted as Which
 from services.scheduler.store import policies, simulations
 
 Writer = Annotated[Principal, Depends(requires("policies:write"))]
-IdempotencyKey = Annotated[str | None, Header(max_length=200)]
 LONGEST_DAYS = 180
 _MILLIONTHS_OF_A_PERCENT = 10_000
 Share = Annotated[Decimal, Field(ge=0, le=100, decimal_places=4, description="a share in percent")]
@@ -160,9 +159,8 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
     """Add these routes."""
 
     @router.post("/simulations", summary="Play a policy against the recorded past, or forward from the present book", status_code=202)
-    async def ask(form: SimulationForm, caller: Writer, *, idempotency_key: IdempotencyKey = None) -> Response:
-        by = named(caller)
-        made = ids.fresh() if idempotency_key is None else ids.derived("s", caller.tenant, by, idempotency_key)
+    async def ask(form: SimulationForm, caller: Writer) -> Response:
+        by, made = named(caller), ids.fresh()
         proposal = await _proposed(rooms, caller, form)
         asked = simulations.Asked(
             caller.tenant, made, proposal.policy, proposal.version, proposal.document, proposal.hash,

@@ -67,6 +67,10 @@ def add_to(router: APIRouter, casework: Casework, desk: TaskDesk) -> None:
             rows = await errands.search(conn, caller.tenant, wanted, at=at, limit=limit + 1)
         return page([dict(row) for row in rows[:limit]], _cursor(rows[limit - 1]) if len(rows) > limit else None)
 
+    @router.get("/tasks/{task_id}", summary="A task with its script and the context of its case")
+    async def read_task(task_id: str, caller: Reader) -> Response:
+        return answer(await desk.read(caller, task_id))
+
     @router.post("/tasks/{task_id}:claim", summary="Take a task for half an hour, with the gate's answer for this moment")
     async def claim_task(task_id: str, caller: Worker, request: Request) -> Response:
         return answer(await desk.claim(caller, task_id, request.headers.get("authorization", "")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import re
 import socket
@@ -132,6 +133,15 @@ async def test_up_on_a_port_that_is_taken_says_so_in_one_sentence_and_starts_not
     async with dunwell("up", "--port", str(taken), "--data", str(folder.parent)) as process:
         said = await printed_to_the_end(process)
     assert said == f"dunwell: cannot listen on 127.0.0.1:{taken}: another program listens there; choose another port with --port"
+    assert (process.returncode, postmaster(folder)) == (2, None)
+
+
+async def test_up_on_a_folder_that_another_one_holds_says_so_in_one_sentence_and_starts_nothing(folder: Path) -> None:
+    with (folder.parent / "in-use.lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        async with dunwell("up", "--port", "0", "--data", str(folder.parent)) as process:
+            said = await printed_to_the_end(process)
+    assert said == f"dunwell: another dunwell runs on {folder.parent}; choose another folder with --data"
     assert (process.returncode, postmaster(folder)) == (2, None)
 
 

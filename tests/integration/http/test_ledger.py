@@ -158,3 +158,15 @@ async def test_the_events_of_a_loan_are_shown_as_they_came_and_can_be_sent_again
     assert answer.json() == {"accepted": 3, "rejected": []}
     state = await ingest.get("/v1/loans/L1")
     assert (state["version"], state["doubt"]) == (3, None)
+
+
+async def test_the_events_of_a_loan_and_the_loans_of_a_borrower_come_in_pages(ingest: Running) -> None:
+    loans = [loan(f"L{n}", borrower_id="B1") for n in range(3)]
+    await ingest.post(*loans, *[repayment("L0", 100 + n, -n) for n in range(1, 4)])
+    for path, wanted in (("/v1/loans/L0/events", 4), ("/v1/borrowers/B1/loans", 3)):
+        whole = await ingest.get(path)
+        assert (len(whole["items"]), whole["next"]) == (wanted, None)
+        first = await ingest.get(path, limit=2)
+        rest = await ingest.get(path, limit=2, cursor=first["next"])
+        assert (first["items"] + rest["items"], rest["next"]) == (whole["items"], None)
+    assert_problem(await ingest.client.get("/v1/loans/L0/events", params={"cursor": "x"}), 422, "invalid_request")

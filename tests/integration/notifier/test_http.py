@@ -180,3 +180,27 @@ async def test_the_service_says_whether_it_is_ready_and_what_it_counts(databases
         assert 'dunwell_contact_results_total{channel="sms",fault="none",provider="sandbox",result="accepted"} 1.0' in text
         assert 'dunwell_sends_past_payment_total{kind="aware"} 0.0' in text
         assert 'dunwell_timer_lateness_seconds_count{kind="delivery"} 1.0' in text
+
+
+async def test_a_cursor_that_is_none_of_ours_is_refused(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        for of in ("contacts", "replies"):
+            answer = await world.call("GET", f"/v1/borrowers/b1/{of}", params={"cursor": "x"})
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), of
+
+
+async def test_a_body_that_is_no_json_is_a_problem_of_its_own_wherever_it_is_sent(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for method, path in (
+            ("PUT", "/v1/switch"), ("PUT", "/v1/providers/one"), ("PUT", "/v1/settings"), ("POST", "/v1/compliance/check"),
+        ):  # fmt: skip
+            headers = {"Content-Type": "application/json", "If-Match": "*"}
+            for body in (b"", b"{", b"\xff"):
+                answer = await world.call(method, path, content=body, headers=headers)
+                assert (answer.status_code, answer.json()["code"]) == (400, "not_json"), (path, body)
+            assert (await world.call(method, path, content=b'"all"', headers=headers)).status_code == 422, path
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = await world.call("PUT", "/v1/switch", content=b'{"scope": "all"}', headers=form)
+        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+        assert "application/json" in answer.json()["detail"]

@@ -43,11 +43,15 @@ async def test_a_writer_who_has_not_seen_what_stands_is_refused(databases: Datab
     async with a_world(databases) as world:
         await world.late_borrower("b1")
         await wish(world, "b1", {})
+        codes = {428: "precondition_required", 412: "changed_meanwhile"}
         for if_match, status in ((None, 428), ('"0"', 412), ('"2"', 412)):
-            assert (await wish(world, "b1", {}, if_match)).status_code == status
+            refused = await wish(world, "b1", {}, if_match)
+            assert (refused.status_code, refused.json()["code"]) == (status, codes[status])
+        assert (await wish(world, "b1", {}, '"0"')).headers["etag"] == '"1"'
         assert (await wish(world, "unheard-of", {})).status_code == 404
         assert (await wish(world, "b1", {"no_contact": [{"days": ["never"]}]}, '"1"')).json()["code"] == "invalid_preferences"
         assert (await world.get("/v1/borrowers/b1/preferences"))["version"] == 1
+        assert (await wish(world, "b1", {}, "*")).headers["etag"] == '"2"'
 
 
 async def test_a_message_waits_for_the_end_of_the_hours_the_borrower_does_not_want(databases: Databases) -> None:

@@ -122,6 +122,8 @@ async def test_only_so_many_promises_are_open_at_once(world: World) -> None:
 async def test_a_promise_that_is_sent_again_is_made_once(world: World) -> None:
     case = await settled(world)
     body = {"amount": 500, "due_on": "2026-11-26"}
-    first, again = [await post(world, f"/cases/{case}/promises", body, key="p-1") for _ in range(2)]
+    first, again = [await post(world, f"/cases/{case}/promises", body, key="p" * 255) for _ in range(2)]
     assert first == again
+    other = await post(world, f"/cases/{case}/promises", {**body, "amount": 600}, key="p" * 255, status=422)
+    assert other["code"] == "idempotency_key_reused"
     assert await state(world) == [("open", 0)]

@@ -167,7 +167,7 @@ async def test_one_whose_process_is_gone_is_interrupted_and_says_so(world: World
 
 
 async def test_the_same_request_again_is_the_same_simulation_and_nobody_else_sees_it(world: World) -> None:
-    headers = {"Idempotency-Key": "k1"}
+    headers = {"Idempotency-Key": "k" * 255}
     asked = {"mode": "forward", "days": 3, "document": DOCUMENT}
     first, second = [(await world.http.post("/v1/simulations", json=asked, headers=headers)).json() for _ in range(2)]
     assert first["simulation_id"] == second["simulation_id"]

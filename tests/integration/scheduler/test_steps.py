@@ -229,8 +229,10 @@ async def test_after_an_acceptance_contacts_rest_for_the_books_and_then_a_person
 async def test_an_offer_beyond_the_limits_needs_another_person(world: World) -> None:
     office, path = await begun(world, OFFER.replace("day: 3,", "day: 30,").replace("day: 4,", "day: 31,"))
     within = {"kind": "instalment_plan", "max_months": 6, "waive_interest_percent": 20}
-    made = (await office.ask("POST", f"{path}/offers", json=within)).json()
-    assert (made["state"], made["made_by"]) == ("open", "mei")
+    plan = {name: value for name, value in within.items() if name != "kind"}
+    made = (await office.ask("POST", f"{path}/plans", json=plan)).json()
+    assert (made["state"], made["terms"]["kind"], made["made_by"]) == ("open", "instalment_plan", "mei")
+    assert (await world.get(f"{path}/plans"))["items"] == (await world.get(f"{path}/offers"))["items"]
     assert refused(await office.ask("POST", f"{path}/offers", json=within)) == (409, "offer_stands")
     await office.ask("POST", f"{path}/offers/{made['offer_id']}:decline")
     beyond = (await office.ask("POST", f"{path}/offers", json={**within, "max_months": 9, "valid_days": 5})).json()

@@ -22,7 +22,7 @@ POLICY = """\
 policy: by-phone
 steps:
   - {id: hello, at: {day: 1, between: "10:00-11:30"}, send: {template: gentle, channels: [sms]}}
-  - {id: call, at: {day: 2}, task: {queue: phone, kind: call, sla: 4h}}
+  - {id: call, at: {day: 2}, task: {queue: phone, kind: call, sla: 4h, script: "Ask for a date."}}
   - {id: vip-call, at: {day: 2}, when: "debt.total >= 50000", task: {queue: phone, kind: call, sla: 1d, priority: 90}}
 """
 
@@ -183,3 +183,20 @@ async def test_a_task_that_was_done_in_time_is_never_late(world: World) -> None:
     await post(world, f"/tasks/{task['task_id']}:complete", {"result": "no_answer"}, status=200)
     await world.at(world.clock.now() + timedelta(hours=9))
     assert world.of("case.task_overdue") == []
+
+
+async def test_a_task_is_read_with_what_its_person_is_to_say_and_the_context_of_its_case(world: World) -> None:
+    (task,) = await called_for(world)
+    read = await world.get(f"/tasks/{task['task_id']}")
+    assert (read["script"], read["context"]["debts"][0]["loan_id"], read["state"]) == ("Ask for a date.", "L1", "open")
+    assert "gate" not in read, "asking the gate holds a slot: it is asked by who claims"
+    claimed = await post(world, f"/tasks/{task['task_id']}:claim", status=200)
+    assert (claimed["script"], claimed["context"]) == (read["script"], read["context"])
+    assert (await world.http.get("/v1/tasks/nope")).status_code == 404
+
+
+async def test_work_that_no_policy_words_says_by_itself_what_is_to_be_done(world: World) -> None:
+    await settled(world)
+    await world.local(15, 12)
+    (task,) = await tasks(world, queue="review")
+    assert "Every message of the policy was sent" in (await world.get(f"/tasks/{task['task_id']}"))["script"]

@@ -1,0 +1,136 @@
+"""What the notifier answers, for its OpenAPI; fields may be added, none goes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from libs.common.describing import Shapes
+from services.notifier.domain.verdicts import Decision
+
+
+class Delivery(Struct):
+    """A message that was asked for, and how far it is."""
+
+    task_id: str
+    borrower_id: str
+    case_id: str | None
+    state: str
+    reason: str | None
+    next_at: datetime | None
+    waiting: bool
+    taken_at: datetime | None
+    expires_at: datetime | None
+    resolve_by: datetime | None
+    step: str | None
+    template: str | None
+    purpose: str | None
+    channels: list[str]
+    policy: dict[str, Any] | None
+    channel: str | None
+    decisions: list[Decision]
+
+
+class Attempt(Struct):
+    """One try by one provider, and what it said."""
+
+    channel: str
+    turn: int
+    provider: str
+    locale: str | None
+    version: int | None
+    began_at: datetime
+    ended_at: datetime | None
+    result: str | None
+    provider_ref: str | None
+    code: str | None
+    fault: str | None
+    receipt: str | None
+
+
+class DeliveryWithAttempts(Delivery, kw_only=True):
+    """A delivery, which text it had, and its attempts."""
+
+    text: dict[str, Any] | None
+    attempts: list[Attempt]
+
+
+class LedgerContact(Struct):
+    """A contact that caps count."""
+
+    contact_id: str
+    at: datetime
+    channel: str
+    result: str | None
+    by: str | None
+    direction: str
+    purpose: str | None
+    loans: list[str] | None
+    task_id: str | None
+    case_id: str | None
+    decision: Decision | None
+    reserved_until: datetime | None
+
+
+class SwitchSet(Struct):
+    """A turn of the switch."""
+
+    scope: str
+    key: str | None
+    contacts: str
+    reason: str
+    by: str
+    at: datetime
+
+
+class SpokenRule(Struct):
+    """A rule that spoke against a contact, and until when."""
+
+    rule: str
+    nature: str
+    kind: str
+    cite: str
+    until: datetime | None
+
+
+class GateAnswer(Struct):
+    """Allow, or deny with the earliest moment that all rules allow."""
+
+    decision: str
+    earliest: datetime | None
+    rules: list[SpokenRule]
+    packs: dict[str, str]
+
+
+class Preferences(Struct):
+    """What the borrower asked for; version 0: nothing yet."""
+
+    version: int
+    no_contact: list[dict[str, Any]]
+    channels: dict[str, Any]
+    language: str | None
+    reason: str | None
+    by: str | None
+    at: datetime | None
+
+
+class SandboxMessage(Struct):
+    """What the sandbox was given; masked without the scope pii:read."""
+
+    id: str
+    task_id: str
+    borrower_id: str
+    channel: str
+    to: str | None
+    subject: str | None
+    body: str | None
+    accepted_at: datetime
+
+
+SHAPES: Shapes = {
+    "getDeliveries": list[Delivery], "getDelivery": DeliveryWithAttempts, "getBorrowerContacts": list[LedgerContact],
+    "getSwitch": list[SwitchSet], "putSwitch": SwitchSet, "postComplianceCheck": GateAnswer, "authorizeContacts": GateAnswer,
+    "getBorrowerPreferences": Preferences, "putBorrowerPreferences": Preferences, "getSandboxMessages": list[SandboxMessage],
+}  # fmt: skip

@@ -1,0 +1,206 @@
+"""What the scheduler answers, for its OpenAPI; fields may be added, none goes."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+from libs.common.describing import Shapes
+
+
+class PolicyVersion(Struct):
+    """A policy by name and version."""
+
+    name: str
+    version: int | None
+
+
+class NextStep(Struct):
+    """What comes next, and when."""
+
+    at: datetime
+    step: str | None
+
+
+class CaseInShort(Struct):
+    """A borrower's case in one currency."""
+
+    case_id: str
+    borrower_id: str
+    currency: str
+    assignment: str | None
+    policy: PolicyVersion | None
+    state: str
+    stage: str
+    spell: int
+    opened_at: datetime | None
+    clear_since: datetime | None
+    next_at: datetime | None
+    next_contact: NextStep | None
+    reason: str | None
+    reason_until: datetime | None
+    reason_ends_with: str | None
+    in_doubt: Any
+    nonpayment_reason: str | None
+
+
+class CaseDebt(Struct):
+    """A debt of a case."""
+
+    loan_id: str
+    owed: bool
+    overdue: int
+    past_due_days_from: date | None
+    next_due_on: date | None
+    timezone: str
+    fact_epoch: int
+    fact_version: int
+    in_doubt: bool
+    resting_until: datetime | None
+
+
+class Case(CaseInShort, kw_only=True):
+    """A case with its debts."""
+
+    debts: list[CaseDebt]
+
+
+class TimelineEntry(Struct):
+    """Something that happened to a case."""
+
+    at: datetime
+    kind: str
+    reason: str | None
+    detail: dict[str, Any]
+
+
+class NextContact(Struct):
+    """The next contact, or null with the reason that there is none and when that reason ends."""
+
+    at: datetime | None
+    step: str | None
+    reason: str | None
+    until: datetime | None
+
+
+class Task(Struct):
+    """Work for a person; `about` is the step of the policy, or what gave it."""
+
+    task_id: str
+    case_id: str
+    borrower_id: str
+    spell: int
+    queue: str
+    kind: str
+    about: str
+    occurrence: int
+    state: str
+    priority: int
+    created_at: datetime
+    due_at: datetime
+    breached_at: datetime | None
+    claimed_by: str | None
+    claimed_at: datetime | None
+    claimed_until: datetime | None
+    done_by: str | None
+    done_at: datetime | None
+    result: str | None
+    note: str | None
+
+
+class TaskWithContext(Task, kw_only=True):
+    """A task with what its person is to say, and what the case is."""
+
+    script: str | None
+    context: dict[str, Any] | None
+
+
+class ClaimedTask(TaskWithContext, kw_only=True):
+    """A task that is claimed, with the gate's answer for this moment where it is a contact."""
+
+    gate: dict[str, Any] | None
+
+
+class Forgotten(Struct):
+    """A late borrower with neither a next contact nor a reason that ends."""
+
+    case_id: str
+    borrower_id: str
+    since: datetime | None
+    reason: str | None
+
+
+class Coverage(Struct):
+    """Who would be forgotten; the number must be 0."""
+
+    uncontacted: int
+    items: list[Forgotten]
+    reasons: dict[str, int]
+    next: str | None
+
+
+class Hold(Struct):
+    """Contacts that rest."""
+
+    hold_id: str
+    case_id: str
+    stop: str
+    scope: str
+    contacts: str
+    loan_id: str | None
+    channel: str | None
+    from_: datetime = field(name="from")
+    until: datetime | None
+    end: dict[str, Any] | None
+    pause: bool
+    reason: str | None
+    source: str | None
+    set_by: str | None
+    set_at: datetime
+    ended_at: datetime | None
+    ended_by: str | None
+    end_reason: str | None
+
+
+class Promise(Struct):
+    """A promise to pay, and its fate."""
+
+    promise_id: str
+    case_id: str
+    amount: int
+    due_on: date
+    until: datetime
+    made_at: datetime
+    made_by: str
+    channel: str | None
+    note: str | None
+    state: str
+    paid: int
+    decided_at: datetime | None
+    loans: list[str]
+
+
+class ContactRecorded(Struct):
+    """A contact that was recorded."""
+
+    contact_id: str
+    case_id: str
+    result: str
+
+
+class NoteKept(Struct):
+    """A note that was kept."""
+
+    note_id: str
+    case_id: str
+
+
+SHAPES: Shapes = {
+    "getCases": list[CaseInShort], "getCase": Case, "getCaseTimeline": list[TimelineEntry], "getCaseNextContact": NextContact,
+    "getTasks": list[Task], "getTask": TaskWithContext, "claimTask": ClaimedTask, "releaseTask": Task, "completeTask": Task,
+    "getCoverage": Coverage, "getCaseHolds": list[Hold], "postCaseHolds": Hold, "deleteCaseHold": Hold,
+    "getCasePromises": list[Promise], "postCasePromises": Promise, "cancelCasePromise": Promise,
+    "postCaseContacts": ContactRecorded, "postCaseNotes": NoteKept,
+}  # fmt: skip

@@ -1,0 +1,37 @@
+"""Cursors are ours, or refused."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.common.errors import DomainError
+from libs.common.paging import after_moment, moment_place, number_place
+
+
+@given(at=st.datetimes(timezones=st.just(UTC)), last=st.text())
+def test_a_page_goes_on_where_the_one_before_ended(at: datetime, last: str) -> None:
+    assert moment_place(after_moment(at, last)) == (at, last)
+
+
+@given(cursor=st.text())
+def test_whatever_is_sent_as_a_cursor_is_a_place_or_a_refusal(cursor: str) -> None:
+    for read in (moment_place, number_place):
+        with suppress(DomainError):
+            read(cursor)
+
+
+@pytest.mark.parametrize("cursor", ["x", "2026-11-24T10:00:00+00:00", "2026-11-24T10:00:00~x", "~", ""])
+def test_a_moment_without_offset_or_id_is_no_place(cursor: str) -> None:
+    with pytest.raises(DomainError):
+        moment_place(cursor)
+
+
+@pytest.mark.parametrize("cursor", ["-1", "1.0", "1e3", "9999999999", "\u0663", ""])
+def test_only_a_plain_number_is_one(cursor: str) -> None:
+    with pytest.raises(DomainError):
+        number_place(cursor)
