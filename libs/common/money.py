@@ -35,6 +35,11 @@ def written(amount_minor: int, currency: str, locale: str) -> str:
     return f"{'-' if amount_minor < 0 else ''}{whole:,}".replace(",", group) + decimals
 
 
+def money(amount_minor: int, currency: str, locale: str) -> str:
+    """Return an amount with its currency: `CNY 120.50`."""
+    return f"{currency} {written(amount_minor, currency, locale.replace('-', '_'))}"
+
+
 @cache
 def _signs(locale: str) -> tuple[str, str]:
     """Return what a locale writes between thousands and before decimals; an unknown one raises UnknownLocaleError."""

@@ -55,6 +55,7 @@ class Common:
     ingest_url: str | None = None
     notifier_url: str | None = None
     service_keys: Mapping[str, str] = field(default_factory=dict)
+    page_url: str | None = None
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -82,6 +83,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         ingest_url=_url(env, "DUNWELL_INGEST_URL") if service == "scheduler" else None,
         notifier_url=_url(env, "DUNWELL_NOTIFIER_URL") if service == "scheduler" else None,
         service_keys=_service_keys(env) if service == "scheduler" else {},
+        page_url=_url(env, "DUNWELL_PAGE_URL") if service == "scheduler" else None,
     )
 
 

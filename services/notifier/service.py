@@ -45,6 +45,7 @@ from services.notifier.routes.authorize import routes_of as authorize_routes
 from services.notifier.routes.personal import routes_of as personal_routes
 from services.notifier.routes.preferences import routes_of as preference_routes
 from services.notifier.routes.providers import routes_of as provider_routes
+from services.notifier.routes.recognising import routes_of as recognising_routes
 from services.notifier.routes.replies import routes_of as reply_routes
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
@@ -100,7 +101,9 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
     parts.outlet.open(app, TenantSettings, read_by="contacts:read")
     app.include_router(preference_routes(ports.engine, ports.clock))
-    app.include_router(personal_routes(ports.engine, Book(ports.engine, ports.clock, ring, settings.digest_key, mailbox)))
+    book = Book(ports.engine, ports.clock, ring, settings.digest_key, mailbox)
+    app.include_router(personal_routes(ports.engine, book))
+    app.include_router(recognising_routes(book))
     app.include_router(authorize_routes(_desk(ports, settings, parts)))
     app.include_router(provider_routes(ports.engine))
     receiver = parts.receiver

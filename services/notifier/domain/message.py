@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.contracts.values import Attributes
-from libs.common.money import written
+from libs.common.money import money
 from libs.common.value import Value, field
 from libs.compliance import ContentKind
 
@@ -142,11 +142,6 @@ def draft(debts: Sequence[OverdueFact], saying: Saying) -> Draft:
     total = _total(((debt.currency, amount) for debt, amount, _ in owed), saying.locale)
     split, amounts = (None, None) if saying.reminder else _split(debts, saying.locale)
     return Draft(saying.lender, lines, total, split, amounts, saying.asks, saying.variables)
-
-
-def money(amount_minor: int, currency: str, locale: str) -> str:
-    """Return an amount with its currency: `CNY 120.50`."""
-    return f"{currency} {written(amount_minor, currency, locale.replace('-', '_'))}"
 
 
 def _owed(debt: OverdueFact, *, reminder: bool) -> tuple[int, date | None]:
