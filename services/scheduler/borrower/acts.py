@@ -117,10 +117,11 @@ def hardship(form: Form, _: CaseSeen) -> Saying:
 
 def dispute(form: Form, case: CaseSeen) -> Saying:
     """Return what is wrong, and about which debt."""
-    loan_id = form.get("loan", ABOUT_ALL) or None
-    if loan_id is not None and loan_id not in {debt.loan_id for debt in case.debts}:
+    chosen = form.get("loan", ABOUT_ALL)
+    places = {ABOUT_ALL: None, **{str(place): debt.loan_id for place, debt in enumerate(case.debts, start=1)}}
+    if chosen not in places:
         raise UnclearError("loan", "needed")
-    return Saying(MatterKind.DISPUTE, _needed(form), loan_id)
+    return Saying(MatterKind.DISPUTE, _needed(form), places[chosen])
 
 
 def complaint(form: Form, _: CaseSeen) -> Saying:

@@ -99,7 +99,7 @@ def _case(held: Held, known: dict[str, OverdueFact], settings: PageSettings, ter
 def _debt(fact: OverdueFact, settings: PageSettings) -> DebtSeen:
     url = None if settings.pay_url is None else settings.pay_url.replace(LOAN, quote(fact.loan_id, safe=""))
     due_on = fact.anchor.due_on if fact.anchor else None
-    return DebtSeen(fact.loan_id, fact.product, due_on, fact.overdue, url, fact.loan_id[-REFERENCE_CHARS:])
+    return DebtSeen(fact.loan_id, fact.product, due_on, fact.overdue, url, "".join(filter(str.isalnum, fact.loan_id))[-REFERENCE_CHARS:])
 
 
 def _promises(case: Case) -> tuple[PromiseSeen, ...]:
