@@ -47,6 +47,7 @@ from services.notifier.routes.preferences import routes_of as preference_routes
 from services.notifier.routes.providers import routes_of as provider_routes
 from services.notifier.routes.recognising import routes_of as recognising_routes
 from services.notifier.routes.replies import routes_of as reply_routes
+from services.notifier.routes.switch import routes_of as switch_routes
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
@@ -98,6 +99,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
         keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
     )  # fmt: skip
     app.include_router(router(Inside(ports.engine, ports.clock, packs)))
+    app.include_router(switch_routes(ports.engine, ports.clock, packs))
     app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
     parts.outlet.open(app, TenantSettings, read_by="contacts:read")
     app.include_router(preference_routes(ports.engine, ports.clock))
