@@ -13,8 +13,6 @@ from tests.unit.notifier.values import a_request
 REQUEST = a_request(policy=PolicyRef(name="standard", version=3), step="firm", template="final")
 HERE = ("BR-SP", "CN")
 NAMES = st.sampled_from(["standard", "standard@3", "standard@2", "firm", "standard/firm", "other/firm", "final", "sms", "BR", "US"])
-    ["standard", "standard@3", "standard@2", "firm", "standard/firm", "other/firm", "final", "gentle", "sms", "BR", "US"]
-)
 
 
 def off(scope: str, key: str = "", *, places: tuple[str, ...] = HERE) -> frozenset[str]:
