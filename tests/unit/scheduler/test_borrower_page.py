@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import re
+from base64 import b64encode
 from datetime import date
+from hashlib import sha256
 from string import Formatter
 
 import pytest
@@ -121,11 +123,19 @@ def test_a_browser_may_keep_find_and_send_nothing_of_it() -> None:
     assert policy == {"default-src": "'none'", "base-uri": "'none'", "form-action": "'self'", "frame-ancestors": "'none'"}
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_style_of_every_page_is_the_one_that_its_policy_lets_pass(language: str) -> None:
+    policy = PAGE.gate(screen(language)).headers["content-security-policy"]
+    for html in every(language).values():
+        [style] = re.findall(r"<style>(.*?)</style>", html, flags=re.DOTALL)
+        assert f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" in policy
+
+
 def test_the_language_asked_for_is_taken_where_there_is_one() -> None:
     assert tongue_of([None, "zh-Hant-TW", "es"]).language == "zh"
     assert tongue_of(["xx", "AR_eg"]).language == "ar"
     assert tongue_of(["xx", None]).language == "en"
-    assert accepted("de;q=0.9, es;q=0.8, ar , zh;q=x, ;q=1") == ["ar", "de", "es"]
+    assert accepted("es;q=0.8, de;q=0.9, zh , ar;q=x, ;q=1") == ["zh", "de", "es"]
     assert accepted("") == []
 
 
