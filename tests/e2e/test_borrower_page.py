@@ -30,10 +30,10 @@ async def world(databases: Databases) -> AsyncIterator[World]:
 class Browser:
     """A borrower's browser: no key, no script, no cookie."""
 
-    def __init__(self, world: World, token: str) -> None:
+    def __init__(self, world: World, url: str) -> None:
         transport = httpx.ASGITransport(world.platform.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://dunwell", headers={"Accept-Language": "en"})
-        self.path = f"/scheduler/b/{token}"
+        self.path = httpx.URL(url).path
         self.answer = httpx.Response(0)
         self.page = PageSeen()
 
@@ -79,7 +79,7 @@ async def two_late(world: World) -> None:
 
 async def inside(world: World, borrower_id: str = "B1") -> Browser:
     """A borrower who was let in."""
-    browser = Browser(world, (await link(world, borrower_id))["token"])
+    browser = Browser(world, (await link(world, borrower_id))["url"])
     await browser.enter(end_of_phone(borrower_id))
     assert browser.answer.status_code == 200, browser.answer.text
     return browser
@@ -87,7 +87,7 @@ async def inside(world: World, borrower_id: str = "B1") -> Browser:
 
 async def test_a_link_shows_the_lender_and_no_debt_until_the_phone_is_named(world: World) -> None:
     await two_late(world)
-    browser = Browser(world, (await link(world))["token"])
+    browser = Browser(world, (await link(world))["url"])
     page = await browser.look()
     assert browser.answer.status_code == 200
     assert "Dunwell" in page.text
@@ -118,7 +118,7 @@ async def test_a_promise_on_the_page_is_the_promise_that_people_write_down(world
 async def test_five_wrong_tries_close_a_link_for_good_and_a_notifier_that_is_away_costs_none(world: World) -> None:
     await two_late(world)
     made = await link(world)
-    browser = Browser(world, made["token"])
+    browser = Browser(world, made["url"])
     right = end_of_phone("B1")
     wrong = f"{(int(right) + 1) % 10_000:04}"
     for left in (4, 3):
@@ -150,7 +150,7 @@ async def test_five_wrong_tries_close_a_link_for_good_and_a_notifier_that_is_awa
 
 async def test_tries_at_once_are_each_one(world: World) -> None:
     await two_late(world)
-    browser = Browser(world, (await link(world))["token"])
+    browser = Browser(world, (await link(world))["url"])
     page = await browser.look()
     right = end_of_phone("B1")
     guesses = [f"{(int(right) + n) % 10_000:04}" for n in range(1, 21)]
@@ -178,7 +178,7 @@ async def test_no_link_shows_or_touches_another_borrower_s_debts(world: World) -
 
 async def test_a_link_ends_with_its_spell_with_its_time_when_it_is_revoked_and_when_the_borrower_is_erased(world: World) -> None:
     await two_late(world)
-    gone = Browser(world, "A" * 24)
+    gone = Browser(world, "/scheduler/b/" + "A" * 24)
     await gone.look()
     nothing = gone.answer.text
     assert gone.answer.status_code == 404
@@ -221,7 +221,7 @@ async def test_a_link_ends_after_thirty_days_and_a_visit_after_half_an_hour(worl
 
 async def test_looking_changes_no_row(world: World) -> None:
     await two_late(world)
-    browser = Browser(world, (await link(world))["token"])
+    browser = Browser(world, (await link(world))["url"])
     rows = "select count(*), coalesce(sum(xmin::text::bigint), 0) from scheduler.{}"
     tables = ("borrower_links", "cases", "timeline", "outbox", "holds", "matters")
 
@@ -318,7 +318,7 @@ async def test_the_page_speaks_the_reader_s_language_and_the_lender_s_name(world
     settings = {"brand": brand, "pay_url": "https://pay.example/{loan_id}", "default_locale": "zh"}
     answer = await world.http.put("/scheduler/v1/settings", json=settings, headers={"If-Match": '"0"'})
     assert answer.status_code == 200, answer.text
-    browser = Browser(world, (await link(world))["token"])
+    browser = Browser(world, (await link(world))["url"])
     browser.http.headers["Accept-Language"] = "xx"
     page = await browser.look()
     assert (page.language, "Acme" in page.text) == ("zh", True)

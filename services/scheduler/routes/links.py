@@ -16,7 +16,7 @@ def routes_of(links: Links, page_url: str | None) -> APIRouter:
     @router.post("/borrowers/{borrower_id}/links", summary="A link to the borrower's page; its token is shown this once", status_code=201)
     async def make_link(borrower_id: str, request: Request, caller: Worker) -> Response:
         made = await links.make(caller, borrower_id)
-        base = page_url or str(request.base_url).rstrip("/")
+        base = page_url or str(request.url.replace(path=request.scope.get("root_path", ""), query=""))
         shown = {"link_id": made.link_id, "token": made.token, "url": f"{base}/b/{made.token}", "expires_at": made.expires_at}
         return answer(shown, 201, headers={"Cache-Control": "no-store"})
 
