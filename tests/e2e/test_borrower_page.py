@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from libs.common import auth
 from services import embedded
@@ -331,3 +332,15 @@ async def test_the_page_speaks_the_reader_s_language_and_the_lender_s_name(world
     assert (page.language, "CNY 120,50" in page.text) == ("es", True)
     page = await browser.send("promise", day="2027-11-26")
     assert (browser.answer.status_code, "Elija un d\u00eda" in page.text) == (422, True)
+
+
+async def test_what_fails_is_logged_by_its_route_and_never_by_its_token(world: World) -> None:
+    await two_late(world)
+    browser = Browser(world, (await link(world))["url"])
+    async with world.platform.engine.begin() as conn:
+        await conn.execute(text("alter table scheduler.borrower_links rename to elsewhere"))
+    with capture_logs() as said:
+        await browser.look()
+    assert browser.answer.status_code == 500
+    assert [line["route"] for line in said if line["event"] == "request_failed"] == ["/b/{token}"]
+    assert browser.path.rpartition("/")[2] not in str(said)

@@ -10,7 +10,6 @@ from decimal import Decimal, InvalidOperation
 from typing import assert_never
 
 from libs.common.auth import Principal
-from libs.common.errors import DomainError
 from libs.common.money import MAX_MINOR, exponent
 from libs.compliance import StopKind
 from services.scheduler.borrower.sight import CaseSeen
@@ -73,11 +72,9 @@ class Actor:
     casework: Casework
 
     async def do(self, link: Link, case_id: str, act: Act, *, once: str) -> None:
-        """Do it in a case of the link's own borrower; the same form sent again does it once."""
+        """Do it in a case that the link shows; the same form sent again does it once."""
         caller = Principal(link.tenant, BORROWER, frozenset())
         async with self.casework.on(caller, case_id, key=f"{link.link_id}/{once}") as work:
-            if work.case.borrower_id != link.borrower_id:
-                raise DomainError(404, "not_found", "this case is another's")
             match act:
                 case Promising(amount, due_on):
                     await make(work, PromiseWanted(amount, due_on))
