@@ -31,6 +31,7 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
                     common.service_keys,
                     settings.simulation_processes(),
                     settings.approval_needs_simulation(),
+                    common.page_url,
                 ),
             )
         case "notifier":

@@ -42,6 +42,7 @@ DATABASE = "dunwell"
 TENANT = "default"
 DEV_KEYS = {"dunwell-dev": "dev", "dunwell-dev-2": "dev-2"}
 """Keys of two persons, so that one can approve what the other wrote; only ever on loopback."""
+PAGE = "borrower-page"
 PARTITIONS = 1
 """One process takes partitions in one after the other, so more of them would only mean more transactions."""
 MOST_ROUNDS = 1000
@@ -56,6 +57,11 @@ class Secrets:
     sealing_public: bytes
     digest: bytes
     sealing_older: tuple[bytes, ...] = ()
+
+    @property
+    def page_key(self) -> str:
+        """Return the key with which the scheduler asks the notifier for a borrower, who has none."""
+        return f"dw_{sealing.as_text(sealing.digest(self.digest, TENANT, 'key', PAGE))}"
 
 
 @dataclass(slots=True)
@@ -133,6 +139,12 @@ async def migrate_all(engine: AsyncEngine) -> None:
         await migrate.upgrade(engine, service)
 
 
+async def put_page_key(engine: AsyncEngine, secrets: Secrets) -> None:
+    """Let the scheduler ask the notifier what the borrower's page needs, and nothing else."""
+    async with engine.begin() as conn:
+        await auth.add_key(conn, "notifier", secrets.page_key, Principal(TENANT, None, frozenset({"contacts:read"})))
+
+
 async def put_dev_keys(engine: AsyncEngine, *, allowed: bool) -> None:
     """Set the two persons' keys, or take them away where the platform can be reached from outside."""
     async with engine.begin() as conn:
@@ -158,7 +170,7 @@ def build(
     opens = NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True, outlets=outlets, sealing_older=secrets.sealing_older)
     ledger, sending = ingest.build(ports, takes), notifier.build(ports, opens)
     elsewhere = Elsewhere({service.name: _within(service) for service in (ledger, sending)})
-    plans = SchedulerSettings(settle_s=settle_s, outlets=outlets, tenants=(TENANT,))
+    plans = SchedulerSettings(settle_s=settle_s, outlets=outlets, tenants=(TENANT,), service_keys={TENANT: secrets.page_key})
     parts = ledger, scheduler.build(ports, plans, elsewhere), sending
     return Platform(engine, bus, clock, *parts, _root(parts))
 
@@ -173,7 +185,9 @@ async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, 
     engine = make_engine(await postgres.create(DATABASE), application="embedded", pool_size=16)
     await migrate_all(engine)
     await put_dev_keys(engine, allowed=loopback)
-    return build(engine, read_secrets(folder), clock, loopback=loopback)
+    secrets = read_secrets(folder)
+    await put_page_key(engine, secrets)
+    return build(engine, secrets, clock, loopback=loopback)
 
 
 def _root(services: Sequence[Service]) -> FastAPI:

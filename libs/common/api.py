@@ -162,6 +162,11 @@ async def body_of(request: Request, *, most: int = BODY_BYTES) -> bytes:
     return b"".join(parts)
 
 
+def route_of(scope: Scope) -> str:
+    """Return the pattern of a route, never the path: a path holds ids, and tokens."""
+    return str(getattr(scope.get("route"), "path", "unmatched"))
+
+
 def render_problems(app: FastAPI) -> None:
     """Let the app refuse in problem documents."""
 
@@ -185,7 +190,7 @@ def render_problems(app: FastAPI) -> None:
             return problem(503, "unavailable", "try again in a few seconds", headers={"Retry-After": "2"})
         if getattr(getattr(error, "orig", None), "sqlstate", None) in _CANNOT_BE_HELD:
             return problem(422, "invalid_request", "a text holds the character 0, or a moment lies outside the calendar")
-        logs.get("api").error("request_failed", route=request.url.path, reason=type(error).__name__, exc_info=error)
+        logs.get("api").error("request_failed", route=route_of(request.scope), reason=type(error).__name__, exc_info=error)
         return problem(500, "internal", "this is a fault of ours; it has been logged")
 
 
@@ -258,7 +263,7 @@ class Observed:
         try:
             await self._app(scope, receive, noting)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = route_of(scope)
             method = scope["method"] if route != "unmatched" and scope["method"] in _METHODS else "any"
             self._requests.labels(route, method, str(status)).inc()
             self._seconds.labels(route).observe(stopwatch() - began)

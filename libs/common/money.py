@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from babel.numbers import get_currency_precision, get_decimal_symbol, get_group_symbol, list_currencies
 
@@ -33,6 +33,12 @@ def written(amount_minor: int, currency: str, locale: str) -> str:
     whole, part = divmod(abs(amount_minor), 10**digits)
     decimals = f"{point}{part:0{digits}d}" if digits else ""
     return f"{'-' if amount_minor < 0 else ''}{whole:,}".replace(",", group) + decimals
+
+
+@lru_cache(maxsize=1024)
+def money(amount_minor: int, currency: str, locale: str) -> str:
+    """Return an amount with its currency: `CNY 120.50`; one message says most of its amounts more than once."""
+    return f"{currency} {written(amount_minor, currency, locale.replace('-', '_'))}"
 
 
 @cache

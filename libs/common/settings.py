@@ -56,6 +56,7 @@ class Common:
     notifier_url: str | None = None
     service_keys: Mapping[str, str] = field(default_factory=dict)
     private_hosts: frozenset[str] = frozenset()
+    page_url: str | None = None
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -84,6 +85,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         notifier_url=_url(env, "DUNWELL_NOTIFIER_URL") if service == "scheduler" else None,
         service_keys=_service_keys(env) if service == "scheduler" else {},
         private_hosts=_names(env, "DUNWELL_PRIVATE_HOSTS") if service == "notifier" else frozenset(),
+        page_url=_url(env, "DUNWELL_PAGE_URL") if service == "scheduler" else None,
     )
 
 

@@ -1,6 +1,6 @@
 """What a pack may say: a closed union of rule kinds, each plain data with its nature, citation and evidence."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -128,9 +128,10 @@ class ChannelLock:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """These channels need the borrower's consent."""
+    """These channels need the borrower's consent; `together`: it is one for all of them, so that at one address it is revoked for all."""
 
     terms: Terms
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +234,9 @@ class Packs(Mapping[str, Pack]):
         if pack is None or region not in pack.regions:
             return None
         return Located(pack, pack.rules_of(region))
+
+    def revoked_with(self, channel: str, jurisdictions: Iterable[str]) -> frozenset[str]:
+        """Return the other channels whose opt-out, at an address that this channel reaches too, is one from this channel."""
+        found = (located for name in jurisdictions if (located := self.locate(name)) is not None)
+        one = (rule.terms.channels for at in found for rule in at.rules if isinstance(rule, Consent) and rule.together)
+        return frozenset(other.value for channels in one if channel in channels for other in channels) - {channel}

@@ -12,6 +12,7 @@ from libs.common import logs
 from libs.common.bus.ports import partition_of
 from libs.common.clock import Clock
 from libs.common.contracts.catalogue import FACTS, PROFILES
+from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.db import positions
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.outbox import Outbox
@@ -29,6 +30,7 @@ from services.notifier.domain.restoring import CLOCKS_APART, UNPROVEN, unproven
 from services.notifier.domain.routing import Carried, Routing, countries_of
 from services.notifier.domain.states import State
 from services.notifier.domain.stock import Stock
+from services.notifier.domain.switching import channels_at
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.rendering import Compiled, ContentError, RenderError
@@ -121,10 +123,10 @@ class Doors:
             return "pipeline_stale"
         return "feed_stale" if any(who[0] in mark.stale_feeds for mark in marks if mark) else None
 
-    def channels(self, tenant: str, contacts: str) -> frozenset[str]:
-        """Return the channels on which the switch says so; `*` is all of them."""
-        mine = [switch for switch in self.switches if switch.tenant in {gates.EVERYWHERE, tenant} and switch.contacts == contacts]
-        return frozenset(switch.key if switch.scope == "channel" else "*" for switch in mine)
+    def channels(self, tenant: str, contacts: str, request: ContactRequested, places: tuple[str, ...]) -> frozenset[str]:
+        """Return the channels on which the switch says so of a contact; `*` is all of them."""
+        mine = (one.position for one in self.switches if one.tenant in {gates.EVERYWHERE, tenant})
+        return channels_at(mine, contacts, request, places)
 
 
 class Read(Value, frozen=True):
@@ -285,13 +287,13 @@ class Claimer:
 
     def _scene(self, delivery: Delivery, read: Read, *, now: datetime) -> Scene:
         who = (delivery.tenant, delivery.borrower_id)
-        doors, carried, countries = read.doors, read.carried(delivery), read.countries[delivery.key]
+        doors, carried, countries, places = read.doors, read.carried(delivery), read.countries[delivery.key], read.places[delivery.key]
         return Scene(
             known=read.facts[who],
-            places=read.places[delivery.key],
+            places=places,
             pipeline=doors.pipeline(who, self.partitions, now - self.stale_after),
-            switched_off=doors.channels(delivery.tenant, "off"),
-            shadowed=doors.channels(delivery.tenant, "shadow"),
+            switched_off=doors.channels(delivery.tenant, "off", delivery.request, places),
+            shadowed=doors.channels(delivery.tenant, "shadow", delivery.request, places),
             channels=carried.channels,
             resting=doors.routing.resting(delivery.tenant, countries, read.stock.probes(delivery.tenant)),
             down=carried.down,

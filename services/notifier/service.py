@@ -45,8 +45,10 @@ from services.notifier.routes.authorize import routes_of as authorize_routes
 from services.notifier.routes.personal import routes_of as personal_routes
 from services.notifier.routes.preferences import routes_of as preference_routes
 from services.notifier.routes.providers import routes_of as provider_routes
+from services.notifier.routes.recognising import routes_of as recognising_routes
 from services.notifier.routes.replies import routes_of as reply_routes
 from services.notifier.routes.shapes import SHAPES
+from services.notifier.routes.switch import routes_of as switch_routes
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
@@ -108,10 +110,13 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
         keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
     )  # fmt: skip
     app.include_router(router(Inside(ports.engine, ports.clock, packs)))
+    app.include_router(switch_routes(ports.engine, ports.clock, packs))
     app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
     parts.outlet.open(app, TenantSettings, read_by="contacts:read")
     app.include_router(preference_routes(ports.engine, ports.clock))
-    app.include_router(personal_routes(ports.engine, Book(ports.engine, ports.clock, ring, settings.digest_key, mailbox)))
+    book = Book(ports.engine, ports.clock, ring, settings.digest_key, mailbox)
+    app.include_router(personal_routes(ports.engine, book))
+    app.include_router(recognising_routes(book))
     app.include_router(authorize_routes(_desk(ports, settings, parts)))
     app.include_router(provider_routes(ports.engine))
     receiver = parts.receiver

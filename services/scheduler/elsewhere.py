@@ -1,4 +1,4 @@
-"""What ingest and the notifier know, read over HTTP: by the tenant's service key, else by the caller's own."""
+"""What ingest and the notifier know, asked over HTTP: by the tenant's service key, else by the caller's own."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ class Elsewhere:
 
     async def read(self, service: str, path: str, asking: Asking, /, **params: str) -> Any:
         """Return what a service answers to a GET; None where it knows of no such thing."""
+        return await self._call(service, "GET", path, asking, params=params)
+
+    async def ask(self, service: str, path: str, asking: Asking, body: Mapping[str, Any]) -> Any:
+        """Return what a service answers to a POST; None where it knows of no such thing."""
+        return await self._call(service, "POST", path, asking, json=body)
+
+    async def _call(self, service: str, method: str, path: str, asking: Asking, **sent: Any) -> Any:
         client, key = self.clients.get(service), self.keys.get(asking.tenant)
         authorization = f"Bearer {key}" if key is not None else asking.authorization
         if client is None or authorization is None:
@@ -44,7 +51,7 @@ class Elsewhere:
                 f"{service}: its address is not configured here" if client is None else f"{service}: there is no key for it"
             )
         try:
-            answered = await client.get(path, params=params, headers={"Authorization": authorization}, timeout=TIMEOUT_S)
+            answered = await client.request(method, path, headers={"Authorization": authorization}, timeout=TIMEOUT_S, **sent)
             if answered.status_code == httpx.codes.NOT_FOUND:
                 return None
             if answered.status_code != httpx.codes.OK:

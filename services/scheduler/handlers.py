@@ -29,7 +29,7 @@ from services.scheduler.hearing import COMPLAINED, hear_complaints
 from services.scheduler.heeding import give_work
 from services.scheduler.reaching import on_profiles
 from services.scheduler.rulebook import Rules
-from services.scheduler.store import cases, corrections, debts, holds, statuses, story, words
+from services.scheduler.store import cases, corrections, debts, holds, links, statuses, story, words
 from services.scheduler.store.cases import debt_of
 from services.scheduler.store.held import CaseKey, Held, case_key
 
@@ -119,6 +119,7 @@ class Intake:
             held = await cases.lock_of_borrowers(conn, [(tenant, borrower) for tenant, borrower, _ in changed])
             if erased:
                 await words.forget(conn, list(erased))
+                await links.erase(conn, list(erased))
             now, told = await self.clock.at(conn), Outgoing()
             for one in held:
                 news = [row for key, row in sorted(newest.items()) if key in changed and key[:2] == (one.case.tenant, one.case.borrower_id)]

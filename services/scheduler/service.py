@@ -17,10 +17,14 @@ from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
 from libs.common.outlets import Outlet
 from libs.common.ports import Ports
-from libs.common.tenant_settings.forms import ServiceSettings
 from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
 from services.scheduler.asking import Gate
+from services.scheduler.borrower.acts import Actor
+from services.scheduler.borrower.linking import Links
+from services.scheduler.borrower.page import BorrowerPage
+from services.scheduler.borrower.reception import Reception
+from services.scheduler.borrower.settings import PageSettings
 from services.scheduler.casework import Casework
 from services.scheduler.correcting import Review
 from services.scheduler.dealing import Dealer
@@ -33,7 +37,9 @@ from services.scheduler.metrics import meters
 from services.scheduler.parking import ParkingLimit
 from services.scheduler.pausing import SOURCE
 from services.scheduler.routes import make_router
+from services.scheduler.routes.borrower import routes_of as borrower_routes
 from services.scheduler.routes.cases import Rooms
+from services.scheduler.routes.links import routes_of as link_routes
 from services.scheduler.routes.shapes import SHAPES
 from services.scheduler.routes.simulations import Play
 from services.scheduler.settings import Settings
@@ -76,9 +82,12 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
     rooms = Rooms(ports.engine, ports.clock, desk.rulebook, policy_desk, ticker.wake.set, dealer, archive)
     simulator = Simulator(ports.engine, ports.clock, timedelta(seconds=settings.settle_s), settings.simulation_processes)
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness)
-    outlet.open(app, ServiceSettings, read_by="cases:read")
+    outlet.open(app, PageSettings, read_by="cases:read")
     casework, gate = Casework(ports.engine, ports.clock, desk, ticker.wake.set), Gate(elsewhere.clients.get("notifier"))
     app.include_router(make_router(rooms, casework, gate, Play(simulator.wake.set)))
+    links = Links(ports.engine, ports.clock, Elsewhere(elsewhere.clients, settings.service_keys))
+    app.include_router(link_routes(links, settings.page_url))
+    app.include_router(borrower_routes(Reception(ports.engine, links, Actor(casework), BorrowerPage.load(), desk.rulebook)))
     return lifecycle.Service(
         name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=elsewhere.close,
         workers=(

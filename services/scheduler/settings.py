@@ -25,3 +25,5 @@ class Settings:
     service_keys: Mapping[str, str] = field(default_factory=dict)
     simulation_processes: int = 2
     approval_needs_simulation: bool = False
+    page_url: str | None = None
+    """Where borrowers reach the scheduler, for the links that are made; else where the caller does."""

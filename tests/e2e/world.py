@@ -115,7 +115,9 @@ async def one_process(
 ) -> AsyncIterator[World]:
     """The platform, started; a seeded bus is stepped, the other one runs."""
     clock = DrivenClock(start)
-    platform = embedded.build(engine, secrets or new_secrets(), clock, seed=seed)
+    secrets = secrets or new_secrets()
+    platform = embedded.build(engine, secrets, clock, seed=seed)
+    await embedded.put_page_key(engine, secrets)
     await embedded.put_dev_keys(engine, allowed=True)
     world = World(platform, clock, seeded=seed is not None)
     ear = platform.bus.consume(Subscription("ear", (FACTS.name,), world.hear, engine, "ingest"))

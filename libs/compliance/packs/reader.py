@@ -299,7 +299,7 @@ _KINDS: Mapping[RuleKind, Callable[[Node, Terms], Rule]] = {
     RuleKind.COOL_OFF: _cool_off,
     RuleKind.CHANNEL_LOCK: _lock,
     RuleKind.NOTICE_FIRST: _notice_first,
-    RuleKind.CONSENT: lambda _, terms: Consent(terms),
+    RuleKind.CONSENT: lambda node, terms: Consent(terms, node.maybe("together", bool) or False),
     RuleKind.CHANNELS: lambda _, terms: Ban(terms),
     RuleKind.ADDRESSEE: _addressees,
     RuleKind.CONTENT: _content,

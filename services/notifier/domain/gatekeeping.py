@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from libs.common.contracts.borrower_profiles import SealedAddress
@@ -35,7 +35,7 @@ from libs.compliance import (
 )
 from services.notifier.domain.known import Hold, Known, Status
 from services.notifier.domain.owed import local_date
-from services.notifier.domain.suppressions import stops
+from services.notifier.domain.suppressions import ALONE, Beside, stops
 from services.notifier.domain.verdicts import Decision
 
 CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
@@ -67,7 +67,7 @@ def ask(asked: Asked, earlier: Earlier, packs: Packs, *, now: datetime) -> Allow
 
     Contacts of other owners of the number count in the caps over numbers and in nothing else.
     """
-    proposed, circumstances = _proposed(asked, now), _circumstances(asked, earlier.own, now)
+    proposed, circumstances = _proposed(asked, now), _circumstances(asked, earlier.own, now, packs)
     decision = decide(proposed, circumstances, packs)
     if isinstance(decision, Deny) or not earlier.of_others:
         return decision
@@ -79,7 +79,7 @@ def ask(asked: Asked, earlier: Earlier, packs: Packs, *, now: datetime) -> Allow
 
 def counters(asked: Asked, packs: Packs, *, now: datetime) -> tuple[CapKey, ...]:
     """Return the counters that this contact would be reserved in."""
-    return cap_keys(_proposed(asked, now), _circumstances(asked, (), now), packs)
+    return cap_keys(_proposed(asked, now), _circumstances(asked, (), now, packs), packs)
 
 
 def jurisdictions(request: ContactRequested, known: Known) -> tuple[str, ...]:
@@ -135,19 +135,25 @@ def _proposed(asked: Asked, now: datetime) -> Proposed:
     )  # fmt: skip
 
 
-def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime) -> Circumstances:
+def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime, packs: Packs) -> Circumstances:
     return Circumstances(
         jurisdictions=asked.places,
         zones=_zones(asked),
         profile=asked.known.house.profile,
         role=asked.known.house.role,
         consents=_consents(asked),
-        stops=(*_stops(asked.known), *stops(asked.known.suppressions, asked.channel, asked.known.consented_at, _purposes(asked))),
+        stops=(*_stops(asked.known), *_suppressed(asked, packs)),
         tenant_hours=asked.known.house.hours,
         preferences=asked.known.wishes.preferences() if asked.known.wishes else Preferences(),
         prior=prior,
         debt_facts={debt.loan_id: _debt_facts(debt, now) for debt in asked.debts},
     )
+
+
+def _suppressed(asked: Asked, packs: Packs) -> Iterator[Stop]:
+    known = asked.known
+    beside = Beside(packs.revoked_with(asked.channel, asked.places), asked.address.lookup) if known.suppressions else ALONE
+    return stops(known.suppressions, asked.channel, known.consented_at, _purposes(asked), beside=beside)
 
 
 def _zones(asked: Asked) -> tuple[str, ...] | None:

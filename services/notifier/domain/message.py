@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as member
 from datetime import date, datetime
-from functools import lru_cache
 
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.contracts.values import Attributes
-from libs.common.money import written
+from libs.common.money import money
 from libs.common.value import Value, field
 from libs.compliance import ContentKind
 
@@ -143,12 +142,6 @@ def draft(debts: Sequence[OverdueFact], saying: Saying) -> Draft:
     total = _total(((debt.currency, amount) for debt, amount, _ in owed), saying.locale)
     split, amounts = (None, None) if saying.reminder else _split(debts, saying.locale)
     return Draft(saying.lender, lines, total, split, amounts, saying.asks, saying.variables)
-
-
-@lru_cache(maxsize=1024)
-def money(amount_minor: int, currency: str, locale: str) -> str:
-    """Return an amount with its currency: `CNY 120.50`; one message says most of its amounts more than once."""
-    return f"{currency} {written(amount_minor, currency, locale.replace('-', '_'))}"
 
 
 def _owed(debt: OverdueFact, *, reminder: bool) -> tuple[int, date | None]:

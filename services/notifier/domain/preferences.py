@@ -8,8 +8,8 @@ from msgspec import Meta, field
 
 from libs.common.contracts.values import Contract
 from libs.common.contracts.wallet_borrowers import ChannelName
+from libs.common.tenant_settings.forms import Locale
 from libs.compliance import Preferences
-from services.notifier.domain.tenant import Locale
 
 _EVERY_CHANNEL: frozenset[str] = frozenset(get_args(ChannelName))
 

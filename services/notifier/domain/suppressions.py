@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from libs.common.contracts.borrower_profiles import SealedAddress
+from libs.common.value import Value
 from libs.compliance import Stop, StopKind, StopScope
 from services.notifier.domain.results import Fault
 
@@ -52,8 +53,23 @@ class Suppression:
     since: datetime
 
 
+class Beside(Value, frozen=True):
+    """Where else an opt-out would be one from a channel: on these others, at this address (empty: at whichever it will be)."""
+
+    channels: frozenset[str] = frozenset()
+    lookup: str = ""
+
+    def widens(self, one: Suppression) -> bool:
+        """Say whether this opt-out is one from the channel too."""
+        return one.ground is Ground.OPT_OUT and one.channel in self.channels and self.lookup in {"", one.lookup}
+
+
+ALONE = Beside()
+
+
 def stops(
-    suppressions: Iterable[Suppression], channel: str, consents: Mapping[tuple[str, str], datetime | None], purposes: Collection[str]
+    suppressions: Iterable[Suppression], channel: str, consents: Mapping[tuple[str, str], datetime | None], purposes: Collection[str],
+    *, beside: Beside = ALONE,
 ) -> Iterator[Stop]:  # fmt: skip
     """Yield the stops for a contact on a channel; an opt-out holds until the borrower consents anew, later than it."""
     asked = [at for (on, purpose), at in consents.items() if on == channel and purpose in purposes and at is not None]
@@ -62,9 +78,8 @@ def stops(
         if kind is None or (one.ground is Ground.OPT_OUT and any(at > one.since for at in asked)):
             continue
         everywhere = one.channel == EVERY
-        yield Stop(
-            kind, StopScope.PERSON if everywhere else StopScope.CHANNEL, one.since, None, channel=None if everywhere else one.channel
-        )
+        closed = channel if beside.widens(one) else one.channel
+        yield Stop(kind, StopScope.PERSON if everywhere else StopScope.CHANNEL, one.since, None, channel=None if everywhere else closed)
 
 
 def is_out(address: SealedAddress, suppressions: Iterable[Suppression]) -> bool:

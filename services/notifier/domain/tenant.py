@@ -6,24 +6,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from libs.common.contracts.values import WITHOUT_NUL, Contract, known_currency
-from libs.common.tenant_settings.forms import ServiceSettings
+from libs.common.contracts.values import Contract, known_currency
+from libs.common.tenant_settings.forms import Brand, Locale, ServiceSettings, lender_of
 from libs.compliance import Profile, Role, TenantHours
 from services.notifier.domain.house import House
 from services.notifier.domain.message import Lender
-
-UNNAMED = {"default": "Dunwell"}
-"""How the tenant of one-process mode is named while it has set no brand; any other one is named by its id."""
-
-Locale = Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}$(?!\n)", description="a BCP 47 locale: zh-Hant-TW")]
-_Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=WITHOUT_NUL)]
-
-
-class Brand(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The lender as its borrowers know it, and how they reach it."""
-
-    name: _Name
-    contact: _Name | None = None
 
 
 class Price(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,9 +45,8 @@ class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
 
     def lender(self, tenant: str) -> Lender:
         """Return who speaks for a tenant."""
-        if self.brand is None:
-            return Lender(UNNAMED.get(tenant, tenant))
-        return Lender(self.brand.name, self.brand.contact)
+        brand = lender_of(self.brand, tenant)
+        return Lender(brand.name, brand.contact)
 
 
 def _hours(rows: dict[str, str]) -> TenantHours:

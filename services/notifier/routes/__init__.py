@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -24,34 +23,15 @@ from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Decision
 from services.notifier.knowing import expect_known
-from services.notifier.store import gates, reading
-from services.notifier.store.gates import Switch
+from services.notifier.store import reading
 from services.notifier.store.reading import Filter
 
 Reading = Annotated[Principal, Depends(requires("contacts:read"))]
-Operating = Annotated[Principal, Depends(requires("ops"))]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 _request = msgspec.json.Decoder(ContactRequested).decode
 _decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
 _decision = msgspec.json.Decoder(Decision).decode
-
-
-class SwitchIn(BaseModel):
-    """A turn of the switch; `key` names the channel where the scope is one."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    scope: Literal["all", "tenant", "channel"]
-    contacts: Literal["on", "shadow", "off"]
-    reason: str = Field(min_length=1, max_length=500)
-    key: Literal["sms", "email", "push", "inbox"] | None = None
-
-    @model_validator(mode="after")
-    def _has_key(self) -> SwitchIn:
-        if (self.scope == "channel") != (self.key is not None):
-            raise ValueError("a key is given for the scope channel, and for no other")
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +47,6 @@ def router(inside: Inside) -> APIRouter:
     """Return all routes of the notifier."""
     routes = APIRouter(prefix="/v1")
     _add_deliveries(routes, inside)
-    _add_switch(routes, inside)
     _add_compliance(routes, inside)
     return routes
 
@@ -110,23 +89,6 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
         return page([_contact(row, now) for row in rows], following)
 
 
-def _add_switch(routes: APIRouter, inside: Inside) -> None:
-    @routes.get("/switch", summary="What is switched off or to shadow")
-    async def switch(caller: Reading) -> Response:
-        async with inside.engine.connect() as conn:
-            return page([_switch(one) for one in await gates.switches(conn, caller.tenant)])
-
-    @routes.put("/switch", summary="The stop button: contacts on, shadow or off")
-    async def turn(wanted: SwitchIn, caller: Operating) -> Response:
-        async with inside.engine.begin() as conn:
-            turned = Switch(
-                gates.EVERYWHERE if wanted.scope == "all" else caller.tenant, wanted.scope, wanted.key or "", wanted.contacts,
-                wanted.reason, caller.actor, await inside.clock.at(conn),
-            )  # fmt: skip
-            await gates.set_switch(conn, turned)
-        return answer(_switch(turned))
-
-
 def _add_compliance(routes: APIRouter, inside: Inside) -> None:
     @routes.post("/compliance/check", summary="Ask the gate about any contact; no state is touched", openapi_extra=takes(checking.CheckIn))
     async def check(request: Request, _: Reading) -> Response:
@@ -164,7 +126,3 @@ def _contact(row: Row[tuple[object, ...]], now: datetime) -> dict[str, Any]:
         "direction": row.direction, "purpose": row.kind, "loans": row.loans, "task_id": row.task_id, "case_id": row.case_id,
         "decision": _decision(row.decision) if row.decision else None, "reserved_until": row.reserved_until,
     }  # fmt: skip
-
-
-def _switch(one: Switch) -> dict[str, Any]:
-    return {"scope": one.scope, "key": one.key or None, "contacts": one.contacts, "reason": one.reason, "by": one.by, "at": one.at}

@@ -16,11 +16,12 @@ from libs.common.auth import Principal, requires
 from libs.common.contracts.values import WITHOUT_NUL, Amount, Attributes, Contract, known_currency, not_deep, on_calendar
 from libs.common.contracts.wallet_borrowers import PurposeName
 from libs.common.errors import DomainError
+from libs.common.tenant_settings.forms import Locale
 from libs.common.value import asdict as value_as_dict
 from services.notifier import samples
 from services.notifier.domain.locales import canonical
 from services.notifier.domain.message import TextRef
-from services.notifier.domain.tenant import Locale, Price
+from services.notifier.domain.tenant import Price
 from services.notifier.previewing import Asked, Preview, preview
 from services.notifier.publishing import Publisher
 from services.notifier.rendering import Source

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import DebtWatermark
+from services.notifier.domain.switching import Position
 
 EVERYWHERE = ""
 """The tenant of the switch that is for all of them."""
@@ -34,6 +35,11 @@ class Switch:
     reason: str
     by: str
     at: datetime
+
+    @property
+    def position(self) -> Position:
+        """Return it as the rules know it."""
+        return Position(self.scope, self.key, self.contacts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from libs.common.auth import Principal, add_key
+from libs.common.contracts.contact_tasks import PolicyRef
 from tests.integration.notifier.world import MORNING, NIGHT, World, a_world
 from tests.support.postgres import Databases
 
@@ -122,7 +124,66 @@ async def test_shadow_decides_and_records_and_sends_nothing(databases: Databases
         assert (shown["state"], shown["reason"], shown["decisions"][0]["decision"]) == ("suppressed", "shadow", "allow")
 
 
-@pytest.mark.parametrize("body", [{"scope": "channel"}, {"scope": "all", "key": "sms"}, {"scope": "none"}])
+@pytest.mark.parametrize("contacts", ["off", "shadow"])
+@pytest.mark.parametrize(
+    ("scope", "key", "changes"),
+    [
+        ("policy", "other", {"policy": PolicyRef(name="other", version=4)}),
+        ("policy", "other@4", {"policy": PolicyRef(name="other", version=4)}),
+        ("step", "firm", {"step": "firm"}),
+        ("step", "standard/firm", {"step": "firm"}),
+        ("template", "final", {"template": "final"}),
+        ("region", "CN", {"jurisdictions": ("CN",)}),
+        ("channel", "email", {"channels": ("email",)}),
+    ],
+)
+async def test_a_contact_in_the_scope_of_the_switch_stays_silent_and_another_goes(
+    databases: Databases, contacts: str, scope: str, key: str, changes: dict[str, Any]
+) -> None:
+    async with a_world(databases) as world:
+        for borrower in ("b1", "b2"):
+            await world.late_borrower(borrower, addresses={"sms": f"+861380000000{borrower[1]}", "email": f"{borrower}@example.org"})
+        await turn(world, contacts, scope, key=key)
+        await world.request("b1", **changes)
+        await world.request("b2")
+        await world.service.pump()
+        assert (await world.messages("b1"), len(await world.messages("b2"))) == ([], 1)
+        silent = await world.delivery("b1")
+        expected = ("pending", "switched_off") if contacts == "off" else ("suppressed", "shadow")
+        assert (silent["state"], silent["reason"]) == expected
+        if contacts == "off" and scope != "region":
+            await turn(world, "on", scope, key=key)
+            await world.pass_to(MORNING + timedelta(minutes=1))
+            assert len(await world.messages("b1")) == 1
+
+
+async def test_a_region_that_is_off_stops_people_there_too(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await turn(world, "off", "region", key="CN")
+        asked = {"borrower_id": "b1", "debt": "loan-b1", "channel": "call", "by": "wu"}
+        assert (await world.call("POST", "/v1/contacts:authorize", json=asked)).json()["decision"] == "allow"
+        await turn(world, "off", "region", key="ZZ")
+        said = (await world.call("POST", "/v1/contacts:authorize", json=asked)).json()
+        assert (said["decision"], said["rules"][0]["rule"]) == ("deny", "switched_off")
+
+
+async def test_every_position_of_the_switch_is_shown(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await turn(world, "off", "region", key="BR-SP")
+        await turn(world, "shadow", "policy", key="standard@2")
+        shown = [(one["scope"], one["key"], one["contacts"]) for one in (await world.get("/v1/switch"))["items"]]
+        assert shown == [("policy", "standard@2", "shadow"), ("region", "BR-SP", "off")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"scope": "channel"}, {"scope": "all", "key": "sms"}, {"scope": "none"}, {"scope": "channel", "key": "fax"},
+        {"scope": "region", "key": "XX"}, {"scope": "region"}, {"scope": "policy"}, {"scope": "step", "key": "a b"}, {"scope": "template"},
+        {"scope": "tenant", "key": "default"},
+    ],
+)  # fmt: skip
 async def test_a_switch_that_makes_no_sense_is_refused(databases: Databases, body: dict[str, str]) -> None:
     async with a_world(databases) as world:
         answer = await world.call("PUT", "/v1/switch", json={"contacts": "off", "reason": "r", **body})

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from libs.common.auth import Principal, add_key
 from tests.integration.notifier.world import MORNING, SCOPES, TENANT, World, a_world
@@ -117,3 +118,37 @@ async def test_another_tenant_sees_nothing_of_it(databases: Databases) -> None:
         assert (await world.call("GET", "/v1/pii-reads", headers=headers)).json()["items"] == []
         found = await world.call("POST", "/v1/borrowers:lookup", json={"channel": "sms", "address": PHONE}, headers=headers)
         assert found.json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("addresses", "digits", "recognised"),
+    [
+        ({"sms": PHONE}, "1234", True), ({"sms": "+86 138-0000 12 34"}, "1234", True),
+        ({"call": PHONE, "sms": "+8613800009999"}, "9999", True), ({"sms": PHONE}, "1235", False), ({"sms": PHONE}, "0123", False),
+        ({"email": "1234"}, "1234", False), ({"sms": "234"}, "1234", False),
+    ],
+)  # fmt: skip
+async def test_a_borrower_is_recognised_by_the_end_of_any_phone_and_nothing_is_shown_or_read(
+    databases: Databases, addresses: dict[str, str], digits: str, *, recognised: bool
+) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", addresses=addresses)
+        answer = await world.call("POST", "/v1/borrowers/b1:recognise", json={"phone_ends_with": digits})
+        assert (answer.status_code, answer.json()) == (200, {"recognised": recognised})
+        assert await reads(world) == []
+
+
+async def test_nobody_is_recognised_who_is_erased_unknown_or_another_tenants(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", addresses={"sms": PHONE})
+        asked = {"phone_ends_with": "1234"}
+        for tenant, without, status in (("other", "", 404), (TENANT, "contacts:read", 403)):
+            headers = await as_another(world, without, tenant=tenant)
+            assert (await world.call("POST", "/v1/borrowers/b1:recognise", json=asked, headers=headers)).status_code == status
+            world.service.app.state.keys._cache.clear()  # a key is known for 15 s, which nobody waits for here
+        assert (await world.call("POST", "/v1/borrowers/b9:recognise", json=asked)).status_code == 404
+        for wrong in ("123", "12345", "12a4", "1234\n", ""):
+            assert (await world.call("POST", "/v1/borrowers/b1:recognise", json={"phone_ends_with": wrong})).status_code == 422
+        world.clock.advance(timedelta(seconds=1))
+        await world.erase("b1")
+        assert (await world.call("POST", "/v1/borrowers/b1:recognise", json=asked)).json() == {"recognised": False}

@@ -367,3 +367,27 @@ async def test_replies_at_once_about_a_shared_number_wait_for_each_other_and_for
             numbers = [one.data.sequence for one in world.told if one.data.task_id == f"t-{borrower}"]
             assert numbers == list(range(1, len(numbers) + 1))
             assert (await again(world, borrower, f"t3-{borrower}"))["state"] == "suppressed"
+
+
+@pytest.mark.parametrize(
+    ("places", "closed"), [(("US-FED-TCPA",), {"sms", "ai_voice", "voicemail"}), (("US-NYC",), {"sms"}), ((), {"sms"})]
+)
+async def test_stop_by_sms_ends_automatic_calls_to_the_number_where_one_consent_is_for_both(
+    databases: Databases, places: tuple[str, ...], closed: set[str]
+) -> None:
+    """As 47 CFR 64.1200 is noted in regulations.yaml, US-FED-TCPA.
+
+    Consent is asked for "autodialed or artificial/prerecorded voice calls and texts", "AI-generated voices count as artificial", and
+    forbidden is "calling/texting after revocation". Elsewhere, as in 6 RCNY 5-77, "the request is per medium".
+    """
+    async with a_reached_world(databases) as (world, _, url):
+        await reply(world, url, "STOP")
+        await world.profile("b1", addresses={"sms": REAL}, jurisdictions=("TT", *places))
+        for channel in ("ai_voice", "voicemail", "call", "sms"):
+            if channel == "sms":
+                stopped = (await again(world, "b1", "t-again"))["reason"] == "opt_out"
+            else:
+                asked = {"borrower_id": "b1", "debt": "loan-b1", "channel": channel, "by": "dialler", "to": REAL}
+                said = (await world.call("POST", "/v1/contacts:authorize", json=asked)).json()
+                stopped = "stop-opt_out" in {rule["rule"] for rule in said["rules"]}
+            assert stopped == (channel in closed), channel

@@ -133,6 +133,15 @@ def test_a_service_key_is_of_the_first_tenant_unless_it_names_its_own() -> None:
         common("scheduler", {**env, "DUNWELL_SERVICE_KEY": "north=dw_c"})
 
 
+def test_the_address_of_the_borrowers_page_is_the_schedulers_alone() -> None:
+    env = {**FULL, "DUNWELL_PAGE_URL": "https://pay.example/"}
+    assert common("scheduler", env).page_url == "https://pay.example"
+    assert common("notifier", env).page_url is None
+    assert common("scheduler", FULL).page_url is None
+    with pytest.raises(SettingsError, match="DUNWELL_PAGE_URL"):
+        common("scheduler", {**FULL, "DUNWELL_PAGE_URL": "pay.example"})
+
+
 def test_the_public_url_is_the_notifiers_alone_and_ends_without_a_slash() -> None:
     env = {**FULL, "DUNWELL_PUBLIC_URL": "https://dunning.example/notifier/"}
     assert common("notifier", env).public_url == "https://dunning.example/notifier"

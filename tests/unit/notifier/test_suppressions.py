@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from libs.compliance import Stop, StopKind, StopScope
 from services.notifier.domain.replies import Ending, endings
-from services.notifier.domain.suppressions import ANYBODY, EVERY, Ground, Suppression, is_out, stops
+from services.notifier.domain.suppressions import ANYBODY, EVERY, STOP_OF, Beside, Ground, Suppression, is_out, stops
 from services.notifier.domain.verdicts import Send, Suppress
 from services.notifier.domain.wishes import Wish
 from tests.unit.notifier.test_judging import a_scene, judged, known
@@ -96,3 +96,16 @@ def test_what_is_said_at_an_address_nobody_was_contacted_at_closes_the_address()
     for wish in (Wish.STOP, Wish.UNCLEAR, Wish.COMPLAINT):
         assert endings({wish}, "sms", "x", []) == [Ending(ANYBODY, "sms", "x", Ground.OPT_OUT)]
     assert endings({Wish.START, Wish.HELP}, "sms", "x", ["b"]) == []
+
+
+@given(
+    channel=st.sampled_from(["sms", "email", "push"]), lookup=st.sampled_from(["x", "y"]), asked=st.sampled_from(["", "x", "y"]),
+    ground=st.sampled_from(sorted(STOP_OF)), together=st.booleans(),
+)  # fmt: skip
+def test_an_opt_out_reaches_another_channel_only_at_its_address_and_where_one_consent_is_for_both(
+    channel: str, lookup: str, asked: str, ground: Ground, together: bool
+) -> None:
+    beside = Beside(frozenset({"sms", "voicemail"}) if together else frozenset(), asked)
+    [stop] = stops([Suppression(ground, channel, lookup, SINCE)], "ai_voice", {}, ("dunning",), beside=beside)
+    reached = ground is Ground.OPT_OUT and together and channel == "sms" and asked in {"", lookup}
+    assert stop.channel == ("ai_voice" if reached else channel)

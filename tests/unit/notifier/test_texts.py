@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from libs.common.contracts.overdue_facts import Amounts, NextDue, OverdueFact
+from libs.common.tenant_settings.forms import Brand
 from libs.compliance import ContentKind, load_packs
 from services.notifier.domain.message import Draft, Lender, Saying, TextRef, draft
 from services.notifier.domain.segments import BASIC, EXTENDED
-from services.notifier.domain.tenant import Brand, TenantSettings
+from services.notifier.domain.tenant import TenantSettings
 from services.notifier.publishing import Publisher, Trial
 from services.notifier.rendering import Compiled, ContentError, RenderError, Source, compiled
 from services.notifier.texts import Shelf, Texts

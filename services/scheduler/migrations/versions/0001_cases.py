@@ -251,6 +251,15 @@ create index timeline_reported on scheduler.timeline (tenant, kind, at) where ki
     'contact.complained', 'contact.opted_out', 'borrower.status'
 );
 """
+LINKS = """
+create table scheduler.borrower_links (
+    token_hash bytea primary key, tenant text not null, borrower_id text not null, link_id text not null,
+    case_ids text[] not null, spells integer[] not null, made_at timestamptz not null, made_by text not null,
+    expires_at timestamptz not null, revoked_at timestamptz, revoked_by text, tries integer not null default 0,
+    visit_hash bytea, visit_until timestamptz, acts integer not null default 0, acts_since timestamptz
+) with (fillfactor = 85);
+create unique index borrower_links_of on scheduler.borrower_links (tenant, borrower_id, link_id);
+"""
 SIMULATION_PARTED = {"debt_facts": "autovacuum_vacuum_insert_scale_factor = 0.02", "reach": "fillfactor = 85"}
 
 
@@ -263,5 +272,5 @@ def upgrade() -> None:
                 f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
             )
-    for statement in statements(INDEXES + AGREEMENT_INDEXES + POLICIES + COVERAGE + REPORTS):
+    for statement in statements(INDEXES + AGREEMENT_INDEXES + POLICIES + COVERAGE + REPORTS + LINKS):
         op.execute(statement)

@@ -1,0 +1,181 @@
+"""What a borrower does on the page: the same as what people write down for a borrower, by the same ways, in the borrower's name."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import assert_never
+
+from libs.common.auth import Principal
+from libs.common.money import MAX_MINOR, exponent
+from libs.compliance import StopKind
+from services.scheduler.borrower.sight import CaseSeen
+from services.scheduler.casework import Casework
+from services.scheduler.domain.links import Link
+from services.scheduler.domain.matters import MatterKind
+from services.scheduler.hearing import BORROWER
+from services.scheduler.holding import HoldWanted, default_contacts, set_hold
+from services.scheduler.objecting import MatterWanted, open_matter
+from services.scheduler.promising import PromiseWanted, make
+
+LONGEST_NOTE = 4000
+STOPPED: Mapping[str, tuple[str, ...]] = {
+    "sms": ("sms",), "email": ("email",), "app": ("push", "inbox"), "all": ("sms", "email", "push", "inbox"),
+}  # fmt: skip
+"""The channels that a choice closes."""
+ABOUT_ALL = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Promising:
+    """So much by that day."""
+
+    amount: int
+    due_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """Something that a person must answer; about one debt, or about all."""
+
+    kind: MatterKind
+    note: str | None
+    loan_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """No more messages on these channels."""
+
+    channels: tuple[str, ...]
+
+
+Act = Promising | Saying | Stopping
+
+
+class UnclearError(Exception):
+    """A field of a form cannot be understood: which one, and the sentence that says what would be."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field = field
+        self.sentence = sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Does what a borrower wants done."""
+
+    casework: Casework
+
+    async def do(self, link: Link, case_id: str, act: Act, *, once: str) -> None:
+        """Do it in a case that the link shows; the same form sent again does it once."""
+        caller = Principal(link.tenant, BORROWER, frozenset())
+        async with self.casework.on(caller, case_id, key=f"{link.link_id}/{once}") as work:
+            match act:
+                case Promising(amount, due_on):
+                    await make(work, PromiseWanted(amount, due_on))
+                case Saying(kind, note, loan_id):
+                    await open_matter(work, MatterWanted(kind, loan_id, note=note))
+                case Stopping(channels):
+                    for channel in channels:
+                        left = default_contacts(StopKind.OPT_OUT, of_debt=False)
+                        wanted = HoldWanted(StopKind.OPT_OUT, left, work.at, channel=channel, reason="borrower's page")
+                        await set_hold(work, wanted, channel)
+                case _:
+                    assert_never(act)
+
+
+Form = Mapping[str, str]
+
+
+def promising(form: Form, case: CaseSeen) -> Promising:
+    """Return what is promised, within what the page said before."""
+    try:
+        due_on = date.fromisoformat(form.get("day", ""))
+    except ValueError:
+        raise UnclearError("day", "bad_day") from None
+    if not case.first_day <= due_on <= case.last_day:
+        raise UnclearError("day", "bad_day")
+    typed = form.get("amount", "").strip()
+    amount = case.total if not typed else amount_of(typed, case.currency)
+    if amount is None or not 0 < amount <= case.total:
+        raise UnclearError("amount", "bad_amount")
+    return Promising(amount, due_on)
+
+
+def hardship(form: Form, _: CaseSeen) -> Saying:
+    """Return that the borrower cannot pay; why need not be said."""
+    return Saying(MatterKind.HARDSHIP, _note(form))
+
+
+def dispute(form: Form, case: CaseSeen) -> Saying:
+    """Return what is wrong, and about which debt."""
+    chosen = form.get("loan", ABOUT_ALL)
+    places = {ABOUT_ALL: None, **{str(place): debt.loan_id for place, debt in enumerate(case.debts, start=1)}}
+    if chosen not in places:
+        raise UnclearError("loan", "needed")
+    return Saying(MatterKind.DISPUTE, _needed(form), places[chosen])
+
+
+def complaint(form: Form, _: CaseSeen) -> Saying:
+    """Return what the borrower is not content with."""
+    return Saying(MatterKind.COMPLAINT, _needed(form))
+
+
+def stopping(form: Form, _: CaseSeen) -> Stopping:
+    """Return which messages shall stop."""
+    if (channels := STOPPED.get(form.get("which", ""))) is None:
+        raise UnclearError("which", "needed")
+    return Stopping(channels)
+
+
+READERS: Mapping[str, Callable[[Form, CaseSeen], Act]] = {
+    "promise": promising, "hard": hardship, "dispute": dispute, "complain": complaint, "stop": stopping,
+}  # fmt: skip
+"""How each form of the page is read."""
+
+
+def amount_of(typed: str, currency: str) -> int | None:
+    """Return an amount as it is typed (`1,204.50`, `1.204,50`, `1204`) in minor units; None where it is not to be understood.
+
+    The last sign is the decimal one where no more digits follow than the currency has; a lone one with three digits behind it in a
+    currency of two is one of thousands.
+    """
+    kept = "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in typed if not char.isspace())
+    kept = kept.replace("\u066b", ".").replace("\u066c", ",").replace("'", "").replace("\u2019", "")
+    digits = exponent(currency)
+    at = max(kept.rfind("."), kept.rfind(","))
+    whole, part = (kept, "") if at < 0 or len(kept) - at - 1 > digits else (kept[:at], kept[at + 1 :])
+    if not _is_grouped(whole) or (part and not part.isdecimal()):
+        return None
+    plain = "".join(char for char in whole if char.isdecimal())
+    try:
+        minor = int(Decimal(f"{plain or '0'}.{part or '0'}").scaleb(digits))
+    except InvalidOperation:
+        return None
+    return minor if (plain or part) and minor <= MAX_MINOR else None
+
+
+def _is_grouped(whole: str) -> bool:
+    """Say whether these are digits, in groups of three or ungrouped, by one kind of sign."""
+    signs = {char for char in whole if not char.isdecimal()}
+    if not signs:
+        return True
+    if len(signs) > 1 or not signs <= {".", ","}:
+        return False
+    first, *rest = whole.split(signs.pop())
+    return 1 <= len(first) <= 3 and all(len(group) == 3 for group in rest)
+
+
+def _note(form: Form) -> str | None:
+    return form.get("note", "").replace("\0", "").strip()[:LONGEST_NOTE] or None
+
+
+def _needed(form: Form) -> str:
+    if (note := _note(form)) is None:
+        raise UnclearError("note", "needed")
+    return note

@@ -1,0 +1,124 @@
+"""Links to the borrower's page: made and revoked by the lender, opened by who knows how the borrower's phone number ends."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common import ids
+from libs.common.auth import Principal
+from libs.common.clock import Clock
+from libs.common.errors import DomainError
+from services.scheduler.domain.case import State
+from services.scheduler.domain.links import LASTS, TRIES, VISIT, Link, digits_of, hashed
+from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
+from services.scheduler.finding import named, unknown
+from services.scheduler.store import cases, links
+from services.scheduler.store.links import LinkRow
+
+TOKEN_BYTES = 18
+"""144 random bits in 24 characters: what is sent in an SMS is paid by its length."""
+LONGEST_TOKEN = 64
+ERASED = "erased"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new link; its token is shown this once."""
+
+    link_id: str
+    token: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What came of the second factor: a visit, or why there is none (`not_digits` `wrong` `locked` `away` `gone`), and the tries left."""
+
+    visit: str | None = None
+    why: str = ""
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Makes links, and lets their holders in."""
+
+    engine: AsyncEngine
+    clock: Clock
+    notifier: Elsewhere
+
+    async def make(self, caller: Principal, borrower_id: str) -> Made:
+        """Make a link that lasts as long as the spells which the borrower is in, and not longer than 30 days."""
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        async with self.engine.begin() as conn:
+            held = await cases.lock_of_borrowers(conn, [(caller.tenant, borrower_id)])
+            now = await self.clock.at(conn)
+            if not held or any(stop.kind == ERASED for one in held for stop in one.case.stops):
+                raise unknown("borrower", borrower_id)
+            late = [one.case for one in held if one.case.spell and one.case.state is not State.CLOSED]
+            if not late:
+                raise DomainError(409, "no_case", "nothing of this borrower's is late: there is no case to show")
+            row = LinkRow(
+                hashed(token), caller.tenant, borrower_id, f"l-{ids.fresh()}", [one.case_id for one in late], [one.spell for one in late],
+                now, named(caller), now + LASTS,
+            )  # fmt: skip
+            await links.make(conn, row)
+        return Made(row.link_id, token, row.expires_at)
+
+    async def of_borrower(self, caller: Principal, borrower_id: str, *, after: str, limit: int) -> Sequence[RowMapping]:
+        """Return a borrower's links."""
+        async with self.engine.connect() as conn:
+            now = await self.clock.at(conn)
+            return await links.of_borrower(conn, caller.tenant, borrower_id, after=after, limit=limit, now=now)
+
+    async def revoke(self, caller: Principal, borrower_id: str, link_id: str) -> None:
+        """Revoke a link; one that is unknown stays so."""
+        async with self.engine.begin() as conn:
+            now = await self.clock.at(conn)
+            await links.revoke(conn, (caller.tenant, borrower_id), link_id, by=named(caller), now=now)
+
+    async def find(self, token: str) -> tuple[Link | None, datetime]:
+        """Return the link of a token and the present moment; None for what was never one."""
+        async with self.engine.connect() as conn:
+            now = await self.clock.at(conn)
+            found = await links.find(conn, hashed(token)) if len(token) <= LONGEST_TOKEN else None
+        return (found if found is not None and found.is_of(token) else None), now
+
+    async def open(self, link: Link, typed: str) -> Opened:
+        """Judge the second factor. A try is counted before it is, so that no two at once are one; a notifier that is away costs none."""
+        digits = digits_of(typed)
+        if digits is None:
+            return Opened(why="not_digits")
+        async with self.engine.begin() as conn:
+            tries = await links.take_try(conn, link.token_hash)
+        if tries is None:
+            return Opened(why="locked")
+        try:
+            recognised = await self._recognises(link, digits)
+        except NoAnswerError:
+            async with self.engine.begin() as conn:
+                await links.give_try_back(conn, link.token_hash)
+            return Opened(why="away")
+        if not recognised:
+            return Opened(why="wrong" if tries < TRIES else "locked", left=TRIES - tries)
+        visit = secrets.token_urlsafe(TOKEN_BYTES)
+        async with self.engine.begin() as conn:
+            now = await self.clock.at(conn)
+            opened = await links.open_(conn, link.token_hash, hashed(visit), now + VISIT)
+        return Opened(visit) if opened else Opened(why="gone")
+
+    async def may_act(self, link: Link) -> bool:
+        """Count something that is done by a link, and say whether it still may be."""
+        async with self.engine.begin() as conn:
+            return await links.count_act(conn, link.token_hash, await self.clock.at(conn))
+
+    async def _recognises(self, link: Link, digits: str) -> bool:
+        path = f"/v1/borrowers/{link.borrower_id}:recognise"
+        said = await self.notifier.ask("notifier", path, Asking(link.tenant, None), {"phone_ends_with": digits})
+        return isinstance(said, dict) and said.get("recognised") is True

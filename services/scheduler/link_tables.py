@@ -1,0 +1,32 @@
+"""The table of links to the borrower's page; the statements that use it are in store/."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, DateTime, Integer, LargeBinary, Table, Text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from services.scheduler.tables import metadata
+
+_moment = DateTime(timezone=True)
+
+borrower_links = Table(
+    "borrower_links",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("borrower_id", Text, nullable=False),
+    Column("link_id", Text, nullable=False),
+    Column("case_ids", ARRAY(Text), nullable=False),
+    Column("spells", ARRAY(Integer), nullable=False),
+    Column("made_at", _moment, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("expires_at", _moment, nullable=False),
+    Column("revoked_at", _moment),
+    Column("revoked_by", Text),
+    Column("tries", Integer, nullable=False),
+    Column("visit_hash", LargeBinary),
+    Column("visit_until", _moment),
+    Column("acts", Integer, nullable=False),
+    Column("acts_since", _moment),
+)
+"""Links by the hash of their token, with the spells (`case_ids`, `spells`) of which one must last."""
