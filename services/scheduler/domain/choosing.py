@@ -97,11 +97,17 @@ def ruled(case: Case, policy: Policy | None, choices: Choices, now: datetime) ->
 
 
 def _latest(case: Case, policy: Policy, choices: Choices) -> Active | None:
-    """Return the version that may take a running spell over: that of its policy, or of the one of its borrower's new segment."""
+    """Return the version that may take a running spell over: that of its policy, or of the one of its borrower's new segment.
+
+    Where nothing has come of the spell yet, the segment was only told later than the debt.
+    """
     if case.segment != case.chosen_in and case.owed:
         chosen = choices.first(case.owed)
-        if chosen is not None and chosen.policy.name != policy.name and chosen.in_flight is not InFlight.PIN:
-            return chosen
+        if chosen is not None and chosen.policy.name != policy.name:
+            if case.untouched:
+                return replace(chosen, in_flight=InFlight.RESTART)
+            if chosen.in_flight is not InFlight.PIN:
+                return chosen
     return choices.active.get(policy.name)
 
 
