@@ -136,3 +136,27 @@ async def test_forgotten_loans_of_one_borrower_are_listed_page_by_page(world: Wo
         if (cursor := page["next"]) is None:
             break
     assert len(set(seen)) == len(seen) == 3
+
+
+async def test_a_case_that_has_reminded_of_a_due_date_keeps_it_until_the_money_is_late(world: World) -> None:
+    office = await loanwise(world, DOCUMENT.replace("steps:\n", f"steps:\n{REMINDING}"))
+    await world.tell(due_soon("L1"), due_soon("L2", in_days=6))
+    await world.settle()
+    await world.outcome(world.of("contact.requested")[0], "sent", 1)
+    await office.activated(LOANWISE.replace("steps:\n", f"steps:\n{REMINDING}"))
+    await world.scheduler.pump()
+    await world.tell(due_soon("L1", version=2), due_soon("L2", in_days=6, version=2))
+    await world.settle()
+    await world.local(1, 10, 30)
+    assert asked(world) == [("soon", ["L1"])]
+    await world.local(4, 10, 0)
+    await world.tell(late("L1", version=3, days=-3))
+    await world.local(4, 10, 15)
+    assert asked(world)[1:] == [("soon", ["L2"]), ("hello", ["L1"])]
+    [moved] = [
+        entry["detail"]
+        for entry in (await world.get(f"/cases/{(await cases(world))[None]['case_id']}/timeline"))["items"]
+        if entry["kind"] == "case.debt_moved"
+    ]
+    found = await cases(world)
+    assert (moved["loan_id"], moved["from"], moved["to"]) == ("L1", found[None]["case_id"], found["L1"]["case_id"])
