@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.integration.scheduler.desk import day, post
 from tests.integration.scheduler.policy_world import DOCUMENT, Office
-from tests.integration.scheduler.world import World, due_soon, late, paid
+from tests.integration.scheduler.world import ZONE, World, due_soon, late, paid
 
 LOANWISE = DOCUMENT.replace("steps:\n", "consolidate: loan\nsteps:\n")
 REMINDING = '  - {id: soon, at: {day: -3, between: "10:00-11:30"}, send: {template: due_soon, channels: [push]}}\n'
@@ -160,3 +161,55 @@ async def test_a_case_that_has_reminded_of_a_due_date_keeps_it_until_the_money_i
     ]
     found = await cases(world)
     assert (moved["loan_id"], moved["from"], moved["to"]) == ("L1", found[None]["case_id"], found["L1"]["case_id"])
+
+
+async def test_what_is_about_a_debt_rests_one_loan_and_what_is_about_the_person_all_of_them(world: World) -> None:
+    await loanwise(world)
+    await world.tell(late("L1", received=0), late("L2", received=0), late("L3", received=0))
+    await world.settle()
+    for task in world.of("contact.requested"):
+        await world.outcome(task, "sent", 1)
+    of = {loan: one["case_id"] for loan, one in (await cases(world)).items()}
+    held = await post(world, f"/cases/{of['L1']}/holds", {"stop": "dispute", "end": {"person": True}})
+    assert (held["scope"], held["loan_id"], held["contacts"]) == ("debt", "L1", "none")
+    await post(world, f"/cases/{of['L2']}/promises", {"amount": 12050, "due_on": day(3)})
+    await world.settle()
+    assert {loan: one["reason"] for loan, one in (await cases(world)).items()} == {"L1": "dispute", "L2": "promise", "L3": "scheduled"}
+    person = await post(world, f"/cases/{of['L3']}/holds", {"stop": "hardship", "end": {"person": True}})
+    assert (person["scope"], person["loan_id"]) == ("person", None)
+    await world.settle()
+    assert {one["reason"] for one in (await cases(world)).values()} == {"hardship"}
+    assert (await world.get("/coverage"))["uncontacted"] == 0
+
+
+async def test_an_event_of_a_loan_s_case_names_the_loan(world: World) -> None:
+    await loanwise(world)
+    await world.tell(late("L1"))
+    await world.settle()
+    assert [event.loan_id for event in world.of("case.opened")] == ["L1"]
+
+
+async def test_a_payment_counts_as_a_promise_s_only_in_the_case_of_its_loan(world: World) -> None:
+    await loanwise(world)
+    await world.tell(late("L1", received=0), late("L2", received=0))
+    await world.settle()
+    of = {loan: one["case_id"] for loan, one in (await cases(world)).items()}
+    for loan in ("L1", "L2"):
+        await post(world, f"/cases/{of[loan]}/promises", {"amount": 12050, "due_on": day(3)})
+    await world.tell(paid("L1", received=12050))
+    await world.settle()
+    assert [event.case_id for event in world.of("case.promise_kept")] == [of["L1"]]
+    await world.local(7, 12)
+    assert [event.case_id for event in world.of("case.promise_broken")] == [of["L2"]]
+
+
+async def test_a_report_takes_the_age_of_a_loan_s_case_from_its_loan_alone(world: World) -> None:
+    await loanwise(world)
+    await world.tell(late("L1", days=40), late("L2", days=2))
+    await world.settle()
+    for task in world.of("contact.requested"):
+        await world.outcome(task, "sent", 1, channel="sms")
+    await world.local(1, 12)
+    found = (await world.get("/reports/cure-rates", **{"from": day(0), "to": day(0), "timezone": ZONE}))["items"]
+    opened = {item["days_late"]: item["reached"] for item in found if item["step"] is None}
+    assert opened == {"1-7": 1, "31-60": 1}
