@@ -201,11 +201,6 @@ class Case:
         """Say whether one of its debts stays in it whatever is activated: a spell runs, or it speaks of what comes due (`store.homes`)."""
         return self.state is State.CURED or (self.state is State.OPEN and (self.stage is Stage.OVERDUE or not debt.owed))
 
-    @property
-    def untouched(self) -> bool:
-        """Say whether nothing has come of this spell yet."""
-        return not (self.errands or self.flagged or self.acted or any(c.spell == self.spell for c in self.contacts))
-
     def stop(self, now: datetime) -> Stop | None:
         """Return the stop of the whole person that stands and ends last."""
         return last_to_end((stop for stop in self.stops if stop.loan_id is None and stop.stands(now)), now)

@@ -104,7 +104,7 @@ def _latest(case: Case, policy: Policy, choices: Choices) -> Active | None:
     if case.segment != case.chosen_in and case.owed:
         chosen = choices.first(case.owed)
         if chosen is not None and chosen.policy.name != policy.name:
-            if case.untouched:
+            if _untouched(case):
                 return replace(chosen, in_flight=InFlight.RESTART)
             if chosen.in_flight is not InFlight.PIN:
                 return chosen
@@ -123,6 +123,11 @@ def _dealt(active: Active, borrower_id: str) -> tuple[Policy, Trial | None]:
 def _begins(case: Case) -> bool:
     """Say whether no spell runs: a reminder's case is free until money is late."""
     return case.state is State.CLOSED or (case.state is State.OPEN and case.stage is Stage.PRE_DUE and bool(case.owed))
+
+
+def _untouched(case: Case) -> bool:
+    """Say whether nothing has come of this spell yet."""
+    return not (case.errands or case.flagged or case.acted or any(contact.spell == case.spell for contact in case.contacts))
 
 
 def _under_way(case: Case, now: datetime) -> bool:

@@ -78,7 +78,7 @@ class DebtRow:
     owed: bool
     fact: bytes
     wake_at: datetime | None
-    case_loan: str
+    case_loan: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ async def test_a_past_that_was_together_is_played_apart_and_one_that_was_apart_t
     await world.tell(late("L1"), late("L2"))
     await world.settle()
     await world.local(2, 12)
-    span = {"mode": "past", "days": None, "from": MORNING.isoformat(), "to": world.clock.now().isoformat()}
+    span: dict[str, Any] = {"mode": "past", "days": None, "from": MORNING.isoformat(), "to": world.clock.now().isoformat()}
     apart = (await simulated(world, document=LOANWISE, **span))["result"]
     assert (counted(apart), counted(apart["active"])) == ({"hello": 2}, {"gentle": 1, "firm": 1})
     office = Office(world)
@@ -82,7 +82,7 @@ async def test_what_was_said_of_a_loan_before_the_past_begins_is_not_said_again_
     world.clock.advance(timedelta(minutes=5))
     begins = world.clock.now()
     await world.local(8, 12)
-    span = {"mode": "past", "days": None, "from": begins.isoformat(), "to": world.clock.now().isoformat()}
+    span: dict[str, Any] = {"mode": "past", "days": None, "from": begins.isoformat(), "to": world.clock.now().isoformat()}
     result = (await simulated(world, document=DOCUMENT, **span))["result"]
     assert (counted(result), counted(result["active"])) == ({"firm": 1}, {"firm": 2})
 
