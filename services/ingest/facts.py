@@ -93,6 +93,7 @@ def fact_of(book: Book, at: Standing, *, loan_id: str, epoch: int, version: int,
         doubt=on.doubt,
         resting_until=at.resting,
         received=received(book),
+        segment=book.segment,
         reason=on.reason,
         caused_by=on.cause,
     )

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from libs.common.contracts import wallet_loans as wire
+from libs.common.contracts.values import segment_of
 from services.ingest.domain import events as e
 from services.ingest.domain.product import DEFAULT, Allocation, ChargeClass, ChargesKnown, FutureRule, Mode, Slot, Tolerance
 from services.ingest.domain.product import ProductLine as Line
@@ -118,7 +119,7 @@ def _disbursed(place: e.Place, data: wire.LoanDisbursed, _: ZoneInfo, line: Line
         place, data.borrower_id, data.product, data.currency, data.disbursed_on, data.timezone, data.jurisdictions, data.grace_days,
         tolerance_of(data.tolerance) if data.tolerance is not None else None,
         allocation_of(data.allocation, line.allocation) if data.allocation is not None else None,
-        tuple(_row(row) for row in data.schedule),
+        tuple(_row(row) for row in data.schedule), segment_of(data.attributes),
     )  # fmt: skip
 
 

@@ -351,7 +351,10 @@ class Desk:
 
     def event(self, case: Case, kind: str, at: datetime, out: Outgoing, /, *, reason: str | None = None, **detail: Any) -> None:
         """Say that something has happened to a case, and tell it in its story; said again of the same thing it is the same event."""
-        data = CaseEvent(case_id=case.case_id, borrower_id=case.borrower_id, spell=case.spell, at=at, reason=reason, detail=detail)
+        data = CaseEvent(
+            case_id=case.case_id, borrower_id=case.borrower_id, spell=case.spell, at=at, loan_id=case.loan_id or None, reason=reason,
+            detail=detail,
+        )  # fmt: skip
         about = next((detail[name] for name in _ABOUT if detail.get(name)), at.isoformat())
         envelope = Envelope(
             type=f"{kind}.v1", id=ids.derived("e", case.tenant, case.case_id, case.spell, kind, about), source=self.writer.source, time=at,

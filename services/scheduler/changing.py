@@ -1,16 +1,23 @@
-"""A changed policy on its way to the debts: when their reminders are due, and the spells that it asks to be looked at."""
+"""A changed policy, or segment, on its way to the debts: in whose case they are, when their reminders are due, which spells to look at."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.choosing import Choices
 from services.scheduler.domain.planner import reminder_at
-from services.scheduler.rulebook import Rulebook
-from services.scheduler.store import cases, changes
+from services.scheduler.rulebook import Rulebook, Rules
+from services.scheduler.store import cases, changes, homes
+from services.scheduler.store.changes import Told
 from services.scheduler.store.held import CaseKey, case_key
+from services.scheduler.store.homes import Reckoned
+
+LET_FACTS_BY = timedelta(seconds=2)
+"""So long a segment waits: a fact that was taken in beside it may not have seen it."""
 
 
 async def tell_change(conn: AsyncConnection, rulebook: Rulebook, now: datetime, limit: int) -> int | None:
@@ -22,16 +29,7 @@ async def tell_change(conn: AsyncConnection, rulebook: Rulebook, now: datetime, 
     if change is None:
         return None
     told = await changes.next_debts(conn, change, limit)
-    rules = await rulebook.of(conn, [change.tenant], now)
-    choices = rules.choices_of(change.tenant)
-    await changes.reckon(conn, [changes.Reckoned(change.tenant, d.borrower_id, d.loan_id, _wake_at(d, choices, now)) for d in told])
-    late: dict[CaseKey, datetime] = {}
-    for debt in told if change.wakes else ():
-        if debt.owed:
-            key = case_key(change.tenant, debt.borrower_id, debt.currency)
-            late[key] = max(debt.fact_at, late.get(key, debt.fact_at))
-    if late:
-        await cases.wake(conn, late, now)
+    await _tell(conn, told, await rulebook.of(conn, [change.tenant], now), now, wakes=change.wakes)
     if len(told) < limit:
         await changes.end(conn, change)
     else:
@@ -39,11 +37,39 @@ async def tell_change(conn: AsyncConnection, rulebook: Rulebook, now: datetime, 
     return len(told)
 
 
-def _wake_at(told: changes.Told, choices: Choices, now: datetime) -> datetime | None:
-    if told.owed:
-        return None
-    debt = cases.debt_stored(told.fact)
+async def tell_segments(conn: AsyncConnection, rulebook: Rulebook, now: datetime, limit: int) -> int:
+    """Tell the debts of borrowers whose segment has changed, and return how many borrowers that were."""
+    borrowers = await changes.claim_segments(conn, now - LET_FACTS_BY, limit)
+    if not borrowers:
+        return 0
+    rules = await rulebook.of(conn, {tenant for tenant, _ in borrowers}, now)
+    concerned = [one for one in borrowers if rules.choices_of(one[0]).by_segment]
+    if concerned:
+        await _tell(conn, await changes.debts_of(conn, concerned), rules, now, wakes=True)
+    return len(borrowers)
+
+
+async def _tell(conn: AsyncConnection, told: Sequence[Told], rules: Rules, now: datetime, *, wakes: bool) -> None:
+    """Reckon locked debts anew, and look at the late ones' cases where that is asked for, or where a debt has moved."""
+    wished = {(debt.tenant, debt.borrower_id, debt.loan_id): _reckoned(debt, rules.choices_of(debt.tenant), now) for debt in told}
+    at_home = await homes.reckon(conn, list(wished.values()))
+    late: dict[CaseKey, datetime] = {}
+    for debt in told:
+        where = at_home[debt.tenant, debt.borrower_id, debt.loan_id]
+        for loan in {where, debt.case_loan} if debt.owed and (wakes or where != debt.case_loan) else ():
+            key = case_key(debt.tenant, debt.borrower_id, debt.currency, loan)
+            late[key] = max(debt.fact_at, late.get(key, debt.fact_at))
+    if late:
+        await cases.make_missing(conn, late, policy=(BUILT_IN.name, BUILT_IN.version))
+        await cases.wake(conn, late, now)
+
+
+def _reckoned(told: Told, choices: Choices, now: datetime) -> Reckoned:
+    case_loan = told.case_loan
     try:
-        return reminder_at(debt, choices.of((debt,), told.borrower_id), now)
+        debt = cases.debt_stored(told.fact, told.segment)
+        policy, case_loan = choices.of((debt,), told.borrower_id), choices.loan_of_case(debt, told.borrower_id)
+        reminded = None if told.owed else reminder_at(debt, policy, now)
     except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it
-        return now
+        reminded = None if told.owed else now
+    return Reckoned(told.tenant, told.borrower_id, told.loan_id, reminded, case_loan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -29,7 +29,7 @@ from services.scheduler.hearing import COMPLAINED, hear_complaints
 from services.scheduler.heeding import give_work
 from services.scheduler.reaching import on_profiles
 from services.scheduler.rulebook import Rules
-from services.scheduler.store import cases, corrections, debts, holds, links, statuses, story, words
+from services.scheduler.store import cases, corrections, debts, holds, links, reach, statuses, story, words
 from services.scheduler.store.cases import debt_of
 from services.scheduler.store.held import CaseKey, Held, case_key
 
@@ -53,10 +53,28 @@ class Fact:
         """Return which debt it is about."""
         return self.envelope.tenant, self.fact.borrower_id, self.fact.loan_id
 
+    def case_of(self, loan_id: str) -> CaseKey:
+        """Return the key of the borrower's case, or of a loan's."""
+        return case_key(self.envelope.tenant, self.fact.borrower_id, self.fact.currency, loan_id)
+
     @property
-    def case(self) -> CaseKey:
-        """Return which case it is about."""
-        return case_key(self.envelope.tenant, self.fact.borrower_id, self.fact.currency)
+    def perhaps(self) -> set[CaseKey]:
+        """Return the cases that may ever have spoken of it."""
+        return {self.case_of(""), self.case_of(self.fact.loan_id)}
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A fact that was newer, in whose case its debt is, and the case that it has left."""
+
+    fact: Fact
+    case: CaseKey
+    left: CaseKey | None
+
+    @property
+    def cases(self) -> set[CaseKey]:
+        """Return the cases that hear of it."""
+        return {self.case} if self.left is None else {self.case, self.left}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +94,7 @@ class Intake:
         if topic == FACTS.name:
             await self.on_facts(conn, [Fact(envelope, data) for _, envelope, data in read if isinstance(data, OverdueFact)])
         elif topic == PROFILES.name:
-            await on_profiles(conn, read)
+            await on_profiles(conn, read, self.clock)
             await self.on_statuses(conn, [row for one in read if (row := _status_row(*one)) is not None])
         elif topic == OUTCOMES.name:
             await self.on_outcomes(conn, [(envelope, data) for _, envelope, data in read if isinstance(data, ContactOutcome)])
@@ -92,13 +110,14 @@ class Intake:
             return
         now = await self.clock.at(conn)
         rules = await self.desk.rulebook.of(conn, {fact.envelope.tenant for fact in newest.values()}, now)
-        rows = [self._row(fact, rules, now) for _, fact in sorted(newest.items())]
-        changed = await debts.keep_newer(conn, rows, now)
-        news = [fact for debt, fact in sorted(newest.items()) if debt in changed]
-        late = {fact.case for fact in news if debt_of(fact.fact).owed}
+        segmented = {tenant for tenant in {debt[0] for debt in newest} if rules.choices_of(tenant).by_segment}
+        segments = await reach.segments(conn, [debt[:2] for debt in newest if debt[0] in segmented])
+        rows = [self._row(fact, rules, now, segments.get(debt[:2])) for debt, fact in sorted(newest.items())]
+        news = _news(newest, await debts.keep_newer(conn, rows, now))
+        late = {one.case for one in news if debt_of(one.fact.fact).owed}
         corrected = await self._corrected(conn, facts)
         await cases.make_missing(conn, late, policy=(BUILT_IN.name, BUILT_IN.version))
-        held = await cases.lock(conn, {fact.case for fact in news} | corrected)
+        held = await cases.lock(conn, {key for one in news for key in one.cases} | corrected)
         now = await self.clock.at(conn)
         await self._absorb(conn, held, news, now=now)
         await self.review.hold(conn, [one for one in held if one.key in corrected], now)
@@ -175,36 +194,37 @@ class Intake:
 
     async def _corrected(self, conn: AsyncConnection, facts: Sequence[Fact]) -> set[CaseKey]:
         """Keep what these facts, superseded or not, tell otherwise, and return the cases of which that was not known."""
-        rows = {row.key: (row, fact.case) for fact in facts if (row := row_of(fact.envelope, fact.fact)) is not None}
+        rows = {row.key: (row, fact.perhaps) for fact in facts if (row := row_of(fact.envelope, fact.fact)) is not None}
         new = await corrections.keep(conn, [rows[key][0] for key in sorted(rows)])
-        return {rows[key][1] for key in new}
+        return {case for key in new for case in rows[key][1]}
 
-    def _row(self, fact: Fact, rules: Rules, now: datetime) -> debts.DebtRow:
-        value = fact.fact
-        debt = debt_of(value)
+    def _row(self, fact: Fact, rules: Rules, now: datetime, segment: str | None) -> debts.DebtRow:
+        value, choices = fact.fact, rules.choices_of(fact.envelope.tenant)
+        debt = debt_of(value, segment)
         try:
-            wake_at = None if debt.owed else reminder_at(debt, rules.choices_of(fact.envelope.tenant).of((debt,), value.borrower_id), now)
+            wake_at = None if debt.owed else reminder_at(debt, choices.of((debt,), value.borrower_id), now)
         except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it
             wake_at = now
         return debts.DebtRow(
             tenant=fact.envelope.tenant, borrower_id=value.borrower_id, loan_id=value.loan_id, currency=value.currency, epoch=value.epoch,
             version=value.version, as_of=value.as_of, fact_at=fact.envelope.time, live=debt.active, owed=debt.owed, fact=_encode(value),
-            wake_at=None if wake_at is None else max(wake_at, now + self.settle),
+            wake_at=None if wake_at is None else max(wake_at, now + self.settle), case_loan=choices.loan_of_case(debt, value.borrower_id),
         )  # fmt: skip
 
-    async def _absorb(self, conn: AsyncConnection, held: Sequence[Held], news: Sequence[Fact], *, now: datetime) -> None:
+    async def _absorb(self, conn: AsyncConnection, held: Sequence[Held], news: Sequence[News], *, now: datetime) -> None:
         """Tell the facts in the stories of their cases, and let the cases rest for more to come."""
-        by_case: dict[tuple[str, str], list[Fact]] = {}
-        for fact in news:
-            by_case.setdefault((fact.envelope.tenant, fact.case.case_id), []).append(fact)
+        by_case: dict[CaseKey, list[News]] = {}
+        for new in news:
+            for key in new.cases:
+                by_case.setdefault(key, []).append(new)
         resting, told = [], Outgoing()
         for one in held:
-            facts = by_case.get((one.case.tenant, one.case.case_id), [])
-            if not facts:
+            if not (heard := by_case.get(one.key)):
                 continue
-            newest = max(fact.envelope.time for fact in facts)
+            newest = max(new.fact.envelope.time for new in heard)
             resting.append(self._resting(one, newest, now))
-            told.entries += [_fact_entry(one, fact, one.moment(now)) for fact in facts]
+            for new in heard:
+                told.entries += _fact_entries(one, new, one.moment(now))
         await self._follow(conn, resting, now=now, wake=lambda one, _: one.rests_until, before=told)
 
     def _resting(self, held: Held, newest: datetime, now: datetime) -> Held:
@@ -281,6 +301,20 @@ def _outcome_entry(held: Held, kind: str, outcome: ContactOutcome, *, at: dateti
         channel=outcome.channel, provider=outcome.provider, until=outcome.until, loans=outcome.loans, rules=outcome.rules,
         **({"final": True} if outcome.final else {}),
     )  # fmt: skip
+
+
+def _news(newest: Mapping[tuple[str, str, str], Fact], homes: Mapping[tuple[str, str, str], debts.Home]) -> list[News]:
+    """Return what is new in key order, each with the case of its debt."""
+    found = ((fact, homes[debt]) for debt, fact in sorted(newest.items()) if debt in homes)
+    return [News(fact, fact.case_of(home.case_loan), None if home.left is None else fact.case_of(home.left)) for fact, home in found]
+
+
+def _fact_entries(held: Held, new: News, at: datetime) -> list[story.Entry]:
+    """Return what the story of a case says of a fact: all of it, and that its debt has come from another case or went to one."""
+    if new.left is None:
+        return [_fact_entry(held, new.fact, at)]
+    moved = entry(held.case, at, "case.debt_moved", loan_id=new.fact.fact.loan_id, **{"from": new.left.case_id, "to": new.case.case_id})
+    return [moved] if held.key == new.left else [moved, _fact_entry(held, new.fact, at)]
 
 
 def _fact_entry(held: Held, fact: Fact, at: datetime) -> story.Entry:

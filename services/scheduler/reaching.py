@@ -8,8 +8,10 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus.ports import Record
+from libs.common.clock import Clock
 from libs.common.cloudevents import Envelope
 from libs.common.contracts.borrower_profiles import BorrowerErasure, BorrowerProfile, ConsentState
+from libs.common.contracts.values import segment_of
 from libs.common.contracts.wallet_borrowers import ContactRecorded
 from services.scheduler.store import reach
 from services.scheduler.store.reach import CONSENT, CONTACT, PROFILE, AddressKept, ContactKept, ProfileKept, ReachRow
@@ -17,7 +19,7 @@ from services.scheduler.store.reach import CONSENT, CONTACT, PROFILE, AddressKep
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-async def on_profiles(conn: AsyncConnection, read: Sequence[tuple[Record, Envelope, msgspec.Struct | None]]) -> None:
+async def on_profiles(conn: AsyncConnection, read: Sequence[tuple[Record, Envelope, msgspec.Struct | None]], clock: Clock) -> None:
     """Keep the greater value of every key."""
     newest: dict[tuple[str, str, str], ReachRow] = {}
     for one in read:
@@ -25,7 +27,8 @@ async def on_profiles(conn: AsyncConnection, read: Sequence[tuple[Record, Envelo
             key = (row.tenant, row.borrower_id, row.what)
             if key not in newest or (row.time, row.event_id) > (newest[key].time, newest[key].event_id):
                 newest[key] = row
-    await reach.keep_greater(conn, [row for _, row in sorted(newest.items())])
+    if newest:
+        await reach.keep_greater(conn, [row for _, row in sorted(newest.items())], await clock.at(conn))
 
 
 def _row(record: Record, envelope: Envelope, data: msgspec.Struct | None) -> ReachRow | None:
@@ -34,7 +37,7 @@ def _row(record: Record, envelope: Envelope, data: msgspec.Struct | None) -> Rea
         case BorrowerProfile():
             addresses = tuple(AddressKept(one.channel, one.lookup, one.priority, one.purposes) for one in data.addresses)
             kept = _encode(ProfileKept(data.timezone, data.jurisdictions, addresses))
-            return ReachRow(envelope.tenant, data.borrower_id, PROFILE, data.time, data.id, kept)
+            return ReachRow(envelope.tenant, data.borrower_id, PROFILE, data.time, data.id, kept, segment_of(data.attributes))
         case BorrowerErasure():
             return ReachRow(envelope.tenant, data.borrower_id, PROFILE, data.time, data.id, None)
         case ConsentState():

@@ -27,6 +27,12 @@ class AssignmentItem(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     products: tuple[str, ...] = ()
     jurisdictions: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> AppliesTo:
+        """Return which debts it is for."""
+        return AppliesTo(frozenset(self.products), frozenset(self.jurisdictions), frozenset(self.segments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +108,4 @@ def items_of(stored: bytes) -> list[AssignmentItem]:
 
 
 def _assignment(item: AssignmentItem) -> Assignment:
-    return Assignment(item.policy, AppliesTo(frozenset(item.products), frozenset(item.jurisdictions)))
+    return Assignment(item.policy, item.fits)

@@ -25,7 +25,8 @@ from services.scheduler.store.reach import Known
 def case_shown(row: RowMapping) -> dict[str, Any]:
     """Return a case as a list of cases has it."""
     return {
-        "case_id": row.case_id, "borrower_id": row.borrower_id, "currency": row.currency, "assignment": row.assignment,
+        "case_id": row.case_id, "borrower_id": row.borrower_id, "currency": row.currency,
+        "consolidate": "loan" if row.loan_id else "borrower", "loan_id": row.loan_id or None, "assignment": row.assignment,
         "policy": {"name": row.policy, "version": row.policy_version}, "state": row.state, "stage": row.stage, "spell": row.spell,
         "opened_at": row.opened_at, "clear_since": row.clear_since, "next_at": row.next_at,
         "next_contact": None if row.contact_at is None else {"at": row.contact_at, "step": row.contact_step},
@@ -40,7 +41,7 @@ def debts_shown(case: Case) -> list[dict[str, Any]]:
         {
             "loan_id": debt.loan_id, "owed": debt.owed, "overdue": debt.overdue, "past_due_days_from": debt.past_due_from,
             "next_due_on": debt.next_due_on, "timezone": debt.timezone, "fact_epoch": debt.epoch, "fact_version": debt.version,
-            "in_doubt": debt.doubted, "resting_until": debt.resting_until,
+            "in_doubt": debt.doubted, "resting_until": debt.resting_until, "product": debt.product, "segments": sorted(debt.segments),
         }
         for debt in case.debts
     ]  # fmt: skip

@@ -20,11 +20,12 @@ from libs.compliance import Packs, load_packs
 from services.scheduler.domain.behaviour import WHOLE, Behaviour, draw
 from services.scheduler.domain.case import Debt
 from services.scheduler.domain.choosing import Active, Assignment, Choices, InFlight
-from services.scheduler.domain.policy import AppliesTo, Policy
+from services.scheduler.domain.policy import Policy
 from services.scheduler.domain.simulating import simulate
 from services.scheduler.domain.subjects import Begun, Rule, Subject, Terms
 from services.scheduler.domain.tally import Prices, Tally, difference, shown
 from services.scheduler.policies.reading import decode
+from services.scheduler.rulebook import AssignmentItem
 from services.scheduler.store import book
 from services.scheduler.store.book import Portion
 
@@ -78,7 +79,7 @@ class SimulationAsked(msgspec.Struct, frozen=True, kw_only=True):
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """One set of rules: assignments in order, the active versions by name, and who takes running spells over."""
 
-    assignments: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = ()
+    assignments: tuple[AssignmentItem, ...] = ()
     active: dict[str, tuple[int, str]] = {}
     takes_over: str | None = None
     stopped: tuple[str, ...] = ()
@@ -201,7 +202,7 @@ def _rule(chosen: Chosen, policies: Mapping[tuple[str, int], Policy]) -> Rule:
         for name, (version, in_flight) in chosen.active.items()
         if (name, version) in policies
     }
-    assignments = tuple(Assignment(name, AppliesTo(frozenset(p), frozenset(j))) for name, p, j in chosen.assignments)
+    assignments = tuple(Assignment(item.policy, item.fits) for item in chosen.assignments)
     return Rule(Choices(assignments, active), policies, chosen.takes_over)
 
 
@@ -228,7 +229,8 @@ def _wanted(subject: Subject, wanted: Wanted) -> Subject | None:
     told: dict[int, list[Debt]] = {}
     for one in subject.told:
         told.setdefault(one.case, []).append(one.debt)
-    kept = [i for i, begun in enumerate(subject.cases) if _fits(begun, told.get(i, []), wanted)]
+    of_loan = {one.debt.loan_id: [one.debt] for one in subject.told}
+    kept = [i for i, one in enumerate(subject.cases) if _fits(one, told.get(i, of_loan.get(one.case.loan_id, [])), wanted)]
     place = {old: new for new, old in enumerate(kept)}
     facts = tuple(replace(one, case=place[one.case]) for one in subject.told if one.case in place)
     return replace(subject, cases=tuple(subject.cases[i] for i in kept), told=facts) if kept else None

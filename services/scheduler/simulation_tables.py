@@ -31,8 +31,18 @@ reach = Table(
     Column("time", _moment, nullable=False),
     Column("event_id", Text, nullable=False),
     Column("value", LargeBinary),
+    Column("segment", Text),
 )
 """What the gate asks of a borrower, by the key of its topic (`profile`, `consent:...`, `contact:...`); no address and no name."""
+
+segment_changes = Table(
+    "segment_changes",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("at", _moment, nullable=False),
+)
+"""Borrowers whose segment has changed, until their debts have heard of it."""
 
 simulations = Table(
     "simulations",

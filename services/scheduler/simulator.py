@@ -17,7 +17,7 @@ from libs.common import logs
 from libs.common.clock import Clock, pause
 from libs.common.db.failures import is_transient
 from services.scheduler.domain.tally import Tally, canonical, hash_of
-from services.scheduler.rulebook import items_of
+from services.scheduler.rulebook import AssignmentItem, items_of
 from services.scheduler.simulation import Both, Chosen, Setup, SimulationAsked, play, play_portion, read, result_of, watch_parent
 from services.scheduler.store import policies, simulations, trials
 from services.scheduler.store.book import Book, Portion
@@ -105,14 +105,14 @@ class Simulator:
             _, stored = await policies.assignments(conn, asked.tenant)
             documents = {f"{which.name}@{which.version}": document for which, document in await policies.in_use(conn, asked.tenant)}
             version = asked.version or await policies.newest(conn, asked.tenant, asked.policy) + 1
-        items = tuple((item.policy, item.products, item.jurisdictions) for item in items_of(stored))
+        items = tuple(items_of(stored))
         old = Chosen(
             assignments=items, active={which.name: (which.version, in_flight) for which, in_flight in active},
             stopped=tuple(sorted(which.name for which in over)),
         )  # fmt: skip
-        named = any(policy == asked.policy for policy, _, _ in items)
+        named = any(item.policy == asked.policy for item in items)
         new = Chosen(
-            assignments=items if named else ((asked.policy, (), ()), *items),
+            assignments=items if named else (AssignmentItem(policy=asked.policy), *items),
             active={**old.active, asked.policy: (version, wanted.in_flight)},
             takes_over=None if asked.policy in old.active else asked.policy,
             stopped=tuple(name for name in old.stopped if name != asked.policy),

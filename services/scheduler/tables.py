@@ -27,8 +27,10 @@ debts = Table(
     Column("owed", Boolean, nullable=False),
     Column("fact", LargeBinary, nullable=False),
     Column("wake_at", _moment),
+    Column("case_loan", Text, nullable=False),
 )
-"""The newest fact of every debt; `wake_at` is when a reminder is to be said although no case may stand yet."""
+"""The newest fact of every debt; `wake_at` is when a reminder is to be said although no case may stand yet, `case_loan` the loan whose
+case it is in: its own, or empty for the borrower's."""
 
 cases = Table(
     "cases",
@@ -38,6 +40,8 @@ cases = Table(
     Column("case_id", Text, primary_key=True),
     Column("assignment", Text, nullable=False),
     Column("currency", Text, nullable=False),
+    Column("loan_id", Text, nullable=False),
+    Column("chosen_in", Text, nullable=False),
     Column("policy", Text, nullable=False),
     Column("policy_version", Integer, nullable=False),
     Column("passed", Text, nullable=False),

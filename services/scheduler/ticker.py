@@ -15,7 +15,7 @@ from libs.common.clock import Clock, pause
 from libs.common.contracts.catalogue import FACTS
 from libs.common.db.failures import is_transient
 from services.scheduler.acting import Desk, Outgoing
-from services.scheduler.changing import tell_change
+from services.scheduler.changing import tell_change, tell_segments
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.massholding import hold_some
 from services.scheduler.store import cases, debts
@@ -62,7 +62,7 @@ class Ticker:
         Within a pass the bound only rises, so that a claim does not walk over what earlier ones left behind; a row that was locked or
         written below the bound is found by the next pass, which begins without one.
         """
-        total = await self._tell_changes() + await self._hold_many() + await self._tell_late()
+        total = await self._tell_changes() + await self._tell_segments() + await self._hold_many() + await self._tell_late()
         total, after = total + await self._wake_reminders(), cases.BEGINNING
         while True:
             async with self.engine.begin() as conn:
@@ -88,6 +88,16 @@ class Ticker:
             total += told
         self.wake.set()
         return total
+
+    async def _tell_segments(self) -> int:
+        """Have the debts of borrowers hear of their new segments."""
+        total = 0
+        while True:
+            async with self.engine.begin() as conn:
+                told = await tell_segments(conn, self.desk.rulebook, await self.clock.at(conn), self.claim)
+            total += told
+            if told < self.claim:
+                return total
 
     async def _hold_many(self) -> int:
         """Set some of the holds that were asked for many cases at once."""
@@ -122,7 +132,7 @@ class Ticker:
                 woken = await debts.claim_woken(conn, now, self.claim)
                 newest: dict[CaseKey, datetime] = {}
                 for debt in woken:
-                    key = case_key(debt.tenant, debt.borrower_id, debt.currency)
+                    key = case_key(debt.tenant, debt.borrower_id, debt.currency, debt.case_loan)
                     newest[key] = max(debt.fact_at, newest.get(key, debt.fact_at))
                 if newest:
                     await cases.make_missing(conn, newest, policy=(BUILT_IN.name, BUILT_IN.version))

@@ -83,7 +83,7 @@ async def _fill(conn: AsyncConnection, borrowers: int) -> None:
     for start in range(0, borrowers, ROWS):
         some = range(start, min(start + ROWS, borrowers))
         await debts.keep_newer(conn, [_debt(n) for n in some], NOW)
-        await reach.keep_greater(conn, [row for n in some for row in _reach(n)])
+        await reach.keep_greater(conn, [row for n in some for row in _reach(n)], NOW)
 
 
 async def _ask(conn: AsyncConnection) -> None:

@@ -14,6 +14,8 @@ class CaseEvent(Contract, frozen=True, kw_only=True):
     borrower_id: Id
     spell: int
     at: Moment
+    loan_id: Id | None = None
+    """The loan whose case it is; absent where it is the borrower's."""
     reason: str | None = None
     detail: Attributes = field(default_factory=dict)
 

@@ -80,6 +80,8 @@ class OverdueFact(Contract, frozen=True, kw_only=True):
     resting_until: Moment | None = None
     received: int | None = None
     """All that was ever paid for this debt and neither reversed nor charged back: what a promise to pay is measured by."""
+    segment: str | None = None
+    """The segment with which the loan was disbursed; the borrower's own is in his profile."""
     reason: FactReason = "event"
     caused_by: str | None = None
 

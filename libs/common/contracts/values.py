@@ -33,6 +33,11 @@ MAX_DEPTH = 16
 """Levels of what a publisher may attach; deeper JSON can be read at one depth of our stack and not at another."""
 
 
+SEGMENT = "segment"
+"""The attribute of a loan or borrower that names a segment (decision 0017)."""
+MOST_SEGMENT = 128
+
+
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
     """What every message is: a value; fields may be added to it, never changed."""
 
@@ -59,6 +64,12 @@ def known_currency(code: str | None) -> None:
 def moments_on_calendar(*moments: datetime | None) -> None:
     """Refuse a moment outside 1970 to 2199: near the ends of time no zone can be applied to it."""
     on_calendar(*(moment.date() for moment in moments if moment is not None))
+
+
+def segment_of(attributes: Mapping[str, Any]) -> str | None:
+    """Return the segment that attributes name; None where there is none that could be written in an assignment."""
+    found = attributes.get(SEGMENT)
+    return found if isinstance(found, str) and 0 < len(found) <= MOST_SEGMENT and found.isprintable() else None
 
 
 def not_deep(attributes: Mapping[str, Any] | None) -> None:

@@ -144,6 +144,7 @@ class Book(Value, frozen=True):
     next_event_on: date | None = None
     repayment_until: date | None = None
     turnover: int = 0
+    segment: str | None = None
 
     @property
     def terms(self) -> Terms:

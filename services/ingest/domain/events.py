@@ -93,7 +93,7 @@ class Disbursed(Value, frozen=True):
     tolerance: Tolerance | None = None
     allocation: Allocation | None = None
     schedule: tuple[Row, ...] = ()
-    attributes: tuple[tuple[str, str], ...] = ()
+    segment: str | None = None
 
 
 class Rescheduled(Value, frozen=True):

@@ -282,6 +282,7 @@ def book_of(run: Run, base: Disbursed, work: Work, *, as_of: date, waived_after:
         waived_after=waived_after,
         next_event_on=run.later[0].key[0] if run.later else None,
         repayment_until=max(paid_later, default=None),
+        segment=base.segment,
     )
     return closed_book(head, work, as_of=as_of, pending=pending_of(run.found))
 
@@ -324,4 +325,5 @@ def closed_book(head: Book, work: Work, *, as_of: date, pending: tuple[Pending, 
         next_event_on=head.next_event_on,
         repayment_until=head.repayment_until,
         turnover=work.turnover,
+        segment=head.segment,
     )

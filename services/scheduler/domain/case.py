@@ -1,4 +1,4 @@
-"""A case: one borrower's debts in one currency, what was said about them, and what becomes of it when facts change."""
+"""A case: one borrower's debts in one currency, or one loan; what was said about them, and what becomes of it when facts change."""
 
 from __future__ import annotations
 
@@ -79,6 +79,8 @@ class Debt:
     product: str = ""
     received: int = 0
     """A number that grows by what is paid for it, and falls by what is taken back."""
+    segments: frozenset[str] = frozenset()
+    """The one it was disbursed with, and the one its borrower is in now."""
 
     @property
     def owed(self) -> bool:
@@ -183,11 +185,21 @@ class Case:
     offers: tuple[Offer, ...] = ()
     trial: Trial | None = None
     """The experiment that this spell is part of."""
+    loan_id: str = ""
+    """The loan whose case it is; empty where it is the borrower's."""
+    segment: str = ""
+    """The borrower's segment now; empty where he has none."""
+    chosen_in: str = ""
+    """The borrower's segment when the policy of this spell was chosen."""
 
     @property
     def owed(self) -> tuple[Debt, ...]:
         """Return the debts that are late."""
         return tuple(debt for debt in self.debts if debt.owed)
+
+    def holds(self, debt: Debt) -> bool:
+        """Say whether one of its debts stays in it whatever is activated: a spell runs, or it speaks of what comes due (`store.homes`)."""
+        return self.state is State.CURED or (self.state is State.OPEN and (self.stage is Stage.OVERDUE or not debt.owed))
 
     def stop(self, now: datetime) -> Stop | None:
         """Return the stop of the whole person that stands and ends last."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import PENDING, Case, Debt, Stage, State
-from services.scheduler.domain.policy import AppliesTo, Policy
+from services.scheduler.domain.policy import AppliesTo, Consolidate, Policy
 from services.scheduler.domain.standing import leading
 from services.scheduler.domain.trials import Arm, Trial
 
@@ -51,13 +51,28 @@ class Choices:
         """Return the policy under which a spell of this borrower would begin with these debts."""
         return self.dealt(debts, borrower_id)[0]
 
+    @property
+    def by_segment(self) -> bool:
+        """Say whether anything depends on segments."""
+        fits = (*(one.fits for one in self.assignments), *(one.policy.applies_to for one in self.active.values()))
+        return any(one.segments for one in fits)
+
+    def loan_of_case(self, debt: Debt, borrower_id: str) -> str:
+        """Return the loan whose case this debt would be in: its own, or empty where its policy puts a borrower's debts together."""
+        return debt.loan_id if self.of((debt,), borrower_id).consolidate is Consolidate.LOAN else ""
+
     def dealt(self, debts: tuple[Debt, ...], borrower_id: str) -> tuple[Policy, Trial | None]:
         """Return the policy of the first assignment that fits one of these debts, or its challenger; the built-in one where none does."""
+        found = self.first(debts)
+        return (BUILT_IN, None) if found is None else _dealt(found, borrower_id)
+
+    def first(self, debts: tuple[Debt, ...]) -> Active | None:
+        """Return what the first assignment names that fits one of these debts; None where none does."""
         for assignment in self.assignments:
             active = self.active.get(assignment.policy)
             if active and any(_fits(debt, assignment.fits) and _fits(debt, active.policy.applies_to) for debt in debts):
-                return _dealt(active, borrower_id)
-        return BUILT_IN, None
+                return active
+        return None
 
 
 def ruled(case: Case, policy: Policy | None, choices: Choices, now: datetime) -> tuple[Case, Policy | None]:
@@ -65,15 +80,35 @@ def ruled(case: Case, policy: Policy | None, choices: Choices, now: datetime) ->
     if _begins(case):
         concerned = case.owed or tuple(debt for debt in case.debts if debt.active and debt.next_due > 0)
         chosen, trial = choices.dealt(concerned, case.borrower_id) if concerned or policy is None else (policy, case.trial)
-        return replace(case, passed=frozenset(), flagged=frozenset(), acted=frozenset(), trial=trial), chosen
-    if case.trial is not None and case.trial.arm is Arm.CHALLENGER:
+        begun = replace(case, passed=frozenset(), flagged=frozenset(), acted=frozenset(), trial=trial, chosen_in=case.segment)
+        return begun, chosen
+    if policy is None or (case.trial is not None and case.trial.arm is Arm.CHALLENGER):
         return case, policy
-    if policy is None or (latest := choices.active.get(policy.name)) is None or latest.policy.version == policy.version:
+    latest = _latest(case, policy, choices)
+    if latest is None or (latest.policy.name, latest.policy.version) == (policy.name, policy.version):
         return case, policy
     if latest.in_flight is InFlight.PIN or _under_way(case, now):
         return case, policy
     passed = _left_behind(case, policy, latest.policy) if latest.in_flight is InFlight.NEXT_STEP else frozenset[str]()
-    return (case, policy) if passed is None else (replace(case, passed=passed), latest.policy)
+    if passed is None:
+        return case, policy
+    chosen_in = case.chosen_in if latest.policy.name == policy.name else case.segment
+    return replace(case, passed=passed, chosen_in=chosen_in), latest.policy
+
+
+def _latest(case: Case, policy: Policy, choices: Choices) -> Active | None:
+    """Return the version that may take a running spell over: that of its policy, or of the one of its borrower's new segment.
+
+    Where nothing has come of the spell yet, the segment was only told later than the debt.
+    """
+    if case.segment != case.chosen_in and case.owed:
+        chosen = choices.first(case.owed)
+        if chosen is not None and chosen.policy.name != policy.name:
+            if _untouched(case):
+                return replace(chosen, in_flight=InFlight.RESTART)
+            if chosen.in_flight is not InFlight.PIN:
+                return chosen
+    return choices.active.get(policy.name)
 
 
 def _dealt(active: Active, borrower_id: str) -> tuple[Policy, Trial | None]:
@@ -88,6 +123,11 @@ def _dealt(active: Active, borrower_id: str) -> tuple[Policy, Trial | None]:
 def _begins(case: Case) -> bool:
     """Say whether no spell runs: a reminder's case is free until money is late."""
     return case.state is State.CLOSED or (case.state is State.OPEN and case.stage is Stage.PRE_DUE and bool(case.owed))
+
+
+def _untouched(case: Case) -> bool:
+    """Say whether nothing has come of this spell yet."""
+    return not (case.errands or case.flagged or case.acted or any(contact.spell == case.spell for contact in case.contacts))
 
 
 def _under_way(case: Case, now: datetime) -> bool:
@@ -110,6 +150,8 @@ def _left_behind(case: Case, before: Policy, after: Policy) -> frozenset[str] | 
 
 
 def _fits(debt: Debt, wanted: AppliesTo) -> bool:
+    if wanted.segments and wanted.segments.isdisjoint(debt.segments):
+        return False
     if wanted.products and debt.product not in wanted.products:
         return False
     return not wanted.jurisdictions or any(_within(place, wanted.jurisdictions) for place in debt.jurisdictions)

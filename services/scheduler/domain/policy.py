@@ -166,12 +166,20 @@ class Step:
         return self.when is None or self.when.holds(case)
 
 
+class Consolidate(StrEnum):
+    """What a case holds: all debts of a borrower in one currency, or one loan."""
+
+    BORROWER = "borrower"
+    LOAN = "loan"
+
+
 @dataclass(frozen=True, slots=True)
 class AppliesTo:
     """Which debts a policy is meant for; what is empty does not matter."""
 
     products: frozenset[str] = frozenset()
     jurisdictions: frozenset[str] = frozenset()
+    segments: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +213,7 @@ class Policy:
     promises: PromiseTerms = PROMISE_TERMS
     entry: Entry = Entry.LATEST
     experiment: Experiment | None = None
+    consolidate: Consolidate = Consolidate.BORROWER
 
     def __post_init__(self) -> None:
         if len({step.id for step in self.steps}) != len(self.steps):

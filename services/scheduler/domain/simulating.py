@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import assert_never
@@ -16,7 +16,6 @@ from services.scheduler.domain.case import (
     PENDING,
     PROFILE_UNKNOWN,
     Cancelled,
-    Case,
     Closed,
     Contact,
     ContactState,
@@ -27,10 +26,11 @@ from services.scheduler.domain.case import (
 )
 from services.scheduler.domain.days import begins
 from services.scheduler.domain.lawful import Answer, Later, May, Never, NoWay, Wish, ask
-from services.scheduler.domain.planner import ContactDue, ErrandDue, FlagDue, Plan, having, reminder_at
+from services.scheduler.domain.planner import ContactDue, ErrandDue, FlagDue, having, reminder_at
 from services.scheduler.domain.policy import Policy, Send
 from services.scheduler.domain.subjects import ORDER, Action, Begun, ComeDue, Complete, Hear, Look, Pay, Rule, Subject, Terms, Try
 from services.scheduler.domain.tally import Tally
+from services.scheduler.domain.tracks import Track, Wanted, begun, housed, regrouped
 
 MOST_EVENTS = 20_000
 """More in one life means that it goes round in circles."""
@@ -49,44 +49,21 @@ def simulate(subject: Subject, rule: Rule, terms: Terms, tally: Tally) -> None:
         tally.count("in_doubt", type(error).__name__)
 
 
-@dataclass(slots=True)
-class _Wanted:
-    """A contact under way: what it says, of which debts, and the channels that are spent."""
-
-    send: Send
-    loans: frozenset[str]
-    spent: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True)
-class _Track:
-    """A case on its way."""
-
-    case: Case
-    policy: Policy | None
-    next_at: datetime | None = None
-    rests_until: datetime | None = None
-    plan: Plan | None = None
-    wanted: dict[str, _Wanted] = field(default_factory=dict)
-    word: str | None = None
-    """Why the last contact that did not go out did not."""
-
-
 class _Life:
     """One borrower, all cases on one clock."""
 
     def __init__(self, subject: Subject, rule: Rule, terms: Terms, tally: Tally) -> None:
-        self._subject, self._rule, self._terms, self._tally = subject, rule, terms, tally
+        self._subject, self._rule, self._terms, self._tally = regrouped(subject, rule.choices), rule, terms, tally
         self._heap: list[tuple[datetime, int, int, Action]] = []
         self._numbers = count()
         self._prior = list(subject.prior)
-        self._tracks = [_Track(begun.case, rule.version(begun.policy)) for begun in subject.cases]
+        self._tracks = begun(self._subject, rule)
 
     def run(self) -> None:
         """Let the time pass."""
         self._remember()
-        for i, begun in enumerate(self._subject.cases):
-            self._begin(i, begun)
+        for i, track in enumerate([*self._tracks]):
+            self._begin(i, track.begun)
         for done in count():
             if not self._heap or self._heap[0][0] >= self._terms.to:
                 break
@@ -111,22 +88,22 @@ class _Life:
             if (new := self._followed(track, told.at)) is not None:
                 track.case, track.policy = new.case, new.policy
         if self._subject.told:
-            for track, begun in zip(self._tracks, self._subject.cases, strict=True):
-                track.case = of_this_spell(track.case, begun.given)
+            for track in self._tracks:
+                track.case = of_this_spell(track.case, track.begun.given)
 
-    def _begin(self, i: int, begun: Begun) -> None:
+    def _begin(self, i: int, found: Begun) -> None:
         track, start = self._tracks[i], self._terms.from_at
-        if begun.in_doubt is not None:
+        if found.in_doubt is not None:
             self._tally.count("in_doubt", "parked")
             track.case = replace(track.case, debts=())
             return
         if not self._subject.told:
-            track.case, track.policy = self._rule.at_first(track.case, begun.policy)
+            track.case, track.policy = self._rule.at_first(track.case, found.policy)
         for contact in [c for c in track.case.contacts if c.state in PENDING]:
-            self._take_up(i, contact, track.policy if self._subject.told else self._rule.version(begun.policy))
+            self._take_up(i, contact, track.policy if self._subject.told else self._rule.version(found.policy))
         self._tally.count("total", "cases", by=int(track.case.spell > 0))
         if track.case.spell or track.case.owed:
-            self._look_at(i, start if begun.looks_at is None else begun.looks_at)
+            self._look_at(i, start if found.looks_at is None else found.looks_at)
         for debt in track.case.debts:
             self._await(i, debt, start)
             self._let_come_due(i, debt)
@@ -140,7 +117,7 @@ class _Life:
         if step is None or not isinstance(step.action, Send):
             self._push(contact.expires_at, Try(i, contact.task_id))
             return
-        track.wanted[contact.task_id] = _Wanted(step.action, frozenset(debt.loan_id for debt in track.case.debts))
+        track.wanted[contact.task_id] = Wanted(step.action, frozenset(debt.loan_id for debt in track.case.debts))
         self._push(min(contact.until or contact.requested_at, contact.expires_at), Try(i, contact.task_id))
 
     def _await(self, i: int, debt: Debt, now: datetime) -> None:
@@ -197,7 +174,7 @@ class _Life:
         if at is not None:
             self._push(at, Look(i))
 
-    def _followed(self, track: _Track, now: datetime) -> Followed | None:
+    def _followed(self, track: Track, now: datetime) -> Followed | None:
         return followed(track.case, track.policy, self._rule.choices, now)
 
     def _advance(self, i: int, now: datetime) -> None:
@@ -214,6 +191,8 @@ class _Life:
 
     def _hear(self, i: int, debt: Debt, now: datetime) -> None:
         """Take a fact in, as the handler does: follow at once, plan when the case has rested."""
+        if not self._subject.told:
+            i = housed(self._tracks, i, debt, self._rule.choices)
         track = self._tracks[i]
         track.case = with_debt(track.case, debt)
         if (new := self._followed(track, now)) is None:
@@ -257,7 +236,7 @@ class _Life:
             case ContactDue(step, about, occurrence, debts, _) if isinstance(step.action, Send):
                 self._tally.count("step", step.id, "asked")
                 task_id = task_id_of(track.case.spell, step.id, about, occurrence)
-                track.wanted[task_id] = _Wanted(step.action, frozenset(debt.loan_id for debt in debts))
+                track.wanted[task_id] = Wanted(step.action, frozenset(debt.loan_id for debt in debts))
                 self._push(now, Try(i, task_id))
             case ErrandDue(key, occurrence, work):
                 self._tally.count("task", work.queue, work.kind)
@@ -283,7 +262,7 @@ class _Life:
         else:
             self._at_the_gate(i, contact, wanted, now)
 
-    def _at_the_gate(self, i: int, contact: Contact, wanted: _Wanted, now: datetime) -> None:
+    def _at_the_gate(self, i: int, contact: Contact, wanted: Wanted, now: datetime) -> None:
         case = self._tracks[i].case
         about = [debt for debt in case.debts if debt.loan_id in wanted.loans and is_about(debt, contact)]
         debts = tuple(debt for debt in about if debt.askable(now))
@@ -355,7 +334,7 @@ class _Life:
         if state is not ContactState.DONE or self._may_change(track):
             self._advance(i, now)
 
-    def _may_change(self, track: _Track) -> bool:
+    def _may_change(self, track: Track) -> bool:
         """Say whether a contact that went out may change the plan: by a condition, or since another version waits for its end."""
         policy = track.policy
         if policy is None or any(step.when is not None for step in policy.steps):
@@ -383,7 +362,7 @@ class _Life:
         for debt, _ in paid:
             self._hear(pay.case, settled(debt) if pay.about is None else replace(debt, next_due=0, next_due_on=None), now)
 
-    def _end(self, track: _Track) -> None:
+    def _end(self, track: Track) -> None:
         """Count who is forgotten at the end: by the same words as coverage."""
         case, plan = track.case, track.plan
         if not case.owed or case.stage is not Stage.OVERDUE or plan is None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from libs.common.contracts.values import MOST_SEGMENT
 from libs.compliance.hours import parse_spans
 from services.scheduler.domain.policy import USUAL_PRIORITY
 from services.scheduler.domain.promises import PROMISE_TERMS as USUAL
@@ -22,6 +23,10 @@ _DURATION = re.compile(r"([0-9]{1,4})([mhd])")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="small letters, digits and dashes; a letter first")]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="small letters, digits, dashes and underscores")]
 Sent = Literal["push", "inbox", "sms", "email"]
+SegmentName = Annotated[
+    str,
+    Field(min_length=1, max_length=MOST_SEGMENT, description="the attribute `segment` of a loan or its borrower, as the wallet spells it"),
+]
 PlaceName = Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9-]{0,30}$", description="a jurisdiction: CN, US-NYC, BR-SP")]
 
 
@@ -211,7 +216,7 @@ class AppliesToForm(Form):
     """Which debts it is meant for; what is absent does not matter."""
 
     products: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=100)] | None = None
-    segments: Annotated[list[Word], Field(min_length=1, max_length=100)] | None = None
+    segments: Annotated[list[SegmentName], Field(min_length=1, max_length=100)] | None = None
     jurisdictions: Annotated[list[PlaceName], Field(min_length=1, max_length=100)] | None = None
 
 
@@ -263,7 +268,9 @@ class PolicyForm(Form):
 
     policy: Annotated[Name, AfterValidator(_not_reserved)]
     applies_to: AppliesToForm | None = None
-    consolidate: Literal["borrower", "loan"] = "borrower"
+    consolidate: Annotated[
+        Literal["borrower", "loan"], Field(description="what a case holds: all debts of a borrower in one currency, or one loan")
+    ] = "borrower"
     entry: Literal["latest", "first"] = "latest"
     cure: CureForm = CureForm()
     promises: PromisesForm = PromisesForm()

@@ -17,6 +17,7 @@ from services.scheduler.domain.policy import (
     AppliesTo,
     ApprovalRule,
     Clock,
+    Consolidate,
     Emit,
     Entry,
     Flag,
@@ -31,10 +32,18 @@ from services.scheduler.domain.policy import (
 from services.scheduler.domain.promises import PromiseTerms
 from services.scheduler.domain.trials import Experiment, Guardrails
 from services.scheduler.policies.conditions import ConditionError, condition
-from services.scheduler.policies.forms import ExperimentForm, OfferForm, PolicyForm, PromisesForm, SendForm, StepForm, seconds_of
+from services.scheduler.policies.forms import (
+    AppliesToForm,
+    ExperimentForm,
+    OfferForm,
+    PolicyForm,
+    PromisesForm,
+    SendForm,
+    StepForm,
+    seconds_of,
+)
 from services.scheduler.policies.places import Fault, Path, Read, read
 
-NOT_SUPPORTED_YET = "not_supported_yet"
 _CODES = {"missing": "missing", "extra_forbidden": "unknown_key"}
 
 
@@ -66,7 +75,7 @@ def understand(text: str) -> Document:
         form = PolicyForm.model_validate(found.value)
     except ValidationError as error:
         return Document(found, None, tuple(sorted(_shape_faults(found, error), key=_by_place)))
-    faults = [found.fault(path, code, detail) for path, code, detail in (*_inconsistent(form), *_unsupported(form))]
+    faults = [found.fault(path, code, detail) for path, code, detail in _inconsistent(form)]
     return Document(found, form, tuple(sorted(faults, key=_by_place)))
 
 
@@ -86,11 +95,16 @@ def policy_of(form: PolicyForm, version: int) -> Policy:
         version=version,
         steps=tuple(_step(step) for step in form.steps),
         cool_down=seconds_of(form.cure.cool_down),
-        applies_to=AppliesTo(frozenset(wanted.products or ()), frozenset(wanted.jurisdictions or ())) if wanted else AppliesTo(),
+        applies_to=_applies(wanted) if wanted else AppliesTo(),
         promises=_promised(form.promises),
         entry=Entry(form.entry),
         experiment=_experiment(form.experiment) if form.experiment is not None else None,
+        consolidate=Consolidate(form.consolidate),
     )
+
+
+def _applies(form: AppliesToForm) -> AppliesTo:
+    return AppliesTo(frozenset(form.products or ()), frozenset(form.jurisdictions or ()), frozenset(form.segments or ()))
 
 
 def _promised(form: PromisesForm) -> PromiseTerms:
@@ -184,14 +198,6 @@ def _following(path: Path, step: StepForm, before: Mapping[str, StepForm]) -> It
         yield (*path, "after", "step"), "invalid", f"{followed.id} is no message about what is late: nothing tells when it was said"
     if step.emit == "bureau_report" and (followed is None or followed.send is None or followed.send.purpose != "notice"):
         yield (*path, "emit"), "no_notice", "a report to a bureau comes after a step whose purpose is notice: say which with after"
-
-
-def _unsupported(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
-    """Yield what can be written and would not be done: better refused than passed over in silence."""
-    if form.applies_to is not None and form.applies_to.segments is not None:
-        yield ("applies_to", "segments"), NOT_SUPPORTED_YET, "segments are not known to the scheduler yet"
-    if form.consolidate != "borrower":
-        yield ("consolidate",), NOT_SUPPORTED_YET, "a case is a borrower's debts in one currency; one a loan cannot be had yet"
 
 
 def _by_place(fault: Fault) -> tuple[int, int, str]:

@@ -28,12 +28,12 @@ from services.scheduler.domain.trials import Experiment
 def encode(policy: Policy) -> dict[str, Any]:
     """Return a policy as the value of its document; defaults are left out where a reader would miss nothing."""
     wanted = policy.applies_to
-    limits = {"products": sorted(wanted.products), "jurisdictions": sorted(wanted.jurisdictions)}
+    limits = {"products": sorted(wanted.products), "segments": sorted(wanted.segments), "jurisdictions": sorted(wanted.jurisdictions)}
     applies = {name: value for name, value in limits.items() if value}
     return {
         "policy": policy.name,
         **({"applies_to": applies} if applies else {}),
-        "consolidate": "borrower",
+        "consolidate": policy.consolidate.value,
         "entry": policy.entry.value,
         "cure": {"when": "clear", "cool_down": written(policy.cool_down)},
         **({} if policy.promises == PROMISE_TERMS else {"promises": _promised(policy.promises)}),

@@ -114,21 +114,21 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
 def _add_coverage(router: APIRouter, rooms: Rooms) -> None:
     @router.get("/coverage", summary="Who would be forgotten: the number must be 0")
     async def read_coverage(caller: Reader, *, whole: bool = False, limit: Limit = 100, cursor: Cursor = None) -> Response:
-        borrower, _, currency = (cursor or "").partition("/")
+        borrower, currency, loan = (*(cursor or "").split("/", 2), "", "")[:3]
         async with rooms.engine.connect() as conn:
             scope = views.Scope(caller.tenant, await rooms.clock.at(conn), whole)
             number = await views.count_uncontacted(conn, scope)
-            rows = await views.uncontacted(conn, scope, after=(borrower, currency), limit=limit + 1)
+            rows = await views.uncontacted(conn, scope, after=(borrower, currency, loan), limit=limit + 1)
             reasons = await views.reasons(conn, tenant=caller.tenant)
         last = rows[limit - 1] if len(rows) > limit else None
         return answer({
             "uncontacted": number, "items": [_forgotten(row, caller.tenant) for row in rows[:limit]], "reasons": reasons,
-            "next": f"{last.borrower_id}/{last.currency}" if last else None,
+            "next": f"{last.borrower_id}/{last.currency}/{last.loan_id}" if last else None,
         })  # fmt: skip
 
 
 def _forgotten(row: RowMapping, tenant: str) -> dict[str, object]:
-    case_id = row.case_id or case_key(tenant, row.borrower_id, row.currency).case_id
+    case_id = row.case_id or case_key(tenant, row.borrower_id, row.currency, row.loan_id).case_id
     return {"case_id": case_id, "borrower_id": row.borrower_id, "since": row.since, "reason": row.reason}
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
 from libs.common.errors import DomainError
-from libs.compliance import Channel, StopKind, StopScope
+from libs.compliance import STOPS, Channel, StopKind, StopScope
 from services.scheduler.casework import Casework
 from services.scheduler.domain.stops import Ending
 from services.scheduler.finding import named
@@ -52,7 +52,11 @@ class HoldAsked(Asked):
     """Contacts rest, from a moment on and until another one, an event or a person's word."""
 
     stop: Annotated[StopKind, AfterValidator(_of_people)]
-    scope: StopScope | None = Field(default=None, description="absent: `debt` with a `loan_id`, `channel` with a `channel`, else `person`")
+    scope: StopScope | None = Field(
+        default=None,
+        description="absent: `debt` with a `loan_id`, `channel` with a `channel`, `debt` for a stop of debts in a loan's own case, else"
+        " `person`",
+    )
     contacts: Literal["none", "limited"] | None = Field(
         default=None, description="`limited` lets notices, answers and confirmations pass, as the stop's default has them"
     )
@@ -78,15 +82,17 @@ class HoldAsked(Asked):
             raise ValueError("a clock does not rest for one channel")
         return self
 
-    def wanted(self, at: datetime) -> HoldWanted:
-        """Return it with its defaults, as of a moment."""
+    def wanted(self, at: datetime, case_loan: str = "") -> HoldWanted:
+        """Return it with its defaults, as of a moment; in the case of one loan a stop of debts that names none is of that loan."""
+        of_case = case_loan and self.channel is None and self.scope in (None, StopScope.DEBT) and STOPS[self.stop].scope is StopScope.DEBT
+        loan_id = self.loan_id or (case_loan if of_case else None)
         if self.until is not None and self.until <= at:
             raise DomainError(422, "invalid_request", "until lies in the past")
         if self.from_ is not None and self.from_ < at and self.pause:
             raise DomainError(422, "invalid_request", "a clock is paused from now on, or later")
         return HoldWanted(
-            self.stop, self.contacts or default_contacts(self.stop, of_debt=self.loan_id is not None), self.from_ or at, self.until,
-            self.end.event if self.end else None, self.loan_id, self.channel.value if self.channel else None, self.pause, self.reason,
+            self.stop, self.contacts or default_contacts(self.stop, of_debt=loan_id is not None), self.from_ or at, self.until,
+            self.end.event if self.end else None, loan_id, self.channel.value if self.channel else None, self.pause, self.reason,
         )  # fmt: skip
 
 
@@ -132,7 +138,7 @@ def _add_of_case(router: APIRouter, casework: Casework) -> None:
         async with casework.on(caller, case_id) as work:
             if asked.loan_id is not None:
                 work.debt(asked.loan_id)
-            hold_id = await set_hold(work, asked.wanted(work.at))
+            hold_id = await set_hold(work, asked.wanted(work.at, work.case.loan_id))
             row = await holds.find(work.conn, work.of, hold_id)
         return answer(hold_shown(row), 201) if row else answer(None, 404)
 

@@ -21,7 +21,7 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.editing import ASSIGNMENTS, Checked, etag
 from services.scheduler.policies.difference import difference, normal
-from services.scheduler.policies.forms import PlaceName, schema
+from services.scheduler.policies.forms import PlaceName, SegmentName, schema
 from services.scheduler.policies.places import MOST_BYTES
 from services.scheduler.policies.writing import encode
 from services.scheduler.routes.cases import Cursor, Limit, Reader, Rooms, Wanted, asking_of
@@ -61,6 +61,7 @@ class AssignmentForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
     policy: str = Field(min_length=1, max_length=63)
     products: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=100)
+    segments: list[SegmentName] = Field(default=[], max_length=100)
     jurisdictions: list[PlaceName] = Field(default=[], max_length=100)
 
 
@@ -186,7 +187,12 @@ def _add_assignments(router: APIRouter, rooms: Rooms) -> None:
     @router.put("/assignments", summary="Put all assignments, with If-Match")
     async def put_assignments(form: AssignmentsForm, caller: Writer, *, if_match: IfMatch = None) -> Response:
         items = [
-            AssignmentItem(policy=item.policy, products=tuple(item.products), jurisdictions=tuple(item.jurisdictions))
+            AssignmentItem(
+                policy=item.policy,
+                products=tuple(item.products),
+                jurisdictions=tuple(item.jurisdictions),
+                segments=tuple(item.segments),
+            )
             for item in form.items
         ]
         revision = await rooms.desk.assign(caller, items, if_match)
@@ -282,6 +288,7 @@ def _assignments_shown(revision: int, items: list[AssignmentItem], active: dict[
         {
             "policy": {"name": item.policy, "version": numbered.get(item.policy)},
             "products": item.products,
+            "segments": item.segments,
             "jurisdictions": item.jurisdictions,
         }
         for item in items

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.scheduler.store.held import CaseKey
 
 _DEBT_WITH = (
-    "exists (select from scheduler.debts d where (d.tenant, d.borrower_id, d.currency) = (c.tenant, c.borrower_id, c.currency) and d.live"
+    "exists (select from scheduler.debts d where (d.tenant, d.borrower_id, d.currency, d.case_loan)"
+    " = (c.tenant, c.borrower_id, c.currency, c.loan_id) and d.live"
     " and {})"
 )
 _FILTERS = {
@@ -89,7 +90,7 @@ async def next_cases(conn: AsyncConnection, batch: Batch, chosen: CaseFilter, li
     """Return the next open cases of a batch, in key order."""
     where, values = _where(batch.tenant, chosen)
     statement = text(
-        f"select c.tenant, c.borrower_id, c.case_id, c.currency from scheduler.cases c where {where}"
+        f"select c.tenant, c.borrower_id, c.case_id, c.currency, c.loan_id from scheduler.cases c where {where}"
         " and (c.borrower_id, c.case_id) > (:after_borrower, :after_case) order by c.borrower_id, c.case_id limit :limit"
     )
     place = {"after_borrower": batch.after_borrower, "after_case": batch.after_case, "limit": limit}

@@ -26,7 +26,7 @@ _BOOKS = {
     "present": ("scheduler.debts d where d.tenant = :tenant and d.live"),
     "past": ("scheduler.debt_facts d where d.tenant = :tenant and d.known_at < :before"),
 }
-_KEYS = text(f"select distinct d.borrower_id, d.currency from scheduler.debts d where {_RANGE} and d.live order by 1, 2")
+_KEYS = text(f"select distinct d.borrower_id, d.currency, d.case_loan from scheduler.debts d where {_RANGE} and d.live order by 1, 2, 3")
 _FACTS = text(
     f"select d.borrower_id, d.known_at, d.fact from scheduler.debt_facts d where {_RANGE} and d.known_at < :before"
     " order by d.borrower_id, d.known_at, d.epoch, d.version, d.as_of, d.loan_id"
@@ -141,8 +141,10 @@ async def past(conn: AsyncConnection, portion: Portion, from_at: datetime, to: d
         before.stops.setdefault(row.borrower_id, []).append((row.at, row.reason, row.detail))
     for row in await conn.execute(_STANDING, {**_values(portion), "before": to}):
         before.standing.setdefault(row.borrower_id, []).append(Stop(row.status_id, row.kind, row.from_at, row.until))
-    known = await reach.known(conn, [(portion.tenant, who) for who in sorted(told)], since=from_at - LOOKBACK, before=from_at)
-    return [_of_the_past((portion.tenant, who), facts, before, known[portion.tenant, who]) for who, facts in sorted(told.items())]
+    borrowers = [(portion.tenant, who) for who in sorted(told)]
+    known = await reach.known(conn, borrowers, since=from_at - LOOKBACK, before=from_at)
+    before.segments = await reach.segments(conn, borrowers)
+    return [_of_the_past(who, told[who[1]], before, known[who]) for who in borrowers]
 
 
 @dataclass(slots=True)
@@ -154,6 +156,7 @@ class _Before:
     stops: dict[str, list[tuple[datetime, str, bytes]]] = field(default_factory=dict)
     standing: dict[str, list[Stop]] = field(default_factory=dict)
     """Those that stand now: no story has told those that were known before there was a case."""
+    segments: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 async def _before(conn: AsyncConnection, portion: Portion, from_at: datetime) -> _Before:
@@ -177,16 +180,19 @@ def _of_the_past(
 ) -> Subject:  # fmt: skip
     tenant, borrower_id = who
     currencies = sorted({fact.currency for _, fact in facts})
+    keys = [case_key(tenant, borrower_id, currency) for currency in currencies]
+    loans = sorted({(fact.currency, fact.loan_id) for _, fact in facts})
+    own = [key for currency, loan in loans if (key := case_key(tenant, borrower_id, currency, loan)).case_id in before.said | before.given]
+    segment = before.segments.get(who)
     stops = _stops(before.stops.get(borrower_id, ()), before.standing.get(borrower_id, ()))
     begun = []
-    for currency in currencies:
-        key = case_key(tenant, borrower_id, currency)
+    for key in (*keys, *own):
         case = Case(
-            tenant, borrower_id, key.case_id, currency, 0, State.CLOSED, Stage.CLEAR, opened_at=None, clear_since=None,
-            contacts=tuple(before.said.get(key.case_id, ())), stops=stops,
+            tenant, borrower_id, key.case_id, key.currency, 0, State.CLOSED, Stage.CLEAR, opened_at=None, clear_since=None,
+            contacts=tuple(before.said.get(key.case_id, ())), stops=stops, loan_id=key.loan_id, segment=segment or "",
         )  # fmt: skip
         begun.append(Begun(case, (BUILT_IN.name, BUILT_IN.version), given=tuple(before.given.get(key.case_id, ()))))
-    told = tuple(Told(at, currencies.index(fact.currency), cases.debt_of(fact)) for at, fact in facts)
+    told = tuple(Told(at, currencies.index(fact.currency), cases.debt_of(fact, segment)) for at, fact in facts)
     return Subject(tenant, borrower_id, tuple(begun), known.reach, known.prior, told)
 
 

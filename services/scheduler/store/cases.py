@@ -23,7 +23,7 @@ from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
 """Where a pass over the due cases begins: below every key."""
 
-_KEYS = {"tenant": "text", "borrower_id": "text", "case_id": "text", "currency": "text"}
+_KEYS = {"tenant": "text", "borrower_id": "text", "case_id": "text", "currency": "text", "loan_id": "text"}
 _BORROWERS = {"tenant": "text", "borrower_id": "text"}
 _PLANNED = {
     "unsettled_since": "timestamptz", "rests_until": "timestamptz", "newest_fact_at": "timestamptz", "next_at": "timestamptz",
@@ -32,7 +32,7 @@ _PLANNED = {
 }  # fmt: skip
 _LIVED = {
     "state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz", "nonpayment_reason": "text",
-    "handed_to": "text", "handed_at": "timestamptz",
+    "handed_to": "text", "handed_at": "timestamptz", "chosen_in": "text",
 }  # fmt: skip
 _RULED = {"policy": "text", "policy_version": "int"}
 _MARKED = {"passed": "text", "flagged": "text", "acted": "text"}
@@ -41,8 +41,8 @@ _TRIED = {"trial": "text"}
 _READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_LIVED, *_PLANNED, *_RULED, *_MARKED, *_TRIED))
 _ORDER = "order by c.tenant, c.borrower_id, c.case_id for update of c"
 _MAKE = text(
-    "insert into scheduler.cases (tenant, borrower_id, case_id, currency, assignment, policy, policy_version, state, stage, spell)"
-    f" select tenant, borrower_id, case_id, currency, '{ASSIGNMENT}', :policy, :version, 'closed', 'clear', 0"
+    "insert into scheduler.cases (tenant, borrower_id, case_id, currency, loan_id, assignment, policy, policy_version, state, stage, spell)"
+    f" select tenant, borrower_id, case_id, currency, loan_id, '{ASSIGNMENT}', :policy, :version, 'closed', 'clear', 0"
     f" from {unnest(_KEYS, 'v')} order by tenant, borrower_id, case_id on conflict do nothing"
 )
 _WAKE = text(
@@ -63,7 +63,7 @@ _LOCK_BORROWERS = text(
     f" on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) {_ORDER}"
 )
 _KEYS_OF = text(
-    f"select c.tenant, c.borrower_id, c.case_id, c.currency from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
+    f"select c.tenant, c.borrower_id, c.case_id, c.currency, c.loan_id from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
     " on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) order by c.tenant, c.borrower_id, c.case_id"
 )
 _CLAIM = text(
@@ -90,8 +90,8 @@ _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant an
 _fact = msgspec.json.Decoder(OverdueFact).decode
 
 
-def debt_of(fact: OverdueFact) -> Debt:
-    """Return what the rules read of a fact."""
+def debt_of(fact: OverdueFact, segment: str | None = None) -> Debt:
+    """Return what the rules read of a fact, and of the segment in which its borrower is now."""
     return Debt(
         loan_id=fact.loan_id, epoch=fact.epoch, version=fact.version, timezone=fact.timezone, jurisdictions=fact.jurisdictions,
         active=fact.status == "active", overdue=fact.overdue.total, past_due_from=fact.past_due_days_from, grace_days=fact.grace_days,
@@ -99,12 +99,13 @@ def debt_of(fact: OverdueFact) -> Debt:
         next_due_on=fact.next_due.due_on if fact.next_due else None, next_due=fact.next_due.total if fact.next_due else 0,
         product=fact.product,
         received=-fact.outstanding.total if fact.received is None else fact.received,
+        segments=frozenset(one for one in (fact.segment, segment) if one is not None),
     )  # fmt: skip
 
 
-def debt_stored(fact: bytes) -> Debt:
-    """Return what the rules read of a fact as it is kept."""
-    return debt_of(_fact(fact))
+def debt_stored(fact: bytes, segment: str | None) -> Debt:
+    """Return what the rules read of a fact as it is kept, and of its borrower's segment."""
+    return debt_of(_fact(fact), segment)
 
 
 async def make_missing(conn: AsyncConnection, keys: Iterable[CaseKey], *, policy: tuple[str, int]) -> None:
@@ -179,13 +180,16 @@ def _held(row: Row[Any]) -> Held:
         state=State(row.state), stage=Stage(row.stage), opened_at=row.opened_at, clear_since=row.clear_since,
         passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()), acted=frozenset(row.acted.split()),
         nonpayment_reason=row.nonpayment_reason, handed_to=row.handed_to, handed_at=row.handed_at,
-        trial=None if row.trial is None else Trial.read(row.trial),
+        trial=None if row.trial is None else Trial.read(row.trial), loan_id=row.loan_id, chosen_in=row.chosen_in,
     )  # fmt: skip
     return Held(case=case, **{name: getattr(row, name) for name in (*_PLANNED, *_RULED)})
 
 
 def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
-    case = Case(key.tenant, key.borrower_id, key.case_id, key.currency, 0, State.CLOSED, Stage.CLEAR, opened_at=None, clear_since=None)
+    case = Case(
+        key.tenant, key.borrower_id, key.case_id, key.currency, 0, State.CLOSED, Stage.CLEAR, opened_at=None, clear_since=None,
+        loan_id=key.loan_id,
+    )  # fmt: skip
     return Held(case, *policy)
 
 
@@ -194,9 +198,11 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
     if not held:
         return []
     cases = [one.case for one in held]
-    owed: dict[tuple[str, str, str], list[Debt]] = {}
-    for key, fact in await debts.live_facts(conn, [(c.tenant, c.borrower_id, c.currency) for c in cases]):
-        owed.setdefault(key, []).append(debt_stored(fact))
+    owed: dict[debts.CaseOf, list[Debt]] = {}
+    segments: dict[tuple[str, str], str] = {}
+    for key, live in await debts.live_facts(conn, [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases]):
+        owed.setdefault(key, []).append(debt_stored(live.fact, live.segment))
+        segments[key[:2]] = live.segment or ""
     stops: dict[tuple[str, str], list[Stop]] = {}
     for borrower, stop in await statuses.stops(conn, sorted({(c.tenant, c.borrower_id) for c in cases})):
         stops.setdefault(borrower, []).append(stop)
@@ -213,7 +219,8 @@ async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
     return [
         replace(one, case=replace(
             one.case,
-            debts=tuple(owed.get((one.case.tenant, one.case.borrower_id, one.case.currency), ())),
+            debts=tuple(owed.get((one.case.tenant, one.case.borrower_id, one.case.currency, one.case.loan_id), ())),
+            segment=segments.get((one.case.tenant, one.case.borrower_id), ""),
             stops=tuple(stops.get((one.case.tenant, one.case.borrower_id), ())),
             contacts=tuple(contacts.get((one.case.tenant, one.case.case_id), ())),
             errands=tuple(errands.get((one.case.tenant, one.case.case_id), ())),

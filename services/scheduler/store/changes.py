@@ -9,7 +9,8 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.store.arrays import transposed, unnest
+from services.scheduler.store.arrays import unnest
+from services.scheduler.store.reach import WITH_SEGMENT
 
 _ADD = text(
     "insert into scheduler.policy_changes (tenant, change_id, effective_at, wakes) values (:tenant, :change_id, :effective_at, :wakes)"
@@ -23,14 +24,20 @@ _MOVE = text(
     " where tenant = :tenant and change_id = :change_id"
 )
 _END = text("delete from scheduler.policy_changes where tenant = :tenant and change_id = :change_id")
+_TOLD = "select d.tenant, d.borrower_id, d.loan_id, d.currency, d.case_loan, d.fact_at, d.owed, d.fact, r.segment"
 _DEBTS = text(
-    "select borrower_id, loan_id, currency, fact_at, owed, fact from scheduler.debts where tenant = :tenant and live"
-    " and (borrower_id, loan_id) > (:after_borrower, :after_loan) order by borrower_id, loan_id limit :limit for update"
+    f"{_TOLD} from scheduler.debts d {WITH_SEGMENT} where d.tenant = :tenant and d.live"
+    " and (d.borrower_id, d.loan_id) > (:after_borrower, :after_loan) order by d.borrower_id, d.loan_id limit :limit for update of d"
 )
-_RECKONED = {"tenant": "text", "borrower_id": "text", "loan_id": "text", "wake_at": "timestamptz"}
-_RECKON = text(
-    f"update scheduler.debts d set wake_at = v.wake_at from {unnest(_RECKONED, 'v')}"
-    " where (d.tenant, d.borrower_id, d.loan_id) = (v.tenant, v.borrower_id, v.loan_id)"
+_CLAIM_SEGMENTS = text(
+    "delete from scheduler.segment_changes s using (select tenant, borrower_id from scheduler.segment_changes where at <= :before"
+    " order by at limit :limit for update skip locked) c where (s.tenant, s.borrower_id) = (c.tenant, c.borrower_id)"
+    " returning s.tenant, s.borrower_id"
+)
+_DEBTS_OF = text(
+    f"{_TOLD} from {unnest({'tenant': 'text', 'borrower_id': 'text'}, 'k')}"
+    f" join scheduler.debts d on (d.tenant, d.borrower_id) = (k.tenant, k.borrower_id) {WITH_SEGMENT}"
+    " where d.live order by d.tenant, d.borrower_id, d.loan_id for update of d"
 )
 
 
@@ -50,22 +57,15 @@ class Change:
 class Told:
     """A debt that hears of a change."""
 
-    borrower_id: str
-    loan_id: str
-    currency: str
-    fact_at: datetime
-    owed: bool
-    fact: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Reckoned:
-    """When a debt's reminder is due now."""
-
     tenant: str
     borrower_id: str
     loan_id: str
-    wake_at: datetime | None
+    currency: str
+    case_loan: str
+    fact_at: datetime
+    owed: bool
+    fact: bytes
+    segment: str | None
 
 
 async def add(conn: AsyncConnection, tenant: str, change_id: str, effective_at: datetime, *, wakes: bool) -> None:
@@ -85,10 +85,15 @@ async def next_debts(conn: AsyncConnection, change: Change, limit: int) -> list[
     return [Told(*row) for row in await conn.execute(_DEBTS, values)]
 
 
-async def reckon(conn: AsyncConnection, rows: Sequence[Reckoned]) -> None:
-    """Write when reminders are due."""
-    if rows:
-        await conn.execute(_RECKON, transposed(_RECKONED, rows))
+async def claim_segments(conn: AsyncConnection, before: datetime, limit: int) -> list[tuple[str, str]]:
+    """Take (tenant, borrower) whose segment had changed by a moment; each change is taken once."""
+    return [(row.tenant, row.borrower_id) for row in await conn.execute(_CLAIM_SEGMENTS, {"before": before, "limit": limit})]
+
+
+async def debts_of(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> list[Told]:
+    """Lock all debts of these (tenant, borrower) in key order."""
+    tenants, ids = zip(*borrowers, strict=True)
+    return [Told(*row) for row in await conn.execute(_DEBTS_OF, {"tenant": list(tenants), "borrower_id": list(ids)})]
 
 
 async def move(conn: AsyncConnection, change: Change, last: Told) -> None:

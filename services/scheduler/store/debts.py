@@ -10,26 +10,38 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.store.arrays import transposed, unnest
+from services.scheduler.store.homes import housed
+from services.scheduler.store.reach import WITH_SEGMENT
+
+CaseOf = tuple[str, str, str, str]
+"""(tenant, borrower, currency, loan): the last is empty for a borrower's case."""
 
 _COLUMNS = {
     "tenant": "text", "borrower_id": "text", "loan_id": "text", "currency": "text", "epoch": "int", "version": "bigint", "as_of": "date",
-    "fact_at": "timestamptz", "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": "timestamptz",
+    "fact_at": "timestamptz", "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": "timestamptz", "case_loan": "text",
 }  # fmt: skip
-_SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:])
+_SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:-1])
 _UPSERT = text(
-    f"with kept as (insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
+    "with before as (select d.tenant, d.borrower_id, d.loan_id, d.case_loan from"
+    f" {unnest(dict.fromkeys(('tenant', 'borrower_id', 'loan_id'), 'text'), 'k')}"
+    " join scheduler.debts d on (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id)),"
+    f" kept as (insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
     f" select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')} order by tenant, borrower_id, loan_id"
-    f" on conflict (tenant, borrower_id, loan_id) do update set {_SET}"
+    f" on conflict (tenant, borrower_id, loan_id) do update set {_SET},"
+    f" case_loan = {housed('d', 'excluded.owed', 'excluded.case_loan')}"
     " where (excluded.epoch, excluded.version, excluded.as_of) > (d.epoch, d.version, d.as_of)"
-    " returning tenant, borrower_id, loan_id, epoch, version, as_of, fact),"
+    " returning tenant, borrower_id, loan_id, epoch, version, as_of, fact, case_loan),"
     " told as (insert into scheduler.debt_facts (tenant, borrower_id, loan_id, epoch, version, as_of, known_at, fact)"
     " select tenant, borrower_id, loan_id, epoch, version, as_of, :known_at, fact from kept order by 1, 2, 3 on conflict do nothing)"
-    " select tenant, borrower_id, loan_id from kept"
+    " select k.tenant, k.borrower_id, k.loan_id, k.case_loan, b.case_loan as before from kept k"
+    " left join before b on (b.tenant, b.borrower_id, b.loan_id) = (k.tenant, k.borrower_id, k.loan_id)"
 )
-_OF_CASES = {"tenant": "text", "borrower_id": "text", "currency": "text"}
+_OF_CASES = {"tenant": "text", "borrower_id": "text", "currency": "text", "case_loan": "text"}
 _LIVE = text(
-    f"select d.tenant, d.borrower_id, d.currency, d.fact from {unnest(_OF_CASES, 'k')}"
-    " join scheduler.debts d on (d.tenant, d.borrower_id, d.currency) = (k.tenant, k.borrower_id, k.currency)"
+    f"select d.tenant, d.borrower_id, d.currency, d.case_loan, d.fact, r.segment from {unnest(_OF_CASES, 'k')}"
+    " join scheduler.debts d"
+    " on (d.tenant, d.borrower_id, d.currency, d.case_loan) = (k.tenant, k.borrower_id, k.currency, k.case_loan)"
+    f" {WITH_SEGMENT}"
     " where d.live or exists (select from scheduler.promise_debts p"
     " where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))"
     " order by d.tenant, d.borrower_id, d.loan_id"
@@ -39,7 +51,7 @@ _WAKE = text(
     " order by wake_at limit :limit for update skip locked)"
     " update scheduler.debts d set wake_at = null from due"
     " where (d.tenant, d.borrower_id, d.loan_id) = (due.tenant, due.borrower_id, due.loan_id)"
-    " returning d.tenant, d.borrower_id, d.currency, d.fact_at"
+    " returning d.tenant, d.borrower_id, d.currency, d.case_loan, d.fact_at"
 )
 _MARKS = {"topic": "text", "partition": "int", "until": "timestamptz"}
 _WATERMARK = text(
@@ -66,6 +78,20 @@ class DebtRow:
     owed: bool
     fact: bytes
     wake_at: datetime | None
+    case_loan: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The loan whose case a debt is in, and was in before; empty for the borrower's case, None where the debt was not known."""
+
+    case_loan: str
+    before: str | None
+
+    @property
+    def left(self) -> str | None:
+        """Return the one that it has left."""
+        return None if self.before == self.case_loan else self.before
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +101,30 @@ class Woken:
     tenant: str
     borrower_id: str
     currency: str
+    case_loan: str
     fact_at: datetime
 
 
-async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: datetime) -> set[tuple[str, str, str]]:
-    """Keep these facts (one a debt) where they are newer, with the moment from which they are known, and return their keys."""
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The fact of a debt, and the segment in which its borrower is now."""
+
+    fact: bytes
+    segment: str | None
+
+
+async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: datetime) -> dict[tuple[str, str, str], Home]:
+    """Keep these facts (one a debt) where they are newer, with the moment from which they are known, and return where those debts are."""
     changed = await conn.execute(_UPSERT, {**transposed(_COLUMNS, rows), "known_at": now})
-    return {(row.tenant, row.borrower_id, row.loan_id) for row in changed}
+    return {(row.tenant, row.borrower_id, row.loan_id): Home(row.case_loan, row.before) for row in changed}
 
 
-async def live_facts(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[tuple[tuple[str, str, str], bytes]]:
-    """Return the facts of the active debts of these (tenant, borrower, currency), and of ended ones for which a payment was promised."""
-    tenants, borrowers, currencies = zip(*keys, strict=True)
-    found = await conn.execute(_LIVE, {"tenant": list(tenants), "borrower_id": list(borrowers), "currency": list(currencies)})
-    return [((row.tenant, row.borrower_id, row.currency), row.fact) for row in found]
+async def live_facts(conn: AsyncConnection, keys: Sequence[CaseOf]) -> list[tuple[CaseOf, Live]]:
+    """Return the facts of the active debts of these cases, and of ended ones for which a payment was promised."""
+    tenants, borrowers, currencies, loans = zip(*keys, strict=True)
+    values = {"tenant": list(tenants), "borrower_id": list(borrowers), "currency": list(currencies), "case_loan": list(loans)}
+    found = await conn.execute(_LIVE, values)
+    return [((row.tenant, row.borrower_id, row.currency, row.case_loan), Live(row.fact, row.segment)) for row in found]
 
 
 async def claim_woken(conn: AsyncConnection, now: datetime, limit: int) -> list[Woken]:

@@ -34,7 +34,7 @@ class Held:
     @property
     def key(self) -> CaseKey:
         """Return which case it is."""
-        return CaseKey(self.case.tenant, self.case.borrower_id, self.case.case_id, self.case.currency)
+        return CaseKey(self.case.tenant, self.case.borrower_id, self.case.case_id, self.case.currency, self.case.loan_id)
 
     def moment(self, now: datetime) -> datetime:
         """Return now, or the moment of its last entry where another replica's clock was ahead: a story never goes back."""
@@ -55,8 +55,10 @@ class CaseKey:
     borrower_id: str
     case_id: str
     currency: str = ""
+    loan_id: str = ""
 
 
-def case_key(tenant: str, borrower_id: str, currency: str) -> CaseKey:
-    """Return the key that this borrower's case in this currency always has."""
-    return CaseKey(tenant, borrower_id, ids.derived("c", tenant, borrower_id, ASSIGNMENT, currency), currency)
+def case_key(tenant: str, borrower_id: str, currency: str, loan_id: str = "") -> CaseKey:
+    """Return the key that this borrower's case in this currency always has, or that of one loan."""
+    of = (tenant, borrower_id, ASSIGNMENT, currency, *([loan_id] if loan_id else []))
+    return CaseKey(tenant, borrower_id, ids.derived("c", *of), currency, loan_id)

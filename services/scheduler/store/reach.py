@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,12 +17,28 @@ from services.scheduler.store.arrays import transposed, unnest
 PROFILE = "profile"
 CONSENT = "consent:"
 CONTACT = "contact:"
-_COLUMNS = {"tenant": "text", "borrower_id": "text", "what": "text", "time": "timestamptz", "event_id": "text", "value": "bytea"}
+_COLUMNS = {"tenant": "text", "borrower_id": "text", "what": "text", "time": "timestamptz", "event_id": "text", "value": "bytea",
+    "segment": "text",
+}  # fmt: skip
+WITH_SEGMENT = f"left join scheduler.reach r on (r.tenant, r.borrower_id, r.what) = (d.tenant, d.borrower_id, '{PROFILE}')"
+"""The join of debts `d` with what has their borrower's segment."""
 _UPSERT = text(
-    f"insert into scheduler.reach as r ({', '.join(_COLUMNS)}) select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')}"
+    f"with before as (select r.tenant, r.borrower_id, r.segment from {unnest({'tenant': 'text', 'borrower_id': 'text'}, 'k')}"
+    f" join scheduler.reach r on (r.tenant, r.borrower_id, r.what) = (k.tenant, k.borrower_id, '{PROFILE}') group by 1, 2, 3),"
+    f" kept as (insert into scheduler.reach as r ({', '.join(_COLUMNS)}) select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')}"
     " order by tenant, borrower_id, what on conflict (tenant, borrower_id, what) do update"
-    " set time = excluded.time, event_id = excluded.event_id, value = excluded.value"
+    " set time = excluded.time, event_id = excluded.event_id, value = excluded.value, segment = excluded.segment"
     ' where (excluded.time, excluded.event_id collate "C") > (r.time, r.event_id collate "C")'
+    " returning tenant, borrower_id, what, segment)"
+    " insert into scheduler.segment_changes as s (tenant, borrower_id, at)"
+    " select k.tenant, k.borrower_id, cast(:now as timestamptz) from kept k"
+    " left join before b on (b.tenant, b.borrower_id) = (k.tenant, k.borrower_id)"
+    f" where k.what = '{PROFILE}' and k.segment is distinct from b.segment order by 1, 2"
+    " on conflict (tenant, borrower_id) do update set at = excluded.at"
+)
+_SEGMENTS = text(
+    f"select r.tenant, r.borrower_id, r.segment from {unnest({'tenant': 'text', 'borrower_id': 'text'}, 'k')} join scheduler.reach r"
+    f" on (r.tenant, r.borrower_id, r.what) = (k.tenant, k.borrower_id, '{PROFILE}') where r.segment is not null"
 )
 _OF = {"tenant": "text", "borrower_id": "text"}
 _READ = text(
@@ -75,6 +91,7 @@ class ReachRow:
     time: datetime
     event_id: str
     value: bytes | None
+    segment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +107,19 @@ _profile = msgspec.json.Decoder(ProfileKept).decode
 _contact = msgspec.json.Decoder(ContactKept).decode
 
 
-async def keep_greater(conn: AsyncConnection, rows: Sequence[ReachRow]) -> None:
-    """Keep these values (one a key) where they are greater."""
+async def keep_greater(conn: AsyncConnection, rows: Sequence[ReachRow], now: datetime) -> None:
+    """Keep these values (one a key) where they are greater; a segment that changes is noted, for the debts to hear of it."""
     if rows:
-        await conn.execute(_UPSERT, transposed(_COLUMNS, rows))
+        await conn.execute(_UPSERT, {**transposed(_COLUMNS, rows), "now": now})
+
+
+async def segments(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the segments in which these (tenant, borrower) are; who is in none is not in it."""
+    if not (wanted := sorted(set(borrowers))):
+        return {}
+    tenants, ids = zip(*wanted, strict=True)
+    found = await conn.execute(_SEGMENTS, {"tenant": list(tenants), "borrower_id": list(ids)})
+    return {(row.tenant, row.borrower_id): row.segment for row in found}
 
 
 async def known(

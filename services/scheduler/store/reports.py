@@ -106,9 +106,11 @@ def _paid(of: str, which: str, since: str) -> str:
 
 
 _CURRENCY = (
-    "cross join lateral (select c.currency from scheduler.cases c"
+    "cross join lateral (select c.currency, c.loan_id from scheduler.cases c"
     " where (c.tenant, c.borrower_id, c.case_id) = (:tenant, {0}.borrower_id, {0}.case_id) offset 0) as c"
 )
+_OF_CASE = "change.currency = d.currency and d.loan_id in ('', change.loan_id)"
+"""Whether a debt is one of those that a case may hold."""
 FUNNEL = text(
     f"with who as (select distinct * from ({_BEGUN.format('contact.requested')}) as begun), {_TASKS},"
     " lived as (select a.*, c.currency, a.sent_at + cast(:within as interval) <= :end as observed, p.paid from tasks a"
@@ -129,10 +131,11 @@ CURES = text(
     " where t.kind in ('case.opened', 'case.cured')),"
     " stages as (select *, lead(kind) over (partition by borrower_id, case_id order by at, seq) as next from marks),"
     " aged as (select g.*, c.currency, cast(g.at at time zone :zone as date) - (select min(past_due_days_from) from"
-    " (select distinct on (f.loan_id) s.past_due_days_from, s.status, s.currency, s.overdue from scheduler.debt_facts f"
+    " (select distinct on (f.loan_id) f.loan_id, s.past_due_days_from, s.status, s.currency, s.overdue from scheduler.debt_facts f"
     f" {_SAYS} where (f.tenant, f.borrower_id) = (:tenant, g.borrower_id) and f.known_at <= g.at"
     " order by f.loan_id, f.epoch desc, f.version desc, f.as_of desc) as newest"
-    " where newest.currency = c.currency and newest.status = 'active' and cast(newest.overdue->>'total' as bigint) > 0) as late"
+    " where newest.currency = c.currency and c.loan_id in ('', newest.loan_id)"
+    " and newest.status = 'active' and cast(newest.overdue->>'total' as bigint) > 0) as late"
     f" from stages g {_CURRENCY.format('g')} where g.counts)"
     " select policy, policy_version, step, (cast(:bands as text[]))[width_bucket(late, cast(:days as int[])) + 1] as days_late, currency,"
     " count(*) as reached, count(*) filter (where next = 'case.cured') as cured, count(*) filter (where next = 'said') as went_on,"
@@ -156,7 +159,8 @@ PROMISES = text(
 )
 
 EXPERIMENTS = text(
-    "with dealt as materialized (select x.*, e.challenger, c.currency, x.began_at + cast(:within as interval) <= :end as observed,"
+    "with dealt as materialized (select x.*, e.challenger, c.currency, c.loan_id,"
+    " x.began_at + cast(:within as interval) <= :end as observed,"
     " case when e.stopped_at < :end then e.stopped_at end as stopped_at, case when e.stopped_at < :end then e.guardrail end as guardrail"
     " from scheduler.experiments e join scheduler.trials x on (x.tenant, x.policy, x.version) = (e.tenant, e.policy, e.version)"
     " and x.arm = any(array['champion', 'challenger']) and x.began_at >= :begin and x.began_at < :end"
@@ -167,7 +171,7 @@ EXPERIMENTS = text(
     " min(t.at) filter (where t.kind = 'case.cured') as cured_at,"
     f" count(*) filter (where {COMPLAINED}) > 0 as complained, count(*) filter (where {OPTED_OUT}) > 0 as opted_out from {_entries('d')}"
     " where t.at >= d.began_at and t.at < coalesce(following.at, :end)) as l"
-    f" {_paid('d', 'change.currency = d.currency', 'd.began_at')})"
+    f" {_paid('d', _OF_CASE, 'd.began_at')})"
     " select policy, version as policy_version, challenger, arm, currency, count(*) as cases, sum(messages) as messages,"
     " count(*) filter (where observed) as observed,"
     " count(*) filter (where observed and cured_at <= began_at + cast(:within as interval)) as cured,"

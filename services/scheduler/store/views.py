@@ -21,7 +21,8 @@ LOST_AFTER = timedelta(minutes=30)
 """A contact whose window closed longer ago than this without any outcome, or an unknown one whose deadline did, is lost."""
 
 _CASE = (
-    "c.case_id, c.borrower_id, c.currency, c.assignment, c.policy, c.policy_version, c.state, c.stage, c.spell, c.opened_at, c.clear_since,"
+    "c.case_id, c.borrower_id, c.currency, c.loan_id, c.assignment, c.policy, c.policy_version, c.state, c.stage, c.spell, c.opened_at,"
+    " c.clear_since,"
     " c.next_at, c.contact_at, c.contact_step, c.reason, c.reason_until, c.reason_event, c.reason_task, c.in_doubt,"
     " c.nonpayment_reason"
 )
@@ -30,7 +31,7 @@ _FILTERS = {
     "state": "c.state = :state",
     "stage": "c.stage = :stage",
     "policy": "c.policy = :policy",
-    "loan_id": "(c.borrower_id, c.currency) in (select d.borrower_id, d.currency from scheduler.debts d"
+    "loan_id": "(c.borrower_id, c.currency, c.loan_id) in (select d.borrower_id, d.currency, d.case_loan from scheduler.debts d"
     " where d.tenant = :tenant and d.loan_id = :loan_id)",
     "after": "c.case_id > :after",
 }
@@ -45,11 +46,12 @@ _OPEN_TASK = (
 _OF_TENANT = "(cast(:tenant as text) is null or c.tenant = :tenant)"
 _LATE = f"c.state = 'open' and c.stage = 'overdue' and {_OF_TENANT}"
 _WITHOUT_NEXT = (
-    "select c.tenant, c.borrower_id, c.currency, c.case_id, c.opened_at as since, coalesce(c.reason, 'unplanned') as reason"
+    "select c.tenant, c.borrower_id, c.currency, c.loan_id, c.case_id, c.opened_at as since, coalesce(c.reason, 'unplanned') as reason"
     f" from scheduler.cases c where c.covered_until <= :missed and {_OF_TENANT} and not {_OPEN_TASK}"
 )
 _WITHOUT_OUTCOME = (
-    "select c.tenant, c.borrower_id, c.currency, c.case_id, c.opened_at, 'no_outcome' from scheduler.case_steps s join scheduler.cases c"
+    "select c.tenant, c.borrower_id, c.currency, c.loan_id, c.case_id, c.opened_at, 'no_outcome'"
+    " from scheduler.case_steps s join scheduler.cases c"
     " on (c.tenant, c.borrower_id, c.case_id, c.spell) = (s.tenant, s.borrower_id, s.case_id, s.spell)"
     " where s.state in ('requested', 'deferred', 'unknown') and s.expires_at < :lost and (s.state <> 'unknown' or s.until < :lost)"
     f" and s.about is null and {_LATE} and not {_OPEN_TASK}"
@@ -57,19 +59,21 @@ _WITHOUT_OUTCOME = (
     " = (c.tenant, c.borrower_id, c.case_id, c.spell) and a.state = 'done' and a.about is null)"
 )
 _WITHOUT_CASE = (
-    "select d.tenant, d.borrower_id, d.currency, null, d.fact_at, 'no_case' from scheduler.debts d"
+    "select d.tenant, d.borrower_id, d.currency, d.case_loan, null, d.fact_at, 'no_case' from scheduler.debts d"
     " where d.owed and d.fact_at >= :told_since and (cast(:tenant as text) is null or d.tenant = :tenant)"
     " and not exists (select from scheduler.cases c"
-    " where (c.tenant, c.borrower_id, c.currency) = (d.tenant, d.borrower_id, d.currency) and c.state = 'open' and c.stage = 'overdue')"
+    " where (c.tenant, c.borrower_id, c.currency, c.loan_id) = (d.tenant, d.borrower_id, d.currency, d.case_loan)"
+    " and c.state = 'open' and c.stage = 'overdue')"
 )
 _UNCONTACTED = (
-    f"select distinct on (tenant, borrower_id, currency) * from ({_WITHOUT_NEXT} union all {_WITHOUT_OUTCOME} union all {_WITHOUT_CASE}) u"
-    " order by tenant, borrower_id, currency, reason"
+    "select distinct on (tenant, borrower_id, currency, loan_id) * from"
+    f" ({_WITHOUT_NEXT} union all {_WITHOUT_OUTCOME} union all {_WITHOUT_CASE}) u"
+    " order by tenant, borrower_id, currency, loan_id, reason"
 )
 _COUNT = text(f"select count(*) from ({_UNCONTACTED}) n")
 _LIST = text(
-    f"select * from ({_UNCONTACTED}) n where (borrower_id, currency) > (:after_borrower, :after_currency)"
-    " order by borrower_id, currency limit :limit"
+    f"select * from ({_UNCONTACTED}) n where (borrower_id, currency, loan_id) > (:after_borrower, :after_currency, :after_loan)"
+    " order by borrower_id, currency, loan_id limit :limit"
 )
 _REASONS = text(
     f"select c.reason, sum(c.number)::bigint as number from scheduler.case_counts c where {_OF_TENANT} group by 1 having sum(c.number) <> 0"
@@ -138,9 +142,9 @@ async def count_uncontacted(conn: AsyncConnection, scope: Scope) -> int:
     return int((await conn.execute(_COUNT, scope.values)).scalar_one())
 
 
-async def uncontacted(conn: AsyncConnection, scope: Scope, *, after: tuple[str, str], limit: int) -> Sequence[RowMapping]:
-    """Return those who are forgotten, by (borrower, currency)."""
-    values = {**scope.values, "after_borrower": after[0], "after_currency": after[1], "limit": limit}
+async def uncontacted(conn: AsyncConnection, scope: Scope, *, after: tuple[str, str, str], limit: int) -> Sequence[RowMapping]:
+    """Return those who are forgotten, by (borrower, currency, loan)."""
+    values = {**scope.values, "after_borrower": after[0], "after_currency": after[1], "after_loan": after[2], "limit": limit}
     return (await conn.execute(_LIST, values)).mappings().all()
 
 

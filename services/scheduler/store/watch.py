@@ -11,7 +11,7 @@ _DUE = text("select count(*) as due, min(next_at) as oldest from scheduler.cases
 _NEXT = text(
     "select least((select min(next_at) from scheduler.cases where next_at is not null),"
     " (select min(wake_at) from scheduler.debts where wake_at is not null),"
-    " (select min(effective_at) from scheduler.policy_changes),"
+    " (select min(effective_at) from scheduler.policy_changes), (select min(at) from scheduler.segment_changes),"
     " (select min(due_at) from scheduler.tasks where state <> 'done' and breached_at is null),"
     " (select min(at) from scheduler.hold_batches where ended_at is null))"
 )

@@ -42,6 +42,15 @@ async def test_an_overdue_loan_becomes_a_fact_with_the_whole_state(ingest: tuple
     assert (state["past_due_days"], state["overdue"]["total"], state["events"], state["version"]) == (40, 20000, 1, 1)
 
 
+async def test_a_fact_names_the_segment_with_which_the_loan_was_disbursed(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    await running.post(loan("L1", attributes={"segment": "VIP 1"}), loan("L2", attributes={"segment": 7}), loan("L3"))
+    await running.post(repayment("L1", 100))
+    await running.post(repayment("L1", 100, -30))
+    assert [fact.segment for _, fact in facts_of(heard, "L1")] == ["VIP 1"] * 3
+    assert [facts_of(heard, name)[-1][1].segment for name in ("L2", "L3")] == [None, None]
+
+
 async def test_a_payment_before_its_loan_waits_and_counts_when_the_loan_comes(ingest: tuple[Running, Heard]) -> None:
     running, heard = ingest
     await running.post(repayment("L2", 10000, -30))

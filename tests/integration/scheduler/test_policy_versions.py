@@ -190,8 +190,9 @@ async def test_assignments_name_active_policies_and_are_put_with_if_match(office
     assert [item["policy"] for item in done.json()["items"]] == [{"name": "gentle-ones", "version": 1}, {"name": "built-in", "version": 1}]
     stale = await office.ask("PUT", "/assignments", json={"items": []}, headers={"If-Match": '"0"'})
     assert (stale.status_code, stale.headers["ETag"]) == (412, '"1"')
-    segment = await office.assign({"policy": "gentle-ones", "segment": "vip"})
-    assert segment.status_code == 422
+    segments = await office.assign({"policy": "gentle-ones", "segments": ["VIP 1", "returning"]})
+    assert segments.json()["items"][0]["segments"] == ["VIP 1", "returning"]
+    assert (await office.assign({"policy": "gentle-ones", "segment": "vip"})).status_code == 422
 
 
 @pytest.mark.parametrize(

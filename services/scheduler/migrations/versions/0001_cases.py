@@ -13,12 +13,13 @@ CASES = """
 create table scheduler.debts (
     tenant text not null, borrower_id text not null, loan_id text not null, currency text not null,
     epoch integer not null, version bigint not null, as_of date not null, fact_at timestamptz not null,
-    live boolean not null, owed boolean not null, fact bytea not null, wake_at timestamptz,
+    live boolean not null, owed boolean not null, fact bytea not null, wake_at timestamptz, case_loan text not null,
     primary key (tenant, borrower_id, loan_id)
 ) partition by hash (tenant, borrower_id);
 create table scheduler.cases (
     tenant text not null, borrower_id text not null, case_id text not null,
-    assignment text not null, currency text not null, policy text not null, policy_version integer not null,
+    assignment text not null, currency text not null, loan_id text not null default '', chosen_in text not null default '',
+    policy text not null, policy_version integer not null,
     passed text not null default '', flagged text not null default '', nonpayment_reason text, trial text,
     acted text not null default '', handed_to text, handed_at timestamptz,
     state text not null, stage text not null, spell integer not null, opened_at timestamptz, clear_since timestamptz,
@@ -205,8 +206,14 @@ create table scheduler.debt_facts (
 ) partition by hash (tenant, borrower_id);
 create table scheduler.reach (
     tenant text not null, borrower_id text not null, what text not null, time timestamptz not null, event_id text not null, value bytea,
+    segment text,
     primary key (tenant, borrower_id, what)
 ) partition by hash (tenant, borrower_id);
+create table scheduler.segment_changes (
+    tenant text not null, borrower_id text not null, at timestamptz not null,
+    primary key (tenant, borrower_id)
+) with (fillfactor = 70);
+create index segment_changes_at on scheduler.segment_changes (at);
 create table scheduler.simulations (
     tenant text not null, simulation_id text not null, state text not null, policy text not null, version integer,
     document bytea not null, document_hash text not null, asked bytea not null, by text not null,
