@@ -76,8 +76,8 @@ async def seen_by(conn: AsyncConnection, rulebook: Rulebook, link: Link, setting
         return ()
     held = await cases.look(conn, keys, policy=(BUILT_IN.name, BUILT_IN.version))
     rules = await rulebook.of(conn, [link.tenant], now, held=held)
-    facts = await debts.live_facts(conn, [(key.tenant, key.borrower_id, key.currency) for key in keys])
-    known = {fact.loan_id: fact for fact in (_fact(raw) for _, raw in facts)}
+    facts = await debts.live_facts(conn, [(key.tenant, key.borrower_id, key.currency, key.loan_id) for key in keys])
+    known = {fact.loan_id: fact for fact in (_fact(live.fact) for _, live in facts)}
     found = []
     for one in held:
         pinned = rules.pinned(one)

@@ -56,7 +56,7 @@ _ERASE = text(
     f"delete from scheduler.borrower_links l using {unnest(_BORROWERS, 'k')} where (l.tenant, l.borrower_id) = (k.tenant, k.borrower_id)"
 )
 _CASES = text(
-    "select tenant, borrower_id, case_id, currency from scheduler.cases"
+    "select tenant, borrower_id, case_id, currency, loan_id from scheduler.cases"
     " where tenant = :tenant and borrower_id = :borrower_id and spell > 0 and state <> 'closed' order by case_id"
 )
 _HOUR = timedelta(hours=1)
