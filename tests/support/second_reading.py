@@ -30,8 +30,9 @@ NO_LAW_HOURS = frozenset({"CN", "AU", "ES", "US-FED-TCPA"})
 """A recommended standard, a guideline, an analogy, a rule about solicitations."""
 NEEDS_PLACE_OR_NUMBER = frozenset({"ma-2in30-elsewhere", "wa-work", "id-not-continuous"})
 OF_REQUESTS_FOR_CONSENT = "dc-consent-request"
-ALSO = {"on-3in7": {"push"}, "ma-2in7": {"push"}}
-"""What a strict reading counts beyond the words: a push message is an electronic message, and a text."""
+ALSO = {"on-3in7": {"push"}}
+ALSO_STRICTLY = {"ma-2in7": {"push"}}
+"""What is counted beyond the words: a push message is an electronic message, and by the strict reading a text."""
 VISITS_TOO = frozenset({"US-DC", "US-STATES-OTHER"})
 """Hours written for calls and messages, read for visits too."""
 NOT_PLACED = ("busy", "bounced")
@@ -106,7 +107,7 @@ def _closed(place: str, channel: str, local: datetime, *, floor: bool) -> Iterat
 def _full(question: Question, pack: str, local: datetime, *, floor: bool) -> Iterator[str]:
     asked = question["proposed"]["channel"]
     for cap in NOTES[pack]["frequency_caps"]:
-        channels = set(cap["channels"]) | ALSO.get(cap["id"], set())
+        channels = {*cap["channels"], *ALSO.get(cap["id"], ()), *(() if floor else ALSO_STRICTLY.get(cap["id"], ()))}
         unspoken = cap["id"] in NEEDS_PLACE_OR_NUMBER or cap["id"] == OF_REQUESTS_FOR_CONSENT
         if asked not in channels or unspoken or (floor and not cap["nature"].startswith(LAW)):
             continue
