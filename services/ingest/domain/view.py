@@ -232,8 +232,7 @@ def _late(book: Book, passed: Sequence[Instalment], ahead: Sequence[Instalment],
         if item is not None:
             late.append(item)
         late += _charges_overdue(book, ahead, as_of, counted=item)
-        late.sort(key=lambda one: one.since)
-    return tuple(late)
+    return tuple(sorted(late, key=lambda one: one.since) if book.debts or book.charges else late)
 
 
 def _since(book: Book, row: Instalment) -> date:

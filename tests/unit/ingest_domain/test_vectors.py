@@ -1,4 +1,4 @@
-"""The ledger against the vectors from Apache Fineract's feature files (see tests/data/README.md)."""
+"""The ledger against the vectors from Apache Fineract's feature files, and against our own (see tests/data/README.md)."""
 
 import json
 import random
@@ -46,7 +46,10 @@ from services.ingest.domain.product import (
 )
 from services.ingest.domain.state import public_state
 
-VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "data" / "fineract.json").read_text())["vectors"]
+DATA = Path(__file__).parents[2] / "data"
+VECTORS: list[dict[str, Any]] = [
+    vector for name in ("fineract.json", "ledger.json") for vector in json.loads((DATA / name).read_text())["vectors"]
+]
 
 
 Fact = tuple[str, object, object]
