@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.ingest.store import loans
 from tests.integration.ingest_decisions.books import Books
-from tests.support.wallet import Event, event, instalment, loan
+from tests.support.wallet import Event, event, instalment, loan, repayment
 
 
 def retraction(of: Event) -> Event:
@@ -56,3 +57,14 @@ async def test_the_zone_is_that_of_the_disbursement_that_is_left(engine: AsyncEn
         0,
         books.clock.now().date().isoformat(),
     )
+
+
+async def test_a_loan_that_another_disbursement_makes_is_found_with_the_borrower_that_one_names(engine: AsyncEngine) -> None:
+    books, wrong = Books(engine), loan("L1", borrower_id="B1")
+    await books.commit(wrong)
+    await books.commit(retraction(wrong))
+    await books.commit(loan("L1", borrower_id="B2"))
+    await books.commit(repayment("L1", 1000))
+    async with engine.connect() as conn:
+        found = {borrower: [row.loan_id for row in await loans.of_borrower(conn, "default", borrower)] for borrower in ("B1", "B2")}
+    assert found == {"B1": [], "B2": ["L1"]}
