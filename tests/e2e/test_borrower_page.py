@@ -231,9 +231,9 @@ async def test_looking_changes_no_row(world: World) -> None:
             return [(await conn.execute(text(rows.format(table)))).one() for table in tables]
 
     before = await state()
-    for path in (browser.path, "/scheduler/b/unknown"):
+    for path, status in ((browser.path, 200), ("/scheduler/b/unknown", 404)):
         for method in ("GET", "HEAD"):
-            await browser.http.request(method, path)
+            assert (await browser.http.request(method, path)).status_code == status
     assert await state() == before
 
 

@@ -24,7 +24,8 @@ def routes_of(reception: Reception) -> APIRouter:
     """Return the routes; they take no key: who has the link is asked for the second factor."""
     router = APIRouter(tags=["borrower's page"], default_response_class=Response)
 
-    @router.api_route("/b/{token}", methods=["GET", "HEAD"], summary="The borrower's page: the lender and no debt", responses=_HTML)
+    @router.head("/b/{token}", include_in_schema=False)
+    @router.get("/b/{token}", summary="The borrower's page: the lender and no debt", responses=_HTML)
     async def show(token: str, request: Request, lang: Annotated[str | None, Query(max_length=35)] = None) -> Response:
         return await reception.shown(_asked(request, token, lang))
 
