@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common import logs, sealing
 from libs.common.bus.kafka import KafkaBus
 from libs.common.clock import WallClock, stopwatch
-from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
+from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC, Topic
 from libs.common.db.engine import make_engine
 from libs.common.lifecycle import Ending, Service, spare_the_collector, working
 from libs.common.ports import Ports
@@ -24,8 +24,6 @@ from tests.bench.events import PARTITIONS, TENANT
 
 LOOK_EVERY_S = 0.02
 JOINED_LOOK_S = 0.002
-_TAKEN = text("select coalesce(sum(next_offset), 0) from ingest.positions where topic = :topic")
-_LEFT = text("select exists (select from ingest.outbox)")
 
 
 async def run(bootstrap: str, database: str, events: int, members: int) -> None:
@@ -38,7 +36,7 @@ async def run(bootstrap: str, database: str, events: int, members: int) -> None:
         await joined(service, PARTITIONS // members)
         print("begin", flush=True)
         began = stopwatch()
-        await _taken(engine, events, ending)
+        await all_taken(engine, "ingest", LOAN_EVENTS_TOPIC, events, ending)
         print(f"end {stopwatch() - began:.3f}", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
@@ -58,22 +56,24 @@ async def wired(bootstrap: str, database: str) -> AsyncIterator[tuple[AsyncEngin
         await engine.dispose()
 
 
-async def joined(service: Service, partitions: int) -> None:
-    """Return once so many partitions of the loans' events are this member's."""
+async def joined(service: Service, partitions: int, topic: Topic = LOAN_EVENTS_TOPIC) -> None:
+    """Return once so many partitions of a topic, else of the loans' events, are this member's."""
     health = service.consumers[0].health
-    while not (health.joined and health.assigned.get(LOAN_EVENTS_TOPIC.name) == partitions):  # noqa: ASYNC110  # nothing tells it
+    while not (health.joined and health.assigned.get(topic.name) == partitions):  # noqa: ASYNC110  # nothing tells it
         await asyncio.sleep(JOINED_LOOK_S)
 
 
-async def _taken(engine: AsyncEngine, events: int, ending: Ending) -> None:
-    """Return once all is committed and all facts are on the bus."""
+async def all_taken(engine: AsyncEngine, schema: str, topic: Topic, records: int, ending: Ending) -> None:
+    """Return once so many records of a topic are committed, and all that was said of them is on the bus."""
+    taken = text(f"select coalesce(sum(next_offset), 0) from {schema}.positions where topic = :topic")  # the schema is ours
+    left = text(f"select exists (select from {schema}.outbox)")  # the schema is ours
     async with engine.connect() as conn:
         await conn.execution_options(isolation_level="AUTOCOMMIT")
-        while (await conn.execute(_TAKEN, {"topic": LOAN_EVENTS_TOPIC.name})).scalar_one() < events:
+        while (await conn.execute(taken, {"topic": topic.name})).scalar_one() < records:
             if ending.code:
                 raise RuntimeError(ending.reason)
             await asyncio.sleep(LOOK_EVERY_S)
-        while (await conn.execute(_LEFT)).scalar_one():  # noqa: ASYNC110  # nothing tells the moment but the look
+        while (await conn.execute(left)).scalar_one():  # noqa: ASYNC110  # nothing tells the moment but the look
             await asyncio.sleep(LOOK_EVERY_S)
 
 
