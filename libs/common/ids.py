@@ -15,7 +15,7 @@ def derived(prefix: str, *parts: object) -> str:
     text = _SEPARATOR.join(str(part) for part in parts)
     digest = hashlib.blake2b(text.encode(), digest_size=13, person=prefix.encode()[:16]).digest()
     number = int.from_bytes(digest) >> 4
-    return f"{prefix}-{_base32(number, 20)}"
+    return f"{prefix}-{_base32(number)}"
 
 
 def fresh() -> str:
@@ -27,6 +27,11 @@ def fresh() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def _base32(number: int, length: int) -> str:
-    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
-    return "".join(alphabet[number >> 5 * place & 31] for place in reversed(range(length)))
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+_SHIFTS = tuple(range(90, -1, -10))
+
+
+def _base32(number: int) -> str:
+    """Return 100 bits as 20 characters, two at once: every contact and every message has an id of its own."""
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

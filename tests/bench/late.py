@@ -40,6 +40,7 @@ NINE = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 SETTLED = timedelta(seconds=3)
 TWO_DEBTS_EACH, HELD_EACH = 4, 20
 """Every fourth borrower has two debts; for every twentieth a moratorium begins at nine, so that the case is due and says nothing."""
+LEAST = 5_000
 CHUNK = 5_000
 SECOND = "firm"
 DOCUMENT = """\
@@ -169,7 +170,8 @@ def _messages(topic: Topic, kind: str, said: Sequence[tuple[str, msgspec.Struct]
 
 
 def _fact(borrower: str, debt: int, today: date) -> OverdueFact:
-    due_on, owed = today - timedelta(days=1), Amounts(principal=12_050, total=12_050)
+    due_on, total = today - timedelta(days=1), LEAST + int(borrower[1:]) * 37 % 90_000
+    owed = Amounts(principal=total, total=total)
     return OverdueFact(
         loan_id=f"loan-{borrower}-{debt}", borrower_id=borrower, product="cash-loan", currency="CNY", timezone=ZONE, jurisdictions=("CN",),
         status="active", epoch=1, version=2, as_of=today, overdue=owed, outstanding=owed, bucket="M1", anchor=Anchor(n=1, due_on=due_on),

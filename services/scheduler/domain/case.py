@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 
 from libs.compliance import StopKind
-from services.scheduler.domain.days import Span, begins, reaching
+from services.scheduler.domain.days import Span, begins, reached
 from services.scheduler.domain.dealing import Approval, Exhibit, Offer
 from services.scheduler.domain.policy import Clock, Policy, Step
 from services.scheduler.domain.promises import Account, Promise, PromiseState, judged
@@ -94,9 +94,8 @@ class Debt:
         if self.past_due_from is None:
             return None
         if step.clock is Clock.PAST_DUE:
-            return begins(self.past_due_from + timedelta(days=step.day), self.timezone)
-        on = reaching(self.pauses, self.past_due_from, self.grace_days + step.day)
-        return None if on is None else begins(on, self.timezone)
+            return reached(self.past_due_from, step.day, self.timezone)
+        return reached(self.past_due_from, self.grace_days + step.day, self.timezone, self.pauses)
 
     def reminder_span(self, step: Step) -> tuple[datetime, datetime] | None:
         """Return from when to when this reminder makes sense; None where nothing comes due."""
@@ -187,14 +186,18 @@ class Case:
     @property
     def owed(self) -> tuple[Debt, ...]:
         """Return the debts that are late."""
-        return tuple(debt for debt in self.debts if debt.owed)
+        return tuple([debt for debt in self.debts if debt.owed])
 
     def stop(self, now: datetime) -> Stop | None:
         """Return the stop of the whole person that stands and ends last."""
+        if not self.stops:
+            return None
         return last_to_end((stop for stop in self.stops if stop.loan_id is None and stop.stands(now)), now)
 
     def stop_of(self, debt: Debt, now: datetime) -> Stop | None:
         """Return the stop of this one debt that stands and ends last."""
+        if not self.stops:
+            return None
         return last_to_end((stop for stop in self.stops if stop.loan_id == debt.loan_id and stop.stands(now)), now)
 
     def askable(self, debt: Debt, now: datetime) -> bool:
@@ -203,22 +206,25 @@ class Case:
 
     def unstopped(self, now: datetime) -> tuple[Debt, ...]:
         """Return the late debts without a stop of their own."""
-        return tuple(debt for debt in self.owed if self.stop_of(debt, now) is None)
+        return tuple([debt for debt in self.owed if self.stop_of(debt, now) is None]) if self.stops else self.owed
 
     @property
     def last(self) -> Contact | None:
         """Return the last contact of this spell."""
-        return max((c for c in self.contacts if c.spell == self.spell), key=lambda contact: contact.requested_at, default=None)
+        found = [contact for contact in self.contacts if contact.spell == self.spell]
+        return max(found, key=lambda contact: contact.requested_at) if len(found) > 1 else found[0] if found else None
 
     @property
     def faceless(self) -> Contact | None:
         """Return the last contact of this spell, where it cannot go out because nothing is known of the borrower."""
-        return self.last if self.last is not None and self.last.lacks_profile else None
+        last = self.last
+        return last if last is not None and last.lacks_profile else None
 
     @property
     def doubtful(self) -> Contact | None:
         """Return the last contact of this spell about what is late, where nobody can say whether it went out."""
-        return self.last if self.last is not None and self.last.about is None and self.last.state in DOUBTFUL else None
+        last = self.last
+        return last if last is not None and last.about is None and last.state in DOUBTFUL else None
 
     @property
     def rests_until(self) -> datetime | None:
@@ -227,8 +233,8 @@ class Case:
 
     def said(self, step: str, about: date | None) -> tuple[Contact, ...]:
         """Return the contacts of a step, the last one last."""
-        found = (c for c in self.contacts if c.step == step and c.about == about and (about is not None or c.spell == self.spell))
-        return tuple(sorted(found, key=lambda contact: contact.occurrence))
+        found = [c for c in self.contacts if c.step == step and c.about == about and (about is not None or c.spell == self.spell)]
+        return tuple(sorted(found, key=lambda contact: contact.occurrence) if len(found) > 1 else found)
 
 
 @dataclass(frozen=True, slots=True)
