@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from services.scheduler.contacting import ContactMade, record
 from services.scheduler.dealing import decided_elsewhere
 from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.matters import Outcome
+from services.scheduler.domain.value import replace
 from services.scheduler.finding import named, unknown
 from services.scheduler.objecting import resolve
 from services.scheduler.shown import debts_shown, promises_shown, stops_shown

@@ -116,7 +116,7 @@ async def fill(url: str, borrowers: int) -> None:
             asked = (await conn.execute(text("select task_id, borrower_id, case_id, step from scheduler.case_steps"))).all()
         here.clock.advance(SETTLED)
         outcomes = [
-            (row.borrower_id, ContactOutcome(**row._mapping, at=here.clock.now(), sequence=1, channel="push"))  # noqa: SLF001  # its public name
+            (row.borrower_id, ContactOutcome(**row._mapping, at=here.clock.now(), sequence=1, channel="push"))  # its public name
             for row in asked
         ]  # fmt: skip
         await here.hear(_messages(OUTCOMES, "contact.delivered.v1", outcomes, here.clock.now()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -14,6 +13,7 @@ from services.scheduler.domain.policy import Clock, Policy, Step
 from services.scheduler.domain.promises import Account, Promise, PromiseState, judged
 from services.scheduler.domain.stops import CHANNEL_STOPS, Ending, Stop, last_to_end
 from services.scheduler.domain.trials import Trial
+from services.scheduler.domain.value import Value, replace
 
 WITHOUT_GROUND = frozenset({"paid", "overdue", "nothing_owed", "cancelled"}) | {stop.value for stop in StopKind} - CHANNEL_STOPS
 """Reasons of a suppression that a later fact or the end of a stop may take away: the contact surely did not go out, and may have to."""
@@ -58,8 +58,7 @@ PROFILE_UNKNOWN = "profile_unknown"
 """Why a contact is put off while no event has told anything of the borrower."""
 
 
-@dataclass(frozen=True, slots=True)
-class Debt:
+class Debt(Value):
     """The newest fact of a debt, as far as a policy reads it."""
 
     loan_id: str
@@ -105,8 +104,7 @@ class Debt:
         return begins(from_on, self.timezone), begins(self.next_due_on, self.timezone)
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(Value):
     """A contact that was asked for. `about` is the due date of a reminder."""
 
     task_id: str
@@ -138,8 +136,7 @@ class Contact:
         return self.state in {ContactState.DEFERRED, ContactState.EXPIRED} and self.reason == PROFILE_UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
+class Errand(Value):
     """A task that was given to a person."""
 
     task_id: str
@@ -148,8 +145,7 @@ class Errand:
     done_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Value):
     """A case with all that its plan depends on; contacts and errands are those of this spell, reminders those of any."""
 
     tenant: str
@@ -237,46 +233,39 @@ class Case:
         return tuple(sorted(found, key=lambda contact: contact.occurrence) if len(found) > 1 else found)
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Value):
     """A spell has begun."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reopened:
+class Reopened(Value):
     """Overdue again before the spell was over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cured:
+class Cured(Value):
     """Nothing is overdue any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Value):
     """Clear for the whole cool-down: the spell is over."""
 
     spell: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(Value):
     """A contact that was asked for must not go out."""
 
     contact: Contact
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(Value):
     """A hold is over."""
 
     stop: Stop
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Value):
     """Something was paid towards a promise, or it is kept, broken or void now; a kept one may break, where a payment was taken back."""
 
     promise: Promise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -11,6 +10,7 @@ from zoneinfo import ZoneInfo
 from services.scheduler.domain.case import Case, ContactState, Debt
 from services.scheduler.domain.days import begins
 from services.scheduler.domain.policy import NOTHING_NEEDED, Entry, Policy, Send, Step, Work
+from services.scheduler.domain.value import Value, replace
 
 Lead = tuple[datetime, Debt]
 """When a step's day has come, and for which debt."""
@@ -100,8 +100,7 @@ def is_asked_for(case: Case, step: Step) -> bool:
             return step.id not in case.acted | case.flagged
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
+class Rung(Value):
     """A message of the ladder as it stands for a case."""
 
     step: Step

@@ -9,10 +9,11 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.store.arrays import transposed, unnest
+from libs.common.db.arrays import joined
+from services.scheduler.store.arrays import ID, transposed, unnest
 
 _COLUMNS = {
-    "tenant": "text", "borrower_id": "text", "loan_id": "text", "currency": "text", "epoch": "int", "version": "bigint", "as_of": "date",
+    "tenant": ID, "borrower_id": ID, "loan_id": ID, "currency": ID, "epoch": "int", "version": "bigint", "as_of": "date",
     "fact_at": "timestamptz", "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": "timestamptz",
 }  # fmt: skip
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:])
@@ -26,7 +27,7 @@ _UPSERT = text(
     " select tenant, borrower_id, loan_id, epoch, version, as_of, :known_at, fact from kept order by 1, 2, 3 on conflict do nothing)"
     " select tenant, borrower_id, loan_id from kept"
 )
-_OF_CASES = {"tenant": "text", "borrower_id": "text", "currency": "text"}
+_OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID}
 _LIVE = text(
     f"select d.tenant, d.borrower_id, d.currency, d.fact from {unnest(_OF_CASES, 'k')}"
     " join scheduler.debts d on (d.tenant, d.borrower_id, d.currency) = (k.tenant, k.borrower_id, k.currency)"
@@ -87,7 +88,7 @@ async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: dateti
 async def live_facts(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[tuple[tuple[str, str, str], bytes]]:
     """Return the facts of the active debts of these (tenant, borrower, currency), and of ended ones for which a payment was promised."""
     tenants, borrowers, currencies = zip(*keys, strict=True)
-    found = await conn.execute(_LIVE, {"tenant": list(tenants), "borrower_id": list(borrowers), "currency": list(currencies)})
+    found = await conn.execute(_LIVE, {"tenant": joined(tenants), "borrower_id": joined(borrowers), "currency": joined(currencies)})
     return [((row.tenant, row.borrower_id, row.currency), row.fact) for row in found]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +22,7 @@ from services.scheduler.domain.planner import ErrandDue, plan
 from services.scheduler.domain.policy import AppliesTo, Policy
 from services.scheduler.domain.standing import is_clear, ready
 from services.scheduler.domain.stops import Ending
+from services.scheduler.domain.value import replace
 from services.scheduler.policies.conditions import condition, seen
 from services.scheduler.policies.forms import schema
 from services.scheduler.policies.lint import Law, warnings
