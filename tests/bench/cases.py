@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from libs.common.clock import WallClock
 from libs.common.contracts.catalogue import FACTS
-from tests.bench import late, peers
+from tests.bench import late, peers, resting
 from tests.bench.ingest import compared, one_row, require
 from tests.bench.measuring import Measured, Stopwatch, WorkerProcess, fine, measured, spread, whole
 from tests.bench.stack import Stack
@@ -60,9 +60,10 @@ async def due(stack: Stack, borrowers: int, few: int, rounds: int) -> list[str]:
             both.append(await _ours(stack, book, borrowers, SIDE_BY_SIDE))
             if python:
                 queued.append(await _queued(stack, book, few, python))
+        idle = await resting.probed(stack, book)
     rows = _rows("cases", ("limit", limit), ("ours", alone), (f"ours, {SIDE_BY_SIDE}", both), ("pgqueuer", queued))
-    compare = [compared("limit", alone, limit), *([compared("pgqueuer", alone, queued)] if queued else [])]
-    return [*rows, *compare, *([missing] if missing else [])]
+    compare = [compared(name, alone, others) for name, others in (("limit", limit), ("pgqueuer", queued)) if others]
+    return [*rows, *compare, *idle, *([missing] if missing else [])]
 
 
 def _rows(what: str, *found: tuple[str, Sequence[Measured]]) -> list[str]:

@@ -123,12 +123,12 @@ async def fill(url: str, borrowers: int) -> None:
         stops = [(borrower, _moratorium(borrower)) for n in range(0, borrowers, HELD_EACH) for borrower in [name(n)]]
         await here.hear(_messages(PROFILES, "borrower.status.v1", stops, here.clock.now()))
         await here.settle()
-    conn = await asyncpg.connect(url)
+    admin = await asyncpg.connect(url)
     try:
-        await conn.execute("truncate scheduler.outbox")
-        await conn.execute("vacuum analyze", timeout=None)
+        await admin.execute("truncate scheduler.outbox")
+        await admin.execute("vacuum analyze", timeout=None)
     finally:
-        await conn.close()
+        await admin.close()
 
 
 async def put_policy(engine: AsyncEngine, at: datetime) -> None:

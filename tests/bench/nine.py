@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 import uvloop
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import logs
 from libs.common.clock import DrivenClock
@@ -26,15 +27,20 @@ from tests.bench.late import NINE
 async def run(url: str) -> None:
     """Make one pass at the first line of standard input."""
     logs.configure("scheduler", "bench", level="CRITICAL")
-    engine, clock = make_engine(url, application="scheduler"), DrivenClock(NINE)
-    desk = Desk(Writer(SOURCE, PARTITIONS), Outbox("scheduler"), meters(Metrics()), ParkingLimit(), tenants=(TENANT,))
-    ticker = Ticker(engine, clock, desk, PARTITIONS)
+    engine = make_engine(url, application="scheduler")
+    ours = ticker(engine, DrivenClock(NINE))
     spare_the_collector()
     print("begin", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    print(f"end {await ticker.make_pass()}", flush=True)
+    print(f"end {await ours.make_pass()}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await engine.dispose()
+
+
+def ticker(engine: AsyncEngine, clock: DrivenClock) -> Ticker:
+    """Return the scheduler's ticker as the service has it."""
+    desk = Desk(Writer(SOURCE, PARTITIONS), Outbox("scheduler"), meters(Metrics()), ParkingLimit(), tenants=(TENANT,))
+    return Ticker(engine, clock, desk, PARTITIONS)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from services.scheduler.domain.policy import Policy
 from services.scheduler.domain.value import Value
 
 
-class Followed(Value):
+class Followed(Value, frozen=True):
     """A case under the version that rules it, and what its facts have changed."""
 
     case: Case

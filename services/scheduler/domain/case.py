@@ -58,7 +58,7 @@ PROFILE_UNKNOWN = "profile_unknown"
 """Why a contact is put off while no event has told anything of the borrower."""
 
 
-class Debt(Value):
+class Debt(Value, frozen=True):
     """The newest fact of a debt, as far as a policy reads it."""
 
     loan_id: str
@@ -104,7 +104,7 @@ class Debt(Value):
         return begins(from_on, self.timezone), begins(self.next_due_on, self.timezone)
 
 
-class Contact(Value):
+class Contact(Value, frozen=True):
     """A contact that was asked for. `about` is the due date of a reminder."""
 
     task_id: str
@@ -136,7 +136,7 @@ class Contact(Value):
         return self.state in {ContactState.DEFERRED, ContactState.EXPIRED} and self.reason == PROFILE_UNKNOWN
 
 
-class Errand(Value):
+class Errand(Value, frozen=True):
     """A task that was given to a person."""
 
     task_id: str
@@ -145,7 +145,7 @@ class Errand(Value):
     done_at: datetime | None
 
 
-class Case(Value):
+class Case(Value, frozen=True):
     """A case with all that its plan depends on; contacts and errands are those of this spell, reminders those of any."""
 
     tenant: str
@@ -233,39 +233,39 @@ class Case(Value):
         return tuple(sorted(found, key=lambda contact: contact.occurrence) if len(found) > 1 else found)
 
 
-class Opened(Value):
+class Opened(Value, frozen=True):
     """A spell has begun."""
 
 
-class Reopened(Value):
+class Reopened(Value, frozen=True):
     """Overdue again before the spell was over."""
 
 
-class Cured(Value):
+class Cured(Value, frozen=True):
     """Nothing is overdue any more."""
 
 
-class Closed(Value):
+class Closed(Value, frozen=True):
     """Clear for the whole cool-down: the spell is over."""
 
     spell: int
 
 
-class Cancelled(Value):
+class Cancelled(Value, frozen=True):
     """A contact that was asked for must not go out."""
 
     contact: Contact
     reason: str
 
 
-class Released(Value):
+class Released(Value, frozen=True):
     """A hold is over."""
 
     stop: Stop
     reason: str
 
 
-class Settled(Value):
+class Settled(Value, frozen=True):
     """Something was paid towards a promise, or it is kept, broken or void now; a kept one may break, where a payment was taken back."""
 
     promise: Promise

@@ -16,21 +16,21 @@ ASKED_AGAIN_AFTER = timedelta(days=1)
 """A task that asks for a decision and was completed without one is given again after this time."""
 
 
-class EmitDue(Value):
+class EmitDue(Value, frozen=True):
     """Tell others now."""
 
     step: Step
     event: str
 
 
-class HandOverDue(Value):
+class HandOverDue(Value, frozen=True):
     """Give the case to somebody else now."""
 
     step: Step
     to: str
 
 
-class OfferDue(Value):
+class OfferDue(Value, frozen=True):
     """Make this offer now."""
 
     step: Step

@@ -24,7 +24,7 @@ from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.value import Value, replace
 
 
-class ContactDue(Value):
+class ContactDue(Value, frozen=True):
     """Ask for this contact now; it must be out before the window closes."""
 
     step: Step
@@ -34,7 +34,7 @@ class ContactDue(Value):
     expires_at: datetime
 
 
-class ErrandDue(Value):
+class ErrandDue(Value, frozen=True):
     """Give this task to a person now."""
 
     key: str
@@ -42,7 +42,7 @@ class ErrandDue(Value):
     work: Work
 
 
-class FlagDue(Value):
+class FlagDue(Value, frozen=True):
     """Mark the case now."""
 
     step: str
@@ -55,7 +55,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-class Reason(Value):
+class Reason(Value, frozen=True):
     """Why nothing is said at this moment, and what ends it: a moment, an event on the bus, or a person's task."""
 
     kind: str
@@ -69,7 +69,7 @@ class Reason(Value):
         return any((self.until, self.event, self.errand))
 
 
-class Upcoming(Value):
+class Upcoming(Value, frozen=True):
     """The next contact that is planned, of which debts, and when its window closes."""
 
     at: datetime
@@ -78,7 +78,7 @@ class Upcoming(Value):
     closes: datetime = _NEVER
 
 
-class Plan(Value):
+class Plan(Value, frozen=True):
     """What to do now, when to look again, and why it is so."""
 
     due: tuple[Due, ...]
@@ -87,7 +87,7 @@ class Plan(Value):
     upcoming: Upcoming | None
 
 
-class _Slot(Value):
+class _Slot(Value, frozen=True):
     """The next window in which something is to be said."""
 
     step: Step

@@ -100,7 +100,7 @@ def is_asked_for(case: Case, step: Step) -> bool:
             return step.id not in case.acted | case.flagged
 
 
-class Rung(Value):
+class Rung(Value, frozen=True):
     """A message of the ladder as it stands for a case."""
 
     step: Step

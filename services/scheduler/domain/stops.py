@@ -20,7 +20,7 @@ class Ending(StrEnum):
     REPLIED = "contact.replied"
 
 
-class Hold(Value):
+class Hold(Value, frozen=True):
     """What a stop that people or a promise have set has beside a borrower's status: whose case set it, and what ends it."""
 
     case_id: str
@@ -33,7 +33,7 @@ class Hold(Value):
     """Loans whose overdue clock rests with it."""
 
 
-class Stop(Value):
+class Stop(Value, frozen=True):
     """Something about the borrower, or about one debt, that stops contacts."""
 
     status_id: str

@@ -70,7 +70,7 @@ _KEYS_OF = text(
     f"select c.tenant, c.borrower_id, c.case_id, c.currency from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
     " on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) order by c.tenant, c.borrower_id, c.case_id"
 )
-_CLAIM = text(
+CLAIM = text(
     f"select {_READ} from scheduler.cases c where c.next_at <= :now and (c.next_at, c.case_id) > (:after_at, :after_id)"
     " order by c.next_at, c.case_id limit :limit for update skip locked"
 )
@@ -165,7 +165,7 @@ async def lock_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str
 
 async def claim_due(conn: AsyncConnection, now: datetime, *, after: tuple[datetime, str], limit: int) -> list[Held]:
     """Lock the due cases above a key that nobody else holds, and read them whole."""
-    found = await conn.execute(_CLAIM, {"now": now, "after_at": after[0], "after_id": after[1], "limit": limit})
+    found = await conn.execute(CLAIM, {"now": now, "after_at": after[0], "after_id": after[1], "limit": limit})
     return await _filled(conn, [_held(row) for row in found])
 
 
@@ -201,15 +201,17 @@ def _stored(one: Held) -> tuple[Any, ...]:
 
 
 def _held(row: Row[Any]) -> Held:
-    key, stored, planned = row[: len(_KEYS)], row[len(_KEYS) : _PLANNED_FROM], row[_PLANNED_FROM:]
-    state, stage, spell, opened_at, clear_since, nonpayment_reason, handed_to, handed_at, passed, flagged, acted, trial, *policy = stored
+    tenant, borrower_id, case_id, currency = row[: len(_KEYS)]
+    stored = tuple(row[len(_KEYS) : _PLANNED_FROM])
+    state, stage, spell, opened_at, clear_since, nonpayment_reason, handed_to, handed_at, *marks, trial, policy, version = stored
+    passed, flagged, acted = (frozenset(mark.split()) for mark in marks)
     case = Case(
-        *key, spell=spell, state=State(state), stage=Stage(stage), opened_at=opened_at, clear_since=clear_since,
-        passed=frozenset(passed.split()), flagged=frozenset(flagged.split()), acted=frozenset(acted.split()),
+        tenant, borrower_id, case_id, currency, spell, State(state), Stage(stage), opened_at, clear_since,
+        passed=passed, flagged=flagged, acted=acted,
         nonpayment_reason=nonpayment_reason, handed_to=handed_to, handed_at=handed_at,
         trial=None if trial is None else Trial.read(trial),
     )  # fmt: skip
-    return Held(case, *policy, *planned, stored=tuple(stored))
+    return Held(case, policy, version, *row[_PLANNED_FROM:], stored)  # type: ignore[call-arg]  # of a row no length is known
 
 
 def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:

@@ -13,7 +13,7 @@ from services.scheduler.domain.value import Value
 ASSIGNMENT = "default"
 
 
-class Held(Value):
+class Held(Value, frozen=True):
     """The case, when to look at it again, and what the last plan said."""
 
     case: Case

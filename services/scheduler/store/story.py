@@ -68,7 +68,7 @@ _GIVE = text(
 )
 
 
-class StepRow(Value):
+class StepRow(Value, frozen=True):
     """A contact that is asked for."""
 
     tenant: str
@@ -85,7 +85,7 @@ class StepRow(Value):
     debts: bytes
 
 
-class StepChange(Value):
+class StepChange(Value, frozen=True):
     """What is now known of a contact."""
 
     tenant: str
@@ -102,7 +102,7 @@ class StepChange(Value):
     done_at: datetime | None = None
 
 
-class StepSeen(Value):
+class StepSeen(Value, frozen=True):
     """A contact and the last outcome that was taken in; `corrected` where a fact of the borrower's debts corrects earlier ones."""
 
     tenant: str
@@ -116,7 +116,7 @@ class StepSeen(Value):
     done_at: datetime | None
 
 
-class Entry(Value):
+class Entry(Value, frozen=True):
     """A line of a case's story; `detail` is JSON."""
 
     tenant: str
@@ -128,7 +128,7 @@ class Entry(Value):
     detail: bytes
 
 
-class ErrandRow(Value):
+class ErrandRow(Value, frozen=True):
     """A task that is given to a person."""
 
     tenant: str
