@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -39,6 +39,7 @@ from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue,
 from services.scheduler.domain.planner import ContactDue, Due, ErrandDue, FlagDue, plan
 from services.scheduler.domain.policy import LEGAL_QUEUE, Policy, Send, Step
 from services.scheduler.domain.promises import Promise, PromiseState
+from services.scheduler.domain.value import replace
 from services.scheduler.metrics import Meters
 from services.scheduler.parking import ParkingLimit
 from services.scheduler.pausing import Release, Telling, clocks_resumed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from libs.common.errors import DomainError
 from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.domain.case import Case, Debt
 from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
+from services.scheduler.domain.value import replace
 from services.scheduler.finding import case_row, named
 from services.scheduler.pausing import Telling
 from services.scheduler.store import cases

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.errors import DomainError
 from services.scheduler.casework import Work
 from services.scheduler.domain.matters import RESULTS, NonpaymentReason, ResultCode
+from services.scheduler.domain.value import replace
 from services.scheduler.holding import HoldWanted, default_contacts, set_hold
 from services.scheduler.objecting import MatterWanted, open_matter
 from services.scheduler.promising import PromiseWanted, make

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +15,7 @@ from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.domain.builtin import CORRECTED_WORK
 from services.scheduler.domain.corrected import Corrected, corrected
 from services.scheduler.domain.planner import ErrandDue
+from services.scheduler.domain.value import replace
 from services.scheduler.store import cases, corrections
 from services.scheduler.store.corrections import CorrectionRow, FlagRow
 from services.scheduler.store.held import Held

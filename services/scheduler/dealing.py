@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ from services.scheduler.domain.escalating import asking_key, offer_key
 from services.scheduler.domain.planner import ErrandDue
 from services.scheduler.domain.policy import Policy, Step
 from services.scheduler.domain.standing import Want, missing
+from services.scheduler.domain.value import replace
 from services.scheduler.finding import case_row
 from services.scheduler.store import cases, dealings, errands
 from services.scheduler.store.dealings import Decided

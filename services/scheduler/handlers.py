@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
@@ -25,6 +25,7 @@ from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import REPLIES, after
 from services.scheduler.domain.planner import reminder_at
 from services.scheduler.domain.stops import Ending
+from services.scheduler.domain.value import replace
 from services.scheduler.hearing import COMPLAINED, hear_complaints
 from services.scheduler.heeding import give_work
 from services.scheduler.reaching import on_profiles

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +11,7 @@ from services.scheduler.acting import Desk, Outgoing
 from services.scheduler.domain.outcomes import work_after
 from services.scheduler.domain.planner import ErrandDue
 from services.scheduler.domain.policy import Work
+from services.scheduler.domain.value import replace
 from services.scheduler.store import cases
 from services.scheduler.store.held import CaseKey
 

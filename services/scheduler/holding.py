@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import RowMapping
@@ -13,6 +13,7 @@ from libs.common.errors import DomainError
 from libs.compliance import STOPS, StopKind, StopScope
 from services.scheduler.casework import Work
 from services.scheduler.domain.stops import Ending, Hold, Stop
+from services.scheduler.domain.value import replace
 from services.scheduler.pausing import Release, clocks_paused
 from services.scheduler.store import holds
 from services.scheduler.store.holds import HoldRow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import RowMapping
@@ -13,6 +13,7 @@ from libs.compliance import StopKind
 from services.scheduler.casework import Work
 from services.scheduler.domain.case import Debt
 from services.scheduler.domain.promises import Promise, PromiseState, PromiseTerms, deadline, tolerated
+from services.scheduler.domain.value import replace
 from services.scheduler.holding import HoldWanted, default_contacts, end_all, of_source, set_hold
 from services.scheduler.pausing import day_of
 from services.scheduler.store import promises

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.matters import Outcome
 from services.scheduler.domain.policy import Work as PolicyWork
 from services.scheduler.domain.scripts import script_of
+from services.scheduler.domain.value import replace
 from services.scheduler.finding import named, unknown
 from services.scheduler.objecting import resolve
 from services.scheduler.shown import debts_shown, promises_shown, stops_shown

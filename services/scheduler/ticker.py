@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -17,6 +17,7 @@ from libs.common.db.failures import is_transient
 from services.scheduler.acting import Desk, Outgoing
 from services.scheduler.changing import tell_change, tell_segments
 from services.scheduler.domain.builtin import BUILT_IN
+from services.scheduler.domain.value import replace
 from services.scheduler.massholding import hold_some
 from services.scheduler.store import cases, debts
 from services.scheduler.store.held import CaseKey, Held, case_key

@@ -17,6 +17,7 @@ from libs.common import logs
 from tests.bench import (
     answering,
     breakdown,
+    cases,
     contacts,
     deciding,
     events,
@@ -52,19 +53,25 @@ class Sizes:
     decisions: int
     leased_s: float
     killed: int
+    opened: int
+    cases: int
+    queued: int
 
 
 FULL = Sizes(
     rounds=5, events=60_000, few=3_000, contacts=5_000, batched=20_000, shared=150_000, due=50_000,
     books=(100_000, 200_000, 400_000), long=5_000, paid=50, decisions=20_000, leased_s=10, killed=20_000,
+    opened=50_000, cases=100_000, queued=5_000,
 )  # fmt: skip
 QUICK = Sizes(
     rounds=1, events=20_000, few=1_000, contacts=1_000, batched=5_000, shared=50_000, due=20_000,
     books=(5_000, 10_000, 20_000), long=1_000, paid=20, decisions=2_000, leased_s=3, killed=2_000,
+    opened=5_000, cases=2_000, queued=1_000,
 )  # fmt: skip
 LARGE = Sizes(
     rounds=1, events=300_000, few=3_000, contacts=50_000, batched=100_000, shared=300_000, due=1_000_000,
     books=(1_000_000, 2_000_000, 4_000_000), long=10_000, paid=50, decisions=20_000, leased_s=10, killed=20_000,
+    opened=200_000, cases=1_000_000, queued=10_000,
 )  # fmt: skip
 
 
@@ -134,6 +141,19 @@ async def _permits(stack: Stack, sizes: Sizes) -> Sequence[str]:
     return await permits.run(stack, sizes.leased_s, sizes.rounds)
 
 
+async def _opened(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(f"Scheduler, facts on Kafka to committed cases: {sizes.opened:,} borrowers, one process, rounds: {sizes.rounds}")
+    return await cases.opened(stack, sizes.opened, sizes.rounds)
+
+
+async def _due(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(
+        f"Scheduler, cases that are due at nine to requests in the outbox: {sizes.cases:,}, of which {sizes.queued:,} by a job each,"
+        f" rounds: {sizes.rounds}"
+    )
+    return await cases.due(stack, sizes.cases, sizes.queued, sizes.rounds)
+
+
 async def _gate(_: Stack, sizes: Sizes) -> Sequence[str]:
     _title(f"The gate on one core: {sizes.decisions:,} decisions over the packs of {', '.join(deciding.PLACES)}, rounds: {sizes.rounds}")
     return deciding.run(sizes.decisions, sizes.rounds)
@@ -152,8 +172,9 @@ async def _http(stack: Stack, sizes: Sizes) -> Sequence[str]:
 PARTS: Mapping[str, Callable[[Stack, Sizes], Awaitable[Sequence[str]]]] = {
     "ingest": _ingest, "two": _two, "breakdown": _breakdown, "timers": _timers, "longloan": _longloan, "memory": _memory,
     "contacts": _contacts, "wire": _wire, "mails": _mails, "permits": _permits, "gate": _gate, "killed": _killed, "http": _http,
+    "opened": _opened, "due": _due,
 }  # fmt: skip
-LARGE_PARTS = ("two", "timers", "memory")
+LARGE_PARTS = ("two", "timers", "memory", "due")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from libs.common.contracts.catalogue import FACTS
+from libs.common.contracts.catalogue import FACTS, LOAN_EVENTS_TOPIC
 from libs.common.contracts.overdue_facts import OverdueFact
 from tests.bench.events import PARTITIONS, Book
 from tests.bench.loading import post_all
@@ -56,7 +56,7 @@ async def run(stack: Stack, book: Book, few: Book, rounds: int) -> Rounds:
 async def limit(stack: Stack, book: Book, number: int) -> Measured:
     """Copy the events into a table: all that the machine gives."""
     async with stack.database() as url:
-        words = [stack.broker.bootstrap, url, f"limit-{number}", str(len(book.events))]
+        words = [stack.broker.bootstrap, url, f"limit-{number}", LOAN_EVENTS_TOPIC.name, str(len(book.events))]
         return measured("limit", words, items=len(book.events), trees=stack.trees)
 
 

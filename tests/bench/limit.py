@@ -10,17 +10,15 @@ import asyncpg
 import uvloop
 from aiokafka import AIOKafkaConsumer
 
-from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
-
 BATCH = 2_000
 
 
-async def run(bootstrap: str, database: str, group: str, events: int) -> None:
-    """Copy so many events."""
+async def run(bootstrap: str, database: str, group: str, topic: str, events: int) -> None:
+    """Copy so many records of a topic."""
     conn = await asyncpg.connect(database)
     await conn.execute("create table raw (loan_id text, event_id text, type text, time text, body bytea)")
     consumer = AIOKafkaConsumer(
-        LOAN_EVENTS_TOPIC.name, bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest",
+        topic, bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )  # fmt: skip
     await consumer.start()
@@ -49,4 +47,4 @@ def _row(record: Any) -> tuple[str, str, str, str, bytes]:
 
 
 if __name__ == "__main__":
-    uvloop.run(run(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    uvloop.run(run(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5])))

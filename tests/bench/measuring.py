@@ -60,8 +60,8 @@ class Stopwatch:
 class WorkerProcess:
     """A module of the bench in a process of its own; it talks in lines and ends when its standard input does."""
 
-    def __init__(self, module: str, *words: str, env: Mapping[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", f"tests.bench.{module}", *words]
+    def __init__(self, module: str, *words: str, env: Mapping[str, str] | None = None, python: str = sys.executable) -> None:
+        command = [python, "-m", f"tests.bench.{module}", *words]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
     def wait_for(self, word: str) -> str:
@@ -90,12 +90,16 @@ class WorkerProcess:
             self.process.wait()
 
 
-def measured(module: str, words: Sequence[str], *, items: int, trees: Mapping[str, int]) -> Measured:
-    """Run a worker from its `begin` to its `end`."""
-    worker = WorkerProcess(module, *words)
+def measured(
+    module: str, words: Sequence[str], *, items: int, trees: Mapping[str, int], python: str = sys.executable, told: bool = False
+) -> Measured:
+    """Run a worker from its `begin` to its `end`; one that must be `told` waits for a line when it has begun."""
+    worker = WorkerProcess(module, *words, python=python)
     try:
         worker.wait_for("begin")
         watch = Stopwatch({"client": worker.process.pid, **trees})
+        if told:
+            worker.say("go")
         return watch.stop(items, worker.wait_for("end"))
     finally:
         worker.end()

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common import logs, sealing
 from libs.common.bus.kafka import KafkaBus
 from libs.common.clock import WallClock, stopwatch
-from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
+from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC, Topic
 from libs.common.db.engine import make_engine
 from libs.common.lifecycle import Ending, Service, spare_the_collector, working
 from libs.common.ports import Ports
@@ -24,8 +24,6 @@ from tests.bench.events import PARTITIONS, TENANT
 
 LOOK_EVERY_S = 0.02
 JOINED_LOOK_S = 0.002
-_TAKEN = "select coalesce(sum(next_offset), 0) from ingest.positions where topic = $1"
-_LEFT = "select exists (select from ingest.outbox)"
 
 
 async def run(bootstrap: str, database: str, events: int, members: int) -> None:
@@ -38,7 +36,7 @@ async def run(bootstrap: str, database: str, events: int, members: int) -> None:
         await joined(service, PARTITIONS // members)
         print("begin", flush=True)
         began = stopwatch()
-        await _taken(database, events, ending)
+        await all_taken(database, "ingest", LOAN_EVENTS_TOPIC, events, ending)
         print(f"end {stopwatch() - began:.3f}", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
@@ -58,19 +56,20 @@ async def wired(bootstrap: str, database: str) -> AsyncIterator[tuple[AsyncEngin
         await engine.dispose()
 
 
-async def joined(service: Service, partitions: int) -> None:
-    """Return once so many partitions of the loans' events are this member's."""
+async def joined(service: Service, partitions: int, topic: Topic = LOAN_EVENTS_TOPIC) -> None:
+    """Return once so many partitions of a topic, else of the loans' events, are this member's."""
     health = service.consumers[0].health
-    while not (health.joined and health.assigned.get(LOAN_EVENTS_TOPIC.name) == partitions):  # noqa: ASYNC110  # nothing tells it
+    while not (health.joined and health.assigned.get(topic.name) == partitions):  # noqa: ASYNC110  # nothing tells it
         await asyncio.sleep(JOINED_LOOK_S)
 
 
-async def _taken(database: str, events: int, ending: Ending) -> None:
-    """Return once all is committed and all facts are on the bus; looked at with as little of this process's CPU as can be."""
+async def all_taken(database: str, schema: str, topic: Topic, records: int, ending: Ending) -> None:
+    """Return once so many records of a topic are committed, and all that was said of them is on the bus; the looks cost next to nothing."""
     conn = await asyncpg.connect(database)
     try:
-        taken, left = await conn.prepare(_TAKEN), await conn.prepare(_LEFT)
-        while await taken.fetchval(LOAN_EVENTS_TOPIC.name) < events:
+        taken = await conn.prepare(f"select coalesce(sum(next_offset), 0) from {schema}.positions where topic = $1")  # the schema is ours
+        left = await conn.prepare(f"select exists (select from {schema}.outbox)")  # the schema is ours
+        while await taken.fetchval(topic.name) < records:
             if ending.code:
                 raise RuntimeError(ending.reason)
             await asyncio.sleep(LOOK_EVERY_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
+from sqlalchemy.engine import make_url
 
 from libs.common.bus.kafka import KafkaBus, make_topics
 from libs.common.bus.ports import Message
@@ -48,6 +50,21 @@ class Stack:
         """Yield the address of a fresh database with these schemas."""
         async with self.databases.fresh(*services) as engine:
             yield engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @asynccontextmanager
+    async def copied(self, url: str) -> AsyncIterator[str]:
+        """Yield the address of a copy of this database, to which nobody may be connected."""
+        name = f"copy_{uuid.uuid4().hex[:12]}"
+        admin = await asyncpg.connect(self.server.url("postgres"))
+        try:
+            original = make_url(url).database
+            await admin.execute(f'create database "{name}" template "{original}" strategy file_copy', timeout=None)
+            try:
+                yield self.server.url(name)
+            finally:
+                await admin.execute(f'drop database "{name}" with (force)', timeout=None)
+        finally:
+            await admin.close()
 
     async def describe(self) -> str:
         """Return the server's version, and refuse one that does not keep what it has said it keeps."""

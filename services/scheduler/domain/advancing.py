@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from services.scheduler.domain.case import Case, Change, follow
 from services.scheduler.domain.choosing import Choices, ruled
 from services.scheduler.domain.planner import Plan, plan
 from services.scheduler.domain.policy import Policy
+from services.scheduler.domain.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
+class Followed(Value, frozen=True):
     """A case under the version that rules it, and what its facts have changed."""
 
     case: Case

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 
 from services.scheduler.domain.case import Case, Contact, Debt
 from services.scheduler.domain.subjects import Given
+from services.scheduler.domain.value import replace
 
 BEFORE = -1
 """The number of every spell before the one that is simulated: no spell has it."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 
 from libs.compliance import StopKind
-from services.scheduler.domain.days import Span, begins, reaching
+from services.scheduler.domain.days import Span, begins, reached
 from services.scheduler.domain.dealing import Approval, Exhibit, Offer
 from services.scheduler.domain.policy import Clock, Policy, Step
 from services.scheduler.domain.promises import Account, Promise, PromiseState, judged
 from services.scheduler.domain.stops import CHANNEL_STOPS, Ending, Stop, last_to_end
 from services.scheduler.domain.trials import Trial
+from services.scheduler.domain.value import Value, replace
 
 WITHOUT_GROUND = frozenset({"paid", "overdue", "nothing_owed", "cancelled"}) | {stop.value for stop in StopKind} - CHANNEL_STOPS
 """Reasons of a suppression that a later fact or the end of a stop may take away: the contact surely did not go out, and may have to."""
@@ -58,8 +58,7 @@ PROFILE_UNKNOWN = "profile_unknown"
 """Why a contact is put off while no event has told anything of the borrower."""
 
 
-@dataclass(frozen=True, slots=True)
-class Debt:
+class Debt(Value, frozen=True):
     """The newest fact of a debt, as far as a policy reads it."""
 
     loan_id: str
@@ -96,9 +95,8 @@ class Debt:
         if self.past_due_from is None:
             return None
         if step.clock is Clock.PAST_DUE:
-            return begins(self.past_due_from + timedelta(days=step.day), self.timezone)
-        on = reaching(self.pauses, self.past_due_from, self.grace_days + step.day)
-        return None if on is None else begins(on, self.timezone)
+            return reached(self.past_due_from, step.day, self.timezone)
+        return reached(self.past_due_from, self.grace_days + step.day, self.timezone, self.pauses)
 
     def reminder_span(self, step: Step) -> tuple[datetime, datetime] | None:
         """Return from when to when this reminder makes sense; None where nothing comes due."""
@@ -108,8 +106,7 @@ class Debt:
         return begins(from_on, self.timezone), begins(self.next_due_on, self.timezone)
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(Value, frozen=True):
     """A contact that was asked for. `about` is the due date of a reminder."""
 
     task_id: str
@@ -141,8 +138,7 @@ class Contact:
         return self.state in {ContactState.DEFERRED, ContactState.EXPIRED} and self.reason == PROFILE_UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
+class Errand(Value, frozen=True):
     """A task that was given to a person."""
 
     task_id: str
@@ -151,8 +147,7 @@ class Errand:
     done_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Value, frozen=True):
     """A case with all that its plan depends on; contacts and errands are those of this spell, reminders those of any."""
 
     tenant: str
@@ -195,7 +190,7 @@ class Case:
     @property
     def owed(self) -> tuple[Debt, ...]:
         """Return the debts that are late."""
-        return tuple(debt for debt in self.debts if debt.owed)
+        return tuple([debt for debt in self.debts if debt.owed])
 
     def holds(self, debt: Debt) -> bool:
         """Say whether one of its debts stays in it whatever is activated: a spell runs, or it speaks of what comes due (`store.homes`)."""
@@ -203,10 +198,14 @@ class Case:
 
     def stop(self, now: datetime) -> Stop | None:
         """Return the stop of the whole person that stands and ends last."""
+        if not self.stops:
+            return None
         return last_to_end((stop for stop in self.stops if stop.loan_id is None and stop.stands(now)), now)
 
     def stop_of(self, debt: Debt, now: datetime) -> Stop | None:
         """Return the stop of this one debt that stands and ends last."""
+        if not self.stops:
+            return None
         return last_to_end((stop for stop in self.stops if stop.loan_id == debt.loan_id and stop.stands(now)), now)
 
     def askable(self, debt: Debt, now: datetime) -> bool:
@@ -215,22 +214,25 @@ class Case:
 
     def unstopped(self, now: datetime) -> tuple[Debt, ...]:
         """Return the late debts without a stop of their own."""
-        return tuple(debt for debt in self.owed if self.stop_of(debt, now) is None)
+        return tuple([debt for debt in self.owed if self.stop_of(debt, now) is None]) if self.stops else self.owed
 
     @property
     def last(self) -> Contact | None:
         """Return the last contact of this spell."""
-        return max((c for c in self.contacts if c.spell == self.spell), key=lambda contact: contact.requested_at, default=None)
+        found = [contact for contact in self.contacts if contact.spell == self.spell]
+        return max(found, key=lambda contact: contact.requested_at) if len(found) > 1 else found[0] if found else None
 
     @property
     def faceless(self) -> Contact | None:
         """Return the last contact of this spell, where it cannot go out because nothing is known of the borrower."""
-        return self.last if self.last is not None and self.last.lacks_profile else None
+        last = self.last
+        return last if last is not None and last.lacks_profile else None
 
     @property
     def doubtful(self) -> Contact | None:
         """Return the last contact of this spell about what is late, where nobody can say whether it went out."""
-        return self.last if self.last is not None and self.last.about is None and self.last.state in DOUBTFUL else None
+        last = self.last
+        return last if last is not None and last.about is None and last.state in DOUBTFUL else None
 
     @property
     def rests_until(self) -> datetime | None:
@@ -239,50 +241,43 @@ class Case:
 
     def said(self, step: str, about: date | None) -> tuple[Contact, ...]:
         """Return the contacts of a step, the last one last."""
-        found = (c for c in self.contacts if c.step == step and c.about == about and (about is not None or c.spell == self.spell))
-        return tuple(sorted(found, key=lambda contact: contact.occurrence))
+        found = [c for c in self.contacts if c.step == step and c.about == about and (about is not None or c.spell == self.spell)]
+        return tuple(sorted(found, key=lambda contact: contact.occurrence) if len(found) > 1 else found)
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Value, frozen=True):
     """A spell has begun."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reopened:
+class Reopened(Value, frozen=True):
     """Overdue again before the spell was over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cured:
+class Cured(Value, frozen=True):
     """Nothing is overdue any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Value, frozen=True):
     """Clear for the whole cool-down: the spell is over."""
 
     spell: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(Value, frozen=True):
     """A contact that was asked for must not go out."""
 
     contact: Contact
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(Value, frozen=True):
     """A hold is over."""
 
     stop: Stop
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Value, frozen=True):
     """Something was paid towards a promise, or it is kept, broken or void now; a kept one may break, where a payment was taken back."""
 
     promise: Promise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,6 +12,7 @@ from services.scheduler.domain.case import PENDING, Case, Debt, Stage, State
 from services.scheduler.domain.policy import AppliesTo, Consolidate, Policy
 from services.scheduler.domain.standing import leading
 from services.scheduler.domain.trials import Arm, Trial
+from services.scheduler.domain.value import replace
 
 
 class InFlight(StrEnum):

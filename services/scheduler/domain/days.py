@@ -24,6 +24,14 @@ def day_after(moment: datetime, zone: str) -> datetime:
     return begins(moment.astimezone(ZoneInfo(zone)).date() + timedelta(days=1), zone)
 
 
+@lru_cache(maxsize=65_536)
+def reached(since: date, days: int, zone: str, pauses: tuple[Span, ...] = ()) -> datetime | None:
+    """Return the moment by which so many days have passed that were not paused; None while a pause has no end."""
+    on = reaching(pauses, since, days)
+    return None if on is None else begins(on, zone)
+
+
+@lru_cache(maxsize=4_096)
 def window(zone: str, between: str | None, after: datetime) -> tuple[datetime, datetime]:
     """Return the first daily window that closes after a moment; it may be open already."""
     return next_window(zone, between or WHOLE_DAY, after)

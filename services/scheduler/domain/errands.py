@@ -42,6 +42,8 @@ def every_errand(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[st
 
 def _unended(case: Case, now: datetime) -> Iterator[Stop]:
     """Yield the stops that stand until a person ends them: what must be answered in any case, others where money is late."""
+    if not case.stops:
+        return
     found = [stop for stop in case.stops if stop.hold is not None and stop.hold.matter is not None and stop.hold.case_id == case.case_id]
     last = [case.stop(now), *(case.stop_of(debt, now) for debt in case.owed)] if case.owed else []
     found += [stop for stop in last if stop is not None]
@@ -82,7 +84,7 @@ def key_of_contact(contact: Contact) -> str:
 
 def _unless_given(case: Case, key: str, work: Work, moment: datetime | None) -> Iterator[tuple[str, Work, datetime | None]]:
     """Yield it for that moment; once given it comes again only some time after it was completed."""
-    given = sorted((e for e in case.errands if e.key == key), key=lambda errand: errand.occurrence)
+    given = case.errands and sorted((e for e in case.errands if e.key == key), key=lambda errand: errand.occurrence)
     if not given:
         yield key, work, moment
     elif given[-1].done_at is not None and work.again_after is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from services.scheduler.domain.builtin import BOOKING_WORK, EVIDENCE_WORK
@@ -11,29 +10,27 @@ from services.scheduler.domain.case import Case
 from services.scheduler.domain.dealing import Offer, OfferState, Terms
 from services.scheduler.domain.policy import Emit, HandOver, Policy, Step, Work
 from services.scheduler.domain.standing import Want, is_asked_for, is_clear, ready, wanting
+from services.scheduler.domain.value import Value, replace
 
 ASKED_AGAIN_AFTER = timedelta(days=1)
 """A task that asks for a decision and was completed without one is given again after this time."""
 
 
-@dataclass(frozen=True, slots=True)
-class EmitDue:
+class EmitDue(Value, frozen=True):
     """Tell others now."""
 
     step: Step
     event: str
 
 
-@dataclass(frozen=True, slots=True)
-class HandOverDue:
+class HandOverDue(Value, frozen=True):
     """Give the case to somebody else now."""
 
     step: Step
     to: str
 
 
-@dataclass(frozen=True, slots=True)
-class OfferDue:
+class OfferDue(Value, frozen=True):
     """Make this offer now."""
 
     step: Step

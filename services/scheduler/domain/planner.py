@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
@@ -22,10 +21,10 @@ from services.scheduler.domain.escalating import (
 from services.scheduler.domain.policy import Flag, Policy, Step, Work
 from services.scheduler.domain.standing import is_clear, ladder, ready
 from services.scheduler.domain.stops import Stop
+from services.scheduler.domain.value import Value, replace
 
 
-@dataclass(frozen=True, slots=True)
-class ContactDue:
+class ContactDue(Value, frozen=True):
     """Ask for this contact now; it must be out before the window closes."""
 
     step: Step
@@ -35,8 +34,7 @@ class ContactDue:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ErrandDue:
+class ErrandDue(Value, frozen=True):
     """Give this task to a person now."""
 
     key: str
@@ -44,8 +42,7 @@ class ErrandDue:
     work: Work
 
 
-@dataclass(frozen=True, slots=True)
-class FlagDue:
+class FlagDue(Value, frozen=True):
     """Mark the case now."""
 
     step: str
@@ -58,8 +55,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Value, frozen=True):
     """Why nothing is said at this moment, and what ends it: a moment, an event on the bus, or a person's task."""
 
     kind: str
@@ -73,8 +69,7 @@ class Reason:
         return any((self.until, self.event, self.errand))
 
 
-@dataclass(frozen=True, slots=True)
-class Upcoming:
+class Upcoming(Value, frozen=True):
     """The next contact that is planned, of which debts, and when its window closes."""
 
     at: datetime
@@ -83,8 +78,7 @@ class Upcoming:
     closes: datetime = _NEVER
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Value, frozen=True):
     """What to do now, when to look again, and why it is so."""
 
     due: tuple[Due, ...]
@@ -93,8 +87,7 @@ class Plan:
     upcoming: Upcoming | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
+class _Slot(Value, frozen=True):
     """The next window in which something is to be said."""
 
     step: Step

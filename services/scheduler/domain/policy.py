@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from services.scheduler.domain.dealing import Terms
 from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
 from services.scheduler.domain.trials import Experiment
+from services.scheduler.domain.value import replace
 
 if TYPE_CHECKING:
     from services.scheduler.domain.case import Case
@@ -221,10 +222,24 @@ class Policy:
 
     def settled(self, case: Case) -> Policy:
         """Return the policy with its conditions asked of this case, each once."""
-        if all(step.when is None for step in self.steps):
-            return self
-        asked = (s if s.when is None else replace(s, when=Settled(s.when.source, s.when.holds(case))) for s in self.steps)
+        answers = tuple(when.holds(case) for when in self._conditions)
+        if (found := self._settled.get(answers)) is None:
+            found = self._settled[answers] = self._answered(answers) if answers else self
+        return found
+
+    def _answered(self, answers: tuple[bool, ...]) -> Policy:
+        known = iter(answers)
+        asked = (s if s.when is None else replace(s, when=Settled(s.when.source, next(known))) for s in self.steps)
         return replace(self, steps=tuple(asked))
+
+    @cached_property
+    def _conditions(self) -> tuple[Condition, ...]:
+        return tuple(step.when for step in self.steps if step.when is not None)
+
+    @cached_property
+    def _settled(self) -> dict[tuple[bool, ...], Policy]:
+        """Return what the policy is under each set of answers that was given so far: cases in their thousands give the same few."""
+        return {}
 
     @cached_property
     def reminders(self) -> tuple[Step, ...]:

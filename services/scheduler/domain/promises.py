@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from services.scheduler.domain.days import begins
+from services.scheduler.domain.value import replace
 
 
 class PromiseState(StrEnum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import assert_never
@@ -31,6 +30,7 @@ from services.scheduler.domain.policy import Policy, Send
 from services.scheduler.domain.subjects import ORDER, Action, Begun, ComeDue, Complete, Hear, Look, Pay, Rule, Subject, Terms, Try
 from services.scheduler.domain.tally import Tally
 from services.scheduler.domain.tracks import Track, Wanted, begun, housed, regrouped
+from services.scheduler.domain.value import replace
 
 MOST_EVENTS = 20_000
 """More in one life means that it goes round in circles."""

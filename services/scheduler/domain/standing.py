@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from services.scheduler.domain.case import Case, ContactState, Debt
 from services.scheduler.domain.days import begins
-from services.scheduler.domain.policy import Entry, Policy, Send, Step, Work
+from services.scheduler.domain.policy import NOTHING_NEEDED, Entry, Policy, Send, Step, Work
+from services.scheduler.domain.value import Value, replace
 
 Lead = tuple[datetime, Debt]
 """When a step's day has come, and for which debt."""
@@ -26,14 +26,19 @@ class Want(StrEnum):
 def leading(debts: tuple[Debt, ...], step: Step) -> Lead | None:
     """Return the debt that reaches this step's day first, and when; None while the clocks of all of them stand still."""
     begun = [(moment, debt) for debt in debts if (moment := debt.begins(step)) is not None]
+    if len(begun) == 1:
+        return begun[0]
     return min(begun, key=lambda one: (one[0], one[1].loan_id), default=None)
 
 
 def ready(case: Case, step: Step, debts: tuple[Debt, ...]) -> Lead | None:
     """Return when a step can be done as far as time and the step it follows are concerned; None: not to be foreseen."""
-    lead = leading(debts, step)
-    if lead is None:
-        return None
+    return _ready(case, step, leading(debts, step))
+
+
+def _ready(case: Case, step: Step, lead: Lead | None) -> Lead | None:
+    if lead is None or (step.after is None and not case.offers):
+        return lead
     moments = [lead[0]]
     if step.after is not None:
         if (told := told_at(case, step.after.step)) is None:
@@ -69,6 +74,8 @@ def missing(case: Case, step: Step) -> tuple[str, ...]:
 
 def wanting(case: Case, step: Step) -> Want | None:
     """Return what is to be brought next; the evidence comes first, since whoever approves must see it."""
+    if step.needs is NOTHING_NEEDED:
+        return None
     if missing(case, step):
         return Want.EVIDENCE
     approved = any(approval.step == step.id and approval.approved for approval in case.approvals)
@@ -77,7 +84,7 @@ def wanting(case: Case, step: Step) -> Want | None:
 
 def is_clear(case: Case, step: Step) -> bool:
     """Say whether its condition is met, nobody has rejected it, and nothing is wanting."""
-    return step.holds(case) and not rejected(case, step) and wanting(case, step) is None
+    return step.holds(case) and not (case.approvals and rejected(case, step)) and wanting(case, step) is None
 
 
 def is_asked_for(case: Case, step: Step) -> bool:
@@ -93,8 +100,7 @@ def is_asked_for(case: Case, step: Step) -> bool:
             return step.id not in case.acted | case.flagged
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
+class Rung(Value, frozen=True):
     """A message of the ladder as it stands for a case."""
 
     step: Step
@@ -113,10 +119,8 @@ class Rung:
 
 def ladder(case: Case, policy: Policy, debts: tuple[Debt, ...]) -> list[Rung]:
     """Return the messages in the order in which their days come."""
-    rungs = [
-        Rung(step, leading(debts, step), ready(case, step, debts), is_clear(case, step), step.id in policy.never_skipped)
-        for step in policy.messages
-    ]
+    days = [(step, leading(debts, step)) for step in policy.messages]
+    rungs = [Rung(step, day, _ready(case, step, day), is_clear(case, step), step.id in policy.never_skipped) for step, day in days]
     return sorted(rungs if policy.entry is Entry.LATEST else _from_the_first(case, rungs), key=lambda rung: rung.place)
 
 

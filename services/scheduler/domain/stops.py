@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from services.scheduler.domain.value import Value
 
 CHANNEL_STOPS = frozenset({"opt_out"})
 """Stops that close a channel, which the gate judges; every other one lets neither dunning nor reminders pass."""
@@ -19,8 +20,7 @@ class Ending(StrEnum):
     REPLIED = "contact.replied"
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Value, frozen=True):
     """What a stop that people or a promise have set has beside a borrower's status: whose case set it, and what ends it."""
 
     case_id: str
@@ -33,8 +33,7 @@ class Hold:
     """Loans whose overdue clock rests with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Value, frozen=True):
     """Something about the borrower, or about one debt, that stops contacts."""
 
     status_id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from libs.compliance import Packs, Prior
@@ -13,6 +13,7 @@ from services.scheduler.domain.case import Case, Debt, Errand
 from services.scheduler.domain.choosing import Choices
 from services.scheduler.domain.lawful import Reach
 from services.scheduler.domain.policy import Policy
+from services.scheduler.domain.value import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.scheduler.domain.as_written import with_debt
@@ -13,6 +13,7 @@ from services.scheduler.domain.choosing import Choices
 from services.scheduler.domain.planner import Plan
 from services.scheduler.domain.policy import Policy, Send
 from services.scheduler.domain.subjects import Begun, Given, Rule, Subject
+from services.scheduler.domain.value import replace
 
 
 @dataclass(slots=True)

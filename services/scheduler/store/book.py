@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import msgspec
@@ -16,6 +16,7 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import PENDING, Case, Contact, ContactState, Errand, Stage, State
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.subjects import Begun, Given, Subject, Told
+from services.scheduler.domain.value import replace
 from services.scheduler.store import cases, reach
 from services.scheduler.store.held import case_key
 

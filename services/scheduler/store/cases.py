@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,33 +11,38 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.db.arrays import joined
 from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.trials import Trial
+from services.scheduler.domain.value import replace
 from services.scheduler.store import dealings, debts, promises, statuses, story
-from services.scheduler.store.arrays import transposed, unnest
+from services.scheduler.store.arrays import ID, arrayed, transposed, unnest
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
 """Where a pass over the due cases begins: below every key."""
 
-_KEYS = {"tenant": "text", "borrower_id": "text", "case_id": "text", "currency": "text", "loan_id": "text"}
-_BORROWERS = {"tenant": "text", "borrower_id": "text"}
+_KEYS = {"tenant": ID, "borrower_id": ID, "case_id": ID, "currency": "text", "loan_id": "text"}
+_BORROWERS = {"tenant": ID, "borrower_id": ID}
 _PLANNED = {
     "unsettled_since": "timestamptz", "rests_until": "timestamptz", "newest_fact_at": "timestamptz", "next_at": "timestamptz",
-    "contact_at": "timestamptz", "contact_step": "text", "reason": "text", "reason_until": "timestamptz", "reason_event": "text",
-    "reason_task": "text", "in_doubt": "text", "moved_at": "timestamptz",
+    "contact_at": "timestamptz", "contact_step": ID, "reason": ID, "reason_until": "timestamptz", "reason_event": ID,
+    "reason_task": ID, "in_doubt": "text", "moved_at": "timestamptz",
 }  # fmt: skip
 _LIVED = {
-    "state": "text", "stage": "text", "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz", "nonpayment_reason": "text",
+    "state": ID, "stage": ID, "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz", "nonpayment_reason": "text",
     "handed_to": "text", "handed_at": "timestamptz", "chosen_in": "text",
 }  # fmt: skip
-_RULED = {"policy": "text", "policy_version": "int"}
+_RULED = {"policy": ID, "policy_version": "int"}
 _MARKED = {"passed": "text", "flagged": "text", "acted": "text"}
 """Step ids with blanks between: an array of arrays cannot be unnested into rows."""
 _TRIED = {"trial": "text"}
-_READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_LIVED, *_PLANNED, *_RULED, *_MARKED, *_TRIED))
+_SETTLED = {**_LIVED, **_MARKED, **_TRIED, **_RULED}
+"""What seldom changes: where all of it is as it was read, only what is planned is written."""
+_READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_SETTLED, *_PLANNED))
+_PLANNED_FROM = len(_KEYS) + len(_SETTLED)
 _ORDER = "order by c.tenant, c.borrower_id, c.case_id for update of c"
 _MAKE = text(
     "insert into scheduler.cases (tenant, borrower_id, case_id, currency, loan_id, assignment, policy, policy_version, state, stage, spell)"
@@ -66,26 +70,34 @@ _KEYS_OF = text(
     f"select c.tenant, c.borrower_id, c.case_id, c.currency, c.loan_id from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
     " on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) order by c.tenant, c.borrower_id, c.case_id"
 )
-_CLAIM = text(
+CLAIM = text(
     f"select {_READ} from scheduler.cases c where c.next_at <= :now and (c.next_at, c.case_id) > (:after_at, :after_id)"
     " order by c.next_at, c.case_id limit :limit for update skip locked"
 )
-_ALL = {**_KEYS, **_LIVED, **_PLANNED, **_RULED, **_MARKED, **_TRIED}
 _COUNTED = "select {table}.tenant, coalesce({table}.reason, 'unplanned') as reason, {sign} as number from {table}"
 _IS_LATE = "{table}.state = 'open' and {table}.stage = 'overdue'"
-_SAVE = text(
-    f"with v as (select * from {unnest(_ALL, 'n')}),"
-    " before as (select c.tenant, c.reason, c.state, c.stage from v join scheduler.cases c"
-    " on (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)),"
-    f" changed as (update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in _ALL if name not in _KEYS)}"
-    " from v where (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)"
-    " returning c.tenant, c.reason, c.state, c.stage)"
-    " insert into scheduler.case_counts (tenant, reason, number) select tenant, reason, sum(number) from ("
-    f"{_COUNTED.format(table='before', sign=-1)} where {_IS_LATE.format(table='before')} union all"
-    f" {_COUNTED.format(table='changed', sign=1)} where {_IS_LATE.format(table='changed')}"
-    ") d group by tenant, reason having sum(number) <> 0"
-)
-"""Beside the rows it adds by how much the number of late cases with a reason has changed: nobody has to read the book to count it."""
+
+
+def _saving(columns: Mapping[str, str]) -> str:
+    """Return the statement that writes these columns of cases.
+
+    Beside the rows it adds by how much the number of late cases with a reason has changed: nobody has to read the book to count it.
+    """
+    return (
+        f"with v as (select * from {unnest({**_KEYS, **columns}, 'n')}),"
+        " before as (select c.tenant, c.reason, c.state, c.stage from v join scheduler.cases c"
+        " on (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)),"
+        f" changed as (update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in columns)}"
+        " from v where (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)"
+        " returning c.tenant, c.reason, c.state, c.stage)"
+        " insert into scheduler.case_counts (tenant, reason, number) select tenant, reason, sum(number) from ("
+        f"{_COUNTED.format(table='before', sign=-1)} where {_IS_LATE.format(table='before')} union all"
+        f" {_COUNTED.format(table='changed', sign=1)} where {_IS_LATE.format(table='changed')}"
+        ") d group by tenant, reason having sum(number) <> 0"
+    )
+
+
+_SAVE, _SAVE_PLANNED = text(_saving({**_SETTLED, **_PLANNED})), text(_saving(_PLANNED))
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
 _fact = msgspec.json.Decoder(OverdueFact).decode
 
@@ -135,7 +147,7 @@ async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
 async def keys_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[CaseKey]:
     """Return all cases of these (tenant, borrower), not locked."""
     tenants, ids = zip(*sorted(set(borrowers)), strict=True)
-    return [CaseKey(*row) for row in await conn.execute(_KEYS_OF, {"tenant": list(tenants), "borrower_id": list(ids)})]
+    return [CaseKey(*row) for row in await conn.execute(_KEYS_OF, {"tenant": joined(tenants), "borrower_id": joined(ids)})]
 
 
 async def look(conn: AsyncConnection, keys: Iterable[CaseKey], *, policy: tuple[str, int]) -> list[Held]:
@@ -148,13 +160,13 @@ async def look(conn: AsyncConnection, keys: Iterable[CaseKey], *, policy: tuple[
 async def lock_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[Held]:
     """Lock all cases of these (tenant, borrower) in key order and read them whole."""
     tenants, ids = zip(*sorted(set(borrowers)), strict=True)
-    found = await conn.execute(_LOCK_BORROWERS, {"tenant": list(tenants), "borrower_id": list(ids)})
+    found = await conn.execute(_LOCK_BORROWERS, {"tenant": joined(tenants), "borrower_id": joined(ids)})
     return await _filled(conn, [_held(row) for row in found])
 
 
 async def claim_due(conn: AsyncConnection, now: datetime, *, after: tuple[datetime, str], limit: int) -> list[Held]:
     """Lock the due cases above a key that nobody else holds, and read them whole."""
-    found = await conn.execute(_CLAIM, {"now": now, "after_at": after[0], "after_id": after[1], "limit": limit})
+    found = await conn.execute(CLAIM, {"now": now, "after_at": after[0], "after_id": after[1], "limit": limit})
     return await _filled(conn, [_held(row) for row in found])
 
 
@@ -168,21 +180,39 @@ async def save(conn: AsyncConnection, held: Sequence[Held]) -> None:
     """Write cases back that this transaction holds."""
     if not held:
         return
-    cases = [one.case for one in held]
-    marked = {name: [" ".join(sorted(getattr(case, name))) for case in cases] for name in _MARKED}
-    tried = {"trial": [None if case.trial is None else str(case.trial) for case in cases]}
-    await conn.execute(_SAVE, {**transposed({**_KEYS, **_LIVED}, cases), **transposed({**_PLANNED, **_RULED}, held), **marked, **tried})
+    moved = [one for one in held if one.stored == _stored(one)]
+    if moved:
+        await conn.execute(_SAVE_PLANNED, {**transposed(_KEYS, [one.case for one in moved]), **transposed(_PLANNED, moved)})
+    if len(moved) == len(held):
+        return
+    changed = [one for one in held if one.stored != _stored(one)]
+    settled = zip(_SETTLED.items(), zip(*[_stored(one) for one in changed], strict=True), strict=True)
+    values = {name: arrayed(kind, column) for (name, kind), column in settled}
+    await conn.execute(_SAVE, {**transposed(_KEYS, [one.case for one in changed]), **transposed(_PLANNED, changed), **values})
+
+
+def _stored(one: Held) -> tuple[Any, ...]:
+    """Return the settled columns of a case, in their order."""
+    case = one.case
+    return (
+        case.state.value, case.stage.value, case.spell, case.opened_at, case.clear_since, case.nonpayment_reason, case.handed_to,
+        case.handed_at, case.chosen_in, " ".join(sorted(case.passed)), " ".join(sorted(case.flagged)), " ".join(sorted(case.acted)),
+        None if case.trial is None else str(case.trial), one.policy, one.policy_version,
+    )  # fmt: skip
 
 
 def _held(row: Row[Any]) -> Held:
+    tenant, borrower_id, case_id, currency, loan_id = row[: len(_KEYS)]
+    stored = tuple(row[len(_KEYS) : _PLANNED_FROM])
+    state, stage, spell, opened_at, clear_since, nonpayment_reason, handed_to, handed_at, chosen_in, *marks, trial, policy, version = stored
+    passed, flagged, acted = (frozenset(mark.split()) for mark in marks)
     case = Case(
-        tenant=row.tenant, borrower_id=row.borrower_id, case_id=row.case_id, currency=row.currency, spell=row.spell,
-        state=State(row.state), stage=Stage(row.stage), opened_at=row.opened_at, clear_since=row.clear_since,
-        passed=frozenset(row.passed.split()), flagged=frozenset(row.flagged.split()), acted=frozenset(row.acted.split()),
-        nonpayment_reason=row.nonpayment_reason, handed_to=row.handed_to, handed_at=row.handed_at,
-        trial=None if row.trial is None else Trial.read(row.trial), loan_id=row.loan_id, chosen_in=row.chosen_in,
+        tenant, borrower_id, case_id, currency, spell, State(state), Stage(stage), opened_at, clear_since,
+        passed=passed, flagged=flagged, acted=acted,
+        nonpayment_reason=nonpayment_reason, handed_to=handed_to, handed_at=handed_at,
+        trial=None if trial is None else Trial.read(trial), loan_id=loan_id, chosen_in=chosen_in,
     )  # fmt: skip
-    return Held(case=case, **{name: getattr(row, name) for name in (*_PLANNED, *_RULED)})
+    return Held(case, policy, version, *row[_PLANNED_FROM:], stored)  # type: ignore[call-arg]  # of a row no length is known
 
 
 def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:

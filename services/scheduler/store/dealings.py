@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.domain.case import Case
 from services.scheduler.domain.dealing import Approval, Exhibit, Offer, OfferState
-from services.scheduler.store.arrays import transposed, unnest
+from services.scheduler.store.arrays import ID, transposed, unnest
 
-_OF = {"tenant": "text", "borrower_id": "text", "case_id": "text", "spell": "int"}
+_OF = {"tenant": ID, "borrower_id": ID, "case_id": ID, "spell": "int"}
 _MINE = "(k.tenant, k.borrower_id, k.case_id, k.spell)"
 _OF_CASES = text(
     f"with k as (select * from {unnest(_OF, 'v')})"

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.store.arrays import transposed, unnest
+from services.scheduler.store.arrays import ID, arrayed, transposed, unnest
 from services.scheduler.store.homes import housed
 from services.scheduler.store.reach import WITH_SEGMENT
 
@@ -17,13 +17,13 @@ CaseOf = tuple[str, str, str, str]
 """(tenant, borrower, currency, loan): the last is empty for a borrower's case."""
 
 _COLUMNS = {
-    "tenant": "text", "borrower_id": "text", "loan_id": "text", "currency": "text", "epoch": "int", "version": "bigint", "as_of": "date",
+    "tenant": ID, "borrower_id": ID, "loan_id": ID, "currency": ID, "epoch": "int", "version": "bigint", "as_of": "date",
     "fact_at": "timestamptz", "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": "timestamptz", "case_loan": "text",
 }  # fmt: skip
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:-1])
 _UPSERT = text(
     "with before as (select d.tenant, d.borrower_id, d.loan_id, d.case_loan from"
-    f" {unnest(dict.fromkeys(('tenant', 'borrower_id', 'loan_id'), 'text'), 'k')}"
+    f" {unnest(dict.fromkeys(('tenant', 'borrower_id', 'loan_id'), ID), 'k')}"
     " join scheduler.debts d on (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id)),"
     f" kept as (insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
     f" select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')} order by tenant, borrower_id, loan_id"
@@ -36,7 +36,7 @@ _UPSERT = text(
     " select k.tenant, k.borrower_id, k.loan_id, k.case_loan, b.case_loan as before from kept k"
     " left join before b on (b.tenant, b.borrower_id, b.loan_id) = (k.tenant, k.borrower_id, k.loan_id)"
 )
-_OF_CASES = {"tenant": "text", "borrower_id": "text", "currency": "text", "case_loan": "text"}
+_OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID, "case_loan": "text"}
 _LIVE = text(
     f"select d.tenant, d.borrower_id, d.currency, d.case_loan, d.fact, r.segment from {unnest(_OF_CASES, 'k')}"
     " join scheduler.debts d"
@@ -121,9 +121,8 @@ async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: dateti
 
 async def live_facts(conn: AsyncConnection, keys: Sequence[CaseOf]) -> list[tuple[CaseOf, Live]]:
     """Return the facts of the active debts of these cases, and of ended ones for which a payment was promised."""
-    tenants, borrowers, currencies, loans = zip(*keys, strict=True)
-    values = {"tenant": list(tenants), "borrower_id": list(borrowers), "currency": list(currencies), "case_loan": list(loans)}
-    found = await conn.execute(_LIVE, values)
+    columns = zip(_OF_CASES.items(), zip(*keys, strict=True), strict=True)
+    found = await conn.execute(_LIVE, {name: arrayed(kind, column) for (name, kind), column in columns})
     return [((row.tenant, row.borrower_id, row.currency, row.case_loan), Live(row.fact, row.segment)) for row in found]
 
 

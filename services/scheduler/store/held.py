@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from libs.common import ids
 from services.scheduler.domain.case import Case
+from services.scheduler.domain.value import Value
 
 ASSIGNMENT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Value, frozen=True):
     """The case, when to look at it again, and what the last plan said."""
 
     case: Case
@@ -30,6 +31,8 @@ class Held:
     reason_task: str | None = None
     in_doubt: str | None = None
     moved_at: datetime | None = None
+    stored: tuple[Any, ...] | None = None
+    """The columns of the row that seldom change, as they were read; None where it was not read from its table."""
 
     @property
     def key(self) -> CaseKey:

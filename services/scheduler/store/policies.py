@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.domain.chain import BEGINNING, Link
+from services.scheduler.domain.value import replace
 from services.scheduler.store.arrays import transposed, unnest
 
 _HEAD = (

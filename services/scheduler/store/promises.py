@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.domain.case import Case
 from services.scheduler.domain.promises import Promise, PromiseState
-from services.scheduler.store.arrays import transposed, unnest
+from services.scheduler.store.arrays import ID, transposed, unnest
 
-_OF = {"tenant": "text", "borrower_id": "text", "case_id": "text", "spell": "int"}
+_OF = {"tenant": ID, "borrower_id": ID, "case_id": ID, "spell": "int"}
 _ON = "(d.tenant, d.borrower_id, d.promise_id) = (p.tenant, p.borrower_id, p.promise_id)"
 _STANDING = text(
     "select p.tenant, p.case_id, p.promise_id, p.spell, p.amount, p.tolerated, p.due_on, p.until, p.made_at, p.state, p.paid,"

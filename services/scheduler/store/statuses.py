@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.db.arrays import joined
 from services.scheduler.domain.stops import Ending, Hold, Stop
-from services.scheduler.store.arrays import transposed, unnest
+from services.scheduler.store.arrays import ID, transposed, unnest
 
 _COLUMNS = {
     "tenant": "text", "borrower_id": "text", "status_id": "text", "kind": "text", "from_at": "timestamptz", "until": "timestamptz",
@@ -24,7 +25,7 @@ _UPSERT = text(
     ' where (excluded.time, excluded.event_id collate "C") > (s.time, s.event_id collate "C")'
     " returning tenant, borrower_id, status_id"
 )
-_OF = {"tenant": "text", "borrower_id": "text"}
+_OF = {"tenant": ID, "borrower_id": ID}
 _STANDING = text(
     "select s.tenant, s.borrower_id, s.status_id, s.kind, s.from_at, s.until, null as loan_id, null as channel, null as case_id,"
     f" null as ends_with, null as source, null as matter, null as paused from {unnest(_OF, 'k')}"
@@ -62,13 +63,13 @@ async def keep_greater(conn: AsyncConnection, rows: Sequence[StatusRow]) -> set[
 async def forget(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]], *, but: str) -> None:
     """Forget what was known of erased borrowers, but for one status."""
     tenants, ids = zip(*sorted(borrowers), strict=True)
-    await conn.execute(_FORGET, {"tenant": list(tenants), "borrower_id": list(ids), "but": but})
+    await conn.execute(_FORGET, {"tenant": joined(tenants), "borrower_id": joined(ids), "but": but})
 
 
 async def stops(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> list[tuple[tuple[str, str], Stop]]:
     """Return the stops of these (tenant, borrower): statuses and holds."""
     tenants, ids = zip(*borrowers, strict=True)
-    found = await conn.execute(_STANDING, {"tenant": list(tenants), "borrower_id": list(ids)})
+    found = await conn.execute(_STANDING, {"tenant": joined(tenants), "borrower_id": joined(ids)})
     return [
         ((row.tenant, row.borrower_id), Stop(row.status_id, row.kind, row.from_at, row.until, row.loan_id, row.channel, _hold(row)))
         for row in found

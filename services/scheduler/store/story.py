@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.db.arrays import joined
 from services.scheduler.domain.case import Case, Contact, ContactState, Errand
-from services.scheduler.store.arrays import transposed, unnest
+from services.scheduler.domain.value import Value
+from services.scheduler.store.arrays import ID, source, transposed, unnest
 
-_OF = {"tenant": "text", "borrower_id": "text", "case_id": "text", "spell": "int"}
+_OF = {"tenant": ID, "borrower_id": ID, "case_id": ID, "spell": "int"}
 _CONTACTS = text(
     "select s.tenant, s.case_id, s.task_id, s.spell, s.step, s.about, s.occurrence, s.state, s.requested_at, s.expires_at,"
     " s.until, s.reason, s.done_at"
@@ -24,15 +25,15 @@ _ERRANDS = text(
     " join scheduler.tasks t on (t.tenant, t.borrower_id, t.case_id, t.spell) = (k.tenant, k.borrower_id, k.case_id, k.spell)"
 )
 _STEP = {
-    "tenant": "text", "borrower_id": "text", "task_id": "text", "case_id": "text", "spell": "int", "step": "text", "about": "date",
-    "occurrence": "int", "state": "text", "requested_at": "timestamptz", "expires_at": "timestamptz", "debts": "bytea",
+    "tenant": ID, "borrower_id": ID, "task_id": ID, "case_id": ID, "spell": "int", "step": ID, "about": "date",
+    "occurrence": "int", "state": ID, "requested_at": "timestamptz", "expires_at": "timestamptz", "debts": "bytea",
 }  # fmt: skip
 _ADD_STEPS = text(
     f"insert into scheduler.case_steps ({', '.join(_STEP)}) select {', '.join(_STEP)} from {unnest(_STEP, 'v')}"
     " order by tenant, borrower_id, task_id"
 )
 _CHANGE = {
-    "tenant": "text", "borrower_id": "text", "task_id": "text", "state": "text", "until": "timestamptz", "channel": "text",
+    "tenant": ID, "borrower_id": ID, "task_id": ID, "state": ID, "until": "timestamptz", "channel": "text",
     "reason": "text", "sequence": "bigint", "made_at": "timestamptz", "done_at": "timestamptz", "moves": "boolean",
 }  # fmt: skip
 _CHANGE_STEPS = text(
@@ -42,7 +43,7 @@ _CHANGE_STEPS = text(
     " done_at = v.done_at"
     f" from {unnest(_CHANGE, 'v')} where (s.tenant, s.borrower_id, s.task_id) = (v.tenant, v.borrower_id, v.task_id)"
 )
-_TASKS_OF = {"tenant": "text", "borrower_id": "text", "task_id": "text"}
+_TASKS_OF = {"tenant": ID, "borrower_id": ID, "task_id": ID}
 _STEPS = text(
     "select s.tenant, s.borrower_id, s.task_id, s.case_id, s.state, s.sequence, s.made_at, s.done_at,"
     " exists (select from scheduler.corrections c"
@@ -50,11 +51,11 @@ _STEPS = text(
     " join scheduler.case_steps s on (s.tenant, s.borrower_id, s.task_id) = (k.tenant, k.borrower_id, k.task_id)"
 )
 _ENTRY = {
-    "tenant": "text", "borrower_id": "text", "case_id": "text", "at": "timestamptz", "kind": "text", "reason": "text", "detail": "bytea",
+    "tenant": ID, "borrower_id": ID, "case_id": ID, "at": "timestamptz", "kind": ID, "reason": "text", "detail": "bytea",
 }  # fmt: skip
 _TELL = text(
     f"insert into scheduler.timeline ({', '.join(_ENTRY)}) select {', '.join(_ENTRY)}"
-    f" from unnest({', '.join(f'cast(:{name} as {kind}[])' for name, kind in _ENTRY.items())}) with ordinality"
+    f" from {source(_ENTRY)} with ordinality"
     f" as v({', '.join(_ENTRY)}, place) order by place"
 )
 _ERRAND = {
@@ -67,8 +68,7 @@ _GIVE = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StepRow:
+class StepRow(Value, frozen=True):
     """A contact that is asked for."""
 
     tenant: str
@@ -85,8 +85,7 @@ class StepRow:
     debts: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StepChange:
+class StepChange(Value, frozen=True):
     """What is now known of a contact."""
 
     tenant: str
@@ -103,8 +102,7 @@ class StepChange:
     done_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StepSeen:
+class StepSeen(Value, frozen=True):
     """A contact and the last outcome that was taken in; `corrected` where a fact of the borrower's debts corrects earlier ones."""
 
     tenant: str
@@ -118,8 +116,7 @@ class StepSeen:
     done_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Value, frozen=True):
     """A line of a case's story; `detail` is JSON."""
 
     tenant: str
@@ -131,8 +128,7 @@ class Entry:
     detail: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ErrandRow:
+class ErrandRow(Value, frozen=True):
     """A task that is given to a person."""
 
     tenant: str
@@ -173,7 +169,7 @@ async def errands(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[tu
 async def steps_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[StepSeen]:
     """Return the contacts of these (tenant, borrower, task)."""
     tenants, borrowers, ids = zip(*keys, strict=True)
-    found = await conn.execute(_STEPS, {"tenant": list(tenants), "borrower_id": list(borrowers), "task_id": list(ids)})
+    found = await conn.execute(_STEPS, {"tenant": joined(tenants), "borrower_id": joined(borrowers), "task_id": joined(ids)})
     return [
         StepSeen(
             r.tenant, r.borrower_id, r.task_id, r.case_id, ContactState(r.state), r.sequence, r.made_at, r.corrected, r.done_at,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State, follow
 from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue, having_done
 from services.scheduler.domain.planner import ContactDue, ErrandDue, FlagDue, Plan, plan
+from services.scheduler.domain.value import replace
 
 ZONE = "Asia/Shanghai"
 DUE = date(2026, 11, 1)

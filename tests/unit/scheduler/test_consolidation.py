@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from services.scheduler.domain.planner import ContactDue
 from services.scheduler.domain.policy import AppliesTo, Consolidate, Policy
 from services.scheduler.domain.subjects import Begun
 from services.scheduler.domain.tracks import Track, housed
+from services.scheduler.domain.value import replace
 from services.scheduler.policies.reading import decode
 from tests.unit.scheduler.build import DUE, case, coming, debt, doing, local
 from tests.unit.scheduler.test_policy_documents import documents

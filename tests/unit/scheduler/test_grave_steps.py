@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +17,7 @@ from services.scheduler.domain.planner import ContactDue, Due, ErrandDue, FlagDu
 from services.scheduler.domain.policy import Policy, Send, Step
 from services.scheduler.domain.standing import Want, told_at, wanting
 from services.scheduler.domain.stops import Stop
+from services.scheduler.domain.value import replace
 from services.scheduler.policies.reading import decode, understand
 from services.scheduler.policies.texts import NoTexts, Texts, text_warnings
 from tests.unit.scheduler.build import asked, case, coming, debt, doing, local

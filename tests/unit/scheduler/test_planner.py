@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -12,6 +11,7 @@ from services.scheduler.domain.case import Cancelled, Closed, ContactState, Cure
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ContactDue, ErrandDue, plan, reminder_at
 from services.scheduler.domain.stops import Stop
+from services.scheduler.domain.value import replace
 from tests.unit.scheduler.build import DUE, asked, case, coming, debt, live, local, with_last
 
 

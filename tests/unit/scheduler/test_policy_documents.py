@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +22,7 @@ from services.scheduler.domain.planner import ErrandDue, plan
 from services.scheduler.domain.policy import AppliesTo, Policy
 from services.scheduler.domain.standing import is_clear, ready
 from services.scheduler.domain.stops import Ending
+from services.scheduler.domain.value import replace
 from services.scheduler.policies.conditions import condition, seen
 from services.scheduler.policies.forms import schema
 from services.scheduler.policies.lint import Law, warnings
@@ -319,7 +319,7 @@ def test_a_condition_is_checked_whole_before_it_is_run(when: str, error: str | N
 @given(ones=st.lists(CASES, min_size=1, max_size=4), source=st.sampled_from(CONDITIONS))
 def test_a_condition_that_was_accepted_is_true_or_false_on_every_case(ones: list[Case], source: str) -> None:
     accepted = condition(source)
-    assert all(isinstance(accepted.program.execute(seen(one)), bool) for one in ones)
+    assert all(isinstance(accepted.program.execute(seen(one, accepted.reads)), bool) for one in ones)
 
 
 def test_a_message_whose_condition_is_not_met_is_as_if_it_were_not_there() -> None:

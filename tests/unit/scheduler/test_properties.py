@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from services.scheduler.domain.days import reaching
 from services.scheduler.domain.planner import ContactDue, plan
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Ending, Hold, Stop
+from services.scheduler.domain.value import replace
 from tests.unit.scheduler.build import DUE, case, coming, debt, live, local
 
 ZONES = ("Asia/Shanghai", "America/New_York", "Europe/Berlin", "Africa/Cairo", "Pacific/Chatham", "Pacific/Apia", "America/Sao_Paulo")

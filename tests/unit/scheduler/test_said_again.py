@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
@@ -16,6 +16,7 @@ from services.scheduler.domain.case import Case, ContactState, follow
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ContactDue, ErrandDue, Plan
 from services.scheduler.domain.stops import Stop
+from services.scheduler.domain.value import replace
 from tests.unit.scheduler.build import asked, case, coming, debt, live, local, with_last
 
 

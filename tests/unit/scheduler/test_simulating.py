@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from services.scheduler.domain.simulating import simulate
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.subjects import Begun, Rule, Subject, Terms
 from services.scheduler.domain.tally import Prices, Tally, difference, hash_of, shown
+from services.scheduler.domain.value import replace
 from services.scheduler.policies.conditions import condition
 from tests.unit.scheduler.build import DUE, case, coming, debt, local
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from math import sqrt
 
@@ -13,6 +12,7 @@ from services.scheduler.domain.case import Case, State, follow
 from services.scheduler.domain.choosing import Active, Assignment, Choices, InFlight, ruled
 from services.scheduler.domain.policy import AppliesTo, Policy
 from services.scheduler.domain.trials import Arm, Counted, Experiment, Guardrails, Passed, Trial, passed
+from services.scheduler.domain.value import replace
 from services.scheduler.policies.reading import decode, understand
 from services.scheduler.policies.writing import encode
 from tests.unit.scheduler.build import case, debt, local

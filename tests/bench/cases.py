@@ -1,0 +1,117 @@
+"""The scheduler: facts to committed cases, and cases that are due at nine to requests in the outbox, beside limit and others' ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from libs.common.clock import WallClock
+from libs.common.contracts.catalogue import FACTS
+from tests.bench import late, peers, resting
+from tests.bench.ingest import compared, one_row, require
+from tests.bench.measuring import Measured, Stopwatch, WorkerProcess, fine, measured, spread, whole
+from tests.bench.stack import Stack
+
+SIDE_BY_SIDE = 2
+_CASES = (
+    "select (select count(*) from scheduler.cases where state = 'open' and stage = 'overdue'), (select count(*) from scheduler.debts),"
+    " (select count(*) from scheduler.timeline where kind = 'case.opened')"
+)
+_SECONDS = (
+    f"select (select count(*) from scheduler.case_steps where step = '{late.SECOND}'),"
+    " (select count(*) from scheduler.cases where next_at <= $1)"
+)
+_REQUESTED = (
+    f"select (select count(*) from scheduler.case_steps where step = '{late.SECOND}' and requested_at = $1),"
+    " (select coalesce(sum(messages), 0) from scheduler.outbox),"
+    " (select count(*) from scheduler.timeline where kind = 'contact.requested' and at = $1),"
+    " (select count(*) from scheduler.cases where next_at <= $1), (select count(*) from scheduler.cases where reason = 'moratorium')"
+)
+
+
+async def opened(stack: Stack, borrowers: int, rounds: int) -> list[str]:
+    """Take the facts of so many borrowers in from the bus, each round on an empty database."""
+    now, facts = WallClock().now().replace(microsecond=0), late.facts_of(borrowers)
+    await stack.put(late.facts(borrowers, now.date(), now))
+    limit, ours = [], []
+    await _copied(stack, facts, 0)
+    for number in range(1, rounds + 1):
+        limit.append(await _copied(stack, facts, number))
+        async with stack.database("scheduler") as url:
+            ours.append(measured("opening", [stack.broker.bootstrap, url, str(facts)], items=facts, trees=stack.trees))
+            require("the cases", tuple(await one_row(url, _CASES)), (borrowers, facts, borrowers))
+    return [*_rows("facts", ("limit", limit), ("ours", ours)), compared("limit", ours, limit)]
+
+
+async def _copied(stack: Stack, facts: int, number: int) -> Measured:
+    async with stack.database() as url:
+        words = [stack.broker.bootstrap, url, f"cases-limit-{number}", FACTS.name, str(facts)]
+        return measured("limit", words, items=facts, trees=stack.trees)
+
+
+async def due(stack: Stack, borrowers: int, few: int, rounds: int) -> list[str]:
+    """Do what is due at nine for so many cases, in copies of one book; others do as many as they can take."""
+    python, missing = peers.python()
+    limit, alone, both, queued = [], [], [], []
+    async with stack.database("scheduler") as book:
+        await late.fill(book, borrowers)
+        for _ in range(rounds):
+            limit.append(await _limit(stack, book, borrowers))
+            alone.append(await _ours(stack, book, borrowers, 1))
+            both.append(await _ours(stack, book, borrowers, SIDE_BY_SIDE))
+            if python:
+                queued.append(await _queued(stack, book, few, python))
+        idle = await resting.probed(stack, book)
+    rows = _rows("cases", ("limit", limit), ("ours", alone), (f"ours, {SIDE_BY_SIDE}", both), ("pgqueuer", queued))
+    compare = [compared(name, alone, others) for name, others in (("limit", limit), ("pgqueuer", queued)) if others]
+    return [*rows, *compare, *idle, *([missing] if missing else [])]
+
+
+def _rows(what: str, *found: tuple[str, Sequence[Measured]]) -> list[str]:
+    return [
+        f"  {name:<10} {spread([m.rate for m in rows], whole)} {what}/s, {spread([m.cpu_ms for m in rows], fine)} ms of CPU each"
+        f" ({rows[-1].cpu_parts} us)"
+        for name, rows in found
+        if rows
+    ]
+
+
+async def _limit(stack: Stack, book: str, borrowers: int) -> Measured:
+    async with stack.copied(book) as url:
+        result = measured("nine_limit", [url], items=borrowers, trees={"postgres": stack.postgres_pid}, told=True)
+        require("the limit's cases", int(result.said), borrowers)
+        require("the limit's steps", tuple(await one_row(url, _SECONDS.replace("$1", _at()))), (borrowers, 0))
+    return result
+
+
+async def _ours(stack: Stack, book: str, borrowers: int, processes: int) -> Measured:
+    async with stack.copied(book) as url:
+        workers = [WorkerProcess("nine", url) for _ in range(processes)]
+        try:
+            for worker in workers:
+                worker.wait_for("begin")
+            watch = Stopwatch({**{f"client {n}": w.process.pid for n, w in enumerate(workers)}, "postgres": stack.postgres_pid})
+            for worker in workers:
+                worker.say("go")
+            done = sum(int(worker.wait_for("end")) for worker in workers)
+            result = watch.stop(borrowers)
+        finally:
+            for worker in workers:
+                worker.end()
+        require("the cases that were due", done, borrowers)
+        said = borrowers - late.held(borrowers)
+        expected = (said, said, said, 0, borrowers - said)
+        require("what was asked for", tuple(map(int, await one_row(url, _REQUESTED.replace("$1", _at())))), expected)
+    return result
+
+
+async def _queued(stack: Stack, book: str, few: int, python: str) -> Measured:
+    async with stack.copied(book) as url:
+        words = [url, str(few), late.NINE.isoformat()]
+        result = measured("queued", words, items=few, trees={"postgres": stack.postgres_pid}, python=python, told=True)
+        found = await one_row(url, _SECONDS.replace("$1", _at()))
+        require("pgqueuer's steps", found[0], few)
+    return result
+
+
+def _at() -> str:
+    return f"timestamptz '{late.NINE.isoformat()}'"
