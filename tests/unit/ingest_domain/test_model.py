@@ -108,8 +108,8 @@ def histories(draw: st.DrawFn) -> list[LoanEvent]:
             case 5:
                 events.append(RepaymentReversed(at, f"r{draw(st.integers(1, 9))}"))
             case _:
-                lasts = draw(st.none() | days)
-                events.append(Paused(at, on(day), None if lasts is None else on(day + lasts)))
+                until = draw(st.none() | days)
+                events.append(Paused(at, on(day), None if until is None else on(day + until)))
                 events += [Resumed(place(day, number + 10), on(draw(days)))] if draw(st.booleans()) else []
     return events
 
