@@ -320,6 +320,7 @@ def test_a_condition_is_checked_whole_before_it_is_run(when: str, error: str | N
 def test_a_condition_that_was_accepted_is_true_or_false_on_every_case(ones: list[Case], source: str) -> None:
     accepted = condition(source)
     assert all(isinstance(accepted.program.execute(seen(one, accepted.reads)), bool) for one in ones)
+    assert all(accepted.holds(one) is accepted.program.execute(seen(one)) for one in ones)
 
 
 def test_a_message_whose_condition_is_not_met_is_as_if_it_were_not_there() -> None:
