@@ -1,7 +1,7 @@
 """Which events count, and in which order: what holds before any money is spread."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple
@@ -67,7 +67,7 @@ def stamp_of(event: LoanEvent) -> tuple[datetime, str, str]:
 
 
 def not_retracted(events: Iterable[LoanEvent]) -> tuple[list[LoanEvent], list[Retracted]]:
-    """Leave out repeats and what was retracted; return the retractions without a target apart.
+    """Leave out repeats and what was retracted; return the retractions without a target apart: what is retracted was never sent.
 
     A retraction that is retracted itself does nothing, whichever of the two was recorded first.
     """
@@ -75,8 +75,7 @@ def not_retracted(events: Iterable[LoanEvent]) -> tuple[list[LoanEvent], list[Re
     retractions = {own: event for own, event in known.items() if type(event) is Retracted}
     if not retractions:
         return list(known.values()), []
-    undone, acting = _undone(retractions)
-    idle = [event for event in acting if _target(event) not in known]
+    undone, idle = _undone(retractions, known)
     return [event for own, event in known.items() if own not in undone and own not in retractions], idle
 
 
@@ -84,8 +83,8 @@ def _target(event: Retracted) -> Identity:
     return event.source or event.place.source, event.event_id
 
 
-def _undone(retractions: Mapping[Identity, Retracted]) -> tuple[set[Identity], list[Retracted]]:
-    """Return what is retracted, and the retractions that do it.
+def _undone(retractions: Mapping[Identity, Retracted], known: Container[Identity]) -> tuple[set[Identity], list[Retracted]]:
+    """Return what is retracted, and the retractions that find nothing to retract: of several of one event the one recorded last does.
 
     First come those that none retracts, each followed by its target once all that retract that have had their turn. The others
     retract each other in a ring: there the one recorded last counts.
@@ -93,17 +92,17 @@ def _undone(retractions: Mapping[Identity, Retracted]) -> tuple[set[Identity], l
     aims = {own: _target(event) for own, event in retractions.items() if _target(event) != own}
     against = Counter(aims.values())
     undone: set[Identity] = set()
-    acting, judged = [], set[Identity]()
+    idle, judged = list[Retracted](), set[Identity]()
     for start in sorted(aims, key=lambda own: (not against[own], stamp_of(retractions[own])), reverse=True):
         own = start
         while own in aims and own not in judged and (own == start or not against[own]):
             judged.add(own)
             if own not in undone:
+                idle += [retractions[own]] if aims[own] not in known or aims[own] in undone else []
                 undone.add(aims[own])
-                acting.append(retractions[own])
             against[aims[own]] -= 1
             own = aims[own]
-    return undone, acting
+    return undone, idle
 
 
 def told_apart(events: Iterable[LoanEvent]) -> Sorted:

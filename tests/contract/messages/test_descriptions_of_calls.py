@@ -13,7 +13,7 @@ from libs.common.describing import name_of
 from tests.support.built import built_platform
 
 SERVICES = ("ingest", "scheduler", "notifier")
-OPEN = {"/v1/policies/schema", "/v1/unsubscribe/{token}"}
+OPEN = {"/v1/policies/schema", "/v1/unsubscribe/{token}", "/b/{token}"}
 """What needs no key: a public schema, and a signed link out of a mail."""
 
 

@@ -83,7 +83,7 @@ async def test_a_key_that_is_revoked_opens_nothing_after_a_few_seconds(ingest: R
 async def test_the_route_of_events_is_described_and_counted_like_every_other(ingest: Running) -> None:
     assert (await send_one(ingest, loan("L1"))).status_code == 202
     [described] = (await ingest.get("/openapi.json"))["paths"]["/v1/events"].values()
-    assert (described["tags"], list(described["responses"])) == (["events"], ["202"])
+    assert (described["tags"], [status for status in described["responses"] if status < "300"]) == (["events"], ["202"])
     said = (await ingest.client.get("/metrics")).text
     assert 'dunwell_http_requests_total{code="202",method="POST",route="/v1/events"} 1.0' in said
     assert 'dunwell_http_request_duration_seconds_count{route="/v1/events"} 1.0' in said

@@ -150,7 +150,14 @@ def test_a_retraction_counts_whichever_of_it_and_its_target_was_recorded_first()
 def test_of_two_retractions_of_each_other_the_one_recorded_last_counts() -> None:
     each = Retracted(place(12, 2), None, "e3"), Retracted(place(13, 3), None, "e2")
     assert not_retracted(each) == ([], [])
-    assert not_retracted([*each, repaid(9, 300, 1), Retracted(place(11, 4), None, "e3")])[1] == []
+    assert not_retracted([*each, repaid(9, 300, 1), Retracted(place(11, 4), None, "e3")])[1] == [each[0]]
+
+
+def test_of_two_retractions_of_one_event_the_one_recorded_first_finds_nothing_to_retract() -> None:
+    first, second = (Retracted(place(9, number), None, "e1") for number in (2, 3))
+    events = [repaid(9, 300, 1), first, second]
+    assert not_retracted(events) == ([], [first])
+    assert not_retracted(events[1:]) == ([], [second, first])
 
 
 def test_a_retraction_from_another_source_names_the_source() -> None:
