@@ -46,6 +46,8 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(import_app, name="import")
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+DAYS_BEFORE_READY = 90
+"""Of the example's history, how many are played day by day before the platform is ready; what is older is taken in at once."""
 say = Console(stderr=True)
 
 
@@ -71,7 +73,7 @@ def up(
     host: Annotated[str, typer.Option(help="beyond loopback the development keys are refused")] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 8000,
     folder: Annotated[Path, typer.Option("--data", help="where data is kept")] = Path(".dunwell"),
-    demo: Annotated[bool, typer.Option("--demo", help="play the example book's history first")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="play the example book's history first, the last 90 days of it day by day")] = False,
 ) -> None:
     """Run all three services in this process, on an embedded PostgreSQL, until Ctrl-C."""
     _run(_up(host, port, folder, demo=demo))
@@ -225,7 +227,7 @@ async def _up(host: str, port: int, folder: Path, *, demo: bool) -> int:
 async def _serve_all(postgres: EmbeddedPostgres, listening: Listening, folder: Path, *, demo: bool) -> int:
     clock = HandoverClock(WallClock().now())
     fresh = not (folder / "played").exists()
-    story = example.read_story(clock.now()) if demo and fresh else None
+    story = example.read_story(clock.now(), days=DAYS_BEFORE_READY) if demo and fresh else None
     clock = HandoverClock(story.starts_at) if story else clock
     if story is None:
         clock.hand_over()
