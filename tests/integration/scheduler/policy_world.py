@@ -20,6 +20,8 @@ steps:
   - {id: firm, at: {day: 7, between: "10:00-11:30"}, send: {template: firm, channels: [sms, email]}}
   - {id: call, at: {day: 14}, task: {queue: phone, kind: call}}
 """
+LOANWISE = DOCUMENT.replace("steps:\n", "consolidate: loan\nsteps:\n")
+"""The same, with a case for each loan."""
 
 
 class Office:
@@ -55,3 +57,12 @@ class Office:
     async def assign(self, *items: dict[str, Any]) -> httpx.Response:
         tag = (await self.ask("GET", "/assignments")).headers["ETag"]
         return await self.ask("PUT", "/assignments", json={"items": items}, headers={"If-Match": tag})
+
+
+async def loanwise(world: World, text: str = LOANWISE, **activation: Any) -> Office:
+    """An office in which a policy, the one with a case for each loan unless told otherwise, holds for everybody."""
+    office = Office(world)
+    await office.activated(text, **activation)
+    await office.assign({"policy": "gentle-ones"})
+    await world.scheduler.pump()
+    return office

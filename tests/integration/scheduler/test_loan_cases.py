@@ -5,19 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tests.integration.scheduler.desk import day, post
-from tests.integration.scheduler.policy_world import DOCUMENT, Office
+from tests.integration.scheduler.policy_world import DOCUMENT, LOANWISE, Office, loanwise
 from tests.integration.scheduler.world import ZONE, World, due_soon, late, paid
 
-LOANWISE = DOCUMENT.replace("steps:\n", "consolidate: loan\nsteps:\n")
 REMINDING = '  - {id: soon, at: {day: -3, between: "10:00-11:30"}, send: {template: due_soon, channels: [push]}}\n'
-
-
-async def loanwise(world: World, text: str = LOANWISE, **activation: Any) -> Office:
-    office = Office(world)
-    await office.activated(text, **activation)
-    await office.assign({"policy": "gentle-ones"})
-    await world.scheduler.pump()
-    return office
 
 
 def asked(world: World) -> list[tuple[str, list[str]]]:

@@ -7,16 +7,24 @@ from typing import Any
 
 from libs.common.contracts.borrower_profiles import BorrowerProfile, ConsentState, SealedAddress
 from libs.common.contracts.catalogue import PROFILES
-from tests.integration.scheduler.policy_world import DOCUMENT, Office
+from tests.integration.scheduler.policy_world import DOCUMENT, LOANWISE, Office, loanwise
 from tests.integration.scheduler.simulating import introduce, simulated
 from tests.integration.scheduler.world import MORNING, World, due_soon, late
-
-LOANWISE = DOCUMENT.replace("steps:\n", "consolidate: loan\nsteps:\n")
 
 
 def counted(result: Any) -> dict[str, int]:
     """How often each step was done."""
     return {step["step"]: step["done"] for step in result["steps"] if "done" in step}
+
+
+async def reached_apart(world: World) -> None:
+    """Two loans of a borrower, each in a case of its own and each spoken of once."""
+    await loanwise(world)
+    await introduce(world)
+    await world.tell(late("L1"), late("L2"))
+    await world.settle()
+    for task in world.of("contact.requested"):
+        await world.outcome(task, "delivered", 1, channel="sms")
 
 
 async def test_loans_that_come_due_are_spoken_of_apart_where_the_simulated_policy_parts_them(world: World) -> None:
@@ -40,15 +48,7 @@ async def test_a_spell_that_runs_keeps_its_debts_together_in_a_simulation_as_it_
 
 
 async def test_cases_of_loans_that_run_are_played_on_one_by_one(world: World) -> None:
-    office = Office(world)
-    await office.activated(LOANWISE)
-    await office.assign({"policy": "gentle-ones"})
-    await world.scheduler.pump()
-    await introduce(world)
-    await world.tell(late("L1"), late("L2"))
-    await world.settle()
-    for task in world.of("contact.requested"):
-        await world.outcome(task, "delivered", 1, channel="sms")
+    await reached_apart(world)
     await world.settle()
     result = (await simulated(world, policy="gentle-ones", version=1))["result"]
     assert counted(result) == counted(result["active"]) == {"firm": 2}
@@ -70,15 +70,7 @@ async def test_a_past_that_was_together_is_played_apart_and_one_that_was_apart_t
 
 
 async def test_what_was_said_of_a_loan_before_the_past_begins_is_not_said_again_in_whatever_case_it_is_played(world: World) -> None:
-    office = Office(world)
-    await office.activated(LOANWISE)
-    await office.assign({"policy": "gentle-ones"})
-    await world.scheduler.pump()
-    await introduce(world)
-    await world.tell(late("L1"), late("L2"))
-    await world.settle()
-    for task in world.of("contact.requested"):
-        await world.outcome(task, "delivered", 1, channel="sms")
+    await reached_apart(world)
     world.clock.advance(timedelta(minutes=5))
     begins = world.clock.now()
     await world.local(8, 12)

@@ -7,11 +7,10 @@ from typing import Any
 
 from libs.common.contracts.borrower_profiles import BorrowerErasure, BorrowerProfile
 from libs.common.contracts.catalogue import PROFILES
-from tests.integration.scheduler.policy_world import DOCUMENT, Office
+from tests.integration.scheduler.policy_world import DOCUMENT, LOANWISE, Office
 from tests.integration.scheduler.world import World, due_soon, late
 
 CALM = DOCUMENT.replace("gentle-ones", "calm").replace("hello", "calm-hello").replace("day: 7", "day: 5")
-LOANWISE = DOCUMENT.replace("steps:\n", "consolidate: loan\nsteps:\n")
 AHEAD = '  - {id: ahead, at: {day: -5, between: "10:00-11:30"}, send: {template: due_soon, channels: [push]}}\n'
 
 
