@@ -155,7 +155,7 @@ def test_of_two_retractions_of_each_other_the_one_recorded_last_counts() -> None
 
 def test_of_two_retractions_of_one_event_the_one_recorded_first_finds_nothing_to_retract() -> None:
     first, second = (Retracted(place(9, number), None, "e1") for number in (2, 3))
-    events = [repaid(9, 300, 1), first, second]
+    events: list[LoanEvent] = [repaid(9, 300, 1), first, second]
     assert not_retracted(events) == ([], [first])
     assert not_retracted(events[1:]) == ([], [second, first])
 
