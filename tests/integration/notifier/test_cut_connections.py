@@ -53,7 +53,7 @@ _STANDS = text(
 async def a_world_behind(databases: Databases, proxy: Proxy, **changes: Any) -> AsyncIterator[tuple[World, FakeProviders]]:
     """A notifier whose one provider is reached through a proxy."""
     async with (
-        FakeProviders(FAKES).served() as fake,
+        FakeProviders(FAKES, searchable=False).served() as fake,
         proxied(proxy),
         a_world(databases, options=open_packs(), fakes=True, resolve_within_s=RESOLVE_WITHIN.total_seconds(), **changes) as world,
     ):
