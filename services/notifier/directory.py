@@ -132,7 +132,8 @@ class Directory:
     def account(self, row: AccountRow) -> Account:
         """Return an account as its adapter knows it."""
         content = self.open(row)
-        return Account(row.name, row.kind, content.credentials, row.settings, row.base_url, self.receipts_url(row.name, content.url))
+        key = sealing.digest(self.digest_key, "marks", row.tenant, row.name)
+        return Account(row.name, row.kind, content.credentials, row.settings, row.base_url, self.receipts_url(row.name, content.url), key)
 
     def receipts_url(self, name: str, secret: str) -> str | None:
         """Return where an account's receipts come in."""

@@ -38,6 +38,8 @@ class Account:
     """In the place of the provider's own: another region, or a fake."""
     callback: str | None = None
     """The public URL of our receipts endpoint for this account, its secret part included."""
+    key: bytes = field(default=b"", repr=False)
+    """A key of this account's own, for marks by which what it sent is known again."""
 
 
 @dataclass(frozen=True, slots=True)
