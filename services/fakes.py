@@ -102,12 +102,14 @@ def _explain(fakes: FakeProviders) -> None:
     for name, account in fakes.accounts.items():
         bases.add_row(account.kind, f"{fakes.origin}/{name}")
     asked = Table("phone number", "elsewhere", "what comes of it", title="addresses that ask for an answer")
-    for meaning in Meaning:
+    for meaning in (one for one in Meaning if one is not Meaning.COMPLAINED):
         asked.add_row(magic(meaning), f"{meaning}@...", f"answered as {meaning}")
     asked.add_row(FAILS, "fails@...", "taken, then its receipt says failed")
     asked.add_row(SAYS_NOTHING, "silent@...", "taken, and no receipt comes")
     say.print(bases, asked)
-    say.print(f"GET {fakes.origin}/KIND is the body for PUT /v1/providers/NAME of the notifier. Ctrl-C ends it.", highlight=False)
+    say.print(
+        f"GET {fakes.origin}/KIND is the body for PUT /v1/providers/NAME of the notifier. Ctrl-C ends it.", highlight=False, soft_wrap=True
+    )
 
 
 def _texts(params: Mapping[str, str] | list[str]) -> str:
