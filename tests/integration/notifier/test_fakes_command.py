@@ -100,7 +100,7 @@ async def test_receipts_of_which_the_message_says_nothing_go_where_the_command_i
             await world.service.pump()
 
             async def delivered() -> bool:
-                return (await world.delivery("b1"))["state"] == "delivered"
+                return bool((await world.delivery("b1"))["state"] == "delivered")
 
             await until(delivered, "the receipt")
 

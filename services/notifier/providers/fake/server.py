@@ -101,11 +101,12 @@ class FakeProviders:
             return taken
         taken = replace(taken, at=self.clock.now())
         meaning = wish(taken.to)
-        if meaning is None or meaning == "unknown":
+        code = code_for(speaker, meaning) if meaning is not None else None
+        if code is None or meaning == "unknown":
             self.kept.append((name, taken))
             if self.on_taken is not None:
                 self.on_taken(name, taken)
-        return speaker.accept(taken) if meaning is None else speaker.refuse(taken, code_for(speaker, meaning))
+        return speaker.accept(taken) if code is None else speaker.refuse(taken, code)
 
     def _searched(self, name: str, speaker: Speaker, call: HttpCall) -> Answer | None:
         mine = [taken for account, taken in self.kept if account == name]

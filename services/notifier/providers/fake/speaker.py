@@ -76,12 +76,10 @@ def fate(to: str) -> Standing | None:
     return None if to.lstrip("+") == SAYS_NOTHING[1:] or (word and word[0] == "silent") else Standing.DELIVERED
 
 
-def code_for(speaker: Speaker, meaning: Meaning) -> str:
-    """Return the first code of the table that means this; of two that do, one that is more than a status."""
+def code_for(speaker: Speaker, meaning: Meaning) -> str | None:
+    """Return the first code of the table that means this; of two that do, one that is more than a status. None: it has no word for that."""
     listed: Sequence[str] = [code for code, means in speaker.codes.api.items() if means is meaning]
-    if not listed:
-        raise LookupError(f"no code of this kind means {meaning}")
-    return min(listed, key=lambda code: code.startswith("http "))
+    return min(listed, key=lambda code: code.startswith("http "), default=None)
 
 
 def as_json(status: int, value: object, **headers: str) -> Answer:
