@@ -82,6 +82,11 @@ class Directory:
             await self._retire(live[1])
         return made
 
+    @property
+    def in_use(self) -> bool:
+        """Return whether anything was given to an account since this process began."""
+        return bool(self._live)
+
     def version(self, tenant: str, name: str) -> int | None:
         """Return which version of an account was opened last; None of what is built in."""
         live = self._live.get((tenant, name))

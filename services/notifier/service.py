@@ -180,7 +180,9 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Serv
         await parts.directory.close()
 
     async def pump() -> int:
-        return await parts.sender.drain() + await parts.asker.drain() + await parts.relay.drain()
+        sent = await parts.sender.drain()
+        asked = await parts.asker.drain() if parts.directory.in_use else 0
+        return sent + asked + await parts.relay.drain()
 
     async def next_due() -> datetime | None:
         async with ports.engine.connect() as conn:
