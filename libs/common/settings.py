@@ -79,7 +79,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         sealing_private=opens[0] if opens else None,
         sealing_older=opens[1:],
         digest_key=_key(env, "DUNWELL_DIGEST_KEY") if service != "scheduler" else b"",
-        public_url=_url(env, "DUNWELL_PUBLIC_URL") if service == "notifier" else None,
+        public_url=public_url(env) if service == "notifier" else None,
         outlets=Outlets(_is_on(env, "DUNWELL_FEED"), _key(env, "DUNWELL_WEBHOOK_KEY") if env.get("DUNWELL_WEBHOOK_KEY") else None),
         ingest_url=_url(env, "DUNWELL_INGEST_URL") if service == "scheduler" else None,
         notifier_url=_url(env, "DUNWELL_NOTIFIER_URL") if service == "scheduler" else None,
@@ -87,6 +87,11 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         private_hosts=_names(env, "DUNWELL_PRIVATE_HOSTS") if service == "notifier" else frozenset(),
         page_url=_url(env, "DUNWELL_PAGE_URL") if service == "scheduler" else None,
     )
+
+
+def public_url(env: Mapping[str, str] | None = None) -> str | None:
+    """Return where providers reach the notifier."""
+    return _url(os.environ if env is None else env, "DUNWELL_PUBLIC_URL")
 
 
 def required(name: str) -> str:

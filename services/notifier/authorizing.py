@@ -20,7 +20,7 @@ from libs.common.contracts.wallet_borrowers import PurposeName
 from libs.common.value import replace
 from libs.compliance import Allow, CapScope, Nature, Packs
 from services.notifier import checking
-from services.notifier.claiming import Doors, Ledger, counted
+from services.notifier.claiming import Doors
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Delivery
 from services.notifier.domain.gatekeeping import Asked, ask, counters, jurisdictions, kept, unstopped
@@ -31,6 +31,7 @@ from services.notifier.domain.reserving import HELD_FOR, RESERVED, WHY, address_
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.domain.verdicts import Decision
 from services.notifier.knowing import expect_known
+from services.notifier.ledger import Ledger, counted
 from services.notifier.store import borrowers, contacts, gates, known, reservations
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -21,7 +21,7 @@ from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery, Task, fallen_back, judged, kept_waiting, unknown, unresolved
-from services.notifier.domain.gatekeeping import Asked, Earlier, counters, jurisdictions
+from services.notifier.domain.gatekeeping import Asked, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
 from services.notifier.domain.message import Draft, Saying, draft
@@ -32,6 +32,7 @@ from services.notifier.domain.states import State
 from services.notifier.domain.stock import Stock
 from services.notifier.domain.switching import channels_at
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
+from services.notifier.ledger import Ledger, counted
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.rendering import Compiled, ContentError, RenderError
 from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known
@@ -42,8 +43,6 @@ from services.notifier.store.deliveries import Key
 from services.notifier.tables import SCHEMA
 from services.notifier.texts import Shelf, Texts
 
-LOOKBACK = timedelta(days=400)
-"""No rule looks further back."""
 GONE = "process_gone"
 """Why an attempt is unknown that has no result: the process that made it ended first."""
 SOMEBODY = "N. N."
@@ -85,26 +84,6 @@ class Claimed:
 
     marked: tuple[Marked, ...] = ()
     handled: int = 0
-
-
-@dataclass(slots=True)
-class Ledger:
-    """Contacts that count, those that this very claim has begun among them."""
-
-    by_borrower: dict[Who, list[Contact]] = field(default_factory=dict)
-    by_lookup: dict[tuple[str, str], list[Contact]] = field(default_factory=dict)
-
-    def add(self, contact: Contact) -> None:
-        """Count one more."""
-        self.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
-        if contact.lookup is not None and (found := self.by_lookup.get((contact.tenant, contact.lookup))) is not None:
-            found.append(contact)
-
-    def earlier(self, who: Who, lookup: str) -> Earlier:
-        """Return what counts for a borrower and an address."""
-        own = tuple(contact.prior() for contact in self.by_borrower.get(who, ()))
-        others = tuple(c.prior() for c in self.by_lookup.get((who[0], lookup), ()) if c.borrower_id != who[1])
-        return Earlier(own, others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +278,7 @@ class Claimer:
             down=carried.down,
             earlier=lambda lookup: read.ledger.earlier(who, lookup),
             packs=self.packs,
+            dunned=read.ledger.dunned(who, delivery.task_id),
         )
 
     def _counters(
@@ -353,19 +333,6 @@ class Claimer:
             purpose = mark.delivery.request.purpose
             if purpose in {"dunning", "reminder"} and not all(is_owed(debt, purpose, now) for debt in mark.send.debts):
                 self.metrics.aware_sends.inc()
-
-
-async def counted(
-    conn: AsyncConnection, keys: set[tuple[str, str, str]], lookups: set[tuple[str, str]], who: Iterable[Who], *, now: datetime
-) -> Ledger:  # fmt: skip
-    """Lock these counters, then return the contacts that they count."""
-    await contacts.lock_caps(conn, keys)
-    ledger = Ledger(by_lookup={pair: [] for pair in lookups})
-    for contact in await contacts.of_borrowers(conn, who, since=now - LOOKBACK, now=now):
-        ledger.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
-    for contact in await contacts.of_lookups(conn, lookups, since=now - LOOKBACK, now=now):
-        ledger.by_lookup[contact.tenant, contact.lookup or ""].append(contact)
-    return ledger
 
 
 def _why(error: Exception) -> str:

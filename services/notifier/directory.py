@@ -82,6 +82,11 @@ class Directory:
             await self._retire(live[1])
         return made
 
+    @property
+    def in_use(self) -> bool:
+        """Return whether anything was given to an account since this process began."""
+        return bool(self._live)
+
     def version(self, tenant: str, name: str) -> int | None:
         """Return which version of an account was opened last; None of what is built in."""
         live = self._live.get((tenant, name))
@@ -132,7 +137,8 @@ class Directory:
     def account(self, row: AccountRow) -> Account:
         """Return an account as its adapter knows it."""
         content = self.open(row)
-        return Account(row.name, row.kind, content.credentials, row.settings, row.base_url, self.receipts_url(row.name, content.url))
+        key = sealing.digest(self.digest_key, "marks", row.tenant, row.name)
+        return Account(row.name, row.kind, content.credentials, row.settings, row.base_url, self.receipts_url(row.name, content.url), key)
 
     def receipts_url(self, name: str, secret: str) -> str | None:
         """Return where an account's receipts come in."""

@@ -19,6 +19,7 @@ from services.notifier.store.watching import NO_PROVIDER, Watched
 CHANNELS = ("sms", "email", "push", "inbox", "none")
 RESULTS = ("accepted", "refused", "unknown", "not_sent")
 FAULTS: tuple[str, ...] = get_args(Fault)
+SEARCHES = ("found", "never_taken", "unclear", "no_answer")
 OTHER_KINDS = ("pipeline", "switch", "waiting", "other")
 """What defers besides the rules of the gate."""
 WATCHED_STATES = (State.PENDING, State.IN_FLIGHT, State.UNKNOWN)
@@ -38,6 +39,7 @@ class NotifierMetrics:
     providers: tuple[str, ...]
     deferred: Counter
     results: Counter
+    asked: Counter
     aware_sends: Counter
     unaware_sends: Counter
     lateness: Histogram
@@ -62,6 +64,9 @@ class NotifierMetrics:
             deferred=metrics.counter("contacts_deferred_total", "Contacts put off, by what did it", channel=CHANNELS, rule_kind=kinds),
             results=metrics.counter(
                 "contact_results_total", "What providers said", provider=providers, channel=CHANNELS[:-1], result=RESULTS, fault=FAULTS
+            ),
+            asked=metrics.counter(
+                "provider_searches_total", "What providers said when they were asked about a contact", provider=providers, answer=SEARCHES
             ),
             aware_sends=past.labels("aware"),
             unaware_sends=past.labels("unaware"),

@@ -23,7 +23,7 @@ from services.notifier.domain.replies import Ending, told_by_provider
 from services.notifier.domain.results import Accepted, Fault
 from services.notifier.domain.states import Reached
 from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
-from services.notifier.providers.kinds import ADAPTERS
+from services.notifier.providers.kinds import ALL
 from services.notifier.providers.wire import Callback, Denied, Fetch
 from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, erasing, parts, receipts, suppressions
 from services.notifier.store.accounts import AccountRow
@@ -58,7 +58,7 @@ class Receiver:
         found = await self._read(row, callback)
         sealed = self.directory.sealed_callback(row, callback) if found else b""
         new = await self.keep(row.tenant, row.name, words_of(found), sealed=sealed) if found else 0
-        return {**ADAPTERS[row.kind].heard, "new": new}
+        return {**ALL[row.kind].heard, "new": new}
 
     async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes) -> int:
         """Take in what an account of a tenant has said and is believed, and return how many of these words are new."""
@@ -131,7 +131,7 @@ class Receiver:
         return about
 
     async def _read(self, row: AccountRow, callback: Callback) -> Sequence[Receipt]:
-        adapter = ADAPTERS.get(row.kind)
+        adapter = ALL.get(row.kind)
         read = adapter.receipts if adapter else None
         if read is None:
             raise DomainError(404, "not_found", f"{row.kind} sends no receipts")

@@ -16,12 +16,12 @@ from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
-from services.notifier.claiming import LOOKBACK
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery, Task
 from services.notifier.domain.replies import Ending, Inbound, announced, answered, confirmation, endings
 from services.notifier.domain.suppressions import ANYBODY, Ground
 from services.notifier.domain.wishes import Wish, Words, recognise, together
+from services.notifier.ledger import LOOKBACK
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Adapter, Callback
 from services.notifier.receiving import believed

@@ -23,6 +23,7 @@ from libs.common.ports import Ports
 from libs.common.watching import Watcher, base_gauges
 from libs.compliance import Packs, load_packs
 from services.notifier.announcing import SOURCE, Announcer
+from services.notifier.asking import Asker
 from services.notifier.authorizing import Desk
 from services.notifier.claiming import Claimer
 from services.notifier.contact_book import Book
@@ -82,6 +83,7 @@ class Parts:
     watch: DeliveryWatch
     outlet: Outlet
     receiver: Receiver
+    asker: Asker
 
 
 def build(ports: Ports, settings: Settings, options: Options | None = None) -> Service:
@@ -153,6 +155,7 @@ def _parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender,
         Relay(ports.engine, outbox, ports.bus, outlet.kept),
         DeliveryWatch(ports.engine, ports.clock, metrics), outlet, receiver,
+        Asker(receiver, metrics),
     )  # fmt: skip
 
 
@@ -177,7 +180,9 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Serv
         await parts.directory.close()
 
     async def pump() -> int:
-        return await parts.sender.drain() + await parts.relay.drain()
+        sent = await parts.sender.drain()
+        asked = await parts.asker.drain() if parts.directory.in_use else 0
+        return sent + asked + await parts.relay.drain()
 
     async def next_due() -> datetime | None:
         async with ports.engine.connect() as conn:
@@ -187,6 +192,7 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Serv
     workers = (
         lifecycle.consumer("consumer", consumer),
         Worker("sender", parts.sender.run),
+        Worker("asker", parts.asker.run),
         Worker("relay", parts.relay.run),
         Worker("watcher", watcher.run),
         *parts.outlet.workers(metrics),

@@ -138,10 +138,12 @@ attempts = Table(
     Column("code", Text),
     Column("fault", Text),
     Column("receipt", Text),
+    Column("asked", Integer, nullable=False),
 )
 """Written before a provider is called: one a task and channel, opened again only by a result that says it did not go out.
 
-`locale` and `version` say which text of the task's template went out; version 0 is a shipped one.
+`locale` and `version` say which text of the task's template went out; version 0 is a shipped one. `asked` counts the questions to its
+provider about one whose answer was lost.
 """
 
 contacts = Table(

@@ -123,9 +123,12 @@ def _add_providers(routes: APIRouter, wired: Wired) -> None:
             stored = await accounts.find(conn, caller.tenant, name)
         assert stored is not None  # noqa: S101  # written in this transaction
         here = wired.directory
-        posted = {"receipts_url": here.receipts_url(name, secrets.url), "inbound_url": here.inbound_url(name, secrets.url)}
-        shown = dict.fromkeys(posted) if isinstance(adapter, Link) else posted
-        return answer(_shown(stored) | shown, 200 if before else 201)
+        linked = isinstance(adapter, Link)
+        posted = {
+            "receipts_url": None if linked and adapter.receipts is None else here.receipts_url(name, secrets.url),
+            "inbound_url": None if linked else here.inbound_url(name, secrets.url),
+        }
+        return answer(_shown(stored) | posted, 200 if before else 201)
 
 
 async def _asked(

@@ -44,6 +44,21 @@ def check(call: HttpCall, name: str, path: str, *, method: str = "post") -> Any:
     return body
 
 
+def check_query(call: HttpCall, name: str, path: str) -> dict[str, str]:
+    """Hold a call that only asks against an operation of an OpenAPI document, and return what it asks by."""
+    document = spec(name)
+    operation = document["paths"][path]["get"]
+    split = urlsplit(call.url)
+    _check_path(split.path, path, document, operation)
+    assert (call.method, call.body) == ("GET", b"")
+    schemas = {one["name"]: one["schema"] for one in operation["parameters"] if one["in"] == "query"}
+    pairs = parse_qsl(split.query, keep_blank_values=True, strict_parsing=True)
+    assert len(dict(pairs)) == len(pairs)
+    for part, value in pairs:
+        validate(_typed(value, schemas[part]["type"]), schemas[part], document)
+    return dict(pairs)
+
+
 def _check_path(called: str, path: str, document: dict[str, Any], operation: dict[str, Any]) -> None:
     """Hold the path against the template, behind the path of any of the servers, and its parts against their schemas."""
     pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))

@@ -138,7 +138,7 @@ def _proposed(asked: Asked, now: datetime) -> Proposed:
 def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime, packs: Packs) -> Circumstances:
     return Circumstances(
         jurisdictions=asked.places,
-        zones=_zones(asked),
+        zones=zones(asked),
         profile=asked.known.house.profile,
         role=asked.known.house.role,
         consents=_consents(asked),
@@ -156,7 +156,7 @@ def _suppressed(asked: Asked, packs: Packs) -> Iterator[Stop]:
     return stops(known.suppressions, asked.channel, known.consented_at, _purposes(asked), beside=beside)
 
 
-def _zones(asked: Asked) -> tuple[str, ...] | None:
+def zones(asked: Asked) -> tuple[str, ...] | None:
     """Return the borrower's zone, else those of the loans, else None: unknown."""
     if asked.known.profile is not None and asked.known.profile.timezone:
         return (asked.known.profile.timezone,)

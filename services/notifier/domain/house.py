@@ -7,8 +7,10 @@ from libs.compliance import Profile, Role, TenantHours
 
 
 class House(Value, frozen=True):
-    """How the tenant wants to be judged: by which reading, as whom, and within which hours of its own."""
+    """How the tenant wants to be judged: by which reading, as whom, within which hours of its own, how often in a day."""
 
     profile: Profile = Profile.STRICT
     role: Role = Role.FIRST_PARTY
     hours: TenantHours | None = None
+    dunning_a_day: int | None = 1
+    """Dunning messages to one borrower over all cases; None: as many as the rules let out."""

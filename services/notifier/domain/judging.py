@@ -9,8 +9,9 @@ from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddre
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value
 from libs.compliance import Allow, Packs
+from services.notifier.domain.daily import free_at, put_off
 from services.notifier.domain.delivery import Delivery
-from services.notifier.domain.gatekeeping import Asked, Earlier, ask, kept, only_sandbox, unstopped, word_for
+from services.notifier.domain.gatekeeping import Asked, Earlier, ask, kept, only_sandbox, unstopped, word_for, zones
 from services.notifier.domain.known import Known
 from services.notifier.domain.owed import NEEDS_DEBT, behind, none_left, still_owed
 from services.notifier.domain.suppressions import is_out
@@ -41,6 +42,8 @@ class Scene(Value, frozen=True):
     packs: Packs
     down: frozenset[str] = frozenset()
     """Those of them on which a provider that is not paused has its breaker open: that ends by itself."""
+    dunned: tuple[datetime, ...] = ()
+    """When the borrower was sent dunning messages of other tasks, of any case."""
 
 
 def judge(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
@@ -101,6 +104,8 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
         answer = ask(asked, scene.earlier(asked.address.lookup), scene.packs, now=now)
         decision = kept(answer, asked, now)
         if isinstance(answer, Allow):
+            if (full := _full_day(asked, scene, decision, now)) is not None:
+                return full
             return Send(asked.channel, asked.address, debts, decision, answer.asks)
         denied.append(decision)
         words.append(word_for(answer.reasons))
@@ -111,6 +116,15 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
     if len(denied) < len(channels):
         return Defer(now + SWITCH_AGAIN, _why_resting(scene, {asked.channel for asked in channels}), tuple(denied), passing=True)
     return Suppress(words[0], tuple(denied))
+
+
+def _full_day(asked: Asked, scene: Scene, decision: Decision, now: datetime) -> Defer | None:
+    """Return to when a dunning message is put off because another case has sent one today."""
+    limit = scene.known.house.dunning_a_day
+    if limit is None or asked.request.purpose != "dunning":
+        return None
+    until = free_at(scene.dunned, limit, zones(asked) or ("UTC",), now)
+    return None if until is None else put_off(decision, until, limit)
 
 
 def _why_resting(scene: Scene, channels: set[str]) -> str:

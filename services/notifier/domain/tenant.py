@@ -32,6 +32,7 @@ class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     profile: Literal["strict", "legal_floor"] = "strict"
     role: Literal["first_party", "agency", "buyer"] = "first_party"
     tenant_hours: Annotated[dict[str, str], Meta(min_length=1, max_length=8)] | None = None
+    dunning_a_day: Annotated[int, Meta(ge=1, le=100)] | None = 1
 
     def __post_init__(self) -> None:
         if self.tenant_hours is not None:
@@ -41,7 +42,7 @@ class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     def house(self) -> House:
         """Return how the gate is to judge."""
         hours = None if self.tenant_hours is None else _hours(self.tenant_hours)
-        return House(Profile(self.profile), Role(self.role), hours)
+        return House(Profile(self.profile), Role(self.role), hours, self.dunning_a_day)
 
     def lender(self, tenant: str) -> Lender:
         """Return who speaks for a tenant."""

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
 from services.notifier.domain.replies import Inbound
@@ -28,6 +29,7 @@ from services.notifier.providers.wire import (
     Callback,
     Denied,
     HttpCall,
+    LookUp,
     e164,
     json_object,
     json_objects,
@@ -39,6 +41,9 @@ CODES = Codes.load("aliyun_sms")
 BASE = "https://dysmsapi.aliyuncs.com"
 ALGORITHM = "ACS3-HMAC-SHA256"
 VERSION = "2017-05-25"
+PAGE = 50
+SENT = MappingProxyType({"1": Standing.ACCEPTED, "2": Standing.FAILED, "3": Standing.DELIVERED})
+"""What a record of a message says: no receipt yet, failed, arrived."""
 WAITS = MappingProxyType({"天级": "86400", "小时级": "3600", "分钟级": "60"})
 """Which of a number's limits a refusal names in its prose, and after how many seconds it is over at the latest."""
 
@@ -95,6 +100,35 @@ def read(answer: Answer) -> Result:
     return CODES.result(answer.status, code, retry_after=answer.headers.get("retry-after") or next(waits, None))
 
 
+def search(question: Question, account: Account, now: datetime) -> HttpCall:
+    """Return the call that lists what was sent to a number on one day of Beijing's; of two days that it may be, in turns."""
+    days = sorted({f"{at.astimezone(mainland.HERE):%Y%m%d}" for at in (question.began_at, question.ended_at)})
+    number = e164(question.to)[1:]
+    query = {
+        "PhoneNumber": mainland.bare(number), "SendDate": days[question.number % len(days)], "PageSize": str(PAGE), "CurrentPage": "1",
+    }  # fmt: skip
+    return signed(account, now, action="QuerySendDetails", query=query, nonce=f"{question.message_id}-{question.number}")
+
+
+def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
+    """Return the records under our id; that there is none proves nothing, since nobody says how soon there is one."""
+    said = json_object(answer.body)
+    details = said.get("SmsSendDetailDTOs")
+    records = details.get("SmsSendDetailDTO") if isinstance(details, dict) else None
+    if said.get("Code") != "OK" or not isinstance(records, list):
+        return None
+    return Search(tuple(_recorded(one) for one in records if isinstance(one, dict) and one.get("OutId") == question.message_id))
+
+
+def _recorded(said: dict[str, Any]) -> Receipt:
+    standing, code = SENT.get(str(said.get("SendStatus")), Standing.ACCEPTED), text(said.get("ErrCode"))
+    failed = standing is Standing.FAILED
+    return Receipt(
+        standing, message_id=text(said.get("OutId")), code=code or "failed" if failed else None,
+        fault=CODES.fault(code) if failed else "none", at=mainland.moment(said.get("ReceiveDate")),
+    )  # fmt: skip
+
+
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
     """Return what a batch of reports says; nothing signs it, the secret of its URL stands for that."""
     return [_receipt(one) for one in json_objects(callback.body) if isinstance(one.get("success"), bool)]
@@ -129,6 +163,7 @@ def check(account: Account) -> None:
 
 ADAPTER = Adapter(
     kind="aliyun_sms", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound, check=check,
+    look_up=LookUp(search, searched),
     heard=MappingProxyType({"code": 0, "msg": "OK"}), taken=(b'{"code":0,"msg":"OK"}', "application/json"),
     credentials=("access_key_id", "access_key_secret"), settings=("sign_name", approved.SETTING), optional=("security_token",),
     secrets=("security_token",),

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from libs.common import logs
 from libs.common.clock import Clock
+from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import NotSent, Refused, Result, Unknown
 from services.notifier.providers.carrier import Carrier
@@ -96,6 +97,18 @@ class HttpProvider:
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
         """Return what became of each message, in their order."""
         return list(await asyncio.gather(*(self._send(message) for message in batch)))
+
+    async def look_up(self, question: Question) -> Search | None:
+        """Ask what became of a message whose answer was lost; None where its kind cannot be asked, or nobody has answered."""
+        look_up = self.adapter.look_up
+        if look_up is None:
+            return None
+        try:
+            answer = await self.carrier.call(look_up.request(question, self.account, self.clock.now()))
+            return look_up.read(answer, question, self.account) if isinstance(answer, Answer) and answer.status == 200 else None
+        except Exception as error:  # noqa: BLE001  # whatever it is: nobody has learnt anything of the message
+            logs.get("provider").warning("search_failed", provider=self.name, reason=type(error).__name__)
+            return None
 
     async def close(self) -> None:
         """Close its connections."""

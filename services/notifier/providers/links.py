@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from libs.common.clock import Clock
 from services.notifier.domain.receipts import Receipt
 from services.notifier.providers.port import Provider
-from services.notifier.providers.wire import Account
+from services.notifier.providers.wire import Account, Callback, Denied, Fetch
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -68,6 +69,9 @@ class Link:
     secrets: tuple[str, ...] = ()
     """What of these must be a credential: settings are shown."""
     listens: bool = False
+    receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied | Fetch] | None = None
+    """What is posted about its messages, by whoever hears of them."""
+    heard: Mapping[str, object] = field(default_factory=dict)
 
 
 def whole(settings: dict[str, str], name: str, default: int, *, least: int, most: int) -> int:

@@ -25,3 +25,9 @@ def is_bare(number: str) -> bool:
 def sender(number: str) -> str:
     """Return the number of somebody who answers: only those of the mainland can."""
     return f"+86{number}" if is_bare(number) else number
+
+
+def bare(number: str) -> str:
+    """Return a number, country code first and without its plus, as it is asked about: one of the mainland without that code."""
+    local = number.removeprefix("86")
+    return local if is_bare(local) else number

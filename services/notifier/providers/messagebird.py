@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
+from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
 from services.notifier.domain.replies import Inbound
@@ -24,6 +26,7 @@ from services.notifier.providers.wire import (
     Callback,
     Denied,
     HttpCall,
+    LookUp,
     e164,
     form,
     json_object,
@@ -35,6 +38,7 @@ from services.notifier.providers.wire import (
 CODES = Codes.load("messagebird")
 BASE = "https://rest.messagebird.com"
 LONGEST_S = 604_800
+PAGE = 100
 STANDINGS = MappingProxyType(
     {
         "scheduled": Standing.ACCEPTED,
@@ -61,11 +65,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
         body["validity"] = left
     if account.callback:
         body["reportUrl"] = account.callback
-    headers = {
-        "authorization": f"AccessKey {account.credentials['access_key']}",
-        "content-type": "application/json",
-        "accept": "application/json",
-    }
+    headers = {**_shown(account), "content-type": "application/json"}
     return HttpCall(f"{account.base_url or BASE}/messages", headers, msgspec.json.encode(body))
 
 
@@ -78,6 +78,43 @@ def read(answer: Answer) -> Result:
     errors = said.get("errors")
     codes = [text(error.get("code")) for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     return CODES.result(answer.status, *codes, retry_after=answer.headers.get("retry-after"))
+
+
+def search(question: Question, account: Account, now: datetime) -> HttpCall:  # noqa: ARG001  # every kind's shape
+    """Return the call that lists what was sent to a number while this message was given to it."""
+    asked = {
+        "recipient": e164(question.to)[1:], "direction": "mt", "limit": str(PAGE), "from": question.since.isoformat(timespec="seconds"),
+        "until": question.until.isoformat(timespec="seconds"),
+    }  # fmt: skip
+    return HttpCall(f"{account.base_url or BASE}/messages?{urlencode(asked)}", _shown(account), b"", "GET")
+
+
+def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
+    """Return the messages under our id."""
+    said = json_object(answer.body)
+    items = said.get("items")
+    if not isinstance(items, list):
+        return None
+    found = [_listed(one) for one in items if isinstance(one, dict) and one.get("reference") == question.message_id]
+    return Search(tuple(found), said.get("totalCount") == len(items))
+
+
+def _listed(said: dict[str, Any]) -> Receipt:
+    recipients = said.get("recipients")
+    items = recipients.get("items") if isinstance(recipients, dict) else None
+    first: dict[str, Any] = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
+    status = str(first.get("status"))
+    standing = STANDINGS.get(status, Standing.ACCEPTED)
+    failed, code = standing is Standing.FAILED, text(first.get("statusErrorCode"))
+    return Receipt(
+        standing, message_id=text(said.get("reference")), provider_ref=text(said.get("id")), code=code or status if failed else None,
+        fault=CODES.fault(code, status) if failed else "none", at=moment(first.get("statusDatetime")),
+    )  # fmt: skip
+
+
+def _shown(account: Account) -> dict[str, str]:
+    """Return the headers of every call."""
+    return {"authorization": f"AccessKey {account.credentials['access_key']}", "accept": "application/json"}
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:
@@ -123,5 +160,6 @@ def _is_signed(callback: Callback, key: str, now: datetime) -> bool:
 
 ADAPTER = Adapter(
     kind="messagebird", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
+    look_up=LookUp(search, searched, absent_after=timedelta(minutes=30)),
     taken=(b"OK", "text/plain"), credentials=("access_key",), settings=("from",), optional=("signing_key",),
 )  # fmt: skip

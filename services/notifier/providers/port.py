@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 
-__all__ = ["Accepted", "NotSent", "OutgoingMessage", "Provider", "Refused", "Result", "Unknown"]
+__all__ = ["Accepted", "Askable", "NotSent", "OutgoingMessage", "Provider", "Question", "Refused", "Result", "Search", "Unknown"]
 
 
 class Provider(Protocol):
@@ -31,4 +32,12 @@ class Provider(Protocol):
 
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
         """Return what became of each message, in their order; an error means that of none anything is known."""
+        ...
+
+
+class Askable(Protocol):
+    """A provider that can be asked what became of a message."""
+
+    async def look_up(self, question: Question) -> Search | None:
+        """Return what it has that may be the message; None where nobody has answered."""
         ...

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
 from services.notifier.domain.replies import Inbound
@@ -28,6 +29,7 @@ from services.notifier.providers.wire import (
     Callback,
     Denied,
     HttpCall,
+    LookUp,
     at_epoch,
     e164,
     json_object,
@@ -41,6 +43,7 @@ BASE = "https://sms.tencentcloudapi.com"
 ALGORITHM = "TC3-HMAC-SHA256"
 VERSION = "2021-01-11"
 SERVICE = "sms"
+PAGE = 100
 STANDINGS = MappingProxyType({"SUCCESS": Standing.DELIVERED, "FAIL": Standing.FAILED})
 WAITS = MappingProxyType(
     {
@@ -117,6 +120,34 @@ def _refusal(answer: Answer, code: str | None) -> Result:
     return CODES.result(answer.status, code, retry_after=answer.headers.get("retry-after") or WAITS.get(code or ""))
 
 
+def search(question: Question, account: Account, now: datetime) -> HttpCall:
+    """Return the call that lists what the carriers have reported of a number."""
+    body = {
+        "BeginTime": int(question.since.timestamp()), "EndTime": int(now.timestamp()), "Offset": 0, "Limit": PAGE,
+        "PhoneNumber": e164(question.to), "SmsSdkAppId": account.settings["sdk_app_id"],
+    }  # fmt: skip
+    return signed(account, now, action="PullSmsSendStatusByPhoneNumber", body=msgspec.json.encode(body))
+
+
+def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
+    """Return the reports under our id, given back only where Tencent has opened that for an app; without a report nothing is listed."""
+    said = json_object(answer.body).get("Response")
+    reports = said.get("PullSmsSendStatusSet") if isinstance(said, dict) else None
+    if not isinstance(reports, list):
+        return None
+    mine = [one for one in reports if isinstance(one, dict) and one.get("SessionContext") == question.message_id]
+    return Search(tuple(_pulled(one) for one in mine if one.get("ReportStatus") in STANDINGS))
+
+
+def _pulled(said: dict[str, Any]) -> Receipt:
+    standing, code = STANDINGS[said["ReportStatus"]], text(said.get("Description"))
+    failed = standing is Standing.FAILED
+    return Receipt(
+        standing, message_id=text(said.get("SessionContext")), provider_ref=text(said.get("SerialNo")),
+        at=at_epoch(said.get("UserReceiveTime")), code=code or "FAIL" if failed else None, fault=CODES.fault(code) if failed else "none",
+    )  # fmt: skip
+
+
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
     """Return what a batch of reports says; nothing signs it, the secret of its URL stands for that."""
     reports = [(one, STANDINGS.get(str(one.get("report_status")))) for one in json_objects(callback.body)]
@@ -154,6 +185,7 @@ def check(account: Account) -> None:
 
 ADAPTER = Adapter(
     kind="tencent_sms", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound, check=check,
+    look_up=LookUp(search, searched),
     heard=MappingProxyType({"result": 0, "errmsg": "OK"}), taken=(b'{"result":0,"errmsg":"OK"}', "application/json"),
     credentials=("secret_id", "secret_key"), settings=("sdk_app_id", "region", approved.SETTING),
     optional=("token", "sign_name", "sender_id"), secrets=("token",),

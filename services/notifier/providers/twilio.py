@@ -9,10 +9,13 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
 from services.notifier.domain.replies import Inbound
@@ -26,6 +29,7 @@ from services.notifier.providers.wire import (
     Callback,
     Denied,
     HttpCall,
+    LookUp,
     e164,
     form,
     json_object,
@@ -36,6 +40,7 @@ from services.notifier.providers.wire import (
 CODES = Codes.load("twilio")
 BASE = "https://api.twilio.com"
 LONGEST_S = 36_000
+PAGE = 100
 OURS = "m"
 """The parameter of the callback that is our id."""
 STANDINGS = MappingProxyType(
@@ -59,21 +64,15 @@ WISHES = MappingProxyType({"STOP": Wish.STOP, "START": Wish.START, "HELP": Wish.
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
     """Return the call that creates a message; the sender is a number or a messaging service (`MG...`)."""
-    sid, sender = account.credentials["account_sid"], account.settings["from"]
+    sender = account.settings["from"]
     fields = {"To": e164(message.to), "MessagingServiceSid" if sender.startswith("MG") else "From": sender, "Body": message.body}
     left = seconds_left(message, now, least=1, most=LONGEST_S)
     if left is not None:
         fields["ValidityPeriod"] = str(left)
     if account.callback:
         fields["StatusCallback"] = f"{account.callback}?{urlencode({OURS: message.id})}"
-    user = f"{account.credentials.get('api_key') or sid}:{account.credentials.get('api_secret') or account.credentials['auth_token']}"
-    headers = {
-        "authorization": f"Basic {base64.b64encode(user.encode()).decode()}",
-        "content-type": "application/x-www-form-urlencoded",
-        "accept": "application/json",
-    }
-    url = f"{account.base_url or BASE}/2010-04-01/Accounts/{quote(sid, safe='')}/Messages.json"
-    return HttpCall(url, headers, urlencode(fields).encode())
+    headers = {**_shown(account), "content-type": "application/x-www-form-urlencoded"}
+    return HttpCall(_messages(account), headers, urlencode(fields).encode())
 
 
 def read(answer: Answer) -> Result:
@@ -87,6 +86,56 @@ def read(answer: Answer) -> Result:
             return CODES.result(400, text(said.get("error_code")) or "failed")
         return Accepted(sid)
     return CODES.result(answer.status, text(said.get("code")), retry_after=answer.headers.get("retry-after"))
+
+
+def search(question: Question, account: Account, now: datetime) -> HttpCall:  # noqa: ARG001  # every kind's shape
+    """Return the call that lists the messages to a number, the newest first; one that waits has no date of sending to search by."""
+    asked = {"To": e164(question.to), "PageSize": str(PAGE)}
+    return HttpCall(f"{_messages(account)}?{urlencode(asked)}", _shown(account), b"", "GET")
+
+
+def searched(answer: Answer, question: Question, account: Account) -> Search | None:
+    """Return the messages of our sender that were made while this one was given to it: none says whose it is."""
+    said = json_object(answer.body)
+    messages = said.get("messages")
+    if not isinstance(messages, list):
+        return None
+    dated = [(one, _dated(one)) for one in messages if isinstance(one, dict)]
+    whole = said.get("next_page_uri") is None or any(at is not None and at < question.since for _, at in dated)
+    during = [(one, at) for one, at in dated if at is None or question.since <= at <= question.until]
+    return Search(tuple(_listed(one) for one, _ in during if _is_sent_by(one, account)), whole)
+
+
+def _listed(said: dict[str, Any]) -> Receipt:
+    standing = STANDINGS.get(str(said.get("status")), Standing.ACCEPTED)
+    failed, code = standing is Standing.FAILED, text(said.get("error_code"))
+    return Receipt(
+        standing, provider_ref=text(said.get("sid")), code=code or "failed" if failed else None,
+        fault=CODES.fault(code) if failed else "none",
+    )  # fmt: skip
+
+
+def _is_sent_by(said: dict[str, Any], account: Account) -> bool:
+    sender = account.settings["from"]
+    return not str(said.get("direction")).startswith("inbound") and sender in {said.get("from"), said.get("messaging_service_sid")}
+
+
+def _dated(said: dict[str, Any]) -> datetime | None:
+    try:
+        return parsedate_to_datetime(str(said.get("date_created")))
+    except ValueError:
+        return None
+
+
+def _messages(account: Account) -> str:
+    return f"{account.base_url or BASE}/2010-04-01/Accounts/{quote(account.credentials['account_sid'], safe='')}/Messages.json"
+
+
+def _shown(account: Account) -> dict[str, str]:
+    """Return the headers of every call."""
+    own = account.credentials
+    user = f"{own.get('api_key') or own['account_sid']}:{own.get('api_secret') or own['auth_token']}"
+    return {"authorization": f"Basic {base64.b64encode(user.encode()).decode()}", "accept": "application/json"}
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
@@ -139,6 +188,7 @@ def _done(written: str | None) -> datetime | None:
 
 ADAPTER = Adapter(
     kind="twilio", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
+    look_up=LookUp(search, searched, absent_after=timedelta(minutes=30)),
     taken=(b'<?xml version="1.0" encoding="UTF-8"?><Response/>', "text/xml"), credentials=("account_sid", "auth_token"), settings=("from",),
     optional=("api_key", "api_secret"),
 )  # fmt: skip

@@ -16,6 +16,7 @@ import msgspec
 from libs.common.calling import BODY_LIMIT as BODY_LIMIT  # noqa: PLC0414  # what an adapter is made of is taken from here
 from libs.common.calling import Answer as Answer  # noqa: PLC0414  # what an adapter is made of is taken from here
 from libs.common.calling import HttpCall as HttpCall  # noqa: PLC0414  # what an adapter is made of is taken from here
+from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt
 from services.notifier.domain.replies import Inbound
@@ -37,6 +38,8 @@ class Account:
     """In the place of the provider's own: another region, or a fake."""
     callback: str | None = None
     """The public URL of our receipts endpoint for this account, its secret part included."""
+    key: bytes = field(default=b"", repr=False)
+    """A key of this account's own, for marks by which what it sent is known again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,17 @@ class Minted:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUp:
+    """How a kind is asked what became of a message whose answer was lost."""
+
+    request: Callable[[Question, Account, datetime], HttpCall]
+    read: Callable[[Answer, Question, Account], Search | None]
+    """Returns None where the answer says nothing."""
+    absent_after: timedelta | None = None
+    """How long after an attempt what is not found was never taken; None where that proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """One kind of provider."""
 
@@ -113,6 +127,7 @@ class Adapter:
     receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied | Fetch] | None = None
     inbound: Callable[[Callback, Account, datetime], Sequence[Inbound] | Denied | Fetch] | None = None
     """What somebody sends to a number or an address of the account."""
+    look_up: LookUp | None = None
     check: Callable[[Account], object] | None = None
     """Fails where nothing could be sent with an account; where there is none, a request is made to see that."""
     heard: Mapping[str, object] = field(default_factory=dict)

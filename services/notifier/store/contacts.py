@@ -20,7 +20,7 @@ BY_US = "dunwell"
 _encode = msgspec.json.Encoder().encode
 _STANDS = "(c.reserved_until is null or c.reserved_until > :now)"
 """A reservation that has lapsed counts no more."""
-_COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans"
+_COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans, c.task_id"
 
 
 class Contact(Value, frozen=True):
@@ -196,5 +196,6 @@ async def of_lookups(conn: AsyncConnection, lookups: Iterable[tuple[str, str]], 
 
 def _contact(row: Row[tuple[object, ...]]) -> Contact:
     return Contact(
-        row.tenant, row.borrower_id, "", row.at, row.channel, row.result, row.by, row.direction, row.lookup, row.kind, tuple(row.loans)
+        row.tenant, row.borrower_id, "", row.at, row.channel, row.result, row.by, row.direction, row.lookup, row.kind, tuple(row.loans),
+        row.task_id,
     )  # fmt: skip

@@ -18,6 +18,7 @@ import uvloop
 from sqlalchemy import Row, text
 
 from libs.common.clock import DrivenClock
+from services.notifier.domain.asking import PAUSES
 from services.notifier.domain.results import Accepted, Result, Unknown
 from services.notifier.providers import messagebird
 from services.notifier.providers.carrier import Carrier
@@ -38,6 +39,7 @@ NO_TLS = ssl.create_default_context()
 """Not used, and dear to make for each of a thousand connections."""
 CONTACTS = 240
 BATCH = 40
+ASKED = 60
 SEED = 20261124
 LONGEST = 3_000
 """Bytes of a direction after which a connection is cut at the latest: several messages of a kept one."""
@@ -50,14 +52,17 @@ _STANDS = text(
 
 
 @asynccontextmanager
-async def a_world_behind(databases: Databases, proxy: Proxy, **changes: Any) -> AsyncIterator[tuple[World, FakeProviders]]:
+async def a_world_behind(
+    databases: Databases, proxy: Proxy, *, searchable: bool = False, **changes: Any
+) -> AsyncIterator[tuple[World, FakeProviders]]:  # fmt: skip
     """A notifier whose one provider is reached through a proxy."""
+    changes = {"resolve_within_s": RESOLVE_WITHIN.total_seconds(), **changes}
     async with (
-        FakeProviders(FAKES).served() as fake,
+        FakeProviders(FAKES, searchable=searchable).served() as fake,
         proxied(proxy),
-        a_world(databases, options=open_packs(), fakes=True, resolve_within_s=RESOLVE_WITHIN.total_seconds(), **changes) as world,
+        a_world(databases, options=open_packs(), fakes=True, **changes) as world,
     ):
-        proxy.server = port_of(fake)
+        proxy.server, fake.clock = port_of(fake), world.clock
         await put(world, "main", account(proxy.port))
         await route(world, {"channel": "sms", "provider": "main"})
         yield world, fake
@@ -149,6 +154,26 @@ async def test_under_load_through_cuts_resets_and_delays_a_provider_takes_nothin
         await world.pass_to(MORNING + later * timedelta(seconds=31) + RESOLVE_WITHIN)
         assert await agreed(world, fake, proxy) == Counter(sent=cut["sent"], unresolved=cut["unknown"])
         assert len(fake.kept) == took
+
+
+async def test_under_load_through_cuts_every_lost_answer_is_found_or_shown_never_taken_by_asking_and_nothing_is_taken_twice(
+    databases: Databases,
+) -> None:
+    proxy = Proxy(0, plan=rough)
+    async with a_world_behind(databases, proxy, searchable=True, batch=BATCH, resolve_within_s=86_400.0) as (world, fake):
+        await asyncio.gather(*(ask(world, f"b{n}", number_of(n)) for n in range(ASKED)))
+        later = await let_pass(world, 0, until_none_waits=True)
+        for pause in PAUSES:
+            await world.pass_to(MORNING + later * timedelta(seconds=31) + pause)
+        await until(lambda: proxy.ending == 0, "the end of what the provider still does")
+        taken = Counter(one.reference for _, one in fake.kept)
+        assert set(taken.values()) == {1}
+        async with world.engine.connect() as conn:
+            rows = (await conn.execute(_STANDS)).all()
+        assert {(row.state, row.result, row.message_id in taken) for row in rows} == {
+            ("sent", "accepted", True), ("failed", "not_sent", False)
+        }  # fmt: skip
+        assert sum(told.type == "contact.unknown.v1" for told in world.told) > 0
 
 
 async def test_a_batch_whose_answers_are_held_is_unknown_in_time_and_is_not_sent_again(databases: Databases) -> None:

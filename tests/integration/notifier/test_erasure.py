@@ -58,6 +58,7 @@ async def a_full_life(databases: Databases) -> AsyncIterator[tuple[World, Taken]
         FakeProviders(FAKES).served() as fake,
         a_world(databases, options=Options(packs=packs), fakes=True, public_url=PUBLIC) as world,
     ):
+        await world.lift_the_days_limit()
         await put(world, "main", twilio(fake))
         await route(world, {"channel": "sms", "provider": "main"})
         for borrower, addresses in (("b1", {"sms": PHONE, "email": EMAIL}), ("other", {"email": "other@example.org"})):

@@ -116,10 +116,10 @@ class Load:
 
 @asynccontextmanager
 async def a_load(databases: Databases, reading: Reading) -> AsyncIterator[Load]:
-    """People in every place, a tenant that is judged by this reading, and three senders with small batches."""
+    """People in every place, a tenant that is judged by this reading and lets out all that the packs do, and three senders."""
     options = Options(packs=reading.packs)
     async with a_world(databases, at=MONDAY, options=options) as world:
-        settings = {"profile": reading.profile.value, "role": reading.role.value}
+        settings = {"profile": reading.profile.value, "role": reading.role.value, "dunning_a_day": None}
         assert (await world.call("PUT", "/v1/settings", json=settings, headers={"If-Match": '"0"'})).status_code == 200
         load = Load(world, [world.another(options, batch=5) for _ in range(3)])
         await load.settle()

@@ -36,6 +36,7 @@ from tests.support.postgres import Databases
 async def a_reached_world(databases: Databases, *others: str) -> AsyncIterator[tuple[World, FakeProviders, str]]:
     """A world in which a message went out to `b1` and to others who share the number; with the path that replies come in at."""
     async with a_wired_world(databases, public_url=PUBLIC) as (world, fake):
+        await world.lift_the_days_limit()
         shown = await put(world, "main", twilio(fake))
         await route(world, {"channel": "sms", "provider": "main"})
         for borrower in ("b1", *others):
@@ -272,6 +273,7 @@ async def a_mailed_world(databases: Databases) -> AsyncIterator[tuple[World, Fak
             "settings": {"from": "us@example.org"},
             "base_url": f"{fake.origin}/mail",
         }
+        await world.lift_the_days_limit()
         shown = await put(world, "mail", made)
         await route(world, {"channel": "email", "provider": "mail"})
         await world.profile("b1", addresses={"email": "li@example.org"}, jurisdictions=("TT",))

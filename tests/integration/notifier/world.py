@@ -184,6 +184,11 @@ class World:
         data = BorrowerErasure(borrower_id=borrower, time=self.clock.now(), id="x")
         await self.hear(PROFILES, "borrower.erased.v1", data, borrower=borrower, what="profile")
 
+    async def lift_the_days_limit(self) -> None:
+        """Let as many dunning messages out in a day as rules do, for tests that are not about days."""
+        answer = await self.call("PUT", "/v1/settings", json={"dunning_a_day": None}, headers={"If-Match": '"0"'})
+        assert answer.status_code == 200, answer.text
+
     async def pass_to(self, moment: datetime, *, fresh: bool = True) -> None:
         """Let time pass, the watermarks with it, and do what is due then."""
         self.clock.move_to(moment)

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from services.notifier.domain.results import Refused
-from services.notifier.providers.codes import Codes
+from services.notifier.providers.codes import Codes, Meaning
 from services.notifier.providers.fake.server import SPEAKERS
-from services.notifier.providers.fake.speaker import Taken
+from services.notifier.providers.fake.speaker import Taken, code_for
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.wire import Account, HttpCall, UnfitError
 from tests.unit.providers.values import NOW, TEMPLATES, a_message
@@ -119,3 +119,11 @@ def test_the_words_of_an_error_decide_nothing_whatever_its_code(kind: str, words
         assert read(other) == read(said), code
         worded += other != said
     assert worded
+
+
+@pytest.mark.parametrize("kind", sorted(SPEAKERS))
+@pytest.mark.parametrize("meaning", Meaning)
+def test_a_fake_answers_every_meaning_that_its_kind_has_a_word_for_by_that_word(kind: str, meaning: Meaning) -> None:
+    code = code_for(SPEAKERS[kind], meaning)
+    assert (code is None) == (meaning not in SPEAKERS[kind].codes.api.values())
+    assert code is None or SPEAKERS[kind].codes.api[code] is meaning

@@ -49,6 +49,7 @@ create table notifier.attempts (
     turn integer not null, provider text not null, message_id text not null, locale text, version integer,
     began_at timestamptz not null, ended_at timestamptz,
     result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text,
+    asked integer not null default 0,
     primary key (tenant, borrower_id, task_id, channel)
 ) partition by hash (tenant, borrower_id);
 create table notifier.contacts (
@@ -88,6 +89,7 @@ create index deliveries_case on notifier.deliveries (tenant, case_id);
 create index deliveries_unknown on notifier.deliveries (taken_at) where state = 'unknown';
 create index attempts_message on notifier.attempts (tenant, message_id);
 create index attempts_ref on notifier.attempts (tenant, provider_ref) where provider_ref is not null;
+create index attempts_lost on notifier.attempts (ended_at) where result = 'unknown' and receipt is null;
 create index contacts_lookup on notifier.contacts (tenant, lookup, at) where lookup is not null;
 create table notifier.caps (
     tenant text not null, scope text not null, key text not null,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -56,6 +57,29 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
     return HttpCall(taken.callback or account.callback or "", {"content-type": "application/json"}, msgspec.json.encode([said]))
 
 
+def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
+    """Return what was sent to a number on one of Beijing's days."""
+    if call.headers.get("x-acs-action") != "QuerySendDetails":
+        return None
+    if not _is_signed(call, account):
+        return _error("SignatureDoesNotMatch")
+    said = dict(parse_qsl(urlsplit(call.url).query))
+    numbers, day = {said["PhoneNumber"], f"86{said['PhoneNumber']}"}, said["SendDate"]
+    found = [one for one in kept if one.to in numbers and one.at and f"{one.at.astimezone(HERE):%Y%m%d}" == day]
+    records = [_record(one) for one in found[: int(said["PageSize"])]]
+    return as_json(200, {"Code": "OK", "Message": "OK", "TotalCount": len(found), "SmsSendDetailDTOs": {"SmsSendDetailDTO": records}})
+
+
+def _record(taken: Taken) -> dict[str, object]:
+    status = {Standing.DELIVERED: 3, Standing.FAILED: 2}.get(taken.standing, 1)
+    words = {3: "DELIVERED", 2: "MOBILE_NOT_ON_SERVICE"}
+    at = taken.at.astimezone(HERE).strftime("%Y-%m-%d %H:%M:%S") if taken.at else ""
+    return {
+        "PhoneNum": taken.to.removeprefix("86"), "OutId": taken.reference, "SendStatus": status, "ErrCode": words.get(status, ""),
+        "SendDate": at, "ReceiveDate": at if status > 1 else "", "TemplateCode": taken.subject, "Content": taken.body,
+    }  # fmt: skip
+
+
 def _error(code: str) -> Answer:
     return as_json(STATUSES.get(code, 200), {"Code": code, "Message": "refused", "RequestId": "r"})
 
@@ -76,4 +100,4 @@ def _is_signed(call: HttpCall, account: Account) -> bool:
     return hmac.compare_digest(mac, said.get("Signature", "")) and call.headers.get("x-acs-content-sha256") == body
 
 
-SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report)
+SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report, search=search)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from services.notifier.domain.receipts import Standing
 from services.notifier.providers import jws
@@ -54,11 +55,31 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
     at = int(now.timestamp())
     claims = {"iss": "MessageBird", "nbf": at, "exp": at + REPORTED_FOR_S, "url_hash": hashlib.sha256(url.encode()).hexdigest()}
     token = jws.sign_shared(claims, account.credentials.get("signing_key", ""))
-    return HttpCall(url, {"messagebird-signature-jwt": token}, b"")
+    return HttpCall(url, {"messagebird-signature-jwt": token}, b"", "GET")
+
+
+def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
+    """Return what was sent to a number within a time."""
+    if call.method != "GET":
+        return None
+    if call.headers.get("authorization") != f"AccessKey {account.credentials['access_key']}":
+        return _error("2", "access_key")
+    asked = dict(parse_qsl(urlsplit(call.url).query))
+    since, until = (datetime.fromisoformat(asked[name]) for name in ("from", "until"))
+    found = [one for one in kept if one.to == asked["recipient"] and one.at and since <= one.at <= until]
+    items = [_listed(one) for one in found[: int(asked["limit"])]]
+    return as_json(200, {"offset": 0, "count": len(items), "totalCount": len(found), "items": items})
+
+
+def _listed(taken: Taken) -> dict[str, object]:
+    status: dict[str, object] = {"recipient": int(taken.to), "status": WORDS[taken.standing]}
+    if taken.standing is Standing.FAILED:
+        status["statusErrorCode"] = 27
+    return {"id": taken.ref, "reference": taken.reference, "direction": "mt", "recipients": {"items": [status]}}
 
 
 def _error(code: str, parameter: str) -> Answer:
     return as_json(STATUSES.get(code, 422), {"errors": [{"code": int(code), "description": "refused", "parameter": parameter}]})
 
 
-SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report)
+SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report, search=search)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+import msgspec
 from aiohttp import web
 
 from libs.common import ids
+from libs.common.clock import Clock, WallClock
+from services.notifier.domain.receipts import Standing
 from services.notifier.providers.fake import (
     africastalking,
     aliyun,
@@ -54,6 +57,13 @@ class FakeProviders:
     kept: list[tuple[str, Taken]] = field(default_factory=list)
     """By the name of the account."""
     origin: str = ""
+    clock: Clock = field(default_factory=WallClock)
+    searchable: bool = True
+    """Whether it can be asked what became of messages."""
+    on_taken: Callable[[str, Taken], None] | None = None
+    """Hears of each message that was accepted, and by which account."""
+    describe: Callable[[str], object] | None = None
+    """Returns what is shown of an account."""
 
     @asynccontextmanager
     async def served(
@@ -62,6 +72,8 @@ class FakeProviders:
         """Listen until the end of the block, over TLS where there is a context; port 0 is any that is free."""
         app = web.Application(client_max_size=BODY_LIMIT)
         app.router.add_post("/{account}/{rest:.*}", self._on_request)
+        app.router.add_get("/{account}/{rest:.*}", self._on_request)
+        app.router.add_get("/{account}", self._on_asked)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
@@ -82,20 +94,41 @@ class FakeProviders:
         """Return what the provider says to a call; what it accepts is kept, and what nobody can say of too."""
         account = self.accounts[name]
         speaker = SPEAKERS[account.kind]
+        if (said := self._searched(name, speaker, call)) is not None:
+            return said
         taken = speaker.take(call, account, ids.fresh().replace("-", ""))
         if isinstance(taken, Answer):
             return taken
+        taken = replace(taken, at=self.clock.now())
         meaning = wish(taken.to)
-        if meaning is None or meaning == "unknown":
+        code = code_for(speaker, meaning) if meaning is not None else None
+        if code is None or meaning == "unknown":
             self.kept.append((name, taken))
-        return speaker.accept(taken) if meaning is None else speaker.refuse(taken, code_for(speaker, meaning))
+            if self.on_taken is not None:
+                self.on_taken(name, taken)
+        return speaker.accept(taken) if code is None else speaker.refuse(taken, code)
+
+    def _searched(self, name: str, speaker: Speaker, call: HttpCall) -> Answer | None:
+        mine = [taken for account, taken in self.kept if account == name]
+        said = speaker.search(call, self.accounts[name], mine) if speaker.search and self.searchable else None
+        return Answer(404, {}, b"") if said is None and call.method == "GET" else said
+
+    def note(self, name: str, ref: str, standing: Standing) -> None:
+        """Let a message have come so far."""
+        self.kept[:] = [(of, replace(one, standing=standing) if (of, one.ref) == (name, ref) else one) for of, one in self.kept]
+
+    async def _on_asked(self, request: web.Request) -> web.Response:
+        name = request.match_info["account"]
+        if name not in self.accounts or self.describe is None:
+            raise web.HTTPNotFound
+        return web.Response(body=msgspec.json.encode(self.describe(name)), content_type="application/json")
 
     async def _on_request(self, request: web.Request) -> web.Response:
         name = request.match_info["account"]
         if name not in self.accounts:
             raise web.HTTPNotFound
         headers = {key.lower(): value for key, value in request.headers.items()}
-        call = HttpCall(f"{self.origin}{request.raw_path}", headers, await request.read())
+        call = HttpCall(f"{self.origin}{request.raw_path}", headers, await request.read(), "GET" if request.method == "GET" else "POST")
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         said = self.answer(name, call)

@@ -15,6 +15,8 @@ from services.notifier.providers.wire import Account, Answer, HttpCall
 
 MAGIC = "+1500555{:04}"
 """Phone numbers that ask for an answer: the last four digits are the place of the meaning, from 1."""
+FAILS, SAYS_NOTHING = "+15005559001", "+15005559002"
+"""Phone numbers to which a message is taken and then fails, and is taken and never spoken of again; of anything else `fails`, `silent`."""
 _NUMBER = re.compile(r"\+?1500555(0\d{3})")
 _WORD = re.compile(r"[a-z_]+")
 
@@ -30,6 +32,9 @@ class Taken:
     reference: str | None = None
     """Ours, where the provider knows one."""
     callback: str | None = None
+    at: datetime | None = None
+    standing: Standing = Standing.ACCEPTED
+    """How far it has come by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class Speaker:
     """By a code of the kind's table."""
     codes: Codes
     report: Callable[[Taken, Standing, Account, datetime], HttpCall] | None = None
+    search: Callable[[HttpCall, Account, Sequence[Taken]], Answer | None] | None = None
+    """Answers a question about what was taken; None where the call is none."""
 
 
 def magic(meaning: Meaning) -> str:
@@ -61,12 +68,18 @@ def wish(to: str) -> Meaning | None:
     return Meaning(word[0]) if word and word[0] in meanings else None
 
 
-def code_for(speaker: Speaker, meaning: Meaning) -> str:
-    """Return the first code of the table that means this; of two that do, one that is more than a status."""
+def fate(to: str) -> Standing | None:
+    """Return what a receipt will say of a message to this address; None where there will be none."""
+    word = _WORD.match(to)
+    if to.lstrip("+") == FAILS[1:] or (word and word[0] == "fails"):
+        return Standing.FAILED
+    return None if to.lstrip("+") == SAYS_NOTHING[1:] or (word and word[0] == "silent") else Standing.DELIVERED
+
+
+def code_for(speaker: Speaker, meaning: Meaning) -> str | None:
+    """Return the first code of the table that means this; of two that do, one that is more than a status. None: it has no word for that."""
     listed: Sequence[str] = [code for code, means in speaker.codes.api.items() if means is meaning]
-    if not listed:
-        raise LookupError(f"no code of this kind means {meaning}")
-    return min(listed, key=lambda code: code.startswith("http "))
+    return min(listed, key=lambda code: code.startswith("http "), default=None)
 
 
 def as_json(status: int, value: object, **headers: str) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -58,6 +59,25 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
     return HttpCall(taken.callback or account.callback or "", {"content-type": "application/json"}, msgspec.json.encode([said]))
 
 
+def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
+    """Return what was reported of messages to a number; one without a report is not listed."""
+    if call.headers.get("x-tc-action") != "PullSmsSendStatusByPhoneNumber":
+        return None
+    if not _is_signed(call, account):
+        return _error("AuthFailure.SignatureFailure")
+    said = json_object(call.body)
+    return as_json(200, {"Response": {"PullSmsSendStatusSet": [
+        {
+            "PhoneNumber": one.to, "SerialNo": one.ref, "SessionContext": one.reference,
+            "ReportStatus": "SUCCESS" if one.standing is Standing.DELIVERED else "FAIL",
+            "Description": "DELIVRD" if one.standing is Standing.DELIVERED else "UNDELIV", "UserReceiveTime": int(one.at.timestamp()),
+        }
+        for one in kept
+        if one.to == said["PhoneNumber"] and one.standing in {Standing.DELIVERED, Standing.FAILED} and one.at
+        and said["BeginTime"] <= one.at.timestamp() <= said["EndTime"]
+    ][: said["Limit"]], "RequestId": "r"}})  # fmt: skip
+
+
 def _said(taken: Taken, code: str, ref: str) -> Answer:
     one = {
         "SerialNo": ref, "PhoneNumber": taken.to, "Fee": int(code == "Ok"), "SessionContext": taken.reference, "Code": code,
@@ -90,4 +110,4 @@ def _is_signed(call: HttpCall, account: Account) -> bool:
     return hmac.compare_digest(mac, said.get("Signature", ""))
 
 
-SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report)
+SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report, search=search)

@@ -7,16 +7,19 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 
 from libs.common import logs
 from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.receipts import Receipt
 from services.notifier.domain.results import NotSent, Refused, Result
 from services.notifier.providers.links import Link, Terms
+from services.notifier.providers.smtp.bounces import marked, reports
 from services.notifier.providers.smtp.mime import assemble
 from services.notifier.providers.smtp.relay import Relay, connect
 from services.notifier.providers.smtp.session import Job, Mail, Offers, Session, Until
-from services.notifier.providers.wire import Account, UnfitError, mailbox, still_wanted
+from services.notifier.providers.wire import Account, Callback, UnfitError, mailbox, still_wanted
 
 WHOLE_S = 28.0
 """For a batch: less than the sender waits for it."""
@@ -168,7 +171,9 @@ class SmtpProvider:
         try:
             still_wanted(message, now)
             to = _wired(message.to, offers)
-            mail = Mail(self.relay.bounces, to, assemble(replace(message, to=to), self.relay.sender, now, eight_bit=offers.eight_bit))
+            mark = marked(message.id, self.relay.key)
+            content = assemble(replace(message, to=to, id=mark), self.relay.sender, now, eight_bit=offers.eight_bit)
+            mail = Mail(self.relay.return_path(mark), to, content)
         except UnfitError as unfit:
             return Refused(unfit.code, unfit.fault, permanent=unfit.fault != "provider")
         except Exception as error:  # noqa: BLE001  # this one message was given to nobody; the others of the batch go on
@@ -192,8 +197,13 @@ def _wired(to: str, offers: Offers) -> str:
         raise UnfitError("invalid_mailbox", "invalid_address") from None
 
 
+def _came_back(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt]:  # noqa: ARG001  # every kind's shape
+    """Return what a mail says that has come back: the body is that mail, as a server or a mailbox had it."""
+    return reports(callback.body, account.key)
+
+
 LINK = Link(
     kind="smtp", channels=("email",), check=Relay.of, settings=("host", "from"), secrets=("password",),
     optional=("port", "tls", "username", "password", "bounces_to", "connections", "timeout_s"),
-    open=lambda account, terms: SmtpProvider(account, Relay.of(account), terms),
+    open=lambda account, terms: SmtpProvider(account, Relay.of(account), terms), receipts=_came_back,
 )  # fmt: skip

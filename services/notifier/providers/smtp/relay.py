@@ -15,6 +15,7 @@ from libs.common.dialing import dial, why
 from services.notifier.domain.results import NotSent, Refused
 from services.notifier.providers.links import LOOPBACK, whole
 from services.notifier.providers.smtp import replies
+from services.notifier.providers.smtp.bounces import LONGEST_MARK, PLACE
 from services.notifier.providers.smtp.mime import From
 from services.notifier.providers.smtp.session import Offers, Session
 from services.notifier.providers.wire import Account, UnfitError, mailbox
@@ -34,11 +35,17 @@ class Relay:
     tls: str
     sender: From
     bounces: str
-    """Where the mail system writes back to."""
+    """Where the mail system writes back to; `{id}` in it is the mark of each mail."""
     username: str | None
     password: str | None = field(repr=False)
     connections: int
     answer_s: float
+    key: bytes = field(default=b"", repr=False)
+    """What mails are marked with, so that one that comes back is known as ours."""
+
+    def return_path(self, mark: str) -> str:
+        """Return where a mail of this mark comes back to."""
+        return self.bounces.replace(PLACE, mark)
 
     @classmethod
     def of(cls, account: Account) -> Relay:
@@ -56,8 +63,9 @@ class Relay:
         sender = From(_ascii_domain(address), name)
         return cls(
             host, whole(settings, "port", PORTS[tls], least=1, most=65535), tls, sender,
-            _ascii_domain(settings.get("bounces_to", sender.address)), username, password,
+            _bounces(settings.get("bounces_to", sender.address)), username, password,
             whole(settings, "connections", 10, least=1, most=100), float(whole(settings, "timeout_s", 12, least=1, most=15)),
+            account.key,
         )  # fmt: skip
 
 
@@ -107,6 +115,12 @@ def _taken_over(client: aiosmtplib.SMTP) -> Session:
 
 def _size(said: str | None) -> int | None:
     return int(said) if said and said.isdecimal() and int(said) > 0 else None
+
+
+def _bounces(address: str) -> str:
+    """Return where mails come back to, when that is an address with every mark that may be in it."""
+    local, _, domain = _ascii_domain(address.replace(PLACE, LONGEST_MARK)).rpartition("@")
+    return f"{local.replace(LONGEST_MARK, PLACE)}@{domain}"
 
 
 def _ascii_domain(address: str) -> str:

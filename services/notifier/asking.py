@@ -1,0 +1,146 @@
+"""Asks providers what became of messages of which nobody knows: few times, further and further apart, and without a lock."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common import logs, sealing
+from libs.common.clock import pause
+from libs.common.db.failures import is_transient
+from libs.common.sealing import SealError
+from services.notifier.domain.asking import NEVER_TAKEN, PAUSES, Question, meaning
+from services.notifier.domain.delivery import heard
+from services.notifier.domain.receipts import News, Receipt, Standing
+from services.notifier.domain.results import NotSent
+from services.notifier.metrics import NotifierMetrics
+from services.notifier.providers.http import HttpProvider
+from services.notifier.providers.kinds import ADAPTERS
+from services.notifier.receiving import Receiver, words_of
+from services.notifier.store import asking, attempts, borrowers, contacts, deliveries
+from services.notifier.store.asking import Lost
+from services.notifier.store.attempts import Closing
+
+LOOK_EVERY_S = 5.0
+AT_ONCE = 10
+"""Questions in one look, asked at the same time: an outage leaves many, and they are asked about as slowly."""
+LOOKS_BACK = PAUSES[-1] * 2
+KINDS = tuple(kind for kind, adapter in ADAPTERS.items() if adapter.look_up is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Asks about attempts whose answers were lost, and takes what it learns in like a receipt."""
+
+    receiver: Receiver
+    metrics: NotifierMetrics
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Ask until the stop."""
+        while not stop.is_set():
+            try:
+                asked = await self.look()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                logs.get("asker").warning("look_failed", reason=type(error).__name__)
+                asked = 0
+            if asked < AT_ONCE:
+                await pause(stop, LOOK_EVERY_S)
+
+    async def drain(self) -> int:
+        """Ask all that is to be asked now, and return how many questions that were."""
+        total = 0
+        while asked := await self.look():
+            total += asked
+        return total
+
+    async def look(self) -> int:
+        """Ask once what is due, and return how many questions that were."""
+        async with self.receiver.engine.begin() as conn:
+            now = await self.receiver.clock.at(conn)
+            lost = await asking.claim(conn, KINDS, PAUSES, since=now - LOOKS_BACK, now=now, limit=AT_ONCE)
+        await asyncio.gather(*(self._ask(one, now) for one in lost))
+        return len(lost)
+
+    async def _ask(self, lost: Lost, now: datetime) -> None:
+        provider = await self.receiver.directory.provider(lost.attempt.tenant, lost.attempt.provider)
+        question = await self._question(lost)
+        if not isinstance(provider, HttpProvider) or question is None:
+            return
+        search = await provider.look_up(question)
+        if search is None:
+            self.metrics.asked.labels(provider.name, "no_answer").inc()
+            return
+        refs = {one.provider_ref for one in search.found if one.provider_ref is not None}
+        async with self.receiver.engine.connect() as conn:
+            of_others = await asking.named(conn, lost.attempt.tenant, lost.attempt.provider, refs)
+        said = meaning(search, question, of_others, absence_counts=_absence_counts(lost, provider, now))
+        self.metrics.asked.labels(provider.name, _word(said)).inc()
+        match said:
+            case Receipt():
+                await self._found(lost, said)
+            case NotSent(why):
+                await self._never_taken(lost, why)
+
+    async def _question(self, lost: Lost) -> Question | None:
+        """Return what is asked; None where the address is not known any more."""
+        one = lost.attempt
+        async with self.receiver.engine.connect() as conn:
+            borrower = await borrowers.find(conn, one.tenant, one.borrower_id)
+        if borrower is None or borrower.profile is None or borrower.key is None:
+            return None
+        sealed = next((a.sealed for a in borrower.profile.addresses if a.channel == one.channel and a.lookup == lost.lookup), None)
+        if sealed is None:
+            return None
+        context = f"{one.tenant}/{one.borrower_id}"
+        try:
+            holder = self.receiver.directory.ring.holder(borrower.key, context)
+            to = holder.unseal(sealing.from_text(sealed), f"{context}/address").decode()
+        except (SealError, ValueError):
+            return None
+        return Question(lost.message_id, to, lost.began_at, lost.ended_at, lost.asked)
+
+    async def _found(self, lost: Lost, said: Receipt) -> None:
+        """Take in what was found like a receipt of the message."""
+        of, word = lost.attempt, Receipt(
+            said.standing, message_id=lost.message_id, provider_ref=said.provider_ref, at=said.at, code=said.code, fault=said.fault
+        )  # fmt: skip
+        sealed = self.receiver.directory.sealed_words(of.tenant, of.provider, repr(word).encode())
+        await self.receiver.keep(of.tenant, of.provider, words_of([word]), sealed=sealed)
+
+    async def _never_taken(self, lost: Lost, why: str) -> None:
+        """Close the attempt as one that surely did not go out: it counts in no cap."""
+        of = lost.attempt
+        receiver = self.receiver
+        async with receiver.engine.begin() as conn:
+            await borrowers.lock(conn, {of.key[:2]})
+            if not await asking.is_lost(conn, of):
+                return
+            await self._close(conn, lost, why)
+        receiver.outbox.wake.set()
+
+    async def _close(self, conn: AsyncConnection, lost: Lost, why: str) -> None:
+        of, receiver = lost.attempt, self.receiver
+        now = await receiver.clock.at(conn)
+        before = (await attempts.reached(conn, [of.key]))[of.key]
+        news = News(of.channel, Standing.FAILED, tuple(before), of.provider, code=why)
+        changes = [heard(delivery, news, now=now) for delivery in await deliveries.locked(conn, [of.key])]
+        await deliveries.save(conn, [change.delivery for change in changes])
+        await attempts.close(conn, [Closing(of, "not_sent", code=why)], now=now)
+        await contacts.note_results(conn, [(of.key[:2], contacts.id_of(of.task_id, of.channel), "not_sent")])
+        await receiver.outbox.append(conn, receiver.announcer.messages(changes, now=now))
+
+
+def _absence_counts(lost: Lost, provider: HttpProvider, now: datetime) -> bool:
+    """Say whether it proves something that a message is not found: long after it was given, to the very account that it was given to."""
+    look_up = provider.adapter.look_up
+    after = look_up.absent_after if look_up is not None else None
+    return after is not None and lost.same_account and now >= lost.ended_at + after
+
+
+def _word(said: Receipt | NotSent | None) -> str:
+    return "unclear" if said is None else NEVER_TAKEN if isinstance(said, NotSent) else "found"
