@@ -32,7 +32,7 @@ from libs.common.settings import Common, SettingsError, version
 from services import demo as example
 from services import embedded, keys, posting, rehearsal
 from services.apart import wired
-from services.embedded import Platform
+from services.embedded import Platform, Reached
 from services.importer import csv_import, uci
 from services.ingest import service as ingest_service
 from services.ingest.rebuilding import Step, Tally
@@ -45,7 +45,6 @@ app.add_typer(ingest_app, name="ingest")
 app.add_typer(keys_app, name="keys")
 app.add_typer(import_app, name="import")
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 DAYS_BEFORE_READY = 90
 """Of the example's history, how many are played day by day before the platform is ready; what is older is taken in at once."""
 say = Console(stderr=True)
@@ -231,7 +230,7 @@ async def _serve_all(postgres: EmbeddedPostgres, listening: Listening, folder: P
     clock = HandoverClock(story.starts_at) if story else clock
     if story is None:
         clock.hand_over()
-    platform = await embedded.open_platform(postgres, folder, clock, loopback=listening.host in LOOPBACK)
+    platform = await embedded.open_platform(postgres, folder, clock, Reached.over(listening))
 
     async def prepare() -> None:
         if story is not None:
@@ -258,7 +257,7 @@ async def _demo(folder: Path, days: int, *, stay: bool) -> int:
 async def _play_alone(postgres: EmbeddedPostgres, folder: Path, days: int) -> example.Summary:
     story = example.read_story(WallClock().now(), days=days)
     clock = HandoverClock(story.starts_at)
-    platform = await embedded.open_platform(postgres, folder, clock, loopback=True)
+    platform = await embedded.open_platform(postgres, folder, clock, embedded.ON_THIS_MACHINE)
     try:
         async with working(platform.services, ending := Ending(), clock_is_driven=True):
             summary = await _play(platform, clock, story, hand_over=False)

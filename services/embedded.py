@@ -26,10 +26,11 @@ from libs.common.clock import Clock
 from libs.common.db import migrate
 from libs.common.db.embedded import EmbeddedPostgres
 from libs.common.db.engine import make_engine
-from libs.common.lifecycle import Service
+from libs.common.lifecycle import Listening, Service
+from libs.common.page_links import PageLinks, Verifier
 from libs.common.ports import Ports
 from libs.common.problems import problem
-from libs.common.settings import Outlets, SettingsError, version
+from libs.common.settings import Outlets, SettingsError, page_url, version
 from services.ingest import service as ingest
 from services.ingest.settings import Settings as IngestSettings
 from services.notifier import service as notifier
@@ -43,6 +44,7 @@ TENANT = "default"
 DEV_KEYS = {"dunwell-dev": "dev", "dunwell-dev-2": "dev-2"}
 """Keys of two persons, so that one can approve what the other wrote; only ever on loopback."""
 PAGE = "borrower-page"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PARTITIONS = 1
 """One process takes partitions in one after the other, so more of them would only mean more transactions."""
 MOST_ROUNDS = 1000
@@ -62,6 +64,29 @@ class Secrets:
     def page_key(self) -> str:
         """Return the key with which the scheduler asks the notifier for a borrower, who has none."""
         return f"dw_{sealing.as_text(sealing.digest(self.digest, TENANT, 'key', PAGE))}"
+
+    @property
+    def link_key(self) -> bytes:
+        """Return the key with which the links to the page are signed."""
+        return sealing.digest(self.digest, TENANT, "links", PAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """From where the platform is reached: from this machine alone or not, and by borrowers (None: their messages carry no link)."""
+
+    loopback: bool = True
+    page_url: str | None = None
+
+    @classmethod
+    def over(cls, listening: Listening) -> Reached:
+        """Return what follows from where it listens; on this machine alone its own address is where borrowers reach it."""
+        host = f"[{listening.host}]" if ":" in listening.host else listening.host
+        loopback = listening.host in LOOPBACK
+        return cls(loopback, page_url() or (f"http://{host}:{listening.port}/scheduler" if loopback else None))
+
+
+ON_THIS_MACHINE = Reached()
 
 
 @dataclass(slots=True)
@@ -157,20 +182,26 @@ async def put_dev_keys(engine: AsyncEngine, *, allowed: bool) -> None:
 
 
 def build(
-    engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | None = None, settle_s: float = 2.0, loopback: bool = True
+    engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | None = None, settle_s: float = 2.0, at: Reached = ON_THIS_MACHINE
 ) -> Platform:  # fmt: skip
     """Wire the three services on one bus; `seed` makes that a bus with bad days, over partitions that overtake each other.
 
-    `loopback`: it is reached from this machine alone, and may call webhooks here.
+    Reached from this machine alone it may call webhooks here.
     """
-    outlets = Outlets(webhook_key=secrets.sealing_private, local=loopback)
+    outlets = Outlets(webhook_key=secrets.sealing_private, local=at.loopback)
     bus = InProcessBus(clock=clock, seed=seed, partitions=PARTITIONS if seed is None else 4)
     ports = Ports(engine, bus, clock, version())
     takes = IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None, outlets=outlets)
-    opens = NotifierSettings(secrets.sealing_private, secrets.digest, fakes=True, outlets=outlets, sealing_older=secrets.sealing_older)
+    links = PageLinks(at.page_url, secrets.link_key) if at.page_url else None
+    opens = NotifierSettings(
+        secrets.sealing_private, secrets.digest, fakes=True, outlets=outlets, sealing_older=secrets.sealing_older, links=links
+    )  # fmt: skip
     ledger, sending = ingest.build(ports, takes), notifier.build(ports, opens)
     elsewhere = Elsewhere({service.name: _within(service) for service in (ledger, sending)})
-    plans = SchedulerSettings(settle_s=settle_s, outlets=outlets, tenants=(TENANT,), service_keys={TENANT: secrets.page_key})
+    plans = SchedulerSettings(
+        settle_s=settle_s, outlets=outlets, tenants=(TENANT,), service_keys={TENANT: secrets.page_key}, page_url=at.page_url,
+        links=Verifier((secrets.link_key,), (TENANT,)),
+    )  # fmt: skip
     parts = ledger, scheduler.build(ports, plans, elsewhere), sending
     return Platform(engine, bus, clock, *parts, _root(parts))
 
@@ -180,14 +211,14 @@ def _within(service: Service) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=service.app), base_url=f"http://{service.name}")
 
 
-async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, *, loopback: bool) -> Platform:
+async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, at: Reached) -> Platform:
     """Make the database where it is missing, migrate it, and wire the platform on it."""
     engine = make_engine(await postgres.create(DATABASE), application="embedded", pool_size=16)
     await migrate_all(engine)
-    await put_dev_keys(engine, allowed=loopback)
+    await put_dev_keys(engine, allowed=at.loopback)
     secrets = read_secrets(folder)
     await put_page_key(engine, secrets)
-    return build(engine, secrets, clock, loopback=loopback)
+    return build(engine, secrets, clock, at=at)
 
 
 def _root(services: Sequence[Service]) -> FastAPI:

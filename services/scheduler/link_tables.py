@@ -28,5 +28,16 @@ borrower_links = Table(
     Column("visit_until", _moment),
     Column("acts", Integer, nullable=False),
     Column("acts_since", _moment),
+    Column("task_id", Text),
 )
-"""Links by the hash of their token, with the spells (`case_ids`, `spells`) of which one must last."""
+"""Links by the hash of their token, with the spells (`case_ids`, `spells`) of which one must last; `task_id` where a message carried it."""
+
+link_tries = Table(
+    "link_tries",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("tries", Integer, nullable=False),
+    Column("tried_at", _moment, nullable=False),
+)
+"""Wrong tries in a row, by the links of messages."""

@@ -32,6 +32,9 @@ class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     profile: Literal["strict", "legal_floor"] = "strict"
     role: Literal["first_party", "agency", "buyer"] = "first_party"
     tenant_hours: Annotated[dict[str, str], Meta(min_length=1, max_length=8)] | None = None
+    link_channels: Annotated[
+        tuple[Literal["sms", "email", "push", "inbox"], ...], Meta(max_length=4, description="whose messages carry a link to the page")
+    ] = ("sms", "email", "push", "inbox")
 
     def __post_init__(self) -> None:
         if self.tenant_hours is not None:
