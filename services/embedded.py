@@ -62,7 +62,7 @@ class Secrets:
 
     @property
     def page_key(self) -> str:
-        """Return the key with which the scheduler asks the notifier for a borrower, who has none."""
+        """Return the key with which the scheduler asks the others for a borrower, who has none."""
         return f"dw_{sealing.as_text(sealing.digest(self.digest, TENANT, 'key', PAGE))}"
 
     @property
@@ -165,9 +165,10 @@ async def migrate_all(engine: AsyncEngine) -> None:
 
 
 async def put_page_key(engine: AsyncEngine, secrets: Secrets) -> None:
-    """Let the scheduler ask the notifier what the borrower's page needs, and nothing else."""
+    """Let the scheduler ask the others what the borrower's page needs, and nothing else."""
     async with engine.begin() as conn:
-        await auth.add_key(conn, "notifier", secrets.page_key, Principal(TENANT, None, frozenset({"contacts:read"})))
+        for schema, scope in (("ingest", "loans:read"), ("notifier", "contacts:read")):
+            await auth.add_key(conn, schema, secrets.page_key, Principal(TENANT, None, frozenset({scope})))
 
 
 async def put_dev_keys(engine: AsyncEngine, *, allowed: bool) -> None:

@@ -55,7 +55,7 @@ class Links:
 
     engine: AsyncEngine
     clock: Clock
-    notifier: Elsewhere
+    elsewhere: Elsewhere
     signed: Verifier
 
     async def make(self, caller: Principal, borrower_id: str) -> Made:
@@ -142,7 +142,7 @@ class Links:
 
     async def _recognises(self, link: Link, digits: str) -> bool:
         path = f"/v1/borrowers/{link.borrower_id}:recognise"
-        said = await self.notifier.ask("notifier", path, Asking(link.tenant, None), {"phone_ends_with": digits})
+        said = await self.elsewhere.ask("notifier", path, Asking(link.tenant, None), {"phone_ends_with": digits})
         return isinstance(said, dict) and said.get("recognised") is True
 
 

@@ -12,18 +12,24 @@ from starlette.responses import Response
 
 from libs.common.errors import DomainError
 from libs.common.tenant_settings import store as settings_store
-from services.scheduler.borrower.acts import READERS, Act, Actor, Form, Promising, UnclearError
+from services.scheduler.borrower.acts import READERS, Act, Actor, Answering, Form, Promising, UnclearError, debt_of
 from services.scheduler.borrower.linking import Links
 from services.scheduler.borrower.page import BorrowerPage, Screen, Whole, Wrong
 from services.scheduler.borrower.settings import PageSettings
 from services.scheduler.borrower.sight import CaseSeen, seen_by
+from services.scheduler.borrower.statement import statement_of
 from services.scheduler.borrower.words import Tongue, tongue_of
 from services.scheduler.domain.links import Link, Standing, is_form_key
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.tables import SCHEMA
 
 STATUS = {"not_digits": 422, "wrong": 403, "away": 503}
-REFUSED = {"promise_refused": "no_more_promises", "nothing_owed": "nothing_open"}
+REFUSED = {
+    "promise_refused": "no_more_promises", "nothing_owed": "nothing_open", "offer_stands": "offer_stands", "expired": "offer_gone",
+    "wrong_state": "offer_gone", "not_found": "offer_gone",
+}  # fmt: skip
+STATEMENT = "statement"
+"""The act that shows the lines of a debt and changes nothing."""
 LONGEST_NAME = 64
 """Of what a form is named by, so that it is done once."""
 
@@ -120,13 +126,15 @@ class Reception:
 
     async def _act(self, visitor: Visitor, form: Form) -> Response:
         name, say = form.get("act", ""), visitor.tongue.say
-        if name not in READERS:
+        if name not in {*READERS, STATEMENT}:
             return await self._whole(visitor)
         if not await self.links.may_act(visitor.link):
             return await self._whole(visitor, alert=say("too_often"), status=429)
         case = next((one for one in await self._cases(visitor) if one.case_id == form.get("case")), None)
         if case is None:
             return await self._whole(visitor, alert=say("away"), status=409)
+        if name == STATEMENT:
+            return await self._statement(visitor, case, form)
         try:
             act = READERS[name](form, case)
             if isinstance(act, Promising) and not form.get("yes"):
@@ -138,6 +146,13 @@ class Reception:
         except DomainError as error:
             return await self._whole(visitor, alert=say(REFUSED.get(error.code, "away")), status=409)
         return await self._whole(visitor, done=_done(visitor.tongue, case, name, act))
+
+    async def _statement(self, visitor: Visitor, case: CaseSeen, form: Form) -> Response:
+        debt = debt_of(form, case)
+        found = None if debt is None else await statement_of(self.links.elsewhere, visitor.link.tenant, debt.loan_id)
+        if debt is None or found is None:
+            return await self._whole(visitor, alert=visitor.tongue.say("statement_away"), status=503)
+        return self.page.statement(visitor.screen, case, debt, found)
 
     async def _whole(
         self, visitor: Visitor, *, done: str | None = None, alert: str | None = None, status: int = 200,
@@ -154,12 +169,18 @@ def _done(tongue: Tongue, case: CaseSeen, name: str, act: Act) -> str:
     """Return what is said of an act that is done."""
     if isinstance(act, Promising):
         return tongue.say("promised", amount=tongue.money(act.amount, case.currency), day=tongue.day(act.due_on))
+    if isinstance(act, Answering):
+        return tongue.say("accept_done" if act.accepted else "decline_done")
     return tongue.say(f"{name}_done")
 
 
 def _wrong(tongue: Tongue, case: CaseSeen, name: str, error: UnclearError, form: Form) -> Wrong:
     """Return what is to be written beside a field, with what was typed."""
     most, last = tongue.money(case.total, case.currency), tongue.day(case.last_day)
-    given = {"bad_day": {"last": last}, "bad_amount": {"example": most.removeprefix(f"{case.currency} "), "most": most}}
-    typed = {field: form.get(field, "") for field in ("day", "amount", "note")}
+    months = max([case.bargain.plan_months, *(offer.max_months or 0 for offer in case.bargain.offers)])
+    given = {
+        "bad_day": {"last": last}, "bad_amount": {"example": most.removeprefix(f"{case.currency} "), "most": most},
+        "bad_months": {"most": str(months)},
+    }  # fmt: skip
+    typed = {field: form.get(field, "") for field in ("day", "amount", "note", "months")}
     return Wrong(name, error.field, tongue.say(error.sentence, **given.get(error.sentence, {})), typed)
