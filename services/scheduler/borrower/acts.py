@@ -13,8 +13,10 @@ from typing import assert_never
 from libs.common.auth import Principal
 from libs.common.money import MAX_MINOR, exponent
 from libs.compliance import StopKind
+from services.scheduler.borrower.answers import FEELINGS, Feeling, Wishing, feel, wish
 from services.scheduler.borrower.bargain import PLAN, PLAN_STANDS
 from services.scheduler.borrower.sight import CaseSeen, DebtSeen
+from services.scheduler.borrower.wishes import GROUPS, LEAST_HOURS, MIDNIGHT, OTHER_DAYS, Hours
 from services.scheduler.casework import Casework, Work
 from services.scheduler.dealing import Dealer
 from services.scheduler.domain.dealing import Terms
@@ -78,7 +80,7 @@ class Answering:
     months: int | None = None
 
 
-Act = Promising | Saying | Stopping | Planning | Answering
+Act = Promising | Saying | Stopping | Planning | Answering | Wishing | Feeling
 
 
 class UnclearError(Exception):
@@ -109,11 +111,15 @@ class Actor:
                 await self.dealer.answer_offer(caller, case_id, offer_id, accepted=accepted, taken=taken, reason=PAGE)
             case _:
                 async with self.casework.on(caller, case_id, key=f"{link.link_id}/{once}") as work:
-                    await _work(work, act)
+                    await _work(work, link, act)
 
 
-async def _work(work: Work, act: Promising | Saying | Stopping) -> None:
+async def _work(work: Work, link: Link, act: Promising | Saying | Stopping | Wishing | Feeling) -> None:
     match act:
+        case Wishing():
+            await wish(work, act)
+        case Feeling():
+            await feel(work, link, act)
         case Promising(amount, due_on):
             await make(work, PromiseWanted(amount, due_on))
         case Saying(kind, note, loan_id, line):
@@ -179,6 +185,24 @@ def answering(form: Form, case: CaseSeen) -> Answering:
     return Answering(form.get("offer", ""), accepted, months)
 
 
+def wishing(form: Form, _: CaseSeen) -> Wishing:
+    """Return when and how the borrower wants to be written to."""
+    days, begins, ends = form.get("days", ""), _hour(form, "from"), _hour(form, "to")
+    if days not in OTHER_DAYS or begins is None or ends is None or ends - begins < LEAST_HOURS:
+        raise UnclearError("hours", "bad_hours")
+    closed = tuple(group for group in GROUPS if not form.get(f"use_{group}"))
+    if len(closed) == len(GROUPS):
+        raise UnclearError("use", "bad_channels")
+    return Wishing(Hours(days, begins, ends), closed)
+
+
+def feeling(form: Form, _: CaseSeen) -> Feeling:
+    """Return how this was."""
+    if (how := form.get("how", "")) not in FEELINGS:
+        raise UnclearError("how", "needed")
+    return Feeling(how)
+
+
 def complaint(form: Form, _: CaseSeen) -> Saying:
     """Return what the borrower is not content with."""
     return Saying(MatterKind.COMPLAINT, _needed(form))
@@ -193,7 +217,7 @@ def stopping(form: Form, _: CaseSeen) -> Stopping:
 
 READERS: Mapping[str, Callable[[Form, CaseSeen], Act]] = {
     "promise": promising, "hard": hardship, "dispute": dispute, "complain": complaint, "stop": stopping,
-    "plan": planning, "offer": answering,
+    "plan": planning, "offer": answering, "wishes": wishing, "feel": feeling,
 }  # fmt: skip
 """How each form of the page is read."""
 
@@ -232,6 +256,11 @@ def _is_grouped(whole: str) -> bool:
 
 def _note(form: Form) -> str | None:
     return form.get("note", "").replace("\0", "").strip()[:LONGEST_NOTE] or None
+
+
+def _hour(form: Form, name: str) -> int | None:
+    typed = form.get(name, "")
+    return int(typed) if typed.isascii() and typed.isdecimal() and len(typed) <= 2 and int(typed) <= MIDNIGHT else None
 
 
 def _months(form: Form, most: int) -> int:

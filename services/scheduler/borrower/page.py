@@ -14,6 +14,7 @@ from libs.common.tenant_settings.forms import Brand
 from services.scheduler.borrower.acts import Form, Promising
 from services.scheduler.borrower.sight import CaseSeen, DebtSeen
 from services.scheduler.borrower.statement import StatementSeen
+from services.scheduler.borrower.wishes import ALWAYS, GROUPS, OTHER_DAYS, WishesSeen
 from services.scheduler.borrower.words import Tongue, tongues
 from services.scheduler.domain.links import form_key
 
@@ -86,6 +87,12 @@ class BorrowerPage:
         """Show the lines that led to what is open of a debt."""
         given = {"case": case, "debt": debt, "place": case.debts.index(debt) + 1, "statement": statement}
         return self._answer(screen, "statement", screen.tongue.say("statement_title"), 200, **given)
+
+    def choice(self, screen: Screen, case: CaseSeen, wishes: WishesSeen, wrong: Wrong | None) -> Response:
+        """Show when and how the borrower wants to be written to, to be changed."""
+        shown = {"wishes": wishes, "hours": wishes.hours or ALWAYS, "groups": tuple(GROUPS), "days": tuple(OTHER_DAYS)}
+        given = {**shown, "case": case, "wrong": wrong}
+        return self._answer(screen, "choice", screen.tongue.say("wishes_title"), 422 if wrong else 200, **given)
 
     def check(self, screen: Screen, case: CaseSeen, promise: Promising, form: Form) -> Response:
         """Show a promise before it is one."""

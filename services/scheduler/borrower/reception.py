@@ -18,6 +18,7 @@ from services.scheduler.borrower.page import BorrowerPage, Screen, Whole, Wrong
 from services.scheduler.borrower.settings import PageSettings
 from services.scheduler.borrower.sight import CaseSeen, seen_by
 from services.scheduler.borrower.statement import statement_of
+from services.scheduler.borrower.wishes import wishes_of
 from services.scheduler.borrower.words import Tongue, tongue_of
 from services.scheduler.domain.links import Link, Standing, is_form_key
 from services.scheduler.rulebook import Rulebook
@@ -28,8 +29,8 @@ REFUSED = {
     "promise_refused": "no_more_promises", "nothing_owed": "nothing_open", "offer_stands": "offer_stands", "expired": "offer_gone",
     "wrong_state": "offer_gone", "not_found": "offer_gone",
 }  # fmt: skip
-STATEMENT = "statement"
-"""The act that shows the lines of a debt and changes nothing."""
+SHOWING = frozenset({"statement", "choose"})
+"""Acts that change nothing: the lines of a debt, and when and how the borrower wants to be written to."""
 LONGEST_NAME = 64
 """Of what a form is named by, so that it is done once."""
 
@@ -126,15 +127,22 @@ class Reception:
 
     async def _act(self, visitor: Visitor, form: Form) -> Response:
         name, say = form.get("act", ""), visitor.tongue.say
-        if name not in {*READERS, STATEMENT}:
+        if name not in SHOWING | READERS.keys():
             return await self._whole(visitor)
         if not await self.links.may_act(visitor.link):
             return await self._whole(visitor, alert=say("too_often"), status=429)
         case = next((one for one in await self._cases(visitor) if one.case_id == form.get("case")), None)
         if case is None:
             return await self._whole(visitor, alert=say("away"), status=409)
-        if name == STATEMENT:
-            return await self._statement(visitor, case, form)
+        match name:
+            case "statement":
+                return await self._statement(visitor, case, form)
+            case "choose":
+                return await self._choice(visitor, case)
+            case _:
+                return await self._do(visitor, case, name, form)
+
+    async def _do(self, visitor: Visitor, case: CaseSeen, name: str, form: Form) -> Response:
         try:
             act = READERS[name](form, case)
             if isinstance(act, Promising) and not form.get("yes"):
@@ -142,9 +150,11 @@ class Reception:
             await self.actor.do(visitor.link, case.case_id, act, once=form.get("once", "")[:LONGEST_NAME])
         except UnclearError as error:
             wrong = _wrong(visitor.tongue, case, name, error, form)
+            if name == "wishes":
+                return await self._choice(visitor, case, wrong)
             return await self._whole(visitor, status=422, wrongs={case.case_id: wrong})
         except DomainError as error:
-            return await self._whole(visitor, alert=say(REFUSED.get(error.code, "away")), status=409)
+            return await self._whole(visitor, alert=visitor.tongue.say(REFUSED.get(error.code, "away")), status=409)
         return await self._whole(visitor, done=_done(visitor.tongue, case, name, act))
 
     async def _statement(self, visitor: Visitor, case: CaseSeen, form: Form) -> Response:
@@ -153,6 +163,12 @@ class Reception:
         if debt is None or found is None:
             return await self._whole(visitor, alert=visitor.tongue.say("statement_away"), status=503)
         return self.page.statement(visitor.screen, case, debt, found)
+
+    async def _choice(self, visitor: Visitor, case: CaseSeen, wrong: Wrong | None = None) -> Response:
+        found = await wishes_of(self.links.elsewhere, visitor.link.tenant, visitor.link.borrower_id)
+        if found is None:
+            return await self._whole(visitor, alert=visitor.tongue.say("away"), status=503)
+        return self.page.choice(visitor.screen, case, found, wrong)
 
     async def _whole(
         self, visitor: Visitor, *, done: str | None = None, alert: str | None = None, status: int = 200,

@@ -11,6 +11,7 @@ PLACES = (
     experiment_tables.experiments,
     link_tables.borrower_links,
     link_tables.link_tries,
+    link_tables.page_answers,
     simulation_tables.simulations,
 )
 """Tables of every module that declares some: importing it puts them beside the others."""

@@ -18,6 +18,7 @@ from services.scheduler.borrower.bargain import Bargain, OfferSeen
 from services.scheduler.borrower.page import BorrowerPage, Screen, Whole, Wrong
 from services.scheduler.borrower.sight import CaseSeen, DebtSeen, PromiseSeen
 from services.scheduler.borrower.statement import LineSeen, StatementSeen
+from services.scheduler.borrower.wishes import Hours, WishesSeen
 from services.scheduler.borrower.words import accepted, tongue_of, tongues
 from tests.support.forms import PageSeen
 
@@ -53,6 +54,10 @@ def every(language: str) -> dict[str, str]:
         "paid": PAGE.whole(shown, Whole((CaseSeen("c-1", "CNY", (), (), date.min, date.max, in_doubt=False),))),
         "check": PAGE.check(shown, CASE, Promising(5000, date(2026, 11, 25)), {"amount": "50"}),
         "statement": PAGE.statement(shown, CASE, DEBTS[1], STATEMENT),
+        "choice": PAGE.choice(shown, CASE, WishesSeen(None, frozenset({"sms"})), Wrong("wishes", "hours", tongue.say("bad_hours"), {})),
+        "chosen": PAGE.choice(
+            shown, CASE, WishesSeen(Hours("mon-fri", 8, 20), frozenset()), Wrong("wishes", "use", tongue.say("bad_channels"), {})
+        ),
         "gone": PAGE.plain(Screen(tongue), "gone", 404),
         "locked": PAGE.plain(screen(language), "locked", 403),
     }
@@ -93,7 +98,9 @@ def test_every_field_has_a_label_every_id_is_one_and_every_form_is_ours(language
         page = PageSeen.of(html)
         ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
         assert len(ids) == len(set(ids))
-        fields = [a for tag, a in page.tags if tag in ("input", "textarea", "select") and a.get("type") not in ("hidden", "radio")]
+        fields = [
+            a for tag, a in page.tags if tag in ("input", "textarea", "select") and a.get("type") not in ("hidden", "radio", "checkbox")
+        ]
         assert {field["id"] for field in fields} <= {a["for"] for tag, a in page.tags if tag == "label" and "for" in a}
         assert {a["aria-describedby"] for _, a in page.tags if "aria-describedby" in a} <= set(ids)
         assert all(form["key"] for form in page.forms)

@@ -270,6 +270,11 @@ create table scheduler.link_tries (
     tenant text not null, borrower_id text not null, tries integer not null, tried_at timestamptz not null,
     primary key (tenant, borrower_id)
 );
+create table scheduler.page_answers (
+    tenant text not null, borrower_id text not null, answer_id text not null, case_id text not null, spell integer not null,
+    kind text not null, said text not null, step text, task_id text, at timestamptz not null,
+    primary key (tenant, borrower_id, answer_id)
+);
 create index case_steps_task on scheduler.case_steps using hash (task_id);
 """
 SIMULATION_PARTED = {"debt_facts": "autovacuum_vacuum_insert_scale_factor = 0.02", "reach": "fillfactor = 85"}
