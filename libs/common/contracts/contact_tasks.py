@@ -104,5 +104,5 @@ CONTACT_TASKS: dict[str, type[ContactRequested | ContactCancelled | ContactRecor
     "contact.recorded.v1": ContactRecorded,
     "case.hold_set.v1": HoldSet,
     "case.hold_ended.v1": HoldEnded,
-    "case.preferences_set.v1": PreferencesSet,
+    "contact.preferences_set.v1": PreferencesSet,
 }

@@ -44,7 +44,7 @@ async def wish(work: Work, wishing: Wishing) -> None:
     row = AnswerRow(case.tenant, case.borrower_id, answer_id, case.case_id, case.spell, "wishes", said, work.at)
     if not await answers.put(work.conn, row):
         return
-    work.out.messages.append(work.desk.task_message(case, "case.preferences_set.v1", answer_id, work.at, data=wanted))
+    work.out.messages.append(work.desk.task_message(case, "contact.preferences_set.v1", answer_id, work.at, data=wanted))
     told = {"answer_id": answer_id, "no_contact": msgspec.to_builtins(wanted.no_contact), "never": wanted.never, "by": work.by}
     work.desk.event(case, "case.preferences_set", work.at, work.out, **told)
 
