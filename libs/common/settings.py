@@ -92,12 +92,12 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
 
 
 def _page(env: Mapping[str, str], service: str) -> dict[str, Any]:
-    """Read where the borrower's page is and what its links are signed with; the notifier needs both or neither."""
+    """Read where the borrower's page is and what its links are signed with; who knows the page can write none without a key."""
     if service == "ingest":
         return {}
     url, keys = page_url(env), _keys(env, "DUNWELL_LINK_KEY") if env.get("DUNWELL_LINK_KEY") else ()
-    if service == "notifier" and (url is None) != (not keys):
-        raise SettingsError("DUNWELL_PAGE_URL and DUNWELL_LINK_KEY: messages carry a link to the borrower's page with both, none without")
+    if service == "notifier" and url is not None and not keys:
+        raise SettingsError("DUNWELL_LINK_KEY is not set: with DUNWELL_PAGE_URL messages carry signed links; the scheduler needs it too")
     return {"page_url": url, "link_keys": keys}
 
 
