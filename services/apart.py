@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from libs.common import settings
 from libs.common.lifecycle import Service
+from libs.common.page_links import PageLinks, Verifier
 from libs.common.ports import Ports
 from libs.common.settings import Common
 from services.ingest import service as ingest
@@ -32,6 +33,7 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
                     settings.simulation_processes(),
                     settings.approval_needs_simulation(),
                     common.page_url,
+                    Verifier(common.link_keys, common.tenants),
                 ),
             )
         case "notifier":
@@ -40,6 +42,7 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
                 NotifierSettings(
                     common.sealing_private or b"", common.digest_key, public_url=common.public_url, outlets=common.outlets,
                     sealing_older=common.sealing_older, private_hosts=common.private_hosts,
+                    links=PageLinks(common.page_url, common.link_keys[0]) if common.page_url and common.link_keys else None,
                 ),
             )  # fmt: skip
         case _:

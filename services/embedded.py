@@ -27,9 +27,10 @@ from libs.common.db import migrate
 from libs.common.db.embedded import EmbeddedPostgres
 from libs.common.db.engine import make_engine
 from libs.common.lifecycle import Listening, Service
+from libs.common.page_links import PageLinks, Verifier
 from libs.common.ports import Ports
 from libs.common.problems import problem
-from libs.common.settings import Outlets, SettingsError, public_url, version
+from libs.common.settings import Outlets, SettingsError, page_url, public_url, version
 from services.ingest import service as ingest
 from services.ingest.settings import Settings as IngestSettings
 from services.notifier import service as notifier
@@ -42,8 +43,8 @@ DATABASE = "dunwell"
 TENANT = "default"
 DEV_KEYS = {"dunwell-dev": "dev", "dunwell-dev-2": "dev-2"}
 """Keys of two persons, so that one can approve what the other wrote; only ever on loopback."""
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PAGE = "borrower-page"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PARTITIONS = 1
 """One process takes partitions in one after the other, so more of them would only mean more transactions."""
 MOST_ROUNDS = 1000
@@ -52,18 +53,21 @@ MOST_ROUNDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """From where the platform is reached: from this machine alone, or from elsewhere too."""
+    """From where the platform is reached: from this machine alone or not, by borrowers, and by providers."""
 
     loopback: bool = True
+    page_url: str | None = None
+    """Where borrowers reach their page; None: their messages carry no link."""
     public_url: str | None = None
     """Where providers reach the notifier; None: no provider is asked for receipts."""
 
     @classmethod
     def over(cls, listening: Listening) -> Reached:
-        """Return what follows from where it listens; on this machine alone providers are fakes on it, and its own address is theirs."""
+        """Return what follows from where it listens; on this machine alone its own address is borrowers' and providers' too."""
         host = f"[{listening.host}]" if ":" in listening.host else listening.host
         loopback = listening.host in LOOPBACK
-        return cls(loopback, public_url() or (f"http://{host}:{listening.port}/notifier" if loopback else None))
+        own = f"http://{host}:{listening.port}" if loopback else None
+        return cls(loopback, page_url() or (own and f"{own}/scheduler"), public_url() or (own and f"{own}/notifier"))
 
 
 ON_THIS_MACHINE = Reached()
@@ -80,8 +84,13 @@ class Secrets:
 
     @property
     def page_key(self) -> str:
-        """Return the key with which the scheduler asks the notifier for a borrower, who has none."""
+        """Return the key with which the scheduler asks the others for a borrower, who has none."""
         return f"dw_{sealing.as_text(sealing.digest(self.digest, TENANT, 'key', PAGE))}"
+
+    @property
+    def link_key(self) -> bytes:
+        """Return the key with which the links to the page are signed."""
+        return sealing.digest(self.digest, TENANT, "links", PAGE)
 
 
 @dataclass(slots=True)
@@ -160,9 +169,10 @@ async def migrate_all(engine: AsyncEngine) -> None:
 
 
 async def put_page_key(engine: AsyncEngine, secrets: Secrets) -> None:
-    """Let the scheduler ask the notifier what the borrower's page needs, and nothing else."""
+    """Let the scheduler ask the others what the borrower's page needs, and nothing else."""
     async with engine.begin() as conn:
-        await auth.add_key(conn, "notifier", secrets.page_key, Principal(TENANT, None, frozenset({"contacts:read"})))
+        for schema, scope in (("ingest", "loans:read"), ("notifier", "contacts:read")):
+            await auth.add_key(conn, schema, secrets.page_key, Principal(TENANT, None, frozenset({scope})))
 
 
 async def put_dev_keys(engine: AsyncEngine, *, allowed: bool) -> None:
@@ -187,12 +197,17 @@ def build(
     bus = InProcessBus(clock=clock, seed=seed, partitions=PARTITIONS if seed is None else 4)
     ports = Ports(engine, bus, clock, version())
     takes = IngestSettings((TENANT,), secrets.sealing_public, secrets.digest, publish_before_answer=seed is None, outlets=outlets)
+    links = PageLinks(at.page_url, secrets.link_key) if at.page_url else None
     opens = NotifierSettings(
-        secrets.sealing_private, secrets.digest, fakes=True, outlets=outlets, sealing_older=secrets.sealing_older, public_url=at.public_url
+        secrets.sealing_private, secrets.digest, fakes=True, outlets=outlets, sealing_older=secrets.sealing_older,
+        public_url=at.public_url, links=links,
     )  # fmt: skip
     ledger, sending = ingest.build(ports, takes), notifier.build(ports, opens)
     elsewhere = Elsewhere({service.name: _within(service) for service in (ledger, sending)})
-    plans = SchedulerSettings(settle_s=settle_s, outlets=outlets, tenants=(TENANT,), service_keys={TENANT: secrets.page_key})
+    plans = SchedulerSettings(
+        settle_s=settle_s, outlets=outlets, tenants=(TENANT,), service_keys={TENANT: secrets.page_key}, page_url=at.page_url,
+        links=Verifier((secrets.link_key,), (TENANT,)),
+    )  # fmt: skip
     parts = ledger, scheduler.build(ports, plans, elsewhere), sending
     return Platform(engine, bus, clock, *parts, _root(parts))
 

@@ -47,7 +47,14 @@ async def create(url: str, principal: auth.Principal) -> str:
 def fresh_settings() -> list[str]:
     """Return new sealing keys as settings."""
     private, public = sealing.new_pair()
-    return _settings([("SEALING_PUBLIC_KEY", public), ("SEALING_PRIVATE_KEY", private), ("DIGEST_KEY", sealing.random_key())])
+    return _settings(
+        [
+            ("SEALING_PUBLIC_KEY", public),
+            ("SEALING_PRIVATE_KEY", private),
+            ("DIGEST_KEY", sealing.random_key()),
+            ("LINK_KEY", sealing.random_key()),
+        ]
+    )
 
 
 def rotated_settings(before: Sequence[bytes]) -> list[str]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
+from typing import Any
 
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -57,6 +58,7 @@ class Common:
     service_keys: Mapping[str, str] = field(default_factory=dict)
     private_hosts: frozenset[str] = frozenset()
     page_url: str | None = None
+    link_keys: tuple[bytes, ...] = ()
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -85,13 +87,28 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         notifier_url=_url(env, "DUNWELL_NOTIFIER_URL") if service == "scheduler" else None,
         service_keys=_service_keys(env) if service == "scheduler" else {},
         private_hosts=_names(env, "DUNWELL_PRIVATE_HOSTS") if service == "notifier" else frozenset(),
-        page_url=_url(env, "DUNWELL_PAGE_URL") if service == "scheduler" else None,
+        **_page(env, service),
     )
 
 
 def public_url(env: Mapping[str, str] | None = None) -> str | None:
     """Return where providers reach the notifier."""
     return _url(os.environ if env is None else env, "DUNWELL_PUBLIC_URL")
+
+
+def _page(env: Mapping[str, str], service: str) -> dict[str, Any]:
+    """Read where the borrower's page is and what its links are signed with; who knows the page can write none without a key."""
+    if service == "ingest":
+        return {}
+    url, keys = page_url(env), _keys(env, "DUNWELL_LINK_KEY") if env.get("DUNWELL_LINK_KEY") else ()
+    if service == "notifier" and url is not None and not keys:
+        raise SettingsError("DUNWELL_LINK_KEY is not set: with DUNWELL_PAGE_URL messages carry signed links; the scheduler needs it too")
+    return {"page_url": url, "link_keys": keys}
+
+
+def page_url(env: Mapping[str, str] | None = None) -> str | None:
+    """Return where borrowers reach their page."""
+    return _url(os.environ if env is None else env, "DUNWELL_PAGE_URL")
 
 
 def required(name: str) -> str:
@@ -101,8 +118,11 @@ def required(name: str) -> str:
 
 def sealing_privates(env: Mapping[str, str] | None = None) -> tuple[bytes, ...]:
     """Return the private keys that open what is sealed: the newest first, after commas those that were before it."""
-    name = "DUNWELL_SEALING_PRIVATE_KEY"
-    keys = tuple(_key({name: part.strip()}, name) for part in _in(os.environ if env is None else env, name).split(","))
+    return _keys(os.environ if env is None else env, "DUNWELL_SEALING_PRIVATE_KEY")
+
+
+def _keys(env: Mapping[str, str], name: str) -> tuple[bytes, ...]:
+    keys = tuple(_key({name: part.strip()}, name) for part in _in(env, name).split(","))
     if len(set(keys)) < len(keys):
         raise SettingsError(f"{name} names a key twice")
     return keys

@@ -241,7 +241,7 @@ class Claimer:
         )
         saying = Saying(
             read.shelf.lender(delivery.tenant), text.ref.locale, reminder=request.purpose == "reminder", asks=send.asks,
-            variables=request.variables,
+            variables=request.variables, link=read.shelf.link(delivery.tenant, request, send.channel),
         )  # fmt: skip
         said = draft(send.debts, saying)
         text.checked(said, name=SOMEBODY if borrower.profile.sealed_name else None)

@@ -118,4 +118,4 @@ def _addresses(profile: BorrowerProfile, unseal: Open, *, masked: bool) -> list[
 
 
 def _without_text(one: SandboxMessage) -> SandboxMessage:
-    return replace(one, to=masking.address(one.channel, one.to) if one.to else None, subject=None, body=None, html=None)
+    return replace(one, to=masking.address(one.channel, one.to) if one.to else None, subject=None, body=None, html=None, link=None)

@@ -14,11 +14,12 @@ from libs.common.clock import Clock
 from libs.common.cloudevents import Envelope, Reader
 from libs.common.contracts.borrower_profiles import BorrowerErasure, BorrowerProfile, ConsentState, StatusState
 from libs.common.contracts.catalogue import FACTS, PROFILES, TASKS
-from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, HoldEnded, HoldSet
+from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, HoldEnded, HoldSet, PreferencesSet
 from libs.common.contracts.overdue_facts import DebtWatermark, OverdueFact
 from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.errors import PoisonError
 from libs.common.outbox import Outbox
+from services.notifier import wishing
 from services.notifier.announcing import Announcer
 from services.notifier.domain.delivery import Change, Delivery, called_off
 from services.notifier.domain.restoring import asked_again
@@ -47,6 +48,7 @@ class Sorted:
     holds: dict[tuple[str, str, str], known.HoldRow] = field(default_factory=dict)
     requests: dict[tuple[str, str, str], tuple[Envelope, ContactRequested]] = field(default_factory=dict)
     cancels: list[tuple[str, ContactCancelled]] = field(default_factory=list)
+    wishes: list[tuple[str, PreferencesSet]] = field(default_factory=list)
     watermarks: dict[tuple[str, int], DebtWatermark] = field(default_factory=dict)
     who: set[Who] = field(default_factory=set)
 
@@ -76,6 +78,7 @@ class Intake:
         await borrowers.keep_statuses(conn, batch.statuses)
         await reservations.settle(conn, batch.contacts)
         await known.keep_holds(conn, list(batch.holds.values()))
+        await wishing.keep(conn, batch.wishes)
         await self._on_tasks(conn, batch)
         if news := _with_news(batch, newer):
             await deliveries.wake(conn, news, now=await self.clock.at(conn))
@@ -170,6 +173,8 @@ def _sort_task(batch: Sorted, envelope: Envelope, data: object) -> None:
             batch.requests.setdefault((tenant, data.borrower_id, data.task_id), (envelope, data))
         case ContactCancelled():
             batch.cancels.append((tenant, data))
+        case PreferencesSet():
+            batch.wishes.append((tenant, data))
         case HoldSet() | HoldEnded():
             key = (tenant, data.borrower_id, data.hold_id)
             row = batch.holds.get(key) or known.HoldRow(tenant, data.borrower_id, data.hold_id, data.case_id, None, None, None)
@@ -196,6 +201,7 @@ def _with_news(batch: Sorted, newer: set[tuple[str, str, str]]) -> set[Who]:
     """Return the borrowers of whom something was heard that a delivery may wait for."""
     facts = {(tenant, borrower) for tenant, borrower, _ in newer}
     stops = {(key[0], key[1]) for key in (*batch.statuses, *batch.holds, *batch.consents)}
+    stops |= {(tenant, wished.borrower_id) for tenant, wished in batch.wishes}
     return facts | stops | set(batch.profiles) | set(batch.erasures)
 
 

@@ -23,6 +23,7 @@ class _Text(msgspec.Struct, frozen=True):
     subject: str | None
     body: str
     html: str | None = None
+    link: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class SandboxMessage:
     body: str | None
     accepted_at: datetime
     html: str | None = None
+    link: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Mailbox:
         one = kept.message
         if (one.tenant, one.borrower_id) in erased:
             return SandboxRow(kept.id, one.tenant, one.task_id, one.borrower_id, one.channel, None, None, now)
-        plain = msgspec.json.encode(_Text(one.to, one.subject, one.body, one.html))
+        plain = msgspec.json.encode(_Text(one.to, one.subject, one.body, one.html, one.link))
         sealed = self.ring.seal(plain, f"sandbox/{one.tenant}/{kept.id}")
         return SandboxRow(kept.id, one.tenant, one.task_id, one.borrower_id, one.channel, self._lookup(one.tenant, one.to), sealed, now)
 
@@ -79,7 +81,7 @@ class Mailbox:
         plain = self.ring.unseal(row.sealed, f"sandbox/{row.tenant}/{row.id}")
         text = msgspec.json.decode(plain, type=_Text)
         return SandboxMessage(
-            row.id, row.task_id, row.borrower_id, row.channel, text.to, text.subject, text.body, row.accepted_at, text.html
+            row.id, row.task_id, row.borrower_id, row.channel, text.to, text.subject, text.body, row.accepted_at, text.html, text.link,
         )  # fmt: skip
 
     def _lookup(self, tenant: str, to: str) -> bytes:

@@ -58,7 +58,8 @@ async def preview(publisher: Publisher, tenant: str, asked: Asked) -> Preview:
     trial = Trial(asked.source or Source(""), text.ref, asked.purpose, asked.jurisdictions, lender)
     async with publisher.engine.connect() as conn:
         asks = publisher.asks(trial, await publisher.clock.at(conn))
-    saying = Saying(lender, text.ref.locale, reminder=asked.purpose == "reminder", asks=asks, variables=asked.variables)
+    link = samples.link(publisher.texts.links) if asked.channel in mine.link_channels else None
+    saying = Saying(lender, text.ref.locale, reminder=asked.purpose == "reminder", asks=asks, variables=asked.variables, link=link)
     said = draft(samples.facts(asked.debts), saying)
     names = sorted(kind.value for kind in asks)
     try:

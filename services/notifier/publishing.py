@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.value import asdict
+from libs.common.value import replace as with_other
 from libs.compliance import Channel, Circumstances, ContentKind, Packs, Preferences, Profile, Proposed, Purpose, Role, content_asked, faults
 from services.notifier import samples
 from services.notifier.domain.message import Draft, Lender, Rendered, Saying, TextRef, draft
@@ -94,13 +95,13 @@ class Publisher:
         return frozenset().union(*(content_asked(proposed, _anybody(place), self.packs) for place in places))
 
     def _readers(self, trial: Trial, now: datetime) -> Iterator[tuple[Draft, str | None]]:
-        """Yield what the text is tried with: where most is asked and where least is, one debt and several, a name and none."""
+        """Yield what the text is tried with: where most is asked and where least is, one debt and several, a name and link, and none."""
         most = self.asks(trial, now)
         for asks in dict.fromkeys((most, self.asks(replace(trial, jurisdictions=()), now))):
             saying = Saying(trial.lender, trial.ref.locale, reminder=trial.purpose == "reminder", asks=asks, variables=samples.Anything())
             for book in samples.BOOKS:
                 said = draft(samples.facts(book), saying)
-                yield from ((said, name) for name in (samples.NAME, None))
+                yield from ((with_other(said, link=samples.EXAMPLE), samples.NAME), (said, None))
 
     def known(self, jurisdictions: Sequence[str] | None) -> None:
         """Refuse places that no pack knows."""

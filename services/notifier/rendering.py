@@ -9,12 +9,14 @@ from typing import Any
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from libs.common.value import replace
 from libs.compliance import ContentKind, Fault
 from libs.compliance import Text as Read
 from libs.compliance import faults as content_faults
 from libs.compliance.content import PREVIEWS, Part
 from services.notifier import markup
 from services.notifier.domain.message import Draft, Rendered, TextRef
+from services.notifier.domain.segments import count_parts
 from services.notifier.vetting import Problem, problem_of, vet
 
 LONGEST: Mapping[str, int] = {"sms": 1530, "push": 1000, "inbox": 4000, "email": 20_000}
@@ -75,7 +77,14 @@ class Compiled:
     templates: Mapping[str, Template]
 
     def render(self, draft: Draft, *, name: str | None) -> Rendered:
-        """Return the text; RenderError when it cannot be made."""
+        """Return the text, without its link where that would make more parts of an SMS; RenderError when it cannot be made."""
+        text = self._rendered(draft, name)
+        if draft.link is None or not self.ref.spares_parts:
+            return text
+        plain = self._rendered(replace(draft, link=None), name)
+        return text if count_parts(text.body) <= count_parts(plain.body) else plain
+
+    def _rendered(self, draft: Draft, name: str | None) -> Rendered:
         values = _values(draft, name)
         longest = {"subject": LONGEST_SUBJECT, "body": LONGEST[self.ref.channel], "html": LONGEST_HTML}
         said = {part: _text(template, values, longest[part]) for part, template in self.templates.items()}
@@ -116,7 +125,7 @@ def _values(draft: Draft, name: str | None) -> dict[str, Any]:
     return {
         "name": name, "lender": draft.lender.name, "contact": draft.lender.contact, "total": draft.total, "debts": draft.debts,
         "split": draft.split, "itemise": ContentKind.AMOUNT_SPLIT in draft.asks, "opt_out": ContentKind.OPT_OUT in draft.asks,
-        "variables": draft.variables,
+        "variables": draft.variables, "link": draft.link,
     }  # fmt: skip
 
 

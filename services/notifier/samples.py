@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from libs.common.contracts.overdue_facts import Amounts, Anchor, NextDue, OverdueFact
+from libs.common.page_links import TOKEN_CHARS, PageLinks
 
 NAME = "N. N."
 DUE_ON = date(2026, 1, 15)
+EXAMPLE = f"https://pay.example/b/{'A' * TOKEN_CHARS}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ SEVERAL = tuple(Sum(10_000 * n, 250 * n, 0, 15 * n) for n in range(1, 4))
 MANY = tuple(Sum(10_000 + n) for n in range(40))
 BOOKS = (ONE, SEVERAL, MANY)
 """The debts that every text must be able to name."""
+
+
+def link(links: PageLinks | None) -> str | None:
+    """Return an example of a link as messages carry it, to nobody's page; None where they carry none."""
+    return None if links is None else f"{links.url}/b/{'A' * TOKEN_CHARS}"
 
 
 def facts(sums: Sequence[Sum]) -> list[OverdueFact]:

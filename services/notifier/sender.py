@@ -34,6 +34,8 @@ PASS_EVERY_S = 1.0
 """The next pass begins at most so long after the last: rows that were locked or written late are found by it."""
 IN_THE_AIR = 2
 """Batches at once: a message is marked only when it can start right away, so no more than one waits for answers beside the one begun."""
+APPS = frozenset({"push", "inbox"})
+"""Channels of the wallet's app, which opens a link that stands beside the text."""
 RECORD_TRIES = 20
 RECORD_PAUSE_S = 0.5
 
@@ -246,6 +248,7 @@ class Sender:
             id=mark.attempt.message_id, tenant=one.tenant, task_id=one.task_id,
             borrower_id=one.borrower_id, channel=mark.send.channel, to=to, subject=text.subject, body=text.body,
             html=text.html, deadline=one.request.expires_at, making=Making(mark.text.ref, mark.draft, name),
+            link=mark.draft.link if mark.send.channel in APPS else None,
             unsubscribe=self.directory.unsubscribe_url(one.tenant, one.borrower_id, one.task_id) if mark.send.channel == "email" else None,
         )  # fmt: skip
 

@@ -140,7 +140,7 @@ def _parts(
     receiver = Receiver(ports.engine, ports.clock, outbox, announcer, directory, directory.fetch)
     resolve_within = timedelta(seconds=settings.resolve_within_s)
     claimer = Claimer(
-        engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, texts=Texts.load(),
+        engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, texts=Texts.load(settings.links),
         directory=directory, metrics=metrics,
         partitions=ports.bus.partitions, stale_after=timedelta(seconds=settings.stale_after_s), grace=timedelta(seconds=settings.grace_s),
         resolve_within=resolve_within, group=GROUP, places=len(TOPICS) * ports.bus.partitions,

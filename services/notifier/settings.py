@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from libs.common.page_links import PageLinks
 from libs.common.sealing import Ring
 from libs.common.settings import Outlets
 
@@ -33,6 +34,8 @@ class Settings:
 
     private_hosts: frozenset[str] = frozenset()
     """Hosts that an account may name although they are not public: the operator's own relays and gateways."""
+    links: PageLinks | None = None
+    """Writes the links to the borrower's page; without it no message has one."""
 
     @property
     def ring(self) -> Ring:

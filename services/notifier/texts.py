@@ -12,11 +12,14 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import logs
+from libs.common.contracts.contact_tasks import ContactRequested
+from libs.common.page_links import PageLinks
 from libs.common.shipped import written_in
 from libs.common.tenant_settings import store as settings
 from services.notifier.domain.house import House
 from services.notifier.domain.locales import fallback
 from services.notifier.domain.message import Lender, TextRef
+from services.notifier.domain.replies import CONFIRMATION
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.rendering import Compiled, RenderError, Source, compiled
 from services.notifier.store import templates
@@ -67,6 +70,7 @@ class Shelf:
     own: Mapping[tuple[str, Place], Compiled | None]
     """By tenant and place; None is one that this release does not allow any more."""
     settings: Mapping[str, TenantSettings]
+    links: PageLinks | None = None
 
     def find(self, tenant: str, name: str, channel: str, *, locale: str | None, language: str | None = None) -> Compiled:
         """Return the text for a reader, in the language asked for where there is one.
@@ -87,6 +91,12 @@ class Shelf:
         """Return who speaks."""
         return self._of(tenant).lender(tenant)
 
+    def link(self, tenant: str, request: ContactRequested, channel: str) -> str | None:
+        """Return where the reader's own page is; a confirmation of ours is about no page, and a tenant may not want links on a channel."""
+        if self.links is None or request.step == CONFIRMATION or channel not in self._of(tenant).link_channels:
+            return None
+        return self.links.of(tenant, request.task_id)
+
     def house(self, tenant: str) -> House:
         """Return how a tenant wants to be judged."""
         return self._of(tenant).house
@@ -103,12 +113,13 @@ class Texts:
     """Shipped texts, and those of tenants that were used lately."""
 
     shipped: Mapping[Place, Shipped]
+    links: PageLinks | None = None
     _kept: dict[tuple[str, str, int], Compiled | None] = field(default_factory=dict)
 
     @classmethod
-    def load(cls) -> Texts:
+    def load(cls, links: PageLinks | None = None) -> Texts:
         """Return what is shipped, with nothing of any tenant yet."""
-        return cls(_shipped())
+        return cls(_shipped(), links)
 
     async def laid_out(self, conn: AsyncConnection, wanted: Iterable[tuple[str, str]]) -> Shelf:
         """Return what is published now under these (tenant, name), with the settings of the tenants."""
@@ -116,7 +127,7 @@ class Texts:
         published = await templates.published(conn, names)
         ready = await self._ready(conn, {(tenant, ref.name, ref.version) for tenant, ref in published})
         own = {(tenant, (ref.name, ref.locale, ref.channel)): ready[tenant, ref.name, ref.version] for tenant, ref in published}
-        return Shelf(self.shipped, own, await settings_of(conn, {tenant for tenant, _ in names}))
+        return Shelf(self.shipped, own, await settings_of(conn, {tenant for tenant, _ in names}), self.links)
 
     async def _ready(self, conn: AsyncConnection, wanted: set[tuple[str, str, int]]) -> dict[tuple[str, str, int], Compiled | None]:
         """Return these versions compiled; others ask at the same time, so what was found is held here and not only in what is kept."""

@@ -11,7 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.notifier.domain.message import COMPONENTS
 
-SCALARS = frozenset({"name", "lender", "contact", "total", "itemise", "opt_out"})
+SCALARS = frozenset({"name", "lender", "contact", "total", "itemise", "opt_out", "link"})
 OBJECTS = {
     "split": frozenset(COMPONENTS),
     "loop": frozenset({"first", "last", "index", "length"}),

@@ -49,7 +49,7 @@ from services.scheduler.store import cases, corrections, dealings, holds, promis
 from services.scheduler.store.held import Held
 
 DOUBT_KEY = "in_doubt"
-_ABOUT = ("offer_id", "task_id", "hold_id", "promise_id", "matter_id", "contact_id", "step")
+_ABOUT = ("answer_id", "offer_id", "task_id", "hold_id", "promise_id", "matter_id", "contact_id", "step")
 """What an event is about, the first of them that its detail has; else its moment."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 

@@ -1,4 +1,4 @@
-"""The table of links to the borrower's page; the statements that use it are in store/."""
+"""The tables of links to the borrower's page; the statements that use it are in store/."""
 
 from __future__ import annotations
 
@@ -28,5 +28,32 @@ borrower_links = Table(
     Column("visit_until", _moment),
     Column("acts", Integer, nullable=False),
     Column("acts_since", _moment),
+    Column("task_id", Text),
 )
-"""Links by the hash of their token, with the spells (`case_ids`, `spells`) of which one must last."""
+"""Links by the hash of their token, with the spells (`case_ids`, `spells`) of which one must last; `task_id` where a message carried it."""
+
+link_tries = Table(
+    "link_tries",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("tries", Integer, nullable=False),
+    Column("tried_at", _moment, nullable=False),
+)
+"""Wrong tries in a row, by the links of messages."""
+
+page_answers = Table(
+    "page_answers",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("answer_id", Text, primary_key=True),
+    Column("case_id", Text, nullable=False),
+    Column("spell", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("said", Text, nullable=False),
+    Column("step", Text),
+    Column("task_id", Text),
+    Column("at", _moment, nullable=False),
+)
+"""What was answered on the page: `wishes` as JSON, a `feeling` as its word, with the step whose message led there."""

@@ -85,9 +85,9 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
     outlet.open(app, PageSettings, read_by="cases:read")
     casework, gate = Casework(ports.engine, ports.clock, desk, ticker.wake.set), Gate(elsewhere.clients.get("notifier"))
     app.include_router(make_router(rooms, casework, gate, Play(simulator.wake.set)))
-    links = Links(ports.engine, ports.clock, Elsewhere(elsewhere.clients, settings.service_keys))
+    links = Links(ports.engine, ports.clock, Elsewhere(elsewhere.clients, settings.service_keys), settings.links)
     app.include_router(link_routes(links, settings.page_url))
-    app.include_router(borrower_routes(Reception(ports.engine, links, Actor(casework), BorrowerPage.load(), desk.rulebook)))
+    app.include_router(borrower_routes(Reception(ports.engine, links, Actor(casework, dealer), BorrowerPage.load(), desk.rulebook)))
     return lifecycle.Service(
         name=SCHEMA, app=app, readiness=readiness, consumers=(consumer,), start=lambda: _start(ports), close=elsewhere.close,
         workers=(

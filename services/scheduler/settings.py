@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from libs.common.page_links import Verifier
 from libs.common.settings import Outlets
 
 
@@ -27,3 +28,5 @@ class Settings:
     approval_needs_simulation: bool = False
     page_url: str | None = None
     """Where borrowers reach the scheduler, for the links that are made; else where the caller does."""
+    links: Verifier = field(default_factory=Verifier)
+    """Reads the links that the notifier writes into messages."""

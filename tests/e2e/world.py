@@ -23,7 +23,7 @@ from libs.common.contracts.catalogue import FACTS
 from libs.common.contracts.corrections import CorrectedDays
 from libs.common.contracts.overdue_facts import OverdueFact
 from services import embedded
-from services.embedded import Platform, Secrets
+from services.embedded import ON_THIS_MACHINE, Platform, Reached, Secrets
 from tests.support.wallet import Event, event
 
 TODAY = date(2026, 11, 24)
@@ -111,12 +111,17 @@ class World:
 
 @asynccontextmanager
 async def one_process(
-    engine: AsyncEngine, *, start: datetime = MORNING, seed: int | None = None, secrets: Secrets | None = None
+    engine: AsyncEngine,
+    *,
+    start: datetime = MORNING,
+    seed: int | None = None,
+    secrets: Secrets | None = None,
+    at: Reached = ON_THIS_MACHINE,
 ) -> AsyncIterator[World]:
     """The platform, started; a seeded bus is stepped, the other one runs."""
     clock = DrivenClock(start)
     secrets = secrets or new_secrets()
-    platform = embedded.build(engine, secrets, clock, seed=seed)
+    platform = embedded.build(engine, secrets, clock, seed=seed, at=at)
     await embedded.put_page_key(engine, secrets)
     await embedded.put_dev_keys(engine, allowed=True)
     world = World(platform, clock, seeded=seed is not None)

@@ -79,10 +79,30 @@ class HoldEnded(Contract, frozen=True, kw_only=True):
     at: Moment
 
 
-CONTACT_TASKS: dict[str, type[ContactRequested | ContactCancelled | ContactRecorded | HoldSet | HoldEnded]] = {
+class QuietHours(Contract, frozen=True, kw_only=True):
+    """No contact from hour to hour on these days (`mon-fri`, `every`), in the borrower's own zone."""
+
+    days: str
+    from_: str = field(name="from")
+    to: str
+
+
+class PreferencesSet(Contract, frozen=True, kw_only=True):
+    """What a borrower has chosen: it takes the place of the hours and channels that were chosen before."""
+
+    preference_id: Id
+    borrower_id: Id
+    case_id: Id
+    at: Moment
+    no_contact: tuple[QuietHours, ...] = ()
+    never: tuple[ChannelName, ...] = ()
+
+
+CONTACT_TASKS: dict[str, type[ContactRequested | ContactCancelled | ContactRecorded | HoldSet | HoldEnded | PreferencesSet]] = {
     "contact.requested.v1": ContactRequested,
     "contact.cancelled.v1": ContactCancelled,
     "contact.recorded.v1": ContactRecorded,
     "case.hold_set.v1": HoldSet,
     "case.hold_ended.v1": HoldEnded,
+    "contact.preferences_set.v1": PreferencesSet,
 }

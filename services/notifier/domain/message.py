@@ -16,7 +16,7 @@ from libs.compliance import ContentKind
 COMPONENTS = ("principal", "interest", "fee", "penalty")
 VARIABLE = "variables."
 """Stands before the name of a variable of the request."""
-WORDS = (*COMPONENTS, "name", "lender", "contact", "total", "debts", "due_on", "product")
+WORDS = (*COMPONENTS, "name", "lender", "contact", "total", "debts", "due_on", "product", "link")
 """What a provider's own text can be filled with beside the variables."""
 
 
@@ -27,6 +27,11 @@ class TextRef(Value, frozen=True):
     locale: str
     channel: str
     version: int
+
+    @property
+    def spares_parts(self) -> bool:
+        """Say whether its link must cost no part of an SMS: a shipped text; a tenant's own one carries it wherever it says so."""
+        return self.channel == "sms" and self.version == 0
 
 
 class Split(Value, frozen=True):
@@ -66,6 +71,8 @@ class Draft(Value, frozen=True):
     """The components of the split that are not zero."""
     asks: frozenset[ContentKind] = frozenset()
     variables: Mapping[str, object] = field(default_factory=dict)
+    link: str | None = None
+    """Where the reader's own page is; None where messages carry no link."""
 
 
 class Rendered(Value, frozen=True):
@@ -95,7 +102,7 @@ class Making:
         known = {
             "name": self.name, "lender": draft.lender.name, "contact": draft.lender.contact, "total": draft.total,
             "debts": str(len(draft.debts)), "due_on": min((one.due_on for one in draft.debts if one.due_on), default=None),
-            "product": draft.debts[0].product if len(draft.debts) == 1 else None,
+            "product": draft.debts[0].product if len(draft.debts) == 1 else None, "link": draft.link,
         }  # fmt: skip
         return known.get(wanted) or None
 
@@ -120,6 +127,8 @@ class OutgoingMessage:
     start_by: float | None = None
     """By this second of the process's stopwatch it must have started; None where its provider has no rate."""
     making: Making | None = None
+    link: str | None = None
+    """The borrower's page, for an app that opens it."""
 
 
 class Saying(Value, frozen=True):
@@ -130,6 +139,7 @@ class Saying(Value, frozen=True):
     reminder: bool = False
     asks: frozenset[ContentKind] = frozenset()
     variables: Attributes = field(default_factory=dict)
+    link: str | None = None
 
 
 def draft(debts: Sequence[OverdueFact], saying: Saying) -> Draft:
@@ -141,7 +151,7 @@ def draft(debts: Sequence[OverdueFact], saying: Saying) -> Draft:
     )
     total = _total(((debt.currency, amount) for debt, amount, _ in owed), saying.locale)
     split, amounts = (None, None) if saying.reminder else _split(debts, saying.locale)
-    return Draft(saying.lender, lines, total, split, amounts, saying.asks, saying.variables)
+    return Draft(saying.lender, lines, total, split, amounts, saying.asks, saying.variables, saying.link)
 
 
 def _owed(debt: OverdueFact, *, reminder: bool) -> tuple[int, date | None]:

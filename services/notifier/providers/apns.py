@@ -17,11 +17,11 @@ from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, Result, Unknown
 from services.notifier.providers import jws
 from services.notifier.providers.codes import Codes
+from services.notifier.providers.pushes import named
 from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall, Minted, Token, UnfitError, json_object, seconds_left, text
 
 CODES = Codes.load("apns")
 HOSTS = MappingProxyType({"production": "https://api.push.apple.com", "sandbox": "https://api.sandbox.push.apple.com"})
-OURS = "dunwell_message"
 NAMES = uuid.UUID("5d8a7f0e-1f0c-4a53-9c1e-2f6f3a6a8f10")
 LONGEST_S = 2_592_000
 MOST_BYTES = 4096
@@ -33,7 +33,7 @@ LASTS = timedelta(minutes=42)
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
     """Return the call that pushes a notification to one device; a copy of it takes the first one's place on the screen."""
     alert = {"body": message.body} | ({"title": message.subject} if message.subject else {})
-    body = msgspec.json.encode({"aps": {"alert": alert}, OURS: message.id})
+    body = msgspec.json.encode({"aps": {"alert": alert}, **named(message)})
     if len(body) > MOST_BYTES:
         raise UnfitError("too_large", "content")
     host = HOSTS.get(account.settings.get("environment", "production"))

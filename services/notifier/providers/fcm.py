@@ -12,6 +12,7 @@ from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, Result, Unknown
 from services.notifier.providers import jws
 from services.notifier.providers.codes import Codes
+from services.notifier.providers.pushes import named
 from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall, Token, TokenExchange, json_object, seconds_left, text
 
 CODES = Codes.load("fcm")
@@ -20,7 +21,6 @@ TOKENS = "https://oauth2.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LONGEST_S = 2_419_200
-OURS = "dunwell_message"
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 ABOUT_TOKEN = "message.token"  # noqa: S105  # the name of a field
 
@@ -28,7 +28,7 @@ ABOUT_TOKEN = "message.token"  # noqa: S105  # the name of a field
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
     """Return the call that pushes a notification to one device, until the message ends on whichever platform it is."""
     said: dict[str, Any] = {"body": message.body} | ({"title": message.subject} if message.subject else {})
-    wanted: dict[str, Any] = {"token": message.to, "notification": said, "data": {OURS: message.id}}
+    wanted: dict[str, Any] = {"token": message.to, "notification": said, "data": named(message)}
     left = seconds_left(message, now, least=1, most=LONGEST_S)
     if left is not None:
         wanted["android"] = {"ttl": f"{left}s"}

@@ -14,17 +14,17 @@ import msgspec
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, Result, Unknown
 from services.notifier.providers.codes import Codes
+from services.notifier.providers.pushes import named
 from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall, json_object, seconds_left, text
 
 CODES = Codes.load("jpush")
 BASE = "https://api.jpush.cn"
 LONGEST_S = 864_000
-OURS = "dunwell_message"
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
     """Return the call that pushes a notification to one device."""
-    extras = {OURS: message.id}
+    extras = named(message)
     titled = {"title": message.subject} if message.subject else {}
     options: dict[str, Any] = {"apns_production": account.settings.get("apns_production", "true") == "true"}
     left = seconds_left(message, now, least=1, most=LONGEST_S)

@@ -31,6 +31,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
             "data": {
                 "message_id": message.id, "task_id": message.task_id, "borrower_id": message.borrower_id, "channel": message.channel,
                 "to": message.to, "subject": message.subject, "body": message.body, "expires_at": message.deadline,
+                "link": message.link,
             },
         }
     )  # fmt: skip

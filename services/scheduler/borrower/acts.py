@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,8 +13,13 @@ from typing import assert_never
 from libs.common.auth import Principal
 from libs.common.money import MAX_MINOR, exponent
 from libs.compliance import StopKind
-from services.scheduler.borrower.sight import CaseSeen
-from services.scheduler.casework import Casework
+from services.scheduler.borrower.answers import FEELINGS, Feeling, Wishing, feel, wish
+from services.scheduler.borrower.bargain import PLAN, PLAN_STANDS
+from services.scheduler.borrower.sight import CaseSeen, DebtSeen
+from services.scheduler.borrower.wishes import GROUPS, LEAST_HOURS, MIDNIGHT, OTHER_DAYS, Hours
+from services.scheduler.casework import Casework, Work
+from services.scheduler.dealing import Dealer
+from services.scheduler.domain.dealing import Terms
 from services.scheduler.domain.links import Link
 from services.scheduler.domain.matters import MatterKind
 from services.scheduler.hearing import BORROWER
@@ -27,6 +33,9 @@ STOPPED: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The channels that a choice closes."""
 ABOUT_ALL = ""
+PAGE = "borrower's page"
+LONGEST_NUMBER = 6
+_MOMENT = re.compile(r"[0-9T:.Z+-]{20,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,8 @@ class Saying:
     kind: MatterKind
     note: str | None
     loan_id: str | None = None
+    line: str | None = None
+    """A line of the statement that was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,23 @@ class Stopping:
     channels: tuple[str, ...]
 
 
-Act = Promising | Saying | Stopping
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """A plan over so many months, please."""
+
+    months: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """An offer that stands is accepted, over so many months where it is a plan, or declined."""
+
+    offer_id: str
+    accepted: bool
+    months: int | None = None
+
+
+Act = Promising | Saying | Stopping | Planning | Answering | Wishing | Feeling
 
 
 class UnclearError(Exception):
@@ -70,23 +97,39 @@ class Actor:
     """Does what a borrower wants done."""
 
     casework: Casework
+    dealer: Dealer
 
     async def do(self, link: Link, case_id: str, act: Act, *, once: str) -> None:
         """Do it in a case that the link shows; the same form sent again does it once."""
         caller = Principal(link.tenant, BORROWER, frozenset())
-        async with self.casework.on(caller, case_id, key=f"{link.link_id}/{once}") as work:
-            match act:
-                case Promising(amount, due_on):
-                    await make(work, PromiseWanted(amount, due_on))
-                case Saying(kind, note, loan_id):
-                    await open_matter(work, MatterWanted(kind, loan_id, note=note))
-                case Stopping(channels):
-                    for channel in channels:
-                        left = default_contacts(StopKind.OPT_OUT, of_debt=False)
-                        wanted = HoldWanted(StopKind.OPT_OUT, left, work.at, channel=channel, reason="borrower's page")
-                        await set_hold(work, wanted, channel)
-                case _:
-                    assert_never(act)
+        match act:
+            case Planning(months):
+                terms = Terms(PLAN, PLAN_STANDS, max_months=months)
+                await self.dealer.make_offer(caller, case_id, terms, reason=PAGE)
+            case Answering(offer_id, accepted, months):
+                taken = {"months": months} if months else {}
+                await self.dealer.answer_offer(caller, case_id, offer_id, accepted=accepted, taken=taken, reason=PAGE)
+            case _:
+                async with self.casework.on(caller, case_id, key=f"{link.link_id}/{once}") as work:
+                    await _work(work, link, act)
+
+
+async def _work(work: Work, link: Link, act: Promising | Saying | Stopping | Wishing | Feeling) -> None:
+    match act:
+        case Wishing():
+            await wish(work, act)
+        case Feeling():
+            await feel(work, link, act)
+        case Promising(amount, due_on):
+            await make(work, PromiseWanted(amount, due_on))
+        case Saying(kind, note, loan_id, line):
+            await open_matter(work, MatterWanted(kind, loan_id, line, note=note))
+        case Stopping(channels):
+            for channel in channels:
+                left = default_contacts(StopKind.OPT_OUT, of_debt=False)
+                await set_hold(work, HoldWanted(StopKind.OPT_OUT, left, work.at, channel=channel, reason=PAGE), channel)
+        case _:
+            assert_never(act)
 
 
 Form = Mapping[str, str]
@@ -115,10 +158,49 @@ def hardship(form: Form, _: CaseSeen) -> Saying:
 def dispute(form: Form, case: CaseSeen) -> Saying:
     """Return what is wrong, and about which debt."""
     chosen = form.get("loan", ABOUT_ALL)
-    places = {ABOUT_ALL: None, **{str(place): debt.loan_id for place, debt in enumerate(case.debts, start=1)}}
-    if chosen not in places:
+    debt = debt_of(form, case)
+    if chosen != ABOUT_ALL and debt is None:
         raise UnclearError("loan", "needed")
-    return Saying(MatterKind.DISPUTE, _needed(form), places[chosen])
+    line, at = form.get("line", ""), form.get("at", "")
+    known = debt is not None and line.isascii() and line.isdecimal() and len(line) <= LONGEST_NUMBER and _MOMENT.fullmatch(at)
+    return Saying(MatterKind.DISPUTE, _needed(form), debt.loan_id if debt else None, f"{line} of the statement of {at}" if known else None)
+
+
+def debt_of(form: Form, case: CaseSeen) -> DebtSeen | None:
+    """Return the debt that a form is about, named by its place on the page."""
+    places = {str(place): debt for place, debt in enumerate(case.debts, start=1)}
+    return places.get(form.get("loan", ""))
+
+
+def planning(form: Form, case: CaseSeen) -> Planning:
+    """Return the plan that is asked for."""
+    return Planning(_months(form, case.bargain.plan_months))
+
+
+def answering(form: Form, case: CaseSeen) -> Answering:
+    """Return what is answered to an offer; one that does not stand any more is refused where it is answered."""
+    offer = next((one for one in case.bargain.offers if one.offer_id == form.get("offer")), None)
+    accepted = form.get("say") == "accept"
+    months = _months(form, offer.max_months) if accepted and offer is not None and offer.max_months else None
+    return Answering(form.get("offer", ""), accepted, months)
+
+
+def wishing(form: Form, _: CaseSeen) -> Wishing:
+    """Return when and how the borrower wants to be written to."""
+    days, begins, ends = form.get("days", ""), _hour(form, "from"), _hour(form, "to")
+    if days not in OTHER_DAYS or begins is None or ends is None or ends - begins < LEAST_HOURS:
+        raise UnclearError("hours", "bad_hours")
+    closed = tuple(group for group in GROUPS if not form.get(f"use_{group}"))
+    if len(closed) == len(GROUPS):
+        raise UnclearError("use", "bad_channels")
+    return Wishing(Hours(days, begins, ends), closed)
+
+
+def feeling(form: Form, _: CaseSeen) -> Feeling:
+    """Return how this was."""
+    if (how := form.get("how", "")) not in FEELINGS:
+        raise UnclearError("how", "needed")
+    return Feeling(how)
 
 
 def complaint(form: Form, _: CaseSeen) -> Saying:
@@ -135,6 +217,7 @@ def stopping(form: Form, _: CaseSeen) -> Stopping:
 
 READERS: Mapping[str, Callable[[Form, CaseSeen], Act]] = {
     "promise": promising, "hard": hardship, "dispute": dispute, "complain": complaint, "stop": stopping,
+    "plan": planning, "offer": answering, "wishes": wishing, "feel": feeling,
 }  # fmt: skip
 """How each form of the page is read."""
 
@@ -173,6 +256,18 @@ def _is_grouped(whole: str) -> bool:
 
 def _note(form: Form) -> str | None:
     return form.get("note", "").replace("\0", "").strip()[:LONGEST_NOTE] or None
+
+
+def _hour(form: Form, name: str) -> int | None:
+    typed = form.get(name, "")
+    return int(typed) if typed.isascii() and typed.isdecimal() and len(typed) <= 2 and int(typed) <= MIDNIGHT else None
+
+
+def _months(form: Form, most: int) -> int:
+    typed = form.get("months", "").strip()
+    if not typed.isdecimal() or len(typed) > LONGEST_NUMBER or not 1 <= int(typed) <= most:
+        raise UnclearError("months", "bad_months")
+    return int(typed)
 
 
 def _needed(form: Form) -> str:

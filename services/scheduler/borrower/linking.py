@@ -8,23 +8,27 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import RowMapping
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common import ids
 from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from libs.common.page_links import Verifier
 from services.scheduler.domain.case import State
 from services.scheduler.domain.links import LASTS, TRIES, VISIT, Link, digits_of, hashed
 from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
 from services.scheduler.finding import named, unknown
-from services.scheduler.store import cases, links
+from services.scheduler.store import cases, links, message_links
+from services.scheduler.store.held import Held
 from services.scheduler.store.links import LinkRow
+from services.scheduler.store.message_links import ERASED
 
 TOKEN_BYTES = 18
 """144 random bits in 24 characters: what is sent in an SMS is paid by its length."""
 LONGEST_TOKEN = 64
-ERASED = "erased"
+MESSAGE = "message"
+"""Has made a link that stood in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +55,16 @@ class Links:
 
     engine: AsyncEngine
     clock: Clock
-    notifier: Elsewhere
+    elsewhere: Elsewhere
+    signed: Verifier
 
     async def make(self, caller: Principal, borrower_id: str) -> Made:
         """Make a link that lasts as long as the spells which the borrower is in, and not longer than 30 days."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         async with self.engine.begin() as conn:
-            held = await cases.lock_of_borrowers(conn, [(caller.tenant, borrower_id)])
+            held = await _held(conn, caller.tenant, borrower_id)
             now = await self.clock.at(conn)
-            if not held or any(stop.kind == ERASED for one in held for stop in one.case.stops):
+            if not held:
                 raise unknown("borrower", borrower_id)
             late = [one.case for one in held if one.case.spell and one.case.state is not State.CLOSED]
             if not late:
@@ -87,6 +92,8 @@ class Links:
         """Return the link of a token and the present moment; None for what was never one."""
         async with self.engine.connect() as conn:
             now = await self.clock.at(conn)
+            if (of := self.signed.read(token)) is not None:
+                return await message_links.find(conn, of, token, now=now), now
             found = await links.find(conn, hashed(token)) if len(token) <= LONGEST_TOKEN else None
         return (found if found is not None and found.is_of(token) else None), now
 
@@ -96,14 +103,14 @@ class Links:
         if digits is None:
             return Opened(why="not_digits")
         async with self.engine.begin() as conn:
-            tries = await links.take_try(conn, link.token_hash)
+            tries = await self._take_try(conn, link)
         if tries is None:
             return Opened(why="locked")
         try:
             recognised = await self._recognises(link, digits)
         except NoAnswerError:
             async with self.engine.begin() as conn:
-                await links.give_try_back(conn, link.token_hash)
+                await _give_try_back(conn, link)
             return Opened(why="away")
         if not recognised:
             return Opened(why="wrong" if tries < TRIES else "locked", left=TRIES - tries)
@@ -111,6 +118,7 @@ class Links:
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
             opened = await links.open_(conn, link.token_hash, hashed(visit), now + VISIT)
+            await message_links.forget_tries(conn, (link.tenant, link.borrower_id))
         return Opened(visit) if opened else Opened(why="gone")
 
     async def may_act(self, link: Link) -> bool:
@@ -118,7 +126,34 @@ class Links:
         async with self.engine.begin() as conn:
             return await links.count_act(conn, link.token_hash, await self.clock.at(conn))
 
+    async def _take_try(self, conn: AsyncConnection, link: Link) -> int | None:
+        """Count a try: of the link, or, where a message carried it, of its borrower, and keep that it was tried."""
+        if link.task_id is None:
+            return await links.take_try(conn, link.token_hash)
+        if not await _held(conn, link.tenant, link.borrower_id):
+            return None
+        now = await self.clock.at(conn)
+        row = LinkRow(
+            link.token_hash, link.tenant, link.borrower_id, link.link_id, [link.case_id or ""], [link.spell or 0], now, MESSAGE,
+            link.expires_at, link.task_id,
+        )  # fmt: skip
+        await links.make(conn, row)
+        return await message_links.take_try(conn, (link.tenant, link.borrower_id), now=now)
+
     async def _recognises(self, link: Link, digits: str) -> bool:
         path = f"/v1/borrowers/{link.borrower_id}:recognise"
-        said = await self.notifier.ask("notifier", path, Asking(link.tenant, None), {"phone_ends_with": digits})
+        said = await self.elsewhere.ask("notifier", path, Asking(link.tenant, None), {"phone_ends_with": digits})
         return isinstance(said, dict) and said.get("recognised") is True
+
+
+async def _held(conn: AsyncConnection, tenant: str, borrower_id: str) -> list[Held]:
+    """Lock the cases of a borrower; none of one who is erased."""
+    held = await cases.lock_of_borrowers(conn, [(tenant, borrower_id)])
+    return [] if any(stop.kind == ERASED for one in held for stop in one.case.stops) else held
+
+
+async def _give_try_back(conn: AsyncConnection, link: Link) -> None:
+    if link.task_id is None:
+        await links.give_try_back(conn, link.token_hash)
+    else:
+        await message_links.give_try_back(conn, (link.tenant, link.borrower_id))

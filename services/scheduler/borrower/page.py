@@ -12,7 +12,9 @@ from libs.common import ids
 from libs.common.pages import Page
 from libs.common.tenant_settings.forms import Brand
 from services.scheduler.borrower.acts import Form, Promising
-from services.scheduler.borrower.sight import CaseSeen
+from services.scheduler.borrower.sight import CaseSeen, DebtSeen
+from services.scheduler.borrower.statement import StatementSeen
+from services.scheduler.borrower.wishes import ALWAYS, GROUPS, OTHER_DAYS, WishesSeen
 from services.scheduler.borrower.words import Tongue, tongues
 from services.scheduler.domain.links import form_key
 
@@ -80,6 +82,17 @@ class BorrowerPage:
         return self._answer(
             screen, "whole", title, status, cases=whole.cases, done=whole.done, alert=whole.alert, wrongs=whole.wrongs, parts=PARTS
         )  # fmt: skip
+
+    def statement(self, screen: Screen, case: CaseSeen, debt: DebtSeen, statement: StatementSeen) -> Response:
+        """Show the lines that led to what is open of a debt."""
+        given = {"case": case, "debt": debt, "place": case.debts.index(debt) + 1, "statement": statement}
+        return self._answer(screen, "statement", screen.tongue.say("statement_title"), 200, **given)
+
+    def choice(self, screen: Screen, case: CaseSeen, wishes: WishesSeen, wrong: Wrong | None) -> Response:
+        """Show when and how the borrower wants to be written to, to be changed."""
+        shown = {"wishes": wishes, "hours": wishes.hours or ALWAYS, "groups": tuple(GROUPS), "days": tuple(OTHER_DAYS)}
+        given = {**shown, "case": case, "wrong": wrong}
+        return self._answer(screen, "choice", screen.tongue.say("wishes_title"), 422 if wrong else 200, **given)
 
     def check(self, screen: Screen, case: CaseSeen, promise: Promising, form: Form) -> Response:
         """Show a promise before it is one."""

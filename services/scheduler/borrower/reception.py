@@ -12,18 +12,25 @@ from starlette.responses import Response
 
 from libs.common.errors import DomainError
 from libs.common.tenant_settings import store as settings_store
-from services.scheduler.borrower.acts import READERS, Act, Actor, Form, Promising, UnclearError
+from services.scheduler.borrower.acts import READERS, Act, Actor, Answering, Form, Promising, UnclearError, debt_of
 from services.scheduler.borrower.linking import Links
 from services.scheduler.borrower.page import BorrowerPage, Screen, Whole, Wrong
 from services.scheduler.borrower.settings import PageSettings
 from services.scheduler.borrower.sight import CaseSeen, seen_by
+from services.scheduler.borrower.statement import statement_of
+from services.scheduler.borrower.wishes import wishes_of
 from services.scheduler.borrower.words import Tongue, tongue_of
 from services.scheduler.domain.links import Link, Standing, is_form_key
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.tables import SCHEMA
 
 STATUS = {"not_digits": 422, "wrong": 403, "away": 503}
-REFUSED = {"promise_refused": "no_more_promises", "nothing_owed": "nothing_open"}
+REFUSED = {
+    "promise_refused": "no_more_promises", "nothing_owed": "nothing_open", "offer_stands": "offer_stands", "expired": "offer_gone",
+    "wrong_state": "offer_gone", "not_found": "offer_gone",
+}  # fmt: skip
+SHOWING = frozenset({"statement", "choose"})
+"""Acts that change nothing: the lines of a debt, and when and how the borrower wants to be written to."""
 LONGEST_NAME = 64
 """Of what a form is named by, so that it is done once."""
 
@@ -120,13 +127,22 @@ class Reception:
 
     async def _act(self, visitor: Visitor, form: Form) -> Response:
         name, say = form.get("act", ""), visitor.tongue.say
-        if name not in READERS:
+        if name not in SHOWING | READERS.keys():
             return await self._whole(visitor)
         if not await self.links.may_act(visitor.link):
             return await self._whole(visitor, alert=say("too_often"), status=429)
         case = next((one for one in await self._cases(visitor) if one.case_id == form.get("case")), None)
         if case is None:
             return await self._whole(visitor, alert=say("away"), status=409)
+        match name:
+            case "statement":
+                return await self._statement(visitor, case, form)
+            case "choose":
+                return await self._choice(visitor, case)
+            case _:
+                return await self._do(visitor, case, name, form)
+
+    async def _do(self, visitor: Visitor, case: CaseSeen, name: str, form: Form) -> Response:
         try:
             act = READERS[name](form, case)
             if isinstance(act, Promising) and not form.get("yes"):
@@ -134,10 +150,25 @@ class Reception:
             await self.actor.do(visitor.link, case.case_id, act, once=form.get("once", "")[:LONGEST_NAME])
         except UnclearError as error:
             wrong = _wrong(visitor.tongue, case, name, error, form)
+            if name == "wishes":
+                return await self._choice(visitor, case, wrong)
             return await self._whole(visitor, status=422, wrongs={case.case_id: wrong})
         except DomainError as error:
-            return await self._whole(visitor, alert=say(REFUSED.get(error.code, "away")), status=409)
+            return await self._whole(visitor, alert=visitor.tongue.say(REFUSED.get(error.code, "away")), status=409)
         return await self._whole(visitor, done=_done(visitor.tongue, case, name, act))
+
+    async def _statement(self, visitor: Visitor, case: CaseSeen, form: Form) -> Response:
+        debt = debt_of(form, case)
+        found = None if debt is None else await statement_of(self.links.elsewhere, visitor.link.tenant, debt.loan_id)
+        if debt is None or found is None:
+            return await self._whole(visitor, alert=visitor.tongue.say("statement_away"), status=503)
+        return self.page.statement(visitor.screen, case, debt, found)
+
+    async def _choice(self, visitor: Visitor, case: CaseSeen, wrong: Wrong | None = None) -> Response:
+        found = await wishes_of(self.links.elsewhere, visitor.link.tenant, visitor.link.borrower_id)
+        if found is None:
+            return await self._whole(visitor, alert=visitor.tongue.say("away"), status=503)
+        return self.page.choice(visitor.screen, case, found, wrong)
 
     async def _whole(
         self, visitor: Visitor, *, done: str | None = None, alert: str | None = None, status: int = 200,
@@ -154,12 +185,18 @@ def _done(tongue: Tongue, case: CaseSeen, name: str, act: Act) -> str:
     """Return what is said of an act that is done."""
     if isinstance(act, Promising):
         return tongue.say("promised", amount=tongue.money(act.amount, case.currency), day=tongue.day(act.due_on))
+    if isinstance(act, Answering):
+        return tongue.say("accept_done" if act.accepted else "decline_done")
     return tongue.say(f"{name}_done")
 
 
 def _wrong(tongue: Tongue, case: CaseSeen, name: str, error: UnclearError, form: Form) -> Wrong:
     """Return what is to be written beside a field, with what was typed."""
     most, last = tongue.money(case.total, case.currency), tongue.day(case.last_day)
-    given = {"bad_day": {"last": last}, "bad_amount": {"example": most.removeprefix(f"{case.currency} "), "most": most}}
-    typed = {field: form.get(field, "") for field in ("day", "amount", "note")}
+    months = max([case.bargain.plan_months, *(offer.max_months or 0 for offer in case.bargain.offers)])
+    given = {
+        "bad_day": {"last": last}, "bad_amount": {"example": most.removeprefix(f"{case.currency} "), "most": most},
+        "bad_months": {"most": str(months)},
+    }  # fmt: skip
+    typed = {field: form.get(field, "") for field in ("day", "amount", "note", "months")}
     return Wrong(name, error.field, tongue.say(error.sentence, **given.get(error.sentence, {})), typed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from urllib.parse import quote
 
@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import Amounts, OverdueFact
+from services.scheduler.borrower.bargain import NOTHING, Bargain, bargain_of
 from services.scheduler.borrower.settings import LOAN, PageSettings
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case
@@ -56,6 +57,7 @@ class CaseSeen:
     first_day: date
     last_day: date
     in_doubt: bool
+    bargain: Bargain = NOTHING
 
     @property
     def total(self) -> int:
@@ -81,7 +83,8 @@ async def seen_by(conn: AsyncConnection, rulebook: Rulebook, link: Link, setting
     found = []
     for one in held:
         pinned = rules.pinned(one)
-        found.append(_case(one, known, settings, PROMISE_TERMS if pinned is None else pinned.promises, now))
+        seen = _case(one, known, settings, PROMISE_TERMS if pinned is None else pinned.promises, now)
+        found.append(replace(seen, bargain=await bargain_of(conn, one.case, pinned, now)))
     return tuple(found)
 
 

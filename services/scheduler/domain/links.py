@@ -12,7 +12,7 @@ from enum import StrEnum
 LASTS = timedelta(days=30)
 """A link ends with the spell in which it was made, and after this time."""
 TRIES = 5
-"""So often the second factor may be wrong in a row; then the link is closed for good."""
+"""So often the second factor may be wrong in a row; then the link is closed for good, and of messages all that the borrower has."""
 VISIT = timedelta(minutes=30)
 """So long what the second factor has opened stays open."""
 ACTS_AN_HOUR = 60
@@ -41,6 +41,11 @@ class Link:
     tries: int
     in_spell: bool
     """Whether a spell in which it was made still lasts."""
+    task_id: str | None = None
+    """Of the message that carried it; None of one that was made by itself."""
+    case_id: str | None = None
+    spell: int | None = None
+    step: str | None = None
     visit_hash: bytes | None = None
     visit_until: datetime | None = None
 

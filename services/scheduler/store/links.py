@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.domain.links import ACTS_AN_HOUR, TRIES, Link
+from services.scheduler.domain.links import ACTS_AN_HOUR, LASTS, TRIES, Link
 from services.scheduler.store.arrays import unnest
 from services.scheduler.store.held import CaseKey
 
@@ -18,8 +18,10 @@ _IN_SPELL = (
     " on (c.tenant, c.borrower_id, c.case_id) = (l.tenant, l.borrower_id, s.case_id) where c.spell = s.spell and c.state <> 'closed')"
 )
 _MAKE = text(
-    "insert into scheduler.borrower_links (token_hash, tenant, borrower_id, link_id, case_ids, spells, made_at, made_by, expires_at)"
-    " values (:token_hash, :tenant, :borrower_id, :link_id, :case_ids, :spells, :made_at, :made_by, :expires_at)"
+    "insert into scheduler.borrower_links (token_hash, tenant, borrower_id, link_id, case_ids, spells, made_at, made_by, expires_at,"
+    " task_id)"
+    " values (:token_hash, :tenant, :borrower_id, :link_id, :case_ids, :spells, :made_at, :made_by, :expires_at, :task_id)"
+    " on conflict (token_hash) do nothing"
 )
 _FORGET_ENDED = text(
     "delete from scheduler.borrower_links where tenant = :tenant and borrower_id = :borrower_id and expires_at <= :made_at"
@@ -28,10 +30,13 @@ _FIND = text(
     "select l.token_hash, l.tenant, l.borrower_id, l.link_id, l.expires_at, l.revoked_at, l.tries, l.visit_hash, l.visit_until,"
     f" {_IN_SPELL} as in_spell from scheduler.borrower_links l where l.token_hash = :token_hash"
 )
+_TRIES = "case when l.task_id is null then l.tries else coalesce(t.tries, 0) end"
+_LASTS = f"interval '{LASTS.days} days'"
 _LIST = text(
-    "select l.link_id, l.made_at, l.made_by, l.expires_at, l.revoked_at, l.revoked_by, l.tries,"
+    f"select l.link_id, l.made_at, l.made_by, l.expires_at, l.revoked_at, l.revoked_by, l.task_id, {_TRIES} as tries,"
     f" case when l.revoked_at is not null or l.expires_at <= :now or not {_IN_SPELL} then 'gone'"
-    f" when l.tries >= {TRIES} then 'locked' else 'open' end as state from scheduler.borrower_links l"
+    f" when {_TRIES} >= {TRIES} then 'locked' else 'open' end as state from scheduler.borrower_links l"
+    f" left join scheduler.link_tries t on (t.tenant, t.borrower_id) = (l.tenant, l.borrower_id) and t.tried_at + {_LASTS} > :now"
     " where l.tenant = :tenant and l.borrower_id = :borrower_id and l.link_id > :after order by l.link_id limit :limit"
 )
 _TRY = text(
@@ -55,6 +60,9 @@ _BORROWERS = {"tenant": "text", "borrower_id": "text"}
 _ERASE = text(
     f"delete from scheduler.borrower_links l using {unnest(_BORROWERS, 'k')} where (l.tenant, l.borrower_id) = (k.tenant, k.borrower_id)"
 )
+_ERASE_TRIES = text(
+    f"delete from scheduler.link_tries l using {unnest(_BORROWERS, 'k')} where (l.tenant, l.borrower_id) = (k.tenant, k.borrower_id)"
+)
 _CASES = text(
     "select tenant, borrower_id, case_id, currency, loan_id from scheduler.cases"
     " where tenant = :tenant and borrower_id = :borrower_id and spell > 0 and state <> 'closed' order by case_id"
@@ -75,10 +83,11 @@ class LinkRow:
     made_at: datetime
     made_by: str
     expires_at: datetime
+    task_id: str | None = None
 
 
 async def make(conn: AsyncConnection, row: LinkRow) -> None:
-    """Write a link, and forget the borrower's links whose time has passed."""
+    """Write a link, unless it stands, and forget the borrower's links whose time has passed."""
     values = {name: getattr(row, name) for name in LinkRow.__slots__}
     await conn.execute(_FORGET_ENDED, {name: values[name] for name in ("tenant", "borrower_id", "made_at")})
     await conn.execute(_MAKE, values)
@@ -127,7 +136,8 @@ async def revoke(conn: AsyncConnection, of: tuple[str, str], link_id: str, *, by
 async def erase(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> None:
     """Forget the links of erased (tenant, borrower), whose cases are locked."""
     tenants, ids = zip(*sorted(borrowers), strict=True)
-    await conn.execute(_ERASE, {"tenant": list(tenants), "borrower_id": list(ids)})
+    for statement in (_ERASE, _ERASE_TRIES):
+        await conn.execute(statement, {"tenant": list(tenants), "borrower_id": list(ids)})
 
 
 async def cases_of(conn: AsyncConnection, tenant: str, borrower_id: str) -> list[CaseKey]:

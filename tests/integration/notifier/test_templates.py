@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from libs.common.auth import Principal, add_key
+from libs.common.page_links import PageLinks
 from tests.integration.notifier.world import NIGHT, World, a_world
 from tests.support.postgres import Databases
 
@@ -295,6 +296,17 @@ async def test_a_preview_shows_text_parts_encoding_and_cost(databases: Databases
         )
         priced = await send(world, "POST", "/v1/templates:preview", json={**asked, "price_per_part": None})
         assert priced["sms"]["cost"] == {"millionths": 90_000, "amount": 9, "currency": "CNY"}
+
+
+async def test_a_preview_shows_an_example_of_the_link_where_messages_carry_one(databases: Databases) -> None:
+    asked = {"locale": "en", "channel": "sms", "body": "{{ lender }}: {{ total }}{% if link %} {{ link }}{% endif %}"}
+    async with a_world(databases) as world:
+        assert "https" not in (await send(world, "POST", "/v1/templates:preview", json=asked))["body"]
+    async with a_world(databases, links=PageLinks("https://pay.example", b"k" * 32)) as world:
+        made = await send(world, "POST", "/v1/templates:preview", json=asked)
+        assert made["body"].endswith(f" https://pay.example/b/{'A' * 32}")
+        await send(world, "PUT", "/v1/settings", json={"link_channels": ["email"]}, headers={"If-Match": "0"})
+        assert "https" not in (await send(world, "POST", "/v1/templates:preview", json=asked))["body"]
 
 
 async def test_a_text_can_be_tried_before_it_is_kept(databases: Databases) -> None:

@@ -133,10 +133,20 @@ def test_a_service_key_is_of_the_first_tenant_unless_it_names_its_own() -> None:
         common("scheduler", {**env, "DUNWELL_SERVICE_KEY": "north=dw_c"})
 
 
-def test_the_address_of_the_borrowers_page_is_the_schedulers_alone() -> None:
+def test_the_borrowers_page_is_the_schedulers_and_the_notifiers_who_needs_a_key_to_write_links() -> None:
     env = {**FULL, "DUNWELL_PAGE_URL": "https://pay.example/"}
     assert common("scheduler", env).page_url == "https://pay.example"
-    assert common("notifier", env).page_url is None
+    with pytest.raises(SettingsError, match="DUNWELL_LINK_KEY"):
+        common("notifier", env)
+    assert common("notifier", {**FULL, "DUNWELL_LINK_KEY": KEY}).page_url is None
+    env["DUNWELL_LINK_KEY"] = f"{OTHER_KEY},{KEY}"
+    for service in ("scheduler", "notifier"):
+        read = common(service, env)
+        assert (read.page_url, read.link_keys) == ("https://pay.example", (b"o" * 32, b"k" * 32))
+    read = common("ingest", env)
+    assert (read.page_url, read.link_keys) == (None, ())
+    with pytest.raises(SettingsError, match="DUNWELL_LINK_KEY"):
+        common("scheduler", {**env, "DUNWELL_LINK_KEY": f"{KEY},{KEY}"})
     assert common("scheduler", FULL).page_url is None
     with pytest.raises(SettingsError, match="DUNWELL_PAGE_URL"):
         common("scheduler", {**FULL, "DUNWELL_PAGE_URL": "pay.example"})

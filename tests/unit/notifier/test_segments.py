@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.domain.segments import BASIC, EXTENDED, LIMITS, Encoding, segments
+from services.notifier.domain.segments import BASIC, EXTENDED, LIMITS, Encoding, count_parts, segments
 
 GSM = st.sampled_from(sorted(BASIC | EXTENDED))
 ANY = st.text(st.characters(exclude_categories=["Cs"]) | GSM, max_size=500)
@@ -74,3 +74,8 @@ def test_a_text_of_the_alphabet_is_never_wide(text: str) -> None:
 @given(ANY, ANY)
 def test_more_text_never_costs_less(one: str, more: str) -> None:
     assert len(segments(one + more).parts) >= len(segments(one).parts)
+
+
+@given(ANY | st.text(GSM, max_size=500))
+def test_parts_are_counted_as_they_are_cut(text: str) -> None:
+    assert count_parts(text) == len(segments(text).parts)

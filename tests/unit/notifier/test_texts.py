@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import re
 from datetime import UTC, date, datetime
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from libs.common.contracts.overdue_facts import Amounts, NextDue, OverdueFact
 from libs.common.tenant_settings.forms import Brand
 from libs.compliance import ContentKind, load_packs
 from services.notifier.domain.message import Draft, Lender, Saying, TextRef, draft
-from services.notifier.domain.segments import BASIC, EXTENDED
+from services.notifier.domain.segments import BASIC, EXTENDED, segments
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.publishing import Publisher, Trial
 from services.notifier.rendering import Compiled, ContentError, RenderError, Source, compiled
+from services.notifier.samples import EXAMPLE
 from services.notifier.texts import Shelf, Texts
 from tests.unit.notifier.values import a_fact
 
@@ -200,3 +204,38 @@ def test_a_tenant_is_named_by_its_brand_else_by_its_id() -> None:
         "other",
         "Dunwell",
     )
+
+
+WITH_ROOM = sorted(place for place in TEXTS.shipped if place[2] in ("email", "inbox") and place[0] in NAMES)
+WORDS = st.text("Acme ", min_size=1, max_size=60).filter(str.strip)
+
+
+@pytest.mark.parametrize("place", WITH_ROOM, ids="-".join)
+def test_a_shipped_mail_and_in_app_message_carries_the_link_where_there_is_one(place: tuple[str, str, str]) -> None:
+    one, plain = TEXTS.shipped[place].text, a_draft(locale=place[1], reminder=place[0] == "due_soon")
+    said = one.render(msgspec.structs.replace(plain, link=EXAMPLE), name="Li Wei").body
+    assert len(re.findall(rf"{re.escape(EXAMPLE)}(?=\s|$)", said)) == 1
+    assert "\n\n\n" not in said
+    assert "https" not in one.render(plain, name="Li Wei").body
+
+
+@given(place=st.tuples(st.sampled_from(NAMES), st.sampled_from(LOCALES)), names=st.tuples(WORDS, st.none() | WORDS),
+       debts=st.integers(1, 5), host=st.text("abc", min_size=1, max_size=60))  # fmt: skip
+def test_a_link_makes_no_part_more_of_a_shipped_sms(
+    place: tuple[str, str], names: tuple[str, str | None], debts: int, host: str
+) -> None:  # fmt: skip
+    (name, locale), (lender, reader) = place, names
+    facts = [a_fact(loan_id=f"L{n}") for n in range(debts)]
+    plain = draft(facts, Saying(Lender(lender), locale, reminder=name == "due_soon"))
+    text, link = shipped(name, locale, "sms"), f"https://{host}.example/b/{'A' * 32}"
+    with_link, without = (text.render(one, name=reader).body for one in (msgspec.structs.replace(plain, link=link), plain))
+    assert len(segments(with_link).parts) == len(segments(without).parts)
+    assert with_link == without or re.search(rf"{re.escape(link)}(?=\s|$)", with_link)
+
+
+def test_a_shipped_sms_with_room_carries_the_link_and_a_tenant_s_own_one_always_does() -> None:
+    linked = msgspec.structs.replace(a_draft(), link=EXAMPLE)
+    assert EXAMPLE in shipped("gentle", "en", "sms").render(linked, name=None).body
+    assert EXAMPLE not in shipped("due_soon", "en", "sms").render(linked, name=None).body
+    own = a_text("a" * 150 + " {{ link }}", channel="sms")
+    assert own.render(linked, name=None).body.endswith(EXAMPLE)

@@ -143,6 +143,10 @@ def test_what_is_let_through_renders_within_its_bounds_or_says_that_it_cannot(so
         ("<a href='HTTP://x.example'>a</a>", "must begin with"),
         ("<a href='https://x.example/{{ name }}'>a</a>", "inside a tag"),
         ("<p {{ name }}>a</p>", "inside a tag"),
+        ('<a href="{{ name }}">a</a>', "inside a tag"),
+        ('<a href="{{ link }}{{ name }}">a</a>', "inside a tag"),
+        ('<img src="{{ link }}">', "inside a tag"),
+        ('<p href="{{ link }}">a</p>', "must begin with"),
         ("<img src='data:image/png;base64,x'>", "must begin with"),
         ("<form action='https://x.example'></form>", "<form> is not allowed"),
         ("<iframe src='https://x.example'></iframe>", "<iframe> is not allowed"),
@@ -163,6 +167,7 @@ def test_html_that_runs_loads_or_hides_something_is_refused(html: str, why: str)
 def test_plain_html_with_placeholders_in_its_text_is_allowed_and_can_be_read() -> None:
     html = "<body><p>Dear <b>{{ name }}</b>,</p><a href='https://acme.example/pay'>Pay</a>{% if debts | length < 3 %}x{% endif %}</body>"
     assert problems(Source("a", "s", html), "email") == []
+    assert problems(Source("a", "s", '<p>{% if link %}<a href="{{ link }}" title="x">{{ link }}</a>{% endif %}</p>'), "email") == []
     assert " ".join(markup.visible("<p>Dear <b>Li&amp;Co</b>,</p>").split()) == "Dear Li&Co ,"
 
 

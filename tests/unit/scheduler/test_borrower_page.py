@@ -14,19 +14,29 @@ import pytest
 from libs.common.contracts.overdue_facts import Amounts
 from libs.common.tenant_settings.forms import Brand
 from services.scheduler.borrower.acts import Promising
+from services.scheduler.borrower.bargain import Bargain, OfferSeen
 from services.scheduler.borrower.page import BorrowerPage, Screen, Whole, Wrong
 from services.scheduler.borrower.sight import CaseSeen, DebtSeen, PromiseSeen
+from services.scheduler.borrower.statement import LineSeen, StatementSeen
+from services.scheduler.borrower.wishes import Hours, WishesSeen
 from services.scheduler.borrower.words import accepted, tongue_of, tongues
 from tests.support.forms import PageSeen
 
 PAGE = BorrowerPage.load()
 LENDER = Brand(name="Acme <b>Wallet</b>", contact="help@acme.example")
 URL = "https://pay.example/acme?a=1&b=2"
+DAY, DUE = date(2026, 11, 1), date(2026, 11, 20)
+SIDES = (("due", "interest", DUE, 41250), ("paid", "fee", DUE, -1000), ("waived", "penalty", DUE, -50), ("credit", None, None, -7))
+LINES = tuple(LineSeen(n, DAY, *said) for n, said in enumerate(SIDES * 15, start=1))
+STATEMENT = StatementSeen("2026-11-24T10:15:00Z", "CNY", LINES, 12)
+BARGAIN = Bargain((OfferSeen("o-1", 6, 20, 10, date(2026, 12, 8)), OfferSeen("o-2", None, None, 50, date(2026, 12, 9))), 12)
 DEBTS = (
     DebtSeen("LOAN-20001", "cash-loan", date(2026, 11, 20), Amounts(principal=40000, interest=1250, total=41250), URL, "0001"),
     DebtSeen("LOAN-20002", "<i>later</i>", date(2026, 11, 1), Amounts(principal=100000, total=100000), URL, "0002"),
 )
-CASE = CaseSeen("c-1", "CNY", DEBTS, (PromiseSeen(5000, date(2026, 11, 29)),), date(2026, 11, 24), date(2026, 12, 25), in_doubt=True)
+CASE = CaseSeen(
+    "c-1", "CNY", DEBTS, (PromiseSeen(5000, date(2026, 11, 29)),), date(2026, 11, 24), date(2026, 12, 25), in_doubt=True, bargain=BARGAIN
+)
 LANGUAGES = sorted(tongues())
 
 
@@ -43,6 +53,11 @@ def every(language: str) -> dict[str, str]:
         "whole": PAGE.whole(shown, Whole((CASE,), done=tongue.say("stop_done"), wrongs=wrong)),
         "paid": PAGE.whole(shown, Whole((CaseSeen("c-1", "CNY", (), (), date.min, date.max, in_doubt=False),))),
         "check": PAGE.check(shown, CASE, Promising(5000, date(2026, 11, 25)), {"amount": "50"}),
+        "statement": PAGE.statement(shown, CASE, DEBTS[1], STATEMENT),
+        "choice": PAGE.choice(shown, CASE, WishesSeen(None, frozenset({"sms"})), Wrong("wishes", "hours", tongue.say("bad_hours"), {})),
+        "chosen": PAGE.choice(
+            shown, CASE, WishesSeen(Hours("mon-fri", 8, 20), frozenset()), Wrong("wishes", "use", tongue.say("bad_channels"), {})
+        ),
         "gone": PAGE.plain(Screen(tongue), "gone", 404),
         "locked": PAGE.plain(screen(language), "locked", 403),
     }
@@ -83,7 +98,9 @@ def test_every_field_has_a_label_every_id_is_one_and_every_form_is_ours(language
         page = PageSeen.of(html)
         ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
         assert len(ids) == len(set(ids))
-        fields = [a for tag, a in page.tags if tag in ("input", "textarea", "select") and a.get("type") not in ("hidden", "radio")]
+        fields = [
+            a for tag, a in page.tags if tag in ("input", "textarea", "select") and a.get("type") not in ("hidden", "radio", "checkbox")
+        ]
         assert {field["id"] for field in fields} <= {a["for"] for tag, a in page.tags if tag == "label" and "for" in a}
         assert {a["aria-describedby"] for _, a in page.tags if "aria-describedby" in a} <= set(ids)
         assert all(form["key"] for form in page.forms)

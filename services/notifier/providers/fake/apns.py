@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from services.notifier.providers import jws
-from services.notifier.providers.apns import CODES, OURS
+from services.notifier.providers.apns import CODES
 from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
+from services.notifier.providers.pushes import OURS
 from services.notifier.providers.wire import Account, Answer, HttpCall, json_object
 
 NEEDED = {"apns-topic": "400 MissingTopic", "apns-push-type": "400 InvalidPushType", "apns-id": "400 BadMessageId"}

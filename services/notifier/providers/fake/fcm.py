@@ -6,7 +6,8 @@ import hashlib
 
 from services.notifier.providers import jws
 from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
-from services.notifier.providers.fcm import CODES, FCM_ERROR, GRANT, OURS, token_request
+from services.notifier.providers.fcm import CODES, FCM_ERROR, GRANT, token_request
+from services.notifier.providers.pushes import OURS
 from services.notifier.providers.wire import Account, Answer, HttpCall, at_epoch, form, json_object
 
 STATUSES = {"UNREGISTERED": 404, "SENDER_ID_MISMATCH": 403, "QUOTA_EXCEEDED": 429, "INTERNAL": 500, "THIRD_PARTY_AUTH_ERROR": 401}

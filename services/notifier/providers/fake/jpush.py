@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 
 from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
-from services.notifier.providers.jpush import CODES, OURS
+from services.notifier.providers.jpush import CODES
+from services.notifier.providers.pushes import OURS
 from services.notifier.providers.wire import Account, Answer, HttpCall, json_object
 
 STATUSES = {"1004": 401, "1000": 500, "1030": 503, "2002": 429, "2003": 403, "2004": 403, "1020": 404}

@@ -263,9 +263,19 @@ create table scheduler.borrower_links (
     token_hash bytea primary key, tenant text not null, borrower_id text not null, link_id text not null,
     case_ids text[] not null, spells integer[] not null, made_at timestamptz not null, made_by text not null,
     expires_at timestamptz not null, revoked_at timestamptz, revoked_by text, tries integer not null default 0,
-    visit_hash bytea, visit_until timestamptz, acts integer not null default 0, acts_since timestamptz
+    visit_hash bytea, visit_until timestamptz, acts integer not null default 0, acts_since timestamptz, task_id text
 ) with (fillfactor = 85);
 create unique index borrower_links_of on scheduler.borrower_links (tenant, borrower_id, link_id);
+create table scheduler.link_tries (
+    tenant text not null, borrower_id text not null, tries integer not null, tried_at timestamptz not null,
+    primary key (tenant, borrower_id)
+);
+create table scheduler.page_answers (
+    tenant text not null, borrower_id text not null, answer_id text not null, case_id text not null, spell integer not null,
+    kind text not null, said text not null, step text, task_id text, at timestamptz not null,
+    primary key (tenant, borrower_id, answer_id)
+);
+create index case_steps_task on scheduler.case_steps using hash (task_id);
 """
 SIMULATION_PARTED = {"debt_facts": "autovacuum_vacuum_insert_scale_factor = 0.02", "reach": "fillfactor = 85"}
 

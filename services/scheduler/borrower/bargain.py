@@ -1,0 +1,65 @@
+"""What a borrower and the lender may agree on, as the page shows it: an offer that stands, and a plan that may be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.scheduler.domain.case import Case
+from services.scheduler.domain.dealing import OfferState
+from services.scheduler.domain.policy import Policy
+from services.scheduler.hearing import BORROWER
+from services.scheduler.store import dealings
+
+PLAN = "instalment_plan"
+PLAN_STANDS = timedelta(days=14)
+MOST_MONTHS = 24
+"""Of a plan that is asked for where the policy offers none by itself: a person decides on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferSeen:
+    """An offer that the borrower can accept or decline until the end of a day."""
+
+    offer_id: str
+    max_months: int | None
+    waive_interest_percent: int | None
+    waive_fees_percent: int | None
+    until: date
+
+
+@dataclass(frozen=True, slots=True)
+class Bargain:
+    """The offers that stand, and over how many months a plan may be asked for; 0: for none."""
+
+    offers: tuple[OfferSeen, ...] = ()
+    plan_months: int = 0
+
+
+NOTHING = Bargain()
+
+
+async def bargain_of(conn: AsyncConnection, case: Case, policy: Policy | None, now: datetime) -> Bargain:
+    """Return what can be agreed on; a plan is asked for once a spell, since while one stands nothing graver than a message is done."""
+    rows = [row for row in await dealings.offers(conn, case) if row.spell == case.spell]
+    standing = [row for row in rows if row.state == OfferState.OPEN and row.expires_at > now]
+    asked = any(row.made_by == BORROWER for row in rows) or any(offer.stands(now) for offer in case.offers)
+    return Bargain(tuple(_offer(row) for row in standing), 0 if asked or not case.owed else _months(policy))
+
+
+def _months(policy: Policy | None) -> int:
+    limits: Sequence[int] = [limit.max_months or 0 for limit in policy.limits if limit.kind == PLAN] if policy is not None else []
+    return max(limits, default=0) or MOST_MONTHS
+
+
+def _offer(row: RowMapping) -> OfferSeen:
+    terms: dict[str, Any] = msgspec.json.decode(row.terms)
+    return OfferSeen(
+        row.offer_id, terms.get("max_months"), terms.get("waive_interest_percent"), terms.get("waive_fees_percent"), row.expires_at.date()
+    )  # fmt: skip
