@@ -19,8 +19,14 @@ debt_facts = Table(
     Column("as_of", Date, primary_key=True),
     Column("known_at", _moment, nullable=False),
     Column("fact", LargeBinary, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("overdue", BigInteger, nullable=False),
+    Column("outstanding", BigInteger, nullable=False),
+    Column("past_due_from", Date),
 )
-"""Every fact that was the newest of its debt, and from when on it was known here; only ever added to."""
+"""Every fact that was the newest of its debt, from when on it was known here, and what reports read of it; only ever added to."""
 
 reach = Table(
     "reach",

@@ -43,7 +43,7 @@ async def known(engine: AsyncEngine, tenant: str, told: list[Told], version: int
         for number, (hour, fact) in enumerate(told, version + 1):
             row = debts.DebtRow(
                 tenant, fact.borrower_id, fact.loan_id, fact.currency, 1, number, fact.as_of, MORNING, live=True, owed=True,
-                fact=msgspec.json.encode(fact), wake_at=None,
+                fact=msgspec.json.encode(fact), told=debts.Told.by(fact), wake_at=None,
             )  # fmt: skip
             await debts.keep_newer(conn, [row], MORNING + timedelta(hours=hour))
 

@@ -202,7 +202,9 @@ SIMULATION = """
 create table scheduler.debt_facts (
     tenant text not null, borrower_id text not null, loan_id text not null, epoch integer not null, version bigint not null,
     as_of date not null, known_at timestamptz not null, fact bytea not null,
-    primary key (tenant, borrower_id, loan_id, epoch, version, as_of)
+    currency text not null, status text not null, bucket text not null, overdue bigint not null, outstanding bigint not null,
+    past_due_from date,
+    primary key (tenant, borrower_id, loan_id, epoch, version, as_of) include (known_at, currency, status, bucket, overdue)
 ) partition by hash (tenant, borrower_id);
 create table scheduler.reach (
     tenant text not null, borrower_id text not null, what text not null, time timestamptz not null, event_id text not null, value bytea,
