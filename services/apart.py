@@ -18,7 +18,12 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
     """Return one service on these ports, wired and not started."""
     match name:
         case "ingest":
-            return ingest.build(ports, IngestSettings(common.tenants, common.sealing_public, common.digest_key, outlets=common.outlets))
+            return ingest.build(
+                ports,
+                IngestSettings(
+                    common.tenants, common.sealing_public, common.digest_key, outlets=common.outlets, kept=settings.kept()
+                ),
+            )  # fmt: skip
         case "scheduler":
             return scheduler.build(
                 ports,
@@ -32,6 +37,7 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
                     settings.simulation_processes(),
                     settings.approval_needs_simulation(),
                     common.page_url,
+                    settings.kept(),
                 ),
             )
         case "notifier":
@@ -39,7 +45,7 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
                 ports,
                 NotifierSettings(
                     common.sealing_private or b"", common.digest_key, public_url=common.public_url, outlets=common.outlets,
-                    sealing_older=common.sealing_older, private_hosts=common.private_hosts,
+                    sealing_older=common.sealing_older, private_hosts=common.private_hosts, kept=settings.kept(),
                 ),
             )  # fmt: skip
         case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from libs.common.sealing import Ring
-from libs.common.settings import Outlets
+from libs.common.settings import Kept, Outlets
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Settings:
 
     private_hosts: frozenset[str] = frozenset()
     """Hosts that an account may name although they are not public: the operator's own relays and gateways."""
+    kept: Kept = field(default_factory=Kept)
 
     @property
     def ring(self) -> Ring:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from libs.common.settings import Outlets
+from libs.common.settings import Kept, Outlets
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +27,4 @@ class Settings:
     approval_needs_simulation: bool = False
     page_url: str | None = None
     """Where borrowers reach the scheduler, for the links that are made; else where the caller does."""
+    kept: Kept = field(default_factory=Kept)

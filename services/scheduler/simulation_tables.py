@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Date, DateTime, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, LargeBinary, Table, Text
 
 from services.scheduler.tables import metadata
 
@@ -27,6 +27,17 @@ debt_facts = Table(
     Column("past_due_from", Date),
 )
 """Every fact that was the newest of its debt, from when on it was known here, and what reports read of it; only ever added to."""
+
+fact_walks = Table(
+    "fact_walks",
+    metadata,
+    Column("one", Boolean, primary_key=True),
+    Column("before", _moment, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("borrower_id", Text, nullable=False),
+    Column("loan_id", Text, nullable=False),
+)
+"""Before which moment what was superseded may be gone, and how far the walk that forgets it has come; one row."""
 
 reach = Table(
     "reach",

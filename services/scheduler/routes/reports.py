@@ -16,9 +16,10 @@ from libs.common.contracts.values import known_zone
 from libs.common.errors import DomainError
 from libs.common.tabular import csv_rows
 from services.scheduler.domain.days import begins
-from services.scheduler.domain.reporting import MOST_DAYS, Days, Every, last_over
+from services.scheduler.domain.reporting import MOST_DAYS, Days, Every, first_whole, last_over
 from services.scheduler.routes.cases import Reader, Rooms
 from services.scheduler.store import reports
+from services.scheduler.store.keeping import whole_since
 from services.scheduler.store.reports import Table
 
 Read = Callable[[AsyncConnection], Awaitable[Table]]
@@ -128,6 +129,12 @@ async def _reported(
             last = last_over(asked.timezone, now)
             raise DomainError(422, "day_not_over", f"{last.isoformat()} is the last day there that can be reported", last=last.isoformat())
         table = await read(conn)
+        whole = await whole_since(conn)
+        if asked.days.begins < whole:
+            first = first_whole(asked.timezone, whole)
+            raise DomainError(
+                422, "days_no_longer_kept", f"{first.isoformat()} is the first day there that can be reported", first=first.isoformat()
+            )
     if asked.format == "csv":
         return _csv(table, f"{name}-{asked.from_.isoformat()}-{asked.to.isoformat()}.csv")
     head = asked.model_dump(mode="json", by_alias=True, exclude={"format"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -48,9 +48,9 @@ async def known(engine: AsyncEngine, tenant: str, told: list[Told], version: int
             await debts.keep_newer(conn, [row], MORNING + timedelta(hours=hour))
 
 
-async def rolled(engine: AsyncEngine, tenant: str) -> dict[tuple[int, str, str], tuple[int, int, int]]:
+async def rolled(engine: AsyncEngine, tenant: str, ends: list[datetime] = ENDS) -> dict[tuple[int, str, str], tuple[int, int, int]]:
     async with engine.connect() as conn:
-        rows = (await reports.roll_rates(conn, tenant, ENDS)).rows
+        rows = (await reports.roll_rates(conn, tenant, ends)).rows
     shares: dict[tuple[int, str], float] = defaultdict(float)
     for row in rows:
         shares[row["n"], row["bucket_before"]] += row["rate"]

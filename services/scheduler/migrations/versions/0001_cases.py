@@ -269,6 +269,14 @@ create table scheduler.borrower_links (
 ) with (fillfactor = 85);
 create unique index borrower_links_of on scheduler.borrower_links (tenant, borrower_id, link_id);
 """
+KEEPING = """
+create table scheduler.fact_walks (
+    one boolean primary key default true check (one), before timestamptz not null, tenant text not null default '',
+    borrower_id text not null default '', loan_id text not null default ''
+) with (fillfactor = 50);
+insert into scheduler.fact_walks (before) values (timestamptz '1970-01-01 00:00:00Z');
+create index borrower_links_expires_at on scheduler.borrower_links (expires_at);
+"""
 SIMULATION_PARTED = {"debt_facts": "autovacuum_vacuum_insert_scale_factor = 0.02", "reach": "fillfactor = 85"}
 
 
@@ -281,5 +289,5 @@ def upgrade() -> None:
                 f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
             )
-    for statement in statements(INDEXES + AGREEMENT_INDEXES + POLICIES + COVERAGE + REPORTS + LINKS):
+    for statement in statements(INDEXES + AGREEMENT_INDEXES + POLICIES + COVERAGE + REPORTS + LINKS + KEEPING):
         op.execute(statement)
