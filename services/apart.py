@@ -19,7 +19,12 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
     """Return one service on these ports, wired and not started."""
     match name:
         case "ingest":
-            return ingest.build(ports, IngestSettings(common.tenants, common.sealing_public, common.digest_key, outlets=common.outlets))
+            return ingest.build(
+                ports,
+                IngestSettings(
+                    common.tenants, common.sealing_public, common.digest_key, outlets=common.outlets, kept=settings.kept()
+                ),
+            )  # fmt: skip
         case "scheduler":
             return scheduler.build(
                 ports,
@@ -34,6 +39,7 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
                     settings.approval_needs_simulation(),
                     common.page_url,
                     Verifier(common.link_keys, common.tenants),
+                    settings.kept(),
                 ),
             )
         case "notifier":
@@ -43,6 +49,7 @@ def wired(name: str, ports: Ports, common: Common) -> Service:
                     common.sealing_private or b"", common.digest_key, public_url=common.public_url, outlets=common.outlets,
                     sealing_older=common.sealing_older, private_hosts=common.private_hosts,
                     links=PageLinks(common.page_url, common.link_keys[0]) if common.page_url and common.link_keys else None,
+                    kept=settings.kept(),
                 ),
             )  # fmt: skip
         case _:

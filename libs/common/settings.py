@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib import metadata
 from typing import Any
 
@@ -32,6 +33,18 @@ class Outlets:
     """Seals the secrets of webhooks; without it there are none."""
     local: bool = False
     """Whether a webhook may lead to this machine, over plain HTTP: for a platform on somebody's desk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """For how long is kept what grows without end and nobody needs for good."""
+
+    facts: timedelta = timedelta(days=1100)
+    """What was superseded: reports and simulations of the past reach so far back."""
+    requests: timedelta = timedelta(days=400)
+    """What providers posted, as it came, how they fared, and what people were let do and did not record."""
+    spent: timedelta = timedelta(days=90)
+    """What has come to its end: links, simulations, the content of parked events, names of parts, what the sandbox was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +174,24 @@ def approval_needs_simulation(env: Mapping[str, str] | None = None) -> bool:
     if value not in {"yes", "no"}:
         raise SettingsError(f"DUNWELL_APPROVAL_NEEDS_SIMULATION must be yes or no, not {value!r}")
     return value == "yes"
+
+
+def kept(env: Mapping[str, str] | None = None) -> Kept:
+    """Return for how long is kept what is not kept for good."""
+    env = os.environ if env is None else env
+    usual = Kept()
+    return Kept(
+        _days(env, "DUNWELL_KEEP_FACTS_DAYS", usual.facts),
+        _days(env, "DUNWELL_KEEP_REQUESTS_DAYS", usual.requests),
+        _days(env, "DUNWELL_KEEP_SPENT_DAYS", usual.spent),
+    )
+
+
+def _days(env: Mapping[str, str], name: str, usual: timedelta) -> timedelta:
+    number = _integer(env, name, usual.days)
+    if not 31 <= number <= 36_500:
+        raise SettingsError(f"{name} must lie between 31 and 36500 days, not {number}")
+    return timedelta(days=number)
 
 
 def _names(env: Mapping[str, str], name: str) -> frozenset[str]:

@@ -23,6 +23,7 @@ from libs.common.outbox import Outbox, Relay
 from libs.common.outlets import Outlet
 from libs.common.ports import Ports
 from libs.common.sealing import Ring
+from libs.common.sweeping import Sweep, Sweeper
 from libs.common.tenant_settings.forms import ServiceSettings
 from libs.common.watching import Watcher, base_gauges
 from services.ingest import observing
@@ -42,7 +43,7 @@ from services.ingest.routes.shapes import SHAPES
 from services.ingest.routes.statement import Stater
 from services.ingest.settings import Settings
 from services.ingest.statement_page import StatementPage
-from services.ingest.store import loans, parked
+from services.ingest.store import keeping, loans, parked
 from services.ingest.store.products import ProductBook
 from services.ingest.tables import GROUP, SCHEMA
 from services.ingest.ticker import Ticker
@@ -101,6 +102,7 @@ def build(ports: Ports, settings: Settings) -> Service:
             Worker("upgrade", Upgrade(ports.engine, parts.ledger).run),
             Worker("watcher", _watcher(parts).run),
             *parts.outlet.workers(parts.metrics),
+            Worker("sweeper", Sweeper(ports.engine, ports.clock, SCHEMA, [Sweep(settings.kept.spent, keeping.forget_parked)]).run),
         ],
         consumers=[parts.worker],
         readiness=readiness,

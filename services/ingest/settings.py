@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from libs.common.settings import Outlets
+from libs.common.settings import Kept, Outlets
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +17,4 @@ class Settings:
     publish_before_answer: bool = False
     """One process: what follows from an event is published before its 202."""
     outlets: Outlets = field(default_factory=Outlets)
+    kept: Kept = field(default_factory=Kept)

@@ -20,6 +20,8 @@ from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
 from libs.common.outlets import Outlet
 from libs.common.ports import Ports
+from libs.common.settings import Kept
+from libs.common.sweeping import Sweep, Sweeper
 from libs.common.watching import Watcher, base_gauges
 from libs.compliance import Packs, load_packs
 from services.notifier.announcing import SOURCE, Announcer
@@ -53,7 +55,7 @@ from services.notifier.routes.switch import routes_of as switch_routes
 from services.notifier.routes.templates import routes_of as template_routes
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
-from services.notifier.store import queue
+from services.notifier.store import keeping, queue
 from services.notifier.tables import SCHEMA
 from services.notifier.tending import Ward
 from services.notifier.texts import Texts
@@ -84,6 +86,7 @@ class Parts:
     outlet: Outlet
     receiver: Receiver
     asker: Asker
+    sweeper: Sweeper
 
 
 def build(ports: Ports, settings: Settings, options: Options | None = None) -> Service:
@@ -155,8 +158,16 @@ def _parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within), sender,
         Relay(ports.engine, outbox, ports.bus, outlet.kept),
         DeliveryWatch(ports.engine, ports.clock, metrics), outlet, receiver,
-        Asker(receiver, metrics),
+        Asker(receiver, metrics), _sweeper(ports, settings.kept),
     )  # fmt: skip
+
+
+def _sweeper(ports: Ports, kept: Kept) -> Sweeper:
+    sweeps = (
+        Sweep(kept.requests, keeping.forget_requests), Sweep(kept.requests, keeping.forget_history),
+        Sweep(kept.spent, keeping.forget_sandbox), Sweep(kept.spent, keeping.forget_parts), Sweep(kept.requests, keeping.forget_slots),
+    )  # fmt: skip
+    return Sweeper(ports.engine, ports.clock, SCHEMA, sweeps)
 
 
 def _desk(ports: Ports, settings: Settings, parts: Parts) -> Desk:
@@ -197,6 +208,7 @@ def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Serv
         Worker("watcher", watcher.run),
         *parts.outlet.workers(metrics),
         Worker("listener", Connector(ports.engine, parts.directory).run),
+        Worker("sweeper", parts.sweeper.run),
     )
     return Service(
         name=SCHEMA, app=app, workers=workers, consumers=(consumer,), readiness=readiness, start=start, close=close, pump=pump,

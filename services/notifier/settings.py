@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from libs.common.page_links import PageLinks
 from libs.common.sealing import Ring
-from libs.common.settings import Outlets
+from libs.common.settings import Kept, Outlets
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Settings:
     """Hosts that an account may name although they are not public: the operator's own relays and gateways."""
     links: PageLinks | None = None
     """Writes the links to the borrower's page; without it no message has one."""
+    kept: Kept = field(default_factory=Kept)
 
     @property
     def ring(self) -> Ring:

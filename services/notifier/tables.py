@@ -303,6 +303,7 @@ parts = Table(
     Column("message_id", Text, nullable=False),
     Column("part", Integer, nullable=False),
     Column("parts", Integer, nullable=False),
+    Column("kept_at", _moment, nullable=False),
 )
 """The provider's names for the parts of a message that went out in several."""
 

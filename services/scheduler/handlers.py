@@ -209,6 +209,7 @@ class Intake:
         return debts.DebtRow(
             tenant=fact.envelope.tenant, borrower_id=value.borrower_id, loan_id=value.loan_id, currency=value.currency, epoch=value.epoch,
             version=value.version, as_of=value.as_of, fact_at=fact.envelope.time, live=debt.active, owed=debt.owed, fact=_encode(value),
+            told=debts.Told.by(value),
             wake_at=None if wake_at is None else max(wake_at, now + self.settle), case_loan=choices.loan_of_case(debt, value.borrower_id),
         )  # fmt: skip
 

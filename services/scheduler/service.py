@@ -17,6 +17,8 @@ from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
 from libs.common.outlets import Outlet
 from libs.common.ports import Ports
+from libs.common.settings import Kept
+from libs.common.sweeping import Sweep, Sweeper
 from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
 from services.scheduler.asking import Gate
@@ -44,7 +46,7 @@ from services.scheduler.routes.shapes import SHAPES
 from services.scheduler.routes.simulations import Play
 from services.scheduler.settings import Settings
 from services.scheduler.simulator import Simulator
-from services.scheduler.store import watch
+from services.scheduler.store import keeping, watch
 from services.scheduler.tables import SCHEMA
 from services.scheduler.ticker import Ticker
 from services.scheduler.watcher import CaseWatch
@@ -93,7 +95,7 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
         workers=(
             lifecycle.consumer("consumer", consumer), lifecycle.Worker("ticker", ticker.run), lifecycle.Worker("relay", relay.run),
             lifecycle.Worker("watcher", watcher.run), *outlet.workers(metrics), lifecycle.Worker("simulator", simulator.run, by_time=False),
-            lifecycle.Worker("guard", guard.run),
+            lifecycle.Worker("guard", guard.run), lifecycle.Worker("sweeper", _sweeper(ports, settings.kept).run),
         ),
         pump=lambda: _pump(ticker, guard, relay), next_due=lambda: _next_due(ports),
     )  # fmt: skip
@@ -107,6 +109,13 @@ async def _start(ports: Ports) -> None:
         found = await lineage.check(conn, SCHEMA)
     if found.rose:
         logs.get("scheduler").warning("database_moved", epoch=found.epoch)
+
+
+def _sweeper(ports: Ports, kept: Kept) -> Sweeper:
+    sweeps = (
+        Sweep(kept.facts, keeping.forget_facts), Sweep(kept.spent, keeping.forget_links), Sweep(kept.spent, keeping.forget_simulations),
+    )  # fmt: skip
+    return Sweeper(ports.engine, ports.clock, SCHEMA, sweeps)
 
 
 async def _note_restore(ports: Ports) -> None:

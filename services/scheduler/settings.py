@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from libs.common.page_links import Verifier
-from libs.common.settings import Outlets
+from libs.common.settings import Kept, Outlets
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +30,4 @@ class Settings:
     """Where borrowers reach the scheduler, for the links that are made; else where the caller does."""
     links: Verifier = field(default_factory=Verifier)
     """Reads the links that the notifier writes into messages."""
+    kept: Kept = field(default_factory=Kept)

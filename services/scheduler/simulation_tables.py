@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Date, DateTime, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, LargeBinary, Table, Text
 
 from services.scheduler.tables import metadata
 
@@ -19,8 +19,25 @@ debt_facts = Table(
     Column("as_of", Date, primary_key=True),
     Column("known_at", _moment, nullable=False),
     Column("fact", LargeBinary, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("overdue", BigInteger, nullable=False),
+    Column("outstanding", BigInteger, nullable=False),
+    Column("past_due_from", Date),
 )
-"""Every fact that was the newest of its debt, and from when on it was known here; only ever added to."""
+"""Every fact that was the newest of its debt, from when on it was known here, and what reports read of it; only ever added to."""
+
+fact_walks = Table(
+    "fact_walks",
+    metadata,
+    Column("one", Boolean, primary_key=True),
+    Column("before", _moment, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("borrower_id", Text, nullable=False),
+    Column("loan_id", Text, nullable=False),
+)
+"""Before which moment what was superseded may be gone, and how far the walk that forgets it has come; one row."""
 
 reach = Table(
     "reach",

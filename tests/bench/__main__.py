@@ -30,6 +30,7 @@ from tests.bench import (
     members,
     memory,
     permits,
+    resting,
     timers,
     wire,
 )  # fmt: skip
@@ -56,22 +57,24 @@ class Sizes:
     opened: int
     cases: int
     queued: int
+    dunned: int
+    waiting: int
 
 
 FULL = Sizes(
     rounds=5, events=60_000, few=3_000, contacts=5_000, batched=20_000, shared=150_000, due=50_000,
     books=(100_000, 200_000, 400_000), long=5_000, paid=50, decisions=20_000, leased_s=10, killed=20_000,
-    opened=50_000, cases=100_000, queued=5_000,
+    opened=50_000, cases=100_000, queued=5_000, dunned=5_000, waiting=200_000,
 )  # fmt: skip
 QUICK = Sizes(
     rounds=1, events=20_000, few=1_000, contacts=1_000, batched=5_000, shared=50_000, due=20_000,
     books=(5_000, 10_000, 20_000), long=1_000, paid=20, decisions=2_000, leased_s=3, killed=2_000,
-    opened=5_000, cases=2_000, queued=1_000,
+    opened=5_000, cases=2_000, queued=1_000, dunned=500, waiting=20_000,
 )  # fmt: skip
 LARGE = Sizes(
     rounds=1, events=300_000, few=3_000, contacts=50_000, batched=100_000, shared=300_000, due=1_000_000,
     books=(1_000_000, 2_000_000, 4_000_000), long=10_000, paid=50, decisions=20_000, leased_s=10, killed=20_000,
-    opened=200_000, cases=1_000_000, queued=10_000,
+    opened=200_000, cases=1_000_000, queued=10_000, dunned=10_000, waiting=5_000_000,
 )  # fmt: skip
 
 
@@ -148,10 +151,15 @@ async def _opened(stack: Stack, sizes: Sizes) -> Sequence[str]:
 
 async def _due(stack: Stack, sizes: Sizes) -> Sequence[str]:
     _title(
-        f"Scheduler, cases that are due at nine to requests in the outbox: {sizes.cases:,}, of which {sizes.queued:,} by a job each,"
-        f" rounds: {sizes.rounds}"
+        f"Scheduler, cases that are due at nine to requests in the outbox: {sizes.cases:,}, of which {sizes.queued:,} by a job each;"
+        f" {sizes.dunned:,} debts in Tryton, rounds: {sizes.rounds}"
     )
-    return await cases.due(stack, sizes.cases, sizes.queued, sizes.rounds)
+    return await cases.due(stack, sizes.cases, (sizes.queued, sizes.dunned), sizes.rounds)
+
+
+async def _waiting(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(f"Scheduler, {sizes.waiting:,} cases that wait: what a pass costs in which nothing is due")
+    return await resting.waiting(stack, sizes.waiting)
 
 
 async def _gate(_: Stack, sizes: Sizes) -> Sequence[str]:
@@ -172,9 +180,9 @@ async def _http(stack: Stack, sizes: Sizes) -> Sequence[str]:
 PARTS: Mapping[str, Callable[[Stack, Sizes], Awaitable[Sequence[str]]]] = {
     "ingest": _ingest, "two": _two, "breakdown": _breakdown, "timers": _timers, "longloan": _longloan, "memory": _memory,
     "contacts": _contacts, "wire": _wire, "mails": _mails, "permits": _permits, "gate": _gate, "killed": _killed, "http": _http,
-    "opened": _opened, "due": _due,
+    "opened": _opened, "due": _due, "waiting": _waiting,
 }  # fmt: skip
-LARGE_PARTS = ("two", "timers", "memory", "due")
+LARGE_PARTS = ("two", "timers", "memory", "due", "waiting")
 
 
 def main() -> None:

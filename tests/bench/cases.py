@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy.engine import make_url
 
 from libs.common.clock import WallClock
 from libs.common.contracts.catalogue import FACTS
@@ -12,6 +15,7 @@ from tests.bench.measuring import Measured, Stopwatch, WorkerProcess, fine, meas
 from tests.bench.stack import Stack
 
 SIDE_BY_SIDE = 2
+FIRST_LATE = late.EVE.date()
 _CASES = (
     "select (select count(*) from scheduler.cases where state = 'open' and stage = 'overdue'), (select count(*) from scheduler.debts),"
     " (select count(*) from scheduler.timeline where kind = 'case.opened')"
@@ -48,21 +52,26 @@ async def _copied(stack: Stack, facts: int, number: int) -> Measured:
         return measured("limit", words, items=facts, trees=stack.trees)
 
 
-async def due(stack: Stack, borrowers: int, few: int, rounds: int) -> list[str]:
-    """Do what is due at nine for so many cases, in copies of one book; others do as many as they can take."""
+async def due(stack: Stack, borrowers: int, few: tuple[int, int], rounds: int) -> list[str]:
+    """Do what is due at nine for so many cases, in copies of one book; pgqueuer and Tryton do as many as they can take."""
     python, missing = peers.python()
-    limit, alone, both, queued = [], [], [], []
-    async with stack.database("scheduler") as book:
+    limit, alone, both, queued, dunned = [], [], [], [], []
+    async with stack.database("scheduler") as book, stack.database() as ledger:
         await late.fill(book, borrowers)
+        if python:
+            _fill_ledger(stack, ledger, few[1], python)
         for _ in range(rounds):
             limit.append(await _limit(stack, book, borrowers))
             alone.append(await _ours(stack, book, borrowers, 1))
             both.append(await _ours(stack, book, borrowers, SIDE_BY_SIDE))
             if python:
-                queued.append(await _queued(stack, book, few, python))
+                queued.append(await _queued(stack, book, few[0], python))
+                dunned.append(await _dunned(stack, ledger, few[1], python))
         idle = await resting.probed(stack, book)
-    rows = _rows("cases", ("limit", limit), ("ours", alone), (f"ours, {SIDE_BY_SIDE}", both), ("pgqueuer", queued))
-    compare = [compared(name, alone, others) for name, others in (("limit", limit), ("pgqueuer", queued)) if others]
+    made, moved = ([one[at] for one in dunned] for at in (0, 1))
+    others = (("limit", limit), ("pgqueuer", queued), ("Tryton", made), ("Tryton, on", moved))
+    rows = _rows("cases", ("ours", alone), (f"ours, {SIDE_BY_SIDE}", both), *others)
+    compare = [compared(name, alone, theirs) for name, theirs in others if theirs]
     return [*rows, *compare, *idle, *([missing] if missing else [])]
 
 
@@ -111,6 +120,33 @@ async def _queued(stack: Stack, book: str, few: int, python: str) -> Measured:
         found = await one_row(url, _SECONDS.replace("$1", _at()))
         require("pgqueuer's steps", found[0], few)
     return result
+
+
+def _fill_ledger(stack: Stack, url: str, debts: int, python: str) -> None:
+    """Make the books of a company in Tryton, where nobody has been dunned yet."""
+    words = [stack.server.url(""), str(make_url(url).database), str(debts), FIRST_LATE.isoformat()]
+    worker = WorkerProcess("dunned", *words, python=python)
+    try:
+        worker.wait_for("filled")
+    finally:
+        worker.end()
+
+
+async def _dunned(stack: Stack, book: str, debts: int, python: str) -> list[Measured]:
+    """Let Tryton make a dunning of each debt on its first day late, and bring each to the next level a week later."""
+    async with stack.copied(book) as url:
+        worker = WorkerProcess("dunned", stack.server.url(""), str(make_url(url).database), python=python)
+        try:
+            worker.wait_for("begin")
+            found = []
+            for day, standing in ((FIRST_LATE, f"{debts} 0 0"), (FIRST_LATE + timedelta(days=6), f"0 {debts} 0")):
+                watch = Stopwatch({"client": worker.process.pid, "postgres": stack.postgres_pid})
+                worker.say(day.isoformat())
+                found.append(watch.stop(debts, worker.wait_for("end")))
+                require("Tryton's dunnings by level", found[-1].said, standing)
+        finally:
+            worker.end()
+    return found
 
 
 def _at() -> str:

@@ -23,6 +23,6 @@ def python() -> tuple[str | None, str | None]:
         command = [str(program), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(LOCK)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALLED_WITHIN_S)
         if done.returncode:
-            return None, f"  NOT MEASURED: pgqueuer cannot be installed here: {done.stderr.strip().splitlines()[-1:]}"
+            return None, f"  NOT MEASURED: pgqueuer and Tryton cannot be installed here: {done.stderr.strip().splitlines()[-1:]}"
         ready.touch()
     return str(program), None

@@ -103,7 +103,8 @@ def _debt(n: int) -> debts.DebtRow:
         status="active", epoch=1, version=1, as_of=TODAY, overdue=total, outstanding=total, bucket="M1", anchor=Anchor(n=1, due_on=due_on),
         past_due_days_from=due_on, delinquent_from=due_on,
     )  # fmt: skip
-    return debts.DebtRow("default", fact.borrower_id, fact.loan_id, "CNY", 1, 1, TODAY, NOW, True, True, _encode(fact), None)
+    told = debts.Told.by(fact)
+    return debts.DebtRow("default", fact.borrower_id, fact.loan_id, "CNY", 1, 1, TODAY, NOW, True, True, _encode(fact), told, None)
 
 
 def _reach(n: int) -> list[ReachRow]:

@@ -60,6 +60,12 @@ def last_over(zone: str, now: datetime) -> date:
     return (now - CLOSES_AFTER).astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
 
 
+def first_whole(zone: str, since: datetime) -> date:
+    """Return the first day in a zone that begins when everything is kept."""
+    day = since.astimezone(ZoneInfo(zone)).date()
+    return day if begins(day, zone) >= since else day + timedelta(days=1)
+
+
 def _closes(day: date, first: date, every: Every) -> bool:
     """Say whether a portion ends with this day: weeks are counted from the first day, months are those of the calendar."""
     match every:

@@ -16,9 +16,10 @@ from libs.common.contracts.values import known_zone
 from libs.common.errors import DomainError
 from libs.common.tabular import csv_rows
 from services.scheduler.domain.days import begins
-from services.scheduler.domain.reporting import MOST_DAYS, Days, Every, last_over
+from services.scheduler.domain.reporting import MOST_DAYS, Days, Every, first_whole, last_over
 from services.scheduler.routes.cases import Reader, Rooms
 from services.scheduler.store import reports
+from services.scheduler.store.keeping import whole_since
 from services.scheduler.store.reports import Table
 
 Read = Callable[[AsyncConnection], Awaitable[Table]]
@@ -127,11 +128,20 @@ async def _reported(
         if not asked.days.over(now):
             last = last_over(asked.timezone, now)
             raise DomainError(422, "day_not_over", f"{last.isoformat()} is the last day there that can be reported", last=last.isoformat())
+        await _check_kept(conn, asked)
         table = await read(conn)
+        await _check_kept(conn, asked)  # what went while it was read
     if asked.format == "csv":
         return _csv(table, f"{name}-{asked.from_.isoformat()}-{asked.to.isoformat()}.csv")
     head = asked.model_dump(mode="json", by_alias=True, exclude={"format"})
     return answer({"report": name, **head, "items": table.rows}, headers=_PRIVATE)
+
+
+async def _check_kept(conn: AsyncConnection, asked: SpanForm) -> None:
+    whole = await whole_since(conn)
+    if asked.days.begins < whole:
+        first = first_whole(asked.timezone, whole).isoformat()
+        raise DomainError(422, "days_no_longer_kept", f"{first} is the first day there that can be reported", first=first)
 
 
 def _csv(table: Table, file_name: str) -> Response:

@@ -27,6 +27,7 @@ from services.scheduler.routes.cases import Cursor, Limit, Reader, Rooms, Wanted
 from services.scheduler.simulation import BehaviourAsked, PricesAsked, SimulationAsked
 from services.scheduler.simulation import Wanted as Which
 from services.scheduler.store import policies, simulations
+from services.scheduler.store.keeping import whole_since
 
 Writer = Annotated[Principal, Depends(requires("policies:write"))]
 LONGEST_DAYS = 180
@@ -167,6 +168,9 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
             msgspec.json.encode(form.asked(), order="deterministic"),
         )  # fmt: skip
         async with rooms.engine.begin() as conn:
+            whole = await whole_since(conn)
+            if form.from_ is not None and form.from_ < whole:
+                raise DomainError(422, "days_no_longer_kept", f"facts are kept since {whole.isoformat()}", since=whole.isoformat())
             await simulations.add(conn, asked, by=by, at=await rooms.clock.at(conn))
         play.begin()
         shown = await _read(rooms, caller, made)

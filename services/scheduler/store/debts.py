@@ -9,6 +9,7 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.contracts.overdue_facts import OverdueFact
 from services.scheduler.store.arrays import ID, arrayed, transposed, unnest
 from services.scheduler.store.homes import housed
 from services.scheduler.store.reach import WITH_SEGMENT
@@ -21,18 +22,23 @@ _COLUMNS = {
     "fact_at": "timestamptz", "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": "timestamptz", "case_loan": "text",
 }  # fmt: skip
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:-1])
+_TOLD = {"status": ID, "bucket": "text", "overdue": "bigint", "outstanding": "bigint", "past_due_from": "date"}
 _UPSERT = text(
     "with before as (select d.tenant, d.borrower_id, d.loan_id, d.case_loan from"
     f" {unnest(dict.fromkeys(('tenant', 'borrower_id', 'loan_id'), ID), 'k')}"
     " join scheduler.debts d on (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id)),"
+    f" given as (select * from {unnest({**_COLUMNS, **_TOLD}, 'v')}),"
     f" kept as (insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
-    f" select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')} order by tenant, borrower_id, loan_id"
+    f" select {', '.join(_COLUMNS)} from given order by tenant, borrower_id, loan_id"
     f" on conflict (tenant, borrower_id, loan_id) do update set {_SET},"
     f" case_loan = {housed('d', 'excluded.owed', 'excluded.case_loan')}"
     " where (excluded.epoch, excluded.version, excluded.as_of) > (d.epoch, d.version, d.as_of)"
-    " returning tenant, borrower_id, loan_id, epoch, version, as_of, fact, case_loan),"
-    " told as (insert into scheduler.debt_facts (tenant, borrower_id, loan_id, epoch, version, as_of, known_at, fact)"
-    " select tenant, borrower_id, loan_id, epoch, version, as_of, :known_at, fact from kept order by 1, 2, 3 on conflict do nothing)"
+    " returning tenant, borrower_id, loan_id, case_loan),"
+    " told as (insert into scheduler.debt_facts"
+    f" (tenant, borrower_id, loan_id, epoch, version, as_of, known_at, fact, currency, {', '.join(_TOLD)})"
+    f" select tenant, borrower_id, loan_id, epoch, version, as_of, :known_at, fact, currency, {', '.join(_TOLD)}"
+    " from given where (tenant, borrower_id, loan_id) in (select tenant, borrower_id, loan_id from kept)"
+    " order by 1, 2, 3 on conflict do nothing)"
     " select k.tenant, k.borrower_id, k.loan_id, k.case_loan, b.case_loan as before from kept k"
     " left join before b on (b.tenant, b.borrower_id, b.loan_id) = (k.tenant, k.borrower_id, k.loan_id)"
 )
@@ -63,6 +69,22 @@ _WATERMARK = text(
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What reports read of a fact, beside its currency: each a column of its own, so that none reads the fact itself."""
+
+    status: str
+    bucket: str
+    overdue: int
+    outstanding: int
+    past_due_from: date | None
+
+    @classmethod
+    def by(cls, fact: OverdueFact) -> Told:
+        """Return what a fact tells."""
+        return cls(fact.status, fact.bucket, fact.overdue.total, fact.outstanding.total, fact.past_due_days_from)
+
+
+@dataclass(frozen=True, slots=True)
 class DebtRow:
     """A fact as it is kept."""
 
@@ -77,6 +99,7 @@ class DebtRow:
     live: bool
     owed: bool
     fact: bytes
+    told: Told
     wake_at: datetime | None
     case_loan: str = ""
 
@@ -115,7 +138,8 @@ class Live:
 
 async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: datetime) -> dict[tuple[str, str, str], Home]:
     """Keep these facts (one a debt) where they are newer, with the moment from which they are known, and return where those debts are."""
-    changed = await conn.execute(_UPSERT, {**transposed(_COLUMNS, rows), "known_at": now})
+    told = transposed(_TOLD, [row.told for row in rows])
+    changed = await conn.execute(_UPSERT, {**transposed(_COLUMNS, rows), **told, "known_at": now})
     return {(row.tenant, row.borrower_id, row.loan_id): Home(row.case_loan, row.before) for row in changed}
 
 

@@ -21,7 +21,7 @@ BANDS = ("1-7", "8-14", "15-30", "31-60", "61-90", "91+")
 
 
 def _detail(columns: str, alias: str = "d", of: str = "t.detail") -> str:
-    """Return the source of what an entry or a fact says, parsed once a row."""
+    """Return the source of what an entry says, parsed once a row."""
     return f"cross join lateral json_to_record(cast(convert_from({of}, 'UTF8') as json)) as {alias}({columns})"
 
 
@@ -38,19 +38,15 @@ def _story(of: str) -> str:
     return f"cross join lateral {_entries(of)}"
 
 
-_SAYS = _detail("status text, currency text, bucket text, overdue json, outstanding json, past_due_days_from date", "s", "f.fact")
-_STATE = "case when s.status in ('closed', 'written_off') then s.status else s.bucket end"
-_TOTAL = "cast(s.{}->>'total' as bigint)"
+_STATE = "case when status in ('closed', 'written_off') then status else bucket end"
 ROLLS = text(
-    "with told as (select borrower_id, loan_id, epoch, version, as_of, fact,"
+    f"with told as (select borrower_id, loan_id, epoch, version, as_of, currency, {_STATE} as bucket, overdue,"
     " width_bucket(known_at, cast(:ends as timestamptz[])) + 1 as since,"
     " coalesce(width_bucket(min(known_at) over later, cast(:ends as timestamptz[])), cardinality(cast(:ends as timestamptz[]))) as until"
     " from scheduler.debt_facts where tenant = :tenant and known_at < :end"
     " window later as (partition by borrower_id, loan_id order by epoch, version, as_of rows between 1 following and unbounded following)),"
-    f" stood as (select f.since, f.until, s.currency, {_STATE} as bucket, {_TOTAL.format('overdue')} as overdue,"
-    f" lag({_STATE}) over kept as before, lag({_TOTAL.format('overdue')}) over kept as overdue_before"
-    f" from told f {_SAYS} where f.since <= f.until"
-    " window kept as (partition by f.borrower_id, f.loan_id order by f.epoch, f.version, f.as_of)),"
+    " stood as (select since, until, currency, bucket, overdue, lag(bucket) over kept as before, lag(overdue) over kept as overdue_before"
+    " from told where since <= until window kept as (partition by borrower_id, loan_id order by epoch, version, as_of)),"
     " steps as (select bucket, currency, n, sum(number) as number, sum(amount) as amount from stood"
     " cross join lateral (values (since + 1, 1, overdue), (until + 1, -1, -overdue)) as v(n, number, amount)"
     " where until > since and bucket not in ('closed', 'written_off') group by bucket, currency, n),"
@@ -65,7 +61,7 @@ ROLLS = text(
 )
 """A fact is the newest of its debt from when it was known until a newer one is; the ends of days that fall between are those on which it
 counts. What does not change between two ends is added up by its first and its last one: the work is that of the facts, not of debts
-times days. The primary key gives them in order."""
+times days. The primary key gives them in order, with all that is asked of them: the table itself is not read."""
 
 _SAID = "t.kind in ('contact.sent', 'contact.delivered')"
 _IS_ASKED = "t.kind = 'contact.requested'"
@@ -96,9 +92,9 @@ def _paid(of: str, which: str, since: str) -> str:
     As far as facts tell: by how much a debt's outstanding sum fell from one to the next. Read borrower by borrower.
     """
     return (
-        "cross join lateral (select sum(fell) as paid from (select f.known_at, f.loan_id, s.currency, s.status,"
-        f" lag({_TOTAL.format('outstanding')}) over (partition by f.loan_id order by f.epoch, f.version, f.as_of)"
-        f" - {_TOTAL.format('outstanding')} as fell from scheduler.debt_facts f {_SAYS}"
+        "cross join lateral (select sum(fell) as paid from (select f.known_at, f.loan_id, f.currency, f.status,"
+        " lag(f.outstanding) over (partition by f.loan_id order by f.epoch, f.version, f.as_of)"
+        " - f.outstanding as fell from scheduler.debt_facts f"
         f" where (f.tenant, f.borrower_id) = (:tenant, {of}.borrower_id) and f.known_at < :end offset 0) as change"
         f" where fell > 0 and status <> 'written_off' and {which} and known_at > {since}"
         f" and known_at <= {since} + cast(:within as interval)) as p"
@@ -130,12 +126,12 @@ CURES = text(
     f" t.kind = 'case.opened' and t.at >= :begin from who w {_story('w')} {_detail('policy json')}"
     " where t.kind in ('case.opened', 'case.cured')),"
     " stages as (select *, lead(kind) over (partition by borrower_id, case_id order by at, seq) as next from marks),"
-    " aged as (select g.*, c.currency, cast(g.at at time zone :zone as date) - (select min(past_due_days_from) from"
-    " (select distinct on (f.loan_id) f.loan_id, s.past_due_days_from, s.status, s.currency, s.overdue from scheduler.debt_facts f"
-    f" {_SAYS} where (f.tenant, f.borrower_id) = (:tenant, g.borrower_id) and f.known_at <= g.at"
+    " aged as (select g.*, c.currency, cast(g.at at time zone :zone as date) - (select min(past_due_from) from"
+    " (select distinct on (f.loan_id) f.loan_id, f.past_due_from, f.status, f.currency, f.overdue from scheduler.debt_facts f"
+    " where (f.tenant, f.borrower_id) = (:tenant, g.borrower_id) and f.known_at <= g.at"
     " order by f.loan_id, f.epoch desc, f.version desc, f.as_of desc) as newest"
     " where newest.currency = c.currency and c.loan_id in ('', newest.loan_id)"
-    " and newest.status = 'active' and cast(newest.overdue->>'total' as bigint) > 0) as late"
+    " and newest.status = 'active' and newest.overdue > 0) as late"
     f" from stages g {_CURRENCY.format('g')} where g.counts)"
     " select policy, policy_version, step, (cast(:bands as text[]))[width_bucket(late, cast(:days as int[])) + 1] as days_late, currency,"
     " count(*) as reached, count(*) filter (where next = 'case.cured') as cured, count(*) filter (where next = 'said') as went_on,"

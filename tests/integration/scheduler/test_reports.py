@@ -163,9 +163,10 @@ FULL = (
     " (array['case.opened', 'debt.changed', 'contact.requested', 'contact.sent', 'contact.delivered', 'debt.changed'])[k],"
     " convert_to(json_build_object('task_id', 't' || n, 'step', 's', 'loans', array['L' || n], 'purpose', 'dunning')::text, 'UTF8')"
     " from generate_series(1, 20000) n, generate_series(1, 6) k"),
-    ("insert into scheduler.debt_facts (tenant, borrower_id, loan_id, epoch, version, as_of, known_at, fact)"
-    " select 'default', 'B' || n, 'L' || n, 1, k, date '2026-01-01', cast(:at as timestamptz) - make_interval(days => n % 300 - k),"
-    " convert_to('{\"status\": \"active\"}', 'UTF8') from generate_series(1, 20000) n, generate_series(1, 6) k"),
+    ("insert into scheduler.debt_facts (tenant, borrower_id, loan_id, epoch, version, as_of, known_at, fact, currency, status, bucket,"
+    " overdue, outstanding) select 'default', 'B' || n, 'L' || n, 1, k, date '2026-01-01',"
+    " cast(:at as timestamptz) - make_interval(days => n % 300 - k), '', 'CNY', 'active', 'M1', 1, 1"
+    " from generate_series(1, 20000) n, generate_series(1, 6) k"),
     "analyze scheduler.cases", "analyze scheduler.timeline", "analyze scheduler.debt_facts",
 )  # fmt: skip
 """A book of 20,000 spells that began on 300 days."""
@@ -191,3 +192,32 @@ async def test_a_report_on_contacts_reads_the_days_asked_for_and_the_cases_conce
     read = [line for line in lines if "Scan" in line and any(f" {table}_0" in line for table in ("cases", "timeline", "debt_facts"))]
     assert any("timeline_00_tenant_kind_at_idx" in line for line in read)
     assert [line for line in read if "Seq Scan" in line] == []
+
+
+async def test_roll_rates_of_a_whole_book_are_told_by_an_index_alone(full: AsyncEngine) -> None:
+    async with full.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
+        await conn.execute(text("vacuum scheduler.debt_facts"))
+        ends = [MORNING - timedelta(days=n) for n in (30, 1, 0)]
+        values = {"tenant": "default", "ends": ends, "end": ends[-1]}
+        plan = [row[0] for row in await conn.execute(text(f"explain (analyze, timing off, summary off) {reports.ROLLS.text}"), values)]
+    read = [line.strip() for line in plan if "Scan" in line and " debt_facts_" in line]
+    fetched = [line.strip() for line in plan if "Heap Fetches" in line]
+    assert len(read) == 16
+    assert all("Index Only Scan" in line for line in read)
+    assert set(fetched) == {"Heap Fetches: 0"}
+
+
+async def test_no_report_reads_a_fact_itself(world: World) -> None:
+    await world.tell(late("L1", "B1", total=100), late("L2", "B2", total=300))
+    await world.settle()
+    for task in world.of("contact.requested"):
+        await world.outcome(task, "sent", 1, channel="sms")
+    await world.local(1, 9)
+    await world.tell(late("L1", "B1", total=40, version=2), paid("L2", "B2"))
+    await world.local(4, 9)
+    asked = [("roll-rates", {}), ("funnel", {"within_days": 2}), ("cure-rates", {}), ("promises", {}), ("experiments", {})]
+    before = [await report(world, name, 0, 3, **more) for name, more in asked]
+    assert [len(one) for one in before] == [5, 1, 2, 0, 0]
+    async with world.engine.begin() as conn:
+        await conn.execute(text("update scheduler.debt_facts set fact = ''"))
+    assert [await report(world, name, 0, 3, **more) for name, more in asked] == before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -43,14 +43,14 @@ async def known(engine: AsyncEngine, tenant: str, told: list[Told], version: int
         for number, (hour, fact) in enumerate(told, version + 1):
             row = debts.DebtRow(
                 tenant, fact.borrower_id, fact.loan_id, fact.currency, 1, number, fact.as_of, MORNING, live=True, owed=True,
-                fact=msgspec.json.encode(fact), wake_at=None,
+                fact=msgspec.json.encode(fact), told=debts.Told.by(fact), wake_at=None,
             )  # fmt: skip
             await debts.keep_newer(conn, [row], MORNING + timedelta(hours=hour))
 
 
-async def rolled(engine: AsyncEngine, tenant: str) -> dict[tuple[int, str, str], tuple[int, int, int]]:
+async def rolled(engine: AsyncEngine, tenant: str, ends: list[datetime] = ENDS) -> dict[tuple[int, str, str], tuple[int, int, int]]:
     async with engine.connect() as conn:
-        rows = (await reports.roll_rates(conn, tenant, ENDS)).rows
+        rows = (await reports.roll_rates(conn, tenant, ends)).rows
     shares: dict[tuple[int, str], float] = defaultdict(float)
     for row in rows:
         shares[row["n"], row["bucket_before"]] += row["rate"]

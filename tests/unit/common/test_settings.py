@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import timedelta
 
 import pytest
 
-from libs.common.settings import SettingsError, common, partitions, tenants
+from libs.common.settings import Kept, SettingsError, common, kept, partitions, tenants
 
 OTHER_KEY = base64.b64encode(b"o" * 32).decode()
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -163,3 +164,12 @@ def test_the_public_url_is_the_notifiers_alone_and_ends_without_a_slash() -> Non
 def test_a_public_url_that_is_none_is_named(value: str) -> None:
     with pytest.raises(SettingsError, match="DUNWELL_PUBLIC_URL"):
         common("notifier", {**FULL, "DUNWELL_PUBLIC_URL": value})
+
+
+@pytest.mark.parametrize("name", ["facts", "requests", "spent"])
+def test_for_how_long_something_is_kept_is_a_number_of_days_each_by_its_own_name(name: str) -> None:
+    variable = f"DUNWELL_KEEP_{name.upper()}_DAYS"
+    assert kept({variable: "45"}) == replace(Kept(), **{name: timedelta(days=45)})
+    for wrong in ("30", "36501", "a year"):
+        with pytest.raises(SettingsError, match=variable):
+            kept({variable: wrong})

@@ -91,6 +91,7 @@ create index attempts_message on notifier.attempts (tenant, message_id);
 create index attempts_ref on notifier.attempts (tenant, provider_ref) where provider_ref is not null;
 create index attempts_lost on notifier.attempts (ended_at) where result = 'unknown' and receipt is null;
 create index contacts_lookup on notifier.contacts (tenant, lookup, at) where lookup is not null;
+create index contacts_reserved on notifier.contacts (reserved_until) where reserved_until is not null;
 create table notifier.caps (
     tenant text not null, scope text not null, key text not null,
     primary key (tenant, scope, key)
@@ -149,7 +150,7 @@ create index receipts_message on notifier.receipts (tenant, message_id) where me
 create index receipts_ref on notifier.receipts (tenant, provider_ref) where message_id is null;
 create table notifier.parts (
     tenant text not null, provider text not null, provider_ref text not null, message_id text not null, part integer not null,
-    parts integer not null,
+    parts integer not null, kept_at timestamptz not null default clock_timestamp(),
     primary key (tenant, provider, provider_ref)
 );
 create index parts_message on notifier.parts (tenant, message_id);

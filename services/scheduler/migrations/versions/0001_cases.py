@@ -202,7 +202,9 @@ SIMULATION = """
 create table scheduler.debt_facts (
     tenant text not null, borrower_id text not null, loan_id text not null, epoch integer not null, version bigint not null,
     as_of date not null, known_at timestamptz not null, fact bytea not null,
-    primary key (tenant, borrower_id, loan_id, epoch, version, as_of)
+    currency text not null, status text not null, bucket text not null, overdue bigint not null, outstanding bigint not null,
+    past_due_from date,
+    primary key (tenant, borrower_id, loan_id, epoch, version, as_of) include (known_at, currency, status, bucket, overdue)
 ) partition by hash (tenant, borrower_id);
 create table scheduler.reach (
     tenant text not null, borrower_id text not null, what text not null, time timestamptz not null, event_id text not null, value bytea,
@@ -277,6 +279,14 @@ create table scheduler.page_answers (
 );
 create index case_steps_task on scheduler.case_steps using hash (task_id);
 """
+KEEPING = """
+create table scheduler.fact_walks (
+    one boolean primary key default true check (one), before timestamptz not null, tenant text not null default '',
+    borrower_id text not null default '', loan_id text not null default ''
+) with (fillfactor = 50);
+insert into scheduler.fact_walks (before) values (timestamptz '1970-01-01 00:00:00Z');
+create index borrower_links_expires_at on scheduler.borrower_links (expires_at);
+"""
 SIMULATION_PARTED = {"debt_facts": "autovacuum_vacuum_insert_scale_factor = 0.02", "reach": "fillfactor = 85"}
 
 
@@ -289,5 +299,5 @@ def upgrade() -> None:
                 f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
             )
-    for statement in statements(INDEXES + AGREEMENT_INDEXES + POLICIES + COVERAGE + REPORTS + LINKS):
+    for statement in statements(INDEXES + AGREEMENT_INDEXES + POLICIES + COVERAGE + REPORTS + LINKS + KEEPING):
         op.execute(statement)

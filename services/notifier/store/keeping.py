@@ -1,0 +1,57 @@
+"""What of the past goes when it is old enough; what was decided and done, by whom and why, is not among it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_REQUESTS = text(
+    "with oldest as (select id, received_at from notifier.callbacks order by id limit :most for update skip locked)"
+    " delete from notifier.callbacks c using oldest o where c.id = o.id and o.received_at < :before"
+)
+"""They come in the order of their ids: what is too young ends it."""
+_HISTORY = text(
+    "delete from notifier.provider_events e using (select tenant, name, id from notifier.provider_events"
+    " where at < :before and by is null limit :most for update skip locked) o where (e.tenant, e.name, e.id) = (o.tenant, o.name, o.id)"
+)
+_SANDBOX = text(
+    "delete from notifier.sandbox_messages where id in (select id from notifier.sandbox_messages where accepted_at < :before"
+    " limit :most for update skip locked)"
+)
+_PARTS = text(
+    "delete from notifier.parts p using (select tenant, provider, provider_ref from notifier.parts where kept_at < :before"
+    " limit :most for update skip locked) o"
+    " where (p.tenant, p.provider, p.provider_ref) = (o.tenant, o.provider, o.provider_ref)"
+)
+_SLOTS = text(
+    "delete from notifier.contacts c using (select tenant, borrower_id, contact_id from notifier.contacts"
+    " where reserved_until < :before order by reserved_until limit :most for update skip locked) o"
+    " where (c.tenant, c.borrower_id, c.contact_id) = (o.tenant, o.borrower_id, o.contact_id)"
+)
+
+
+async def forget_requests(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget what providers posted before a moment; the receipts and replies that were read from it stay."""
+    return (await conn.execute(_REQUESTS, {"before": before, "most": most})).rowcount == most
+
+
+async def forget_history(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget how providers fared before a moment; what a person did about them stays."""
+    return (await conn.execute(_HISTORY, {"before": before, "most": most})).rowcount == most
+
+
+async def forget_sandbox(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget what the sandbox was given before a moment; its deliveries stay."""
+    return (await conn.execute(_SANDBOX, {"before": before, "most": most})).rowcount == most
+
+
+async def forget_parts(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget the names of parts of messages that went out before a moment: nobody speaks of them any more."""
+    return (await conn.execute(_PARTS, {"before": before, "most": most})).rowcount == most
+
+
+async def forget_slots(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget slots that ended before a moment: in whose place nothing was recorded, or a contact that tells the decision itself."""
+    return (await conn.execute(_SLOTS, {"before": before, "most": most})).rowcount == most

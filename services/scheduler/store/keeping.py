@@ -1,0 +1,83 @@
+"""What of the past goes when it is old enough, and since when all of it is there."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+WALK_EVERY = timedelta(days=1)
+"""A moment from which on facts are kept whole rises by so much at least: to raise it, every debt is looked at."""
+_DEBT = "tenant, borrower_id, loan_id"
+_BEGINNING = {"tenant": "", "borrower_id": "", "loan_id": ""}
+
+
+def _among(of: str) -> str:
+    """Return the condition that a row is about the debts of this step; said of both sides of a join, which then reads no others."""
+    debt = f"({of}.tenant, {of}.borrower_id, {of}.loan_id)"
+    return f"{debt} > (:tenant, :borrower_id, :loan_id) and {debt} <= (:last_tenant, :last_borrower_id, :last_loan_id)"
+
+
+_TAKE = text(f"select before, {_DEBT} from scheduler.fact_walks for update skip locked")
+_NOTE = text(f"update scheduler.fact_walks set before = :before, ({_DEBT}) = (:tenant, :borrower_id, :loan_id)")
+_NEXT = text(
+    f"select *, count(*) over () as number from (select {_DEBT} from scheduler.debts where ({_DEBT}) > (:tenant, :borrower_id, :loan_id)"
+    f" order by {_DEBT} limit :most) w order by tenant desc, borrower_id desc, loan_id desc limit 1"
+)
+FORGET = text(
+    f"delete from scheduler.debt_facts f where {_among('f')} and exists (select from scheduler.debt_facts g where {_among('g')}"
+    " and (g.tenant, g.borrower_id, g.loan_id) = (f.tenant, f.borrower_id, f.loan_id)"
+    " and (g.epoch, g.version, g.as_of) > (f.epoch, f.version, f.as_of) and g.known_at < :before)"
+)
+"""Of each debt the fact that was the newest at that moment stays, as the one that reports of later days begin with."""
+_FORGET_CORRECTIONS = text(f"delete from scheduler.corrections c where {_among('c')} and c.said_at < :before")
+_BEFORE = text("select before from scheduler.fact_walks")
+_LINKS = text(
+    "delete from scheduler.borrower_links where token_hash in (select token_hash from scheduler.borrower_links"
+    " where expires_at < :before order by expires_at limit :most for update skip locked)"
+)
+_SIMULATIONS = text(
+    "delete from scheduler.simulations s using (select tenant, simulation_id from scheduler.simulations o where o.ended_at < :before"
+    " and not exists (select from scheduler.policy_versions v where (v.tenant, v.simulation_id) = (o.tenant, o.simulation_id))"
+    " limit :most for update skip locked) o where (s.tenant, s.simulation_id) = (o.tenant, o.simulation_id)"
+)
+
+
+async def whole_since(conn: AsyncConnection) -> datetime:
+    """Return the moment from which on every fact is there; to be read after what it is asked about, since it only rises."""
+    return (await conn.execute(_BEFORE)).scalar_one()  # type: ignore[no-any-return]  # typed by the column
+
+
+async def forget_facts(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget what was superseded before a moment of the next so many debts, and their corrections; False at the end of the walk."""
+    walk = (await conn.execute(_TAKE)).mappings().one_or_none()
+    if walk is None:
+        return False
+    upto = walk["before"]
+    if not walk["tenant"]:
+        if before < upto + WALK_EVERY:
+            return False
+        upto = before
+    last = (await conn.execute(_NEXT, {**_place(walk), "most": most})).mappings().one_or_none()
+    if last is not None:
+        step = {**_place(walk), **_place(last, "last_"), "before": upto}
+        await conn.execute(FORGET, step)
+        await conn.execute(_FORGET_CORRECTIONS, step)
+    more = last is not None and last["number"] == most
+    await conn.execute(_NOTE, {"before": upto, **(_place(last) if last is not None and more else _BEGINNING)})
+    return more
+
+
+async def forget_links(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget links to the borrower's page that have ended before a moment."""
+    return (await conn.execute(_LINKS, {"before": before, "most": most})).rowcount == most
+
+
+async def forget_simulations(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget simulations that have ended before a moment, but for those that a version of a policy was approved with."""
+    return (await conn.execute(_SIMULATIONS, {"before": before, "most": most})).rowcount == most
+
+
+def _place(row: RowMapping, prefix: str = "") -> dict[str, str]:
+    return {f"{prefix}{name}": row[name] for name in _BEGINNING}
