@@ -117,8 +117,8 @@ class Intake:
         news = _news(newest, await debts.keep_newer(conn, rows, now))
         late = {one.case for one in news if debt_of(one.fact.fact).owed}
         corrected = await self._corrected(conn, facts)
-        await cases.make_missing(conn, late, policy=(BUILT_IN.name, BUILT_IN.version))
-        held = await cases.lock(conn, {key for one in news for key in one.cases} | corrected)
+        concerned = {key for one in news for key in one.cases} | corrected
+        held = await cases.lock_or_begin(conn, concerned, late, policy=(BUILT_IN.name, BUILT_IN.version))
         now = await self.clock.at(conn)
         await self._absorb(conn, held, news, now=now)
         await self.review.hold(conn, [one for one in held if one.key in corrected], now)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.db.arrays import joined
+from libs.common.errors import TransientError
 from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Stop
@@ -98,6 +99,14 @@ def _saving(columns: Mapping[str, str]) -> str:
 
 
 _SAVE, _SAVE_PLANNED = text(_saving({**_SETTLED, **_PLANNED})), text(_saving(_PLANNED))
+_WHOLE = {**_KEYS, **_SETTLED, **_PLANNED}
+_BEGIN = text(
+    f"with begun as (insert into scheduler.cases ({', '.join(_WHOLE)}, assignment) select {', '.join(_WHOLE)}, '{ASSIGNMENT}'"
+    f" from {unnest(_WHOLE, 'v')} order by tenant, borrower_id, case_id on conflict do nothing returning tenant, reason, state, stage),"
+    " counted as (insert into scheduler.case_counts (tenant, reason, number) select tenant, reason, sum(number) from ("
+    f"{_COUNTED.format(table='begun', sign=1)} where {_IS_LATE.format(table='begun')}) d group by tenant, reason)"
+    " select count(*) from begun"
+)
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
 _fact = msgspec.json.Decoder(OverdueFact).decode
 
@@ -120,16 +129,13 @@ def debt_stored(fact: bytes, segment: str | None) -> Debt:
     return debt_of(_fact(fact), segment)
 
 
-async def make_missing(conn: AsyncConnection, keys: Iterable[CaseKey], *, policy: tuple[str, int]) -> None:
-    """Make sure that these cases have a row, which later transactions wait on; a new one is closed and has no spell yet."""
-    if rows := sorted(set(keys)):
-        await conn.execute(_MAKE, {**transposed(_KEYS, rows), "policy": policy[0], "version": policy[1]})
-
-
-async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: datetime) -> None:
-    """Make these cases due now; each with the moment of the newest fact that stands behind it."""
+async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: datetime, *, policy: tuple[str, int]) -> None:
+    """Make these cases due now, each with the moment of the newest fact that stands behind it; a new one is closed, without a spell yet."""
     keys = sorted(woken)
-    await lock_rows(conn, keys)
+    missing = sorted(set(keys) - {one.key for one in await lock_rows(conn, keys)})
+    if missing:
+        await conn.execute(_MAKE, {**transposed(_KEYS, missing), "policy": policy[0], "version": policy[1]})
+        await lock_rows(conn, missing)  # what somebody else has made meanwhile
     await conn.execute(_WAKE, {**transposed(_KEYS, keys), "fact_at": [woken[key] for key in keys], "now": now})
 
 
@@ -142,6 +148,18 @@ async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held
 async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
     """Lock these cases in key order and read them whole."""
     return await _filled(conn, await lock_rows(conn, keys))
+
+
+async def lock_or_begin(
+    conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int]
+) -> list[Held]:
+    """Lock these cases in key order and read them whole; those of `begun` that have no row yet get one when they are saved.
+
+    Whoever begins rows has locked all that stood before: so locks come before inserts everywhere, each in key order.
+    """
+    rows = await lock_rows(conn, keys)
+    new = sorted(set(begun) - {one.key for one in rows})
+    return [*await _filled(conn, rows), *await _filled_anew(conn, [_unopened(key, policy) for key in new])]
 
 
 async def keys_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[CaseKey]:
@@ -177,18 +195,32 @@ async def find(conn: AsyncConnection, tenant: str, case_id: str) -> Held | None:
 
 
 async def save(conn: AsyncConnection, held: Sequence[Held]) -> None:
-    """Write cases back that this transaction holds."""
-    if not held:
-        return
-    moved = [one for one in held if one.stored == _stored(one)]
+    """Write cases that this transaction holds: back, or their rows where they have none; TransientError where somebody else made one."""
+    moved: list[Held] = []
+    changed: list[tuple[Held, tuple[Any, ...]]] = []
+    begun: list[tuple[Held, tuple[Any, ...]]] = []
+    for one in held:
+        now = _stored(one)
+        if one.stored is None:
+            begun.append((one, now))
+        elif one.stored == now:
+            moved.append(one)
+        else:
+            changed.append((one, now))
     if moved:
         await conn.execute(_SAVE_PLANNED, {**transposed(_KEYS, [one.case for one in moved]), **transposed(_PLANNED, moved)})
-    if len(moved) == len(held):
-        return
-    changed = [one for one in held if one.stored != _stored(one)]
-    settled = zip(_SETTLED.items(), zip(*[_stored(one) for one in changed], strict=True), strict=True)
+    if changed:
+        await conn.execute(_SAVE, _columns(changed))
+    if begun and (await conn.execute(_BEGIN, _columns(begun))).scalar_one() != len(begun):
+        raise TransientError("a case was begun elsewhere meanwhile")
+
+
+def _columns(rows: Sequence[tuple[Held, tuple[Any, ...]]]) -> dict[str, Any]:
+    """Return whole rows by column; of each the settled ones as they are now."""
+    settled = zip(_SETTLED.items(), zip(*[stored for _, stored in rows], strict=True), strict=True)
+    held = [one for one, _ in rows]
     values = {name: arrayed(kind, column) for (name, kind), column in settled}
-    await conn.execute(_SAVE, {**transposed(_KEYS, [one.case for one in changed]), **transposed(_PLANNED, changed), **values})
+    return {**transposed(_KEYS, [one.case for one in held]), **transposed(_PLANNED, held), **values}
 
 
 def _stored(one: Held) -> tuple[Any, ...]:
@@ -223,19 +255,48 @@ def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
     return Held(case, *policy)
 
 
-async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
-    """Read what the plans of these cases depend on, after their rows are locked."""
+async def _filled_anew(conn: AsyncConnection, held: list[Held]) -> list[Held]:
+    """Read what the plans of cases depend on that have no row yet: nothing but debts and stops can be theirs."""
     if not held:
         return []
     cases = [one.case for one in held]
+    owed, segments = await _debts(conn, cases)
+    stops = await _stops(conn, cases)
+    return [
+        replace(one, case=replace(
+            case,
+            debts=tuple(owed.get((case.tenant, case.borrower_id, case.currency, case.loan_id), ())),
+            segment=segments.get((case.tenant, case.borrower_id), ""),
+            stops=tuple(stops.get((case.tenant, case.borrower_id), ())),
+        ))
+        for one, case in zip(held, cases, strict=True)
+    ]  # fmt: skip
+
+
+async def _debts(conn: AsyncConnection, cases: Sequence[Case]) -> tuple[dict[debts.CaseOf, list[Debt]], dict[tuple[str, str], str]]:
+    """Return the debts of cases, and the segments of their borrowers."""
     owed: dict[debts.CaseOf, list[Debt]] = {}
     segments: dict[tuple[str, str], str] = {}
     for key, live in await debts.live_facts(conn, [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases]):
         owed.setdefault(key, []).append(debt_stored(live.fact, live.segment))
         segments[key[:2]] = live.segment or ""
-    stops: dict[tuple[str, str], list[Stop]] = {}
+    return owed, segments
+
+
+async def _stops(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str, str], list[Stop]]:
+    found: dict[tuple[str, str], list[Stop]] = {}
     for borrower, stop in await statuses.stops(conn, sorted({(c.tenant, c.borrower_id) for c in cases})):
-        stops.setdefault(borrower, []).append(stop)
+        found.setdefault(borrower, []).append(stop)
+    return found
+
+
+async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
+    """Read what the plans of these cases depend on, after their rows are locked."""
+    if not held:
+        return []
+    cases = [one.case for one in held]
+    owed, segments = await _debts(conn, cases)
+    stops = await _stops(conn, cases)
     contacts: dict[tuple[str, str], list[Contact]] = {}
     for case, contact in await story.contacts(conn, cases):
         contacts.setdefault(case, []).append(contact)
