@@ -19,27 +19,27 @@ from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.trials import Trial
 from services.scheduler.domain.value import replace
 from services.scheduler.store import dealings, debts, promises, statuses, story
-from services.scheduler.store.arrays import ID, arrayed, transposed, unnest
+from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
 """Where a pass over the due cases begins: below every key."""
 
-_KEYS = {"tenant": ID, "borrower_id": ID, "case_id": ID, "currency": "text", "loan_id": "text"}
+_KEYS = {"tenant": ID, "borrower_id": ID, "case_id": ID, "currency": WORDS, "loan_id": WORDS}
 _BORROWERS = {"tenant": ID, "borrower_id": ID}
 _PLANNED = {
-    "unsettled_since": "timestamptz", "rests_until": "timestamptz", "newest_fact_at": "timestamptz", "next_at": "timestamptz",
-    "contact_at": "timestamptz", "contact_step": ID, "reason": ID, "reason_until": "timestamptz", "reason_event": ID,
-    "reason_task": ID, "in_doubt": "text", "moved_at": "timestamptz",
+    "unsettled_since": MOMENT, "rests_until": MOMENT, "newest_fact_at": MOMENT, "next_at": MOMENT,
+    "contact_at": MOMENT, "contact_step": ID, "reason": ID, "reason_until": MOMENT, "reason_event": ID,
+    "reason_task": ID, "in_doubt": "text", "moved_at": MOMENT,
 }  # fmt: skip
 _LIVED = {
-    "state": ID, "stage": ID, "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz", "nonpayment_reason": "text",
-    "handed_to": "text", "handed_at": "timestamptz", "chosen_in": "text",
+    "state": ID, "stage": ID, "spell": "int", "opened_at": MOMENT, "clear_since": MOMENT, "nonpayment_reason": ID,
+    "handed_to": "text", "handed_at": MOMENT, "chosen_in": "text",
 }  # fmt: skip
 _RULED = {"policy": ID, "policy_version": "int"}
-_MARKED = {"passed": "text", "flagged": "text", "acted": "text"}
+_MARKED = {"passed": WORDS, "flagged": WORDS, "acted": WORDS}
 """Step ids with blanks between: an array of arrays cannot be unnested into rows."""
-_TRIED = {"trial": "text"}
+_TRIED = {"trial": ID}
 _SETTLED = {**_LIVED, **_MARKED, **_TRIED, **_RULED}
 """What seldom changes: where all of it is as it was read, only what is planned is written."""
 _READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_SETTLED, *_PLANNED))
@@ -52,7 +52,7 @@ _MAKE = text(
 )
 _WAKE = text(
     "update scheduler.cases c set next_at = least(c.next_at, :now), newest_fact_at = greatest(c.newest_fact_at, k.fact_at)"
-    f" from {unnest({**_KEYS, 'fact_at': 'timestamptz'}, 'k')}"
+    f" from {unnest({**_KEYS, 'fact_at': MOMENT}, 'k')}"
     " where (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id) and c.in_doubt is null"
 )
 _LOCK = text(
@@ -136,7 +136,7 @@ async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: da
     if missing:
         await conn.execute(_MAKE, {**transposed(_KEYS, missing), "policy": policy[0], "version": policy[1]})
         await lock_rows(conn, missing)  # what somebody else has made meanwhile
-    await conn.execute(_WAKE, {**transposed(_KEYS, keys), "fact_at": [woken[key] for key in keys], "now": now})
+    await conn.execute(_WAKE, {**transposed(_KEYS, keys), "fact_at": arrayed(MOMENT, [woken[key] for key in keys]), "now": now})
 
 
 async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:

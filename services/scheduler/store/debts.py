@@ -9,7 +9,8 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.store.arrays import ID, arrayed, transposed, unnest
+from services.scheduler.domain.value import Value
+from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.homes import housed
 from services.scheduler.store.reach import WITH_SEGMENT
 
@@ -18,7 +19,7 @@ CaseOf = tuple[str, str, str, str]
 
 _COLUMNS = {
     "tenant": ID, "borrower_id": ID, "loan_id": ID, "currency": ID, "epoch": "int", "version": "bigint", "as_of": "date",
-    "fact_at": "timestamptz", "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": "timestamptz", "case_loan": "text",
+    "fact_at": MOMENT, "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": MOMENT, "case_loan": WORDS,
 }  # fmt: skip
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:-1])
 _UPSERT = text(
@@ -36,7 +37,7 @@ _UPSERT = text(
     " select k.tenant, k.borrower_id, k.loan_id, k.case_loan, b.case_loan as before from kept k"
     " left join before b on (b.tenant, b.borrower_id, b.loan_id) = (k.tenant, k.borrower_id, k.loan_id)"
 )
-_OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID, "case_loan": "text"}
+_OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID, "case_loan": WORDS}
 _LIVE = text(
     f"select d.tenant, d.borrower_id, d.currency, d.case_loan, d.fact, r.segment from {unnest(_OF_CASES, 'k')}"
     " join scheduler.debts d"
@@ -62,8 +63,7 @@ _WATERMARK = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DebtRow:
+class DebtRow(Value, frozen=True):
     """A fact as it is kept."""
 
     tenant: str
@@ -81,8 +81,7 @@ class DebtRow:
     case_loan: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(Value, frozen=True):
     """The loan whose case a debt is in, and was in before; empty for the borrower's case, None where the debt was not known."""
 
     case_loan: str
@@ -105,8 +104,7 @@ class Woken:
     fact_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(Value, frozen=True):
     """The fact of a debt, and the segment in which its borrower is now."""
 
     fact: bytes
