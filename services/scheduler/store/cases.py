@@ -44,7 +44,6 @@ _SETTLED = {**_LIVED, **_MARKED, **_TRIED, **_RULED}
 """What seldom changes: where all of it is as it was read, only what is planned is written."""
 _READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_SETTLED, *_PLANNED))
 _PLANNED_FROM = len(_KEYS) + len(_SETTLED)
-_ORDER = "order by c.tenant, c.borrower_id, c.case_id for update of c"
 _MAKE = text(
     "insert into scheduler.cases (tenant, borrower_id, case_id, currency, loan_id, assignment, policy, policy_version, state, stage, spell)"
     f" select tenant, borrower_id, case_id, currency, loan_id, '{ASSIGNMENT}', :policy, :version, 'closed', 'clear', 0"
@@ -55,17 +54,15 @@ _WAKE = text(
     f" from {unnest({**_KEYS, 'fact_at': MOMENT}, 'k')}"
     " where (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id) and c.in_doubt is null"
 )
-_LOCK = text(
-    f"select {_READ} from {unnest(_KEYS, 'k')} join scheduler.cases c"
-    f" on (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id) {_ORDER}"
+_OF_KEY = (
+    "cross join lateral (select * from scheduler.cases c where (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id)"
 )
-_LOOK = text(
-    f"select {_READ} from {unnest(_KEYS, 'k')} join scheduler.cases c"
-    " on (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id)"
-)
+"""A look into the index for each key: a join may read the whole book, as it does the first five times on a connection."""
+_LOCK = text(f"select {_READ} from (select * from {unnest(_KEYS, 'v')} order by tenant, borrower_id, case_id) k {_OF_KEY} for update) c")
+_LOOK = text(f"select {_READ} from {unnest(_KEYS, 'k')} {_OF_KEY} limit 1) c")
 _LOCK_BORROWERS = text(
-    f"select {_READ} from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
-    f" on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) {_ORDER}"
+    f"select {_READ} from (select * from {unnest(_BORROWERS, 'v')} order by tenant, borrower_id) k cross join lateral (select *"
+    " from scheduler.cases c where (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) order by c.case_id for update) c"
 )
 _KEYS_OF = text(
     f"select c.tenant, c.borrower_id, c.case_id, c.currency, c.loan_id from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
@@ -109,6 +106,7 @@ _BEGIN = text(
 )
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
 _fact = msgspec.json.Decoder(OverdueFact).decode
+_NOWHERE: frozenset[str] = frozenset()
 
 
 def debt_of(fact: OverdueFact, segment: str | None = None) -> Debt:
@@ -116,11 +114,11 @@ def debt_of(fact: OverdueFact, segment: str | None = None) -> Debt:
     return Debt(
         loan_id=fact.loan_id, epoch=fact.epoch, version=fact.version, timezone=fact.timezone, jurisdictions=fact.jurisdictions,
         active=fact.status == "active", overdue=fact.overdue.total, past_due_from=fact.past_due_days_from, grace_days=fact.grace_days,
-        pauses=tuple((pause.from_, pause.until) for pause in fact.pauses), doubted=fact.doubt is not None, resting_until=fact.resting_until,
+        pauses=tuple([(pause.from_, pause.until) for pause in fact.pauses]), doubted=fact.doubt is not None, resting_until=fact.resting_until,
         next_due_on=fact.next_due.due_on if fact.next_due else None, next_due=fact.next_due.total if fact.next_due else 0,
         product=fact.product,
         received=-fact.outstanding.total if fact.received is None else fact.received,
-        segments=frozenset(one for one in (fact.segment, segment) if one is not None),
+        segments=_NOWHERE if fact.segment is segment is None else frozenset([one for one in (fact.segment, segment) if one is not None]),
     )  # fmt: skip
 
 
@@ -150,9 +148,7 @@ async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
     return await _filled(conn, await lock_rows(conn, keys))
 
 
-async def lock_or_begin(
-    conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int]
-) -> list[Held]:
+async def lock_or_begin(conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int]) -> list[Held]:
     """Lock these cases in key order and read them whole; those of `begun` that have no row yet get one when they are saved.
 
     Whoever begins rows has locked all that stood before: so locks come before inserts everywhere, each in key order.

@@ -23,9 +23,10 @@ _COLUMNS = {
 }  # fmt: skip
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:-1])
 _UPSERT = text(
-    "with before as (select d.tenant, d.borrower_id, d.loan_id, d.case_loan from"
+    "with before as (select k.tenant, k.borrower_id, k.loan_id, d.case_loan from"
     f" {unnest(dict.fromkeys(('tenant', 'borrower_id', 'loan_id'), ID), 'k')}"
-    " join scheduler.debts d on (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id)),"
+    " cross join lateral (select d.case_loan from scheduler.debts d"
+    " where (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id) limit 1) d),"
     f" kept as (insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
     f" select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')} order by tenant, borrower_id, loan_id"
     f" on conflict (tenant, borrower_id, loan_id) do update set {_SET},"
@@ -39,13 +40,12 @@ _UPSERT = text(
 )
 _OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID, "case_loan": WORDS}
 _LIVE = text(
-    f"select d.tenant, d.borrower_id, d.currency, d.case_loan, d.fact, r.segment from {unnest(_OF_CASES, 'k')}"
-    " join scheduler.debts d"
-    " on (d.tenant, d.borrower_id, d.currency, d.case_loan) = (k.tenant, k.borrower_id, k.currency, k.case_loan)"
-    f" {WITH_SEGMENT}"
-    " where d.live or exists (select from scheduler.promise_debts p"
-    " where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))"
-    " order by d.tenant, d.borrower_id, d.loan_id"
+    f"select k.tenant, k.borrower_id, k.currency, k.case_loan, d.fact, d.segment from {unnest(_OF_CASES, 'k')}"
+    f" cross join lateral (select d.loan_id, d.fact, r.segment from scheduler.debts d {WITH_SEGMENT}"
+    " where (d.tenant, d.borrower_id, d.currency, d.case_loan) = (k.tenant, k.borrower_id, k.currency, k.case_loan)"
+    " and (d.live or exists (select from scheduler.promise_debts p"
+    " where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))) offset 0) d"
+    " order by k.tenant, k.borrower_id, d.loan_id"
 )
 _WAKE = text(
     "with due as (select tenant, borrower_id, loan_id from scheduler.debts where wake_at <= :now"

@@ -53,10 +53,7 @@ _STEPS = text(
 _ENTRY = {
     "tenant": ID, "borrower_id": ID, "case_id": ID, "at": MOMENT, "kind": ID, "reason": "text", "detail": "bytea",
 }  # fmt: skip
-_TELL = text(
-    f"insert into scheduler.timeline ({', '.join(_ENTRY)}) select {', '.join(_ENTRY)}"
-    f" from {in_order(_ENTRY, 'v')} order by place"
-)
+_TELL = text(f"insert into scheduler.timeline ({', '.join(_ENTRY)}) select {', '.join(_ENTRY)} from {in_order(_ENTRY, 'v')} order by place")
 _ERRAND = {
     "tenant": "text", "borrower_id": "text", "task_id": "text", "case_id": "text", "spell": "int", "key": "text", "occurrence": "int",
     "queue": "text", "kind": "text", "created_at": "timestamptz", "due_at": "timestamptz", "priority": "int",

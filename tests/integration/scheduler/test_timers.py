@@ -122,7 +122,9 @@ async def test_facts_that_begin_cases_while_reminders_do_leave_one_row_and_one_o
     world.clock.advance(SETTLED)
     await world.complete()
     await world.scheduler.pump()
-    [row] = await world.rows("select count(*) as cases, sum(spell) as spells from scheduler.cases where state = 'open' and stage = 'overdue'")
+    [row] = await world.rows(
+        "select count(*) as cases, sum(spell) as spells from scheduler.cases where state = 'open' and stage = 'overdue'"
+    )
     assert (row.cases, row.spells) == (40, 40)
     assert len(world.of("case.opened")) == 40
     [counted] = await world.rows("select sum(number) as number from scheduler.case_counts")
