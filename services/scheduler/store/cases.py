@@ -83,8 +83,8 @@ def _saving(columns: Mapping[str, str]) -> str:
     """
     return (
         f"with v as (select * from {unnest({**_KEYS, **columns}, 'n')}),"
-        " before as (select c.tenant, c.reason, c.state, c.stage from v join scheduler.cases c"
-        " on (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)),"
+        " before as (select k.tenant, c.reason, c.state, c.stage from v k"
+        f" {_OF_KEY} limit 1) c),"
         f" changed as (update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in columns)}"
         " from v where (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)"
         " returning c.tenant, c.reason, c.state, c.stage)"
@@ -114,7 +114,8 @@ def debt_of(fact: OverdueFact, segment: str | None = None) -> Debt:
     return Debt(
         loan_id=fact.loan_id, epoch=fact.epoch, version=fact.version, timezone=fact.timezone, jurisdictions=fact.jurisdictions,
         active=fact.status == "active", overdue=fact.overdue.total, past_due_from=fact.past_due_days_from, grace_days=fact.grace_days,
-        pauses=tuple([(pause.from_, pause.until) for pause in fact.pauses]), doubted=fact.doubt is not None, resting_until=fact.resting_until,
+        pauses=tuple([(pause.from_, pause.until) for pause in fact.pauses]), doubted=fact.doubt is not None,
+        resting_until=fact.resting_until,
         next_due_on=fact.next_due.due_on if fact.next_due else None, next_due=fact.next_due.total if fact.next_due else 0,
         product=fact.product,
         received=-fact.outstanding.total if fact.received is None else fact.received,
