@@ -111,8 +111,14 @@ async def test_a_case_that_was_begun_elsewhere_meanwhile_is_not_written_over(wor
     assert (row.borrower_id, row.next_at) == ("B1", MORNING)
 
 
+async def test_a_case_that_facts_begin_is_counted_under_its_reason(world: World) -> None:
+    await world.tell(late("L1", "B1"), late("L2", "B1"), late("L3", "B2"))
+    [row] = await world.rows("select tenant, reason, sum(number) as number from scheduler.case_counts group by 1, 2")
+    assert tuple(row) == ("default", "settling", 2)
+
+
 async def test_facts_that_begin_cases_while_reminders_do_leave_one_row_and_one_opening_each(world: World) -> None:
-    keys = {case_key("default", f"B{n}", "CNY"): MORNING for n in range(40)}
+    keys = {case_key("default", f"B{n}", "CNY"): MORNING for n in range(0, 40, 2)}
 
     async def wake() -> None:
         async with world.engine.begin() as conn:
