@@ -22,6 +22,10 @@ class Clock(Protocol):
         """Return the moment by which a transaction decides."""
         ...
 
+    def known(self) -> datetime | None:
+        """Return that moment without the database; None where only the database has it, for a statement that can ask it itself."""
+        ...
+
 
 class WallClock:
     """The real time."""
@@ -33,6 +37,9 @@ class WallClock:
     async def at(self, conn: AsyncConnection) -> datetime:
         """Return the moment by the database's clock, so that skewed replicas agree."""
         return (await conn.execute(text("select clock_timestamp()"))).scalar_one()  # type: ignore[no-any-return]  # typed by the statement
+
+    def known(self) -> None:
+        """Return None: the database has it."""
 
 
 class DrivenClock:
@@ -48,6 +55,10 @@ class DrivenClock:
     async def at(self, conn: AsyncConnection) -> datetime:  # noqa: ARG002  # the port's shape
         """Return the moment it was moved to."""
         return self._now
+
+    def known(self) -> datetime:
+        """Return the moment it was moved to."""
+        return self.now()
 
     def move_to(self, moment: datetime) -> None:
         """Set the time; an earlier moment changes nothing."""
@@ -83,6 +94,10 @@ class HandoverClock:
     async def at(self, conn: AsyncConnection) -> datetime:
         """Return the moment of whichever clock rules."""
         return await (self._driven or self._wall).at(conn)
+
+    def known(self) -> datetime | None:
+        """Return what whichever clock rules knows."""
+        return (self._driven or self._wall).known()
 
 
 def stopwatch() -> float:

@@ -60,8 +60,7 @@ async def _tell(conn: AsyncConnection, told: Sequence[Told], rules: Rules, now: 
             key = case_key(debt.tenant, debt.borrower_id, debt.currency, loan)
             late[key] = max(debt.fact_at, late.get(key, debt.fact_at))
     if late:
-        await cases.make_missing(conn, late, policy=(BUILT_IN.name, BUILT_IN.version))
-        await cases.wake(conn, late, now)
+        await cases.wake(conn, late, now, policy=(BUILT_IN.name, BUILT_IN.version))
 
 
 def _reckoned(told: Told, choices: Choices, now: datetime) -> Reckoned:

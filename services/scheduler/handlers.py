@@ -25,7 +25,7 @@ from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import REPLIES, after
 from services.scheduler.domain.planner import reminder_at
 from services.scheduler.domain.stops import Ending
-from services.scheduler.domain.value import replace
+from services.scheduler.domain.value import Value, replace
 from services.scheduler.hearing import COMPLAINED, hear_complaints
 from services.scheduler.heeding import give_work
 from services.scheduler.reaching import on_profiles
@@ -42,8 +42,7 @@ _STATUS = "borrower.status.v1"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Value, frozen=True):
     """A fact as it came."""
 
     envelope: Envelope
@@ -64,8 +63,7 @@ class Fact:
         return {self.case_of(""), self.case_of(self.fact.loan_id)}
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(Value, frozen=True):
     """A fact that was newer, in whose case its debt is, and the case that it has left."""
 
     fact: Fact
@@ -117,8 +115,8 @@ class Intake:
         news = _news(newest, await debts.keep_newer(conn, rows, now))
         late = {one.case for one in news if debt_of(one.fact.fact).owed}
         corrected = await self._corrected(conn, facts)
-        await cases.make_missing(conn, late, policy=(BUILT_IN.name, BUILT_IN.version))
-        held = await cases.lock(conn, {key for one in news for key in one.cases} | corrected)
+        concerned = {key for one in news for key in one.cases} | corrected
+        held = await cases.lock_or_begin(conn, concerned, late, policy=(BUILT_IN.name, BUILT_IN.version))
         now = await self.clock.at(conn)
         await self._absorb(conn, held, news, now=now)
         await self.review.hold(conn, [one for one in held if one.key in corrected], now)

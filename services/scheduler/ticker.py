@@ -15,11 +15,11 @@ from libs.common.clock import Clock, pause
 from libs.common.contracts.catalogue import FACTS
 from libs.common.db.failures import is_transient
 from services.scheduler.acting import Desk, Outgoing
-from services.scheduler.changing import tell_change, tell_segments
+from services.scheduler.changing import LET_FACTS_BY, tell_change, tell_segments
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.value import replace
 from services.scheduler.massholding import hold_some
-from services.scheduler.store import cases, debts
+from services.scheduler.store import cases, debts, watch
 from services.scheduler.store.held import CaseKey, Held, case_key
 from services.scheduler.tasking import tell_late
 
@@ -60,11 +60,35 @@ class Ticker:
     async def make_pass(self) -> int:
         """Do all that is due, from the lowest key up, and return how many cases that was.
 
+        One look asks all kinds of timers; those of which nothing is due cost no more. What becomes due behind it is seen by the next
+        pass, but for the cases that this one has woken.
+        """
+        due, total = await self._look(), 0
+        if due.changes:
+            total += await self._tell_changes()
+        if due.segments:
+            total += await self._tell_segments()
+        if due.hold_batches:
+            total += await self._hold_many()
+        if due.tasks:
+            total += await self._tell_late()
+        if due.reminders:
+            total += await self._wake_reminders()
+        return total + await self._plan_all() if due.any else 0
+
+    async def _look(self) -> watch.Due:
+        """Ask what is due: one statement, without a transaction around it."""
+        async with self.engine.connect() as conn:
+            await conn.execution_options(isolation_level="AUTOCOMMIT")
+            return await watch.look(conn, self.clock.known(), facts_first=LET_FACTS_BY)
+
+    async def _plan_all(self) -> int:
+        """Plan the cases that are due, and return how many that was.
+
         Within a pass the bound only rises, so that a claim does not walk over what earlier ones left behind; a row that was locked or
         written below the bound is found by the next pass, which begins without one.
         """
-        total = await self._tell_changes() + await self._tell_segments() + await self._hold_many() + await self._tell_late()
-        total, after = total + await self._wake_reminders(), cases.BEGINNING
+        total, after = 0, cases.BEGINNING
         while True:
             async with self.engine.begin() as conn:
                 now = await self.clock.at(conn)
@@ -136,8 +160,7 @@ class Ticker:
                     key = case_key(debt.tenant, debt.borrower_id, debt.currency, debt.case_loan)
                     newest[key] = max(debt.fact_at, newest.get(key, debt.fact_at))
                 if newest:
-                    await cases.make_missing(conn, newest, policy=(BUILT_IN.name, BUILT_IN.version))
-                    await cases.wake(conn, newest, now)
+                    await cases.wake(conn, newest, now, policy=(BUILT_IN.name, BUILT_IN.version))
             total += len(woken)
             if len(woken) < self.claim:
                 return total

@@ -1,4 +1,4 @@
-"""What a pass of the ticker costs where nothing is due, beside one look into the index of what is due next."""
+"""What a pass of the ticker costs where nothing is due, beside one look into the index of what is due next, over the same driver."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import asyncpg
 
 from libs.common.clock import DrivenClock
 from libs.common.db.engine import make_engine
-from services.scheduler.store import cases
+from services.scheduler.changing import LET_FACTS_BY
+from services.scheduler.store import watch
 from services.scheduler.tables import cases as table
 from tests.bench import late, nine
 from tests.bench.machine import cpu_s
 from tests.bench.stack import Stack
 
-PASSES = 200
+PASSES = 2_000
 FEW = 100
 _COPIED = [column.name for column in table.c if column.name not in ("borrower_id", "case_id", "next_at", "covered_until")]
 _GROW = (
@@ -25,7 +26,6 @@ _GROW = (
     f" {', '.join('c.' + name for name in _COPIED)}"
     " from (select * from scheduler.cases where next_at is not null order by case_id limit 1) c, generate_series(1, $1::int) n"
 )
-_FETCHED = "select blks_hit + blks_read from pg_stat_database where datname = current_database()"
 _PROBE = "select next_at from scheduler.cases where next_at <= $1 order by next_at, case_id limit 1"
 
 
@@ -49,7 +49,7 @@ async def waiting(stack: Stack, number: int) -> list[str]:
 
 
 async def _looked_at(stack: Stack, url: str) -> str:
-    """Return what a claim and a bare probe read, and what a pass and a probe read and take of both processes."""
+    """Return what the look of a pass and a bare probe read, and what a pass and a probe take of both processes."""
     before = late.NINE - late.SETTLED
     conn, engine = await asyncpg.connect(url), make_engine(url, application="scheduler")
     try:
@@ -57,29 +57,22 @@ async def _looked_at(stack: Stack, url: str) -> str:
         read = {name: await _buffers(conn, statement) for name, statement in _statements(before.isoformat()).items()}
         ticker = nine.ticker(engine, DrivenClock(before))
         await ticker.make_pass()
-        await engine.dispose()
-        fetched, database = await conn.fetchval(_FETCHED), cpu_s(stack.postgres_pid)
-        passed = await _cpu_us(ticker.make_pass)
-        await engine.dispose()  # a connection that ends tells what it has read
-        fetched, database = await conn.fetchval(_FETCHED) - fetched, cpu_s(stack.postgres_pid) - database
+        passed = await _cpu_us(ticker.make_pass, stack.postgres_pid)
         await conn.fetch(_PROBE, before)
-        bare = await _cpu_us(lambda: conn.fetch(_PROBE, before))
+        bare = await _cpu_us(lambda: conn.fetch(_PROBE, before), stack.postgres_pid)
     finally:
         await conn.close()
         await engine.dispose()
     return (
-        f"  nothing due, {number:,} cases wait: a claim reads {read['claim']} buffers, a bare look into the index {read['probe']};"
-        f" a pass of all timers reads {fetched / PASSES:.0f} and takes {passed:.0f} us of the process and {database / PASSES * 1e6:.0f} of"
-        f" PostgreSQL, that look {bare:.0f} of the process"
+        f"  nothing due, {number:,} cases wait: the look at all timers reads {read['look']} buffers, a bare one into one index"
+        f" {read['probe']}; a pass takes {passed[0]:.0f} us of the process and {passed[1]:.0f} of PostgreSQL, that look {bare[0]:.0f} and"
+        f" {bare[1]:.0f}"
     )
 
 
 def _statements(now: str) -> dict[str, str]:
-    values = {"now": now, "after_at": cases.BEGINNING[0].isoformat(), "after_id": "", "limit": "500"}
-    claim = str(cases.CLAIM)
-    for name, value in values.items():
-        claim = claim.replace(f":{name}", value if name == "limit" else f"'{value}'")
-    return {"claim": claim, "probe": _PROBE.replace("$1", f"'{now}'")}
+    look = str(watch.LOOK).replace(":now", f"'{now}'").replace(":facts_first", f"'{LET_FACTS_BY.total_seconds()} s'")
+    return {"look": look, "probe": _PROBE.replace("$1", f"'{now}'")}
 
 
 async def _buffers(conn: asyncpg.Connection, statement: str) -> int:
@@ -90,8 +83,9 @@ async def _buffers(conn: asyncpg.Connection, statement: str) -> int:
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-async def _cpu_us(do: Callable[[], Awaitable[object]]) -> float:
-    began = time.process_time()
+async def _cpu_us(do: Callable[[], Awaitable[object]], postgres: int) -> tuple[float, float]:
+    """Return the microseconds of CPU that it takes each time: of this process, and of PostgreSQL, whose clock ticks 100 times a second."""
+    began, theirs = time.process_time(), cpu_s(postgres)
     for _ in range(PASSES):
         await do()
-    return (time.process_time() - began) / PASSES * 1e6
+    return (time.process_time() - began) / PASSES * 1e6, (cpu_s(postgres) - theirs) / PASSES * 1e6

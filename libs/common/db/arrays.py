@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-_BETWEEN, _NULL = "\x1f", "\x1e"
+_BETWEEN, _NULL, _EMPTY = "\x1f", "\x1e", "\x1d"
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
@@ -14,9 +14,14 @@ def column(name: str) -> str:
     return f"string_to_array(:{name}, chr(31), chr(30))"
 
 
+def words(name: str) -> str:
+    """Return the SQL that reads a parameter made by `wording` as text[]."""
+    return f"array_replace(string_to_array(:{name}, chr(31)), chr(29), '')"
+
+
 def moments(name: str) -> str:
     """Return the SQL that reads a parameter made by `in_microseconds` as bigint[], each a moment for `moment_of`."""
-    return f"cast(string_to_array(:{name}, ',') as bigint[])"
+    return f"cast(string_to_array(:{name}, ',', '') as bigint[])"
 
 
 def moment_of(column: str) -> str:
@@ -24,14 +29,26 @@ def moment_of(column: str) -> str:
     return f"timestamptz 'epoch' + {column} * interval '1 microsecond'"
 
 
-def in_microseconds(values: Sequence[datetime]) -> str:
-    """Return moments as one text of microseconds since 1970."""
-    return ",".join([str((value - _EPOCH) // _MICROSECOND) for value in values])
+def in_microseconds(values: Sequence[datetime | None]) -> str:
+    """Return moments as one text of microseconds since 1970, one that is missing as nothing; a lone one may not be missing."""
+    written: dict[datetime | None, str] = {None: ""}
+    for value in set(values):  # in a batch most are the same
+        if value is not None:
+            written[value] = str((value - _EPOCH) // _MICROSECOND)
+    return ",".join([written[value] for value in values])
+
+
+def wording(values: Sequence[str]) -> str:
+    """Return texts that may be empty as one; an error where one holds a separator."""
+    text = _BETWEEN.join([value or _EMPTY for value in values])
+    if text.count(_BETWEEN) != max(0, len(values) - 1) or text.count(_EMPTY) != values.count("") or _NULL in text:
+        raise ValueError("a text that holds a control character cannot stand in a joined column")
+    return text
 
 
 def joined(values: Sequence[str | None]) -> str:
     """Return texts as one; an error where one is empty or holds a separator, which no id, source or name of the contract does."""
-    text = _BETWEEN.join([_NULL if value is None else value for value in values])
+    text = _BETWEEN.join(values) if None not in values else _BETWEEN.join([_NULL if value is None else value for value in values])  # type: ignore[arg-type]  # none is None there
     if text.count(_BETWEEN) != max(0, len(values) - 1) or text.count(_NULL) != values.count(None) or "" in values:
         raise ValueError("a text that is empty or holds a control character cannot stand in a joined column")
     return text

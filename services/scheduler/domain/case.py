@@ -306,6 +306,8 @@ def follow(case: Case, policy: Policy, now: datetime) -> tuple[Case, tuple[Chang
 
 def _settled(case: Case, now: datetime) -> tuple[Case, list[Change]]:
     """Judge the promises, and let go of the holds that are over."""
+    if not case.promises and not case.stops:
+        return case, []
     accounts = {debt.loan_id: Account(debt.received, debt.owed) for debt in case.debts}
     before = {promise.promise_id: promise for promise in case.promises}
     promises = judged(case.promises, accounts, now)

@@ -54,9 +54,17 @@ class CelCondition:
     reads: frozenset[str] = field(compare=False, repr=False)
     """Paths: to bring all that a condition can read into the library's form takes six times as long as to run it."""
 
+    answered: list[tuple[dict[str, Any], bool]] = field(default_factory=list, compare=False, repr=False)
+    """What was seen last, with the answer: a plan asks of a case before and after what is due, which seldom changes what is read."""
+
     def holds(self, case: Case) -> bool:
         """Say whether it is so for this case now."""
-        return self.program.execute(seen(case, self.reads)) is True
+        found = seen(case, self.reads)
+        last = next(iter(self.answered), None)
+        if last is None or last[0] != found:
+            last = found, self.program.execute(found) is True
+            self.answered[:] = [last]
+        return last[1]
 
     @property
     def is_never(self) -> bool:

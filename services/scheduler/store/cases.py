@@ -12,38 +12,38 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.db.arrays import joined
+from libs.common.errors import TransientError
 from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.trials import Trial
 from services.scheduler.domain.value import replace
 from services.scheduler.store import dealings, debts, promises, statuses, story
-from services.scheduler.store.arrays import ID, arrayed, transposed, unnest
+from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
 """Where a pass over the due cases begins: below every key."""
 
-_KEYS = {"tenant": ID, "borrower_id": ID, "case_id": ID, "currency": "text", "loan_id": "text"}
+_KEYS = {"tenant": ID, "borrower_id": ID, "case_id": ID, "currency": WORDS, "loan_id": WORDS}
 _BORROWERS = {"tenant": ID, "borrower_id": ID}
 _PLANNED = {
-    "unsettled_since": "timestamptz", "rests_until": "timestamptz", "newest_fact_at": "timestamptz", "next_at": "timestamptz",
-    "contact_at": "timestamptz", "contact_step": ID, "reason": ID, "reason_until": "timestamptz", "reason_event": ID,
-    "reason_task": ID, "in_doubt": "text", "moved_at": "timestamptz",
+    "unsettled_since": MOMENT, "rests_until": MOMENT, "newest_fact_at": MOMENT, "next_at": MOMENT,
+    "contact_at": MOMENT, "contact_step": ID, "reason": ID, "reason_until": MOMENT, "reason_event": ID,
+    "reason_task": ID, "in_doubt": "text", "moved_at": MOMENT,
 }  # fmt: skip
 _LIVED = {
-    "state": ID, "stage": ID, "spell": "int", "opened_at": "timestamptz", "clear_since": "timestamptz", "nonpayment_reason": "text",
-    "handed_to": "text", "handed_at": "timestamptz", "chosen_in": "text",
+    "state": ID, "stage": ID, "spell": "int", "opened_at": MOMENT, "clear_since": MOMENT, "nonpayment_reason": ID,
+    "handed_to": "text", "handed_at": MOMENT, "chosen_in": "text",
 }  # fmt: skip
 _RULED = {"policy": ID, "policy_version": "int"}
-_MARKED = {"passed": "text", "flagged": "text", "acted": "text"}
+_MARKED = {"passed": WORDS, "flagged": WORDS, "acted": WORDS}
 """Step ids with blanks between: an array of arrays cannot be unnested into rows."""
-_TRIED = {"trial": "text"}
+_TRIED = {"trial": ID}
 _SETTLED = {**_LIVED, **_MARKED, **_TRIED, **_RULED}
 """What seldom changes: where all of it is as it was read, only what is planned is written."""
 _READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_SETTLED, *_PLANNED))
 _PLANNED_FROM = len(_KEYS) + len(_SETTLED)
-_ORDER = "order by c.tenant, c.borrower_id, c.case_id for update of c"
 _MAKE = text(
     "insert into scheduler.cases (tenant, borrower_id, case_id, currency, loan_id, assignment, policy, policy_version, state, stage, spell)"
     f" select tenant, borrower_id, case_id, currency, loan_id, '{ASSIGNMENT}', :policy, :version, 'closed', 'clear', 0"
@@ -51,20 +51,18 @@ _MAKE = text(
 )
 _WAKE = text(
     "update scheduler.cases c set next_at = least(c.next_at, :now), newest_fact_at = greatest(c.newest_fact_at, k.fact_at)"
-    f" from {unnest({**_KEYS, 'fact_at': 'timestamptz'}, 'k')}"
+    f" from {unnest({**_KEYS, 'fact_at': MOMENT}, 'k')}"
     " where (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id) and c.in_doubt is null"
 )
-_LOCK = text(
-    f"select {_READ} from {unnest(_KEYS, 'k')} join scheduler.cases c"
-    f" on (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id) {_ORDER}"
+_OF_KEY = (
+    "cross join lateral (select * from scheduler.cases c where (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id)"
 )
-_LOOK = text(
-    f"select {_READ} from {unnest(_KEYS, 'k')} join scheduler.cases c"
-    " on (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id)"
-)
+"""A look into the index for each key: a join may read the whole book, as it does the first five times on a connection."""
+_LOCK = text(f"select {_READ} from (select * from {unnest(_KEYS, 'v')} order by tenant, borrower_id, case_id) k {_OF_KEY} for update) c")
+_LOOK = text(f"select {_READ} from {unnest(_KEYS, 'k')} {_OF_KEY} limit 1) c")
 _LOCK_BORROWERS = text(
-    f"select {_READ} from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
-    f" on (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) {_ORDER}"
+    f"select {_READ} from (select * from {unnest(_BORROWERS, 'v')} order by tenant, borrower_id) k cross join lateral (select *"
+    " from scheduler.cases c where (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) order by c.case_id for update) c"
 )
 _KEYS_OF = text(
     f"select c.tenant, c.borrower_id, c.case_id, c.currency, c.loan_id from {unnest(_BORROWERS, 'k')} join scheduler.cases c"
@@ -85,8 +83,8 @@ def _saving(columns: Mapping[str, str]) -> str:
     """
     return (
         f"with v as (select * from {unnest({**_KEYS, **columns}, 'n')}),"
-        " before as (select c.tenant, c.reason, c.state, c.stage from v join scheduler.cases c"
-        " on (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)),"
+        " before as (select k.tenant, c.reason, c.state, c.stage from v k"
+        f" {_OF_KEY} limit 1) c),"
         f" changed as (update scheduler.cases c set {', '.join(f'{name} = v.{name}' for name in columns)}"
         " from v where (c.tenant, c.borrower_id, c.case_id) = (v.tenant, v.borrower_id, v.case_id)"
         " returning c.tenant, c.reason, c.state, c.stage)"
@@ -98,8 +96,17 @@ def _saving(columns: Mapping[str, str]) -> str:
 
 
 _SAVE, _SAVE_PLANNED = text(_saving({**_SETTLED, **_PLANNED})), text(_saving(_PLANNED))
+_WHOLE = {**_KEYS, **_SETTLED, **_PLANNED}
+_BEGIN = text(
+    f"with begun as (insert into scheduler.cases ({', '.join(_WHOLE)}, assignment) select {', '.join(_WHOLE)}, '{ASSIGNMENT}'"
+    f" from {unnest(_WHOLE, 'v')} order by tenant, borrower_id, case_id on conflict do nothing returning tenant, reason, state, stage),"
+    " counted as (insert into scheduler.case_counts (tenant, reason, number) select tenant, reason, sum(number) from ("
+    f"{_COUNTED.format(table='begun', sign=1)} where {_IS_LATE.format(table='begun')}) d group by tenant, reason)"
+    " select count(*) from begun"
+)
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
 _fact = msgspec.json.Decoder(OverdueFact).decode
+_NOWHERE: frozenset[str] = frozenset()
 
 
 def debt_of(fact: OverdueFact, segment: str | None = None) -> Debt:
@@ -107,11 +114,12 @@ def debt_of(fact: OverdueFact, segment: str | None = None) -> Debt:
     return Debt(
         loan_id=fact.loan_id, epoch=fact.epoch, version=fact.version, timezone=fact.timezone, jurisdictions=fact.jurisdictions,
         active=fact.status == "active", overdue=fact.overdue.total, past_due_from=fact.past_due_days_from, grace_days=fact.grace_days,
-        pauses=tuple((pause.from_, pause.until) for pause in fact.pauses), doubted=fact.doubt is not None, resting_until=fact.resting_until,
+        pauses=tuple([(pause.from_, pause.until) for pause in fact.pauses]), doubted=fact.doubt is not None,
+        resting_until=fact.resting_until,
         next_due_on=fact.next_due.due_on if fact.next_due else None, next_due=fact.next_due.total if fact.next_due else 0,
         product=fact.product,
         received=-fact.outstanding.total if fact.received is None else fact.received,
-        segments=frozenset(one for one in (fact.segment, segment) if one is not None),
+        segments=_NOWHERE if fact.segment is segment is None else frozenset([one for one in (fact.segment, segment) if one is not None]),
     )  # fmt: skip
 
 
@@ -120,17 +128,14 @@ def debt_stored(fact: bytes, segment: str | None) -> Debt:
     return debt_of(_fact(fact), segment)
 
 
-async def make_missing(conn: AsyncConnection, keys: Iterable[CaseKey], *, policy: tuple[str, int]) -> None:
-    """Make sure that these cases have a row, which later transactions wait on; a new one is closed and has no spell yet."""
-    if rows := sorted(set(keys)):
-        await conn.execute(_MAKE, {**transposed(_KEYS, rows), "policy": policy[0], "version": policy[1]})
-
-
-async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: datetime) -> None:
-    """Make these cases due now; each with the moment of the newest fact that stands behind it."""
+async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: datetime, *, policy: tuple[str, int]) -> None:
+    """Make these cases due now, each with the moment of the newest fact that stands behind it; a new one is closed, without a spell yet."""
     keys = sorted(woken)
-    await lock_rows(conn, keys)
-    await conn.execute(_WAKE, {**transposed(_KEYS, keys), "fact_at": [woken[key] for key in keys], "now": now})
+    missing = sorted(set(keys) - {one.key for one in await lock_rows(conn, keys)})
+    if missing:
+        await conn.execute(_MAKE, {**transposed(_KEYS, missing), "policy": policy[0], "version": policy[1]})
+        await lock_rows(conn, missing)  # what somebody else has made meanwhile
+    await conn.execute(_WAKE, {**transposed(_KEYS, keys), "fact_at": arrayed(MOMENT, [woken[key] for key in keys]), "now": now})
 
 
 async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
@@ -142,6 +147,16 @@ async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held
 async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
     """Lock these cases in key order and read them whole."""
     return await _filled(conn, await lock_rows(conn, keys))
+
+
+async def lock_or_begin(conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int]) -> list[Held]:
+    """Lock these cases in key order and read them whole; those of `begun` that have no row yet get one when they are saved.
+
+    Whoever begins rows has locked all that stood before: so locks come before inserts everywhere, each in key order.
+    """
+    rows = await lock_rows(conn, keys)
+    new = sorted(set(begun) - {one.key for one in rows})
+    return [*await _filled(conn, rows), *await _filled_anew(conn, [_unopened(key, policy) for key in new])]
 
 
 async def keys_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[CaseKey]:
@@ -177,18 +192,32 @@ async def find(conn: AsyncConnection, tenant: str, case_id: str) -> Held | None:
 
 
 async def save(conn: AsyncConnection, held: Sequence[Held]) -> None:
-    """Write cases back that this transaction holds."""
-    if not held:
-        return
-    moved = [one for one in held if one.stored == _stored(one)]
+    """Write cases that this transaction holds: back, or their rows where they have none; TransientError where somebody else made one."""
+    moved: list[Held] = []
+    changed: list[tuple[Held, tuple[Any, ...]]] = []
+    begun: list[tuple[Held, tuple[Any, ...]]] = []
+    for one in held:
+        now = _stored(one)
+        if one.stored is None:
+            begun.append((one, now))
+        elif one.stored == now:
+            moved.append(one)
+        else:
+            changed.append((one, now))
     if moved:
         await conn.execute(_SAVE_PLANNED, {**transposed(_KEYS, [one.case for one in moved]), **transposed(_PLANNED, moved)})
-    if len(moved) == len(held):
-        return
-    changed = [one for one in held if one.stored != _stored(one)]
-    settled = zip(_SETTLED.items(), zip(*[_stored(one) for one in changed], strict=True), strict=True)
+    if changed:
+        await conn.execute(_SAVE, _columns(changed))
+    if begun and (await conn.execute(_BEGIN, _columns(begun))).scalar_one() != len(begun):
+        raise TransientError("a case was begun elsewhere meanwhile")
+
+
+def _columns(rows: Sequence[tuple[Held, tuple[Any, ...]]]) -> dict[str, Any]:
+    """Return whole rows by column; of each the settled ones as they are now."""
+    settled = zip(_SETTLED.items(), zip(*[stored for _, stored in rows], strict=True), strict=True)
+    held = [one for one, _ in rows]
     values = {name: arrayed(kind, column) for (name, kind), column in settled}
-    await conn.execute(_SAVE, {**transposed(_KEYS, [one.case for one in changed]), **transposed(_PLANNED, changed), **values})
+    return {**transposed(_KEYS, [one.case for one in held]), **transposed(_PLANNED, held), **values}
 
 
 def _stored(one: Held) -> tuple[Any, ...]:
@@ -223,19 +252,48 @@ def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
     return Held(case, *policy)
 
 
-async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
-    """Read what the plans of these cases depend on, after their rows are locked."""
+async def _filled_anew(conn: AsyncConnection, held: list[Held]) -> list[Held]:
+    """Read what the plans of cases depend on that have no row yet: nothing but debts and stops can be theirs."""
     if not held:
         return []
     cases = [one.case for one in held]
+    owed, segments = await _debts(conn, cases)
+    stops = await _stops(conn, cases)
+    return [
+        replace(one, case=replace(
+            case,
+            debts=tuple(owed.get((case.tenant, case.borrower_id, case.currency, case.loan_id), ())),
+            segment=segments.get((case.tenant, case.borrower_id), ""),
+            stops=tuple(stops.get((case.tenant, case.borrower_id), ())),
+        ))
+        for one, case in zip(held, cases, strict=True)
+    ]  # fmt: skip
+
+
+async def _debts(conn: AsyncConnection, cases: Sequence[Case]) -> tuple[dict[debts.CaseOf, list[Debt]], dict[tuple[str, str], str]]:
+    """Return the debts of cases, and the segments of their borrowers."""
     owed: dict[debts.CaseOf, list[Debt]] = {}
     segments: dict[tuple[str, str], str] = {}
     for key, live in await debts.live_facts(conn, [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases]):
         owed.setdefault(key, []).append(debt_stored(live.fact, live.segment))
         segments[key[:2]] = live.segment or ""
-    stops: dict[tuple[str, str], list[Stop]] = {}
+    return owed, segments
+
+
+async def _stops(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str, str], list[Stop]]:
+    found: dict[tuple[str, str], list[Stop]] = {}
     for borrower, stop in await statuses.stops(conn, sorted({(c.tenant, c.borrower_id) for c in cases})):
-        stops.setdefault(borrower, []).append(stop)
+        found.setdefault(borrower, []).append(stop)
+    return found
+
+
+async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
+    """Read what the plans of these cases depend on, after their rows are locked."""
+    if not held:
+        return []
+    cases = [one.case for one in held]
+    owed, segments = await _debts(conn, cases)
+    stops = await _stops(conn, cases)
     contacts: dict[tuple[str, str], list[Contact]] = {}
     for case, contact in await story.contacts(conn, cases):
         contacts.setdefault(case, []).append(contact)

@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
-from services.scheduler.store.arrays import ID, arrayed, transposed, unnest
+from services.scheduler.domain.value import Value
+from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.homes import housed
 from services.scheduler.store.reach import WITH_SEGMENT
 
@@ -19,14 +20,15 @@ CaseOf = tuple[str, str, str, str]
 
 _COLUMNS = {
     "tenant": ID, "borrower_id": ID, "loan_id": ID, "currency": ID, "epoch": "int", "version": "bigint", "as_of": "date",
-    "fact_at": "timestamptz", "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": "timestamptz", "case_loan": "text",
+    "fact_at": MOMENT, "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": MOMENT, "case_loan": WORDS,
 }  # fmt: skip
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:-1])
-_TOLD = {"status": ID, "bucket": "text", "overdue": "bigint", "outstanding": "bigint", "past_due_from": "date"}
+_TOLD = {"status": ID, "bucket": WORDS, "overdue": "bigint", "outstanding": "bigint", "past_due_from": "date"}
 _UPSERT = text(
-    "with before as (select d.tenant, d.borrower_id, d.loan_id, d.case_loan from"
+    "with before as (select k.tenant, k.borrower_id, k.loan_id, d.case_loan from"
     f" {unnest(dict.fromkeys(('tenant', 'borrower_id', 'loan_id'), ID), 'k')}"
-    " join scheduler.debts d on (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id)),"
+    " cross join lateral (select d.case_loan from scheduler.debts d"
+    " where (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id) limit 1) d),"
     f" given as (select * from {unnest({**_COLUMNS, **_TOLD}, 'v')}),"
     f" kept as (insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
     f" select {', '.join(_COLUMNS)} from given order by tenant, borrower_id, loan_id"
@@ -42,15 +44,14 @@ _UPSERT = text(
     " select k.tenant, k.borrower_id, k.loan_id, k.case_loan, b.case_loan as before from kept k"
     " left join before b on (b.tenant, b.borrower_id, b.loan_id) = (k.tenant, k.borrower_id, k.loan_id)"
 )
-_OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID, "case_loan": "text"}
+_OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID, "case_loan": WORDS}
 _LIVE = text(
-    f"select d.tenant, d.borrower_id, d.currency, d.case_loan, d.fact, r.segment from {unnest(_OF_CASES, 'k')}"
-    " join scheduler.debts d"
-    " on (d.tenant, d.borrower_id, d.currency, d.case_loan) = (k.tenant, k.borrower_id, k.currency, k.case_loan)"
-    f" {WITH_SEGMENT}"
-    " where d.live or exists (select from scheduler.promise_debts p"
-    " where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))"
-    " order by d.tenant, d.borrower_id, d.loan_id"
+    f"select k.tenant, k.borrower_id, k.currency, k.case_loan, d.fact, d.segment from {unnest(_OF_CASES, 'k')}"
+    f" cross join lateral (select d.loan_id, d.fact, r.segment from scheduler.debts d {WITH_SEGMENT}"
+    " where (d.tenant, d.borrower_id, d.currency, d.case_loan) = (k.tenant, k.borrower_id, k.currency, k.case_loan)"
+    " and (d.live or exists (select from scheduler.promise_debts p"
+    " where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))) offset 0) d"
+    " order by k.tenant, k.borrower_id, d.loan_id"
 )
 _WAKE = text(
     "with due as (select tenant, borrower_id, loan_id from scheduler.debts where wake_at <= :now"
@@ -68,8 +69,7 @@ _WATERMARK = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Value, frozen=True):
     """What reports read of a fact, beside its currency: each a column of its own, so that none reads the fact itself."""
 
     status: str
@@ -84,8 +84,7 @@ class Told:
         return cls(fact.status, fact.bucket, fact.overdue.total, fact.outstanding.total, fact.past_due_days_from)
 
 
-@dataclass(frozen=True, slots=True)
-class DebtRow:
+class DebtRow(Value, frozen=True):
     """A fact as it is kept."""
 
     tenant: str
@@ -104,8 +103,7 @@ class DebtRow:
     case_loan: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(Value, frozen=True):
     """The loan whose case a debt is in, and was in before; empty for the borrower's case, None where the debt was not known."""
 
     case_loan: str
@@ -128,8 +126,7 @@ class Woken:
     fact_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(Value, frozen=True):
     """The fact of a debt, and the segment in which its borrower is now."""
 
     fact: bytes

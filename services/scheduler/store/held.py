@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -50,8 +49,7 @@ class Held(Value, frozen=True):
         return now if self.rests_until is None else max(now, self.rests_until)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class CaseKey:
+class CaseKey(Value, frozen=True, order=True):
     """Which case: the order of keys is the order of locks."""
 
     tenant: str

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.db.arrays import joined
 from services.scheduler.domain.case import Case, Contact, ContactState, Errand
 from services.scheduler.domain.value import Value
-from services.scheduler.store.arrays import ID, source, transposed, unnest
+from services.scheduler.store.arrays import ID, MOMENT, in_order, transposed, unnest
 
 _OF = {"tenant": ID, "borrower_id": ID, "case_id": ID, "spell": "int"}
 _CONTACTS = text(
@@ -26,7 +26,7 @@ _ERRANDS = text(
 )
 _STEP = {
     "tenant": ID, "borrower_id": ID, "task_id": ID, "case_id": ID, "spell": "int", "step": ID, "about": "date",
-    "occurrence": "int", "state": ID, "requested_at": "timestamptz", "expires_at": "timestamptz", "debts": "bytea",
+    "occurrence": "int", "state": ID, "requested_at": MOMENT, "expires_at": MOMENT, "debts": "bytea",
 }  # fmt: skip
 _ADD_STEPS = text(
     f"insert into scheduler.case_steps ({', '.join(_STEP)}) select {', '.join(_STEP)} from {unnest(_STEP, 'v')}"
@@ -51,13 +51,9 @@ _STEPS = text(
     " join scheduler.case_steps s on (s.tenant, s.borrower_id, s.task_id) = (k.tenant, k.borrower_id, k.task_id)"
 )
 _ENTRY = {
-    "tenant": ID, "borrower_id": ID, "case_id": ID, "at": "timestamptz", "kind": ID, "reason": "text", "detail": "bytea",
+    "tenant": ID, "borrower_id": ID, "case_id": ID, "at": MOMENT, "kind": ID, "reason": "text", "detail": "bytea",
 }  # fmt: skip
-_TELL = text(
-    f"insert into scheduler.timeline ({', '.join(_ENTRY)}) select {', '.join(_ENTRY)}"
-    f" from {source(_ENTRY)} with ordinality"
-    f" as v({', '.join(_ENTRY)}, place) order by place"
-)
+_TELL = text(f"insert into scheduler.timeline ({', '.join(_ENTRY)}) select {', '.join(_ENTRY)} from {in_order(_ENTRY, 'v')} order by place")
 _ERRAND = {
     "tenant": "text", "borrower_id": "text", "task_id": "text", "case_id": "text", "spell": "int", "key": "text", "occurrence": "int",
     "queue": "text", "kind": "text", "created_at": "timestamptz", "due_at": "timestamptz", "priority": "int",

@@ -1,8 +1,9 @@
-"""What the watcher counts, and when something is due next."""
+"""What the watcher counts, whether anything is due at all, and when something is due next."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +16,39 @@ _NEXT = text(
     " (select min(due_at) from scheduler.tasks where state <> 'done' and breached_at is null),"
     " (select min(at) from scheduler.hold_batches where ended_at is null))"
 )
+_UNTIL = "coalesce(cast(:now as timestamptz), statement_timestamp())"
+_TIMERS = {
+    "changes": f"select effective_at from scheduler.policy_changes where effective_at <= {_UNTIL} order by effective_at",
+    "segments": f"select at from scheduler.segment_changes where at <= {_UNTIL} - cast(:facts_first as interval) order by at",
+    "hold_batches": "select at from scheduler.hold_batches where ended_at is null order by at",
+    "tasks": f"select due_at from scheduler.tasks where due_at <= {_UNTIL} and state <> 'done' and breached_at is null order by due_at",
+    "reminders": f"select wake_at from scheduler.debts where wake_at <= {_UNTIL} order by wake_at",
+    "cases": f"select next_at from scheduler.cases where next_at <= {_UNTIL} order by next_at, case_id",
+}
+"""Each in the order of its index, which is then all that is read of it."""
+LOOK = text(f"select {', '.join(f'({timer} limit 1) is not null as {name}' for name, timer in _TIMERS.items())}")
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Of which kinds of timers one is due, whether or not somebody else holds it."""
+
+    changes: bool
+    segments: bool
+    hold_batches: bool
+    tasks: bool
+    reminders: bool
+    cases: bool
+
+    @property
+    def any(self) -> bool:
+        """Say whether anything is."""
+        return any((self.changes, self.segments, self.hold_batches, self.tasks, self.reminders, self.cases))
+
+
+async def look(conn: AsyncConnection, now: datetime | None, *, facts_first: timedelta) -> Due:
+    """Ask all kinds of timers at once whether one is due, by the database's clock where no moment is given."""
+    return Due(*(await conn.execute(LOOK, {"now": now, "facts_first": facts_first})).one())
 
 
 async def timers_due(conn: AsyncConnection, now: datetime) -> tuple[int, datetime | None]:

@@ -48,6 +48,9 @@ class HoldingClock:
             await self.go.wait()
         return await self.driven.at(conn)
 
+    def known(self) -> datetime:
+        return self.driven.known()
+
 
 @dataclass
 class Slow:

@@ -149,7 +149,6 @@ PARTED = {
 
 INDEXES = """
 create index debts_wake_at on scheduler.debts (wake_at) where wake_at is not null;
-create index debts_owed on scheduler.debts (tenant, borrower_id, currency) where owed;
 create index debts_loan on scheduler.debts (tenant, loan_id);
 create index cases_next_at on scheduler.cases (next_at, case_id) where next_at is not null;
 create index cases_id on scheduler.cases (tenant, case_id);
