@@ -153,3 +153,9 @@ def test_the_public_url_is_the_notifiers_alone_and_ends_without_a_slash() -> Non
 def test_a_public_url_that_is_none_is_named(value: str) -> None:
     with pytest.raises(SettingsError, match="DUNWELL_PUBLIC_URL"):
         common("notifier", {**FULL, "DUNWELL_PUBLIC_URL": value})
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_a_port_that_no_machine_has_is_refused(port: str) -> None:
+    with pytest.raises(SettingsError, match="DUNWELL_PORT"):
+        common("ingest", FULL | {"DUNWELL_PORT": port})
