@@ -44,8 +44,7 @@ SESSION_TIMEOUT_MS = 15_000
 PUBLISH_WITHIN_S = 20.0
 BATCH_BYTES = 512 * 1024
 FETCH_WAIT_MS = 100
-ENOUGH_BYTES = 64 * 1024
-"""With so much to give a broker waits for no more."""
+ENOUGH_BYTES = 64 * 1024  # with so much to give a broker waits for no more
 BATCHES_AT_ONCE = 2
 TOPIC_IS_THERE = 36
 _OF_THE_BROKER = (KafkaError, TimeoutError)
@@ -345,6 +344,7 @@ class KafkaWorker:
             except Exception as error:
                 if not (isinstance(error, _OF_THE_BROKER) or is_transient(error)):
                     raise
+                self._standing.movement.unseen()
                 self._note_failure(error)
 
     def _find_deafness(self, ends: dict[TopicPartition, int]) -> None:
