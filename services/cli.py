@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -33,6 +31,7 @@ from services import demo as example
 from services import embedded, fakes, keys, posting, rehearsal
 from services.apart import wired
 from services.embedded import Platform, Reached
+from services.ends import explained, run
 from services.importer import csv_import, uci
 from services.ingest import service as ingest_service
 from services.ingest.rebuilding import Step, Tally
@@ -48,7 +47,7 @@ app.command("fakes")(fakes.command)
 
 DAYS_BEFORE_READY = 90
 """Of the example's history, how many are played day by day before the platform is ready; what is older is taken in at once."""
-say = Console(stderr=True)
+say = Console(stderr=True, emoji=False)
 
 
 class ServiceName(StrEnum):
@@ -61,39 +60,36 @@ class ServiceName(StrEnum):
 
 def main() -> None:
     """Run the program; what is wrong with the settings is one sentence, not a traceback."""
-    try:
+    with explained(say):
         app()
-    except (SettingsError, OSError, RuntimeError, uci.RowError) as error:
-        say.print(f"[red]dunwell:[/red] {error}", highlight=False)
-        sys.exit(2)
 
 
 @app.command()
 def up(
     host: Annotated[str, typer.Option(help="beyond loopback the development keys are refused")] = "127.0.0.1",
-    port: Annotated[int, typer.Option()] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any that is free")] = 8000,
     folder: Annotated[Path, typer.Option("--data", help="where data is kept")] = Path(".dunwell"),
     demo: Annotated[bool, typer.Option("--demo", help="play the example book's history first, the last 90 days of it day by day")] = False,
 ) -> None:
     """Run all three services in this process, on an embedded PostgreSQL, until Ctrl-C."""
-    _run(_up(host, port, folder, demo=demo))
+    run(_up(host, port, folder, demo=demo))
 
 
 @app.command()
 def demo(
-    days: Annotated[int, typer.Option(help="how many days of history are played day by day")] = 150,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="how many days of history are played day by day")] = 150,
     exit_: Annotated[bool, typer.Option("--exit", help="end when the history has been played")] = False,
 ) -> None:
     """Play the example book on a fast clock, in a throw-away folder; exits 0 only if nobody was forgotten."""
     with tempfile.TemporaryDirectory(prefix="dunwell-", ignore_cleanup_errors=True) as folder:
-        _run(_demo(Path(folder), days, stay=not exit_))
+        run(_demo(Path(folder), days, stay=not exit_))
 
 
 @ingest_app.callback()
 def ingest(context: typer.Context) -> None:
     """Run ingest: loan events become overdue facts."""
     if context.invoked_subcommand is None:
-        _run(_apart(ServiceName.INGEST))
+        run(_apart(ServiceName.INGEST))
 
 
 @ingest_app.command("rebuild")
@@ -108,19 +104,19 @@ def ingest_rebuild(
     whose, _, last = (after or "").partition("/")
     if after and (whose not in tenants or not last):
         raise SettingsError(f"--after must be {' or '.join(name + '/LOAN' for name in tenants)}, not {after}")
-    _run(_rebuild(tenants, loan, (whose, last) if after else None, repair=not dry_run))
+    run(_rebuild(tenants, loan, (whose, last) if after else None, repair=not dry_run))
 
 
 @app.command()
 def scheduler() -> None:
     """Run the scheduler: the policy becomes contact tasks and work for people."""
-    _run(_apart(ServiceName.SCHEDULER))
+    run(_apart(ServiceName.SCHEDULER))
 
 
 @app.command()
 def notifier() -> None:
     """Run the notifier: contact tasks become messages at a lawful hour."""
-    _run(_apart(ServiceName.NOTIFIER))
+    run(_apart(ServiceName.NOTIFIER))
 
 
 @app.command()
@@ -130,19 +126,19 @@ def simulate(
 ) -> None:  # fmt: skip
     """Play a policy forward from the present book, beside the active one; nothing is sent."""
     with _progress("simulating") as shown:
-        print(_run(rehearsal.simulate(rehearsal.question_of(policy, days, beside), url=url, key=key, progress=shown, screen=say)))
+        print(run(rehearsal.simulate(rehearsal.question_of(policy, days, beside), url=url, key=key, progress=shown, screen=say)))
 
 
 @app.command()
 def migrate() -> None:
     """Bring the schemas of all three services to this release's version."""
-    _run(_migrate(settings.required("DUNWELL_DATABASE_URL")))
+    run(_migrate(settings.required("DUNWELL_DATABASE_URL")))
 
 
 @app.command()
-def topics(replication: Annotated[int, typer.Option()] = 1) -> None:
+def topics(replication: Annotated[int, typer.Option(min=1, max=100)] = 1) -> None:
     """Create the topics that are missing."""
-    _run(_topics(replication))
+    run(_topics(replication))
 
 
 @keys_app.command("create")
@@ -158,7 +154,7 @@ def keys_create(
     if "policies:approve" in wanted and person is None:
         raise SettingsError("policies:approve is a person's scope: say whose with --person")
     principal = auth.Principal(tenant, person, wanted)
-    print(_run(keys.create(settings.required("DUNWELL_DATABASE_URL"), principal)))
+    print(run(keys.create(settings.required("DUNWELL_DATABASE_URL"), principal)))
 
 
 @keys_app.command("sealing")
@@ -179,7 +175,7 @@ def keys_rewrap(
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="in one transaction")] = 200,
 ) -> None:
     """Seal anew what an older key was used for; may be ended and begun again. Ends with 1 while something is left."""
-    _run(_rewrap(None if count else batch))
+    run(_rewrap(None if count else batch))
 
 
 @import_app.command("uci")
@@ -192,13 +188,13 @@ def import_uci(
     ] = None,
 ) -> None:
     """Turn the UCI credit-card file into loan events and publish them."""
+    day = posting.day_of(ends_on) if ends_on else example.local_day(WallClock().now())
+    events = list(uci.timeline(uci.read(file), day))
     for assumption in uci.ASSUMPTIONS:
         say.print(f"[dim]assumed:[/dim] {assumption}", highlight=False)
-    day = posting.day_of(ends_on) if ends_on else example.local_day(WallClock().now())
     say.print(f"history ends on {day}; import again with --ends-on {day}, another day would say other things under the same ids")
-    events = list(uci.timeline(uci.read(file), day))
     with _progress("publishing") as shown:
-        _run(posting.publish(events, url=url, key=key, progress=shown))
+        run(posting.publish(events, url=url, key=key, progress=shown))
     print(f"{len(events)} events published")
 
 
@@ -214,7 +210,7 @@ def import_csv(
 ) -> None:
     """Turn a lender's CSV files into events and publish them; the mapping says what is in them."""
     asked = csv_import.Asked(url, key, dry_run, resume, state)
-    raise SystemExit(csv_import.import_files(mapping, asked, csv_import.Screen(say, _progress, _run)))
+    raise SystemExit(csv_import.import_files(mapping, asked, csv_import.Screen(say, _progress, run)))
 
 
 async def _up(host: str, port: int, folder: Path, *, demo: bool) -> int:
@@ -346,7 +342,7 @@ async def _migrate(url: str) -> int:
 
 
 async def _topics(replication: int) -> int:
-    bootstrap, specs = settings.required("DUNWELL_KAFKA_BOOTSTRAP"), needed(settings.tenants(), settings.partitions())
+    bootstrap, specs = settings.kafka_bootstrap(), needed(settings.tenants(), settings.partitions())
     made = await make_topics(bootstrap, specs, replication=replication)
     print(f"{len(made)} topics created, {len(specs) - len(made)} were there")
     return 0
@@ -359,16 +355,6 @@ async def _rewrap(batch: int | None) -> int:
     if found.unreadable:
         say.print(f"{found.unreadable} are sealed for a key that is not in the ring, or damaged", highlight=False)
     return 1 if found.total else 0
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end; a number other than 0 is the exit code."""
-    with contextlib.suppress(KeyboardInterrupt):
-        result = uvloop.run(work)
-        if isinstance(result, int) and result:
-            raise SystemExit(result)
-        return result
-    raise SystemExit(130)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from libs.common.clock import Clock
 from libs.common.db import migrate
 from libs.common.db.embedded import EmbeddedPostgres
 from libs.common.db.engine import make_engine
+from libs.common.heads import AnsweringHeads
 from libs.common.lifecycle import Listening, Service
 from libs.common.page_links import PageLinks, Verifier
 from libs.common.ports import Ports
@@ -230,6 +231,7 @@ async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, 
 def _root(services: Sequence[Service]) -> FastAPI:
     app = FastAPI(title="Dunwell", docs_url=None, redoc_url=None, openapi_url=None)
     render_problems(app)
+    app.add_middleware(AnsweringHeads)
 
     @app.get("/")
     async def index() -> HTMLResponse:

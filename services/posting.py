@@ -12,14 +12,19 @@ from libs.common.settings import SettingsError
 from services.importer.client import NotSentError, connected, post
 
 CHUNK = 1000
+FIRST_YEAR, LAST_YEAR = 1975, 2190
+"""Dates reach from 1970 to 2199, and a history reaches years back and months ahead of the day on which it ends."""
 
 
 def day_of(value: str) -> date:
     """Return a date that a person has typed."""
     try:
-        return date.fromisoformat(value)
+        typed = date.fromisoformat(value)
     except ValueError:
         raise SettingsError(f"{value!r} is no date like 2026-01-31") from None
+    if not FIRST_YEAR <= typed.year <= LAST_YEAR:
+        raise SettingsError(f"{value} lies outside the years {FIRST_YEAR} to {LAST_YEAR}")
+    return typed
 
 
 async def publish(events: Sequence[dict[str, Any]], *, url: str, key: str, progress: Callable[[float], None]) -> None:

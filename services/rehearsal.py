@@ -31,11 +31,25 @@ _ALLOWED = frozenset({"behaviour", "prices", "filter", "sample", "in_flight"})
 
 def question_of(policy: Path, days: int, beside: Path | None) -> dict[str, Any]:
     """Return what is asked of the scheduler."""
-    asked = {} if beside is None else yaml.safe_load(beside.read_text(encoding="utf-8"))
+    asked = {} if beside is None else _read_yaml(beside)
     if not isinstance(asked, dict) or (unknown := set(asked) - _ALLOWED):
         raise SettingsError(f"{beside} holds {', '.join(sorted(map(str, unknown))) if isinstance(asked, dict) else 'no keys'}: "
                             f"what it may hold is {', '.join(sorted(_ALLOWED))}")  # fmt: skip
-    return {"document": policy.read_text(encoding="utf-8"), "mode": "forward", "days": days, **asked}
+    return {"document": _read(policy), "mode": "forward", "days": days, **asked}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is no text in UTF-8: {error}") from None
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(_read(path))
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is no YAML: {error}") from None
 
 
 async def simulate(question: dict[str, Any], *, url: str, key: str, progress: Callable[[float], None], screen: Console) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from libs.common.contracts.catalogue import Topic
 from libs.common.db.failures import is_transient
 from libs.common.describing import Shapes, complete
 from libs.common.errors import NOT_JSON, DomainError
+from libs.common.heads import AnsweringHeads
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
 from libs.common.problems import problem
 
@@ -36,6 +38,7 @@ _CANNOT_BE_HELD = frozenset({"22000", "22008", "22021"})
 """SQLSTATEs of a value of the caller's that PostgreSQL has no place for: not encodable, outside its calendar, the character 0."""
 _CODES = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}
 """Codes for what the framework says by itself; 400 is its word for a body that is not even text."""
+_PYTHON_DATE = re.compile(r"datetime\.date\((\d+), (\d+), (\d+)\)")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -79,6 +82,7 @@ def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: R
     seconds = metrics.histogram("http_request_duration_seconds", "First byte to answer", LATENCY_BUCKETS_S, "route")
     app.add_middleware(AnsweringOnce, keys=keys)
     app.add_middleware(Observed, requests=requests, seconds=seconds)
+    app.add_middleware(AnsweringHeads)
     return app
 
 
@@ -202,7 +206,13 @@ def _not_valid(request: Request, error: RequestValidationError) -> Response:
         return _no_object(request, error.body)
     if first.get("type") == "json_invalid":
         return problem(400, "not_json", f"this is no JSON: {first.get('ctx', {}).get('error', '')} (character {first['loc'][-1]})")
-    return problem(422, "invalid_request", f"{place}: {first.get('msg', 'not valid')}")
+    return problem(422, "invalid_request", f"{place}: {_plainly(first.get('msg', 'not valid'))}")
+
+
+def _plainly(said: str) -> str:
+    """Return what pydantic says without the names of Python's types in it."""
+    dated = _PYTHON_DATE.sub(lambda found: "{:04}-{:02}-{:02}".format(*map(int, found.groups())), said)
+    return dated.removeprefix("Value error, ")
 
 
 def _no_object(request: Request, body: object) -> Response:

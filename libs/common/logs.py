@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import orjson
 import structlog
+
+from libs.common.clock import stopwatch
 
 FIELDS = frozenset({
     "timestamp", "level", "event", "service", "version", "tenant", "trace_id", "part", "logger",
@@ -22,6 +24,9 @@ FIELDS = frozenset({
     "exception", "seconds", "check", "url", "signal", "key",
 })  # fmt: skip
 """Every field that a log line may have."""
+REPEAT_AFTER_S = 10.0
+SENTENCE, SENTENCES = 200, 1000
+"""Characters of a sentence that are compared, and how many are kept in mind."""
 
 
 def configure(service: str, version: str, *, level: str = "INFO") -> None:
@@ -50,6 +55,7 @@ def configure(service: str, version: str, *, level: str = "INFO") -> None:
             ],
         )
     )
+    handler.addFilter(Seldom())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
@@ -65,3 +71,22 @@ def _only_known_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> Muta
 
 def _dumps(value: Any, **_: Any) -> str:
     return orjson.dumps(value, default=str).decode()
+
+
+class Seldom(logging.Filter):
+    """Lets each sentence of a library through once in ten seconds: while a broker is away, its client says so forty times a second."""
+
+    def __init__(self, now: Callable[[], float] = stopwatch) -> None:
+        super().__init__()
+        self._now = now
+        self._said = dict[tuple[str, str], float]()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether this one is to be written."""
+        sentence, now = (record.name, str(record.msg)[:SENTENCE]), self._now()
+        if now - self._said.get(sentence, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
+            return False
+        if len(self._said) >= SENTENCES:
+            self._said.clear()
+        self._said[sentence] = now
+        return True

@@ -12,6 +12,7 @@ from importlib import metadata
 from typing import Any
 
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_BROKER = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -82,9 +83,9 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
     opens = sealing_privates(env) if service == "notifier" or (service == "all" and private) else ()
     return Common(
         database_url=_in(env, "DUNWELL_DATABASE_URL"),
-        kafka_bootstrap=_in(env, "DUNWELL_KAFKA_BOOTSTRAP"),
+        kafka_bootstrap=kafka_bootstrap(env),
         host=env.get("DUNWELL_HOST", "127.0.0.1"),
-        port=_integer(env, "DUNWELL_PORT", ports.get(service, 8000)),
+        port=_port(env, ports.get(service, 8000)),
         partitions=partitions(env),
         tenants=tenants(env),
         log_level=_level(env),
@@ -127,6 +128,14 @@ def page_url(env: Mapping[str, str] | None = None) -> str | None:
 def required(name: str) -> str:
     """Return a variable of the environment that must be set."""
     return _in(os.environ, name)
+
+
+def kafka_bootstrap(env: Mapping[str, str] | None = None) -> str:
+    """Return where brokers are, comma between."""
+    value = _in(os.environ if env is None else env, "DUNWELL_KAFKA_BOOTSTRAP")
+    if not all(_BROKER.fullmatch(part.strip()) for part in value.split(",")):
+        raise SettingsError(f"DUNWELL_KAFKA_BOOTSTRAP must be brokers like 127.0.0.1:9092, comma between, not {value!r}")
+    return value
 
 
 def sealing_privates(env: Mapping[str, str] | None = None) -> tuple[bytes, ...]:
@@ -209,6 +218,13 @@ def _integer(env: Mapping[str, str], name: str, default: int) -> int:
         return int(env.get(name, default))
     except ValueError:
         raise SettingsError(f"{name} must be a whole number, not {env[name]!r}") from None
+
+
+def _port(env: Mapping[str, str], default: int) -> int:
+    number = _integer(env, "DUNWELL_PORT", default)
+    if not 0 <= number <= 65_535:
+        raise SettingsError(f"DUNWELL_PORT must lie between 0 and 65535, not {number}")
+    return number
 
 
 def _seconds(env: Mapping[str, str], name: str, default: str) -> float:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import httpx
 
+from libs.common.settings import SettingsError
+
 TIMEOUT_S = 60.0
 AGAIN = frozenset((429, 502, 503, 504))
+ELSEWHERE = frozenset((404, 405))
 
 
 class NotSentError(RuntimeError):
@@ -21,7 +24,15 @@ class AgainError(NotSentError):
 
 
 def connected(url: str, key: str) -> httpx.AsyncClient:
-    """Return a client of the ingest service at this address."""
+    """Return a client of the service at this address; a SettingsError says what is wrong with the address or the key."""
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise SettingsError(f"--url {url} cannot be read: {error}") from None
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise SettingsError(f"--url must be an address like http://127.0.0.1:8000/ingest, not {url}")
+    if not (key.isascii() and key.isprintable()):
+        raise SettingsError("the key is none of ours: it has characters that no key has")
     return httpx.AsyncClient(base_url=f"{url.rstrip('/')}/", headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S)
 
 
@@ -33,7 +44,17 @@ async def post(client: httpx.AsyncClient, body: bytes) -> httpx.Response:
         raise AgainError(f"ingest at {client.base_url} does not answer: {error or type(error).__name__}") from error
     if answer.status_code in AGAIN:
         wait = answer.headers.get("Retry-After", "")
-        raise AgainError(f"ingest answers {answer.status_code}: {answer.text[:300]}", float(wait) if wait.isdecimal() else 0.0)
+        raise AgainError(f"ingest answers {answer.status_code}: {said_by(answer)}", float(wait) if wait.isdecimal() else 0.0)
     if answer.status_code != 202:
-        raise NotSentError(f"ingest answers {answer.status_code}: {answer.text[:300]}")
+        where = f" at {answer.url}; is {client.base_url} ingest?" if answer.status_code in ELSEWHERE else ""
+        raise NotSentError(f"ingest answers {answer.status_code}: {said_by(answer)}{where}")
     return answer
+
+
+def said_by(answer: httpx.Response) -> str:
+    """Return a problem's sentence, else the beginning of what was answered."""
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    return str(problem["detail"]) if isinstance(problem, dict) and problem.get("detail") else answer.text[:300]

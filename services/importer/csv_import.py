@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from services.importer import csv_state
-from services.importer.client import connected
+from services.importer.client import NotSentError, connected
 from services.importer.csv_book import Book, Progress
 from services.importer.csv_checked import Checked
 from services.importer.csv_index import Index
@@ -64,8 +64,12 @@ def _send(plan: Plan, book: Book, checked: Checked, asked: Asked, screen: Screen
     state = csv_state.resumed(path, fingerprint) if asked.resume else csv_state.beginning(path, fingerprint)
     if path.exists() and not asked.resume:
         _lines(screen, f"note: {path.name} is left of an import that was ended: this one starts anew, --resume would go on")
-    with screen.bar("sending") as shown:
-        screen.run(_sent(book, checked.events, state, asked, refused=lambda line: _lines(screen, line), shown=shown))
+    try:
+        with screen.bar("sending") as shown:
+            screen.run(_sent(book, checked.events, state, asked, refused=lambda line: _lines(screen, line), shown=shown))
+    except (SystemExit, NotSentError):
+        _lines(screen, "not all of it is sent: the same command with --resume goes on from here")
+        raise
     taken = f"{checked.events - state.refused:,} of {checked.events:,} events are taken; what was there already counts as taken"
     _lines(screen, taken, *([f"{state.refused} events are refused"] if state.refused else []))
     return 1 if state.refused else 0

@@ -41,16 +41,30 @@ def read(path: Path) -> Iterator[Account]:
     """Yield the file's accounts in its order; RowError names the line that is broken."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
-        if missing:
-            raise RowError(1, f"the columns {', '.join(missing)} are missing")
-        seen: dict[int, int] = {}
-        for row in table:
-            account = _account(row, table.line_num)
-            if account.number in seen:
-                raise RowError(table.line_num, f"ID {account.number} stands on line {seen[account.number]} already")
-            seen[account.number] = table.line_num
-            yield account
+        try:
+            yield from _accounts(table)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise RowError(table.line_num + 1, f"this is no CSV file in UTF-8: {error}") from None
+
+
+def _accounts(table: csv.DictReader[str]) -> Iterator[Account]:
+    missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+    if missing:
+        raise RowError(1, f"the columns {', '.join(sorted(missing, key=_place))} are missing")
+    seen: dict[int, int] = {}
+    for row in table:
+        account = _account(row, table.line_num)
+        if account.number in seen:
+            raise RowError(table.line_num, f"ID {account.number} stands on line {seen[account.number]} already")
+        seen[account.number] = table.line_num
+        yield account
+    if not seen:
+        raise RowError(1, "there is no account below the header")
+
+
+def _place(column: str) -> int:
+    """Return where the published file has this column: ID, X1 to X23."""
+    return int(column[1:]) if column[1:].isdecimal() else 0
 
 
 def _account(row: Mapping[str, str | None], line: int) -> Account:

@@ -15,7 +15,7 @@ from libs.compliance import Text as Read
 from libs.compliance import faults as content_faults
 from libs.compliance.content import PREVIEWS, Part
 from services.notifier import markup
-from services.notifier.domain.message import Draft, Rendered, TextRef
+from services.notifier.domain.message import Draft, Rendered, TextRef, in_one_line
 from services.notifier.domain.segments import count_parts
 from services.notifier.vetting import Problem, problem_of, vet
 
@@ -123,7 +123,7 @@ _ENVIRONMENTS = {False: _environment(escaped=False), True: _environment(escaped=
 
 def _values(draft: Draft, name: str | None) -> dict[str, Any]:
     return {
-        "name": name, "lender": draft.lender.name, "contact": draft.lender.contact, "total": draft.total, "debts": draft.debts,
+        "name": in_one_line(name), "lender": draft.lender.name, "contact": draft.lender.contact, "total": draft.total, "debts": draft.debts,
         "split": draft.split, "itemise": ContentKind.AMOUNT_SPLIT in draft.asks, "opt_out": ContentKind.OPT_OUT in draft.asks,
         "variables": draft.variables, "link": draft.link,
     }  # fmt: skip

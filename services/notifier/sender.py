@@ -15,7 +15,7 @@ from libs.common.sealing import Ring, SealError
 from services.notifier.claiming import Claimed, Claimer, Marked, MovedError
 from services.notifier.directory import Directory
 from services.notifier.domain.health import Account
-from services.notifier.domain.message import Making, OutgoingMessage
+from services.notifier.domain.message import Making, OutgoingMessage, in_one_line
 from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
@@ -238,7 +238,7 @@ class Sender:
         try:
             holder = self.ring.holder(mark.key, context)
             to = holder.unseal(sealing.from_text(mark.send.address.sealed), f"{context}/address").decode()
-            name = holder.unseal(sealing.from_text(mark.sealed_name), f"{context}/name").decode() if mark.sealed_name else None
+            name = in_one_line(holder.unseal(sealing.from_text(mark.sealed_name), f"{context}/name").decode() if mark.sealed_name else None)
             text = mark.text.render(mark.draft, name=name)
         except (SealError, ValueError):
             return Refused("address_unreadable", "config")

@@ -112,6 +112,7 @@ async def ended_in_the_middle(served: Served, mapping: Path, by: signal.Signals)
     said = (await asyncio.wait_for(process.communicate(), 120))[0].decode()
     served.before_answer = None
     assert "Traceback" not in said
+    assert by is signal.SIGKILL or "the same command with --resume goes on from here" in said
     return process.returncode
 
 

@@ -44,9 +44,9 @@ SESSION_TIMEOUT_MS = 15_000
 PUBLISH_WITHIN_S = 20.0
 BATCH_BYTES = 512 * 1024
 FETCH_WAIT_MS = 100
-ENOUGH_BYTES = 64 * 1024
-"""With so much to give a broker waits for no more."""
+ENOUGH_BYTES = 64 * 1024  # with so much to give a broker waits for no more
 BATCHES_AT_ONCE = 2
+TOPIC_IS_THERE = 36
 _OF_THE_BROKER = (KafkaError, TimeoutError)
 _PASSING = (KafkaError, TransientError, OSError)
 
@@ -90,8 +90,12 @@ class KafkaBus:
 
     async def count_partitions(self, topics: Sequence[str]) -> int:
         """Return over how many partitions these topics are spread on the broker."""
-        producer = await self._live_producer()
-        return sum([len(await producer.partitions_for(topic)) for topic in topics])
+        try:
+            async with asyncio.timeout(PUBLISH_WITHIN_S):
+                producer = await self._live_producer()
+                return sum([len(await producer.partitions_for(topic)) for topic in topics])
+        except _PASSING as error:
+            raise TransientError(f"the broker does not say how its topics are spread: {type(error).__name__} {error}") from error
 
     async def ready(self) -> str | None:
         """Return None when the broker answers, else why not."""
@@ -99,7 +103,7 @@ class KafkaBus:
             async with asyncio.timeout(5):
                 producer = await self._live_producer()
                 await producer.client.fetch_all_metadata()
-        except (KafkaError, TimeoutError, OSError) as error:
+        except _PASSING as error:
             return f"{type(error).__name__}: {error}"[:200]
         return None
 
@@ -340,6 +344,7 @@ class KafkaWorker:
             except Exception as error:
                 if not (isinstance(error, _OF_THE_BROKER) or is_transient(error)):
                     raise
+                self._standing.movement.unseen()
                 self._note_failure(error)
 
     def _find_deafness(self, ends: dict[TopicPartition, int]) -> None:
@@ -380,18 +385,13 @@ async def make_topics(bootstrap: str, specs: Sequence[TopicSpec], *, replication
     try:
         existing = set(await admin.list_topics())
         missing = [spec for spec in specs if spec.name not in existing]
-        answer = await admin.create_topics([_new_topic(spec, replication) for spec in missing]) if missing else None
-        already = 36
-        refused = [e for e in (answer.topic_errors if answer else ()) if e[1] not in (0, already)]
-        if refused:
+        wanted = [NewTopic(spec.name, spec.partitions, replication, topic_configs=dict(spec.settings)) for spec in missing]
+        answer = await admin.create_topics(wanted) if wanted else None
+        if refused := [e for e in (answer.topic_errors if answer else ()) if e[1] not in (0, TOPIC_IS_THERE)]:
             raise TransientError(f"the broker refused topics: {refused}")
         return [spec.name for spec in missing]
     finally:
         await admin.close()
-
-
-def _new_topic(spec: TopicSpec, replication: int) -> NewTopic:
-    return NewTopic(spec.name, spec.partitions, replication, topic_configs=dict(spec.settings))
 
 
 def _record(row: object) -> Record:

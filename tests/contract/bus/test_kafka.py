@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus.kafka import DeafConsumerError, KafkaWorker
 from libs.common.bus.ports import Record
+from libs.common.clock import stopwatch
 from libs.common.errors import TransientError
 from tests.contract.bus.rigs import PARTITIONS, Rig, ended, joined, keep
 from tests.support.running import until
@@ -202,6 +203,21 @@ async def test_a_consumer_with_nothing_to_read_is_not_taken_for_deaf(on_kafka: R
         await until(observed, what="three looks at an idle partition")
         await rig.publish("a")
         await rig.have("a")
+
+
+async def test_who_could_not_look_for_long_is_not_taken_for_deaf_when_what_was_away_comes_back(on_kafka: Rig) -> None:
+    rig = on_kafka
+    worker = rig.bus.consume(rig.subscription())
+    assert isinstance(worker, KafkaWorker)
+    worker.deaf_after_s = 8.0  # longer than the longest pause between two tries
+    async with rig.running(worker):
+        await rig.publish("a")
+        await rig.have("a")
+        async with rig.without_database():
+            began = stopwatch()
+            await rig.publish("b")
+            await until(lambda: stopwatch() - began > worker.deaf_after_s + 2, what="the end of patience")
+        await rig.have("a", "b")
 
 
 async def test_what_a_handler_cannot_survive_comes_out_of_the_worker_as_it_is(on_kafka: Rig) -> None:

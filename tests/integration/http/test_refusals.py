@@ -239,3 +239,24 @@ async def test_a_decision_without_a_reason_that_can_be_kept_is_refused(ingest: R
         assert_problem(answer, answer.status_code, answer.json()["code"])
         assert answer.status_code in (400, 422)
     assert len((await ingest.get("/v1/parked"))["items"]) == 1
+
+
+async def test_head_is_answered_wherever_get_is_without_a_body(ingest: Running) -> None:
+    await send(ingest, loan("L1"))
+    for path in ("/healthz", "/readyz", "/v1/loans/L1", "/v1/loans/none", "/openapi.json"):
+        asked, got = await ingest.client.head(path), await ingest.client.get(path)
+        assert (asked.status_code, asked.content) == (got.status_code, b""), path
+        assert asked.headers["content-type"] == got.headers["content-type"]
+    assert (await ingest.client.head("/v1/events")).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("as_of=2200-01-01", "query.as_of: Input should be less than or equal to 2199-12-31"),
+        ("as_of=1969-12-31", "query.as_of: Input should be greater than or equal to 1970-01-01"),
+        ("as_of=soon", "query.as_of: a date is YYYY-MM-DD"),
+    ],
+)
+async def test_a_refusal_names_dates_as_dates_are_written(ingest: Running, query: str, said: str) -> None:
+    assert assert_problem(await ingest.client.get(f"/v1/loans/L1?{query}"), 422, "invalid_request")["detail"] == said

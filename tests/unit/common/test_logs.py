@@ -75,3 +75,18 @@ def test_a_level_that_was_not_asked_for_is_silent(capsys: pytest.CaptureFixture[
     logs.get("ledger").info("taken")
     logs.get("ledger").error("broken")
     assert [line["event"] for line in lines(capsys)] == ["broken"]
+
+
+def test_a_library_that_says_the_same_again_and_again_is_heard_every_ten_seconds() -> None:
+    moment = 0.0
+    seldom = logs.Seldom(lambda: moment)
+
+    def heard(message: str, *args: object) -> bool:
+        return seldom.filter(logging.LogRecord("aiokafka", logging.ERROR, "", 0, message, args, None))
+
+    assert [heard("node %s is away", n) for n in (1, 2, 1)] == [True, False, False]
+    assert heard("another sentence")
+    moment = 9.9
+    assert not heard("node %s is away", 1)
+    moment = 10.0
+    assert heard("node %s is away", 1)

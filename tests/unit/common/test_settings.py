@@ -173,3 +173,9 @@ def test_for_how_long_something_is_kept_is_a_number_of_days_each_by_its_own_name
     for wrong in ("30", "36501", "a year"):
         with pytest.raises(SettingsError, match=variable):
             kept({variable: wrong})
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_a_port_that_no_machine_has_is_refused(port: str) -> None:
+    with pytest.raises(SettingsError, match="DUNWELL_PORT"):
+        common("ingest", FULL | {"DUNWELL_PORT": port})

@@ -58,7 +58,7 @@ def test_accounts_before_a_broken_line_are_still_read(tmp_path: Path) -> None:
 
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RowError, match=r"^line 1: the columns X19, X18 are missing"):
+    with pytest.raises(RowError, match=r"^line 1: the columns X18, X19 are missing"):
         list(read(written(tmp_path, {}, columns=COLUMNS[:-2])))
 
 
@@ -80,3 +80,15 @@ def test_a_row_of_another_length_is_refused(tmp_path: Path, tail: str) -> None:
 def test_the_same_account_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RowError, match=r"^line 4: ID 1 stands on line 2"):
         list(read(written(tmp_path, {}, {}, {"ID": "1"})))
+
+
+def test_a_file_of_bytes_that_are_no_text_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.csv"
+    path.write_bytes(",".join(COLUMNS).encode() + b"\n\xb0\x00\n")
+    with pytest.raises(RowError, match=r"this is no CSV file in UTF-8"):
+        list(read(path))
+
+
+def test_a_file_with_a_header_alone_is_no_book(tmp_path: Path) -> None:
+    with pytest.raises(RowError, match=r"no account below the header"):
+        list(read(written(tmp_path)))

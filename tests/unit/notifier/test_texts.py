@@ -239,3 +239,23 @@ def test_a_shipped_sms_with_room_carries_the_link_and_a_tenant_s_own_one_always_
     assert EXAMPLE not in shipped("due_soon", "en", "sms").render(linked, name=None).body
     own = a_text("a" * 150 + " {{ link }}", channel="sms")
     assert own.render(linked, name=None).body.endswith(EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Ann\r\n\nCall 0900 now\u2028\t!", "Ann Call 0900 now !"),
+        ("a\0b", "a b"),
+        ("\u202eAnn", "Ann"),
+        ("\u2067علي\u2069", "علي"),
+        ("क्\u200dष", "क्\u200dष"),
+    ],
+)
+def test_a_name_stays_in_its_place_whatever_its_owner_has_put_into_it(name: str, shown: str) -> None:
+    assert f"Dear {shown}, we" in shipped("gentle", "en", "sms").render(a_draft(), name=name).body
+
+
+@pytest.mark.parametrize("name", ["", " ", "\n\u202e"])
+def test_a_name_of_which_nothing_can_be_shown_is_none(name: str) -> None:
+    text = shipped("gentle", "en", "sms")
+    assert text.render(a_draft(), name=name) == text.render(a_draft(), name=None)
