@@ -21,8 +21,8 @@ _DONE = ("200", "201", "202")
 _MADE_BY_FASTAPI = ("HTTPValidationError", "ValidationError")
 _REFUSALS = {
     "400": "the body is no JSON",
-    "401": "no valid key",
-    "403": "the key lacks the scope",
+    "401": "no valid key or token",
+    "403": "the key or token lacks the scope",
     "404": "nothing is known under this id",
     "409": "it does not go with what stands, or the first call under this Idempotency-Key is under way",
     "412": "somebody has changed it since (`changed_meanwhile`)",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from libs.common.tokens import Trust
 
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_OF_TOKENS = ("ISSUER", "AUDIENCE", "JWKS_URL", "JWKS_FILE", "TENANT_CLAIM", "SCOPE_CLAIM", "PERSON_CLAIM")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -31,6 +37,14 @@ class Outlets:
     """Seals the secrets of webhooks; without it there are none."""
     local: bool = False
     """Whether a webhook may lead to this machine, over plain HTTP: for a platform on somebody's desk."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """Whose tokens are believed, and where the issuer's keys are: at an address, or in a file."""
+
+    trust: Trust
+    keys: str | Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,7 @@ class Common:
     service_keys: Mapping[str, str] = field(default_factory=dict)
     private_hosts: frozenset[str] = frozenset()
     page_url: str | None = None
+    tokens: TokenSettings | None = None
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -86,6 +101,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         service_keys=_service_keys(env) if service == "scheduler" else {},
         private_hosts=_names(env, "DUNWELL_PRIVATE_HOSTS") if service == "notifier" else frozenset(),
         page_url=_url(env, "DUNWELL_PAGE_URL") if service == "scheduler" else None,
+        tokens=_tokens(env),
     )
 
 
@@ -177,6 +193,33 @@ def _url(env: Mapping[str, str], name: str) -> str | None:
     if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?", value):
         raise SettingsError(f"{name} must be a URL like https://dunning.example, not {value!r}")
     return value.rstrip("/") if value else None
+
+
+def _tokens(env: Mapping[str, str]) -> TokenSettings | None:
+    """Read whose tokens are believed; None where nothing is said of it."""
+    said = {name: value for name in _OF_TOKENS if (value := env.get(f"DUNWELL_JWT_{name}"))}
+    if not said:
+        return None
+    if missing := {"ISSUER", "AUDIENCE"} - said.keys():
+        raise SettingsError(f"DUNWELL_JWT_{min(missing)} is not set, and other settings of JWTs are")
+    if len(said.keys() & {"JWKS_URL", "JWKS_FILE"}) != 1:
+        raise SettingsError("the issuer's keys: set either DUNWELL_JWT_JWKS_URL or DUNWELL_JWT_JWKS_FILE")
+    claims = {name.lower(): said[name] for name in _OF_TOKENS if name.endswith("_CLAIM") and name in said}
+    keys = _safe_url(said["JWKS_URL"]) if "JWKS_URL" in said else Path(said["JWKS_FILE"])
+    return TokenSettings(Trust(said["ISSUER"], said["AUDIENCE"], **claims), keys)
+
+
+def _safe_url(value: str) -> str:
+    """Return an address that nobody between can answer for: over TLS, or on this machine."""
+    parts = urlsplit(value)
+    host = parts.hostname or ""
+    try:
+        here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
+        raise SettingsError(f"DUNWELL_JWT_JWKS_URL must be an https URL, or http on this machine, not {value!r}")
+    return value
 
 
 def _service_keys(env: Mapping[str, str]) -> dict[str, str]:
