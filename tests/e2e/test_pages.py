@@ -43,7 +43,7 @@ async def write(world: World, reason: str) -> None:
         ("POST", "/scheduler/v1/borrowers/B1/links", None),
         ("POST", "/scheduler/v1/policies", {"policy": "gentle", "steps": []}),
         ("PUT", "/notifier/v1/borrowers/B1/preferences", {"language": "en", "reason": reason}),
-        ("POST", "/notifier/v1/templates", {"name": "gentle", "locale": "en", "channel": "sms", "body": "{{ lender }}: {{ overdue }}"}),
+        ("POST", "/notifier/v1/templates", {"name": "gentle", "locale": "en", "channel": "sms", "body": "{{ lender }}: {{ total }}"}),
         *(("PUT", f"/{service}/v1/settings", {}) for service in ("ingest", "scheduler", "notifier")),
     ]
     for method, path, body in asked:

@@ -59,7 +59,7 @@ def _add_inbound(routes: APIRouter, listener: Listener) -> None:
 
 
 def _add_unsubscribe(routes: APIRouter, listener: Listener) -> None:
-    @routes.post("/unsubscribe/{token}", summary="End the mails to who has this link (RFC 8058)")
+    @routes.post("/unsubscribe/{token}", summary="End the mails to who has this link (RFC 8058)", response_class=HTMLResponse)
     async def unsubscribe(token: str) -> Response:
         """End the mails to who has this link (RFC 8058); no key is asked for, the link is signed."""
         await listener.unsubscribe(token)

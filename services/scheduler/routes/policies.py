@@ -83,7 +83,9 @@ def add_to(router: APIRouter, rooms: Rooms) -> None:
 
 
 def _add_checks(router: APIRouter, rooms: Rooms) -> None:
-    @router.get("/policies/schema", summary="The JSON Schema of a policy, for editors")
+    described: dict[int | str, dict[str, Any]] = {200: {"content": {_SCHEMA_TYPE: {"schema": {"type": "object"}}}}}
+
+    @router.get("/policies/schema", summary="The JSON Schema of a policy, for editors", responses=described)
     async def read_schema() -> Response:
         return Response(msgspec.json.encode(schema()), media_type=_SCHEMA_TYPE)
 
