@@ -23,6 +23,7 @@ from libs.common.clock import HandoverClock, WallClock
 from libs.common.db import migrate as migrations
 from libs.common.db.embedded import EmbeddedPostgres
 from libs.common.db.engine import make_engine
+from libs.common.jwks import judging
 from libs.common.lifecycle import Ending, Listening, listening_on, serve, working
 from libs.common.ports import Ports
 from libs.common.sealing import Ring
@@ -289,9 +290,10 @@ async def _serve_apart(name: ServiceName, common: Common, listening: Listening) 
     clock = WallClock()
     engine = make_engine(common.database_url, application=name.value)
     bus = KafkaBus(common.kafka_bootstrap, clock=clock, client_id=f"dunwell-{name.value}", partitions=common.partitions)
-    service = wired(name.value, Ports(engine, bus, clock, version()), common)
     try:
-        return await serve(service.app, [service], listening)
+        async with judging(common.tokens, clock) as tokens:
+            service = wired(name.value, Ports(engine, bus, clock, version(), tokens), common)
+            return await serve(service.app, [service], listening)
     finally:
         await bus.close()
         await engine.dispose()

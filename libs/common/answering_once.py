@@ -95,7 +95,8 @@ class AnsweringOnce:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it as it was answered before."""
         token = _concerns(scope)
-        if token is None or await self._keys.principal(token) is None:
+        caller = None if token is None else await self._keys.principal(token)
+        if token is None or caller is None:
             await self._app(scope, receive, send)
             return
         key = Headers(scope=scope).getlist(HEADER)
@@ -106,7 +107,7 @@ class AnsweringOnce:
         if (body := await _body(receive)) is None:
             await problem(413, "body_too_large", f"a body may have {BODY_BYTES} bytes here")(scope, receive, send)
             return
-        asked, claim_id = Asked(token, key[0], _fingerprint(scope, body)), ids.fresh()
+        asked, claim_id = Asked.by(caller, token, key[0], _fingerprint(scope, body)), ids.fresh()
         if (said := await self._before(asked, claim_id)) is not None:
             await said(scope, receive, send)
             return

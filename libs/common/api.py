@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import DBAPIError
@@ -28,6 +30,7 @@ from libs.common.errors import NOT_JSON, DomainError
 from libs.common.heads import AnsweringHeads
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
 from libs.common.problems import problem
+from libs.common.reference import Reference
 
 T = TypeVar("T")
 Check = Callable[[], Awaitable[str | None]]
@@ -71,7 +74,7 @@ class Described:
 
 def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: Readiness) -> FastAPI:
     """Return the app with everything that all services share; routes are added by the service."""
-    app = FastAPI(title=described.title, summary=described.summary, version=described.version, docs_url="/docs", redoc_url=None)
+    app = FastAPI(title=described.title, summary=described.summary, version=described.version, docs_url=None, redoc_url=None)
     app.state.keys = keys
     app.state.metrics = metrics
     app.state.readiness = readiness
@@ -240,6 +243,11 @@ def _add_probes(app: FastAPI, described: Described) -> None:
     @app.get("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:
         return Response(request.app.state.metrics.exposed(), media_type=TEXT_FORMAT)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        reference = Reference.load()
+        return HTMLResponse(await asyncio.to_thread(reference.render, app.openapi()), headers=dict(reference.page.headers))
 
     @app.get("/asyncapi.json", include_in_schema=False)
     async def asyncapi() -> Response:

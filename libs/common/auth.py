@@ -1,4 +1,4 @@
-"""Who is calling: keys of tenants and persons, stored hashed, with scopes."""
+"""Who is calling: keys of tenants and persons, stored hashed, with scopes; and the tokens of an identity provider."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from libs.common.jwks import Tokens
+from libs.common.tokens import Bearer, is_token
 
 SCOPES = (
     "events:write", "loans:read", "products:write", "cases:read", "cases:write", "cases:approve", "policies:write", "policies:approve",
     "templates:write", "contacts:read", "contacts:write", "pii:read", "ops",
 )  # fmt: skip
+OF_PERSONS = frozenset({"policies:approve"})
+"""Scopes that no machine has, whatever its token says."""
 SCHEME = "key"
 """How OpenAPI calls the scheme by which callers are known."""
 CACHED_FOR = timedelta(seconds=15)
@@ -36,11 +40,18 @@ class Principal:
     person: str | None
     scopes: frozenset[str]
     loopback_only: bool = False
+    subject: str | None = None
+    """How the identity provider names a caller that showed its token, a person or a machine; None for one with a key."""
+
+    @property
+    def name(self) -> str | None:
+        """Return what a person or a machine is called; None for a tenant's key, which has no name."""
+        return self.person or self.subject
 
     @property
     def actor(self) -> str:
-        """Return who is named for what this caller does: the person, or that it was a key of the tenant."""
-        return self.person or "key"
+        """Return who is named for what this caller does: a person, a machine, or that it was a key of the tenant."""
+        return self.name or "key"
 
 
 def new_token() -> str:
@@ -81,10 +92,14 @@ class Keys:
     engine: AsyncEngine
     schema: str
     clock: Clock
+    tokens: Tokens | None = None
     _cache: dict[bytes, tuple[datetime, Principal | None]] = field(default_factory=dict)
 
     async def principal(self, token: str) -> Principal | None:
-        """Return whose key this is, or None."""
+        """Return whose key or token this is, or None."""
+        if self.tokens is not None and is_token(token):
+            bearer = await self.tokens.bearer(token)
+            return None if bearer is None else caller_of(bearer)
         key, now = hashed(token), self.clock.now()
         if (cached := self._cache.get(key)) is not None and cached[0] > now:
             return cached[1]
@@ -108,19 +123,30 @@ class Keys:
         return Principal(row.tenant, row.person, frozenset(row.scopes), row.loopback_only) if row else None
 
 
+def caller_of(bearer: Bearer) -> Principal:
+    """Return what a token's bearer may do here: scopes that are not ours are nothing, and some are no machine's."""
+    scopes = bearer.scopes & frozenset(SCOPES)
+    if bearer.is_person:
+        return Principal(bearer.tenant, bearer.subject, scopes, subject=bearer.subject)
+    return Principal(bearer.tenant, None, scopes - OF_PERSONS, subject=bearer.subject)
+
+
 class Requires(SecurityBase):
     """Lets in whoever has the scope; the keys are the app's own (`app.state.keys`). OpenAPI reads the scope out of the scheme's name."""
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
         self.scheme_name = f"{SCHEME}/{scope}"
-        self.model = HTTPBearer(description="A key made by `dunwell keys create`: `Authorization: Bearer <key>`")
+        self.model = HTTPBearer(
+            description="`Authorization: Bearer <key or JWT>`: a key made by `dunwell keys create`,"
+            " or, where that is switched on, an access token of the identity provider"
+        )
 
     async def __call__(self, request: Request) -> Principal:
         """Return who calls, or refuse."""
         principal = await _identify(request)
         if self.scope not in principal.scopes:
-            raise DomainError(403, "forbidden", f"this key lacks the scope {self.scope}")
+            raise DomainError(403, "forbidden", f"this key or token lacks the scope {self.scope}")
         return principal
 
 
@@ -140,5 +166,5 @@ async def _identify(request: Request) -> Principal:
     keys: Keys = request.app.state.keys
     principal = await keys.principal(token) if token is not None else None
     if principal is None or (principal.loopback_only and any(name in request.headers for name in _FORWARDING)):
-        raise DomainError(401, "unauthenticated", "a valid key is needed: Authorization: Bearer <key>", headers=_CHALLENGE)
+        raise DomainError(401, "unauthenticated", "a valid key or token is needed: Authorization: Bearer <key or JWT>", headers=_CHALLENGE)
     return principal

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, get_args, get_origin
 
+import msgspec
 from fastapi import FastAPI
+from msgspec import Struct
 
 from libs.common.answering_once import BY_THEIR_OWN_IDS, HEADER, WRITES
 from libs.common.asyncapi import components_of
@@ -14,15 +17,15 @@ from libs.common.auth import SCHEME
 from libs.common.problems import PROBLEM
 
 Shapes = Mapping[str, Any]
-"""What calls answer, by operation id: a struct, or `list[struct]` for a page of them."""
+"""What calls answer, by operation id: a struct, or a list for a page of them. `id:code` is the answer under another code than the usual."""
 
 _REF = "#/components/schemas/{name}"
 _DONE = ("200", "201", "202")
 _MADE_BY_FASTAPI = ("HTTPValidationError", "ValidationError")
 _REFUSALS = {
     "400": "the body is no JSON",
-    "401": "no valid key",
-    "403": "the key lacks the scope",
+    "401": "no valid key or token",
+    "403": "the key or token lacks the scope",
     "404": "nothing is known under this id",
     "409": "it does not go with what stands, or the first call under this Idempotency-Key is under way",
     "412": "somebody has changed it since (`changed_meanwhile`)",
@@ -83,7 +86,8 @@ def _complete(said: dict[str, Any], shapes: Shapes) -> None:
     for name in _MADE_BY_FASTAPI:
         schemas.pop(name, None)
     schemas["Problem"] = _PROBLEM
-    schemas.update(components_of(sorted({_item(shape) for shape in shapes.values()}, key=lambda s: s.__name__), ref_template=_REF))
+    structs = {item for shape in shapes.values() if issubclass(item := _item(shape), Struct)}
+    schemas.update(components_of(sorted(structs, key=lambda s: s.__name__), ref_template=_REF))
     scheme = next(iter(components.get("securitySchemes", {}).values()), None)
     components["securitySchemes"] = {} if scheme is None else {SCHEME: scheme}
     components["responses"] = {code: _refusal(code, what) for code, what in _REFUSALS.items()}
@@ -94,6 +98,7 @@ def _complete(said: dict[str, Any], shapes: Shapes) -> None:
             _let_in(operation)
             _ask(operation, method, path)
             _answer(operation, shapes.get(name))
+            _answer_otherwise(operation, {code: shapes[key] for code in _DONE if (key := f"{name}:{code}") in shapes})
             _refuse(operation, method, path)
 
 
@@ -118,9 +123,20 @@ def _answer(operation: dict[str, Any], shape: Any) -> None:
     in_pages = any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ()))
     if done is None or (shape is None and not in_pages):
         return
-    item = {"type": "object"} if shape is None else {"$ref": _REF.format(name=_item(shape).__name__)}
-    schema = _page_of(item) if shape is None or get_origin(shape) is list else item
+    schema = _page_of({"type": "object"}) if shape is None else _schema_of(shape)
     operation["responses"][done].setdefault("content", {})["application/json"] = {"schema": schema}
+
+
+def _answer_otherwise(operation: dict[str, Any], shapes: Mapping[str, Any]) -> None:
+    for code, shape in shapes.items():
+        content = {"application/json": {"schema": _schema_of(shape)}}
+        operation["responses"][code] = {"description": HTTPStatus(int(code)).phrase, "content": content}
+
+
+def _schema_of(shape: Any) -> dict[str, Any]:
+    item = _item(shape)
+    schema: dict[str, Any] = {"$ref": _REF.format(name=item.__name__)} if issubclass(item, Struct) else msgspec.json.schema(item)
+    return _page_of(schema) if get_origin(shape) is list else schema
 
 
 def _refuse(operation: dict[str, Any], method: str, path: str) -> None:

@@ -1,7 +1,8 @@
 """Answers kept for a day under their Idempotency-Key.
 
-A kept answer is encrypted with a key derived from the caller's own token, of which only a hash is stored: some answers show a secret this
-one time, and nobody but who asked can open them.
+A kept answer is encrypted with a key derived from the caller's own key, of which only a hash is stored: some answers show a secret this
+one time, and nobody but who asked can open them. The token of an identity provider is another one a few minutes later: such a caller is
+known by its name, and its answers are encrypted with a key derived from the name and the Idempotency-Key, of which only a hash is stored.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.auth import hashed
+from libs.common.auth import Principal, hashed
 
 KEPT = timedelta(hours=24)
 UNDER_WAY = timedelta(minutes=2)
@@ -44,6 +45,14 @@ class Asked:
     token: str
     key: str
     request: bytes
+
+    @classmethod
+    def by(cls, caller: Principal, token: str, key: str, request: bytes) -> Asked:
+        """Return the request of this caller, who has shown this token."""
+        if caller.subject is None:
+            return cls(token, key, request)
+        name = "\0".join(("jwt", caller.tenant, "machine" if caller.person is None else "person", caller.subject, key))
+        return cls(name, hashed(key).hex(), request)
 
     @property
     def named(self) -> dict[str, object]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from libs.common.errors import DomainError
 
+T = TypeVar("T")
 _LONGEST_NUMBER = 9
+
+
+def cut(found: Sequence[T], limit: int, place: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
+    """Return a page and its cursor, out of what was asked for with a limit one higher: where that one is not there, nothing follows."""
+    return found[:limit], place(found[limit - 1]) if len(found) > limit else None
 
 
 def after_moment(at: datetime, last: str) -> str:

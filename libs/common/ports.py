@@ -8,13 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.bus.ports import Bus
 from libs.common.clock import Clock
+from libs.common.jwks import Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The outside of a service: its database, the bus, the time, and the release it belongs to."""
+    """The outside of a service: its database, the bus, the time, the release it belongs to, and the identity provider."""
 
     engine: AsyncEngine
     bus: Bus
     clock: Clock
     version: str
+    tokens: Tokens | None = None
+    """Judges JWTs; None where only keys open the door."""

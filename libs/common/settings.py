@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import metadata
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from libs.common.tokens import Trust
 
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BROKER = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_OF_TOKENS = ("ISSUER", "AUDIENCE", "JWKS_URL", "JWKS_FILE", "TENANT_CLAIM", "SCOPE_CLAIM", "PERSON_CLAIM")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -49,6 +55,14 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """Whose tokens are believed, and where the issuer's keys are: at an address, or in a file."""
+
+    trust: Trust
+    keys: str | Path
+
+
+@dataclass(frozen=True, slots=True)
 class Common:
     """What every service needs to run apart."""
 
@@ -73,6 +87,7 @@ class Common:
     private_hosts: frozenset[str] = frozenset()
     page_url: str | None = None
     link_keys: tuple[bytes, ...] = ()
+    tokens: TokenSettings | None = None
 
 
 def common(service: str, env: Mapping[str, str] | None = None) -> Common:
@@ -102,6 +117,7 @@ def common(service: str, env: Mapping[str, str] | None = None) -> Common:
         service_keys=_service_keys(env) if service == "scheduler" else {},
         private_hosts=_names(env, "DUNWELL_PRIVATE_HOSTS") if service == "notifier" else frozenset(),
         **_page(env, service),
+        tokens=_tokens(env),
     )
 
 
@@ -249,6 +265,33 @@ def _url(env: Mapping[str, str], name: str) -> str | None:
     if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?", value):
         raise SettingsError(f"{name} must be a URL like https://dunning.example, not {value!r}")
     return value.rstrip("/") if value else None
+
+
+def _tokens(env: Mapping[str, str]) -> TokenSettings | None:
+    """Read whose tokens are believed; None where nothing is said of it."""
+    said = {name: value for name in _OF_TOKENS if (value := env.get(f"DUNWELL_JWT_{name}"))}
+    if not said:
+        return None
+    if missing := {"ISSUER", "AUDIENCE"} - said.keys():
+        raise SettingsError(f"DUNWELL_JWT_{min(missing)} is not set, and other settings of JWTs are")
+    if len(said.keys() & {"JWKS_URL", "JWKS_FILE"}) != 1:
+        raise SettingsError("the issuer's keys: set either DUNWELL_JWT_JWKS_URL or DUNWELL_JWT_JWKS_FILE")
+    claims = {name.lower(): said[name] for name in _OF_TOKENS if name.endswith("_CLAIM") and name in said}
+    keys = _safe_url(said["JWKS_URL"]) if "JWKS_URL" in said else Path(said["JWKS_FILE"])
+    return TokenSettings(Trust(said["ISSUER"], said["AUDIENCE"], **claims), keys)
+
+
+def _safe_url(value: str) -> str:
+    """Return an address that nobody between can answer for: over TLS, or on this machine."""
+    parts = urlsplit(value)
+    host = parts.hostname or ""
+    try:
+        here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
+        raise SettingsError(f"DUNWELL_JWT_JWKS_URL must be an https URL, or http on this machine, not {value!r}")
+    return value
 
 
 def _service_keys(env: Mapping[str, str]) -> dict[str, str]:

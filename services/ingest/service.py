@@ -80,7 +80,7 @@ def build(ports: Ports, settings: Settings) -> Service:
         (LOAN_EVENTS_TOPIC, BORROWER_EVENTS_TOPIC, FACTS, PROFILES),
         SHAPES,
     )
-    app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=parts.metrics, readiness=readiness)
+    app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock, ports.tokens), metrics=parts.metrics, readiness=readiness)
 
     gathering = Gathering(_and_what_follows(parts) if settings.publish_before_answer else ports.bus.publish)
     intake = HttpIntake(gathering.publish, ports.bus.partitions, settings.tenants, parts.own, parts.own.durable)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -12,6 +12,7 @@ from libs.common import sealing
 from libs.common.addresses import compared, kind_of, lookup_of
 from libs.common.clock import Clock
 from libs.common.contracts.borrower_profiles import BorrowerProfile
+from libs.common.paging import after_moment, cut
 from libs.common.sealing import Ring, SealError
 from services.notifier.domain import masking
 from services.notifier.knowing import unknown_borrower
@@ -45,14 +46,15 @@ class Book:
                 await self._note(conn, reader, [borrower_id], what="profile")
         return {"borrower_id": borrower_id, "erased": found.erased, "masked": reader is None, **self._opened(tenant, found, reader)}
 
-    async def messages(self, wanted: Wanted, *, to: str | None, reader: Reader | None) -> list[SandboxMessage]:
-        """Return messages of the sandbox; without a reader who may read them, without address and text."""
-        found = await self.mailbox.find(wanted, to=to)
+    async def messages(self, wanted: Wanted, *, to: str | None, reader: Reader | None) -> tuple[Sequence[SandboxMessage], str | None]:
+        """Return messages of the sandbox, and where that page ends; without a reader who may read them, without address and text."""
+        more = await self.mailbox.find(replace(wanted, limit=wanted.limit + 1), to=to)
+        found, following = cut(more, wanted.limit, lambda one: after_moment(one.accepted_at, one.id))
         if reader is None:
-            return [_without_text(one) for one in found]
+            return [_without_text(one) for one in found], following
         async with self.engine.begin() as conn:
             await self._note(conn, reader, [one.borrower_id for one in found if one.to is not None], what="sandbox_messages")
-        return found
+        return found, following
 
     async def knows_end(self, tenant: str, borrower_id: str, digits: str) -> bool:
         """Say whether a telephone of the borrower ends with these digits; nothing is shown, and how long it takes tells nothing."""
@@ -67,13 +69,16 @@ class Book:
         ends = [compared(one.channel, unseal("address", one.sealed) or "")[-len(digits) :] for one in phones]
         return sum(hmac.compare_digest(end.encode(), digits.encode()) for end in ends) > 0
 
-    async def owners(self, reader: Reader, channel: str, address: str, *, after: str | None, limit: int) -> list[str]:
-        """Return the borrowers whose address this is."""
+    async def owners(
+        self, reader: Reader, channel: str, address: str, *, after: str | None, limit: int
+    ) -> tuple[Sequence[str], str | None]:
+        """Return the borrowers whose address this is, and where that page ends."""
         lookup = lookup_of(self.digest_key, reader.tenant, channel, address)
         async with self.engine.begin() as conn:
-            found = await pii.owners(conn, reader.tenant, lookup, after=after, limit=limit)
-            await self._note(conn, reader, found or [None], what="lookup")
-        return found
+            owners = await pii.owners(conn, reader.tenant, lookup, after=after, limit=limit + 1)
+            found, following = cut(owners, limit, lambda one: one)
+            await self._note(conn, reader, list(found) or [None], what="lookup")
+        return found, following
 
     async def _note(self, conn: AsyncConnection, reader: Reader, whose: list[str] | list[None], *, what: str) -> None:
         await pii.note(conn, reader, whose, what=what, at=await self.clock.at(conn))

@@ -112,7 +112,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
         Described(
             "Dunwell notifier", "May it be said now, how, and what became of it", ports.version, (FACTS, PROFILES, TASKS, OUTCOMES), SHAPES
         ),
-        keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=metrics, readiness=readiness,
+        keys=Keys(ports.engine, SCHEMA, ports.clock, ports.tokens), metrics=metrics, readiness=readiness,
     )  # fmt: skip
     app.include_router(router(Inside(ports.engine, ports.clock, packs)))
     app.include_router(switch_routes(ports.engine, ports.clock, packs))

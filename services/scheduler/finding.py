@@ -24,4 +24,4 @@ def unknown(what: str, which: str) -> DomainError:
 
 def named(caller: Principal) -> str:
     """Return who is named for what this caller does."""
-    return caller.person or "service"
+    return caller.name or "service"

@@ -10,7 +10,9 @@ from typing import Any
 
 import httpx
 import msgspec
+import uvicorn
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from starlette.types import ASGIApp
 
 from libs.common import auth, sealing
 from libs.common.auth import Principal
@@ -98,6 +100,19 @@ async def running_ingest(
             for worker in workers:
                 await worker.stop()
             await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[str]:
+    """The app behind a real server on a free port of loopback, and its address."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="none"))
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started, what="the server")
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
 
 
 async def add_key(engine: AsyncEngine, schema: str, tenant: str, key: str = KEY) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from libs.common.api import answer, body_of, page, takes
 from libs.common.auth import Principal, requires
-from libs.common.paging import number_place
+from libs.common.paging import cut, number_place
 from libs.common.preconditions import IfMatch, tag_of
 from libs.common.tenant_settings.desk import S, SettingsDesk, plain
 from libs.common.tenant_settings.store import Kept
@@ -31,9 +31,9 @@ def settings_routes(desk: SettingsDesk[S], *, read_by: str) -> APIRouter:
         *, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None,
         caller: Principal = Depends(reader),  # noqa: B008  # a local name, which an annotation cannot hold
     ) -> Response:  # fmt: skip
-        found = await desk.history(caller.tenant, below=number_place(cursor), limit=limit + 1)
-        items = [{**_version(kept), "settings": plain(desk.read(kept))} for kept in found[:limit]]
-        return page(items, str(found[limit - 1].version) if len(found) > limit else None)
+        kept = await desk.history(caller.tenant, below=number_place(cursor), limit=limit + 1)
+        found, following = cut(kept, limit, lambda one: str(one.version))
+        return page([{**_version(one), "settings": plain(desk.read(one))} for one in found], following)
 
     @routes.put("", summary="Set all of it, with If-Match", openapi_extra=takes(desk.form))
     async def put(request: Request, caller: Operating, *, if_match: IfMatch = None) -> Response:

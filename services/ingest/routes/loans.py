@@ -18,7 +18,7 @@ from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import FIRST_DAY, LAST_DAY
 from libs.common.errors import DomainError
-from libs.common.paging import number_place
+from libs.common.paging import cut, number_place
 from services.ingest.domain.events import LoanEvent
 from services.ingest.domain.fold import trace
 from services.ingest.domain.product import ProductLine
@@ -82,7 +82,8 @@ class LoanReader:
         """Return the borrower's loans in short, and where that page ends."""
         async with self.engine.connect() as conn:
             rows = await loans.of_borrower(conn, tenant, borrower_id, after=after, limit=limit + 1)
-        return [_short(row) for row in rows[:limit]], rows[limit - 1].loan_id if len(rows) > limit else None
+        found, following = cut(rows, limit, lambda row: row.loan_id)
+        return [_short(row) for row in found], following
 
 
 def routes_of(reader: LoanReader) -> APIRouter:

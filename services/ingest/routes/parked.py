@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from libs.common.api import answer, body_of, page, read_as
 from libs.common.auth import Principal, requires
 from libs.common.errors import NOT_JSON
+from libs.common.paging import cut
 from services.ingest.deciding import ParkedDesk
 from services.ingest.routes.loans import Moment
 from services.ingest.store.parked import ParkedRow
@@ -63,8 +64,9 @@ def routes_of(desk: ParkedDesk) -> APIRouter:
         cursor: str = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Response:
-        rows = await desk.page(caller.tenant, loan_id, since=since, after=cursor, limit=limit)
-        return page([_shown(row) for row in rows], rows[-1].parked_id if len(rows) == limit else None)
+        rows = await desk.page(caller.tenant, loan_id, since=since, after=cursor, limit=limit + 1)
+        found, following = cut(rows, limit, lambda row: row.parked_id)
+        return page([_shown(row) for row in found], following)
 
     @router.post("/v1/parked/{parked_id}:retry", summary="Take a parked event in as if it came now")
     async def retry(parked_id: str, caller: Operator) -> Response:

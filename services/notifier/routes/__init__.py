@@ -16,7 +16,7 @@ from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.errors import DomainError
-from libs.common.paging import after_moment, moment_place
+from libs.common.paging import after_moment, cut, moment_place
 from libs.compliance import Packs
 from services.notifier import checking
 from services.notifier.domain.reserving import RESERVED
@@ -62,10 +62,11 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
         limit: Limit = 100,
         cursor: str | None = None,
     ) -> Response:
-        wanted = Filter(caller.tenant, borrower_id, case_id, state.value if state else None, cursor, limit)
+        wanted = Filter(caller.tenant, borrower_id, case_id, state.value if state else None, cursor, limit + 1)
         async with inside.engine.connect() as conn:
             rows = await reading.deliveries(conn, wanted)
-        return page([_delivery(row) for row in rows], rows[-1].task_id if len(rows) == limit else None)
+        found, following = cut(rows, limit, lambda row: str(row.task_id))
+        return page([_delivery(row) for row in found], following)
 
     @routes.get("/deliveries/{task_id}", summary="One message, with its attempts and what the provider said")
     async def delivery(task_id: str, caller: Reading) -> Response:
@@ -83,10 +84,10 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
     async def contacts(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: str | None = None) -> Response:
         async with inside.engine.connect() as conn:
             await expect_known(conn, caller.tenant, borrower_id)
-            rows = await reading.contacts(conn, caller.tenant, borrower_id, after=moment_place(cursor), limit=limit)
-        following = after_moment(rows[-1].at, rows[-1].contact_id) if len(rows) == limit else None
+            rows = await reading.contacts(conn, caller.tenant, borrower_id, after=moment_place(cursor), limit=limit + 1)
+        found, following = cut(rows, limit, lambda row: after_moment(row.at, row.contact_id))
         now = inside.clock.now()
-        return page([_contact(row, now) for row in rows], following)
+        return page([_contact(row, now) for row in found], following)
 
 
 def _add_compliance(routes: APIRouter, inside: Inside) -> None:

@@ -16,7 +16,7 @@ from libs.common.auth import Principal, requires
 from libs.common.contracts.values import WITHOUT_NUL, Contract
 from libs.common.contracts.wallet_borrowers import ChannelName
 from libs.common.errors import DomainError
-from libs.common.paging import after_moment, moment_place
+from libs.common.paging import cut, moment_place
 from services.notifier.contact_book import Book
 from services.notifier.store import pii
 from services.notifier.store.pii import Reader
@@ -64,8 +64,9 @@ def routes_of(engine: AsyncEngine, book: Book) -> APIRouter:
     @routes.get("/pii-reads", summary="Who has read personal data, whose, when and why; newest first")
     async def reads(caller: Operating, *, borrower_id: str | None = None, limit: Limit = 100, cursor: int | None = None) -> Response:
         async with engine.connect() as conn:
-            rows = await pii.reads(conn, caller.tenant, borrower_id, before=cursor, limit=limit)
-        return page([_read(row) for row in rows], str(rows[-1].id) if len(rows) == limit else None)
+            rows = await pii.reads(conn, caller.tenant, borrower_id, before=cursor, limit=limit + 1)
+        found, following = cut(rows, limit, lambda row: str(row.id))
+        return page([_read(row) for row in found], following)
 
     return routes
 
@@ -79,8 +80,7 @@ def _add_book(routes: APIRouter, book: Book) -> None:
     async def lookup(request: Request, caller: Opening, *, limit: Limit = 100, cursor: str | None = None) -> Response:
         asked = read_as(LookupIn, await body_of(request), code="invalid_request", what="lookup")
         reader = Reader(caller.tenant, caller.actor, asked.reason)
-        found = await book.owners(reader, asked.channel, asked.address, after=cursor, limit=limit)
-        return page(found, found[-1] if len(found) == limit else None)
+        return page(*await book.owners(reader, asked.channel, asked.address, after=cursor, limit=limit))
 
 
 def _add_sandbox(routes: APIRouter, book: Book) -> None:
@@ -97,8 +97,7 @@ def _add_sandbox(routes: APIRouter, book: Book) -> None:
         if since is not None and since.tzinfo is None:
             raise DomainError(422, "invalid_request", "since: a moment needs an offset")
         wanted = Wanted(caller.tenant, borrower_id, None, since, moment_place(cursor), limit)
-        found = await book.messages(wanted, to=to, reader=caller.reader)
-        return page(found, after_moment(found[-1].accepted_at, found[-1].id) if len(found) == limit else None)
+        return page(*await book.messages(wanted, to=to, reader=caller.reader))
 
 
 def _read(row: Row[tuple[object, ...]]) -> dict[str, Any]:

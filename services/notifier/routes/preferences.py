@@ -14,6 +14,7 @@ from libs.common.api import answer, body_of, page, read_as, takes
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import WITHOUT_NUL
+from libs.common.paging import cut
 from libs.common.preconditions import IfMatch, expect, tag_of
 from services.notifier.domain.preferences import Wishes
 from services.notifier.knowing import expect_known
@@ -46,8 +47,9 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
     async def every(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: int | None = None) -> Response:
         async with engine.connect() as conn:
             await expect_known(conn, caller.tenant, borrower_id)
-            found = await preferences.versions(conn, caller.tenant, borrower_id, before=cursor, limit=limit)
-        return page([_shown(one) for one in found], str(found[-1].version) if len(found) == limit else None)
+            found = await preferences.versions(conn, caller.tenant, borrower_id, before=cursor, limit=limit + 1)
+        shown, following = cut(found, limit, lambda one: str(one.version))
+        return page([_shown(one) for one in shown], following)
 
     @routes.put("/preferences", summary="Set all of it; with If-Match once something is set", openapi_extra=takes(WishesIn))
     async def put(borrower_id: str, request: Request, caller: Writing, *, if_match: IfMatch = None) -> Response:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
-from libs.common.paging import after_moment, moment_place
+from libs.common.paging import after_moment, cut, moment_place
 from services.notifier.callbacks import callback_of
 from services.notifier.domain.suppressions import ANYBODY
 from services.notifier.knowing import expect_known
@@ -59,7 +59,7 @@ def _add_inbound(routes: APIRouter, listener: Listener) -> None:
 
 
 def _add_unsubscribe(routes: APIRouter, listener: Listener) -> None:
-    @routes.post("/unsubscribe/{token}", summary="End the mails to who has this link (RFC 8058)")
+    @routes.post("/unsubscribe/{token}", summary="End the mails to who has this link (RFC 8058)", response_class=HTMLResponse)
     async def unsubscribe(token: str) -> Response:
         """End the mails to who has this link (RFC 8058); no key is asked for, the link is signed."""
         await listener.unsubscribe(token)
@@ -81,12 +81,12 @@ def _add_replies(routes: APIRouter, listener: Listener) -> None:
         """Return what may be the borrower's replies, oldest first; their text only to those who may read personal data, which is kept."""
         async with listener.engine.begin() as conn:
             await expect_known(conn, caller.tenant, borrower_id)
-            rows = await replies.of_borrower(conn, caller.tenant, borrower_id, after=moment_place(cursor), limit=limit)
+            rows = await replies.of_borrower(conn, caller.tenant, borrower_id, after=moment_place(cursor), limit=limit + 1)
             if rows and PERSONAL in caller.scopes:
                 reader = Reader(caller.tenant, caller.actor, reason)
                 await pii.note(conn, reader, [borrower_id], what="replies", at=await listener.clock.at(conn))
-        following = after_moment(rows[-1].received_at, rows[-1].id) if len(rows) == limit else None
-        return page([_reply(row, listener, caller) for row in rows], following)
+        found, following = cut(rows, limit, lambda row: after_moment(row.received_at, row.id))
+        return page([_reply(row, listener, caller) for row in found], following)
 
 
 def _add_suppressions(routes: APIRouter, listener: Listener) -> None:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
+from libs.common.contracts.catalogue import OUTCOMES
 from libs.common.describing import Shapes
+from libs.common.feed.shapes import feed_shapes
+from libs.common.tenant_settings.shapes import settings_shapes
+from services.notifier.domain.tenant import TenantSettings
 from services.notifier.domain.verdicts import Decision
+from services.notifier.routes.account_shapes import ACCOUNTS
+from services.notifier.routes.text_shapes import TEXTS
 
 
 class Delivery(Struct):
@@ -30,6 +36,8 @@ class Delivery(Struct):
     channels: list[str]
     policy: dict[str, Any] | None
     channel: str | None
+    spent_on: list[str]
+    sequence: int
     decisions: list[Decision]
 
 
@@ -102,6 +110,20 @@ class GateAnswer(Struct):
     earliest: datetime | None
     rules: list[SpokenRule]
     packs: dict[str, str]
+    window_ends: datetime | UnsetType | None = UNSET
+
+
+class Reservation(Struct):
+    """A slot that is held for a contact, and until when."""
+
+    id: str
+    until: datetime
+
+
+class ContactAnswer(GateAnswer, kw_only=True):
+    """May a person make this contact now: a yes holds a slot."""
+
+    reservation: Reservation | UnsetType = UNSET
 
 
 class Preferences(Struct):
@@ -127,10 +149,13 @@ class SandboxMessage(Struct):
     subject: str | None
     body: str | None
     accepted_at: datetime
+    html: str | None
 
 
 SHAPES: Shapes = {
     "getDeliveries": list[Delivery], "getDelivery": DeliveryWithAttempts, "getBorrowerContacts": list[LedgerContact],
-    "getSwitch": list[SwitchSet], "putSwitch": SwitchSet, "postComplianceCheck": GateAnswer, "authorizeContacts": GateAnswer,
+    "getSwitch": list[SwitchSet], "putSwitch": SwitchSet, "postComplianceCheck": GateAnswer, "authorizeContacts": ContactAnswer,
     "getBorrowerPreferences": Preferences, "putBorrowerPreferences": Preferences, "getSandboxMessages": list[SandboxMessage],
+    "getBorrowerPreferencesVersions": list[Preferences],
+    **TEXTS, **ACCOUNTS, **settings_shapes(TenantSettings), **feed_shapes(OUTCOMES),
 }  # fmt: skip

@@ -16,6 +16,7 @@ from libs.common.auth import Principal, requires
 from libs.common.contracts.values import WITHOUT_NUL, Amount, Attributes, Contract, known_currency, not_deep, on_calendar
 from libs.common.contracts.wallet_borrowers import PurposeName
 from libs.common.errors import DomainError
+from libs.common.paging import cut
 from libs.common.tenant_settings.forms import Locale
 from libs.common.value import asdict as value_as_dict
 from services.notifier import samples
@@ -156,21 +157,21 @@ def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
             own = await templates.places(conn, caller.tenant)
         found = {_place(*place): (SHIPPED, 0) for place in publisher.texts.shipped}
         found |= {_place(ref.name, ref.locale, ref.channel): (ref.version, drafts) for ref, drafts in own}
-        keys = [key for key in sorted(found) if cursor is None or key > cursor][:limit]
+        keys, following = cut([key for key in sorted(found) if cursor is None or key > cursor], limit, lambda key: key)
         shipped = {_place(*place) for place in publisher.texts.shipped}
         items = [_in_force(key, found[key], shipped=key in shipped) for key in keys]
-        return page(items, keys[-1] if len(keys) == limit else None)
+        return page(items, following)
 
     @routes.get("/templates/{name}/versions", summary="All versions of a name")
     async def versions(name: str, caller: Writing, *, limit: Limit = 100, cursor: int | None = None) -> Response:
         after = _number(cursor or 0)
         async with publisher.engine.connect() as conn:
-            rows = await templates.versions(conn, caller.tenant, name, after=after, limit=limit)
+            rows = await templates.versions(conn, caller.tenant, name, after=after, limit=limit + 1)
         shipped = publisher.shipped(name) if cursor is None else []
         if cursor is None and not rows and not shipped:
             raise DomainError(404, "not_found", f"there is no text {name[:64]!r}")
-        items = [*map(_shipped, shipped), *map(_version, rows)]
-        return page(items, str(rows[-1].version) if len(rows) == limit else None)
+        found, following = cut(rows, limit, lambda row: str(row.version))
+        return page([*map(_shipped, shipped), *map(_version, found)], following)
 
     @routes.get("/templates/{name}/versions/{version:int}", summary="One version as it is written")
     async def one(  # one query parameter each

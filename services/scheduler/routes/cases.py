@@ -17,6 +17,7 @@ from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from libs.common.paging import cut
 from services.scheduler.dealing import Dealer
 from services.scheduler.domain.case import Stage, State
 from services.scheduler.dossier import Archive
@@ -79,7 +80,8 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
         search = views.Search(asked.borrower_id, asked.loan_id, asked.state, asked.stage, asked.policy, asked.cursor)
         async with rooms.engine.connect() as conn:
             rows = await views.search_cases(conn, caller.tenant, search, asked.limit + 1)
-        return page([case_shown(row) for row in rows[: asked.limit]], rows[asked.limit - 1].case_id if len(rows) > asked.limit else None)
+        found, following = cut(rows, asked.limit, lambda row: str(row.case_id))
+        return page([case_shown(row) for row in found], following)
 
     @router.get("/cases/{case_id}", summary="One case with its debts")
     async def read_case(case_id: str, caller: Reader) -> Response:
@@ -94,9 +96,8 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
         async with rooms.engine.connect() as conn:
             row = await case_row(conn, caller.tenant, case_id)
             entries = await views.timeline(conn, (caller.tenant, row.borrower_id, case_id), after=after, limit=limit + 1)
-        items = [{"at": e.at, "kind": e.kind, "reason": e.reason, "detail": msgspec.Raw(e.detail)} for e in entries[:limit]]
-        last = entries[limit - 1] if len(entries) > limit else None
-        return page(items, f"{last.at.isoformat()}_{last.seq}" if last else None)
+        found, following = cut(entries, limit, lambda e: f"{e.at.isoformat()}_{e.seq}")
+        return page([{"at": e.at, "kind": e.kind, "reason": e.reason, "detail": msgspec.Raw(e.detail)} for e in found], following)
 
     @router.get("/cases/{case_id}/next-contact", summary="When the borrower is contacted next, or why not")
     async def read_next_contact(case_id: str, caller: Reader) -> Response:
@@ -120,11 +121,9 @@ def _add_coverage(router: APIRouter, rooms: Rooms) -> None:
             number = await views.count_uncontacted(conn, scope)
             rows = await views.uncontacted(conn, scope, after=(borrower, currency, loan), limit=limit + 1)
             reasons = await views.reasons(conn, tenant=caller.tenant)
-        last = rows[limit - 1] if len(rows) > limit else None
-        return answer({
-            "uncontacted": number, "items": [_forgotten(row, caller.tenant) for row in rows[:limit]], "reasons": reasons,
-            "next": f"{last.borrower_id}/{last.currency}/{last.loan_id}" if last else None,
-        })  # fmt: skip
+        found, following = cut(rows, limit, lambda row: f"{row.borrower_id}/{row.currency}/{row.loan_id}")
+        items = [_forgotten(row, caller.tenant) for row in found]
+        return answer({"uncontacted": number, "items": items, "reasons": reasons, "next": following})
 
 
 def _forgotten(row: RowMapping, tenant: str) -> dict[str, object]:

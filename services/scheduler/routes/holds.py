@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
 from libs.common.errors import DomainError
+from libs.common.paging import cut
 from libs.compliance import STOPS, Channel, StopKind, StopScope
 from services.scheduler.casework import Casework
 from services.scheduler.domain.stops import Ending
@@ -146,7 +147,8 @@ def _add_of_case(router: APIRouter, casework: Casework) -> None:
     async def list_holds(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
         async with casework.reading(caller, case_id) as (conn, of):
             rows = await holds.of_case(conn, of, after=cursor or "", limit=limit + 1)
-        return page([hold_shown(row) for row in rows[:limit]], rows[limit - 1].hold_id if len(rows) > limit else None)
+        shown, following = cut(rows, limit, lambda row: str(row.hold_id))
+        return page([hold_shown(row) for row in shown], following)
 
     @router.delete("/cases/{case_id}/holds/{hold_id}", summary="End a hold; the case is looked at again")
     async def delete_hold(case_id: str, hold_id: str, caller: Worker, reason: Why = "ended_by_person") -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from libs.common.api import answer, page
+from libs.common.paging import cut
 from services.scheduler.borrower.linking import Links
 from services.scheduler.routes.desk import Cursor, Limit, Reader, Worker
 
@@ -23,7 +24,8 @@ def routes_of(links: Links, page_url: str | None) -> APIRouter:
     @router.get("/borrowers/{borrower_id}/links", summary="A borrower's links: open, locked or gone; never their tokens")
     async def list_links(borrower_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
         rows = await links.of_borrower(caller, borrower_id, after=cursor or "", limit=limit + 1)
-        return page([dict(row) for row in rows[:limit]], rows[limit - 1].link_id if len(rows) > limit else None)
+        shown, following = cut(rows, limit, lambda row: str(row.link_id))
+        return page([dict(row) for row in shown], following)
 
     @router.delete("/borrowers/{borrower_id}/links/{link_id}", summary="Revoke a link", status_code=204)
     async def revoke_link(borrower_id: str, link_id: str, caller: Worker) -> Response:

@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
 from libs.common.errors import DomainError
+from libs.common.paging import cut
 from libs.compliance import Channel
 from services.scheduler.casework import Casework
 from services.scheduler.domain.matters import MatterKind, Outcome
@@ -59,7 +60,8 @@ def _add(router: APIRouter, casework: Casework, path: str, kind: MatterKind) -> 
     async def list_matters(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
         async with casework.reading(caller, case_id) as (conn, of):
             rows = await matters.of_case(conn, of, [kind.value], after=cursor or "", limit=limit + 1)
-        return page([matter_shown(row) for row in rows[:limit]], rows[limit - 1].matter_id if len(rows) > limit else None)
+        shown, following = cut(rows, limit, lambda row: str(row.matter_id))
+        return page([matter_shown(row) for row in shown], following)
 
     @router.post(f"{path}/{{matter_id}}:resolve", summary="Say what was found; contacts go on", name=f"resolve_{kind}")
     async def resolve_matter(case_id: str, matter_id: str, asked: ResolutionAsked, caller: Worker) -> Response:

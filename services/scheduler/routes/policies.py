@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.api import answer, body_of, in_place, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
+from libs.common.paging import cut
 from libs.common.preconditions import IfMatch, tag_of
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.choosing import InFlight
@@ -82,7 +83,9 @@ def add_to(router: APIRouter, rooms: Rooms) -> None:
 
 
 def _add_checks(router: APIRouter, rooms: Rooms) -> None:
-    @router.get("/policies/schema", summary="The JSON Schema of a policy, for editors")
+    described: dict[int | str, dict[str, Any]] = {200: {"content": {_SCHEMA_TYPE: {"schema": {"type": "object"}}}}}
+
+    @router.get("/policies/schema", summary="The JSON Schema of a policy, for editors", responses=described)
     async def read_schema() -> Response:
         return Response(msgspec.json.encode(schema()), media_type=_SCHEMA_TYPE)
 
@@ -103,8 +106,8 @@ def _add_reading(router: APIRouter, rooms: Rooms) -> None:
             rows = await policies.search(conn, caller.tenant, name=name, after=_place(cursor), limit=limit + 1)
             active = await _active(conn, caller.tenant, rooms)
         first = [] if cursor or name not in {None, BUILT_IN.name} else [_built_in_shown(whole=False)]
-        last = rows[limit - 1] if len(rows) > limit else None
-        return page([*first, *(_shown(row, active) for row in rows[:limit])], f"{last.name}@{last.version}" if last else None)
+        found, following = cut(rows, limit, lambda row: f"{row.name}@{row.version}")
+        return page([*first, *(_shown(row, active) for row in found)], following)
 
     @router.get("/policies/{name}/versions/{version}", summary="One version, as JSON or YAML (Accept)")
     async def read_version(name: str, version: int, caller: Reader, accept: Annotated[str, Header()] = "*/*") -> Response:
@@ -215,11 +218,11 @@ async def _decided(rooms: Rooms, caller: Principal, which: Which, state: str, *,
 async def _history(rooms: Rooms, caller: Principal, chain: str, cursor: str | None, *, limit: int) -> Response:
     after = int(cursor) if cursor and cursor.isdecimal() else 0
     links = await rooms.desk.history(caller.tenant, chain, after=after, limit=limit + 1)
+    found, following = cut(links, limit, lambda link: str(link.seq))
     items = [
-        {**asdict(link), "detail": msgspec.Raw(link.detail), "previous": link.previous.hex(), "hash": link.hash.hex()}
-        for link in links[:limit]
+        {**asdict(link), "detail": msgspec.Raw(link.detail), "previous": link.previous.hex(), "hash": link.hash.hex()} for link in found
     ]
-    return page(items, str(links[limit - 1].seq) if len(links) > limit else None)
+    return page(items, following)
 
 
 async def _text(request: Request) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping
 from libs.common.api import answer, page
 from libs.common.contracts.values import on_calendar
 from libs.common.money import MAX_MINOR
+from libs.common.paging import cut
 from libs.compliance import Channel
 from services.scheduler.casework import Casework
 from services.scheduler.promising import PromiseWanted, cancel, find, make
@@ -62,7 +63,8 @@ def add_to(router: APIRouter, casework: Casework) -> None:
     async def list_promises(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
         async with casework.reading(caller, case_id) as (conn, of):
             rows = await promises.of_case(conn, of, after=cursor or "", limit=limit + 1)
-        return page([promise_shown(row) for row in rows[:limit]], rows[limit - 1].promise_id if len(rows) > limit else None)
+        shown, following = cut(rows, limit, lambda row: str(row.promise_id))
+        return page([promise_shown(row) for row in shown], following)
 
     @router.post("/cases/{case_id}/promises/{promise_id}:cancel", summary="Take an open promise back; the case goes on")
     async def cancel_promise(case_id: str, promise_id: str, caller: Worker, asked: CancelAsked | None = None) -> Response:

@@ -7,7 +7,14 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from libs.common.contracts.catalogue import CASES, TASKS
 from libs.common.describing import Shapes
+from libs.common.feed.shapes import feed_shapes
+from libs.common.tenant_settings.shapes import settings_shapes
+from services.scheduler.borrower.settings import PageSettings
+from services.scheduler.routes.desk_shapes import DESK
+from services.scheduler.routes.policy_shapes import POLICIES
+from services.scheduler.routes.report_shapes import REPORTS
 
 
 class PolicyVersion(Struct):
@@ -30,6 +37,8 @@ class CaseInShort(Struct):
     case_id: str
     borrower_id: str
     currency: str
+    consolidate: str
+    loan_id: str | None
     assignment: str | None
     policy: PolicyVersion | None
     state: str
@@ -59,6 +68,8 @@ class CaseDebt(Struct):
     fact_version: int
     in_doubt: bool
     resting_until: datetime | None
+    product: str | None
+    segments: list[str]
 
 
 class Case(CaseInShort, kw_only=True):
@@ -76,6 +87,26 @@ class TimelineEntry(Struct):
     detail: dict[str, Any]
 
 
+class SpeakingRule(Struct):
+    """A rule that speaks against a channel at the planned moment."""
+
+    channel: str
+    rule: str
+    nature: str
+    cite: str
+    until: datetime | None
+
+
+class LawfulMoment(Struct):
+    """The first moment in the window at which the gate lets the contact out, or why there is none."""
+
+    at: datetime | None
+    channel: str | None
+    reason: str | None
+    until: datetime | None
+    rules: list[SpeakingRule]
+
+
 class NextContact(Struct):
     """The next contact, or null with the reason that there is none and when that reason ends."""
 
@@ -83,6 +114,8 @@ class NextContact(Struct):
     step: str | None
     reason: str | None
     until: datetime | None
+    ends_with: str | None
+    lawful: LawfulMoment | None
 
 
 class Task(Struct):
@@ -155,6 +188,7 @@ class Hold(Struct):
     until: datetime | None
     end: dict[str, Any] | None
     pause: bool
+    paused: list[str]
     reason: str | None
     source: str | None
     set_by: str | None
@@ -203,4 +237,5 @@ SHAPES: Shapes = {
     "getCoverage": Coverage, "getCaseHolds": list[Hold], "postCaseHolds": Hold, "deleteCaseHold": Hold,
     "getCasePromises": list[Promise], "postCasePromises": Promise, "cancelCasePromise": Promise,
     "postCaseContacts": ContactRecorded, "postCaseNotes": NoteKept,
+    **POLICIES, **DESK, **REPORTS, **settings_shapes(PageSettings), **feed_shapes(TASKS, CASES),
 }  # fmt: skip

@@ -19,6 +19,7 @@ from libs.common import ids
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
+from libs.common.paging import cut
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.finding import named
 from services.scheduler.policies.forms import Duration, PlaceName, Sent, seconds_of
@@ -182,7 +183,8 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
     ) -> Response:
         async with rooms.engine.connect() as conn:
             rows = await simulations.search(conn, caller.tenant, policy=policy, state=state, after=cursor or "", limit=limit + 1)
-        return page([_shown(row) for row in rows[:limit]], rows[limit - 1].simulation_id if len(rows) > limit else None)
+        found, following = cut(rows, limit, lambda row: str(row.simulation_id))
+        return page([_shown(row) for row in found], following)
 
     @router.get("/simulations/{simulation_id}", summary="How far it is, and its result with the hash that names it")
     async def read(simulation_id: str, caller: Reader) -> Response:

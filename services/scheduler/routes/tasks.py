@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
 from libs.common.errors import DomainError
+from libs.common.paging import cut
 from services.scheduler.casework import Casework
 from services.scheduler.contacting import ContactMade
 from services.scheduler.domain.matters import NonpaymentReason, Outcome, ResultCode
@@ -65,7 +66,8 @@ def add_to(router: APIRouter, casework: Casework, desk: TaskDesk) -> None:
             at = await casework.clock.at(conn)
             wanted = Wanted(queue, state, _place(cursor))
             rows = await errands.search(conn, caller.tenant, wanted, at=at, limit=limit + 1)
-        return page([dict(row) for row in rows[:limit]], _cursor(rows[limit - 1]) if len(rows) > limit else None)
+        found, following = cut(rows, limit, _cursor)
+        return page([dict(row) for row in found], following)
 
     @router.get("/tasks/{task_id}", summary="A task with its script and the context of its case")
     async def read_task(task_id: str, caller: Reader) -> Response:

@@ -92,6 +92,19 @@ async def test_every_call_refuses_with_problem_documents_and_none_of_another_kin
 
 
 @pytest.mark.parametrize("service", SERVICES)
+async def test_every_call_says_what_it_answers(service: str) -> None:
+    said = await said_by(service)
+    for method, path, operation in calls(said):
+        for code, answer in operation["responses"].items():
+            if code >= "300" or code == "204":
+                continue
+            assert answer.get("content"), f"{method} {path} {code}"
+            told = answer["content"].get("application/json")
+            shape = None if told is None else told["schema"]
+            assert shape is None or "$ref" in shape or shape["properties"]["items"]["items"] != {"type": "object"}, f"{method} {path}"
+
+
+@pytest.mark.parametrize("service", SERVICES)
 async def test_every_write_names_its_header_once_and_its_body_is_described(service: str) -> None:
     said = await said_by(service)
     for method, path, operation in calls(said):

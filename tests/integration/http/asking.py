@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-import uvicorn
 
 from libs.common.problems import PROBLEM
-from tests.support.running import Running, bearer, until
+from tests.support.running import Running, bearer, served
 from tests.support.wallet import Event
 
 ONE = {"Content-Type": "application/cloudevents+json"}
@@ -50,14 +48,8 @@ async def state_of(running: Running, event: Event) -> Any:
 @asynccontextmanager
 async def listening(running: Running) -> AsyncIterator[httpx.AsyncClient]:
     """The app behind a real server on a free port of loopback, and a client of it with the key."""
-    server = uvicorn.Server(uvicorn.Config(running.service.app, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="none"))
-    serving = asyncio.create_task(server.serve())
-    await until(lambda: server.started, what="the server")
-    port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=bearer(), timeout=60) as client:
+    async with served(running.service.app) as url, httpx.AsyncClient(base_url=url, headers=bearer(), timeout=60) as client:
         yield client
-    server.should_exit = True
-    await serving
 
 
 async def pieces(parts: Sequence[bytes]) -> AsyncIterator[bytes]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.errors import DomainError
-from libs.common.paging import after_moment, moment_place, number_place
+from libs.common.paging import after_moment, cut, moment_place, number_place
 
 
 @given(at=st.datetimes(timezones=st.just(UTC)), last=st.text())
@@ -35,3 +35,14 @@ def test_a_moment_without_offset_or_id_is_no_place(cursor: str) -> None:
 def test_only_a_plain_number_is_one(cursor: str) -> None:
     with pytest.raises(DomainError):
         number_place(cursor)
+
+
+@given(items=st.lists(st.integers(), max_size=30, unique=True).map(sorted), limit=st.integers(1, 12))
+def test_pages_give_every_item_once_in_order_and_the_last_one_says_that_nothing_follows(items: list[int], limit: int) -> None:
+    seen: list[int] = []
+    cursor: str | None = None
+    for _ in range(max(1, -(-len(items) // limit))):
+        behind = [item for item in items if cursor is None or item > int(cursor)]
+        page, cursor = cut(behind[: limit + 1], limit, str)
+        seen += page
+    assert (seen, cursor) == (items, None)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 from dataclasses import asdict, replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from libs.common.settings import Kept, SettingsError, common, kept, partitions, tenants
+from libs.common.settings import Kept, SettingsError, TokenSettings, common, kept, partitions, tenants
+from libs.common.tokens import Trust
 
 OTHER_KEY = base64.b64encode(b"o" * 32).decode()
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -179,3 +181,47 @@ def test_for_how_long_something_is_kept_is_a_number_of_days_each_by_its_own_name
 def test_a_port_that_no_machine_has_is_refused(port: str) -> None:
     with pytest.raises(SettingsError, match="DUNWELL_PORT"):
         common("ingest", FULL | {"DUNWELL_PORT": port})
+
+
+JWT = {
+    "DUNWELL_JWT_ISSUER": "https://id.example",
+    "DUNWELL_JWT_AUDIENCE": "dunwell",
+    "DUNWELL_JWT_JWKS_URL": "https://id.example/certs",
+}
+
+ANYBODY_S = (
+    "http://id.example/certs", "http://10.0.0.1/certs", "http://localhost.example/", "ftp://localhost/", "file:///k", "k", "https:///k",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("service", ["ingest", "scheduler", "notifier"])
+def test_every_service_is_told_of_tokens_alike_and_of_none_where_nothing_is_set(service: str) -> None:
+    unset = dict.fromkeys([*JWT, "DUNWELL_JWT_JWKS_FILE", "DUNWELL_JWT_TENANT_CLAIM"], "")
+    assert common(service, FULL).tokens is common(service, FULL | unset).tokens is None
+    assert common(service, FULL | JWT).tokens == TokenSettings(Trust("https://id.example", "dunwell"), "https://id.example/certs")
+    named = {"DUNWELL_JWT_TENANT_CLAIM": "org", "DUNWELL_JWT_SCOPE_CLAIM": "scp", "DUNWELL_JWT_PERSON_CLAIM": "human"}
+    of_a_file = named | {"DUNWELL_JWT_JWKS_URL": "", "DUNWELL_JWT_JWKS_FILE": "/etc/jwks.json"}
+    told = TokenSettings(Trust("https://id.example", "dunwell", "org", "scp", "human"), Path("/etc/jwks.json"))
+    assert common(service, FULL | JWT | of_a_file).tokens == told
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"DUNWELL_JWT_ISSUER": ""}, "DUNWELL_JWT_ISSUER"),
+        ({"DUNWELL_JWT_AUDIENCE": ""}, "DUNWELL_JWT_AUDIENCE"),
+        ({"DUNWELL_JWT_JWKS_URL": ""}, "DUNWELL_JWT_JWKS_FILE"),
+        ({"DUNWELL_JWT_JWKS_FILE": "/etc/jwks.json"}, "DUNWELL_JWT_JWKS_FILE"),
+        *(({"DUNWELL_JWT_JWKS_URL": url}, "DUNWELL_JWT_JWKS_URL") for url in ANYBODY_S),
+    ],
+)
+def test_tokens_that_are_half_set_or_whose_keys_anybody_could_send_are_told(changed: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        common("ingest", FULL | JWT | changed)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/certs", "http://[::1]/certs", "http://localhost/certs"])
+def test_the_keys_may_come_over_plain_http_from_this_machine(url: str) -> None:
+    read = common("ingest", FULL | JWT | {"DUNWELL_JWT_JWKS_URL": url}).tokens
+    assert read is not None
+    assert read.keys == url

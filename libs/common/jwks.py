@@ -1,0 +1,152 @@
+"""The keys of an identity provider (JWKS, RFC 7517): read from a file or an address, kept, and asked for anew within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from jwt import PyJWK
+
+from libs.common import logs
+from libs.common.calling import Caller, CallFailedError, HttpCall, Limits
+from libs.common.clock import Clock
+from libs.common.settings import SettingsError, TokenSettings
+from libs.common.tokens import Bearer, KeySetError, RefusedTokenError, Trust, judged, key_id, read_keys
+
+KEPT = timedelta(minutes=10)
+"""After so long keys are asked for anew, so that one the issuer has withdrawn is forgotten."""
+ASKED_AGAIN = timedelta(seconds=30)
+"""Not asked more often, whatever unknown keys tokens name and however often it fails."""
+_LIMITS = Limits(at_once=1, answer_s=5.0)
+_WANTED = {"accept": "application/jwk-set+json, application/json"}
+
+
+class KeySource(Protocol):
+    """Where the JWKS document is."""
+
+    async def read(self) -> bytes:
+        """Return the document; KeySetError where it cannot be had."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what was opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A file of this machine; whoever renews it need not tell us."""
+
+    path: Path
+
+    async def read(self) -> bytes:
+        """Return the document."""
+        try:
+            return await asyncio.to_thread(self.path.read_bytes)
+        except OSError as error:
+            raise KeySetError(f"it cannot be read: {error.strerror}") from error
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAddress:
+    """Where the issuer publishes them."""
+
+    url: str
+    caller: Caller = field(default_factory=lambda: Caller(_LIMITS))
+
+    async def read(self) -> bytes:
+        """Return the document."""
+        try:
+            answer = await self.caller.call(HttpCall(self.url, _WANTED, b"", "GET"))
+        except CallFailedError as error:
+            raise KeySetError(f"it was not answered: {error.why}") from error
+        if answer.status != 200:
+            raise KeySetError(f"it was answered with {answer.status}")
+        return answer.body
+
+    async def close(self) -> None:
+        """Close the connection that was kept."""
+        await self.caller.close()
+
+
+@dataclass(slots=True)
+class Tokens:
+    """Says who shows a token. Keys that were had once hold until others are: an issuer that does not answer locks nobody out."""
+
+    trust: Trust
+    source: KeySource
+    clock: Clock
+    _keys: Mapping[str, PyJWK] = field(default_factory=dict)
+    _had_at: datetime | None = None
+    _asked_at: datetime | None = None
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def bearer(self, token: str) -> Bearer | None:
+        """Return who shows this token; None where it is not believed."""
+        try:
+            return judged(token, await self._key(key_id(token)), self.trust, self.clock.now())
+        except RefusedTokenError as refused:
+            logs.get("auth").info("token_refused", reason=refused.reason)
+            return None
+
+    async def start(self) -> None:
+        """Have keys before the first token comes; KeySetError where that fails."""
+        self._keys, self._had_at = read_keys(await self.source.read()), self.clock.now()
+
+    async def _key(self, kid: str) -> PyJWK:
+        known = kid in self._keys
+        if self._may_ask and not (known and (self._are_new or self._asking.locked())):
+            await self._ask()
+        if (key := self._keys.get(kid)) is None:
+            raise RefusedTokenError("unknown_kid")
+        return key
+
+    async def _ask(self) -> None:
+        """Have the keys anew, once for all who wait."""
+        async with self._asking:
+            if not self._may_ask:
+                return
+            try:
+                await self.start()
+            except KeySetError as error:
+                logs.get("auth").warning("keys_not_refreshed", reason=str(error)[:200])
+            self._asked_at = self.clock.now()
+
+    @property
+    def _may_ask(self) -> bool:
+        return not _within(ASKED_AGAIN, self._asked_at, self.clock.now())
+
+    @property
+    def _are_new(self) -> bool:
+        return _within(KEPT, self._had_at, self.clock.now())
+
+
+@asynccontextmanager
+async def judging(settings: TokenSettings | None, clock: Clock) -> AsyncIterator[Tokens | None]:
+    """Judge tokens, where that is switched on; what a file holds must be keys, an issuer may answer later."""
+    if settings is None:
+        yield None
+        return
+    source = KeyAddress(settings.keys) if isinstance(settings.keys, str) else KeyFile(settings.keys)
+    tokens = Tokens(settings.trust, source, clock)
+    try:
+        if isinstance(source, KeyFile):
+            await tokens.start()
+        yield tokens
+    except KeySetError as error:
+        raise SettingsError(f"DUNWELL_JWT_JWKS_FILE: {error}") from error
+    finally:
+        await source.close()
+
+
+def _within(span: timedelta, since: datetime | None, now: datetime) -> bool:
+    """Say whether so little time has passed since then; a clock that went back counts as a long time."""
+    return since is not None and timedelta(0) <= now - since < span

@@ -1,0 +1,37 @@
+"""What calls about settings answer, for OpenAPI; the settings themselves have the form in which they are put."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from libs.common.describing import Shapes
+from libs.common.tenant_settings.forms import ServiceSettings
+
+
+class WebhookHealth(msgspec.Struct):
+    """How a webhook does on one topic."""
+
+    id: str
+    topic: str
+    delivered_to: str
+    behind: int
+    delivered_at: datetime | None
+    failing_since: datetime | None
+    last_error: str | None
+    next_try_at: datetime | None
+    switched_off_at: datetime | None
+    switched_off_because: str | None
+
+
+def settings_shapes(form: type[ServiceSettings]) -> Shapes:
+    """Return the shapes of a service whose settings have this form."""
+    version = [("version", int), ("by", str | None), ("at", datetime | None), ("settings", form)]
+    kept = msgspec.defstruct("SettingsVersion", version, namespace={"__doc__": "A version of the settings; secrets are never shown."})
+    in_force = msgspec.defstruct(
+        "SettingsInForce",
+        [*version, ("webhooks", list[WebhookHealth])],
+        namespace={"__doc__": "What is set, version 0: nothing yet; and how the webhooks do."},
+    )
+    return {"getSettings": in_force, "getSettingsHistory": list[kept], "putSettings": kept}  # type: ignore[valid-type]  # made just above

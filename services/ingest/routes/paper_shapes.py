@@ -1,0 +1,143 @@
+"""What the statement, the overdue report and decisions about parked events answer, for OpenAPI."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+from libs.common.describing import Shapes
+from services.ingest.domain.view import NextDue
+from services.ingest.reporting import Line, Total
+from services.ingest.routes.loan_shapes import Aged, Amounts, Anchor, ChargeState, Doubt, IgnoredEvent, Pause
+
+
+class StatedInstalment(Struct):
+    """What is to be said of an instalment, component by component."""
+
+    n: int
+    due_on: date
+    down_payment: bool
+    due: Amounts
+    paid: Amounts
+    waived: Amounts
+    outstanding: Amounts
+    overdue: Amounts
+    met_on: date | None
+
+
+class EventNamed(Struct):
+    """An event by its source and id, and when the books recorded it."""
+
+    source: str
+    id: str
+    time: datetime
+
+
+class StatementLine(Struct):
+    """One line under its number: how much of which component of which instalment or charge, and the balance after it."""
+
+    number: int
+    n: int | None
+    due_on: date | None
+    charge_id: str | None
+    component: str
+    side: str
+    amount: int
+    by: str | None
+    balance: int
+
+
+class StatementEntry(Struct):
+    """An event under its number, and its lines."""
+
+    number: int
+    on: date
+    kind: str
+    id: str | None
+    amount: int
+    event: EventNamed
+    undone_by: str | None
+    lines: list[StatementLine]
+    outstanding: int
+    credit: int
+    credit_change: int
+
+
+class StatementTotals(Struct):
+    """All instalments together."""
+
+    due: Amounts
+    paid: Amounts
+    waived: Amounts
+    left_at_end: Amounts
+
+
+class LoanStatement(Struct):
+    """A loan's statement on a date, to be disputed line by line."""
+
+    loan_id: str
+    at: datetime
+    known_at: datetime | None
+    borrower_id: str
+    product: str
+    currency: str
+    timezone: str
+    jurisdictions: list[str]
+    as_of: date
+    version: int
+    events: int
+    status: str
+    outstanding: Amounts
+    overdue: Amounts
+    credit: int
+    grace_days: int
+    anchor: Anchor | None
+    past_due_days: int
+    delinquent_from: date | None
+    paused_days: int
+    delinquent_days: int
+    bucket: str
+    aged: list[Aged]
+    next_due: NextDue | None
+    pauses: list[Pause]
+    dpd_original_from: date | None
+    ignored: list[IgnoredEvent]
+    doubt: Doubt | None
+    totals: StatementTotals
+    instalments: list[StatedInstalment]
+    charges: list[ChargeState]
+    entries: list[StatementEntry]
+
+
+class OverdueReport(Struct):
+    """All that is overdue; `undigested` counts loans whose events the rules cannot digest."""
+
+    as_of: date | None
+    known_at: datetime | None
+    at: datetime
+    items: list[Line]
+    totals: list[Total]
+    undigested: int
+
+
+class DecidedEvent(Struct):
+    """A parked event, and what a person decided about it."""
+
+    id: str
+    loan_id: str | None
+    borrower_id: str | None
+    event: Any
+    error: str
+    detail: str
+    at: datetime
+    decision: str
+    reason: str | UnsetType = UNSET
+    replaced_by: dict[str, Any] | UnsetType = UNSET
+
+
+PAPER: Shapes = {
+    "getLoanStatement": LoanStatement, "getOverdueReport": OverdueReport, "retryParked": DecidedEvent, "discardParked": DecidedEvent,
+    "replaceParked": DecidedEvent,
+}  # fmt: skip

@@ -1,0 +1,82 @@
+"""Every list of the services comes in pages that give each item once, and none that is empty behind the last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.e2e.world import World, borrower, late_loan, payment
+from tests.support.wallet import event
+
+IDS = {"loan_id": "L1", "borrower_id": "B1", "name": "gentle"}
+EMPTY_HERE = {
+    "/scheduler/v1/cases/{case_id}/disputes", "/scheduler/v1/cases/{case_id}/complaints", "/scheduler/v1/cases/{case_id}/hardships",
+    "/scheduler/v1/cases/{case_id}/wrong-numbers", "/scheduler/v1/cases/{case_id}/promises", "/scheduler/v1/assignments/history",
+    "/scheduler/v1/simulations", "/scheduler/v1/coverage", "/notifier/v1/borrowers/{borrower_id}/replies",
+}  # fmt: skip
+"""Lists that this story leaves empty; their pages are cut by the same function."""
+MOST_PAGES = 200
+
+
+async def test_every_list_gives_each_item_once_and_says_so_on_its_last_page(world: World) -> None:
+    await world.publish(*borrower("B1"), late_loan("L1", "B1", days=20, amount=30000), late_loan("L2", "B1", days=3))
+    paid = payment("L1", 5000)
+    await world.publish(paid)
+    for amount in (7, 8, 9):  # each is a conflict, and parked
+        await world.publish({**paid, "data": {**paid["data"], "amount": amount}})
+    await world.publish(event("charge.added", charge_id="c1", loan_id="L1", kind="fee", amount=500, due_on="2026-11-20"))
+    await world.let_pass(hours=24)
+    for reason in ("one", "two", "three"):
+        await write(world, reason)
+    empty = set()
+    for path in await lists_of(world):
+        ids = {**IDS, "case_id": (await world.case("B1"))["case_id"]}
+        if not await holds(world, path, path.format(**ids)):
+            empty.add(path)
+    assert empty == EMPTY_HERE
+
+
+async def write(world: World, reason: str) -> None:
+    """Write something of each kind that people write."""
+    case = f"/scheduler/v1/cases/{(await world.case('B1'))['case_id']}"
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", f"{case}/holds", {"stop": "vulnerable", "end": {"event": "debt.cured"}, "reason": reason}),
+        ("POST", "/scheduler/v1/borrowers/B1/links", None),
+        ("POST", "/scheduler/v1/policies", {"policy": "gentle", "steps": []}),
+        ("PUT", "/notifier/v1/borrowers/B1/preferences", {"language": "en", "reason": reason}),
+        ("POST", "/notifier/v1/templates", {"name": "gentle", "locale": "en", "channel": "sms", "body": "{{ lender }}: {{ total }}"}),
+        *(("PUT", f"/{service}/v1/settings", {}) for service in ("ingest", "scheduler", "notifier")),
+    ]
+    for method, path, body in asked:
+        answer = await world.http.request(method, path, json=body, headers={"If-Match": "*"} if method == "PUT" else {})
+        assert answer.status_code < 300, (path, answer.text)
+
+
+async def lists_of(world: World) -> list[str]:
+    """Return the path of each list that has pages, as the services describe themselves."""
+    found = []
+    for service in ("ingest", "scheduler", "notifier"):
+        paths = (await world.get(f"/{service}/openapi.json"))["paths"]
+        for path, operations in paths.items():
+            names = {one["name"] for one in operations.get("get", {}).get("parameters", ())}
+            if "cursor" in names:
+                found.append(f"/{service}{path}")
+    return found
+
+
+async def holds(world: World, path: str, at: str) -> bool:
+    """Say whether there was anything in a list; if so its pages were as they must be."""
+    items = (await world.get(at, limit=100))["items"]
+    if not items:
+        return False
+    assert (await world.get(at, limit=len(items)))["next"] is None, path
+    seen: list[Any] = []
+    cursor: dict[str, str] = {}
+    for _ in range(MOST_PAGES):
+        page = await world.get(at, limit=1, **cursor)
+        assert page["items"], path
+        seen += page["items"]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    assert seen == items, path
+    return True
