@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import logs
-from libs.common.api import Described, Readiness, make_app
+from libs.common.api import Described, Readiness, add_straight, make_app
 from libs.common.auth import Keys
 from libs.common.bus.gathering import Gathering, Publish
 from libs.common.bus.ports import BusWorker, DeadLetterBudget, Message, Subscription, UndeliveredError
@@ -83,7 +83,7 @@ def build(ports: Ports, settings: Settings) -> Service:
 
     gathering = Gathering(_and_what_follows(parts) if settings.publish_before_answer else ports.bus.publish)
     intake = HttpIntake(gathering.publish, ports.bus.partitions, settings.tenants, parts.own, parts.own.durable)
-    event_route(intake).stand_first(app)
+    add_straight(app, event_route(intake))
     app.include_router(loan_routes(LoanReader(ports.engine, ports.clock)))
     app.include_router(statement_routes(Stater(ports.engine, ports.clock, StatementPage.load())))
     app.include_router(report_routes(Reporter(ports.engine, ports.clock)))
