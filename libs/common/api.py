@@ -101,7 +101,7 @@ def add_straight(app: StraightApp, route: StraightRoute) -> None:
             observed.note(scope, status, began)
 
     app.router.routes.insert(0, route)
-    app.straight.update({(method, route.path): straight for method in route.methods})
+    app.straight.update({(method, route.path): straight for method in route.methods or ()})
 
 
 def answer(value: Any, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
@@ -244,7 +244,7 @@ class Observed:
 
     requests: Counter
     seconds: Histogram
-    _bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(default_factory=dict)
+    _bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(default_factory=dict, init=False)
     """What counts, by its labels: finding it by them costs more than to count."""
 
     def note(self, scope: Scope, status: int, began: float) -> None:

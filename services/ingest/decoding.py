@@ -132,11 +132,6 @@ def whole_of(record: Record) -> bytes:
     return msgspec.json.encode({**said, "data": msgspec.Raw(value)})
 
 
-def headers_of(event: WalletEvent) -> Headers:
-    """Return the event's attributes as headers of the bus."""
-    return _headers(event, event.time, event.about)
-
-
 def stored(type_: str, content: bytes) -> Any:
     """Return the data of an accepted event out of its stored content."""
     return _decoders[type_].decode(content)
@@ -161,7 +156,7 @@ def _about(type_: str, data: Any, source: str) -> str:
     return source if isinstance(data, FeedHeartbeat) else data.borrower_id  # every other has one
 
 
-def _headers(named: _Attributes | WalletEvent, time: datetime, about: str) -> Headers:
+def _headers(named: _Attributes, time: datetime, about: str) -> Headers:
     return (
         _SPEC,
         ("ce_id", named.id.encode()),

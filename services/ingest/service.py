@@ -51,6 +51,9 @@ from services.ingest.watermarks import Watermarks
 JOINS_MS = 100
 """How long an event may wait for others: a transaction for every two or three cost more than all else."""
 
+GATHERS_S = 0.005
+"""How long posts may wait for those with whom the last ones came: each round to the broker costs as much as twenty posts."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
@@ -81,7 +84,7 @@ def build(ports: Ports, settings: Settings) -> Service:
     )
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock), metrics=parts.metrics, readiness=readiness)
 
-    gathering = Gathering(_and_what_follows(parts) if settings.publish_before_answer else ports.bus.publish)
+    gathering = Gathering(_and_what_follows(parts) if settings.publish_before_answer else ports.bus.publish, GATHERS_S)
     intake = HttpIntake(gathering.publish, ports.bus.partitions, settings.tenants, parts.own, parts.own.durable)
     add_straight(app, event_route(intake))
     app.include_router(loan_routes(LoanReader(ports.engine, ports.clock)))
