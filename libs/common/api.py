@@ -12,7 +12,6 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from fastapi.routing import APIRoute
 from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
@@ -21,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from libs.common import logs
 from libs.common.answering_once import AnsweringOnce
 from libs.common.asyncapi import describe
-from libs.common.auth import Keys, Principal
+from libs.common.auth import Keys
 from libs.common.clock import stopwatch
 from libs.common.contracts.catalogue import Topic
 from libs.common.db.failures import is_transient
@@ -31,6 +30,7 @@ from libs.common.heads import AnsweringHeads
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
 from libs.common.problems import problem
 from libs.common.reference import Reference
+from libs.common.straight import StraightApp, StraightRoute
 
 T = TypeVar("T")
 Check = Callable[[], Awaitable[str | None]]
@@ -72,9 +72,9 @@ class Described:
     shapes: Shapes = field(default_factory=dict)
 
 
-def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: Readiness) -> FastAPI:
+def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: Readiness) -> StraightApp:
     """Return the app with everything that all services share; routes are added by the service."""
-    app = FastAPI(title=described.title, summary=described.summary, version=described.version, docs_url=None, redoc_url=None)
+    app = StraightApp(title=described.title, summary=described.summary, version=described.version, docs_url=None, redoc_url=None)
     app.state.keys = keys
     app.state.metrics = metrics
     app.state.readiness = readiness
@@ -83,37 +83,32 @@ def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: R
     complete(app, described.shapes)
     requests = metrics.counter("http_requests_total", "HTTP requests answered", route=(), method=(), code=())
     seconds = metrics.histogram("http_request_duration_seconds", "First byte to answer", LATENCY_BUCKETS_S, "route")
+    app.state.observed = Observed(requests, seconds)
     app.add_middleware(AnsweringOnce, keys=keys)
-    app.add_middleware(Observed, requests=requests, seconds=seconds)
+    app.add_middleware(Watched, observed=app.state.observed)
     app.add_middleware(AnsweringHeads)
     return app
 
 
-class StraightRoute(APIRoute):
-    """A route for what is called for every event: described like any other, called without FastAPI's solving of dependencies.
+def add_straight(app: StraightApp, route: StraightRoute) -> None:
+    """Let the app look here before it looks anywhere else; what goes wrong is answered and counted as on any other route."""
+    observed: Observed = app.state.observed
 
-    That and the search for the route took half of the CPU between socket and endpoint.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        endpoint: Callable[[Request, Principal], Awaitable[Response]],
-        caller_of: Callable[[Request], Awaitable[Principal]],
-        **described: Any,  # what FastAPI's own route takes
-    ) -> None:
-        super().__init__(path, endpoint, **described)
-
-        async def straight(scope: Scope, receive: Receive, send: Send) -> None:
-            request = Request(scope, receive, send)
-            response = await endpoint(request, await caller_of(request))
+    async def straight(scope: Scope, receive: Receive, send: Send) -> None:
+        began, status = stopwatch(), 500
+        scope["app"], scope["route"] = app, route
+        try:
+            try:
+                response = await route.answer(Request(scope, receive, send))
+            except Exception as error:  # noqa: BLE001  # it becomes a problem document, whatever it is
+                response = refusal(error, route.path)
+            status = response.status_code
             await response(scope, receive, send)
+        finally:
+            observed.note(scope, status, began)
 
-        self.app = straight
-
-    def stand_first(self, app: FastAPI) -> None:
-        """Let the app look here before it looks anywhere else."""
-        app.router.routes.insert(0, self)
+    app.router.routes.insert(0, route)
+    app.straight.update({(method, route.path): straight for method in route.methods or ()})
 
 
 def answer(value: Any, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
@@ -178,8 +173,8 @@ def render_problems(app: FastAPI) -> None:
     """Let the app refuse in problem documents."""
 
     @app.exception_handler(DomainError)
-    async def on_domain_error(_: Request, error: DomainError) -> Response:
-        return problem(error.status, error.code, error.detail, headers=error.headers, **error.extra)
+    async def on_domain_error(request: Request, error: DomainError) -> Response:
+        return refusal(error, route_of(request.scope))
 
     @app.exception_handler(HTTPException)
     async def on_http_error(_: Request, error: HTTPException) -> Response:
@@ -193,12 +188,19 @@ def render_problems(app: FastAPI) -> None:
     @app.exception_handler(DBAPIError)
     @app.exception_handler(Exception)
     async def on_failure(request: Request, error: Exception) -> Response:
-        if is_transient(error):
-            return problem(503, "unavailable", "try again in a few seconds", headers={"Retry-After": "2"})
-        if getattr(getattr(error, "orig", None), "sqlstate", None) in _CANNOT_BE_HELD:
-            return problem(422, "invalid_request", "a text holds the character 0, or a moment lies outside the calendar")
-        logs.get("api").error("request_failed", route=route_of(request.scope), reason=type(error).__name__, exc_info=error)
-        return problem(500, "internal", "this is a fault of ours; it has been logged")
+        return refusal(error, route_of(request.scope))
+
+
+def refusal(error: Exception, route: str) -> Response:
+    """Return the problem document for an error of a route; a fault of ours is logged."""
+    if isinstance(error, DomainError):
+        return problem(error.status, error.code, error.detail, headers=error.headers, **error.extra)
+    if is_transient(error):
+        return problem(503, "unavailable", "try again in a few seconds", headers={"Retry-After": "2"})
+    if getattr(getattr(error, "orig", None), "sqlstate", None) in _CANNOT_BE_HELD:
+        return problem(422, "invalid_request", "a text holds the character 0, or a moment lies outside the calendar")
+    logs.get("api").error("request_failed", route=route, reason=type(error).__name__, exc_info=error)
+    return problem(500, "internal", "this is a fault of ours; it has been logged")
 
 
 def _not_valid(request: Request, error: RequestValidationError) -> Response:
@@ -254,13 +256,32 @@ def _add_probes(app: FastAPI, described: Described) -> None:
         return answer(describe(described.title, described.version, described.topics))
 
 
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Counts and times requests by route pattern, never by path: a path holds ids."""
 
-    def __init__(self, app: ASGIApp, *, requests: Counter, seconds: Histogram) -> None:
+    requests: Counter
+    seconds: Histogram
+    _bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(default_factory=dict, init=False)
+    """What counts, by its labels: finding it by them costs more than to count."""
+
+    def note(self, scope: Scope, status: int, began: float) -> None:
+        """Note what became of a request that began at this reading of the stopwatch."""
+        route = route_of(scope)
+        labels = route, scope["method"] if route != "unmatched" and scope["method"] in _METHODS else "any", status
+        if (bound := self._bound.get(labels)) is None:
+            bound = self._bound[labels] = self.requests.labels(*labels[:2], str(status)), self.seconds.labels(route)
+        requests, seconds = bound
+        requests.inc()
+        seconds.observe(stopwatch() - began)
+
+
+class Watched:
+    """Observes every request that has a place among the routes, and refuses addresses that nothing of ours has."""
+
+    def __init__(self, app: ASGIApp, *, observed: Observed) -> None:
         self._app = app
-        self._requests = requests
-        self._seconds = seconds
+        self._observed = observed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
@@ -281,7 +302,4 @@ class Observed:
         try:
             await self._app(scope, receive, noting)
         finally:
-            route = route_of(scope)
-            method = scope["method"] if route != "unmatched" and scope["method"] in _METHODS else "any"
-            self._requests.labels(route, method, str(status)).inc()
-            self._seconds.labels(route).observe(stopwatch() - began)
+            self._observed.note(scope, status, began)

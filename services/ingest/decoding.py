@@ -36,10 +36,16 @@ class WalletEvent(msgspec.Struct, frozen=True, gc=False):
     @property
     def about(self) -> str:
         """Return the loan, borrower or source that it is about."""
-        data = self.data
-        if self.type in LOAN_EVENTS:
-            return str(data.loan_id)  # type: ignore[union-attr]  # every loan event has one
-        return self.source if isinstance(data, FeedHeartbeat) else str(data.borrower_id)  # type: ignore[union-attr]  # every other has one
+        return _about(self.type, self.data, self.source)
+
+
+class Posted(msgspec.Struct, frozen=True, gc=False):
+    """An event of the contract on its way to a topic, where it is read again: its attributes as headers, its data as they came."""
+
+    type: str
+    about: str
+    headers: Headers
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,8 @@ class _Envelope(_Attributes, kw_only=True):
 
 _envelope = msgspec.json.Decoder(_Envelope).decode
 _HEADERS = {f"ce_{name}": name for name in _Attributes.__struct_fields__}
+_SPEC, _JSON = ("ce_specversion", b"1.0"), ("content-type", b"application/json")
+_TYPES = {name: ("ce_type", name.encode()) for name in LOAN_EVENTS | BORROWER_EVENTS}
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(data) for name, data in (LOAN_EVENTS | BORROWER_EVENTS).items()
 }
@@ -74,17 +82,22 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
 
 def structured(raw: bytes) -> WalletEvent | Refusal:
     """Decode a whole CloudEvent."""
-    if len(raw) > EVENT_BYTES:
-        return Refusal("too_large", f"the event has {len(raw)} bytes, {EVENT_BYTES} are allowed")
-    try:
-        envelope = _envelope(raw)
-    except msgspec.ValidationError as error:
-        return _refused("malformed", str(error), raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Refusal("not_json", f"this is no JSON: {error}"[:DETAIL_LENGTH])
-    except RecursionError:
-        return Refusal("not_json", "this is nested too deeply")
-    return _with_data(envelope, bytes(envelope.data), raw)
+    envelope = _opened(raw)
+    return envelope if isinstance(envelope, Refusal) else _with_data(envelope, bytes(envelope.data), raw)
+
+
+def posted(raw: bytes) -> Posted | Refusal:
+    """Check a whole CloudEvent as `structured` does, and return what goes on its topic."""
+    envelope = _opened(raw)
+    if isinstance(envelope, Refusal):
+        return envelope
+    data = bytes(envelope.data)
+    checked = _checked(envelope, data, raw)
+    if isinstance(checked, Refusal):
+        return checked
+    time, value = checked
+    about = _about(envelope.type, value, envelope.source)
+    return Posted(envelope.type, about, _headers(envelope, time, about), data)
 
 
 def binary(record: Record) -> WalletEvent | Refusal:
@@ -119,19 +132,6 @@ def whole_of(record: Record) -> bytes:
     return msgspec.json.encode({**said, "data": msgspec.Raw(value)})
 
 
-def headers_of(event: WalletEvent) -> Headers:
-    """Return the event's attributes as headers of the bus."""
-    return (
-        ("ce_specversion", b"1.0"),
-        ("ce_id", event.id.encode()),
-        ("ce_source", event.source.encode()),
-        ("ce_type", event.type.encode()),
-        ("ce_time", event.time.isoformat().encode()),
-        ("ce_subject", event.about.encode()),
-        ("content-type", b"application/json"),
-    )
-
-
 def stored(type_: str, content: bytes) -> Any:
     """Return the data of an accepted event out of its stored content."""
     return _decoders[type_].decode(content)
@@ -150,18 +150,56 @@ def batch(body: bytes) -> Sequence[bytes] | Refusal:
         return Refusal("not_a_list", f"a batch is a JSON list of events: {error}"[:DETAIL_LENGTH])
 
 
+def _about(type_: str, data: Any, source: str) -> str:
+    if type_ in LOAN_EVENTS:
+        return data.loan_id  # type: ignore[no-any-return]  # every loan event has one
+    return source if isinstance(data, FeedHeartbeat) else data.borrower_id  # every other has one
+
+
+def _headers(named: _Attributes, time: datetime, about: str) -> Headers:
+    return (
+        _SPEC,
+        ("ce_id", named.id.encode()),
+        ("ce_source", named.source.encode()),
+        _TYPES[named.type],
+        ("ce_time", time.isoformat().encode()),
+        ("ce_subject", about.encode()),
+        _JSON,
+    )
+
+
+def _opened(raw: bytes) -> _Envelope | Refusal:
+    if len(raw) > EVENT_BYTES:
+        return Refusal("too_large", f"the event has {len(raw)} bytes, {EVENT_BYTES} are allowed")
+    try:
+        return _envelope(raw)
+    except msgspec.ValidationError as error:
+        return _refused("malformed", str(error), raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Refusal("not_json", f"this is no JSON: {error}"[:DETAIL_LENGTH])
+    except RecursionError:
+        return Refusal("not_json", "this is nested too deeply")
+
+
 def _with_data(envelope: _Attributes, data: bytes, raw: bytes) -> WalletEvent | Refusal:
-    decoder = _decoders.get(envelope.type)
+    checked = _checked(envelope, data, raw)
+    if isinstance(checked, Refusal):
+        return checked
+    time, value = checked
+    return WalletEvent(envelope.id, envelope.source, envelope.type, time, value, _canonical(value), data)
+
+
+def _checked(envelope: _Attributes, data: bytes, raw: bytes) -> tuple[datetime, Any] | Refusal:
+    """Return the moment in UTC and the data as a value of the contract."""
+    decoder, time = _decoders.get(envelope.type), envelope.time
     if decoder is None:
         return _refused("unknown_type", f"no event type {envelope.type[:100]!r} is known", raw, envelope.id)
-    if not FIRST_DAY <= envelope.time.date() <= LAST_DAY:
-        return _refused("malformed", f"time {envelope.time.isoformat()} is not between {FIRST_DAY} and {LAST_DAY}", raw, envelope.id)
+    if not FIRST_DAY <= time.date() <= LAST_DAY:
+        return _refused("malformed", f"time {time.isoformat()} is not between {FIRST_DAY} and {LAST_DAY}", raw, envelope.id)
     try:
-        value = decoder.decode(data)
-        time = envelope.time.astimezone(UTC)
+        return time if time.tzinfo is UTC else time.astimezone(UTC), decoder.decode(data)
     except (*NOT_JSON, OverflowError) as error:
         return _refused("malformed", f"data: {error}", raw, envelope.id)
-    return WalletEvent(envelope.id, envelope.source, envelope.type, time, value, _canonical(value), data)
 
 
 def _refused(error: str, detail: str, raw: bytes, event_id: str | None = None) -> Refusal:

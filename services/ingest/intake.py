@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Histogram
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from libs.common.bus.gathering import Publish
 from libs.common.bus.ports import Message, partition_of
@@ -14,7 +16,7 @@ from libs.common.contracts.catalogue import BORROWER_EVENTS_TOPIC, HEARTBEAT, LO
 from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS
 from libs.common.errors import DomainError, TransientError
 from services.ingest import decoding
-from services.ingest.decoding import Refusal, WalletEvent
+from services.ingest.decoding import Posted, Refusal
 from services.ingest.observing import OVER_HTTP, IngestMetrics
 
 BODY_BYTES = 16 * 1024 * 1024
@@ -25,6 +27,7 @@ EVENTS = 10_000
 ONE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 NDJSON = "application/x-ndjson"
+_ABOUT_BORROWERS = frozenset(BORROWER_EVENTS) - {HEARTBEAT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class HttpIntake:
     metrics: IngestMetrics
     durable: Histogram
 
-    async def take(self, tenant: str, content_type: str, body: AsyncIterator[bytes]) -> Answer:
+    async def take(self, tenant: str, content_type: str, receive: Receive) -> Answer:
         """Take a body in and return when its events are durable."""
         began = stopwatch()
         if tenant not in self.tenants:
@@ -53,39 +56,41 @@ class HttpIntake:
         kind = content_type.partition(";")[0].strip().lower()
         if kind not in (ONE, BATCH, NDJSON):
             raise DomainError(415, "unsupported_media_type", f"send {ONE}, {BATCH} or {NDJSON}")
-        raws = _split(kind, await _read(body))
-        decoded = [decoding.structured(raw) for raw in raws]
-        if kind == ONE and isinstance(decoded[0], Refusal):
+        found = [decoding.posted(raw) for raw in _split(kind, await _read(receive))]
+        if kind == ONE and isinstance(found[0], Refusal):
             self._count("rejected", 1)
-            status = 400 if decoded[0].error == "not_json" else 422
-            raise DomainError(status, decoded[0].error, decoded[0].detail, id=decoded[0].event_id)
-        answer = await self._publish(tenant, decoded)
+            status = 400 if found[0].error == "not_json" else 422
+            raise DomainError(status, found[0].error, found[0].detail, id=found[0].event_id)
+        answer = await self._publish(tenant, found)
         self.durable.observe(stopwatch() - began)
         return answer
 
-    async def _publish(self, tenant: str, decoded: Sequence[WalletEvent | Refusal]) -> Answer:
-        taken = [event for event in decoded if isinstance(event, WalletEvent)]
-        rejected: list[dict[str, object]] = [
-            {"index": index, "id": one.event_id, "error": one.error, "detail": one.detail}
-            for index, one in enumerate(decoded)
-            if isinstance(one, Refusal)
-        ]
+    async def _publish(self, tenant: str, found: Sequence[Posted | Refusal]) -> Answer:
+        messages, rejected = self._sorted(tenant, found)
         try:
-            await self.publish([self._message(tenant, event) for event in taken])
+            await self.publish(messages)
         except TransientError as error:
-            self._count("unavailable", len(taken))
+            self._count("unavailable", len(messages))
             raise DomainError(
                 503, "unavailable", "the events could not be made durable; send them again", headers={"Retry-After": "2"}
             ) from error
-        self._count("accepted", len(taken))
+        self._count("accepted", len(messages))
         self._count("rejected", len(rejected))
-        return Answer(len(taken), rejected)
+        return Answer(len(messages), rejected)
 
-    def _message(self, tenant: str, event: WalletEvent) -> Message:
-        topic = BORROWER_EVENTS_TOPIC if event.type in BORROWER_EVENTS and event.type != HEARTBEAT else LOAN_EVENTS_TOPIC
-        name = of_tenant(topic, tenant, first=self.tenants[0])
-        partition = partition_of(tenant, event.about, self.partitions)
-        return Message(name, partition, event.about.encode(), event.raw, decoding.headers_of(event) + OVER_HTTP)
+    def _sorted(self, tenant: str, found: Sequence[Posted | Refusal]) -> tuple[list[Message], list[dict[str, object]]]:
+        """Return the messages of what was taken, and by their places those that were not."""
+        about_loans, about_borrowers = (of_tenant(t, tenant, first=self.tenants[0]) for t in (LOAN_EVENTS_TOPIC, BORROWER_EVENTS_TOPIC))
+        messages: list[Message] = []
+        rejected: list[dict[str, object]] = []
+        for index, one in enumerate(found):
+            if isinstance(one, Refusal):
+                rejected.append({"index": index, "id": one.event_id, "error": one.error, "detail": one.detail})
+                continue
+            topic = about_borrowers if one.type in _ABOUT_BORROWERS else about_loans
+            partition = partition_of(tenant, one.about, self.partitions)
+            messages.append(Message(topic, partition, one.about.encode(), one.data, one.headers + OVER_HTTP))
+        return messages, rejected
 
     def _count(self, outcome: str, number: int) -> None:
         if number:
@@ -103,16 +108,18 @@ def _split(kind: str, body: bytes) -> Sequence[bytes]:
     return found
 
 
-async def _read(body: AsyncIterator[bytes]) -> bytes:
+async def _read(receive: Receive) -> bytes:
     """Return the body, or refuse one that is too large after reading it to its end without keeping it."""
     parts: list[bytes] = []
-    size = 0
-    async for part in body:
+    size, more = 0, True
+    while more and size <= SWALLOWED_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size <= BODY_BYTES:
             parts.append(part)
-        elif size > SWALLOWED_BYTES:
-            break
     if size > BODY_BYTES:
         raise DomainError(413, "body_too_large", f"a body may have {BODY_BYTES} bytes", headers={"Connection": "close"})
     return b"".join(parts)

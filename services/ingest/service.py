@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import logs
-from libs.common.api import Described, Readiness, make_app
+from libs.common.api import Described, Readiness, add_straight, make_app
 from libs.common.auth import Keys
 from libs.common.bus.gathering import Gathering, Publish
 from libs.common.bus.ports import BusWorker, DeadLetterBudget, Message, Subscription, UndeliveredError
@@ -52,6 +52,9 @@ from services.ingest.watermarks import Watermarks
 JOINS_MS = 100
 """How long an event may wait for others: a transaction for every two or three cost more than all else."""
 
+GATHERS_S = 0.005
+"""How long posts may wait for those with whom the last ones came: each round to the broker costs as much as twenty posts."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
@@ -82,9 +85,9 @@ def build(ports: Ports, settings: Settings) -> Service:
     )
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock, ports.tokens), metrics=parts.metrics, readiness=readiness)
 
-    gathering = Gathering(_and_what_follows(parts) if settings.publish_before_answer else ports.bus.publish)
+    gathering = Gathering(_and_what_follows(parts) if settings.publish_before_answer else ports.bus.publish, GATHERS_S)
     intake = HttpIntake(gathering.publish, ports.bus.partitions, settings.tenants, parts.own, parts.own.durable)
-    event_route(intake).stand_first(app)
+    add_straight(app, event_route(intake))
     app.include_router(loan_routes(LoanReader(ports.engine, ports.clock)))
     app.include_router(statement_routes(Stater(ports.engine, ports.clock, StatementPage.load())))
     app.include_router(report_routes(Reporter(ports.engine, ports.clock)))

@@ -39,6 +39,19 @@ def cpu_s(root: int, *, descendants: bool = True) -> float:
     return sum(own + (waited if descendants else 0) for pid, _, own, waited in stats if pid in mine) / TICKS
 
 
+def compiling_s(pid: int) -> float:
+    """Return the CPU seconds of a JVM's compilers: a broker that has run for a day has done with them."""
+    threads = [entry for entry in Path(f"/proc/{pid}/task").iterdir() if _name(entry).startswith(("C1 Compiler", "C2 Compiler"))]
+    return sum(found[2] for entry in threads if (found := _stat(entry)) is not None) / TICKS
+
+
+def _name(thread: Path) -> str:
+    try:
+        return (thread / "comm").read_text()
+    except OSError:
+        return ""
+
+
 def _stat(entry: Path) -> tuple[int, int, int, int] | None:
     """Return (pid, parent, ticks in user and system mode, those of children that were waited for)."""
     try:

@@ -23,6 +23,8 @@ from tests.support.kafka import Broker
 from tests.support.postgres import Databases
 
 PUT = 5_000
+KEEPS_COMPILERS = "-XX:-UseDynamicNumberOfCompilerThreads"
+"""The JVM would end its compiling threads when they rest, and what they have taken would no longer be told apart."""
 
 
 @dataclass
@@ -92,7 +94,7 @@ class Stack:
 async def started(folder: Path) -> AsyncIterator[Stack]:
     """Start the servers, make the topics, stop them."""
     server = EmbeddedPostgres(folder / "postgres")
-    broker = Broker.start(folder / "kafka")
+    broker = Broker.start(folder / "kafka", java_options=KEEPS_COMPILERS)
     try:
         week = timedelta(days=7)
         topics = [TopicSpec(topic.name, PARTITIONS, week, compacted=False) for topic in CATALOGUE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ class Gathering:
     """Publishes for many callers at once, small parts in groups and in the order in which they came; each is answered for itself."""
 
     together: Publish
+    waits_s: float = 0.0
+    """How long a group waits at most until as many have come as were there a moment ago: who has just been answered tends to come again."""
+    _were_here: int = 0
+    _all_came: asyncio.Event = field(default_factory=asyncio.Event)
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _at_work: asyncio.Task[None] | None = None
 
@@ -40,6 +45,8 @@ class Gathering:
             return
         mine = _Waiting(messages, asyncio.get_running_loop().create_future())
         self._waiting.append(mine)
+        if len(self._waiting) >= self._were_here:
+            self._all_came.set()
         if self._at_work is None:
             self._at_work = asyncio.create_task(self._work_off())
         await mine.durable
@@ -47,9 +54,19 @@ class Gathering:
     async def _work_off(self) -> None:
         try:
             while self._waiting:
+                await self._wait_for_others()
                 await self._publish_one_group()
         finally:
             self._at_work = None
+
+    async def _wait_for_others(self) -> None:
+        """Let a group become as large as the last one with those who waited behind it: each costs a round of its own."""
+        if len(self._waiting) >= self._were_here or not self.waits_s:
+            return
+        self._all_came.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.waits_s):
+                await self._all_came.wait()
 
     async def _publish_one_group(self) -> None:
         group, size = [self._waiting.popleft()], 0
@@ -61,6 +78,7 @@ class Gathering:
             _answer(group, error)
         else:
             _answer(group, None)
+        self._were_here = len(group) + len(self._waiting)
 
 
 def _answer(group: Sequence[_Waiting], error: Exception | None) -> None:

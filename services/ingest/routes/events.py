@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 
-from libs.common.api import StraightRoute, answer
+from libs.common.api import answer
 from libs.common.auth import Principal, requires
+from libs.common.straight import StraightRoute
 from services.ingest.intake import HttpIntake
 
 _publisher = requires("events:write")
@@ -44,7 +45,7 @@ def route_of(intake: HttpIntake) -> StraightRoute:
     """Return the route by which events come in."""
 
     async def post_events(request: Request, caller: Annotated[Principal, Depends(_publisher)]) -> Response:
-        taken = await intake.take(caller.tenant, request.headers.get("content-type", ""), request.stream())
+        taken = await intake.take(caller.tenant, request.headers.get("content-type", ""), request.receive)
         return answer({"accepted": taken.accepted, "rejected": taken.rejected}, 202)
 
     return StraightRoute(

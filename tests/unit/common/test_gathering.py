@@ -121,6 +121,51 @@ async def test_a_group_has_an_end_and_whoever_comes_later_goes_with_the_next(mon
     assert gate.values == [["a"], ["b", "c", "d"], ["e"]]
 
 
+async def some_turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_group_waits_for_as_many_as_were_there_a_moment_ago_and_goes_once_they_have_come() -> None:
+    gate = Gate()
+    gathered = Gathering(gate.publish, waits_s=60)
+    first = await begun(gathered, [message("a")])
+    second = await begun(gathered, [message("b")])
+    gate.turn.release()
+    await first[0]
+    assert gate.values == [["a"]]
+    third = await begun(gathered, [message("c")])
+    await some_turns()
+    assert gate.values == [["a"], ["b", "c"]]
+    gate.turn.release()
+    await asyncio.gather(*second, *third)
+
+
+async def test_a_caller_alone_is_not_kept_waiting() -> None:
+    gate = Gate()
+    gathered = Gathering(gate.publish, waits_s=60)
+    for value in ("a", "b"):
+        gate.turn.release()
+        async with asyncio.timeout(5):
+            await gathered.publish([message(value)])
+    assert gate.values == [["a"], ["b"]]
+
+
+async def test_a_group_goes_without_those_who_do_not_come_again_and_the_next_does_not_wait_for_them() -> None:
+    gate = Gate()
+    gathered = Gathering(gate.publish, waits_s=0.01)
+    tasks = await begun(gathered, [message("a")], [message("b")], [message("c")])
+    for _ in range(4):
+        gate.turn.release()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*tasks)
+        await gathered.publish([message("d")])
+    gathered.waits_s = 60
+    async with asyncio.timeout(5):
+        await gathered.publish([message("e")])
+    assert gate.values[-2:] == [["d"], ["e"]]
+
+
 @given(sizes=st.lists(st.integers(0, 5), max_size=30), pauses=st.lists(st.integers(0, 3), min_size=30, max_size=30))
 def test_everything_is_published_once_in_the_order_in_which_it_came(sizes: list[int], pauses: list[int]) -> None:
     async def run() -> None:

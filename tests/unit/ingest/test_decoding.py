@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from libs.common.bus.ports import Record
 from services.ingest import decoding
-from services.ingest.decoding import EVENT_BYTES, Refusal, WalletEvent, binary, structured
+from services.ingest.decoding import EVENT_BYTES, Posted, Refusal, WalletEvent, binary, posted, structured
 from tests.support.wallet import NOON, Event, event, instalment, loan, repayment
 
 HEADERS = {
@@ -51,6 +51,16 @@ def assert_plain(sentence: str) -> None:
     assert 10 <= len(sentence) <= 300
     assert sentence.isprintable()
     assert "Traceback" not in sentence
+
+
+def assert_same_at_the_door(raw: bytes) -> None:
+    """Assert that HTTP lets in what the ledger takes, and refuses all else with the same words."""
+    came, goes = structured(raw), posted(raw)
+    if isinstance(came, Refusal):
+        assert goes == came
+    else:
+        assert isinstance(goes, Posted)
+        assert (goes.type, goes.about, goes.data) == (came.type, came.about, came.raw)
 
 
 def broken(**changes: Any) -> Callable[[Event], object]:
@@ -274,8 +284,10 @@ def test_a_whole_cloudevent_on_the_bus_is_read_as_one() -> None:
 
 def test_what_http_puts_on_the_bus_is_read_back_as_the_same_event() -> None:
     for sent in (loan("L1"), repayment("L1", 5), event("feed.heartbeat", every_s=5), event("borrower.erased", borrower_id="B1")):
-        came = taken(structured(as_json(sent)))
-        again = taken(binary(Record("t", 0, 1, None, came.raw, decoding.headers_of(came), NOON)))
+        came, goes = taken(structured(as_json(sent))), posted(as_json(sent))
+        assert isinstance(goes, Posted)
+        assert (goes.type, goes.about, goes.data) == (came.type, came.about, came.raw)
+        again = taken(binary(Record("t", 0, 1, None, goes.data, goes.headers, NOON)))
         assert (again.id, again.source, again.type, again.time, again.data, again.content) == (
             came.id, came.source, came.type, came.time, came.data, came.content,
         )  # fmt: skip
@@ -316,6 +328,7 @@ values = st.recursive(
 def test_any_bytes_are_an_event_or_a_plain_sentence(raw: bytes) -> None:
     for result in (structured(raw), binary(record(raw)), binary(record(ce_time=raw)), binary(record(ce_source=raw, ce_id=raw))):
         assert isinstance(result, WalletEvent) or 10 <= len(result.detail) <= 300
+    assert_same_at_the_door(raw)
 
 
 @given(values)
@@ -324,6 +337,7 @@ def test_any_json_is_an_event_or_a_plain_sentence(value: Any) -> None:
     for result in (structured(raw), binary(record(raw))):
         if isinstance(result, Refusal):
             assert_plain(result.detail)
+    assert_same_at_the_door(raw)
 
 
 @given(st.data())
@@ -345,6 +359,7 @@ def test_any_value_in_the_place_of_any_field_is_an_event_or_a_plain_sentence(dat
         assert_plain(result.detail)
     else:
         assert decoding.stored(result.type, result.content) == result.data
+    assert_same_at_the_door(as_json(target))
 
 
 def content_of(sent: Event) -> tuple[bytes, datetime]:
