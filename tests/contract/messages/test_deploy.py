@@ -34,7 +34,7 @@ def test_no_secret_stands_in_the_compose_file(composed: Any) -> None:
     for name, service in composed.items():
         for variable, value in service.get("environment", {}).items():
             if SECRET.search(variable):
-                assert re.fullmatch(r"\$\{[A-Z_]+:\?[^}]+\}", str(value)), (name, variable)
+                assert re.fullmatch(r"\$\{[A-Z_]+:(\?[^}]+|-)\}", str(value)), (name, variable)
     assert re.findall(r"://[^:/\s]+:(?!\$\{)[^@/\s]+@", COMPOSE.read_text()) == []
 
 
@@ -42,6 +42,7 @@ def test_no_secret_stands_in_the_compose_file(composed: Any) -> None:
 def test_a_service_of_the_compose_file_is_told_what_it_needs_and_no_key_beyond_that(composed: Any, name: str) -> None:
     key = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
     told = {variable: key if SECRET.search(variable) else str(value) for variable, value in composed[name]["environment"].items()}
+    told |= {variable: "dw_a" for variable in told if variable == "DUNWELL_SERVICE_KEY"}
     plain = {variable: re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", value) for variable, value in told.items()}
     read = common(name, plain)
     assert composed[name]["ports"] == [f"127.0.0.1:{read.port}:{read.port}"]
@@ -51,8 +52,8 @@ def test_a_service_of_the_compose_file_is_told_what_it_needs_and_no_key_beyond_t
         keys
         == {
             "ingest": {"DUNWELL_SEALING_PUBLIC_KEY", "DUNWELL_DIGEST_KEY"},
-            "scheduler": set(),
-            "notifier": {"DUNWELL_SEALING_PRIVATE_KEY", "DUNWELL_DIGEST_KEY"},
+            "scheduler": {"DUNWELL_LINK_KEY", "DUNWELL_SERVICE_KEY"},
+            "notifier": {"DUNWELL_SEALING_PRIVATE_KEY", "DUNWELL_DIGEST_KEY", "DUNWELL_LINK_KEY"},
         }[name]
     )
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from libs.common.contracts.catalogue import TASKS
+from libs.common.contracts.contact_tasks import PreferencesSet
 from tests.integration.notifier.world import MORNING, World, a_world
 from tests.support.postgres import Databases
 
@@ -37,6 +39,20 @@ async def test_wishes_are_kept_in_versions_with_who_when_and_why(databases: Data
         older = await world.get("/v1/borrowers/b1/preferences/versions", cursor=versions["next"])
         [before] = older["items"]
         assert (before["reason"], before["by"], before["at"]) == ("asked on the phone", "anna", MORNING.isoformat().replace("+00:00", "Z"))
+
+
+async def test_what_is_chosen_on_the_page_is_kept_once_and_never_over_what_is_newer(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        chosen = PreferencesSet(preference_id="w-1", borrower_id="b1", case_id="c-b1", at=world.clock.now(), never=("sms",))
+        for _ in range(2):
+            await world.hear(TASKS, "contact.preferences_set.v1", chosen, borrower="b1")
+        held = await world.get("/v1/borrowers/b1/preferences")
+        assert (held["version"], held["channels"]["never"], held["by"]) == (1, ["sms"], "borrower")
+        world.clock.advance(timedelta(minutes=1))
+        await wish(world, "b1", {"channels": {"never": ["email"]}}, '"1"')
+        await world.hear(TASKS, "contact.preferences_set.v1", chosen, borrower="b1")
+        assert (await world.get("/v1/borrowers/b1/preferences"))["channels"]["never"] == ["email"]
 
 
 async def test_a_writer_who_has_not_seen_what_stands_is_refused(databases: Databases) -> None:
