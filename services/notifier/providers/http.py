@@ -98,6 +98,11 @@ class HttpProvider:
         """Return what became of each message, in their order."""
         return list(await asyncio.gather(*(self._send(message) for message in batch)))
 
+    @property
+    def absent_after(self) -> timedelta | None:
+        """Return how long after an attempt what it has not was never taken; None where that proves nothing."""
+        return self.adapter.look_up.absent_after if self.adapter.look_up is not None else None
+
     async def look_up(self, question: Question) -> Search | None:
         """Ask what became of a message whose answer was lost; None where its kind cannot be asked, or nobody has answered."""
         look_up = self.adapter.look_up
