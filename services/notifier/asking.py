@@ -17,8 +17,8 @@ from services.notifier.domain.delivery import heard
 from services.notifier.domain.receipts import News, Receipt, Standing
 from services.notifier.domain.results import NotSent
 from services.notifier.metrics import NotifierMetrics
-from services.notifier.providers.http import HttpProvider
 from services.notifier.providers.kinds import ADAPTERS
+from services.notifier.providers.port import Askable
 from services.notifier.receiving import Receiver, words_of
 from services.notifier.store import asking, attempts, borrowers, contacts, deliveries
 from services.notifier.store.asking import Lost
@@ -63,23 +63,32 @@ class Asker:
         async with self.receiver.engine.begin() as conn:
             now = await self.receiver.clock.at(conn)
             lost = await asking.claim(conn, KINDS, PAUSES, since=now - LOOKS_BACK, now=now, limit=AT_ONCE)
-        await asyncio.gather(*(self._ask(one, now) for one in lost))
+        await asyncio.gather(*(self._ask_alone(one, now) for one in lost))
         return len(lost)
+
+    async def _ask_alone(self, lost: Lost, now: datetime) -> None:
+        """Ask about one; whatever a rule raises sets this question aside and no other."""
+        try:
+            await self._ask(lost, now)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            logs.get("asker").warning("question_in_doubt", task_id=lost.attempt.task_id, reason=type(error).__name__)
 
     async def _ask(self, lost: Lost, now: datetime) -> None:
         provider = await self.receiver.directory.provider(lost.attempt.tenant, lost.attempt.provider)
         question = await self._question(lost)
-        if not isinstance(provider, HttpProvider) or question is None:
+        if not isinstance(provider, Askable) or question is None:
             return
         search = await provider.look_up(question)
         if search is None:
-            self.metrics.asked.labels(provider.name, "no_answer").inc()
+            self.metrics.asked.labels(lost.attempt.provider, "no_answer").inc()
             return
         refs = {one.provider_ref for one in search.found if one.provider_ref is not None}
         async with self.receiver.engine.connect() as conn:
             of_others = await asking.named(conn, lost.attempt.tenant, lost.attempt.provider, refs)
         said = meaning(search, question, of_others, absence_counts=_absence_counts(lost, provider, now))
-        self.metrics.asked.labels(provider.name, _word(said)).inc()
+        self.metrics.asked.labels(lost.attempt.provider, _word(said)).inc()
         match said:
             case Receipt():
                 await self._found(lost, said)
@@ -135,10 +144,9 @@ class Asker:
         await receiver.outbox.append(conn, receiver.announcer.messages(changes, now=now))
 
 
-def _absence_counts(lost: Lost, provider: HttpProvider, now: datetime) -> bool:
+def _absence_counts(lost: Lost, provider: Askable, now: datetime) -> bool:
     """Say whether it proves something that a message is not found: long after it was given, to the very account that it was given to."""
-    look_up = provider.adapter.look_up
-    after = look_up.absent_after if look_up is not None else None
+    after = provider.absent_after
     return after is not None and lost.same_account and now >= lost.ended_at + after
 
 

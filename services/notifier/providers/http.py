@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
 from libs.common import logs
 from libs.common.clock import Clock
-from services.notifier.domain.asking import Question, Search
+from services.notifier.domain.asking import AROUND, Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import NotSent, Refused, Result, Unknown
 from services.notifier.providers.carrier import Carrier
@@ -98,14 +99,22 @@ class HttpProvider:
         """Return what became of each message, in their order."""
         return list(await asyncio.gather(*(self._send(message) for message in batch)))
 
+    @property
+    def absent_after(self) -> timedelta | None:
+        """Return how long after an attempt what it has not was never taken; None where that proves nothing."""
+        return self.adapter.look_up.absent_after if self.adapter.look_up is not None else None
+
     async def look_up(self, question: Question) -> Search | None:
         """Ask what became of a message whose answer was lost; None where its kind cannot be asked, or nobody has answered."""
         look_up = self.adapter.look_up
         if look_up is None:
             return None
         try:
-            answer = await self.carrier.call(look_up.request(question, self.account, self.clock.now()))
-            return look_up.read(answer, question, self.account) if isinstance(answer, Answer) and answer.status == 200 else None
+            answer = await self.carrier.call(look_up.request(question, self.account, now := self.clock.now()))
+            found = look_up.read(answer, question, self.account) if isinstance(answer, Answer) and answer.status == 200 else None
+            if found is None or not isinstance(answer, Answer):
+                return None
+            return replace(found, whole=found.whole and _clocks_agree(answer, now))
         except Exception as error:  # noqa: BLE001  # whatever it is: nobody has learnt anything of the message
             logs.get("provider").warning("search_failed", provider=self.name, reason=type(error).__name__)
             return None
@@ -144,3 +153,9 @@ class HttpProvider:
         if token is None:
             return self.account
         return replace(self.account, credentials=MappingProxyType({**self.account.credentials, "token": token.value}))
+
+
+def _clocks_agree(answer: Answer, now: datetime) -> bool:
+    """Say whether a provider's clock is ours: else a message that it has may lie outside the time that is looked through."""
+    said = answer.headers.get("date")
+    return said is not None and abs(parsedate_to_datetime(said) - now) <= AROUND

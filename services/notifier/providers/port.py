@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from datetime import timedelta
+from typing import Protocol, runtime_checkable
 
 from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
@@ -35,8 +36,14 @@ class Provider(Protocol):
         ...
 
 
-class Askable(Protocol):
+@runtime_checkable
+class Askable(Provider, Protocol):
     """A provider that can be asked what became of a message."""
+
+    @property
+    def absent_after(self) -> timedelta | None:
+        """Return how long after an attempt what it has not was never taken; None where that proves nothing."""
+        ...
 
     async def look_up(self, question: Question) -> Search | None:
         """Return what it has that may be the message; None where nobody has answered."""

@@ -123,6 +123,15 @@ async def test_what_a_fake_took_it_says_when_it_is_asked_and_of_what_it_never_to
         assert (one.code is not None, one.fault != "none") == (standing is Standing.FAILED, standing is Standing.FAILED)
 
 
+@pytest.mark.parametrize(("apart", "whole"), [(timedelta(minutes=1), True), (timedelta(minutes=-3), False), (timedelta(days=6), False)])
+async def test_what_a_provider_has_not_proves_nothing_where_its_clock_is_another(apart: timedelta, whole: bool) -> None:
+    async with FakeProviders(ACCOUNTS, clock=DrivenClock(NOW + apart)).served() as fake:
+        provider = HttpProvider(fake.account("twilio"), ADAPTERS["twilio"], Carrier(), DrivenClock(NOW))
+        found = await provider.look_up(QUESTION)
+        await provider.close()
+    assert found == Search((), whole=whole)
+
+
 def shown_as(kind: str, standing: Standing) -> list[Standing]:
     match kind:
         case "aliyun_sms":

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from email.utils import format_datetime
 
 import msgspec
 from aiohttp import web
@@ -132,4 +133,6 @@ class FakeProviders:
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         said = self.answer(name, call)
-        return web.Response(status=said.status, headers=said.headers, body=said.body)
+        return web.Response(
+            status=said.status, headers={**said.headers, "date": format_datetime(self.clock.now(), usegmt=True)}, body=said.body
+        )
