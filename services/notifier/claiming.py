@@ -14,6 +14,7 @@ from libs.common.clock import Clock
 from libs.common.contracts.catalogue import FACTS, PROFILES
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.db import positions
+from libs.common.db.engine import by_keys
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.outbox import Outbox
 from libs.common.value import Value, replace
@@ -173,6 +174,7 @@ class Claimer:
     async def claim(self, keys: Sequence[Key], stock: Stock, *, timeline: int | None) -> Claimed:
         """Decide on these deliveries and mark those that may go out, no more than the stock has; MovedError when the database has moved."""
         async with self.engine.begin() as conn:
+            await by_keys(conn)
             if await timeline_of(conn) != timeline:
                 raise MovedError
             now = await self.clock.at(conn)
@@ -328,7 +330,6 @@ class Claimer:
     ) -> tuple[Marked, ...]:
         """Write attempts, contacts, deliveries, and last what is announced of them."""
         begun = await attempts.begin(conn, [mark.attempt for mark in marked], now=now)
-        started = tuple(mark for mark in marked if mark.delivery.key in begun)
         before = {delivery.key: delivery for delivery in due}
         held_back = {mark.delivery.key for mark in marked} - begun
         until = now + self.resolve_within
@@ -338,6 +339,8 @@ class Claimer:
             else _in_flight(change, now + self.grace)
             for change in changes
         ]
+        written = {change.delivery.key: replace(change.delivery, revision=change.delivery.revision + 1) for change in final}
+        started = tuple(replace(mark, delivery=written[mark.delivery.key]) for mark in marked if mark.delivery.key in begun)
         await contacts.enter(conn, [_contact(mark, now) for mark in started])
         await deliveries.save(conn, [change.delivery for change in final])
         gone = [given_up(delivery, GONE) for delivery in due if delivery.state is State.IN_FLIGHT]
