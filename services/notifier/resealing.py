@@ -1,4 +1,4 @@
-"""What is personal in a profile, sealed anew as it comes in: so that a contact costs no exchange of keys, and a profile all of them once."""
+"""What is personal in a profile, sealed anew as it comes in: a contact takes no exchange of keys, and a profile all of them once."""
 
 from __future__ import annotations
 

@@ -117,7 +117,8 @@ deliveries = Table(
 """A contact task; one without a request was cancelled before it came. `turn` counts attempts.
 
 `next_at` is when something is to be done: an attempt, the deadline of one that is unknown (`resolve_by`), the next channel where a receipt
-stays away. `revision` rises with every change, so that one decided on a row that has changed since is not written. `earlier_*` is what became of it at best on channels it has left.
+stays away. `earlier_*` is what became of it at best on channels it has left. `revision` rises with every change, so that none is written
+that was decided on what has changed since.
 """
 
 attempts = Table(

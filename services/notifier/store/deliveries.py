@@ -44,8 +44,6 @@ _NEW = (
 )
 
 
-
-
 def _reading(condition: str) -> TextClause:
     return text(
         f"select {_COLUMNS} from unnest({column('tenants')}, {column('borrowers')}, {column('tasks')}) as w(tenant, borrower_id, task_id)"
@@ -55,6 +53,20 @@ def _reading(condition: str) -> TextClause:
     )
 
 
+_SAVE = text(
+    "update notifier.deliveries d set revision = d.revision + 1, state = n.state, reason = n.reason, next_at = n.next_at,"
+    " waiting = n.waiting, sequence = n.sequence, turn = n.turn, tries = n.tries, channel = n.channel, told = n.told,"
+    " decision = n.decision, resolve_by = n.resolve_by, earlier_state = n.earlier_state, earlier_channel = n.earlier_channel,"
+    " lost_time = n.lost_time, tried_since = n.tried_since, spent = coalesce(string_to_array(n.spent, ','), '{}')"
+    f" from unnest({column('tenants')}, {column('borrowers')}, {column('tasks')}, {column('states')}, {column('channels')},"
+    f" {column('spents')}, {column('earliers')}, {column('earlier_on')}, {column('lost_times')}, cast(:reasons as text[]),"
+    " cast(:tolds as text[]), cast(:nexts as timestamptz[]), cast(:waitings as boolean[]), cast(:sequences as int[]),"
+    " cast(:turns as int[]), cast(:tries as int[]), cast(:resolves as timestamptz[]), cast(:tried_sinces as timestamptz[]),"
+    " cast(:decisions as bytea[]))"
+    " as n(tenant, borrower_id, task_id, state, channel, spent, earlier_state, earlier_channel, lost_time, reason, told, next_at,"
+    " waiting, sequence, turn, tries, resolve_by, tried_since, decision)"
+    " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id"
+)
 _DUE, _STILL_OPEN, _ANY = map(_reading, ("d.next_at <= :now", _OPEN, "true"))
 
 
@@ -104,7 +116,8 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
     nothing: list[None] = [None] * len(ordered)
     rows = await conn.execute(
         text(            _NEW
-            + "update set revision = d.revision + 1, cancelled = true, waiting = false, lost_time = case when d.lost_time is not null then 'touched' end,"
+            + "update set revision = d.revision + 1, cancelled = true, waiting = false,"
+            " lost_time = case when d.lost_time is not null then 'touched' end,"
             f" state = case when {_ENDS} then coalesce({_EARLIER}, excluded.state) else d.state end,"
             f" reason = case when {_ENDS} and {_EARLIER} is null then excluded.reason else d.reason end,"
             f" channel = case when {_ENDS} then coalesce(d.earlier_channel, d.channel) else d.channel end,"
@@ -181,33 +194,20 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
     if not deliveries:
         return
     await conn.execute(
-        text(
-            "update notifier.deliveries d set revision = d.revision + 1, state = n.state, reason = n.reason, next_at = n.next_at, waiting = n.waiting,"
-            " sequence = n.sequence, turn = n.turn, tries = n.tries, channel = n.channel, told = n.told, decision = n.decision,"
-            " resolve_by = n.resolve_by, earlier_state = n.earlier_state, earlier_channel = n.earlier_channel,"
-            " lost_time = n.lost_time, tried_since = n.tried_since,"
-            " spent = case when n.spent = '' then '{}' else string_to_array(n.spent, ',') end"
-            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:states as text[]),"
-            " cast(:reasons as text[]), cast(:nexts as timestamptz[]), cast(:waitings as boolean[]), cast(:sequences as int[]),"
-            " cast(:turns as int[]), cast(:tries as int[]), cast(:channels as text[]), cast(:spents as text[]), cast(:tolds as text[]),"
-            " cast(:decisions as bytea[]), cast(:resolves as timestamptz[]), cast(:earliers as text[]), cast(:earlier_on as text[]),"
-            " cast(:lost_times as text[]), cast(:tried_sinces as timestamptz[]))"
-            " as n(tenant, borrower_id, task_id, state, reason, next_at, waiting, sequence, turn, tries, channel, spent, told, decision,"
-            " resolve_by, earlier_state, earlier_channel, lost_time, tried_since)"
-            " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id"
-        ),
+        _SAVE,
         {
-            **_keys(deliveries),
-            "states": [d.state.value for d in deliveries], "reasons": [d.reason for d in deliveries],
+            **joined_arrays(d.key[:2] for d in deliveries), "tasks": joined([d.task_id for d in deliveries]),
+            "states": joined([d.state.value for d in deliveries]), "channels": joined([d.channel for d in deliveries]),
+            "spents": joined([",".join(d.spent) or None for d in deliveries]),
+            "earliers": joined([d.earlier.state.value if d.earlier else None for d in deliveries]),
+            "earlier_on": joined([d.earlier.channel if d.earlier else None for d in deliveries]),
+            "lost_times": joined([d.lost_time for d in deliveries]),
+            "reasons": [d.reason for d in deliveries], "tolds": [d.told for d in deliveries],
             "nexts": [d.next_at for d in deliveries], "waitings": [d.waiting for d in deliveries],
             "sequences": [d.sequence for d in deliveries], "turns": [d.turn for d in deliveries],
-            "tries": [d.tries for d in deliveries], "channels": [d.channel for d in deliveries],
-            "spents": [",".join(d.spent) for d in deliveries], "tolds": [d.told for d in deliveries],
+            "tries": [d.tries for d in deliveries], "resolves": [d.resolve_by for d in deliveries],
+            "tried_sinces": [d.tried_since for d in deliveries],
             "decisions": [_encode(d.decisions) if d.decisions else None for d in deliveries],
-            "resolves": [d.resolve_by for d in deliveries],
-            "earliers": [d.earlier.state.value if d.earlier else None for d in deliveries],
-            "earlier_on": [d.earlier.channel if d.earlier else None for d in deliveries],
-            "lost_times": [d.lost_time for d in deliveries], "tried_sinces": [d.tried_since for d in deliveries],
         },
     )  # fmt: skip
 
