@@ -146,5 +146,5 @@ async def _rows(
 def _grouped(rows: Sequence[Row[tuple[object, ...]]]) -> dict[Who, list[Row[tuple[object, ...]]]]:
     grouped: dict[Who, list[Row[tuple[object, ...]]]] = {}
     for row in rows:
-        grouped.setdefault((row[0], row[1]), []).append(row)  # by position, since a name costs a look-up
+        grouped.setdefault((row.tenant, row.borrower_id), []).append(row)
     return grouped
