@@ -14,6 +14,7 @@ from libs.common.clock import Clock
 from libs.common.contracts.catalogue import FACTS, PROFILES
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.db import positions
+from libs.common.db.engine import by_keys
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.outbox import Outbox
 from libs.common.value import Value, replace
@@ -35,7 +36,7 @@ from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.ledger import Ledger, counted
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.rendering import Compiled, ContentError, RenderError
-from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known
+from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known, starting
 from services.notifier.store.attempts import Attempt, Closing
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact
@@ -65,17 +66,13 @@ class Marked(Value, frozen=True):
     provider: str
     key: str
     sealed_name: str | None
+    attempt: Attempt
+    """What was written before it starts."""
 
     @property
     def loans(self) -> tuple[str, ...]:
         """Return the debts that the message names."""
         return tuple(debt.loan_id for debt in self.send.debts)
-
-    @property
-    def attempt(self) -> Attempt:
-        """Return the attempt that was written for it."""
-        one, ref = self.delivery, self.text.ref
-        return Attempt(one.tenant, one.borrower_id, one.task_id, self.send.channel, one.turn, self.provider, ref.locale, ref.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +149,7 @@ class Claimer:
     async def claim(self, keys: Sequence[Key], stock: Stock, *, timeline: int | None) -> Claimed:
         """Decide on these deliveries and mark those that may go out, no more than the stock has; MovedError when the database has moved."""
         async with self.engine.begin() as conn:
+            await by_keys(conn)
             if await timeline_of(conn) != timeline:
                 raise MovedError
             now = await self.clock.at(conn)
@@ -246,7 +244,10 @@ class Claimer:
         said = draft(send.debts, saying)
         text.checked(said, name=SOMEBODY if borrower.profile.sealed_name else None)
         flying = judged(delivery, send).delivery
-        return Marked(flying, send, text, said, provider, borrower.key, borrower.profile.sealed_name)
+        attempt = Attempt(
+            delivery.tenant, delivery.borrower_id, delivery.task_id, send.channel, flying.turn, provider, text.ref.locale, text.ref.version
+        )  # fmt: skip
+        return Marked(flying, send, text, said, provider, borrower.key, borrower.profile.sealed_name, attempt)
 
     def _provider(self, delivery: Delivery, channel: str, read: Read) -> str:
         """Return who carries it: one that needs a probe, else by the draw, others before what rests or has just failed with it."""
@@ -308,18 +309,16 @@ class Claimer:
     ) -> tuple[Marked, ...]:
         """Write attempts, contacts, deliveries, and last what is announced of them."""
         begun = await attempts.begin(conn, [mark.attempt for mark in marked], now=now)
-        started = tuple(mark for mark in marked if mark.delivery.key in begun)
         before = {delivery.key: delivery for delivery in due}
         held_back = {mark.delivery.key for mark in marked} - begun
         until = now + self.resolve_within
         final = [
-            unknown(before[key], TWICE, now=now, resolve_by=until)
-            if (key := change.delivery.key) in held_back
-            else _in_flight(change, now + self.grace)
+            unknown(before[key], TWICE, now=now, resolve_by=until) if (key := change.delivery.key) in held_back else change
             for change in changes
         ]
-        await contacts.enter(conn, [_contact(mark, now) for mark in started])
-        await deliveries.save(conn, [change.delivery for change in final])
+        started = tuple(_started(mark, now + self.grace) for mark in marked if mark.delivery.key in begun)
+        await starting.start(conn, [(mark.delivery, _contact(mark, now)) for mark in started], now=now, until=now + self.grace)
+        await deliveries.save(conn, [change.delivery for change in final if change.delivery.key not in begun])
         gone = [given_up(delivery, GONE) for delivery in due if delivery.state is State.IN_FLIGHT]
         await attempts.close(conn, gone + [given_up(before[key], TWICE) for key in sorted(held_back)], now=now)
         await self.outbox.append(conn, self.announcer.messages(final, now=now))
@@ -342,11 +341,9 @@ def _why(error: Exception) -> str:
     return type(error).__name__
 
 
-def _in_flight(change: Change, until: datetime) -> Change:
-    """Give an attempt its grace: one without a result by then is due again, and becomes unknown."""
-    if change.delivery.state is not State.IN_FLIGHT:
-        return change
-    return Change(replace(change.delivery, next_at=until), change.outcomes)
+def _started(mark: Marked, until: datetime) -> Marked:
+    """Return it as it is written, its grace given: an attempt without a result by then is due again, and becomes unknown."""
+    return replace(mark, delivery=replace(mark.delivery, next_at=until, revision=mark.delivery.revision + 1))
 
 
 def given_up(delivery: Delivery, why: str) -> Closing:

@@ -127,7 +127,7 @@ class Directory:
     def seal(self, row: AccountRow, content: Secrets) -> AccountRow:
         """Return an account with what is secret sealed in it."""
         plain = msgspec.json.encode(content)
-        return replace(row, sealed=self.ring.seal(plain, _context(row.tenant, row.name)))
+        return replace(row, sealed=self.ring.keep(plain, _context(row.tenant, row.name)))
 
     def open(self, row: AccountRow) -> Secrets:
         """Return what is sealed of an account."""
@@ -170,7 +170,7 @@ class Directory:
 
     def sealed_words(self, tenant: str, name: str, plain: bytes) -> bytes:
         """Return what a provider has said as it is kept."""
-        return self.ring.seal(plain, f"callback/{tenant}/{name}")
+        return self.ring.keep(plain, f"callback/{tenant}/{name}")
 
     def secret_hash(self, secret: str) -> bytes:
         """Return by what the secret of a URL is found."""

@@ -19,11 +19,13 @@ from libs.common.contracts.overdue_facts import DebtWatermark, OverdueFact
 from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.errors import PoisonError
 from libs.common.outbox import Outbox
+from libs.common.sealing import Ring
 from services.notifier import wishing
 from services.notifier.announcing import Announcer
 from services.notifier.domain.delivery import Change, Delivery, called_off
 from services.notifier.domain.restoring import asked_again
 from services.notifier.metrics import NotifierMetrics
+from services.notifier.resealing import resealed
 from services.notifier.store import borrowers, contacts, deliveries, erasing, gates, known, reservations
 from services.notifier.store.borrowers import Stamp, Who
 from services.notifier.store.gates import Epoch
@@ -63,6 +65,7 @@ class Intake:
     reader: Reader
     metrics: NotifierMetrics
     resolve_within: timedelta
+    ring: Ring
 
     async def take(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
         """Keep what the batch says and make due what waited for it."""
@@ -72,7 +75,7 @@ class Intake:
         await borrowers.lock(conn, batch.who)
         newer = await known.keep_facts(conn, batch.facts)
         await self._on_payments(conn, batch, newer)
-        await borrowers.keep_profiles(conn, batch.profiles)
+        await borrowers.keep_profiles(conn, {who: resealed(self.ring, who[0], profile) for who, profile in batch.profiles.items()})
         await erasing.forget(conn, await borrowers.erase(conn, list(batch.erasures.values())))
         await borrowers.keep_consents(conn, batch.consents)
         await borrowers.keep_statuses(conn, batch.statuses)

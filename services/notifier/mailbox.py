@@ -72,7 +72,7 @@ class Mailbox:
         if (one.tenant, one.borrower_id) in erased:
             return SandboxRow(kept.id, one.tenant, one.task_id, one.borrower_id, one.channel, None, None, now)
         plain = msgspec.json.encode(_Text(one.to, one.subject, one.body, one.html, one.link))
-        sealed = self.ring.seal(plain, f"sandbox/{one.tenant}/{kept.id}")
+        sealed = self.ring.keep(plain, f"sandbox/{one.tenant}/{kept.id}")
         return SandboxRow(kept.id, one.tenant, one.task_id, one.borrower_id, one.channel, self._lookup(one.tenant, one.to), sealed, now)
 
     def _shown(self, row: SandboxRow) -> SandboxMessage:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.clock import Clock
+from libs.common.db.engine import by_keys
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.claiming import Marked, given_up
-from services.notifier.domain.delivery import ANSWERABLE, Change, Delivery, heard, settled
+from services.notifier.domain.delivery import ANSWERABLE, Change, Delivery, Task, heard, only_moves, settled
 from services.notifier.domain.receipts import News, Standing
 from services.notifier.domain.replies import Ending, told_by_provider
 from services.notifier.domain.restoring import LOST, restored
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import Reached, State
 from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
-from services.notifier.store import attempts, borrowers, contacts, deliveries, parts, suppressions
+from services.notifier.store import accepting, attempts, borrowers, contacts, deliveries, parts, suppressions
 from services.notifier.store.attempts import Attempt, Closing
 from services.notifier.store.gates import Epoch
 from services.notifier.store.suppressions import Source
@@ -49,21 +50,45 @@ class Recorder:
         by_key = {mark.delivery.key: (mark, result) for mark, result in answered}
         named = [(mark.attempt, result) for mark, result in answered if isinstance(result, Accepted) and result.parts]
         async with self.engine.begin() as conn:
+            await by_keys(conn)
             await _lock_names(conn, named)
-            await borrowers.lock(conn, {key[:2] for key in by_key})
-            found = await deliveries.locked(conn, sorted(by_key))
-            before = await attempts.reached(conn, sorted(by_key))
+            await borrowers.lock_there(conn, {key[:2] for key in by_key})
             now = await self.clock.at(conn)
-            changes, closings = [], []
-            for delivery in found:
-                mark, result = by_key[delivery.key]
-                if (change := self._answered(delivery, mark, result, before[delivery.key], now=now)) is not None:
-                    changes.append(change)
-                    closings.append(closing(mark, result))
-            changes = await self._suppressed(conn, changes, [by_key[change.delivery.key] for change in changes], now)
-            await self._write(conn, changes, closings, now)
+            moved = await self._moved_on(conn, answered, now)
+            changes = await self._settled(conn, {key: by_key[key] for key in sorted(by_key.keys() - moved.keys())}, now)
+            await self._write(conn, changes, [closing(*by_key[change.delivery.key]) for change in changes], now)
+            await self.outbox.append(conn, self.announcer.messages([*moved.values(), *changes], now=now))
             if named and self.catch_up is not None:
                 await self.catch_up(conn, named, now)
+
+    async def _moved_on(self, conn: AsyncConnection, answered: Sequence[Answered], now: datetime) -> dict[Task, Change]:
+        """Write that deliveries were accepted which nobody has changed since their claim: of those nothing need be read."""
+        changes: dict[Task, Change] = {}
+        accepted = []
+        for mark, result in answered:
+            if isinstance(result, Accepted):
+                change = self._by_result(mark.delivery, mark, result, now)
+                if only_moves(mark.delivery, change.delivery):
+                    changes[mark.delivery.key] = change
+                    accepted.append((change.delivery, closing(mark, result)))
+        written = await accepting.accept(conn, accepted, now=now)
+        return {key: change for key, change in changes.items() if key in written}
+
+    async def _settled(self, conn: AsyncConnection, by_key: Mapping[Task, Answered], now: datetime) -> list[Change]:
+        """Return what answers change, each of the delivery as it stands now."""
+        if not by_key:
+            return []
+        found = await deliveries.locked(conn, list(by_key))
+        before = await attempts.reached(conn, list(by_key))
+        changes = [
+            change
+            for delivery in found
+            if (change := self._answered(delivery, *by_key[delivery.key], before[delivery.key], now=now)) is not None
+        ]
+        return await self._suppressed(conn, changes, [by_key[change.delivery.key] for change in changes], now)
+
+    def _by_result(self, delivery: Delivery, mark: Marked, result: Result, now: datetime) -> Change:
+        return settled(delivery, result, mark.provider, mark.loans, now=now, resolve_by=now + self.resolve_within)
 
     async def _suppressed(
         self, conn: AsyncConnection, changes: Sequence[Change], answers: Sequence[Answered], now: datetime
@@ -99,6 +124,7 @@ class Recorder:
                 ]
                 cut = [given_up(delivery, LOST) for delivery in open_ones if delivery.state is State.IN_FLIGHT]
                 await self._write(conn, changes, cut, now)
+                await self.outbox.append(conn, self.announcer.messages(changes, now=now))
                 await deliveries.carry_over(conn, open_ones, epoch=epoch.number)
                 total += len(changes)
 
@@ -108,7 +134,7 @@ class Recorder:
         """Return what an answer changes; None where it is of an attempt that another has replaced."""
         same = (delivery.turn, delivery.channel) == (mark.delivery.turn, mark.send.channel)
         if same and delivery.state in ANSWERABLE:
-            return settled(delivery, result, mark.provider, mark.loans, now=now, resolve_by=now + self.resolve_within)
+            return self._by_result(delivery, mark, result, now)
         if mark.send.channel not in delivery.spent:
             return None
         if not isinstance(result, Accepted):
@@ -119,6 +145,7 @@ class Recorder:
     async def _write(
         self, conn: AsyncConnection, changes: Sequence[Change], closings: Sequence[Closing], now: datetime
     ) -> None:  # fmt: skip
+        """Write what became of deliveries, attempts and contacts."""
         await deliveries.save(conn, [change.delivery for change in changes])
         await attempts.close(conn, closings, now=now)
         await contacts.note_results(
@@ -128,7 +155,6 @@ class Recorder:
                 for c in closings
             ],
         )
-        await self.outbox.append(conn, self.announcer.messages(changes, now=now))
 
 
 async def _lock_names(conn: AsyncConnection, named: Sequence[tuple[Attempt, Accepted]]) -> None:

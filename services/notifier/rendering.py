@@ -15,7 +15,7 @@ from libs.compliance import Text as Read
 from libs.compliance import faults as content_faults
 from libs.compliance.content import PREVIEWS, Part
 from services.notifier import markup
-from services.notifier.domain.message import Draft, Rendered, TextRef, in_one_line
+from services.notifier.domain.message import DebtLine, Draft, Rendered, Split, TextRef, in_one_line
 from services.notifier.domain.segments import count_parts
 from services.notifier.vetting import Problem, problem_of, vet
 
@@ -114,8 +114,21 @@ def as_read(text: Rendered, ref: TextRef, draft: Draft) -> Read:
     return Read(parts, ref.locale.partition("-")[0], draft.lender.name, draft.amounts)
 
 
-def _environment(*, escaped: bool) -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=escaped, trim_blocks=True, lstrip_blocks=True)
+class _Environment(ImmutableSandboxedEnvironment):
+    """A sandbox that does not ask of our own values, at each look, whether they are lists or sets that could be changed."""
+
+    def is_safe_attribute(self, obj: object, attr: str, value: object) -> bool:
+        """Say whether a template may see this; of a line or a split, what it is made of."""
+        if type(obj) in _OURS:
+            return attr in obj.__struct_fields__  # type: ignore[attr-defined]  # both are structs
+        return super().is_safe_attribute(obj, attr, value)
+
+
+_OURS = (DebtLine, Split)
+
+
+def _environment(*, escaped: bool) -> _Environment:
+    return _Environment(undefined=StrictUndefined, autoescape=escaped, trim_blocks=True, lstrip_blocks=True)
 
 
 _ENVIRONMENTS = {False: _environment(escaped=False), True: _environment(escaped=True)}

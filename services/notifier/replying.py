@@ -112,7 +112,7 @@ class Listener:
         known = hashlib.sha256(f"{one.channel}\x1f{one.id}".encode()).digest()
         wishes = together([*recognise(one.text, self.languages), *([one.wish] if one.wish else [])])
         plain = msgspec.json.encode(Spoken(one.address, one.text))
-        sealed = self.directory.ring.seal(plain, context(row.tenant, row.name, known.hex()))
+        sealed = self.directory.ring.keep(plain, context(row.tenant, row.name, known.hex()))
         lookup = lookup_of(self.directory.digest_key, row.tenant, one.channel, one.address)
         return Heard(known, one, wishes, lookup, sealed)
 

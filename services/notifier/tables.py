@@ -112,11 +112,13 @@ deliveries = Table(
     Column("earlier_channel", Text),
     Column("lost_time", Text),
     Column("tried_since", _moment),
+    Column("revision", Integer, nullable=False),
 )
 """A contact task; one without a request was cancelled before it came. `turn` counts attempts.
 
 `next_at` is when something is to be done: an attempt, the deadline of one that is unknown (`resolve_by`), the next channel where a receipt
-stays away. `earlier_*` is what became of it at best on channels it has left.
+stays away. `earlier_*` is what became of it at best on channels it has left. `revision` rises with every change, so that none is written
+that was decided on what has changed since.
 """
 
 attempts = Table(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.clock import Clock
+from libs.common.db.engine import by_keys
 from services.notifier.store import queue
 from services.notifier.store.deliveries import Key
 
@@ -27,6 +28,7 @@ class Turns:
     async def next(self, limit: int) -> list[Key]:
         """Return what is to be looked at next; nothing when the pass is over."""
         async with self.engine.connect() as conn:
+            await by_keys(conn)
             now = await self.clock.at(conn)
             await self._list(conn, now)
             while self._places:

@@ -71,6 +71,21 @@ async def answers(engine: AsyncEngine) -> str | None:
     return None
 
 
+_BY_KEYS = text(
+    "select set_config('plan_cache_mode', 'force_generic_plan', true),"
+    " set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
+)
+
+
+async def by_keys(conn: AsyncConnection) -> None:
+    """Let the statements of this transaction be planned once a connection, and find their rows by their keys.
+
+    For those that take a batch: each would be planned anew for its first five batches, over tables of many partitions, and while
+    nobody has counted a table that grows, by reading all of it.
+    """
+    await conn.execute(_BY_KEYS)
+
+
 _TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
 
 

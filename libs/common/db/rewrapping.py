@@ -68,7 +68,7 @@ Follow = Callable[[AsyncConnection, Sequence[Row[Any]]], Awaitable[None]]
 
 async def left(conn: AsyncConnection, place: Place, ring: Ring) -> int:
     """Return how much is still sealed for another key than the newest."""
-    found = await conn.execute(text(f"select count(*) from {place.table} where {_other(place)}"), {"head": place.form.head(ring.head)})
+    found = await conn.execute(text(f"select count(*) from {place.table} where {_other(place)}"), _heads(place, ring))
     return int(found.scalar_one())
 
 
@@ -93,7 +93,7 @@ def _anew(place: Place, ring: Ring, row: Row[Any]) -> bytes | None:
     """Return what is sealed in a row, sealed anew; None where no key of the ring opens it."""
     context = place.context(row)
     try:
-        return ring.seal(ring.unseal(place.form.read(getattr(row, place.column)), context), context)
+        return ring.keep(ring.unseal(place.form.read(getattr(row, place.column)), context), context)
     except (SealError, ValueError):
         return None
 
@@ -107,7 +107,7 @@ async def _next(conn: AsyncConnection, place: Place, ring: Ring, *, after: Row[A
             f"select {', '.join([*place.keys, *place.beside, place.column])} from {place.table} where {_other(place)}{further}"
             f" order by {keys} limit :limit for update"
         ),
-        {"head": place.form.head(ring.head), "limit": limit, **where},
+        {**_heads(place, ring), "limit": limit, **where},
     )
     return found.all()
 
@@ -126,4 +126,9 @@ async def _write(conn: AsyncConnection, place: Place, made: Sequence[tuple[Row[A
 
 
 def _other(place: Place) -> str:
-    return f"{place.form.begins.replace('{}', place.column)} <> :head"
+    return f"{place.form.begins.replace('{}', place.column)} not in (:with_public, :by_holder)"
+
+
+def _heads(place: Place, ring: Ring) -> dict[str, object]:
+    with_public, by_holder = map(place.form.head, ring.heads)
+    return {"with_public": with_public, "by_holder": by_holder}

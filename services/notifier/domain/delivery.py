@@ -70,6 +70,8 @@ class Delivery(Value, frozen=True):
     """When it was first tried on its channel without anything going out there."""
     lost_time: str | None = None
     """Whether it is still to be shown that a time which its database has lost did not attempt it."""
+    revision: int = 0
+    """How often it was written: a change is of the row that it was decided on."""
 
     @property
     def key(self) -> Task:
@@ -139,6 +141,11 @@ def settled(
             return unknown(delivery, why, now=now, resolve_by=resolve_by, provider=provider, loans=loans) if in_flight else Change(delivery)
         case _:
             assert_never(result)
+
+
+def only_moves(before: Delivery, after: Delivery) -> bool:
+    """Say whether a change is how far a delivery has come, and nothing else of it."""
+    return replace(after, state=before.state, sequence=before.sequence, next_at=before.next_at) == before
 
 
 def unknown(

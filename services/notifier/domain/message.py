@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as member
 from datetime import date, datetime
@@ -152,7 +152,7 @@ def draft(debts: Sequence[OverdueFact], saying: Saying) -> Draft:
         DebtLine(debt.loan_id, debt.product, money(amount, debt.currency, saying.locale), due_on.isoformat() if due_on else "")
         for debt, amount, due_on in owed
     )
-    total = _total(((debt.currency, amount) for debt, amount, _ in owed), saying.locale)
+    total = _total([(debt.currency, amount) for debt, amount, _ in owed], saying.locale)
     split, amounts = (None, None) if saying.reminder else _split(debts, saying.locale)
     return Draft(saying.lender, lines, total, split, amounts, saying.asks, saying.variables, saying.link)
 
@@ -169,8 +169,10 @@ def _split(debts: Sequence[OverdueFact], locale: str) -> tuple[Split, tuple[str,
     return Split(**totals), tuple(totals[name] for name, amounts in by.items() if any(amount for _, amount in amounts))
 
 
-def _total(amounts: Iterable[tuple[str, int]], locale: str) -> str:
+def _total(amounts: Sequence[tuple[str, int]], locale: str) -> str:
     """Return the sum in every currency of the debts; there is one unless a case was made otherwise."""
+    if len(amounts) == 1:
+        return money(amounts[0][1], amounts[0][0], locale)
     sums: dict[str, int] = {}
     for currency, amount in amounts:
         sums[currency] = sums.get(currency, 0) + amount

@@ -9,11 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import ids
+from libs.common.db.arrays import column, joined
 from libs.common.value import Value
 from services.notifier.domain.delivery import Task
 from services.notifier.domain.receipts import state_of
 from services.notifier.domain.states import Reached
-from services.notifier.store.borrowers import arrays
+from services.notifier.store.borrowers import arrays, joined_arrays
 
 
 class Attempt(Value, frozen=True):
@@ -51,31 +52,35 @@ class Closing(Value, frozen=True):
     receipt: str | None = None
 
 
+_BEGIN = text(
+    "insert into notifier.attempts as a"
+    " (tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, began_at)"
+    " select tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, :now"
+    f" from unnest({column('tenants')}, {column('borrowers')}, {column('tasks')}, {column('channels')}, cast(:turns as int[]),"
+    f" {column('providers')}, {column('messages')}, {column('locales')}, cast(:versions as int[]))"
+    " as n(tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version)"
+    " on conflict (tenant, borrower_id, task_id, channel) do update set turn = excluded.turn, provider = excluded.provider,"
+    " message_id = excluded.message_id, locale = excluded.locale, version = excluded.version, provider_ref = null, receipt = null,"
+    " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null"
+    " where a.again returning tenant, borrower_id, task_id"
+)
+
+
 async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: datetime) -> set[tuple[str, str, str]]:
     """Write attempts down before anything goes out, and return those that may: one a task and channel, unless it surely did not go out."""
     ordered = sorted(attempts, key=lambda a: (a.tenant, a.borrower_id, a.task_id, a.channel))
     if not ordered:
         return set()
     rows = await conn.execute(
-        text(
-            "insert into notifier.attempts as a"
-            " (tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, began_at)"
-            " select tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, :now"
-            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
-            " cast(:turns as int[]), cast(:providers as text[]), cast(:messages as text[]), cast(:locales as text[]),"
-            " cast(:versions as int[])) as n(tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version)"
-            " on conflict (tenant, borrower_id, task_id, channel) do update set turn = excluded.turn, provider = excluded.provider,"
-            " message_id = excluded.message_id, locale = excluded.locale, version = excluded.version, provider_ref = null, receipt = null,"
-            " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null"
-            " where a.again returning tenant, borrower_id, task_id"
-        ),
+        _BEGIN,
         {
-            **_arrays(ordered), "now": now,
-            "turns": [a.turn for a in ordered], "providers": [a.provider for a in ordered], "messages": [a.message_id for a in ordered],
-            "locales": [a.locale for a in ordered], "versions": [a.version for a in ordered],
+            **joined_arrays(a.key[:2] for a in ordered), "tasks": joined([a.task_id for a in ordered]),
+            "channels": joined([a.channel for a in ordered]), "providers": joined([a.provider for a in ordered]),
+            "messages": joined([a.message_id for a in ordered]), "locales": joined([a.locale for a in ordered]),
+            "turns": [a.turn for a in ordered], "versions": [a.version for a in ordered], "now": now,
         },
     )  # fmt: skip
-    return {(row.tenant, row.borrower_id, row.task_id) for row in rows}
+    return {(tenant, borrower, task) for tenant, borrower, task in rows}
 
 
 async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: datetime) -> None:

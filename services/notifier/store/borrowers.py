@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.borrower_profiles import BorrowerProfile, ConsentState, StatusState
+from libs.common.db.arrays import column, joined
 from services.notifier.store import pii
 
 Who = tuple[str, str]
@@ -19,6 +20,13 @@ Who = tuple[str, str]
 _encode = msgspec.json.Encoder().encode
 _profile = msgspec.json.Decoder(BorrowerProfile).decode
 _WHO = "unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
+_EACH = f"(select * from unnest({column('tenants')}, {column('borrowers')}) as w(tenant, borrower_id) order by 1, 2) w"
+_ROW = "select * from notifier.borrowers where tenant = w.tenant and borrower_id = w.borrower_id"
+_LOCK_THERE = text(f"select 1 from {_EACH} cross join lateral ({_ROW} for update) b")
+_LOCK_FREE = text(
+    "select b.tenant, b.borrower_id, b.profile, b.key, b.erased_at is not null as erased"
+    f" from {_EACH} cross join lateral ({_ROW} for update skip locked) b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,11 @@ def arrays(who: Iterable[Who]) -> dict[str, list[str]]:
     return {"tenants": [tenant for tenant, _ in pairs], "borrowers": [borrower for _, borrower in pairs]}
 
 
+def joined_arrays(who: Iterable[Who]) -> dict[str, str]:
+    """Return borrowers as two joined columns, in the order given."""
+    return {name: joined(values) for name, values in arrays(who).items()}
+
+
 async def lock(conn: AsyncConnection, who: Iterable[Who]) -> None:
     """Make sure that these borrowers have a row and lock it, in key order, so that two batches never wait for each other."""
     ordered = sorted(set(who))
@@ -67,19 +80,17 @@ async def lock(conn: AsyncConnection, who: Iterable[Who]) -> None:
     )
 
 
+async def lock_there(conn: AsyncConnection, who: Iterable[Who]) -> None:
+    """Lock borrowers who have a row, in key order: whoever was claimed has one, and no row is ever removed."""
+    await conn.execute(_LOCK_THERE, joined_arrays(sorted(set(who))))
+
+
 async def lock_free(conn: AsyncConnection, who: Iterable[Who]) -> dict[Who, Borrower]:
     """Lock those of these borrowers whom nobody else holds, and return them: a claim never waits for a handler."""
-    rows = await conn.execute(
-        text(
-            "select b.tenant, b.borrower_id, b.profile, b.key, b.erased_at is not null as erased"
-            f" from {_WHO} join notifier.borrowers b using (tenant, borrower_id)"  # no value in it
-            " order by b.tenant, b.borrower_id for update of b skip locked"
-        ),
-        arrays(sorted(set(who))),
-    )
+    rows = await conn.execute(_LOCK_FREE, joined_arrays(set(who)))
     return {
-        (row.tenant, row.borrower_id): Borrower(_profile(row.profile) if row.profile else None, row.key, row.erased and not row.profile)
-        for row in rows
+        (tenant, borrower_id): Borrower(_profile(profile) if profile else None, key, erased and not profile)
+        for tenant, borrower_id, profile, key, erased in rows
     }
 
 

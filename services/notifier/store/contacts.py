@@ -11,13 +11,19 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.wallet_borrowers import ContactRecorded
+from libs.common.db.arrays import column
 from libs.common.value import Value
 from libs.compliance import CapKey, CapScope, Channel, Prior
 from services.notifier.domain.verdicts import Decision
-from services.notifier.store.borrowers import Who, arrays
+from services.notifier.store.borrowers import Who, arrays, joined_arrays
 
 BY_US = "dunwell"
 _encode = msgspec.json.Encoder().encode
+AGAIN = (
+    " on conflict (tenant, borrower_id, contact_id) do update set at = excluded.at, result = excluded.result,"
+    " lookup = excluded.lookup, loans = excluded.loans, decision = excluded.decision where c.task_id is not null"
+)
+"""Ours, tried again, is entered anew."""
 _STANDS = "(c.reserved_until is null or c.reserved_until > :now)"
 """A reservation that has lapsed counts no more."""
 _COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans, c.task_id"
@@ -75,9 +81,7 @@ async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
             " cast(:channels as text[]), cast(:results as text[]), cast(:bys as text[]), cast(:directions as text[]),"
             " cast(:lookups as text[]), cast(:kinds as text[]), cast(:loans as text[]), cast(:tasks as text[]), cast(:cases as text[]),"
             " cast(:decisions as bytea[])) as n(tenant, borrower_id, contact_id, at, channel, result, by, direction, lookup, kind, loans,"
-            " task_id, case_id, decision)"
-            " on conflict (tenant, borrower_id, contact_id) do update set at = excluded.at, result = excluded.result,"
-            " lookup = excluded.lookup, loans = excluded.loans, decision = excluded.decision where c.task_id is not null"
+            f" task_id, case_id, decision){AGAIN}"
         ),
         {
             **arrays((c.tenant, c.borrower_id) for c in ordered), "ids": [c.contact_id for c in ordered],
@@ -171,10 +175,10 @@ async def of_borrowers(conn: AsyncConnection, who: Iterable[Who], *, since: date
     """Return the contacts of these borrowers since then, and those that are reserved."""
     rows = await conn.execute(
         text(
-            f"select {_COLUMNS} from unnest(cast(:tenants as text[]), cast(:borrowers as text[]))"  # no value in it
+            f"select {_COLUMNS} from unnest({column('tenants')}, {column('borrowers')})"
             f" as w(tenant, borrower_id) join notifier.contacts c using (tenant, borrower_id) where c.at >= :since and {_STANDS}"
         ),
-        {**arrays(who), "since": since, "now": now},
+        {**joined_arrays(who), "since": since, "now": now},
     )
     return [_contact(row) for row in rows]
 

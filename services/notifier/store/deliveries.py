@@ -8,14 +8,15 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, text
+from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested
-from services.notifier.domain.delivery import Delivery
+from libs.common.db.arrays import column, joined
+from services.notifier.domain.delivery import Delivery, Task
 from services.notifier.domain.states import Reached, State
 from services.notifier.domain.verdicts import Decision
-from services.notifier.store.borrowers import Who, arrays
+from services.notifier.store.borrowers import Who, arrays, joined_arrays
 
 _encode = msgspec.json.Encoder().encode
 _request = msgspec.json.Decoder(ContactRequested).decode
@@ -23,7 +24,7 @@ _decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
 _COLUMNS = (
     "d.tenant, d.borrower_id, d.task_id, d.request, d.state, d.reason, d.next_at, d.waiting, d.sequence, d.turn, d.tries,"
     " d.channel, d.spent, d.told, d.decision, d.cancelled, d.resolve_by, d.earlier_state, d.earlier_channel,"
-    " d.lost_time, d.tried_since"
+    " d.lost_time, d.tried_since, d.revision"
 )
 _TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
 _OPEN = "next_at is not null and state in ('pending', 'in_flight', 'sent')"
@@ -41,6 +42,32 @@ _NEW = (
     " as n(tenant, borrower_id, task_id, case_id, request, expires_at, state, reason, next_at, sequence, resolve_by)"
     " on conflict (tenant, borrower_id, task_id) do "
 )
+
+
+def _reading(condition: str) -> TextClause:
+    return text(
+        f"select {_COLUMNS} from unnest({column('tenants')}, {column('borrowers')}, {column('tasks')}) as w(tenant, borrower_id, task_id)"
+        " cross join lateral (select * from notifier.deliveries"
+        " where tenant = w.tenant and borrower_id = w.borrower_id and task_id = w.task_id offset 0) d"
+        f" where d.request is not null and {condition} order by d.next_at, d.tenant, d.borrower_id, d.task_id"
+    )
+
+
+_SAVE = text(
+    "update notifier.deliveries d set revision = d.revision + 1, state = n.state, reason = n.reason, next_at = n.next_at,"
+    " waiting = n.waiting, sequence = n.sequence, turn = n.turn, tries = n.tries, channel = n.channel, told = n.told,"
+    " decision = n.decision, resolve_by = n.resolve_by, earlier_state = n.earlier_state, earlier_channel = n.earlier_channel,"
+    " lost_time = n.lost_time, tried_since = n.tried_since, spent = coalesce(string_to_array(n.spent, ','), '{}')"
+    f" from unnest({column('tenants')}, {column('borrowers')}, {column('tasks')}, {column('states')}, {column('channels')},"
+    f" {column('spents')}, {column('earliers')}, {column('earlier_on')}, {column('lost_times')}, cast(:reasons as text[]),"
+    " cast(:tolds as text[]), cast(:nexts as timestamptz[]), cast(:waitings as boolean[]), cast(:sequences as int[]),"
+    " cast(:turns as int[]), cast(:tries as int[]), cast(:resolves as timestamptz[]), cast(:tried_sinces as timestamptz[]),"
+    " cast(:decisions as bytea[]))"
+    " as n(tenant, borrower_id, task_id, state, channel, spent, earlier_state, earlier_channel, lost_time, reason, told, next_at,"
+    " waiting, sequence, turn, tries, resolve_by, tried_since, decision)"
+    " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id"
+)
+_DUE, _STILL_OPEN, _ANY = map(_reading, ("d.next_at <= :now", _OPEN, "true"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +116,8 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
     nothing: list[None] = [None] * len(ordered)
     rows = await conn.execute(
         text(            _NEW
-            + "update set cancelled = true, waiting = false, lost_time = case when d.lost_time is not null then 'touched' end,"
+            + "update set revision = d.revision + 1, cancelled = true, waiting = false,"
+            " lost_time = case when d.lost_time is not null then 'touched' end,"
             f" state = case when {_ENDS} then coalesce({_EARLIER}, excluded.state) else d.state end,"
             f" reason = case when {_ENDS} and {_EARLIER} is null then excluded.reason else d.reason end,"
             f" channel = case when {_ENDS} then coalesce(d.earlier_channel, d.channel) else d.channel end,"
@@ -112,7 +140,7 @@ async def wake(conn: AsyncConnection, who: Iterable[Who], *, now: datetime) -> N
     """Make due what waited for something about these borrowers, or may have in the lost time; their rows are locked."""
     await conn.execute(
         text(
-            "update notifier.deliveries d set next_at = :now, waiting = false,"
+            "update notifier.deliveries d set revision = d.revision + 1, next_at = :now, waiting = false,"
             " lost_time = case when d.lost_time is not null then 'touched' end"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
             " where d.tenant = w.tenant and d.borrower_id = w.borrower_id"
@@ -123,8 +151,8 @@ async def wake(conn: AsyncConnection, who: Iterable[Who], *, now: datetime) -> N
 
 
 async def claim(conn: AsyncConnection, keys: Sequence[Key], *, now: datetime) -> list[Delivery]:
-    """Lock and return those of these that are still due, in the order they became so; their borrowers are locked."""
-    return await _locked(conn, [(k.tenant, k.borrower_id, k.task_id) for k in keys], "d.next_at <= :now", {"now": now})
+    """Return those of these that are still due, in the order they became so; their borrowers are locked."""
+    return await _read(conn, [(k.tenant, k.borrower_id, k.task_id) for k in keys], _DUE, {"now": now})
 
 
 async def open_before(conn: AsyncConnection, *, epoch: int, limit: int) -> list[tuple[str, str, str]]:
@@ -141,8 +169,8 @@ async def open_before(conn: AsyncConnection, *, epoch: int, limit: int) -> list[
 
 
 async def open_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
-    """Lock and return those of these that may still be sent; their borrowers are locked."""
-    return await _locked(conn, keys, _OPEN, {})
+    """Return those of these that may still be sent; their borrowers are locked."""
+    return await _read(conn, keys, _STILL_OPEN, {})
 
 
 async def carry_over(conn: AsyncConnection, deliveries: Sequence[Delivery], *, epoch: int) -> None:
@@ -157,8 +185,8 @@ async def carry_over(conn: AsyncConnection, deliveries: Sequence[Delivery], *, e
 
 
 async def locked(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
-    """Lock and return deliveries, however they stand; their borrowers are locked."""
-    return await _locked(conn, keys, "true", {})
+    """Return deliveries, however they stand; their borrowers are locked."""
+    return await _read(conn, keys, _ANY, {})
 
 
 async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
@@ -166,47 +194,29 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
     if not deliveries:
         return
     await conn.execute(
-        text(
-            "update notifier.deliveries d set state = n.state, reason = n.reason, next_at = n.next_at, waiting = n.waiting,"
-            " sequence = n.sequence, turn = n.turn, tries = n.tries, channel = n.channel, told = n.told, decision = n.decision,"
-            " resolve_by = n.resolve_by, earlier_state = n.earlier_state, earlier_channel = n.earlier_channel,"
-            " lost_time = n.lost_time, tried_since = n.tried_since,"
-            " spent = case when n.spent = '' then '{}' else string_to_array(n.spent, ',') end"
-            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:states as text[]),"
-            " cast(:reasons as text[]), cast(:nexts as timestamptz[]), cast(:waitings as boolean[]), cast(:sequences as int[]),"
-            " cast(:turns as int[]), cast(:tries as int[]), cast(:channels as text[]), cast(:spents as text[]), cast(:tolds as text[]),"
-            " cast(:decisions as bytea[]), cast(:resolves as timestamptz[]), cast(:earliers as text[]), cast(:earlier_on as text[]),"
-            " cast(:lost_times as text[]), cast(:tried_sinces as timestamptz[]))"
-            " as n(tenant, borrower_id, task_id, state, reason, next_at, waiting, sequence, turn, tries, channel, spent, told, decision,"
-            " resolve_by, earlier_state, earlier_channel, lost_time, tried_since)"
-            " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id"
-        ),
+        _SAVE,
         {
-            **_keys(deliveries),
-            "states": [d.state.value for d in deliveries], "reasons": [d.reason for d in deliveries],
+            **joined_arrays(d.key[:2] for d in deliveries), "tasks": joined([d.task_id for d in deliveries]),
+            "states": joined([d.state.value for d in deliveries]), "channels": joined([d.channel for d in deliveries]),
+            "spents": joined([",".join(d.spent) or None for d in deliveries]),
+            "earliers": joined([d.earlier.state.value if d.earlier else None for d in deliveries]),
+            "earlier_on": joined([d.earlier.channel if d.earlier else None for d in deliveries]),
+            "lost_times": joined([d.lost_time for d in deliveries]),
+            "reasons": [d.reason for d in deliveries], "tolds": [d.told for d in deliveries],
             "nexts": [d.next_at for d in deliveries], "waitings": [d.waiting for d in deliveries],
             "sequences": [d.sequence for d in deliveries], "turns": [d.turn for d in deliveries],
-            "tries": [d.tries for d in deliveries], "channels": [d.channel for d in deliveries],
-            "spents": [",".join(d.spent) for d in deliveries], "tolds": [d.told for d in deliveries],
+            "tries": [d.tries for d in deliveries], "resolves": [d.resolve_by for d in deliveries],
+            "tried_sinces": [d.tried_since for d in deliveries],
             "decisions": [_encode(d.decisions) if d.decisions else None for d in deliveries],
-            "resolves": [d.resolve_by for d in deliveries],
-            "earliers": [d.earlier.state.value if d.earlier else None for d in deliveries],
-            "earlier_on": [d.earlier.channel if d.earlier else None for d in deliveries],
-            "lost_times": [d.lost_time for d in deliveries], "tried_sinces": [d.tried_since for d in deliveries],
         },
     )  # fmt: skip
 
 
-async def _locked(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]], condition: str, values: dict[str, object]) -> list[Delivery]:
+async def _read(conn: AsyncConnection, keys: Sequence[Task], statement: TextClause, values: dict[str, object]) -> list[Delivery]:
+    """Return deliveries by the lock of their borrowers, which whoever writes them holds: a lock of each would be a write of each."""
     if not keys:
         return []
-    rows = await conn.execute(
-        text(
-            f"select {_COLUMNS} from {_TASKS} join notifier.deliveries d using (tenant, borrower_id, task_id)"  # no value in it
-            f" where d.request is not null and {condition} order by d.next_at, d.tenant, d.borrower_id, d.task_id for update of d"
-        ),
-        {**arrays(key[:2] for key in keys), "tasks": [key[2] for key in keys], **values},
-    )
+    rows = await conn.execute(statement, {**joined_arrays(key[:2] for key in keys), "tasks": joined([key[2] for key in keys]), **values})
     return [_delivery(row) for row in rows]
 
 
@@ -214,11 +224,11 @@ def _delivery(row: Row[tuple[Any, ...]]) -> Delivery:
     """Return a row of `_COLUMNS` as a delivery; by position, since a name costs a look-up and there are twenty."""
     columns: Sequence[Any] = tuple(row)
     tenant, borrower, task, request, state, reason, next_at, waiting, sequence, turn, *others = columns
-    tries, channel, spent, told, decision, cancelled, resolve_by, earlier, earlier_on, lost_time, tried_since = others
+    tries, channel, spent, told, decision, cancelled, resolve_by, earlier, earlier_on, lost_time, tried_since, revision = others
     return Delivery(
         tenant, borrower, task, _request(request), State(state), reason, next_at, waiting, sequence, turn, tries, channel, tuple(spent),
         cancelled, told, _decisions(decision) if decision else (), resolve_by, Reached(State(earlier), earlier_on) if earlier else None,
-        lost_time=lost_time, tried_since=tried_since,
+        lost_time=lost_time, tried_since=tried_since, revision=revision,
     )  # fmt: skip
 
 

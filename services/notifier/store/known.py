@@ -12,15 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.contact_tasks import HoldEnded, HoldSet
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.db.arrays import column
 from services.notifier.domain.known import Hold, Known, Status
 from services.notifier.domain.preferences import Wishes
 from services.notifier.store import suppressions
-from services.notifier.store.borrowers import Borrower, Who, arrays
+from services.notifier.store.borrowers import Borrower, Who, arrays, joined_arrays
 
 _encode = msgspec.json.Encoder().encode
 _fact = msgspec.json.Decoder(OverdueFact).decode
 _wishes = msgspec.json.Decoder(Wishes).decode
-_WHO = "unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
+_WHO = f"unnest({column('tenants')}, {column('borrowers')}) as w(tenant, borrower_id)"
 
 
 async def keep_facts(conn: AsyncConnection, facts: Mapping[tuple[str, str, str], OverdueFact]) -> set[tuple[str, str, str]]:
@@ -139,7 +140,7 @@ async def _rows(
     conn: AsyncConnection, who: Iterable[Who], select: str, table: str, *, where: str = ""
 ) -> Sequence[Row[tuple[object, ...]]]:
     statement = f"{select} from {_WHO} join notifier.{table} using (tenant, borrower_id) {where}"
-    return (await conn.execute(text(statement), arrays(who))).all()
+    return (await conn.execute(text(statement), joined_arrays(who))).all()
 
 
 def _grouped(rows: Sequence[Row[tuple[object, ...]]]) -> dict[Who, list[Row[tuple[object, ...]]]]:

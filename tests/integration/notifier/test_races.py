@@ -52,9 +52,12 @@ class HoldingClock:
         return self.driven.known()
 
 
+REFUSED = Refused("no", "recipient")
+
+
 @dataclass
 class Slow:
-    """A provider that refuses, once it is let."""
+    """A provider that refuses, or says something else, once it is let."""
 
     name: str = "sandbox"
     channels: tuple[str, ...] = ("sms", "email")
@@ -62,12 +65,13 @@ class Slow:
     called: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
     given: int = 0
+    says: Result = REFUSED
 
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
         self.given += len(batch)
         self.called.set()
         await self.go.wait()
-        return [Refused("no", "recipient") for _ in batch]
+        return [self.says for _ in batch]
 
 
 @dataclass
@@ -176,6 +180,26 @@ async def test_a_cancel_while_in_flight_keeps_a_refused_contact_from_the_next_ch
         await asyncio.wait_for(sending, PATIENCE_S)
         assert (await world.delivery("b1"))["state"] == "cancelled"
         assert provider.given == 1
+
+
+async def test_what_was_accepted_is_written_on_the_contact_as_it_stands_by_then(databases: Databases) -> None:
+    provider = Slow(says=Accepted("ref"))
+    async with a_world(databases, options=Options(providers=[provider])) as world:
+        for borrower in ("stays", "called-off"):
+            await world.late_borrower(borrower, addresses={"sms": f"+8613800{len(borrower):06d}", "email": f"{borrower}@example.org"})
+            await world.request(borrower, fallback_after=timedelta(hours=1))
+        sending = asyncio.ensure_future(world.service.pump())
+        await asyncio.wait_for(provider.called.wait(), PATIENCE_S)
+        await world.cancel("called-off")
+        provider.go.set()
+        await asyncio.wait_for(sending, PATIENCE_S)
+        assert await world.scalar("select array_agg(borrower_id) from notifier.deliveries where state = 'sent' and next_at is null") == [
+            "called-off"
+        ]
+        assert await world.scalar("select array_agg(borrower_id) from notifier.deliveries where cancelled") == ["called-off"]
+        assert await world.scalar("select count(*) from notifier.attempts where result = 'accepted' and provider_ref = 'ref'") == 2
+        assert await world.scalar("select count(*) from notifier.contacts where result = 'accepted'") == 2
+        assert [world.outcomes(borrower) for borrower in ("stays", "called-off")] == [["sent"], ["sent"]]
 
 
 async def test_senders_side_by_side_send_each_contact_once(databases: Databases) -> None:

@@ -42,6 +42,35 @@ def test_a_ring_seals_for_its_newest_key_and_opens_what_any_of_its_keys_was_seal
             ring.unseal(sealed, CONTEXT)
 
 
+@given(st.binary(max_size=200), st.text(st.characters(codec="utf-8"), max_size=30))
+@settings(max_examples=30)
+def test_what_a_ring_keeps_for_itself_is_opened_by_its_keys_in_its_context_and_by_nobody_else(plain: bytes, context: str) -> None:
+    newer = new_pair()[0]
+    kept = Ring((PRIVATE,)).keep(plain, context)
+    assert Ring((newer, PRIVATE)).unseal(kept, context) == plain
+    with pytest.raises(SealError, match="another context"):
+        Ring((PRIVATE,)).unseal(kept, f"{context} ")
+    with pytest.raises(SealError, match="not in the ring"):
+        Ring((newer,)).unseal(kept, context)
+
+
+def test_every_changed_byte_of_what_a_ring_keeps_is_noticed() -> None:
+    ring = Ring((PRIVATE,))
+    kept = ring.keep(b"+447700900123", CONTEXT)
+    assert b"7700900" not in kept
+    assert kept != ring.keep(b"+447700900123", CONTEXT)
+    for at in range(len(kept)):
+        with pytest.raises(SealError):
+            ring.unseal(kept[:at] + bytes([kept[at] ^ 1]) + kept[at + 1 :], CONTEXT)
+
+
+def test_what_is_sealed_for_the_newest_key_begins_in_one_of_two_ways() -> None:
+    newer, older = new_pair()[0], new_pair()[0]
+    ring, before = Ring((newer, older)), Ring((older,))
+    assert {ring.seal(b"x", CONTEXT)[:HEAD_BYTES], ring.keep(b"x", CONTEXT)[:HEAD_BYTES]} == set(ring.heads)
+    assert not {before.seal(b"x", CONTEXT)[:HEAD_BYTES], before.keep(b"x", CONTEXT)[:HEAD_BYTES]} & set(ring.heads)
+
+
 def test_a_ring_that_is_printed_shows_no_private_key() -> None:
     assert repr(PRIVATE)[2:12] not in repr(Ring((PRIVATE,)))
 

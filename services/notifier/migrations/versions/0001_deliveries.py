@@ -42,6 +42,7 @@ create table notifier.deliveries (
     sequence integer not null default 0, turn integer not null default 0, tries integer not null default 0,
     channel text, spent text[] not null default '{}', told text, decision bytea,
     resolve_by timestamptz, earlier_state text, earlier_channel text, lost_time text, tried_since timestamptz,
+    revision integer not null default 0,
     primary key (tenant, borrower_id, task_id)
 ) partition by hash (tenant, borrower_id);
 create table notifier.attempts (
@@ -87,8 +88,8 @@ create index deliveries_next_at on notifier.deliveries (tenant, next_at, borrowe
 create index deliveries_task on notifier.deliveries (tenant, task_id);
 create index deliveries_case on notifier.deliveries (tenant, case_id);
 create index deliveries_unknown on notifier.deliveries (taken_at) where state = 'unknown';
-create index attempts_message on notifier.attempts (tenant, message_id);
-create index attempts_ref on notifier.attempts (tenant, provider_ref) where provider_ref is not null;
+create index attempts_message on notifier.attempts (message_id, tenant);
+create index attempts_ref on notifier.attempts (provider_ref, tenant) where provider_ref is not null;
 create index attempts_lost on notifier.attempts (ended_at) where result = 'unknown' and receipt is null;
 create index contacts_lookup on notifier.contacts (tenant, lookup, at) where lookup is not null;
 create index contacts_reserved on notifier.contacts (reserved_until) where reserved_until is not null;
