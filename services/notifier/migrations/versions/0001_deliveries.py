@@ -86,12 +86,12 @@ PARTED = {
 SMALL = """
 create index deliveries_next_at on notifier.deliveries (tenant, next_at, borrower_id, task_id) where next_at is not null;
 create index deliveries_task on notifier.deliveries (tenant, task_id);
-create index deliveries_case on notifier.deliveries (tenant, case_id);
+create index deliveries_case on notifier.deliveries (case_id, tenant);
 create index deliveries_unknown on notifier.deliveries (taken_at) where state = 'unknown';
 create index attempts_message on notifier.attempts (message_id, tenant);
 create index attempts_ref on notifier.attempts (provider_ref, tenant) where provider_ref is not null;
 create index attempts_lost on notifier.attempts (ended_at) where result = 'unknown' and receipt is null;
-create index contacts_lookup on notifier.contacts (tenant, lookup, at) where lookup is not null;
+create index contacts_lookup on notifier.contacts (lookup, tenant, at) where lookup is not null;
 create index contacts_reserved on notifier.contacts (reserved_until) where reserved_until is not null;
 create table notifier.caps (
     tenant text not null, scope text not null, key text not null,
