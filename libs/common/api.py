@@ -261,7 +261,7 @@ class Observed:
     """Counts and times requests by route pattern, never by path: a path holds ids."""
 
     requests: Counter
-    seconds: Histogram
+    took: Histogram
     _bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(default_factory=dict, init=False)
     """What counts, by its labels: finding it by them costs more than to count."""
 
@@ -270,10 +270,10 @@ class Observed:
         route = route_of(scope)
         labels = route, scope["method"] if route != "unmatched" and scope["method"] in _METHODS else "any", status
         if (bound := self._bound.get(labels)) is None:
-            bound = self._bound[labels] = self.requests.labels(*labels[:2], str(status)), self.seconds.labels(route)
-        requests, seconds = bound
+            bound = self._bound[labels] = self.requests.labels(*labels[:2], str(status)), self.took.labels(route)
+        requests, took = bound
         requests.inc()
-        seconds.observe(stopwatch() - began)
+        took.observe(stopwatch() - began)
 
 
 class Watched:

@@ -13,7 +13,7 @@ from libs.compliance import Packs
 from services.scheduler.domain.advancing import Followed, followed
 from services.scheduler.domain.case import PENDING, Case
 from services.scheduler.domain.escalating import asking_key
-from services.scheduler.domain.lawful import Denied, Later, May, Never, NoWay, Wish, earliest
+from services.scheduler.domain.lawful import Denied, Later, May, Never, NoWay, Wish, dunned, earliest
 from services.scheduler.domain.planner import ContactDue, Plan, Upcoming
 from services.scheduler.domain.policy import Policy, Send, Step
 from services.scheduler.domain.standing import missing, ready, rejected, told_at, wanting
@@ -147,7 +147,7 @@ def _lawful(found: Followed, law: Law, step_id: str, coming: Upcoming) -> Mappin
     step = next(step for step in found.policy.steps if step.id == step_id)
     if not isinstance(step.action, Send) or not law.known.reach.known:
         return None
-    wish = Wish(step.action, coming.debts, law.known.reach, found.case.stops, law.known.prior)
+    wish = Wish(step.action, coming.debts, law.known.reach, found.case.stops, law.known.prior, dunned=dunned(law.known.prior))
     at, first = earliest(wish, law.packs, coming.at, coming.closes)
     match first:
         case NoWay(reason):

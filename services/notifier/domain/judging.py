@@ -9,7 +9,8 @@ from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddre
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value
 from libs.compliance import Allow, Packs
-from services.notifier.domain.daily import free_at, put_off
+from libs.compliance.daily import free_at
+from services.notifier.domain.daily import put_off
 from services.notifier.domain.delivery import Delivery
 from services.notifier.domain.gatekeeping import Asked, Earlier, ask, kept, only_sandbox, unstopped, word_for, zones
 from services.notifier.domain.known import Known

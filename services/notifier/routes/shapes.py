@@ -150,6 +150,7 @@ class SandboxMessage(Struct):
     body: str | None
     accepted_at: datetime
     html: str | None
+    link: str | None
 
 
 SHAPES: Shapes = {

@@ -13,6 +13,7 @@ from libs.compliance import (
     Channel,
     Circumstances,
     DebtFacts,
+    Nature,
     Packs,
     Preferences,
     Prior,
@@ -27,6 +28,7 @@ from libs.compliance import (
     StopScope,
     decide,
 )
+from libs.compliance.daily import CITE, ONCE_A_DAY, free_at
 from services.scheduler.domain import stops as case_stops
 from services.scheduler.domain.case import Debt
 from services.scheduler.domain.policy import Send
@@ -34,6 +36,7 @@ from services.scheduler.domain.policy import Send
 CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
 """Consent to dunning holds for reminders."""
 NO_ADDRESS = "no_address"
+BY_US = "dunwell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Wish:
     prior: tuple[Prior, ...]
     spent: frozenset[str] = frozenset()
     """Channels that have been tried."""
+    dunned: tuple[datetime, ...] = ()
+    """When other dunning messages went out, over all cases of the borrower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ def ask(wish: Wish, packs: Packs, now: datetime) -> Answer:
     for way in ways:
         answer = decide(Proposed(now, Channel(way.channel), Purpose(wish.send.purpose), debts, way.lookup), circumstances, packs)
         if isinstance(answer, Allow):
-            return May(way.channel, way.lookup, tuple(denied))
+            return _full_day(wish, way, denied, now) or May(way.channel, way.lookup, tuple(denied))
         denied.append(Denied(way.channel, answer.reasons))
         if answer.earliest is not None:
             ends.append((answer.earliest, _word(answer.reasons)))
@@ -158,13 +163,30 @@ def _ways(wish: Wish) -> Iterator[Address]:
             yield address
 
 
+def dunned(prior: Sequence[Prior]) -> tuple[datetime, ...]:
+    """Return when dunning messages of ours went out."""
+    return tuple(contact.at for contact in prior if contact.by == BY_US and contact.kind == "dunning")
+
+
+def _full_day(wish: Wish, way: Address, denied: Sequence[Denied], now: datetime) -> Later | None:
+    """Return until when a dunning message waits because another case has said one today, as it does where the tenant sets nothing else."""
+    if wish.send.purpose != "dunning" or (until := free_at(wish.dunned, 1, _zones(wish) or ("UTC",), now)) is None:
+        return None
+    rule = Reason(ONCE_A_DAY, Nature.PRODUCT_DEFAULT, CITE, until, RuleKind.CAP)
+    return Later(until, ONCE_A_DAY, (*denied, Denied(way.channel, (rule,))))
+
+
+def _zones(wish: Wish) -> tuple[str, ...] | None:
+    reach = wish.reach
+    return (reach.timezone,) if reach.timezone else tuple(sorted({debt.timezone for debt in wish.debts})) or None
+
+
 def _circumstances(wish: Wish, now: datetime) -> Circumstances:
     reach = wish.reach
     named = {place for debt in wish.debts for place in debt.jurisdictions} | set(reach.jurisdictions)
-    zones = (reach.timezone,) if reach.timezone else tuple(sorted({debt.timezone for debt in wish.debts})) or None
     purposes = CONSENT_ALSO_BY.get(wish.send.purpose, (wish.send.purpose,))
     return Circumstances(
-        jurisdictions=tuple(sorted(named)), zones=zones, profile=Profile.STRICT, role=Role.FIRST_PARTY,
+        jurisdictions=tuple(sorted(named)), zones=_zones(wish), profile=Profile.STRICT, role=Role.FIRST_PARTY,
         consents=frozenset(Channel(channel) for channel, purpose in reach.consents if purpose in purposes),
         preferences=Preferences(), tenant_hours=None, stops=tuple(_stop(stop) for stop in wish.stops if stop.kind in _KINDS),
         prior=wish.prior, debt_facts={debt.loan_id: _facts(debt, now) for debt in wish.debts},

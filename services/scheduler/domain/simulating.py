@@ -24,7 +24,7 @@ from services.scheduler.domain.case import (
     Stage,
 )
 from services.scheduler.domain.days import begins
-from services.scheduler.domain.lawful import Answer, Later, May, Never, NoWay, Wish, ask
+from services.scheduler.domain.lawful import BY_US, Answer, Later, May, Never, NoWay, Wish, ask, dunned
 from services.scheduler.domain.planner import ContactDue, ErrandDue, FlagDue, having, reminder_at
 from services.scheduler.domain.policy import Policy, Send
 from services.scheduler.domain.subjects import ORDER, Action, Begun, ComeDue, Complete, Hear, Look, Pay, Rule, Subject, Terms, Try
@@ -35,7 +35,6 @@ from services.scheduler.domain.value import replace
 MOST_EVENTS = 20_000
 """More in one life means that it goes round in circles."""
 NOON = timedelta(hours=12)
-BY_US = "dunwell"
 CALLED_OFF = "cancelled"
 _ONE_DAY = timedelta(days=1)
 
@@ -57,6 +56,7 @@ class _Life:
         self._heap: list[tuple[datetime, int, int, Action]] = []
         self._numbers = count()
         self._prior = list(subject.prior)
+        self._dunned = {(-1, str(n)): at for n, at in enumerate(dunned(subject.prior))}
         self._tracks = begun(self._subject, rule)
 
     def run(self) -> None:
@@ -271,7 +271,8 @@ class _Life:
             why = "in_doubt" if any(debt.doubted for debt in about) else "payment_pending"
             self._defer(i, contact, why, min(ends, default=contact.expires_at) if why != "in_doubt" else contact.expires_at, now=now)
             return
-        wish = Wish(wanted.send, debts, self._subject.reach, case.stops, tuple(self._prior), wanted.spent)
+        others = tuple(at for which, at in self._dunned.items() if which != (i, contact.task_id))
+        wish = Wish(wanted.send, debts, self._subject.reach, case.stops, tuple(self._prior), wanted.spent, others)
         answer = ask(wish, self._terms.packs, now)
         self._refusals(answer)
         match answer:
@@ -298,6 +299,8 @@ class _Life:
         loans = tuple(debt.loan_id for debt in debts)
         arrives = behaviour is None or behaviour.reaches(channel, *which)
         self._prior.append(Prior(now, Channel(channel), "delivered" if arrives else "undelivered", loans, BY_US, to=lookup))
+        if wanted.send.purpose == "dunning":
+            self._dunned[i, contact.task_id] = now
         self._tally.count("contact", now.astimezone(ZoneInfo(debts[0].timezone)).date().isoformat(), channel)
         self._tally.count("sent", contact.step, wanted.send.template, channel)
         if arrives:

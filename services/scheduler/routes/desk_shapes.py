@@ -142,6 +142,7 @@ class Link(Struct):
     revoked_by: str | None
     tries: int
     state: str
+    task_id: str | None
 
 
 MATTERS = ("Dispute", "Complaint", "Hardship", "WrongNumber")

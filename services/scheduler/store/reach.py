@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.compliance import Channel, Prior
-from services.scheduler.domain.lawful import Address, Reach
+from services.scheduler.domain.lawful import BY_US, Address, Reach
 from services.scheduler.store.arrays import transposed, unnest
 
 PROFILE = "profile"
@@ -136,7 +136,7 @@ async def known(
         loans = tuple(loan for loan, _, _ in _debts(row.debts))
         result = "failed" if row.state == "failed" else "delivered"
         kind = "reminder" if row.reminder else "dunning"
-        said = Prior(row.made_at, Channel(row.channel), result, loans, "dunwell", kind=kind)
+        said = Prior(row.made_at, Channel(row.channel), result, loans, BY_US, kind=kind)
         prior.setdefault((row.tenant, row.borrower_id), []).append(said)
     return {
         who: Known(

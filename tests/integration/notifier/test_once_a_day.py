@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.notifier.domain.daily import ONCE_A_DAY
+from libs.compliance.daily import ONCE_A_DAY
 from tests.integration.notifier.world import MORNING, World, a_world
 from tests.support.postgres import Databases
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.domain.daily import ONCE_A_DAY, free_at
+from libs.compliance.daily import ONCE_A_DAY, free_at
 from services.notifier.domain.house import House
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.domain.verdicts import Defer, Send

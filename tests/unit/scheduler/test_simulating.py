@@ -76,6 +76,15 @@ def test_a_borrower_without_an_address_or_a_profile_becomes_work_for_a_person() 
     assert (unknown["tasks"][0]["kind"], unknown["never_reached"]["reasons"]) == ("no_profile", {"profile_unknown": 1})
 
 
+def test_a_borrower_with_two_cases_is_sent_one_dunning_message_a_day() -> None:
+    two = [replace(case(debt(f"L-{currency}")), case_id=f"c-{currency}", currency=currency) for currency in ("CNY", "USD")]
+    begun = tuple(Begun(one, (BUILT_IN.name, BUILT_IN.version)) for one in two)
+    result = played(Subject("default", "B1", begun, REACH), days=3)
+    assert [(day["on"], day["number"]) for day in result["contacts"]["days"]] == [("2026-11-02", 1), ("2026-11-03", 1)]
+    assert steps(result)["one"]["deferred_by"] == {"one-dunning-message-a-day": 1}
+    assert "one-dunning-message-a-day" in {refusal["rule"] for refusal in result["refusals"]}
+
+
 def test_who_pays_after_a_contact_is_cured_and_hears_no_more() -> None:
     result = played(subject(debt()), behaviour=Behaviour(pays_after_contact=WHOLE, pays_within=timedelta(days=2)))
     assert (result["contacts"]["number"], result["cured"], result["closed"]) == (1, 1, 1)

@@ -1,0 +1,20 @@
+"""At most one dunning message a day over all of a borrower's cases: no rule of a pack but ours, by default."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+ONCE_A_DAY = "one-dunning-message-a-day"
+CITE = "product default: one dunning message a day over all cases of a borrower"
+
+
+def free_at(earlier: Collection[datetime], limit: int, zones: Sequence[str], now: datetime) -> datetime | None:
+    """Return when one more may go out, by the calendar of every zone, where so many of today's have gone out; None: now."""
+    ends = []
+    for zone in map(ZoneInfo, zones):
+        today = now.astimezone(zone).date()
+        if sum(at.astimezone(zone).date() == today for at in earlier) >= limit:
+            ends.append(datetime.combine(today + timedelta(days=1), time.min, zone).astimezone(now.tzinfo))
+    return max(ends, default=None)
