@@ -121,8 +121,8 @@ class Pause(Struct):
     until: date | None
 
 
-class LoanState(Struct):
-    """A loan on a date."""
+class LoanHeadline(Struct):
+    """What is said of a loan as a whole."""
 
     loan_id: str
     borrower_id: str
@@ -150,6 +150,11 @@ class LoanState(Struct):
     dpd_original_from: date | None
     ignored: list[IgnoredEvent]
     doubt: Doubt | None
+
+
+class LoanState(LoanHeadline):
+    """A loan on a date."""
+
     schedule: list[InstalmentState]
     movements: list[Movement]
     charges: list[ChargeState]

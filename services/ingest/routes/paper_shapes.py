@@ -8,9 +8,8 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from libs.common.describing import Shapes
-from services.ingest.domain.view import NextDue
 from services.ingest.reporting import Line, Total
-from services.ingest.routes.loan_shapes import Aged, Amounts, Anchor, ChargeState, Doubt, IgnoredEvent, Pause
+from services.ingest.routes.loan_shapes import Amounts, ChargeState, LoanHeadline
 
 
 class StatedInstalment(Struct):
@@ -74,37 +73,11 @@ class StatementTotals(Struct):
     left_at_end: Amounts
 
 
-class LoanStatement(Struct):
+class LoanStatement(LoanHeadline):
     """A loan's statement on a date, to be disputed line by line."""
 
-    loan_id: str
     at: datetime
     known_at: datetime | None
-    borrower_id: str
-    product: str
-    currency: str
-    timezone: str
-    jurisdictions: list[str]
-    as_of: date
-    version: int
-    events: int
-    status: str
-    outstanding: Amounts
-    overdue: Amounts
-    credit: int
-    grace_days: int
-    anchor: Anchor | None
-    past_due_days: int
-    delinquent_from: date | None
-    paused_days: int
-    delinquent_days: int
-    bucket: str
-    aged: list[Aged]
-    next_due: NextDue | None
-    pauses: list[Pause]
-    dpd_original_from: date | None
-    ignored: list[IgnoredEvent]
-    doubt: Doubt | None
     totals: StatementTotals
     instalments: list[StatedInstalment]
     charges: list[ChargeState]
