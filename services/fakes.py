@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-import uvloop
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from rich.console import Console
@@ -18,6 +17,7 @@ from rich.table import Table
 
 from libs.common.lifecycle import listening_on
 from libs.common.settings import SettingsError
+from services.ends import run
 from services.notifier.providers.codes import Meaning
 from services.notifier.providers.fake import sendgrid
 from services.notifier.providers.fake.reporting import Reporter
@@ -42,8 +42,7 @@ def command(
 ) -> None:
     """Run fakes of the providers, to send through with no account anywhere, until Ctrl-C."""
     urls = dict(_pair(one) for one in receipts or ())
-    code = uvloop.run(_serve(FakeProviders(accounts()), port, urls, after))
-    raise SystemExit(code)
+    run(_serve(FakeProviders(accounts()), port, urls, after))
 
 
 def accounts() -> dict[str, Account]:
@@ -80,7 +79,7 @@ def wanted(fakes: FakeProviders, name: str) -> dict[str, Any]:
     return {"kind": account.kind, "credentials": credentials, "settings": dict(account.settings), "base_url": account.base_url}
 
 
-async def _serve(fakes: FakeProviders, port: int, urls: Mapping[str, str], after_s: float) -> int:
+async def _serve(fakes: FakeProviders, port: int, urls: Mapping[str, str], after_s: float) -> None:
     if unknown := set(urls) - set(fakes.accounts):
         raise SettingsError(f"--receipts: no fake is of kind {', '.join(sorted(unknown))}; there are {', '.join(fakes.accounts)}")
     stop = asyncio.Event()
@@ -94,7 +93,6 @@ async def _serve(fakes: FakeProviders, port: int, urls: Mapping[str, str], after
         _explain(fakes)
         await stop.wait()
         await reporter.close()
-    return 0
 
 
 def _explain(fakes: FakeProviders) -> None:

@@ -36,7 +36,7 @@ class SettingsDesk(Generic[S]):
     topics: frozenset[str]
     outlets: Outlets
 
-    async def current(self, tenant: str) -> tuple[S, Kept | None, Sequence[places.Health]]:
+    async def current(self, tenant: str) -> tuple[S, Kept | None, Sequence[places.WebhookHealth]]:
         """Return what holds, which version that is (None: nothing was ever set), and how the webhooks do."""
         async with self.engine.connect() as conn:
             kept = (await store.current(conn, self.schema, [tenant])).get(tenant)

@@ -8,21 +8,7 @@ import msgspec
 
 from libs.common.describing import Shapes
 from libs.common.tenant_settings.forms import ServiceSettings
-
-
-class WebhookHealth(msgspec.Struct):
-    """How a webhook does on one topic."""
-
-    id: str
-    topic: str
-    delivered_to: str
-    behind: int
-    delivered_at: datetime | None
-    failing_since: datetime | None
-    last_error: str | None
-    next_try_at: datetime | None
-    switched_off_at: datetime | None
-    switched_off_because: str | None
+from libs.common.webhooks.store import WebhookHealth
 
 
 def settings_shapes(form: type[ServiceSettings]) -> Shapes:

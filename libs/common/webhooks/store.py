@@ -32,7 +32,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class WebhookHealth:
     """How a webhook does on one topic."""
 
     id: str
@@ -188,7 +188,7 @@ async def switch_off(conn: AsyncConnection, schema: str, place: Place, because: 
     )
 
 
-async def health(conn: AsyncConnection, schema: str, tenant: str) -> list[Health]:
+async def health(conn: AsyncConnection, schema: str, tenant: str) -> list[WebhookHealth]:
     """Return how the webhooks of a tenant do."""
     rows = await conn.execute(
         text(
@@ -199,7 +199,7 @@ async def health(conn: AsyncConnection, schema: str, tenant: str) -> list[Health
         {"tenant": tenant},
     )
     return [
-        Health(
+        WebhookHealth(
             row.webhook_id, row.topic, Cursor(row.epoch, row.number).text, row.behind, row.delivered_at, row.failing_since,
             row.last_error, row.next_at if row.failing_since and row.active else None, row.off_since, row.off_reason,
         )
