@@ -15,7 +15,7 @@ run: $(STAMP)  ## play the example book's history, then serve on http://127.0.0.
 # Many tests start the program as a process, which would compile all of it anew where the environment forbids to keep bytecode.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)  ## the tests, those on Apache Kafka and PostgreSQL included; under ten minutes on two cores
-	@$(BIN)/python -m pytest tests --ignore tests/chaos --numprocesses $(WORKERS) --dist loadscope
+	@$(BIN)/python -m pytest tests -m "not chaos" --numprocesses $(WORKERS) --dist loadscope
 
 check: $(STAMP)  ## format, lint, types, the arrows between the rooms
 	$(BIN)/ruff format --check .
@@ -46,8 +46,8 @@ bench-quick: $(STAMP)
 bench-large: $(STAMP)  ## what only size shows: a million due loans, millions of loans in one book; takes an hour
 	@$(BIN)/python -m tests.bench --large
 
-chaos: $(STAMP)  ## all three services, broker and database killed under load, or put back to an earlier moment; three minutes
-	@$(BIN)/python -m pytest tests/chaos -v
+chaos: $(STAMP)  ## all three services, broker and database killed under load, or put back to an earlier moment, and commands that are killed; five minutes
+	@$(BIN)/python -m pytest tests -m chaos -v
 
 kafka:  ## Apache Kafka on 127.0.0.1:9092, without Docker
 	@$(PYTHON) deploy/kafka/run.py --port 9092 --folder .dunwell/kafka

@@ -18,7 +18,7 @@ from tests.support.kafka import Broker
 from tests.support.running import until
 from tests.support.wallet import Event
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.timeout(240)]
 eventually = partial(until, look_every_s=0.2)
 """Seldom enough: those who are asked are busy with what is waited for."""
 SEED = 20261124

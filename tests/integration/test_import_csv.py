@@ -182,6 +182,7 @@ async def test_one_wrong_row_and_nothing_is_sent(served: Served, tmp_path: Path)
     assert served.batches == 0
 
 
+@pytest.mark.chaos
 async def test_an_import_that_is_killed_goes_on_where_it_ended_and_comes_to_the_same_book(
     served: Served, databases: Databases, tmp_path: Path
 ) -> None:

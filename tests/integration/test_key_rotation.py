@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -126,6 +127,7 @@ async def test_what_no_key_opens_is_left_as_it_is_and_counted(databases: Databas
         assert await keys.remaining(engine, ring_of(old)) == dict.fromkeys(before, 0)
 
 
+@pytest.mark.chaos
 async def test_killed_in_the_middle_and_begun_again_it_loses_nothing(databases: Databases) -> None:
     old = new_secrets()
     new = new_secrets(old)

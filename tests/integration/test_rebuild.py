@@ -286,6 +286,7 @@ async def test_the_command_ends_with_two_when_it_is_asked_for_what_is_not_there(
     assert (code, bool(err), "Traceback" in err) == (2, True, False)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 async def test_the_command_may_be_ended_in_the_middle_and_run_again(engine: AsyncEngine, number: signal.Signals) -> None:
     books, names = Books(engine, DrivenClock(WallClock().now())), [f"L{n:03d}" for n in range(450)]

@@ -157,6 +157,7 @@ async def test_a_service_on_a_port_that_is_taken_says_so_in_one_sentence(taken: 
     assert process.returncode == 2
 
 
+@pytest.mark.chaos
 async def test_up_takes_over_the_database_of_one_that_was_killed_and_leaves_nothing_running(folder: Path) -> None:
     async with dunwell("up", "--port", "0", "--data", str(folder.parent)) as first:
         await _serving(first)

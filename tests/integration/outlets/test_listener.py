@@ -100,6 +100,7 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(400)
 def test_the_example_wallet_takes_in_every_event_once_and_in_order_whoever_is_killed(folder: Path) -> None:
     port, door = free_port(), free_port()
