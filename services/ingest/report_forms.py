@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
 from typing import Literal, Protocol
 
 import msgspec
 
 from libs.common.tabular import csv_rows
-from services.ingest.reporting import SUMMED, Asked, Line, Total, Totals
+from services.ingest.reporting import SUMMED, Head, Line, Total, Totals
 
 FormName = Literal["json", "csv", "parquet"]
 MEDIA: dict[FormName, str] = {
@@ -17,19 +16,6 @@ MEDIA: dict[FormName, str] = {
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
 }
-
-
-class Head(msgspec.Struct, frozen=True):
-    """What a report is about: `at` is the moment of its snapshot; without `as_of` each line has its loan's day at that moment."""
-
-    as_of: date | None
-    known_at: datetime | None
-    at: datetime
-
-    @staticmethod
-    def of(asked: Asked, now: datetime) -> Head:
-        """Return the head of what is asked for."""
-        return Head(asked.as_of, asked.known_at, now)
 
 
 class Form(Protocol):

@@ -9,8 +9,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from services.ingest.report_forms import Head
-from services.ingest.reporting import Line, Totals
+from services.ingest.reporting import Head, Line, Totals
 
 ROW_GROUP = 20_000
 """Lines in memory at a time: ten megabytes, and fifty groups for a million loans."""

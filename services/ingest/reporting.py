@@ -55,6 +55,19 @@ class Asked:
         return logged if known_at is None else [event for event in logged if event.received_at <= known_at]
 
 
+class Head(msgspec.Struct, frozen=True):
+    """What a report is about: `at` is the moment of its snapshot; without `as_of` each line has its loan's day at that moment."""
+
+    as_of: date | None
+    known_at: datetime | None
+    at: datetime
+
+    @staticmethod
+    def of(asked: Asked, now: datetime) -> Head:
+        """Return the head of what is asked for."""
+        return Head(asked.as_of, asked.known_at, now)
+
+
 class InBucket(msgspec.Struct, frozen=True, gc=False):
     """The part of a loan's overdue sum that is so old."""
 

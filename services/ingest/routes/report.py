@@ -19,8 +19,8 @@ from libs.common.clock import Clock, stopwatch
 from libs.common.errors import DomainError
 from libs.common.problems import PROBLEM
 from services.ingest import reporting
-from services.ingest.report_forms import MEDIA, Form, FormName, Head, form_of
-from services.ingest.reporting import Asked, Totals
+from services.ingest.report_forms import MEDIA, Form, FormName, form_of
+from services.ingest.reporting import Asked, Head, Totals
 from services.ingest.routes.loans import Day, Moment, Reader
 
 AT_ONCE = 2

@@ -19,9 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.errors import DomainError
-from services.ingest.report_forms import CsvForm, Form, Head, JsonForm
+from services.ingest.report_forms import CsvForm, Form, JsonForm
 from services.ingest.report_parquet import ParquetForm
-from services.ingest.reporting import Asked, Line, Totals
+from services.ingest.reporting import Asked, Head, Line, Totals
 from services.ingest.routes.report import AT_ONCE, ReportCutError, Reporter
 from tests.integration.http.asking import assert_problem, listening
 from tests.support.running import Running, until
