@@ -4,12 +4,12 @@ It shares no code with `services.ingest`. What is owed is in `second_ledger_rows
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.support.second_ledger_rows import COMPONENTS, Book, Debt, Laid, Lot, Payment, Row, lay_as_told, lay_by_rules, zero
+from tests.support.second_ledger_rows import COMPONENTS, Added, Book, Lot, Money, Parts, Row, change_schedule, lay_as_told, lay_by_rules, zero
 
 Event = Mapping[str, Any]
 
@@ -57,6 +57,7 @@ class Movement:
     amount: int
     spread: dict[str, int] = field(default_factory=zero)
     credit: int = 0
+    explicit: int = 0
     reversed: bool = False
 
 
@@ -79,7 +80,9 @@ class Story:
 
     @property
     def allocation(self) -> dict[str, Any]:
-        return {**self.product["allocation"], **(self.data.get("allocation") or {})}
+        line, own = self.product["allocation"], self.data.get("allocation") or {}
+        future = {**line["future_instalments"], **(own.get("future_instalments") or {})}
+        return {**line, **own, "future_instalments": future}
 
     @property
     def undone(self) -> set[tuple[str, str]]:
@@ -110,15 +113,26 @@ class Story:
         if kind in {"loan.charged_off", "loan.written_off", "loan.closed"}:
             return date.fromisoformat(data["on"])
         recorded = self.local(event["time"])
-        if kind == "charge.added":
-            if self.allocation["charges_known"] == "from_the_start":
-                return self.first_day
+        if kind == "charge.added" and self.allocation["charges_known"] == "from_the_start":
+            return date.min
+        if kind in {"charge.added", "instalment.due"}:
             return min(recorded, date.fromisoformat(data["due_on"]))
-        return recorded
+        charge = self.charge_of(event)
+        return min(recorded, date.fromisoformat(charge["data"]["due_on"])) if charge else recorded
 
-    def before(self, event: Event) -> "Story":
-        """The same loan when only what has a lower place in the order of arrival had come."""
-        return Story(self.loan, self.product, [one for one in self.events if arrival(one) < arrival(event)], self.arrived)
+    def charge_of(self, waiver: Event) -> Event | None:
+        named = waiver["data"].get("charge_id") if kind_of(waiver) == "charge.waived" else None
+        return next((one for one in self.of("charge.added") if named and one["data"]["charge_id"] == named), None)
+
+    def turn_of(self, event: Event) -> tuple[Any, ...]:
+        """The place of an event; a waiver of a charge never comes before it."""
+        turn = (self.day_of(event), *arrival(event), 0)
+        charge = self.charge_of(event)
+        return turn if charge is None else max(turn, (self.day_of(charge), *arrival(charge), 1))
+
+    def before(self, event: Event) -> list[Event]:
+        """What has a lower place in the order of arrival."""
+        return [one for one in self.events if arrival(one) < arrival(event)]
 
 
 def told(events: Sequence[Event], product: Mapping[str, Any]) -> Story | None:
@@ -138,112 +152,153 @@ class Fold:
     movements: dict[str, Movement] = field(default_factory=dict)
     version: int = 0
     ended: str | None = None
-    known: set[str] = field(default_factory=set)
+    day: date = date.max
+    ended_on: date | None = None
+    waiting: list[Event] = field(default_factory=list)
+    returned: dict[str, Parts] = field(default_factory=dict)
 
     def movement(self, event: Event, name: str, kind: str, amount: int) -> Movement:
         made = Movement(event["data"].get(name) or event["id"], kind, self.story.day_of(event), amount)
         self.movements[event["id"]] = made
         return made
 
-    def waive(self) -> None:
-        """Take what was waived off the debts that are there."""
-        for row in self.book.rows():
-            for debt in row.debts:
-                debt.waived = 0
-        for waiver in self.story.counting("charge.waived"):
-            left = self.story_waives(waiver)
-            for debt in waived_by(waiver, self.book):
-                part = min(left, debt.amount - debt.waived)
-                debt.waived += part
-                left -= part
-
-    def story_waives(self, waiver: Event) -> int:
-        earlier = fold(self.story.before(waiver), date.max)
-        is_open = sum(debt.open for debt in waived_by(waiver, earlier.book))
-        amount = waiver["data"].get("amount")
-        return is_open if amount is None else min(is_open, amount)
-
     def pay_from_credit_as_paid(self) -> None:
-        """Let earlier payments pay what has become known of charges, each as on its own day."""
+        """Let earlier payments pay what has become known, each as on its own day."""
         for lot in self.book.lots:
-            payment = Payment(lot.by, lot.kind, lot.on, lot.on, lot.amount)
-            lay_by_rules(payment, self.book, lot.kind)
-            lot.amount = payment.amount
-            movement = self.movements[lot.by]
-            for component in COMPONENTS:
-                movement.spread[component] += payment.spread[component]
-                movement.credit -= payment.spread[component]
+            money = Money(lot.on, lot.amount, lot.kind)
+            lay_by_rules(money, self.book)
+            lot.amount = money.amount
+            movement = self.movements.get(lot.by or "")
+            for component in COMPONENTS if movement else ():
+                assert movement
+                movement.spread[component] += money.spread[component]
+                movement.credit -= money.spread[component]
         self.book.lots = [lot for lot in self.book.lots if lot.amount]
+
+    def try_waiting(self) -> None:
+        """Waivers of an instalment that was not there yet take effect with it."""
+        waiting, self.waiting = self.waiting, []
+        for event in waiting:
+            on_waived(self, event, self.story.day_of(event))
 
     def pay_from_credit(self, day: date) -> None:
         """Use the borrower's credit on a day, by the default order."""
-        for lot in self.book.lots:
-            payment = Payment(lot.by, "default", day, day, lot.amount)
-            lay_by_rules(payment, self.book, "default")
-            lot.amount = payment.amount
-        self.book.lots = [lot for lot in self.book.lots if lot.amount]
+        money = Money(day, self.book.credit())
+        lay_by_rules(money, self.book)
+        self.book.take_credit(sum(money.spread.values()))
 
 
-def waived_by(waiver: Event, book: Book) -> list[Debt]:
-    data = waiver["data"]
-    if data.get("charge_id"):
-        return [debt for debt in book.added if debt.source == f"charge {data['charge_id']}"]
-    rows = [row for row in book.rows() if row.n == data["n"]]
-    return [debt for row in rows for debt in row.debts if data.get("component") in (None, debt.component)]
-
-
-def schedule_rows(rows: Sequence[Mapping[str, Any]], begins: date) -> list[Row]:
+def schedule_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     found = []
     for row in sorted(rows, key=lambda row: (row["due_on"], row["n"])):
-        due_on = date.fromisoformat(row["due_on"])
-        debts = [Debt("schedule", component, row.get(component) or 0, due_on, begins) for component in COMPONENTS]
-        found.append(Row(row["n"], due_on, bool(row.get("down_payment")), debts))
+        due = {component: row.get(component) or 0 for component in COMPONENTS}
+        found.append(Row(row["n"], date.fromisoformat(row["due_on"]), bool(row.get("down_payment")), due))
     return found
 
 
-def versions(story: Story, day: date) -> tuple[list[Mapping[str, Any]], int, list[Event]]:
-    """The schedule from the first day on with its version, and the later changes from their date."""
-    begun = story.of("loan.rescheduled")
-    begun = [event for event in begun if story.day_of(event) <= day]
+def from_first_day(story: Story, day: date) -> Event | None:
+    """The highest schedule that holds from the first day, of those that have begun."""
+    begun = [event for event in story.of("loan.rescheduled") if story.day_of(event) <= day]
     anew = [event for event in begun if event["data"]["effect"] == "from_start"]
-    changes = [event for event in begun if event["data"]["effect"] == "from_date"]
-    if anew:
-        last = max(anew, key=lambda event: event["data"]["version"])
-        base, version = list(last["data"]["schedule"]), last["data"]["version"]
-    else:
-        base, version = list(story.data.get("schedule") or []), 0
-        numbers = {row["n"] for row in base}
-        for event in story.of("instalment.due"):
-            same = event["data"].get("currency") in (None, story.data["currency"])
-            if same and event["data"]["n"] not in numbers:
-                base.append(event["data"])
-    return base, version, [event for event in changes if event["data"]["version"] > version]
+    return max(anew, key=lambda event: int(event["data"]["version"]), default=None)
 
 
 def fold(story: Story, day: date) -> Fold:
     """Take the events up to a day, one after another, from nothing."""
-    base, version, changes = versions(story, day)
-    book = Book(story.allocation, story.first_day, schedule_rows(base, story.first_day))
-    made = Fold(story, book, version=version)
-    at_start = [event for event in story.of("charge.added") if story.allocation["charges_known"] == "from_the_start"]
-    for event in at_start:
-        on_charge(made, event, story.first_day)
-    made.waive()
-    kinds = ("repayment.received", "repayment.charged_back", "credit.refunded", "charge.added")
-    kinds += ("loan.charged_off", "loan.written_off", "loan.closed")
-    steps = [event for event in story.of(*kinds) if event not in at_start] + changes
-    for event in sorted(steps, key=lambda event: (story.day_of(event), arrival(event))):
-        if story.day_of(event) <= day:
+    anew = from_first_day(story, day)
+    first = story.data if anew is None else anew["data"]
+    tolerance = story.data.get("tolerance") or story.product["tolerance"]
+    made = Fold(story, Book(story.allocation, tolerance, schedule_rows(first.get("schedule") or [])))
+    made.day = day
+    made.version = 0 if anew is None else first["version"]
+    steps = [event for event in story.counting(*TAKEN) if event is not anew]
+    steps += [event for event in story.of("repayment.received") if story.is_undone(event)]
+    for event in sorted(steps, key=story.turn_of):
+        superseded = kind_of(event) == "instalment.due" and anew is not None and story.turn_of(event) < story.turn_of(anew)
+        if story.day_of(event) <= day and not superseded:
             TAKEN[kind_of(event)](made, event, story.day_of(event))
     return made
 
 
+def on_instalment(made: Fold, event: Event, day: date) -> None:
+    """Add an instalment published on its own; what is behind the schedule and what was paid there makes way."""
+    data, book = event["data"], made.book
+    there = book.row(data["n"])
+    if data.get("currency") not in (None, made.story.data["currency"]) or (there and not there.extra):
+        return
+    bare = [Row(row.n, row.due_on, row.down_payment, bare_due(book, row)) for row in book.rows if not row.extra]
+    rows = sorted([*bare, *schedule_rows([data])], key=lambda row: (row.due_on, row.n))
+    freed = change_schedule(book, rows, day)
+    if freed:
+        book.lots.append(Lot(None, "default", day, freed))
+    made.try_waiting()
+    made.pay_from_credit_as_paid()
+
+
+def bare_due(book: Book, row: Row) -> Parts:
+    """What the schedule alone asks on an instalment."""
+    due = dict(row.due)
+    for added in book.added:
+        if added.at == row.n:
+            due = {component: due[component] - added.parts[component] for component in COMPONENTS}
+    return due
+
+
 def on_charge(made: Fold, event: Event, day: date) -> None:
     data = event["data"]
-    due_on = date.fromisoformat(data["due_on"])
-    made.book.added.append(Debt(f"charge {data['charge_id']}", data["kind"], data["amount"], due_on, day, data.get("n")))
-    made.waive()
+    parts = {**zero(), data["kind"]: data["amount"]}
+    charge = Added(data["charge_id"], "charge", parts, date.fromisoformat(data["due_on"]), data["kind"], data.get("n"))
+    made.book.put(charge)
+    made.book.added.append(charge)
     made.pay_from_credit_as_paid()
+
+
+def on_waived(made: Fold, event: Event, day: date) -> None:
+    """Give up what is open of a charge or of a component of an instalment."""
+    data, book = event["data"], made.book
+    amount = given_up(made.story, event)
+    for charge in [one for one in book.charges if one.id == data.get("charge_id")]:
+        row = book.row(charge.at)
+        assert row
+        part = min(amount, book.open_of(charge))
+        charge.waived += part
+        give_up(book, row, charge.component, part, day)
+    if data.get("charge_id"):
+        return
+    row = book.row(data["n"])
+    if row is None:
+        made.waiting.append(event)
+        return
+    part = min(amount, row.open(data["component"]))
+    mine = [one for one in book.charges if one.at == row.n and one.component == data["component"]]
+    still = {one.id: book.open_of(one) for one in mine}
+    beyond = part - (row.open(data["component"]) - sum(still.values()))
+    for charge in sorted(mine, key=lambda one: one.due_on):
+        of_it = max(min(beyond, still[charge.id]), 0)
+        charge.waived += of_it
+        beyond -= of_it
+    give_up(book, row, data["component"], part, day)
+
+
+def give_up(book: Book, row: Row, component: str, part: int, day: date) -> None:
+    row.waived[component] += part
+    if part:
+        book.look(row, day)
+
+
+def given_up(story: Story, waiver: Event) -> int:
+    """The amount of a waiver; where none is said, what was open after the events recorded before it, on the day of its record."""
+    data = waiver["data"]
+    if data.get("amount") is not None:
+        return int(data["amount"])
+    earlier = told(story.before(waiver), story.product)
+    if earlier is None:
+        return 0
+    book = fold(earlier, story.local(waiver["time"])).book
+    if data.get("charge_id"):
+        return sum(book.open_of(one) for one in book.charges if one.id == data["charge_id"])
+    row = book.row(data["n"])
+    return row.open(data["component"]) if row else 0
 
 
 def on_repayment(made: Fold, event: Event, day: date) -> None:
@@ -253,54 +308,50 @@ def on_repayment(made: Fold, event: Event, day: date) -> None:
     if made.story.is_undone(event):
         movement.reversed = True
         return
-    payment = Payment(event["id"], kind, day, day, data["amount"])
-    lay_as_told(payment, made.book, data.get("allocations") or [])
-    lay_by_rules(payment, made.book, kind)
-    movement.spread, movement.credit = payment.spread, payment.amount
-    if payment.amount:
-        made.book.lots.append(Lot(event["id"], kind, day, payment.amount))
+    money = Money(day, data["amount"], kind)
+    lay_as_told(money, made.book, data.get("allocations") or [])
+    movement.explicit = sum(money.spread.values())
+    lay_by_rules(money, made.book)
+    movement.spread, movement.credit = money.spread, money.amount
+    if money.amount:
+        made.book.lots.append(Lot(event["id"], kind, day, money.amount))
 
 
 def on_chargeback(made: Fold, event: Event, day: date) -> None:
-    data = event["data"]
-    paid = [
-        made.movements[one["id"]]
-        for one in made.story.counting("repayment.received")
-        if one["data"]["repayment_id"] == data["repayment_id"] and one["id"] in made.movements
-    ]
-    if not paid:
+    data, story = event["data"], made.story
+    payments = [one for one in story.counting("repayment.received") if one["data"]["repayment_id"] == data["repayment_id"]]
+    if not [one for one in payments if story.day_of(one) <= made.day]:
         return
     movement = made.movement(event, "chargeback_id", "chargeback", data["amount"])
-    split = made.story.allocation["chargeback_split"]
-    if list(split) == ["principal"]:
+    split = list(story.allocation["chargeback_split"])
+    if split == ["principal"]:
         owe_again(made, event, movement, day)
         return
-    left, before = data["amount"], zero()
-    for other in made.story.of("repayment.charged_back"):
-        if other["data"]["repayment_id"] == data["repayment_id"] and other["id"] in made.movements and other is not event:
-            before = {name: before[name] + made.movements[other["id"]].spread[name] for name in COMPONENTS}
+    payment = made.movements.get(payments[0]["id"])
+    left, taken = data["amount"], made.returned.setdefault(data["repayment_id"], zero())
     for component in split:
-        part = min(left, max(paid[0].spread[component] - before[component], 0))
+        part = max(min(left, (payment.spread[component] if payment else 0) - taken[component]), 0)
         movement.spread[component] = part
         left -= part
     movement.spread["principal"] += left
     for component in COMPONENTS:
-        if movement.spread[component]:
-            made.book.added.append(Debt(f"chargeback {event['id']}", component, movement.spread[component], day, day))
-    made.waive()
+        taken[component] += movement.spread[component]
+    back = Added(movement.id, "chargeback", dict(movement.spread), day)
+    made.book.put(back)
+    made.book.added.append(back)
     made.pay_from_credit(day)
 
 
 def owe_again(made: Fold, event: Event, movement: Movement, day: date) -> None:
     """Owe a sum again as principal, the borrower's credit first."""
     covered = made.book.take_credit(movement.amount)
-    movement.credit = covered
+    movement.credit = -covered
     movement.spread["principal"] = movement.amount - covered
     if covered < movement.amount:
-        debt = Debt(f"{movement.kind} {event['id']}", "principal", movement.amount, day, day)
-        made.book.added.append(debt)
-        if covered:
-            debt.laid.append(Laid("credit", day, covered, made.book.row_of(debt).due_on))
+        back = Added(movement.id, movement.kind, {**zero(), "principal": movement.amount}, day)
+        row = made.book.put(back)
+        made.book.added.append(back)
+        made.book.pay(row, "principal", Money(day, covered), covered)
 
 
 def on_refund(made: Fold, event: Event, day: date) -> None:
@@ -309,58 +360,40 @@ def on_refund(made: Fold, event: Event, day: date) -> None:
 
 def on_rescheduled(made: Fold, event: Event, day: date) -> None:
     """Change what is owed from a day on; what was paid stays on its instalment, known by its due date."""
-    if event["data"]["version"] < made.version:
+    data = event["data"]
+    if data["effect"] == "from_start" or data["version"] <= made.version:
         return
-    made.version = event["data"]["version"]
-    old, new = made.book.scheduled, schedule_rows(event["data"]["schedule"], day)
-    freed: list[Laid] = []
-    for row, heir in heirs(old, new):
-        for debt in row.debts:
-            target = next((one for one in heir.debts if one.component == debt.component), None) if heir else None
-            for laid in debt.laid:
-                part = min(laid.amount, target.open) if target else 0
-                if target and part:
-                    target.laid.append(replace(laid, amount=part))
-                if laid.amount > part:
-                    freed.append(replace(laid, amount=laid.amount - part))
-    made.book.scheduled = new
-    for laid in freed:
-        made.book.lots.append(Lot(laid.by, "default", laid.on, laid.amount))
-    made.book.lots.sort(key=lambda lot: (lot.on, list(made.movements).index(lot.by) if lot.by in made.movements else -1))
-    made.waive()
+    made.version = data["version"]
+    freed = change_schedule(made.book, schedule_rows(data["schedule"]), day)
+    if freed:
+        made.book.lots.append(Lot(None, "default", day, freed))
+    made.try_waiting()
     made.pay_from_credit(day)
-
-
-def heirs(old: Sequence[Row], new: Sequence[Row]) -> list[tuple[Row, Row | None]]:
-    """Each old instalment with the new one of its due date; where a day has several, first those of the same kind."""
-    left, found = list(new), []
-    for row in old:
-        same = [other for other in left if other.due_on == row.due_on]
-        heir = min(same, key=lambda other: other.down_payment != row.down_payment, default=None)
-        if heir:
-            left.remove(heir)
-        found.append((row, heir))
-    return found
 
 
 def on_mark(made: Fold, event: Event, day: date) -> None:
     kind = kind_of(event).removeprefix("loan.")
-    name, shown = {"charged_off": ("charge_off_id", "charge_off"), "written_off": ("write_off_id", "write_off"), "closed": ("", "")}[kind]
-    if name:
-        movement = made.movement(event, name, shown, 0)
-        if made.story.is_undone(event):
-            movement.reversed = True
-        else:
-            for row in made.book.rows():
-                for debt in row.debts:
-                    movement.spread[debt.component] += debt.open
-        movement.amount = sum(movement.spread.values())
-    if kind != "charged_off" and made.ended is None:
+    if kind == "charged_off":
+        owed_now(made, made.movement(event, "charge_off_id", "charge_off", 0))
+    elif kind == "written_off":
+        movement = made.movement(event, "write_off_id", "write_off", 0)
+        if made.ended != "written_off":
+            owed_now(made, movement)
+    made.ended_on = made.ended_on or day if kind != "charged_off" else made.ended_on
+    if kind == "written_off" or (kind == "closed" and made.ended is None):
         made.ended = kind
+
+
+def owed_now(made: Fold, movement: Movement) -> None:
+    for component in COMPONENTS:
+        movement.spread[component] = sum(row.open(component) for row in made.book.rows)
+    movement.amount = sum(movement.spread.values())
 
 
 TAKEN = {
     "charge.added": on_charge,
+    "charge.waived": on_waived,
+    "instalment.due": on_instalment,
     "repayment.received": on_repayment,
     "repayment.charged_back": on_chargeback,
     "credit.refunded": on_refund,

@@ -6,129 +6,150 @@ from datetime import date
 from fractions import Fraction
 from typing import Any
 
-COMPONENTS = ("principal", "interest", "fee", "penalty")
-CLASSES = ("past_due", "due", "in_advance")
-Allocation = Mapping[str, Any]
+COMPONENTS = ("penalty", "fee", "interest", "principal")
+"""In the order in which money goes to them where nothing else says so."""
+Parts = dict[str, int]
 
 
-@dataclass
-class Laid:
-    """Money on a debt: whose it was, the day on which it counts, and the due date of the instalment when it was laid."""
-
-    by: str
-    on: date
-    amount: int
-    due_on: date
-
-
-@dataclass
-class Debt:
-    """One sum owed: a component of an instalment, a charge, or a component that a chargeback brought back."""
-
-    source: str
-    component: str
-    amount: int
-    due_on: date
-    begins: date
-    n: int | None = None
-    waived: int = 0
-    laid: list[Laid] = field(default_factory=list)
-
-    @property
-    def paid(self) -> int:
-        return sum(one.amount for one in self.laid)
-
-    @property
-    def open(self) -> int:
-        return self.amount - self.waived - self.paid
-
-    @property
-    def is_charge(self) -> bool:
-        return self.source.startswith("charge ")
-
-    @property
-    def is_chargeback(self) -> bool:
-        return self.source.startswith("chargeback ")
+def zero() -> Parts:
+    return dict.fromkeys(COMPONENTS, 0)
 
 
 @dataclass
 class Row:
+    """An instalment with what was paid and waived there; `due` holds what the schedule asks and what was added to it."""
+
     n: int
     due_on: date
     down_payment: bool
-    debts: list[Debt]
+    due: Parts
     extra: bool = False
+    paid: Parts = field(default_factory=zero)
+    waived: Parts = field(default_factory=zero)
+    in_advance: int = 0
+    late: int = 0
+    met_on: date | None = None
+
+    def open(self, component: str) -> int:
+        return self.due[component] - self.paid[component] - self.waived[component]
 
     @property
-    def open(self) -> int:
-        return sum(debt.open for debt in self.debts)
+    def left(self) -> int:
+        return sum(self.open(component) for component in COMPONENTS)
+
+
+@dataclass
+class Added:
+    """A charge, or what a chargeback or a refund made owed again, and the instalment that carries it."""
+
+    id: str
+    kind: str
+    parts: Parts
+    due_on: date
+    component: str = "principal"
+    asked: int | None = None
+    at: int = 0
+    waived: int = 0
 
     @property
-    def paid(self) -> int:
-        return sum(debt.paid for debt in self.debts)
-
-    def of(self, component: str) -> list[Debt]:
-        return [debt for debt in self.debts if debt.component == component]
+    def amount(self) -> int:
+        return sum(self.parts.values())
 
 
 @dataclass
 class Lot:
-    """Credit left of one movement."""
+    """Credit left of a movement; None where nobody knows any more whose it was."""
 
-    by: str
+    by: str | None
     kind: str
     on: date
     amount: int
 
 
-def zero() -> dict[str, int]:
-    return dict.fromkeys(COMPONENTS, 0)
+@dataclass
+class Money:
+    """Money to be laid: the day it counts, which also says what is due, and what became of it."""
 
-
-def half_even(amount: int, parts: int) -> int:
-    return round(Fraction(amount, parts))
+    on: date
+    amount: int
+    kind: str = "default"
+    spread: Parts = field(default_factory=zero)
 
 
 @dataclass
 class Book:
-    """The rows in force with what was added to them, and the borrower's credit."""
+    """The instalments in force by their due date, what was added to them, and the borrower's credit."""
 
-    allocation: Allocation
-    first_day: date
-    scheduled: list[Row] = field(default_factory=list)
-    added: list[Debt] = field(default_factory=list)
+    allocation: Mapping[str, Any]
+    tolerance: Mapping[str, Any]
+    rows: list[Row]
+    added: list[Added] = field(default_factory=list)
     lots: list[Lot] = field(default_factory=list)
 
-    def rows(self) -> list[Row]:
-        """The instalments by their due date, each with its own charges and chargebacks, and the one behind them."""
-        rows = [Row(row.n, row.due_on, row.down_payment, list(row.debts)) for row in self.scheduled]
-        behind: list[Debt] = []
-        for debt in self.added:
-            row = self.place(debt, rows, has_more=bool(behind))
-            (behind if row is None else row.debts).append(debt)
-        if behind:
-            number = max((row.n for row in rows), default=0) + 1
-            rows.append(Row(number, max(debt.due_on for debt in behind), False, behind, extra=True))
-        for row in rows:
-            row.debts.sort(key=lambda debt: debt.due_on)
-        return rows
+    @property
+    def charges(self) -> list[Added]:
+        return [one for one in self.added if one.kind == "charge"]
 
-    def place(self, debt: Debt, rows: Sequence[Row], *, has_more: bool) -> Row | None:
-        """The instalment that carries a charge or a chargeback; None for the one behind the schedule, which may be there already."""
-        if debt.is_charge:
-            named = [row for row in rows if row.n == debt.n]
-            if named:
-                return named[0]
-            return next((row for row in rows if not row.down_payment and debt.due_on <= row.due_on), None)
+    def row(self, n: int | None) -> Row | None:
+        return next((row for row in self.rows if row.n == n), None)
+
+    def is_met(self, row: Row) -> bool:
+        most = Fraction(str(self.tolerance.get("percent", 0))) / 100 * sum(row.due.values())
+        return row.left <= max(self.tolerance.get("amount", 0), most, 0)
+
+    def look(self, row: Row, day: date) -> None:
+        """Note the day on which nothing is left of an instalment, or that something is again."""
+        if not self.is_met(row) or not any(row.due.values()):
+            row.met_on = None
+        elif row.met_on is None:
+            row.met_on = day
+
+    def put(self, added: Added) -> Row:
+        """Owe it on its instalment."""
+        row = self.place(added)
+        added.at = row.n
+        was_met = row.met_on
+        for component in COMPONENTS:
+            row.due[component] += added.parts[component]
+        row.met_on = was_met if self.is_met(row) else None
+        return row
+
+    def place(self, added: Added) -> Row:
+        if added.kind == "charge":
+            asked = self.row(added.asked)
+            fit = [row for row in self.rows if not (row.extra or row.down_payment) and added.due_on <= row.due_on]
+            return asked or (fit[0] if fit else self.behind(added.due_on))
         skips = self.allocation["chargeback_skips_down_payment"]
-        fit = [row for row in rows if not (skips and row.down_payment)]
-        later = next((row for row in fit if row.due_on > debt.due_on), None)
-        if later is None and not has_more and fit and debt.due_on == rows[-1].due_on:
-            return fit[-1]
-        return later
+        fit = [row for row in self.rows if not (skips and row.down_payment)]
+        later = [row for row in fit if row.due_on > added.due_on]
+        if later:
+            return later[0]
+        last = self.rows[-1] if self.rows else None
+        return last if last and last in fit and last.due_on == added.due_on else self.behind(added.due_on)
 
-    def row_of(self, debt: Debt) -> Row:
-        return next(row for row in self.rows() if any(other is debt for other in row.debts))
+    def behind(self, due_on: date) -> Row:
+        """The one instalment behind the schedule, due on that day or later."""
+        if not (self.rows and self.rows[-1].extra):
+            number = max((row.n for row in self.rows), default=0) + 1
+            self.rows.append(Row(number, due_on, False, zero(), extra=True))
+        self.rows[-1].due_on = max(self.rows[-1].due_on, due_on)
+        return self.rows[-1]
+
+    def paid_of(self, charge: Added) -> int:
+        """What was paid of a charge: money on a component goes to the charge that is due first."""
+        row = self.row(charge.at)
+        left = row.paid[charge.component] if row else 0
+        for other in sorted(self.charges, key=lambda one: one.due_on):
+            if other.at == charge.at and other.component == charge.component:
+                part = min(left, other.amount - other.waived)
+                if other is charge:
+                    return part
+                left -= part
+        raise AssertionError(charge)
+
+    def open_of(self, charge: Added) -> int:
+        row = self.row(charge.at)
+        return min(row.open(charge.component) if row else 0, charge.amount - charge.waived - self.paid_of(charge))
 
     def credit(self) -> int:
         return sum(lot.amount for lot in self.lots)
@@ -143,91 +164,127 @@ class Book:
         self.lots = [lot for lot in self.lots if lot.amount]
         return taken
 
-
-@dataclass
-class Payment:
-    """Money to be laid: by whom, of which kind, the day it counts, the day by which dues are classed."""
-
-    by: str
-    kind: str
-    on: date
-    classed_on: date
-    amount: int
-    spread: dict[str, int] = field(default_factory=zero)
-
-    def lay(self, row: Row, debt: Debt, most: int) -> int:
-        part = min(most, debt.open, self.amount)
-        if part > 0:
-            debt.laid.append(Laid(self.by, self.on, part, row.due_on))
-            self.amount -= part
-            self.spread[debt.component] += part
-        return max(part, 0)
+    def pay(self, row: Row, component: str, money: Money, most: int) -> int:
+        part = max(min(most, row.open(component), money.amount), 0)
+        row.paid[component] += part
+        row.in_advance += part if money.on < row.due_on else 0
+        row.late += part if money.on > row.due_on else 0
+        money.amount -= part
+        money.spread[component] += part
+        if part:
+            self.look(row, money.on)
+        return part
 
 
-def class_of(row: Row, debt: Debt, payment: Payment, allocation: Allocation) -> str:
-    if row.due_on < payment.classed_on:
-        return "past_due"
-    if row.due_on == payment.classed_on:
-        return "due"
-    if allocation["charge_class_by"] == "charge_due_date" and debt.is_charge and debt.due_on <= payment.classed_on:
-        return "due"
-    return "in_advance"
-
-
-def slots(allocation: Allocation) -> Iterator[tuple[str, tuple[str, ...]]]:
+def turns(allocation: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """The turns of an allocation: a due class with the components that are paid together at one instalment."""
-    pairs = []
-    for entry in allocation["order"]:
-        due_class, _, component = entry.rpartition("_")
-        pairs.append((due_class, component))
-    if allocation["mode"] == "vertical":
-        for due_class, component in pairs:
-            yield due_class, (component,)
-        return
-    for due_class in dict.fromkeys(pair[0] for pair in pairs):
-        yield due_class, tuple(component for other, component in pairs if other == due_class)
+    pairs = [tuple(entry.rsplit("_", 1)) for entry in allocation["order"]]
+    early = allocation["charge_class_by"] == "charge_due_date"
+    classes = list(dict.fromkeys(when for when, _ in pairs))
+    found: list[tuple[str, list[str]]] = [(when, [part]) for when, part in pairs]
+    if allocation["mode"] == "horizontal":
+        found = [(when, [part for other, part in pairs if other == when]) for when in classes]
+    for when, parts in found:
+        if early and when == "in_advance":
+            yield "charges_due", [part for other, part in pairs if other == "due"]
+            early = False
+        yield when, parts
 
 
-def lay_by_rules(payment: Payment, book: Book, kind: str) -> None:
-    """Lay a payment on what is open, turn by turn; what is left of it stays in the payment."""
-    for due_class, components in slots(book.allocation):
-        future = due_class == "in_advance"
-        rule = book.allocation["future_instalments"].get(kind, book.allocation["future_instalments"].get("default", "next"))
-        if future and rule == "spread":
-            lay_evenly(payment, book, due_class, components)
-            continue
-        rows = book.rows()
-        for row in reversed(rows) if future and rule == "last" else rows:
-            lay_on_row(payment, row, book.allocation, due_class, components, payment.amount)
+def lay_by_rules(money: Money, book: Book) -> None:
+    """Lay money on what is open, turn by turn; what is left of it stays in it."""
+    rules = book.allocation["future_instalments"]
+    rule = rules.get(money.kind, rules.get("default", "next"))
+    for when, parts in turns(book.allocation):
+        late = [row for row in book.rows if row.due_on < money.on]
+        now = [row for row in book.rows if row.due_on == money.on]
+        ahead = [row for row in book.rows if row.due_on > money.on]
+        if when == "charges_due":
+            for row in ahead:
+                lay_on_charges_due(money, book, row, parts)
+        elif when == "in_advance" and rule == "spread":
+            lay_evenly(money, book, ahead, parts)
+        else:
+            rows = {"past_due": late, "due": now, "in_advance": ahead[::-1] if rule == "last" else ahead}[when]
+            for row in rows:
+                lay_on_row(money, book, row, parts, money.amount)
 
 
-def lay_on_row(payment: Payment, row: Row, allocation: Allocation, due_class: str, components: Sequence[str], most: int) -> None:
-    for component in components:
-        for debt in row.of(component):
-            if class_of(row, debt, payment, allocation) == due_class:
-                most -= payment.lay(row, debt, most)
+def lay_on_row(money: Money, book: Book, row: Row, parts: Sequence[str], most: int) -> None:
+    for part in parts:
+        most -= book.pay(row, part, money, most)
 
 
-def lay_evenly(payment: Payment, book: Book, due_class: str, components: Sequence[str]) -> None:
-    def open_in(row: Row) -> int:
-        debts = [debt for component in components for debt in row.of(component)]
-        return sum(debt.open for debt in debts if class_of(row, debt, payment, book.allocation) == due_class)
+def lay_on_charges_due(money: Money, book: Book, row: Row, parts: Sequence[str]) -> None:
+    """Pay the charges that are themselves due of an instalment that is not."""
+    for part in parts:
+        due = [one for one in book.charges if one.at == row.n and one.component == part and one.due_on <= money.on]
+        book.pay(row, part, money, sum(one.amount - one.waived - book.paid_of(one) for one in due))
 
-    while payment.amount and (rows := [row for row in book.rows() if open_in(row)]):
-        part, left = half_even(payment.amount, len(rows)), payment.amount
+
+def lay_evenly(money: Money, book: Book, ahead: Sequence[Row], parts: Sequence[str]) -> None:
+    """Equal parts over all open future instalments, a half to the even cent, odd cents to the last, until nothing is left."""
+    while money.amount and (rows := [row for row in ahead if any(row.open(part) for part in parts)]):
+        part, left = round(Fraction(money.amount, len(rows))), money.amount
         for row in rows[:-1]:
-            lay_on_row(payment, row, book.allocation, due_class, components, min(part, left))
-            left -= min(part, left)
-        lay_on_row(payment, rows[-1], book.allocation, due_class, components, left)
+            lay_on_row(money, book, row, parts, min(part, left))
+            left = max(left - part, 0)
+        lay_on_row(money, book, rows[-1], parts, left)
 
 
-def lay_as_told(payment: Payment, book: Book, allocations: Sequence[Mapping[str, int]]) -> None:
+def lay_as_told(money: Money, book: Book, allocations: Sequence[Mapping[str, int]]) -> None:
     """Lay what the publisher says where he says it, each sum up to what is open there."""
     for told in allocations:
-        for row in book.rows():
-            if row.n != told["n"]:
-                continue
-            for component in ("penalty", "fee", "interest", "principal"):
-                most = told.get(component, 0)
-                for debt in row.of(component):
-                    most -= payment.lay(row, debt, most)
+        row = book.row(told["n"])
+        for component in COMPONENTS if row else ():
+            assert row
+            book.pay(row, component, money, told.get(component, 0))
+
+
+def own_waived(book: Book, row: Row) -> Parts:
+    """What was waived of an instalment itself and not of a charge on it."""
+    own = dict(row.waived)
+    for charge in book.charges:
+        if charge.at == row.n:
+            own[charge.component] = max(own[charge.component] - charge.waived, 0)
+    return own
+
+
+def change_schedule(book: Book, rows: list[Row], day: date) -> int:
+    """Put another schedule in force; what was paid stays where the due date is the same. Return what there is no room for."""
+    before = [(row, own_waived(book, row)) for row in book.rows]
+    book.rows = rows
+    for added in sorted(book.added, key=lambda one: one.kind != "charge"):
+        book.put(added)
+    left, freed, met = list(book.rows), 0, dict[int, date | None]()
+    for old, waived in before:
+        heirs = [row for row in left if (row.extra and old.extra) or same_day(row, old)]
+        if heirs:
+            left.remove(heirs[0])
+            met[heirs[0].n] = old.met_on
+            freed += inherit(book, old, heirs[0], waived=waived, day=day)
+        else:
+            freed += sum(old.paid.values())
+    for row in book.rows:
+        for charge in [one for one in book.charges if one.at == row.n and one.waived]:
+            row.waived[charge.component] += min(charge.waived, row.open(charge.component))
+            if row.met_on is None:
+                book.look(row, met.get(row.n) or day)
+    return freed
+
+
+def same_day(row: Row, old: Row) -> bool:
+    return not (row.extra or old.extra) and (row.due_on, row.down_payment) == (old.due_on, old.down_payment)
+
+
+def inherit(book: Book, old: Row, new: Row, *, waived: Parts, day: date) -> int:
+    for component in COMPONENTS:
+        new.paid[component] = min(old.paid[component], new.due[component])
+        new.waived[component] = min(waived[component], new.due[component] - new.paid[component])
+    paid = sum(new.paid.values())
+    new.late = min(old.late, paid)
+    new.in_advance = min(old.in_advance, paid - new.late)
+    new.met_on = old.met_on if book.is_met(new) else None
+    if any(new.due.values()):
+        book.look(new, day)
+    return sum(old.paid.values()) - paid

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from fractions import Fraction
 from typing import Any
 
-from tests.support.second_ledger import Event, Fold, Movement, fold, told
-from tests.support.second_ledger_rows import COMPONENTS, Debt, Row, zero
+from tests.support.second_ledger import Event, Fold, Movement, Story, fold, told
+from tests.support.second_ledger_rows import COMPONENTS, Added, Parts, Row, zero
 
 ONE = timedelta(days=1)
 Answer = dict[str, Any]
@@ -18,74 +17,60 @@ def answer(events: Sequence[Event], product: Mapping[str, Any], as_of: date) -> 
     return None if story is None else Shown(fold(story, as_of), as_of).answer()
 
 
+class Late:
+    """Something overdue: on which instalment, since when, from when its own days count, and how much of it."""
+
+    def __init__(self, row: Row, since: date, parts: Parts, aged_from: date | None = None) -> None:
+        self.n, self.since, self.parts, self.aged_from = row.n, since, parts, aged_from or since
+
+
 class Shown:
     """A folded loan looked at on a day."""
 
     def __init__(self, made: Fold, as_of: date) -> None:
-        self.made, self.story, self.as_of = made, made.story, as_of
-        self.data = made.story.data
-        self.rows = made.book.rows()
-        given = self.data.get("grace_days")
+        self.made, self.story, self.book, self.as_of = made, made.story, made.book, as_of
+        given = made.story.data.get("grace_days")
         self.grace: int = made.story.product["grace_days"] if given is None else given
-        self.credit = made.book.credit()
-        self.owed = {name: sum(debt.open for row in self.rows for debt in row.of(name)) for name in COMPONENTS}
+        self.owed = {name: sum(row.open(name) for row in self.book.rows) for name in COMPONENTS}
         self.status = self.find_status()
-        self.paused = paused_days(self.story)
+        self.paused = paused_days(self.story, as_of)
+        self.late = sorted(self.find_late(), key=lambda one: one.since) if self.status == "active" else []
 
     def find_status(self) -> str:
         if self.made.ended:
             return self.made.ended
-        if sum(self.owed.values()):
+        if sum(self.owed.values()) or not self.book.rows:
             return "active"
-        return "overpaid" if self.credit else "closed"
+        return "overpaid" if self.book.credit() else "closed"
 
-    def is_met(self, row: Row) -> bool:
-        tolerance = self.data.get("tolerance") or self.story.product["tolerance"]
-        due = sum(debt.amount for debt in row.debts)
-        return row.open <= max(Fraction(tolerance["amount"]), due * Fraction(str(tolerance["percent"])) / 100)
-
-    def overdue_rows(self) -> list[Row]:
-        return [row for row in self.rows if row.open and row.due_on < self.as_of] if self.status == "active" else []
+    def find_late(self) -> list[Late]:
+        """What is open beyond the tolerance of instalments that were due, and what counts already of those that are not."""
+        unmet = [row for row in self.book.rows if row.left and not self.book.is_met(row)]
+        passed = [row for row in unmet if row.due_on < self.as_of]
+        found = [Late(row, self.brought_back(row)[0] or row.due_on, opened(row), row.due_on) for row in passed]
+        ahead = [row for row in unmet if row.due_on >= self.as_of]
+        left = {row.n: opened(row) for row in ahead}
+        for row in ahead[:1]:
+            since, beyond = self.brought_back(row)
+            if since:
+                found.append(Late(row, since, take(left[row.n], ("principal", "interest", "fee", "penalty"), beyond)))
+        for charge in sorted(self.book.charges, key=lambda one: one.due_on):
+            for row in ahead:
+                if charge.at == row.n and charge.due_on < self.as_of:
+                    still = charge.amount - charge.waived - self.book.paid_of(charge)
+                    parts = take(left[row.n], (charge.component,), still)
+                    found += [Late(row, charge.due_on, parts)] if sum(parts.values()) else []
+        return found
 
     def brought_back(self, row: Row) -> tuple[date | None, int]:
-        """The day on which chargebacks took more than the instalment was paid, and by how much."""
-        left, since = row.paid, None
-        for debt in [debt for debt in row.debts if debt.is_chargeback and debt.due_on < self.as_of]:
-            left -= debt.amount
+        """The day on which chargebacks took more than the instalment was paid, and by how much; the next day it counts."""
+        left, since = sum(row.paid.values()), None
+        backs = [one for one in self.book.added if one.kind == "chargeback" and one.at == row.n and one.due_on < self.as_of]
+        for back in sorted(backs, key=lambda one: one.due_on):
+            left -= back.amount
             if left < 0 and since is None:
-                since = debt.due_on
+                since = back.due_on
         return since, max(-left, 0)
-
-    def not_yet_due(self) -> Row | None:
-        """The first instalment not yet due, where a chargeback on it counts already."""
-        row = next((row for row in self.rows if row.open and row.due_on >= self.as_of), None)
-        since, _ = self.brought_back(row) if row and self.status == "active" else (None, 0)
-        return row if since and since < self.as_of else None
-
-    def overdue_charges(self) -> list[tuple[Row, Debt]]:
-        """The open charges whose own day is past while their instalment is not due."""
-        rows = [row for row in self.rows if row.due_on >= self.as_of] if self.status == "active" else []
-        return [(row, debt) for row in rows for debt in row.debts if debt.is_charge and debt.open and debt.due_on < self.as_of]
-
-    def anchor(self) -> tuple[Row, date] | None:
-        late = [(row, self.brought_back(row)[0] or row.due_on) for row in self.overdue_rows() if not self.is_met(row)]
-        early = self.not_yet_due()
-        if early:
-            late.append((early, self.brought_back(early)[0] or early.due_on))
-        late += [(row, debt.due_on) for row, debt in self.overdue_charges()]
-        return min(late, key=lambda pair: (pair[1], pair[0].n), default=None)
-
-    def overdue(self) -> dict[str, int]:
-        found = zero()
-        for row in self.overdue_rows():
-            for debt in row.debts:
-                found[debt.component] += debt.open
-        for _, debt in self.overdue_charges():
-            found[debt.component] += debt.open
-        early = self.not_yet_due()
-        if early:
-            found["principal"] += self.brought_back(early)[1]
-        return found
 
     def days(self, since: date, grace: int) -> tuple[int, int]:
         """The paused and the delinquent days since a day."""
@@ -97,107 +82,101 @@ class Shown:
         buckets = self.story.product["buckets"]
         if days <= 0:
             return str(buckets["none"])
-        fit = (bound["name"] for bound in buckets["bounds"] if bound["up_to"] is None or days <= bound["up_to"])
-        return str(next(fit))
+        return str(next(bound["name"] for bound in buckets["bounds"] if bound["up_to"] is None or days <= bound["up_to"]))
 
     def aged(self, delinquent: int) -> list[Answer]:
-        by = self.story.product["buckets"]["by"]
-        if by == "delinquent_days" and delinquent <= 0:
+        """Each overdue instalment in the bucket of its own days, without grace; delinquent ones once the loan itself is."""
+        buckets, found = self.story.product["buckets"], dict[str, int]()
+        if buckets["by"] == "delinquent_days" and delinquent <= 0:
             return []
-        found: dict[str, int] = {}
-        for row in self.overdue_rows():
-            paused, days = self.days(row.due_on, 0)
-            name = self.bucket(days if by == "delinquent_days" else days + paused)
-            found[name] = found.get(name, 0) + row.open
-        order = [bound["name"] for bound in self.story.product["buckets"]["bounds"]]
-        return [{"bucket": name, "amount": found[name]} for name in order if name in found]
+        for one in self.late:
+            paused, days = self.days(one.aged_from, 0)
+            name = self.bucket(days if buckets["by"] == "delinquent_days" else days + paused)
+            found[name] = found.get(name, 0) + sum(one.parts.values())
+        names = [bound["name"] for bound in buckets["bounds"]]
+        return [{"bucket": name, "amount": found[name]} for name in names if found.get(name)]
 
     def answer(self) -> Answer:
-        anchor = self.anchor()
-        paused, delinquent = self.days(anchor[1], self.grace) if anchor else (0, 0)
-        past = (self.as_of - anchor[1]).days if anchor else 0
+        data, anchor = self.story.data, self.late[0] if self.late else None
+        paused, delinquent = self.days(anchor.since, self.grace) if anchor else (0, 0)
+        past = (self.as_of - anchor.since).days if anchor else 0
+        overdue = {name: sum(one.parts[name] for one in self.late) for name in COMPONENTS}
         by = self.story.product["buckets"]["by"]
         return {
-            "borrower_id": self.data["borrower_id"],
+            **{name: data[name] for name in ("borrower_id", "product", "currency", "timezone")},
             "as_of": self.as_of.isoformat(),
-            "events": self.story.arrived,
             "status": self.status,
-            "outstanding": with_total(self.owed if self.status == "active" else zero()),
-            "overdue": with_total(self.overdue()),
-            "credit": self.credit,
-            "anchor": {"n": anchor[0].n, "due_on": anchor[1].isoformat()} if anchor else None,
+            "outstanding": with_total(zero() if self.made.ended else self.owed),
+            "overdue": with_total(overdue),
+            "credit": self.book.credit(),
+            "anchor": {"n": anchor.n, "due_on": anchor.since.isoformat()} if anchor else None,
             "past_due_days": past,
-            "delinquent_from": (anchor[1] + ONE * self.grace).isoformat() if anchor else None,
+            "delinquent_from": (anchor.since + ONE * self.grace).isoformat() if anchor else None,
             "paused_days": paused,
             "delinquent_days": delinquent,
             "bucket": self.bucket(past if by == "past_due_days" else delinquent),
             "aged": self.aged(delinquent),
-            "schedule": [shown_row(row, written_off=self.status == "written_off") for row in self.rows],
+            "schedule": [self.shown_row(row) for row in self.book.rows],
             "movements": [shown_movement(one) for one in self.made.movements.values()],
-            "charges": [shown_charge(debt) for debt in self.made.book.added if debt.is_charge],
+            "charges": [self.shown_charge(charge) for charge in self.book.charges],
+        }
+
+    def shown_row(self, row: Row) -> Answer:
+        met_on = row.met_on or (self.made.ended_on if row.left else None)
+        return {
+            "n": row.n,
+            "due_on": row.due_on.isoformat(),
+            "down_payment": row.down_payment,
+            "due": with_total(row.due),
+            "paid": {"total": sum(row.paid.values()), "in_advance": row.in_advance, "late": row.late},
+            "waived": with_total(row.waived),
+            "outstanding": with_total(zero() if self.made.ended else opened(row)),
+            "met_on": met_on.isoformat() if met_on else None,
+        }
+
+    def shown_charge(self, charge: Added) -> Answer:
+        paid = self.book.paid_of(charge)
+        return {
+            "charge_id": charge.id,
+            "kind": charge.component,
+            "due_on": charge.due_on.isoformat(),
+            "amount": charge.amount,
+            "paid": paid,
+            "waived": charge.waived,
+            "outstanding": 0 if self.made.ended else charge.amount - charge.waived - paid,
         }
 
 
-def paused_days(story: Any) -> set[date]:
-    """Every day on which the clock stands, by the union of pauses, each ended by the resumes that it holds."""
-    found: set[date] = set()
-    resumes = [date.fromisoformat(event["data"]["on"]) for event in story.of("loan.resumed")]
-    for event in story.of("loan.paused"):
-        first = date.fromisoformat(event["data"]["from"])
-        until = event["data"].get("until")
-        end = date.fromisoformat(until) if until else date(2035, 1, 1)
-        end = min([end, *[day for day in resumes if first <= day <= end]])
-        found |= {first + ONE * step for step in range(max((end - first).days, 0))}
+def opened(row: Row) -> Parts:
+    return {component: row.open(component) for component in COMPONENTS}
+
+
+def take(left: Parts, components: Sequence[str], amount: int) -> Parts:
+    """Take up to an amount out of what is left, component by component."""
+    found = zero()
+    for component in components:
+        found[component] = min(left[component], amount)
+        left[component] -= found[component]
+        amount -= found[component]
     return found
 
 
-def with_total(parts: Mapping[str, int]) -> dict[str, int]:
+def paused_days(story: Story, as_of: date) -> set[date]:
+    """Every day on which the clock stands, by the union of pauses, each ended by the resumes that it holds."""
+    found = set[date]()
+    resumes = [date.fromisoformat(event["data"]["on"]) for event in story.of("loan.resumed")]
+    for event in story.of("loan.paused"):
+        day, until = date.fromisoformat(event["data"]["from"]), event["data"].get("until")
+        while day < as_of and (until is None or day.isoformat() < until) and day not in resumes:
+            found.add(day)
+            day += ONE
+    return found
+
+
+def with_total(parts: Mapping[str, int]) -> Parts:
     return {**parts, "total": sum(parts.values())}
 
 
-def by_component(debts: Sequence[Debt], name: str) -> dict[str, int]:
-    return with_total({one: sum(getattr(debt, name) for debt in debts if debt.component == one) for one in COMPONENTS})
-
-
-def shown_row(row: Row, *, written_off: bool) -> Answer:
-    laid = [one for debt in row.debts for one in debt.laid]
-    covered = [one.on for one in laid] + [debt.begins for debt in row.debts if debt.waived]
-    owed = any(debt.amount for debt in row.debts)
-    return {
-        "n": row.n,
-        "due_on": row.due_on.isoformat(),
-        "down_payment": row.down_payment,
-        "due": by_component(row.debts, "amount"),
-        "paid": {
-            "total": row.paid,
-            "in_advance": sum(one.amount for one in laid if one.on < one.due_on),
-            "late": sum(one.amount for one in laid if one.on > one.due_on),
-        },
-        "waived": by_component(row.debts, "waived"),
-        "outstanding": with_total(zero()) if written_off else by_component(row.debts, "open"),
-        "met_on": max(covered).isoformat() if owed and not row.open and covered else None,
-    }
-
-
 def shown_movement(one: Movement) -> Answer:
-    return {
-        "id": one.id,
-        "kind": one.kind,
-        "on": one.on.isoformat(),
-        "amount": one.amount,
-        **one.spread,
-        "credit": one.credit,
-        "reversed": one.reversed,
-    }
-
-
-def shown_charge(debt: Debt) -> Answer:
-    return {
-        "charge_id": debt.source.removeprefix("charge "),
-        "kind": debt.component,
-        "due_on": debt.due_on.isoformat(),
-        "amount": debt.amount,
-        "paid": debt.paid,
-        "waived": debt.waived,
-        "outstanding": debt.open,
-    }
+    shown = {"id": one.id, "kind": one.kind, "on": one.on.isoformat(), "amount": one.amount}
+    return {**shown, **one.spread, "credit": one.credit, "explicit": one.explicit, "reversed": one.reversed}
