@@ -216,7 +216,7 @@ def fold(story: Story, day: date) -> Fold:
     for event in sorted(steps, key=story.turn_of):
         superseded = kind_of(event) == "instalment.due" and anew is not None and story.turn_of(event) < story.turn_of(anew)
         if story.day_of(event) <= day and not superseded:
-            TAKEN[kind_of(event)](made, event, story.day_of(event))
+            TAKEN[kind_of(event)](made, event, story.turn_of(event)[0])
     return made
 
 
@@ -226,8 +226,15 @@ def on_instalment(made: Fold, event: Event, day: date) -> None:
     there = book.row(data["n"])
     if data.get("currency") not in (None, made.story.data["currency"]) or (there and not there.extra):
         return
+    [new] = schedule_rows([data])
+    last, asked = max((row.due_on, row.n) for row in book.rows) if book.rows else (date.min, 0), [one for one in book.charges if one.asked == new.n]
+    if (new.due_on, new.n) > last and not asked and not any(row.extra for row in book.rows):
+        book.rows.append(new)
+        made.try_waiting()
+        made.pay_from_credit_as_paid()
+        return
     bare = [Row(row.n, row.due_on, row.down_payment, bare_due(book, row)) for row in book.rows if not row.extra]
-    rows = sorted([*bare, *schedule_rows([data])], key=lambda row: (row.due_on, row.n))
+    rows = sorted([*bare, new], key=lambda row: (row.due_on, row.n))
     freed = change_schedule(book, rows, day)
     if freed:
         book.lots.append(Lot(None, "default", day, freed))

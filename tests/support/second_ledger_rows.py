@@ -128,12 +128,14 @@ class Book:
         return last if last and last in fit and last.due_on == added.due_on else self.behind(added.due_on)
 
     def behind(self, due_on: date) -> Row:
-        """The one instalment behind the schedule, due on that day or later."""
-        if not (self.rows and self.rows[-1].extra):
-            number = max((row.n for row in self.rows), default=0) + 1
-            self.rows.append(Row(number, due_on, False, zero(), extra=True))
-        self.rows[-1].due_on = max(self.rows[-1].due_on, due_on)
-        return self.rows[-1]
+        """The one instalment beside the schedule, due on that day or later."""
+        extra = next((row for row in self.rows if row.extra), None)
+        if extra is None:
+            extra = Row(max((row.n for row in self.rows), default=0) + 1, due_on, False, zero(), extra=True)
+            self.rows.append(extra)
+        extra.due_on = max(extra.due_on, due_on)
+        self.rows.sort(key=lambda row: (row.due_on, row.n))
+        return extra
 
     def paid_of(self, charge: Added) -> int:
         """What was paid of a charge: money on a component goes to the charge that is due first."""
@@ -285,6 +287,6 @@ def inherit(book: Book, old: Row, new: Row, *, waived: Parts, day: date) -> int:
     new.late = min(old.late, paid)
     new.in_advance = min(old.in_advance, paid - new.late)
     new.met_on = old.met_on if book.is_met(new) else None
-    if any(new.due.values()):
+    if any(new.due.values()) and not book.is_met(old):
         book.look(new, day)
     return sum(old.paid.values()) - paid

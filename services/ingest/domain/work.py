@@ -256,13 +256,15 @@ def take_credit(work: Work, amount: int) -> int:
 def carried(old: Instalment, new: Instalment, *, tolerance: Tolerance, on: date) -> tuple[Instalment, int]:
     """Return the new instalment with what was paid and waived on the old one, and what it has no room for.
 
-    One that is cut to what was paid is met on the day of the cut; where nothing is owed any more there is nothing to meet.
+    One that is cut to what was paid is met on the day of the cut; where nothing is owed any more there is nothing to meet, and what the
+    tolerance covered before has not become met by a new schedule.
     """
     paid = least(old.paid, new.due)
     waived = least(old.waived, minus(new.due, paid))
     gone = sum(old.paid) - sum(paid)
     late = min(old.late, sum(paid))
     left = sum(new.due) - sum(paid) - sum(waived)
+    cut = any(new.due) and not within(tolerance, sum(old.due), old.left)
     row = Instalment(
         new.n,
         new.due_on,
@@ -274,6 +276,6 @@ def carried(old: Instalment, new: Instalment, *, tolerance: Tolerance, on: date)
         left,
         min(old.in_advance, sum(paid) - late),
         late,
-        (old.met_on or (on if any(new.due) else None)) if within(tolerance, sum(new.due), left) else None,
+        (old.met_on or (on if cut else None)) if within(tolerance, sum(new.due), left) else None,
     )
     return row, gone
