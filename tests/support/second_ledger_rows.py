@@ -262,9 +262,10 @@ def change_schedule(book: Book, rows: list[Row], day: date) -> int:
     for old, waived in before:
         heirs = [row for row in left if (row.extra and old.extra) or same_day(row, old)]
         if heirs:
-            left.remove(heirs[0])
-            met[heirs[0].n] = old.met_on
-            freed += inherit(book, old, heirs[0], waived=waived, day=day)
+            heir = min(heirs, key=lambda row: row.n != old.n)
+            left.remove(heir)
+            met[heir.n] = old.met_on
+            freed += inherit(book, old, heir, waived=waived, day=day)
         else:
             freed += sum(old.paid.values())
     for row in book.rows:

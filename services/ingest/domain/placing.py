@@ -109,7 +109,8 @@ def relay(work: Work, rows: Iterable[Instalment], on: date) -> None:
     for old, waived in before:
         places = where.get(_key(old))
         if places:
-            at = places.pop(0)
+            at = next((at for at in places if work.rows[at].n == old.n), places[0])
+            places.remove(at)
             met[at] = old.met_on
             work.rows[at], gone = carried(replace(old, waived=waived), work.rows[at], tolerance=work.terms.tolerance, on=on)
             free += gone

@@ -35,3 +35,9 @@ def test_a_loan_closed_and_then_written_off_has_nothing_left_from_the_day_it_was
 def test_what_the_tolerance_covers_does_not_become_met_by_the_coming_of_another_instalment() -> None:
     events = [disbursed(rows((10, 2), (30, 300))), InstalmentDue(place(5, 1), Row(3, on(20), 300))]
     assert [row.met_on for row in seen(events, 6, ProductLine(tolerance=Tolerance(2))).schedule] == [None, None, None]
+
+
+def test_what_was_paid_stays_on_its_instalment_when_another_one_of_the_same_day_is_published() -> None:
+    published = [InstalmentDue(place(0, 1), Row(2, on(10), 100)), InstalmentDue(place(2, 3), Row(1, on(10), 100))]
+    shown = seen([disbursed(()), *published, repaid(1, 100, 2)], 3)
+    assert [(row.n, row.paid.total) for row in shown.schedule] == [(1, 0), (2, 100)]
