@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from tests.support.second_ledger import Event, Fold, Movement, Story, fold, told
+from tests.support.second_ledger import Fold, Movement, fold
 from tests.support.second_ledger_rows import COMPONENTS, Added, Parts, Row, zero
+from tests.support.second_ledger_story import Event, Story, told
 
 ONE = timedelta(days=1)
 Answer = dict[str, Any]

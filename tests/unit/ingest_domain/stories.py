@@ -147,5 +147,8 @@ MADE: dict[str, tuple[str | None, Callable[[Story], Document]]] = {
     "repayment.pending": ("repayment_id", lambda told: {"amount": 1, "until": told.moment()}),
     "loan.disbursed": (None, Story.disbursed),
 }
-TIMES = {"repayment.received": 18, "charge.added": 8, "repayment.charged_back": 8, "loan.written_off": 1, "loan.closed": 1, "loan.disbursed": 1}
+TIMES = {
+    "repayment.received": 18, "charge.added": 8, "repayment.charged_back": 8,
+    "loan.written_off": 1, "loan.closed": 1, "loan.disbursed": 1,
+}  # fmt: skip
 OFTEN = [kind for kind in MADE for _ in range(TIMES.get(kind, 3))]

@@ -1,6 +1,6 @@
 """Where charges and money owed again lie on a schedule, and what an instalment keeps when another schedule takes its place."""
 
-from services.ingest.domain.events import Closed, CreditRefunded, InstalmentDue, Parts, Row, WrittenOff
+from services.ingest.domain.events import Closed, CreditRefunded, Effect, InstalmentDue, Parts, Rescheduled, Row, WrittenOff
 from services.ingest.domain.product import ProductLine, Tolerance
 from services.ingest.domain.view import Anchor
 
@@ -41,3 +41,9 @@ def test_what_was_paid_stays_on_its_instalment_when_another_one_of_the_same_day_
     published = [InstalmentDue(place(0, 1), Row(2, on(10), 100)), InstalmentDue(place(2, 3), Row(1, on(10), 100))]
     shown = seen([disbursed(()), *published, repaid(1, 100, 2)], 3)
     assert [(row.n, row.paid.total) for row in shown.schedule] == [(1, 0), (2, 100)]
+
+
+def test_a_schedule_from_the_start_does_not_hide_the_age_of_instalments_published_one_by_one() -> None:
+    published = InstalmentDue(place(0, 1), Row(1, on(10), 300))
+    agreed = Rescheduled(place(20, 2), 2, "re-ageing", rows((40, 300)), Effect.FROM_START, on(20))
+    assert seen([disbursed(()), published, agreed], 25).dpd_original_from == on(10)

@@ -30,7 +30,7 @@ def answered(events: Sequence[Document], product: Document, as_of: date) -> dict
     return public_state(traced, as_of) if traced.book.known else None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=250)
 @given(chance=st.randoms(use_true_random=True))
 def test_the_ledger_answers_what_the_second_reading_of_the_contract_does(chance: Random) -> None:
     story = Story(chance)
