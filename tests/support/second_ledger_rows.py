@@ -95,7 +95,7 @@ class Book:
 
     def is_met(self, row: Row) -> bool:
         most = Fraction(str(self.tolerance.get("percent", 0))) / 100 * sum(row.due.values())
-        return row.left <= max(self.tolerance.get("amount", 0), most, 0)
+        return bool(row.left <= max(self.tolerance.get("amount", 0), most, 0))
 
     def look(self, row: Row, day: date) -> None:
         """Note the day on which nothing is left of an instalment, or that something is again."""

@@ -174,7 +174,7 @@ def ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, trac
     steps = placed_steps(found, allocation.charges_known)
     start = schedule_from_start(steps, as_of)
     schedule = base.schedule if start is None else start[0].schedule
-    work = Work(terms, allocation, laid_out(schedule), currency=base.currency)
+    work = Work(terms, allocation, laid_out(schedule), traced=traced, currency=base.currency)
     work.turnover = sum(sum(row.due) for row in work.rows)
     if start is not None:
         work.version, work.original = start[0].version, running(laid_out(_first_schedule(base, steps, start[1])))

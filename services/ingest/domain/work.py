@@ -15,7 +15,7 @@ from services.ingest.domain.value import Draft, field
 
 DUE_ON = attrgetter("due_on")
 MOST_LOTS = 16
-"""Beyond it the two oldest credits become one, so that a book does not grow with the payments of an overpaid loan."""
+"""Beyond it the two oldest credits of a book become one, so that it does not grow with the payments of an overpaid loan."""
 
 
 @dataclass(slots=True)
@@ -53,12 +53,16 @@ class Witness(Protocol):
 
 
 class Work(Draft):
-    """What `Book` holds, in lists; `entries` only where splits are asked for, and `witness` only together with them."""
+    """What `Book` holds, in lists; `entries` only where splits are asked for, and `witness` only together with them.
+
+    `traced` keeps every credit apart, so that no payment is shown to have paid with the money of another.
+    """
 
     terms: Terms
     allocation: Allocation
     rows: list[Instalment]
     version: int = 0
+    traced: bool = False
     charges: list[Charge] = field(default_factory=list)
     debts: list[Debt] = field(default_factory=list)
     credit: list[Lot] = field(default_factory=list)
@@ -234,7 +238,7 @@ def keep_credit(work: Work, lot: Lot) -> None:
     if lot.amount <= 0:
         return
     work.credit.append(lot)
-    if len(work.credit) > MOST_LOTS:
+    if len(work.credit) > MOST_LOTS and not work.traced:
         first, second = work.credit[:2]
         work.credit[:2] = [Lot(second.id, second.kind, second.on, first.amount + second.amount)]
 

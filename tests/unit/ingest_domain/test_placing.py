@@ -1,7 +1,20 @@
 """Where charges and money owed again lie on a schedule, and what an instalment keeps when another schedule takes its place."""
 
-from services.ingest.domain.events import Closed, CreditRefunded, Effect, InstalmentDue, Parts, Rescheduled, Row, WrittenOff
-from services.ingest.domain.product import ProductLine, Tolerance
+from services.ingest.domain.events import (
+    ChargeAdded,
+    Closed,
+    Component,
+    CreditRefunded,
+    Effect,
+    InstalmentDue,
+    LoanEvent,
+    Parts,
+    Rescheduled,
+    Row,
+    WrittenOff,
+)
+from services.ingest.domain.fold import trace
+from services.ingest.domain.product import DEFAULT, ProductLine, Tolerance
 from services.ingest.domain.view import Anchor
 
 from .loans import LOAN, disbursed, on, place, repaid, rows, seen
@@ -33,7 +46,7 @@ def test_a_loan_closed_and_then_written_off_has_nothing_left_from_the_day_it_was
 
 
 def test_what_the_tolerance_covers_does_not_become_met_by_the_coming_of_another_instalment() -> None:
-    events = [disbursed(rows((10, 2), (30, 300))), InstalmentDue(place(5, 1), Row(3, on(20), 300))]
+    events: list[LoanEvent] = [disbursed(rows((10, 2), (30, 300))), InstalmentDue(place(5, 1), Row(3, on(20), 300))]
     assert [row.met_on for row in seen(events, 6, ProductLine(tolerance=Tolerance(2))).schedule] == [None, None, None]
 
 
@@ -47,3 +60,10 @@ def test_a_schedule_from_the_start_does_not_hide_the_age_of_instalments_publishe
     published = InstalmentDue(place(0, 1), Row(1, on(10), 300))
     agreed = Rescheduled(place(20, 2), 2, "re-ageing", rows((40, 300)), Effect.FROM_START, on(20))
     assert seen([disbursed(()), published, agreed], 25).dpd_original_from == on(10)
+
+
+def test_no_payment_is_shown_to_have_paid_a_late_charge_with_the_credit_of_another() -> None:
+    payments = [repaid(9, 5, number) for number in range(2, 22)]
+    fee = ChargeAdded(place(15, 30), "c30", Component.FEE, 30, on(15))
+    shown = trace([LOAN, repaid(5, 900, 1), *payments, fee], DEFAULT, on(20))
+    assert [one.fee for one in shown.movements] == [0] + [5] * 6 + [0] * 14
