@@ -35,7 +35,7 @@ class Shown:
         self.owed = {name: sum(row.open(name) for row in self.book.rows) for name in COMPONENTS}
         self.status = self.find_status()
         self.paused = paused_days(self.story, as_of)
-        self.late = sorted(self.find_late(), key=lambda one: one.since) if self.status == "active" else []
+        self.late = sorted(self.find_late(), key=lambda one: one.since)
 
     def find_status(self) -> str:
         if self.made.ended:
@@ -44,9 +44,16 @@ class Shown:
             return "active"
         return "overpaid" if self.book.credit() else "closed"
 
+    def unmet(self) -> list[Row]:
+        return [row for row in self.book.rows if row.left and not self.book.is_met(row)] if self.status == "active" else []
+
+    def next_due(self) -> Answer | None:
+        ahead = [row for row in self.unmet() if row.due_on >= self.as_of]
+        return {"n": ahead[0].n, "due_on": ahead[0].due_on.isoformat(), "total": ahead[0].left} if ahead else None
+
     def find_late(self) -> list[Late]:
         """What is open beyond the tolerance of instalments that were due, and what counts already of those that are not."""
-        unmet = [row for row in self.book.rows if row.left and not self.book.is_met(row)]
+        unmet = self.unmet()
         passed = [row for row in unmet if row.due_on < self.as_of]
         found = [Late(row, self.brought_back(row)[0] or row.due_on, opened(row), row.due_on) for row in passed]
         ahead = [row for row in unmet if row.due_on >= self.as_of]
@@ -117,6 +124,7 @@ class Shown:
             "delinquent_days": delinquent,
             "bucket": self.bucket(past if by == "past_due_days" else delinquent),
             "aged": self.aged(delinquent),
+            "next_due": self.next_due(),
             "schedule": [self.shown_row(row) for row in self.book.rows],
             "movements": [shown_movement(one) for one in self.made.movements.values()],
             "charges": [self.shown_charge(charge) for charge in self.book.charges],

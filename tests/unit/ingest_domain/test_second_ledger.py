@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingest.decoding import WalletEvent, structured
+from services.ingest.decoding import WalletEvent, stored, structured
 from services.ingest.domain.fold import trace
 from services.ingest.domain.state import public_state
 from services.ingest.reading import Accepted, to_domain, zone_among
@@ -21,9 +21,11 @@ from .stories import DAYS, Document, Story, on
 
 
 def answered(events: Sequence[Document], product: Document, as_of: date) -> dict[str, Any] | None:
-    """What the ledger answers, from the reading of the documents on."""
+    """What the ledger answers: the documents are read as they come, and then as they lie in the log."""
     read = [structured(json.dumps(event).encode()) for event in events]
-    accepted = [Accepted(one.source, one.id, one.type, one.time, one.data) for one in read if isinstance(one, WalletEvent)]
+    accepted = [
+        Accepted(one.source, one.id, one.type, one.time, stored(one.type, one.content)) for one in read if isinstance(one, WalletEvent)
+    ]
     assert len(accepted) == len(events)
     line = line_of(msgspec.convert(product, ProductForm, strict=False))
     traced = trace([to_domain(one, zone_among(accepted), line) for one in accepted], line, as_of)
