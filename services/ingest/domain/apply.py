@@ -112,7 +112,7 @@ def on_instalment_due(work: Work, event: InstalmentDue, on: date) -> None:
     if event.currency not in (None, work.currency):
         work.unused.append((event.place.id, "another currency than the loan's"))
     elif at is not None and not work.rows[at].extra:
-        if (work.rows[at].due_on, base_rows(work)[at].due) != (new.due_on, new.due):
+        if all((row.n, row.due_on, row.due) != (new.n, new.due_on, new.due) for row in base_rows(work)):
             work.unused.append((event.place.id, f"instalment {new.n} is already in the schedule"))
     else:
         _add_row(work, new, on)
@@ -123,7 +123,8 @@ def on_instalment_due(work: Work, event: InstalmentDue, on: date) -> None:
 def _add_row(work: Work, new: Instalment, on: date) -> None:
     last = work.rows[-1] if work.rows else None
     asked = any(charge.n == new.n for charge in work.charges)
-    if last is None or not (last.extra or asked or (last.due_on, last.n) > (new.due_on, new.n)):
+    extra = any(row.extra for row in work.rows)
+    if last is None or not (extra or asked or (last.due_on, last.n) > (new.due_on, new.n)):
         work.rows.append(new)
     else:
         rows = sorted([*base_rows(work), new], key=lambda row: (row.due_on, row.n))

@@ -20,6 +20,7 @@ from services.ingest.domain.events import (
     Placed,
     Repaid,
     Rescheduled,
+    Row,
     Waived,
 )
 from services.ingest.domain.product import Component, ProductLine
@@ -173,10 +174,10 @@ def ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, trac
     steps = placed_steps(found, allocation.charges_known)
     start = schedule_from_start(steps, as_of)
     schedule = base.schedule if start is None else start[0].schedule
-    work = Work(terms, allocation, laid_out(schedule), currency=base.currency)
+    work = Work(terms, allocation, laid_out(schedule), traced=traced, currency=base.currency)
     work.turnover = sum(sum(row.due) for row in work.rows)
     if start is not None:
-        work.version, work.original = start[0].version, running(laid_out(base.schedule))
+        work.version, work.original = start[0].version, running(laid_out(_first_schedule(base, steps, start[1])))
     if traced or allocation.chargeback_split != (Component.PRINCIPAL,):
         work.entries = {}
     if witness is not None:
@@ -190,6 +191,15 @@ def ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, trac
             break
         take(run, work, step, as_of=as_of)
     return run
+
+
+def _first_schedule(base: Disbursed, steps: Iterable[Step], start: Key) -> tuple[Row, ...]:
+    """Return the schedule that another took the place of from the first day, with the instalments published one by one until then."""
+    rows = {row.n: row for row in base.schedule}
+    for key, event in steps:
+        if key < start and type(event) is InstalmentDue and event.currency in (None, base.currency):
+            rows.setdefault(event.row.n, event.row)
+    return tuple(rows.values())
 
 
 def take(run: Run, work: Work, step: Step, *, as_of: date) -> None:

@@ -37,15 +37,19 @@ def row_for_debt(work: Work, on: date) -> int:
 
 
 def extra_row(work: Work, due_on: date) -> int:
-    """Return the one instalment behind the schedule, due on that day or later."""
-    at = len(work.rows) - 1
-    if at >= 0 and work.rows[at].extra:
-        if due_on > work.rows[at].due_on:
-            owe(work, at, NOTHING, due_on=due_on)
+    """Return the one instalment beside the schedule, due on that day or later; it may fall due before a last down payment."""
+    rows = work.rows
+    at = next((at for at in range(len(rows) - 1, -1, -1) if rows[at].extra), None)
+    if at is None:
+        row = Instalment(max((row.n for row in rows), default=0) + 1, due_on, down_payment=False, extra=True, due=NOTHING)
+    elif due_on <= rows[at].due_on:
         return at
-    n = max((row.n for row in work.rows), default=0) + 1
-    work.rows.append(Instalment(n, due_on, down_payment=False, extra=True, due=NOTHING))
-    return at + 1
+    else:
+        owe(work, at, NOTHING, due_on=due_on)
+        row = rows.pop(at)
+    at = bisect_right(rows, due_on, key=DUE_ON)
+    rows.insert(at, row)
+    return at
 
 
 def lay_charge(work: Work, charge: Charge) -> Charge:
@@ -105,7 +109,8 @@ def relay(work: Work, rows: Iterable[Instalment], on: date) -> None:
     for old, waived in before:
         places = where.get(_key(old))
         if places:
-            at = places.pop(0)
+            at = next((at for at in places if work.rows[at].n == old.n), places[0])
+            places.remove(at)
             met[at] = old.met_on
             work.rows[at], gone = carried(replace(old, waived=waived), work.rows[at], tolerance=work.terms.tolerance, on=on)
             free += gone

@@ -305,7 +305,7 @@ def _schedule_row(book: Book, row: Instalment) -> ScheduleRow:
     open_now = NOTHING if ended(book) else row.open
     met_on = row.met_on
     if row.left and ended(book):
-        met_on = row.met_on or book.written_off_on or book.closed_on
+        met_on = row.met_on or min(filter(None, (book.written_off_on, book.closed_on)))
     return ScheduleRow(
         row.n,
         row.due_on,

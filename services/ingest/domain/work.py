@@ -15,7 +15,7 @@ from services.ingest.domain.value import Draft, field
 
 DUE_ON = attrgetter("due_on")
 MOST_LOTS = 16
-"""Beyond it the two oldest credits become one, so that a book does not grow with the payments of an overpaid loan."""
+"""Beyond it the two oldest credits of a book become one, so that it does not grow with the payments of an overpaid loan."""
 
 
 @dataclass(slots=True)
@@ -53,12 +53,16 @@ class Witness(Protocol):
 
 
 class Work(Draft):
-    """What `Book` holds, in lists; `entries` only where splits are asked for, and `witness` only together with them."""
+    """What `Book` holds, in lists; `entries` only where splits are asked for, and `witness` only together with them.
+
+    `traced` keeps every credit apart, so that no payment is shown to have paid with the money of another.
+    """
 
     terms: Terms
     allocation: Allocation
     rows: list[Instalment]
     version: int = 0
+    traced: bool = False
     charges: list[Charge] = field(default_factory=list)
     debts: list[Debt] = field(default_factory=list)
     credit: list[Lot] = field(default_factory=list)
@@ -234,7 +238,7 @@ def keep_credit(work: Work, lot: Lot) -> None:
     if lot.amount <= 0:
         return
     work.credit.append(lot)
-    if len(work.credit) > MOST_LOTS:
+    if len(work.credit) > MOST_LOTS and not work.traced:
         first, second = work.credit[:2]
         work.credit[:2] = [Lot(second.id, second.kind, second.on, first.amount + second.amount)]
 
@@ -256,13 +260,15 @@ def take_credit(work: Work, amount: int) -> int:
 def carried(old: Instalment, new: Instalment, *, tolerance: Tolerance, on: date) -> tuple[Instalment, int]:
     """Return the new instalment with what was paid and waived on the old one, and what it has no room for.
 
-    One that is cut to what was paid is met on the day of the cut; where nothing is owed any more there is nothing to meet.
+    One that is cut to what was paid is met on the day of the cut; where nothing is owed any more there is nothing to meet, and what the
+    tolerance covered before has not become met by a new schedule.
     """
     paid = least(old.paid, new.due)
     waived = least(old.waived, minus(new.due, paid))
     gone = sum(old.paid) - sum(paid)
     late = min(old.late, sum(paid))
     left = sum(new.due) - sum(paid) - sum(waived)
+    cut = any(new.due) and not within(tolerance, sum(old.due), old.left)
     row = Instalment(
         new.n,
         new.due_on,
@@ -274,6 +280,6 @@ def carried(old: Instalment, new: Instalment, *, tolerance: Tolerance, on: date)
         left,
         min(old.in_advance, sum(paid) - late),
         late,
-        (old.met_on or (on if any(new.due) else None)) if within(tolerance, sum(new.due), left) else None,
+        (old.met_on or (on if cut else None)) if within(tolerance, sum(new.due), left) else None,
     )
     return row, gone

@@ -60,7 +60,7 @@ class Aged(Struct):
 
 
 class InstalmentState(Struct):
-    """An instalment as it stands."""
+    """An instalment as it stands; `met_on` is the day on which nothing beyond the tolerance was left."""
 
     n: int
     due_on: date
@@ -73,7 +73,10 @@ class InstalmentState(Struct):
 
 
 class Movement(Struct):
-    """A payment, chargeback, refund, charge-off or write-off, and how it was spread."""
+    """A payment, chargeback, refund, charge-off or write-off, and how it was spread.
+
+    `credit` is what a payment left over or, below zero, what credit covered of a chargeback or refund.
+    """
 
     id: str
     kind: str
@@ -115,14 +118,14 @@ class IgnoredEvent(Struct):
 
 
 class Pause(Struct):
-    """Days on which the overdue clock rests; both count."""
+    """Days on which the overdue clock rests: the first is in, the last is out."""
 
     from_: date = field(name="from")
     until: date | None
 
 
 class LoanHeadline(Struct):
-    """What is said of a loan as a whole."""
+    """What is said of a loan as a whole; an instalment of which the tolerance covers the rest is not overdue."""
 
     loan_id: str
     borrower_id: str
