@@ -101,7 +101,7 @@ async def test_answers_about_cases_have_the_shape_that_is_promised(world: World)
     await seen.ask("GET", f"{case}/evidence", f"{of}/evidence")
     await of_settings_and_feeds(seen, "scheduler", "case-events", "contact-tasks")
     await world.let_pass(days=2)
-    for name in ("roll-rates", "cure-rates", "promises", "funnel", "experiments"):
+    for name in ("roll-rates", "cure-rates", "promises", "funnel", "feedback", "experiments"):
         span = {"from": str(TODAY), "to": str(TODAY)}
         await seen.ask("GET", f"{SCHEDULER}/reports/{name}", f"/v1/reports/{name}", params=span)
     assert not seen.wrong, "\n".join(seen.wrong)

@@ -256,7 +256,7 @@ EXPERIMENTS_PARTED = {"trials": "autovacuum_vacuum_insert_scale_factor = 0.02"}
 REPORTS = """
 create index timeline_reported on scheduler.timeline (tenant, kind, at) where kind in (
     'case.opened', 'contact.requested', 'case.promise_made', 'case.complaint_opened',
-    'contact.complained', 'contact.opted_out', 'borrower.status'
+    'contact.complained', 'contact.opted_out', 'borrower.status', 'case.feedback_given'
 );
 """
 LINKS = """
