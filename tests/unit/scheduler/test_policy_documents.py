@@ -13,7 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from libs.compliance import Packs, load_packs
+from libs.compliance import Packs, TenantHours, load_packs
+from libs.compliance.house import House
 from libs.compliance.packs import parse_pack
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case, ContactState, Stage, State, follow
@@ -387,6 +388,12 @@ def test_what_may_be_written_and_is_hardly_meant_is_warned_of(
     text = SMALL.replace(*change)
     assert found(text) == []
     assert sorted(warned(text, *places)) == sorted(expected)
+
+
+def test_what_lies_outside_the_tenants_own_hours_is_never_let_out() -> None:
+    text = SMALL.replace("{day: 1}", '{day: 1, between: "10:00-11:30"}')
+    law = Law(PACKS, ("ZZ",), NOW, House(hours=TenantHours.parse({"mon-sun": "14:00-18:00"})))
+    assert [(fault.error, "tenant's own hours" in fault.detail) for fault in warnings(understand(text), law)] == [("never_let_out", True)]
 
 
 def test_a_channel_that_is_forbidden_is_never_let_out_but_another_of_the_step_is() -> None:
