@@ -205,6 +205,7 @@ async def of_policies(seen: Seen) -> None:
     await seen.ask("POST", f"{first}:activate", f"{version}:activate", later)
     for path in (first, f"{base}/built-in/versions/1"):
         await seen.ask("GET", path, version)
+    await seen.ask("POST", f"{first}:withdraw", f"{version}:withdraw")
     await seen.ask("GET", base, of)
     await seen.ask("GET", f"{base}/grave-ones/history", f"{of}/{{name}}/history")
     await write("POST", base, of, POLICY)
