@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from libs.compliance.house import House, house_of
 from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
+
+PATIENCE_S = 3.0
+"""What is shown without it is better than what comes late."""
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,14 +28,17 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         return house_of(self.profile, self.role, self.tenant_hours, self.dunning_a_day)
 
 
-async def judged(elsewhere: Elsewhere, asking: Asking) -> Judged:
+async def judged(elsewhere: Elsewhere, asking: Asking, *, within_s: float = PATIENCE_S) -> Judged:
     """Ask the notifier; where it does not answer, say so."""
     try:
-        said = await elsewhere.read("notifier", "/v1/settings", asking)
+        async with asyncio.timeout(within_s):
+            said = await elsewhere.read("notifier", "/v1/settings", asking)
         found = msgspec.convert((said or {}).get("settings", {}), Judged)
         _ = found.house
     except NoAnswerError as error:
         return Judged(unknown=str(error))
+    except TimeoutError:
+        return Judged(unknown=f"notifier: it did not answer /v1/settings within {within_s:g} s")
     except ValueError as error:
         return Judged(unknown=f"notifier: its settings cannot be read: {error}"[:300])
     return found
