@@ -7,7 +7,8 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 ONCE_A_DAY = "one-dunning-message-a-day"
-CITE = "product default: one dunning message a day over all cases of a borrower"
+_CITE = "product default: one dunning message a day over all cases of a borrower"
+_CITE_MANY = "product default: as many dunning messages a day over all cases of a borrower as the tenant has set"
 
 
 def free_at(earlier: Collection[datetime], limit: int, zones: Sequence[str], now: datetime) -> datetime | None:
@@ -18,3 +19,8 @@ def free_at(earlier: Collection[datetime], limit: int, zones: Sequence[str], now
         if sum(at.astimezone(zone).date() == today for at in earlier) >= limit:
             ends.append(datetime.combine(today + timedelta(days=1), time.min, zone).astimezone(now.tzinfo))
     return max(ends, default=None)
+
+
+def cite_of(limit: int) -> str:
+    """Return whose rule it is."""
+    return _CITE if limit == 1 else _CITE_MANY

@@ -16,7 +16,7 @@ from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.page_links import PageLinks
 from libs.common.shipped import written_in
 from libs.common.tenant_settings import store as settings
-from services.notifier.domain.house import House
+from libs.compliance.house import House
 from services.notifier.domain.locales import fallback
 from services.notifier.domain.message import Lender, TextRef
 from services.notifier.domain.replies import CONFIRMATION

@@ -285,6 +285,7 @@ class Desk:
                 case.tenant, case.borrower_id, task_id, case.case_id, case.spell, due.step.id, due.about, due.occurrence,
                 ContactState.REQUESTED.value, at, due.expires_at,
                 corrections.encoded([DebtSeen(debt.loan_id, debt.epoch, debt.version) for debt in due.debts]),
+                action.purpose,
             )
         )  # fmt: skip
         out.entries.append(

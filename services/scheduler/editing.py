@@ -23,6 +23,7 @@ from services.scheduler.domain.chain import Link
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
 from services.scheduler.finding import named
+from services.scheduler.judged import judged
 from services.scheduler.policies.lint import Law, warnings
 from services.scheduler.policies.places import Fault
 from services.scheduler.policies.reading import Document, policy_of, understand
@@ -145,6 +146,15 @@ class PolicyDesk:
             await policies.add_link(conn, last, doing, "activated", version=which.version, detail=_encode(detail))
         return {"policy": which.name, "version": which.version, **detail}
 
+    async def withdraw(self, caller: Principal, which: Which) -> dict[str, Any]:
+        """Take back the activations of a version that are still to come."""
+        async with self.engine.begin() as conn:
+            last, _, doing = await self._held(conn, caller, which)
+            if not (moments := await policies.withdraw(conn, which, doing.at)):
+                raise DomainError(409, "nothing_coming", "no activation of this version is still to come")
+            await policies.add_link(conn, last, doing, "withdrawn", version=which.version, detail=_encode({"effective_at": moments}))
+        return {"policy": which.name, "version": which.version, "withdrawn": moments}
+
     async def retire(self, caller: Principal, which: Which) -> RowMapping:
         """Take a version out of use; spells that run under it go on."""
         async with self.engine.begin() as conn:
@@ -153,7 +163,7 @@ class PolicyDesk:
             active = {one for one, _ in await policies.active(conn, [caller.tenant], doing.at)}
             coming = {one.version for one in await policies.coming(conn, caller.tenant, which.name, doing.at)}
             if which in active or which.version in coming:
-                raise DomainError(409, "in_use", "it is active, or will be; activate another version first")
+                raise DomainError(409, "in_use", "it is active: activate another version first, or will be: withdraw that")
             await experimenting.keep_challenger(conn, which, active, doing.at)
             await policies.put_state(conn, which, doing, "retired")
             await policies.add_link(conn, last, doing, "retired", version=which.version, detail=b"{}")
@@ -198,7 +208,7 @@ class PolicyDesk:
             now = await self.clock.at(conn)
         for item in items_of(stored):
             wanted |= set(item.jurisdictions) if item.policy == document.form.policy else set()
-        law = Law(await self.packs(), tuple(sorted(wanted)), now)
+        law = Law(await self.packs(), tuple(sorted(wanted)), now, (await judged(self.elsewhere, asking)).house)
         texts = text_warnings(document, await self._texts(asking))
         found = (*await asyncio.to_thread(warnings, document, law), *texts)
         return Checked(document, tuple(sorted(found, key=lambda fault: (fault.place.line, fault.place.column, fault.error))))

@@ -13,10 +13,11 @@ from libs.compliance import Packs
 from services.scheduler.domain.advancing import Followed, followed
 from services.scheduler.domain.case import PENDING, Case
 from services.scheduler.domain.escalating import asking_key
-from services.scheduler.domain.lawful import Denied, Later, May, Never, NoWay, Wish, dunned, earliest
+from services.scheduler.domain.lawful import Answer, Denied, Later, May, Never, NoWay, Wish, dunned, earliest
 from services.scheduler.domain.planner import ContactDue, Plan, Upcoming
 from services.scheduler.domain.policy import Policy, Send, Step
 from services.scheduler.domain.standing import missing, ready, rejected, told_at, wanting
+from services.scheduler.judged import Judged
 from services.scheduler.rulebook import Rules
 from services.scheduler.store.held import Held
 from services.scheduler.store.reach import Known
@@ -95,10 +96,11 @@ def _state_of(case: Case, step: Step, now: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """What the gate is told of the borrower, and the rules."""
+    """What the gate is told of the borrower, the rules, and how the tenant wants them to be read."""
 
     known: Known
     packs: Packs
+    judged: Judged
 
 
 def next_contact(held: Held, rules: Rules, law: Law, now: datetime) -> Mapping[str, Any]:
@@ -147,17 +149,23 @@ def _lawful(found: Followed, law: Law, step_id: str, coming: Upcoming) -> Mappin
     step = next(step for step in found.policy.steps if step.id == step_id)
     if not isinstance(step.action, Send) or not law.known.reach.known:
         return None
-    wish = Wish(step.action, coming.debts, law.known.reach, found.case.stops, law.known.prior, dunned=dunned(law.known.prior))
-    at, first = earliest(wish, law.packs, coming.at, coming.closes)
+    prior, house = law.known.prior, law.judged.house
+    wish = Wish(step.action, coming.debts, law.known.reach, found.case.stops, prior, dunned=dunned(prior), house=house)
+    opening, first = earliest(wish, law.packs, coming.at, coming.closes)
+    at, channel = opening or (None, None)
+    return {"at": at, "channel": channel, **_answered(first, coming.closes), "settings_unknown": law.judged.unknown}
+
+
+def _answered(first: Answer, closes: datetime) -> dict[str, Any]:
     match first:
         case NoWay(reason):
-            return {"at": None, "channel": None, "reason": reason, "until": None, "rules": []}
-        case May(channel):
-            return {"at": at, "channel": channel, "reason": None, "until": coming.closes, "rules": _rules(first.denied)}
+            return {"reason": reason, "until": None, "rules": []}
+        case May():
+            return {"reason": None, "until": closes, "rules": _rules(first.denied)}
         case Later(until, reason, denied):
-            return {"at": at, "channel": None, "reason": reason, "until": until, "rules": _rules(denied)}
+            return {"reason": reason, "until": until, "rules": _rules(denied)}
         case Never(reason, denied):
-            return {"at": None, "channel": None, "reason": reason, "until": None, "rules": _rules(denied)}
+            return {"reason": reason, "until": None, "rules": _rules(denied)}
         case _:
             assert_never(first)
 

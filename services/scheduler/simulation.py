@@ -25,6 +25,7 @@ from services.scheduler.domain.simulating import simulate
 from services.scheduler.domain.subjects import Begun, Rule, Subject, Terms
 from services.scheduler.domain.tally import Prices, Tally, difference, shown
 from services.scheduler.domain.value import replace
+from services.scheduler.judged import Judged
 from services.scheduler.policies.reading import decode
 from services.scheduler.rulebook import AssignmentItem
 from services.scheduler.store import book
@@ -75,6 +76,7 @@ class SimulationAsked(msgspec.Struct, frozen=True, kw_only=True):
     filter: Wanted = Wanted()
     sample: int = WHOLE
     prices: PricesAsked | None = None
+    judged: Judged = Judged()
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +129,8 @@ async def read(conn: AsyncConnection, setup: Setup, portion: Portion) -> list[Su
 def play(setup: Setup, subjects: list[Subject]) -> Both:
     """Play borrowers under both sets of rules."""
     policies = {_which(name): decode(msgspec.json.decode(document), _which(name)[1]) for name, document in setup.documents.items()}
-    terms = Terms(setup.from_at, setup.to, _packs(), _behaviour(setup.asked), timedelta(seconds=setup.settle_s))
+    settle, house = timedelta(seconds=setup.settle_s), setup.asked.judged.house
+    terms = Terms(setup.from_at, setup.to, _packs(), _behaviour(setup.asked), settle, house)
     both = Both(Tally(), Tally())
     for rule, tally in ((_rule(setup.new, policies), both.new), (_rule(setup.old, policies), both.old)):
         for subject in subjects:
@@ -140,21 +143,28 @@ def result_of(setup: Setup, both: Both) -> dict[str, Any]:
     asked = setup.asked.prices
     prices = Prices(asked.currency, asked.millionths, asked.sms_parts) if asked else Prices()
     new, old = shown(both.new, prices), shown(both.old, prices)
-    return {**new, "active": old, "difference": difference(new, old), "assumptions": ASSUMPTIONS[setup.asked.mode]}
+    return {**new, "active": old, "difference": difference(new, old), "assumptions": _assumptions(setup.asked)}
+
+
+def _assumptions(asked: SimulationAsked) -> list[str]:
+    why = asked.judged.unknown
+    return [*ASSUMPTIONS[asked.mode], *([] if why is None else [f"the tenant has set nothing of how it is judged: {why}"])]
 
 
 ASSUMPTIONS: Mapping[str, list[str]] = {
     "past": [
         "payments and other facts come as they came, whatever is said",
-        "addresses, consents and zones are those of today",
+        "addresses, consents, zones and the tenant's settings are those of today",
         "every lawful message goes out at once and arrives",
         "tasks stay open",
+        "borrowers have no wishes",
     ],
     "forward": [
         "of each debt only the instalment that is due next is known; later ones do not come",
         "what is not stated does not happen: nobody pays, no stop begins, no fact changes",
         "every lawful message goes out at once",
         "caps over a number count the contacts of its own borrower only",
+        "borrowers have no wishes",
     ],
 }
 

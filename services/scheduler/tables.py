@@ -96,6 +96,7 @@ case_steps = Table(
     Column("corrected_at", _moment),
     Column("corrected_from", Date),
     Column("groundless", Boolean, nullable=False),
+    Column("purpose", Text, nullable=False),
 )
 """What was asked for on which facts, the last outcome of it, and whether those facts were corrected after it was made."""
 

@@ -13,7 +13,7 @@ OPEN_ENDED = {"VersionWhole", "PackRule", "ProviderEvent"}
 """Shapes beside whose fields others stand that belong to the kind of thing they describe."""
 YAML = {"Content-Type": "application/yaml"}
 SECOND = {"Authorization": "Bearer dunwell-dev-2"}
-EMPTY = {"getCoverage", "getReportsExperiments", "getReportsPromises"}
+EMPTY = {"getCoverage", "getReportsExperiments", "getReportsFeedback", "getReportsPromises"}
 """Lists in which nothing stands here."""
 
 

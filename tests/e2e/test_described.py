@@ -101,7 +101,7 @@ async def test_answers_about_cases_have_the_shape_that_is_promised(world: World)
     await seen.ask("GET", f"{case}/evidence", f"{of}/evidence")
     await of_settings_and_feeds(seen, "scheduler", "case-events", "contact-tasks")
     await world.let_pass(days=2)
-    for name in ("roll-rates", "cure-rates", "promises", "funnel", "experiments"):
+    for name in ("roll-rates", "cure-rates", "promises", "funnel", "feedback", "experiments"):
         span = {"from": str(TODAY), "to": str(TODAY)}
         await seen.ask("GET", f"{SCHEDULER}/reports/{name}", f"/v1/reports/{name}", params=span)
     assert not seen.wrong, "\n".join(seen.wrong)
@@ -205,6 +205,7 @@ async def of_policies(seen: Seen) -> None:
     await seen.ask("POST", f"{first}:activate", f"{version}:activate", later)
     for path in (first, f"{base}/built-in/versions/1"):
         await seen.ask("GET", path, version)
+    await seen.ask("POST", f"{first}:withdraw", f"{version}:withdraw")
     await seen.ask("GET", base, of)
     await seen.ask("GET", f"{base}/grave-ones/history", f"{of}/{{name}}/history")
     await write("POST", base, of, POLICY)

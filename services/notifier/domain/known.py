@@ -9,7 +9,7 @@ from types import MappingProxyType
 from libs.common.contracts.borrower_profiles import BorrowerProfile
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value, field
-from services.notifier.domain.house import House
+from libs.compliance.house import House
 from services.notifier.domain.preferences import Wishes
 from services.notifier.domain.suppressions import Suppression
 

@@ -8,8 +8,7 @@ from msgspec import Meta
 
 from libs.common.contracts.values import Contract, known_currency
 from libs.common.tenant_settings.forms import Brand, Locale, ServiceSettings, lender_of
-from libs.compliance import Profile, Role, TenantHours
-from services.notifier.domain.house import House
+from libs.compliance.house import House, house_of
 from services.notifier.domain.message import Lender
 
 
@@ -38,23 +37,14 @@ class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     ] = ("sms", "email", "push", "inbox")
 
     def __post_init__(self) -> None:
-        if self.tenant_hours is not None:
-            _hours(self.tenant_hours)
+        _ = self.house
 
     @property
     def house(self) -> House:
         """Return how the gate is to judge."""
-        hours = None if self.tenant_hours is None else _hours(self.tenant_hours)
-        return House(Profile(self.profile), Role(self.role), hours, self.dunning_a_day)
+        return house_of(self.profile, self.role, self.tenant_hours, self.dunning_a_day)
 
     def lender(self, tenant: str) -> Lender:
         """Return who speaks for a tenant."""
         brand = lender_of(self.brand, tenant)
         return Lender(brand.name, brand.contact)
-
-
-def _hours(rows: dict[str, str]) -> TenantHours:
-    try:
-        return TenantHours.parse(rows)
-    except ValueError as error:
-        raise ValueError(f"tenant_hours: {error}") from error

@@ -17,18 +17,17 @@ from libs.compliance import (
     Packs,
     Preferences,
     Prior,
-    Profile,
     Proposed,
     Purpose,
     Reason,
-    Role,
     RuleKind,
     Stop,
     StopKind,
     StopScope,
     decide,
 )
-from libs.compliance.daily import CITE, ONCE_A_DAY, free_at
+from libs.compliance.daily import ONCE_A_DAY, cite_of, free_at
+from libs.compliance.house import House
 from services.scheduler.domain import stops as case_stops
 from services.scheduler.domain.case import Debt
 from services.scheduler.domain.policy import Send
@@ -37,6 +36,7 @@ CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
 """Consent to dunning holds for reminders."""
 NO_ADDRESS = "no_address"
 BY_US = "dunwell"
+AS_NOTHING_IS_SET = House()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ class Wish:
     """Channels that have been tried."""
     dunned: tuple[datetime, ...] = ()
     """When other dunning messages went out, over all cases of the borrower."""
+    house: House = AS_NOTHING_IS_SET
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +148,14 @@ def ask(wish: Wish, packs: Packs, now: datetime) -> Answer:
     return Later(until, word, tuple(denied))
 
 
-def earliest(wish: Wish, packs: Packs, opens: datetime, closes: datetime) -> tuple[datetime | None, Answer]:
-    """Return the first lawful moment within a window, and the gate's first answer; None where the window has none."""
+def earliest(wish: Wish, packs: Packs, opens: datetime, closes: datetime) -> tuple[tuple[datetime, str] | None, Answer]:
+    """Return the first lawful moment within a window with its channel (None: there is none), and the gate's first answer."""
     first = answer = ask(wish, packs, opens)
     at = opens
     while isinstance(answer, Later) and at < answer.until < closes:
         at = answer.until
         answer = ask(wish, packs, at)
-    return (at if isinstance(answer, May) else None), first
+    return ((at, answer.channel) if isinstance(answer, May) else None), first
 
 
 def _ways(wish: Wish) -> Iterator[Address]:
@@ -169,10 +170,13 @@ def dunned(prior: Sequence[Prior]) -> tuple[datetime, ...]:
 
 
 def _full_day(wish: Wish, way: Address, denied: Sequence[Denied], now: datetime) -> Later | None:
-    """Return until when a dunning message waits because another case has said one today, as it does where the tenant sets nothing else."""
-    if wish.send.purpose != "dunning" or (until := free_at(wish.dunned, 1, _zones(wish) or ("UTC",), now)) is None:
+    """Return until when a dunning message waits because others have said as many today as the tenant lets out."""
+    limit = wish.house.dunning_a_day
+    if limit is None or wish.send.purpose != "dunning":
         return None
-    rule = Reason(ONCE_A_DAY, Nature.PRODUCT_DEFAULT, CITE, until, RuleKind.CAP)
+    if (until := free_at(wish.dunned, limit, _zones(wish) or ("UTC",), now)) is None:
+        return None
+    rule = Reason(ONCE_A_DAY, Nature.PRODUCT_DEFAULT, cite_of(limit), until, RuleKind.CAP)
     return Later(until, ONCE_A_DAY, (*denied, Denied(way.channel, (rule,))))
 
 
@@ -186,9 +190,9 @@ def _circumstances(wish: Wish, now: datetime) -> Circumstances:
     named = {place for debt in wish.debts for place in debt.jurisdictions} | set(reach.jurisdictions)
     purposes = CONSENT_ALSO_BY.get(wish.send.purpose, (wish.send.purpose,))
     return Circumstances(
-        jurisdictions=tuple(sorted(named)), zones=_zones(wish), profile=Profile.STRICT, role=Role.FIRST_PARTY,
+        jurisdictions=tuple(sorted(named)), zones=_zones(wish), profile=wish.house.profile, role=wish.house.role,
         consents=frozenset(Channel(channel) for channel, purpose in reach.consents if purpose in purposes),
-        preferences=Preferences(), tenant_hours=None, stops=tuple(_stop(stop) for stop in wish.stops if stop.kind in _KINDS),
+        preferences=Preferences(), tenant_hours=wish.house.hours, stops=tuple(_stop(stop) for stop in wish.stops if stop.kind in _KINDS),
         prior=wish.prior, debt_facts={debt.loan_id: _facts(debt, now) for debt in wish.debts},
     )  # fmt: skip
 

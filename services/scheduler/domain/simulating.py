@@ -272,7 +272,7 @@ class _Life:
             self._defer(i, contact, why, min(ends, default=contact.expires_at) if why != "in_doubt" else contact.expires_at, now=now)
             return
         others = tuple(at for which, at in self._dunned.items() if which != (i, contact.task_id))
-        wish = Wish(wanted.send, debts, self._subject.reach, case.stops, tuple(self._prior), wanted.spent, others)
+        wish = Wish(wanted.send, debts, self._subject.reach, case.stops, tuple(self._prior), wanted.spent, others, self._terms.house)
         answer = ask(wish, self._terms.packs, now)
         self._refusals(answer)
         match answer:
@@ -298,7 +298,8 @@ class _Life:
         wanted, which = track.wanted[contact.task_id], (track.case.case_id, contact.task_id)
         loans = tuple(debt.loan_id for debt in debts)
         arrives = behaviour is None or behaviour.reaches(channel, *which)
-        self._prior.append(Prior(now, Channel(channel), "delivered" if arrives else "undelivered", loans, BY_US, to=lookup))
+        result = "delivered" if arrives else "undelivered"
+        self._prior.append(Prior(now, Channel(channel), result, loans, BY_US, to=lookup, kind=wanted.send.purpose))
         if wanted.send.purpose == "dunning":
             self._dunned[i, contact.task_id] = now
         self._tally.count("contact", now.astimezone(ZoneInfo(debts[0].timezone)).date().isoformat(), channel)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from libs.compliance import Packs, Prior
+from libs.compliance.house import House
 from services.scheduler.domain.behaviour import Behaviour
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case, Debt, Errand
 from services.scheduler.domain.choosing import Choices
-from services.scheduler.domain.lawful import Reach
+from services.scheduler.domain.lawful import AS_NOTHING_IS_SET, Reach
 from services.scheduler.domain.policy import Policy
 from services.scheduler.domain.value import replace
 
@@ -88,6 +89,7 @@ class Terms:
     packs: Packs
     behaviour: Behaviour | None
     settle: timedelta = timedelta(seconds=2)
+    house: House = AS_NOTHING_IS_SET
 
 
 @dataclass(frozen=True, slots=True)

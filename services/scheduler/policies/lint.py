@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from libs.compliance import Channel, Circumstances, Deny, Packs, Preferences, Profile, Proposed, Purpose, Role, decide
+from libs.compliance import Channel, Circumstances, Deny, Packs, Preferences, Proposed, Purpose, decide
+from libs.compliance.house import House
 from services.scheduler.domain.days import window
+from services.scheduler.domain.lawful import AS_NOTHING_IS_SET
 from services.scheduler.domain.policy import ENDING_AFTER, ENDING_ID, Clock, Policy, Send, Step
 from services.scheduler.policies.conditions import CelCondition, ConditionError
 from services.scheduler.policies.forms import PolicyForm, StepForm
@@ -27,11 +29,12 @@ _NOWHERE = "UTC"
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """Where a policy is to be used, and the rules there."""
+    """Where a policy is to be used, the rules there, and how the tenant wants them to be read."""
 
     packs: Packs
     jurisdictions: tuple[str, ...]
     now: datetime
+    house: House = AS_NOTHING_IS_SET
 
 
 def warnings(document: Document, law: Law) -> tuple[Fault, ...]:
@@ -117,7 +120,8 @@ def _hours(policy: Policy, law: Law) -> Iterator[tuple[Path, str, str]]:
             if key not in known:
                 known[key] = law.packs.locate(where) is None or any(_let_out(step, channel, where, law) for channel in step.action.channels)
             if not known[key]:
-                why = f"the rules of {where} never let it out on any of its channels within its window"
+                who = f"the rules of {where}" if law.house.hours is None else f"the rules of {where} within the tenant's own hours"
+                why = f"{who} never let it out on any of its channels within its window"
                 yield ("steps", n, "at", "between") if step.between else ("steps", n), "never_let_out", why
 
 
@@ -136,7 +140,8 @@ def _let_out(step: Step, channel: str, where: str, law: Law) -> bool:
 
 def _let_out_in(zone: str, step: Step, channel: str, where: str, law: Law) -> bool:
     purpose = step.action.purpose if isinstance(step.action, Send) else "dunning"
-    circumstances = Circumstances((where,), (zone,), Profile.STRICT, Role.FIRST_PARTY, None, Preferences(), None, (), (), {})
+    house = law.house
+    circumstances = Circumstances((where,), (zone,), house.profile, house.role, None, Preferences(), house.hours, (), (), {})
     at = law.now
     while at < law.now + LOOKED_AHEAD:
         opens, closes = window(zone, step.between, at)

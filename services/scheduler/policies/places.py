@@ -15,6 +15,8 @@ Path = tuple[str | int, ...]
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
+_UNCLOSED = "found unexpected end of stream"
+"""Of a quoted text; what helps is where it begins."""
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -68,9 +70,10 @@ def read(text: str) -> Read:
     except _Refused as error:
         found.faults.append(error.fault)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None)
+        mark = getattr(error, "context_mark" if problem == _UNCLOSED else "problem_mark", None)
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-        found.faults.append(Fault(place, "", "not_yaml", str(getattr(error, "problem", None) or error)[:300]))
+        found.faults.append(Fault(place, "", "not_yaml", str(problem or error)[:300]))
     return found
 
 

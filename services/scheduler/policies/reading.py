@@ -45,6 +45,11 @@ from services.scheduler.policies.forms import (
 from services.scheduler.policies.places import Fault, Path, Read, read
 
 _CODES = {"missing": "missing", "extra_forbidden": "unknown_key"}
+_SAID = {
+    "missing": "this key is missing", "extra_forbidden": "there is no such key here", "model_type": "keys with their values belong here",
+    "list_type": "a list belongs here",
+}  # fmt: skip
+"""Where the library speaks of its own kind of things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +176,8 @@ def _send(form: SendForm, *, before_due: bool) -> Send:
 def _shape_faults(found: Read, error: ValidationError) -> Iterator[Fault]:
     for one in error.errors(include_url=False, include_context=False, include_input=False):
         path: Path = tuple(part for part in one["loc"] if isinstance(part, (str, int)))
-        yield found.fault(path, _CODES.get(one["type"], "invalid"), one["msg"])
+        said = "there is nothing in it" if not path and found.value is None else _SAID.get(one["type"], one["msg"])
+        yield found.fault(path, _CODES.get(one["type"], "invalid"), said)
 
 
 def _inconsistent(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:

@@ -24,6 +24,7 @@ from services.scheduler.dossier import Archive
 from services.scheduler.editing import PolicyDesk
 from services.scheduler.elsewhere import Asking
 from services.scheduler.finding import case_row, unknown
+from services.scheduler.judged import judged
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.shown import Law, case_shown, debts_shown, next_contact
 from services.scheduler.store import cases, reach, views
@@ -100,7 +101,7 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
         return page([{"at": e.at, "kind": e.kind, "reason": e.reason, "detail": msgspec.Raw(e.detail)} for e in found], following)
 
     @router.get("/cases/{case_id}/next-contact", summary="When the borrower is contacted next, or why not")
-    async def read_next_contact(case_id: str, caller: Reader) -> Response:
+    async def read_next_contact(case_id: str, caller: Reader, request: Request) -> Response:
         async with rooms.engine.connect() as conn:
             held = await cases.find(conn, caller.tenant, case_id)
             now = await rooms.clock.at(conn)
@@ -109,7 +110,8 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
             rules = await rooms.rulebook.of(conn, [caller.tenant], now, held=[held])
             who = (caller.tenant, held.case.borrower_id)
             known = (await reach.known(conn, [who], since=now - LOOKBACK, before=now))[who]
-        return answer(next_contact(held, rules, Law(known, await rooms.desk.packs()), now))
+        law = Law(known, await rooms.desk.packs(), await judged(rooms.desk.elsewhere, asking_of(request, caller)))
+        return answer(next_contact(held, rules, law, now))
 
 
 def _add_coverage(router: APIRouter, rooms: Rooms) -> None:

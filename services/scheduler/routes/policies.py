@@ -173,6 +173,10 @@ def _add_deciding(router: APIRouter, rooms: Rooms) -> None:
         rooms.look_again()
         return answer(done)
 
+    @router.post("/policies/{name}/versions/{version}:withdraw", summary="Take back its activations that are still to come")
+    async def withdraw(name: str, version: int, caller: Writer) -> Response:
+        return answer(await rooms.desk.withdraw(caller, _which(caller, name, version)))
+
     @router.post("/policies/{name}/versions/{version}:retire", summary="Take a version out of use")
     async def retire(name: str, version: int, caller: Writer) -> Response:
         row = await rooms.desk.retire(caller, _which(caller, name, version))

@@ -116,6 +116,14 @@ class ChainLink(Struct):
     hash: str
 
 
+class Withdrawn(Struct):
+    """Activations that were taken back: their moments."""
+
+    policy: str
+    version: int
+    withdrawn: list[datetime]
+
+
 class Activated(Struct):
     """A version that becomes the active one."""
 
@@ -184,7 +192,8 @@ POLICIES: Shapes = {
     "validatePolicies": Checked, "getPolicies": list[VersionInShort], "postPolicies": VersionChecked, "getPolicyVersion": VersionWhole,
     "putPolicyVersion": VersionChecked, "getPolicyVersionDiff": VersionDifference, "getPolicyHistory": list[ChainLink],
     "submitPolicyVersion": VersionChecked, "approvePolicyVersion": VersionInShort, "rejectPolicyVersion": VersionInShort,
-    "activatePolicyVersion": Activated, "retirePolicyVersion": VersionInShort, "getAssignments": Assignments, "putAssignments": Assignments,
+    "activatePolicyVersion": Activated, "withdrawPolicyVersion": Withdrawn,
+    "retirePolicyVersion": VersionInShort, "getAssignments": Assignments, "putAssignments": Assignments,
     "getAssignmentsHistory": list[ChainLink], "postSimulations": Simulation, "getSimulations": list[SimulationInShort],
     "getSimulation": Simulation, "deleteSimulation": Simulation,
 }  # fmt: skip

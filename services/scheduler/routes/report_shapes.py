@@ -90,6 +90,18 @@ class ExperimentArm(Struct):
     guardrail: str | None
 
 
+class StepFeedback(Struct):
+    """How it felt to borrowers whom a step's message led to their page; without a step they came by a link that a person sent."""
+
+    policy: str | None
+    policy_version: int | None
+    step: str | None
+    answers: int
+    good: int
+    fair: int
+    bad: int
+
+
 class Report(Struct, kw_only=True):
     """Which days it is about, in which zone."""
 
@@ -125,6 +137,12 @@ class Funnel(Report, kw_only=True):
     items: list[StepFunnel]
 
 
+class FeedbackReport(Report, kw_only=True):
+    """How it felt to borrowers, by step."""
+
+    items: list[StepFeedback]
+
+
 class ExperimentReport(Report, kw_only=True):
     """Champion and challenger side by side, within so many days of each spell."""
 
@@ -134,5 +152,5 @@ class ExperimentReport(Report, kw_only=True):
 
 REPORTS: Shapes = {
     "getReportsRollRates": RollRates, "getReportsCureRates": CureRates, "getReportsPromises": PromiseReport, "getReportsFunnel": Funnel,
-    "getReportsExperiments": ExperimentReport,
+    "getReportsExperiments": ExperimentReport, "getReportsFeedback": FeedbackReport,
 }  # fmt: skip

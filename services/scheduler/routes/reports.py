@@ -111,6 +111,11 @@ def _add_contacts(router: APIRouter, rooms: Rooms) -> None:
         days, within = asked.days, timedelta(days=asked.within_days)
         return await _reported(rooms, "funnel", asked, lambda conn: reports.funnel(conn, caller.tenant, (days.begins, days.ends), within))
 
+    @router.get("/reports/feedback", summary="How it felt to borrowers, by the step whose message led them to their page")
+    async def feedback(caller: Reader, asked: Annotated[SpanForm, Query()]) -> Response:
+        days = asked.days
+        return await _reported(rooms, "feedback", asked, lambda conn: reports.feedback(conn, caller.tenant, (days.begins, days.ends)))
+
     @router.get("/reports/experiments", summary="Champion and challenger side by side")
     async def experiments(caller: Reader, asked: Annotated[ExperimentForm, Query()]) -> Response:
         days, within = asked.days, timedelta(days=asked.within_days)

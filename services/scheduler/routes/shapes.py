@@ -98,13 +98,17 @@ class SpeakingRule(Struct):
 
 
 class LawfulMoment(Struct):
-    """The first moment in the window at which the gate lets the contact out, or why there is none."""
+    """The first moment in the window at which the gate lets the contact out, or why there is none.
+
+    `settings_unknown` says why it is not known how the tenant wants to be judged; then what holds where nothing is set is assumed.
+    """
 
     at: datetime | None
     channel: str | None
     reason: str | None
     until: datetime | None
     rules: list[SpeakingRule]
+    settings_unknown: str | None
 
 
 class NextContact(Struct):

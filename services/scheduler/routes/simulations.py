@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import RowMapping
 
@@ -22,9 +22,10 @@ from libs.common.errors import DomainError
 from libs.common.paging import cut
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.finding import named
+from services.scheduler.judged import Judged, judged
 from services.scheduler.policies.forms import Duration, PlaceName, Sent, seconds_of
 from services.scheduler.proposing import Proposal, kept, written
-from services.scheduler.routes.cases import Cursor, Limit, Reader, Rooms, Wanted
+from services.scheduler.routes.cases import Cursor, Limit, Reader, Rooms, Wanted, asking_of
 from services.scheduler.simulation import BehaviourAsked, PricesAsked, SimulationAsked
 from services.scheduler.simulation import Wanted as Which
 from services.scheduler.store import policies, simulations
@@ -135,7 +136,7 @@ class SimulationForm(Form):
         if self.behaviour != BehaviourForm(seed=self.behaviour.seed):
             raise ValueError("in the past borrowers have behaved as they did: no behaviour can be stated")
 
-    def asked(self) -> SimulationAsked:
+    def asked(self, judged: Judged) -> SimulationAsked:
         """Return all but the policy as it is kept."""
         wanted = self.filter
         return SimulationAsked(
@@ -145,7 +146,7 @@ class SimulationForm(Form):
                 products=tuple(wanted.products), jurisdictions=tuple(wanted.jurisdictions), currencies=tuple(wanted.currencies),
                 borrowers=tuple(wanted.borrowers),
             ),
-            prices=None if self.prices is None else self.prices.asked(),
+            prices=None if self.prices is None else self.prices.asked(), judged=judged,
         )  # fmt: skip
 
 
@@ -161,12 +162,12 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
     """Add these routes."""
 
     @router.post("/simulations", summary="Play a policy against the recorded past, or forward from the present book", status_code=202)
-    async def ask(form: SimulationForm, caller: Writer) -> Response:
+    async def ask(form: SimulationForm, caller: Writer, request: Request) -> Response:
         by, made = named(caller), ids.fresh()
         proposal = await _proposed(rooms, caller, form)
         asked = simulations.Asked(
             caller.tenant, made, proposal.policy, proposal.version, proposal.document, proposal.hash,
-            msgspec.json.encode(form.asked(), order="deterministic"),
+            msgspec.json.encode(form.asked(await judged(rooms.desk.elsewhere, asking_of(request, caller))), order="deterministic"),
         )  # fmt: skip
         async with rooms.engine.begin() as conn:
             whole = await whole_since(conn)

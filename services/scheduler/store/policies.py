@@ -73,6 +73,10 @@ _COMING = text(
     "select version, effective_at, in_flight from scheduler.policy_activations where tenant = :tenant and name = :name"
     " and effective_at > :now order by effective_at, seq"
 )
+_WITHDRAW = text(
+    "delete from scheduler.policy_activations where tenant = :tenant and name = :name and version = :version and effective_at > :now"
+    " returning effective_at"
+)
 _ASSIGNED = text("select tenant, items from scheduler.assignments where tenant = any(cast(:tenants as text[]))")
 _ASSIGNMENTS = text("select revision, items from scheduler.assignments where tenant = :tenant")
 _ASSIGN = text(
@@ -185,6 +189,12 @@ async def active(conn: AsyncConnection, tenants: Iterable[str], now: datetime) -
 async def coming(conn: AsyncConnection, tenant: str, name: str, now: datetime) -> Sequence[RowMapping]:
     """Return the activations of a policy whose moment has not come."""
     return (await conn.execute(_COMING, {"tenant": tenant, "name": name, "now": now})).mappings().all()
+
+
+async def withdraw(conn: AsyncConnection, which: Which, now: datetime) -> list[datetime]:
+    """Take back the activations of a version whose moment has not come, and return their moments."""
+    found = await conn.execute(_WITHDRAW, {"tenant": which.tenant, "name": which.name, "version": which.version, "now": now})
+    return sorted(row.effective_at for row in found)
 
 
 async def assigned(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, bytes]:

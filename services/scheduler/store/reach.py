@@ -47,7 +47,7 @@ _READ = text(
     " order by r.tenant, r.borrower_id, r.what"
 )
 _SAID = text(
-    "select s.tenant, s.borrower_id, s.channel, s.made_at, s.state, s.about is not null as reminder, s.debts"
+    "select s.tenant, s.borrower_id, s.channel, s.made_at, s.state, s.purpose, s.debts"
     f" from {unnest(_OF, 'k')} join scheduler.case_steps s on (s.tenant, s.borrower_id) = (k.tenant, k.borrower_id)"
     " where s.made_at >= :since and s.made_at < :before and s.channel is not null order by s.made_at, s.task_id"
 )
@@ -135,8 +135,7 @@ async def known(
     for row in await conn.execute(_SAID, {**who, "since": since, "before": before}):
         loans = tuple(loan for loan, _, _ in _debts(row.debts))
         result = "failed" if row.state == "failed" else "delivered"
-        kind = "reminder" if row.reminder else "dunning"
-        said = Prior(row.made_at, Channel(row.channel), result, loans, BY_US, kind=kind)
+        said = Prior(row.made_at, Channel(row.channel), result, loans, BY_US, kind=row.purpose)
         prior.setdefault((row.tenant, row.borrower_id), []).append(said)
     return {
         who: Known(

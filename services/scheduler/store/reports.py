@@ -178,6 +178,17 @@ EXPERIMENTS = text(
     " from lived group by policy, version, challenger, arm, currency, stopped_at, guardrail order by policy, version, arm, currency"
 )
 
+FEEDBACK = text(
+    "with said as materialized (select t.borrower_id, t.case_id, t.reason, d.step, d.task_id from scheduler.timeline t"
+    f" {_detail('step text, task_id text')}"
+    " where t.tenant = :tenant and t.kind = 'case.feedback_given' and t.at >= :begin and t.at < :end)"
+    " select a.policy, a.policy_version, s.step, count(*) as answers, count(*) filter (where s.reason = 'good') as good,"
+    " count(*) filter (where s.reason = 'fair') as fair, count(*) filter (where s.reason = 'bad') as bad from said s left join lateral"
+    " (select d.policy->>'name' as policy, cast(d.policy->>'version' as int) as policy_version"
+    f" from {_entries('s')} {_detail('task_id text, policy json')} where {_IS_ASKED} and d.task_id = s.task_id) as a on true"
+    " group by 1, 2, 3 order by 1 nulls first, 2, 3"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -211,6 +222,11 @@ async def funnel(conn: AsyncConnection, tenant: str, span: tuple[datetime, datet
 async def promises(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime]) -> Table:
     """Return what became of the promises that were made."""
     return await _read(conn, PROMISES, tenant=tenant, begin=span[0], end=span[1])
+
+
+async def feedback(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime]) -> Table:
+    """Return how it felt to borrowers, by the policy and step whose message led them to the question."""
+    return await _read(conn, FEEDBACK, tenant=tenant, begin=span[0], end=span[1])
 
 
 async def experiments(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], within: timedelta) -> Table:

@@ -27,6 +27,7 @@ _ERRANDS = text(
 _STEP = {
     "tenant": ID, "borrower_id": ID, "task_id": ID, "case_id": ID, "spell": "int", "step": ID, "about": "date",
     "occurrence": "int", "state": ID, "requested_at": MOMENT, "expires_at": MOMENT, "debts": "bytea",
+    "purpose": "text",
 }  # fmt: skip
 _ADD_STEPS = text(
     f"insert into scheduler.case_steps ({', '.join(_STEP)}) select {', '.join(_STEP)} from {unnest(_STEP, 'v')}"
@@ -79,6 +80,7 @@ class StepRow(Value, frozen=True):
     requested_at: datetime
     expires_at: datetime
     debts: bytes
+    purpose: str
 
 
 class StepChange(Value, frozen=True):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+import httpx
+from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.metrics import Metrics
 from services.scheduler.metrics import meters
+from services.scheduler.store import reach
 from services.scheduler.watcher import WHOLE_EVERY, CaseWatch
 from tests.integration.scheduler.policy_world import DOCUMENT, Office
-from tests.integration.scheduler.simulating import introduce
+from tests.integration.scheduler.simulating import introduce, simulated
 from tests.integration.scheduler.world import World, late, paid, scheduling
 from tests.support.postgres import Databases
 
@@ -106,6 +111,7 @@ async def test_the_next_contact_says_the_first_lawful_moment_within_its_window(w
     assert (planned["at"], planned["step"]) == ("2026-11-24T20:00:00Z", "hello")
     found = planned["lawful"]
     assert (found["at"], found["until"], found["reason"]) == ("2026-11-25T00:00:00Z", "2026-11-25T00:00:00Z", "zz-hours")
+    assert (found["channel"], found["settings_unknown"]) == ("sms", "notifier: its address is not configured here")
     assert {(rule["channel"], rule["rule"], bool(rule["cite"])) for rule in found["rules"]} == {
         ("sms", "zz-hours", True), ("email", "zz-hours", True),
     }  # fmt: skip
@@ -119,6 +125,41 @@ async def test_a_next_contact_that_is_lawful_as_planned_says_on_which_channel(wo
     await world.settle()
     planned = await world.next_contact()
     assert (planned["lawful"]["at"], planned["lawful"]["channel"]) == (planned["at"], "sms")
+
+
+async def test_next_contacts_and_simulations_are_judged_as_the_tenant_has_set_it(engine: AsyncEngine) -> None:
+    app = FastAPI()
+    said = {"profile": "legal_floor", "role": "agency", "tenant_hours": {"mon-sun": "11:00-11:15"}, "dunning_a_day": None}
+
+    @app.get("/v1/settings")
+    async def read() -> dict[str, Any]:
+        return {"settings": {**said, "brand": None}}
+
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://notifier")
+    async with client, scheduling(engine, notifier=client) as world:
+        await world.local(0, 22)
+        await introduce(world)
+        await world.tell(late())
+        lawful = (await world.next_contact())["lawful"]
+        assert (lawful["at"], lawful["settings_unknown"]) == ("2026-11-25T03:00:00Z", None)
+        assert [rule["cite"] for rule in lawful["rules"] if rule["channel"] == "sms"] == ["tenant hours"]
+        played = await simulated(world, document=DOCUMENT)
+        assert (played["asked"]["judged"], played["result"]["judged"]) == ({**said, "unknown": None},) * 2
+        assert [refusal["cite"] for refusal in played["result"]["refusals"]] == ["tenant hours"]
+
+
+async def test_what_has_been_said_is_known_with_its_purpose(world: World) -> None:
+    office = Office(world)
+    await office.activated(DOCUMENT.replace("template: gentle", "template: gentle, purpose: notice"))
+    await office.assign({"policy": "gentle-ones"})
+    await introduce(world)
+    await world.tell(late())
+    await world.settle()
+    await world.outcome(world.of("contact.requested")[0], "delivered", 1, channel="sms")
+    who, now = ("default", "B1"), world.clock.now()
+    async with world.engine.connect() as conn:
+        known = await reach.known(conn, [who], since=now - timedelta(days=1), before=now + timedelta(days=1))
+    assert [contact.kind for contact in known[who].prior] == ["notice"]
 
 
 async def test_a_next_contact_without_consent_never_goes_out_and_one_without_a_profile_cannot_be_told(world: World) -> None:

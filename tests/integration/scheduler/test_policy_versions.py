@@ -116,8 +116,13 @@ async def test_a_version_is_active_from_its_moment_on(office: Office) -> None:
     for version in (1, 2):
         refused = await office.ask("POST", f"/policies/gentle-ones/versions/{version}:retire")
         assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+    for withdrawn in ([moment.isoformat().replace("+00:00", "Z")], None):
+        answered = (await office.ask("POST", "/policies/gentle-ones/versions/2:withdraw")).json()
+        assert (answered.get("withdrawn"), answered.get("code")) == (withdrawn, None if withdrawn else "nothing_coming")
+    assert (await office.ask("GET", PATH)).json()["coming"] == []
+    assert await office.activated(effective_at=moment.isoformat()) == 3
     office.world.clock.move_to(moment)
-    assert await states() == ["approved", "active"]
+    assert await states() == ["approved", "approved", "active"]
     assert (await office.ask("POST", f"{PATH}:retire")).json()["state"] == "retired"
     past = await office.ask("POST", "/policies/gentle-ones/versions/2:activate", json={"effective_at": "2026-01-01T00:00:00Z"})
     assert (past.status_code, past.json()["code"]) == (422, "invalid_request")
@@ -131,7 +136,7 @@ async def test_other_tenants_see_nothing_of_it(office: Office) -> None:
     for path in (PATH, f"{PATH}/diff?against=1", "/policies/gentle-ones/history"):
         assert (await ask("GET", path, key="dw_elsewhere")).status_code == 404, path
     assert (await ask("GET", "/assignments/history", key="dw_elsewhere")).json() == {"items": [], "next": None}
-    for verb in ("submit", "approve", "reject", "activate", "retire"):
+    for verb in ("submit", "approve", "reject", "activate", "withdraw", "retire"):
         assert (await ask("POST", f"{PATH}:{verb}", key="dw_elsewhere")).status_code == 404, verb
     assert (await ask("PUT", PATH, key="dw_elsewhere", content=DOCUMENT, headers={**YAML, "If-Match": "*"})).status_code == 404
     listed = (await ask("GET", "/policies", key="dw_elsewhere")).json()["items"]

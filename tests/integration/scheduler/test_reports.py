@@ -109,6 +109,22 @@ async def test_promises_are_counted_by_what_had_become_of_them(world: World) -> 
     assert last == [broken, ("CNY", "call", "kept", 2, 5060, 5060)]
 
 
+async def test_how_it_felt_is_summed_up_by_the_step_whose_message_led_there(world: World) -> None:
+    await world.tell(late("L1", "B1"))
+    await world.settle()
+    [task], case = world.of("contact.requested"), await world.case()
+    said = [("bad", task.task_id), ("good", task.task_id), ("bad", None)]
+    async with world.engine.begin() as conn:
+        told = [msgspec.json.encode({"step": task_id and "gentle", "task_id": task_id}) for _, task_id in said]
+        entries = zip(said, told, strict=True)
+        who = ("default", "B1", case["case_id"])
+        await story.tell(conn, [story.Entry(*who, MORNING, "case.feedback_given", how, detail) for (how, _), detail in entries])
+    await world.local(1, 9)
+    assert [tuple(item.values()) for item in await report(world, "feedback", 0, 0)] == [
+        (None, None, None, 1, 0, 0, 1), ("built-in", 1, "gentle", 2, 1, 0, 1),
+    ]  # fmt: skip
+
+
 async def test_what_comes_late_or_corrects_the_past_changes_no_report_of_it(world: World) -> None:
     await world.tell(late("L1", "B1", total=100), late("L2", "B2", total=300))
     await world.settle()
@@ -180,7 +196,7 @@ async def full(engine: AsyncEngine) -> AsyncEngine:
     return engine
 
 
-@pytest.mark.parametrize("statement", [reports.FUNNEL, reports.CURES, reports.PROMISES])
+@pytest.mark.parametrize("statement", [reports.FUNNEL, reports.CURES, reports.PROMISES, reports.FEEDBACK])
 async def test_a_report_on_contacts_reads_the_days_asked_for_and_the_cases_concerned(full: AsyncEngine, statement: TextClause) -> None:
     values = {
         "tenant": "default", "begin": MORNING - timedelta(days=1), "end": MORNING, "within": timedelta(days=1), "zone": "UTC",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.compliance.daily import ONCE_A_DAY, free_at
-from services.notifier.domain.house import House
+from libs.compliance.house import House
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.domain.verdicts import Defer, Send
 from tests.unit.notifier.test_judging import a_scene, known, verdict

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from libs.compliance import Profile, Role, TenantHours
-from services.notifier.domain.house import House
+from libs.compliance.house import House
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.domain.verdicts import Send
 from tests.unit.notifier.test_judging import a_scene, known, verdict

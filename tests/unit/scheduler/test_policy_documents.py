@@ -13,7 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from libs.compliance import Packs, load_packs
+from libs.compliance import Packs, TenantHours, load_packs
+from libs.compliance.house import House
 from libs.compliance.packs import parse_pack
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case, ContactState, Stage, State, follow
@@ -223,7 +224,7 @@ steps:
      ("a: !!python/object:os.system x", (1, "", "not_supported")), ("a: [", (2, "", "not_yaml")), ("a: 1\n---\na: 2", (2, "", "not_yaml")),
      ("? [a]\n: 1", (1, "", "not_supported")), ("[" * (MOST_DEPTH + 2), (1, "[0]" * MOST_DEPTH, "too_deep")),
      ("[" * 60_000, (1, "[0]" * MOST_DEPTH, "too_deep")),
-     ("#" * (MOST_BYTES + 1), (1, "", "too_large")), ("a: \x07", (1, "", "not_yaml")),
+     ("#" * (MOST_BYTES + 1), (1, "", "too_large")), ("a: \x07", (1, "", "not_yaml")), ("a: 'b\nc: d\n", (1, "", "not_yaml")),
      ("a: '\\ud800'\nb: \"\\ud800\"", (2, "", "not_yaml")),
      ('"\\0": 1', (1, "", "not_supported"))],
 )  # fmt: skip
@@ -243,6 +244,19 @@ def test_words_of_old_yaml_are_texts() -> None:
 def test_yaml_and_json_are_read_alike(document: dict[str, Any]) -> None:
     texts = (yaml.safe_dump(document), json.dumps(document), json.dumps(document, indent="\t"))
     assert [read(text).value for text in texts] == [document] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("", "there is nothing in it"), ("# only this", "there is nothing in it"), ("- a", "keys with their values belong here"),
+        ("policy: ours\nsteps: [{id: a, at: 3, flag: x}]", "keys with their values belong here"),
+        ("policy: ours\nsteps: 3", "a list belongs here"), ("policy: ours", "this key is missing"),
+        ("policy: ours\nsteps: [{id: a, at: {day: 1}, flag: x}]\nx: 1", "there is no such key here"),
+    ],
+)  # fmt: skip
+def test_what_has_the_wrong_shape_is_told_without_words_of_our_own_code(text: str, detail: str) -> None:
+    assert [fault.detail for fault in understand(text).faults] == [detail]
 
 
 @pytest.mark.parametrize(
@@ -374,6 +388,12 @@ def test_what_may_be_written_and_is_hardly_meant_is_warned_of(
     text = SMALL.replace(*change)
     assert found(text) == []
     assert sorted(warned(text, *places)) == sorted(expected)
+
+
+def test_what_lies_outside_the_tenants_own_hours_is_never_let_out() -> None:
+    text = SMALL.replace("{day: 1}", '{day: 1, between: "10:00-11:30"}')
+    law = Law(PACKS, ("ZZ",), NOW, House(hours=TenantHours.parse({"mon-sun": "14:00-18:00"})))
+    assert [(fault.error, "tenant's own hours" in fault.detail) for fault in warnings(understand(text), law)] == [("never_let_out", True)]
 
 
 def test_a_channel_that_is_forbidden_is_never_let_out_but_another_of_the_step_is() -> None:

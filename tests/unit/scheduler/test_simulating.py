@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.compliance import load_packs
+from libs.compliance.house import House
 from services.scheduler.domain.behaviour import WHOLE, Behaviour
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Debt
 from services.scheduler.domain.choosing import Active, Assignment, Choices, InFlight
-from services.scheduler.domain.lawful import Address, Reach
+from services.scheduler.domain.lawful import AS_NOTHING_IS_SET, Address, Reach
 from services.scheduler.domain.policy import AppliesTo, Policy, Send, Step, Work
 from services.scheduler.domain.simulating import simulate
 from services.scheduler.domain.stops import Stop
@@ -45,10 +47,17 @@ def subject(*debts: Debt, who: str = "B1", reach: Reach = REACH, stops: tuple[St
     return Subject("default", who, (Begun(made, (BUILT_IN.name, BUILT_IN.version)),), reach)
 
 
-def played(*subjects: Subject, days: int = 30, rule: Rule = OWN, behaviour: Behaviour | None = None, start: datetime = START) -> Any:
+def played(
+    *subjects: Subject,
+    days: int = 30,
+    rule: Rule = OWN,
+    behaviour: Behaviour | None = None,
+    start: datetime = START,
+    house: House = AS_NOTHING_IS_SET,
+) -> Any:
     tally = Tally()
     for one in subjects:
-        simulate(one, rule, Terms(start, start + timedelta(days=days), PACKS, behaviour or Behaviour()), tally)
+        simulate(one, rule, Terms(start, start + timedelta(days=days), PACKS, behaviour or Behaviour(), house=house), tally)
     result = shown(tally, FREE)
     assert result["in_doubt"] == []
     return result
@@ -76,13 +85,17 @@ def test_a_borrower_without_an_address_or_a_profile_becomes_work_for_a_person() 
     assert (unknown["tasks"][0]["kind"], unknown["never_reached"]["reasons"]) == ("no_profile", {"profile_unknown": 1})
 
 
-def test_a_borrower_with_two_cases_is_sent_one_dunning_message_a_day() -> None:
+@pytest.mark.parametrize(
+    ("a_day", "days"), [(1, [("2026-11-02", 1), ("2026-11-03", 1)]), (2, [("2026-11-02", 2)]), (None, [("2026-11-02", 2)])]
+)
+def test_a_borrower_with_two_cases_is_sent_as_many_dunning_messages_a_day_as_the_tenant_has_set(
+    a_day: int | None, days: list[tuple[str, int]]
+) -> None:
     two = [replace(case(debt(f"L-{currency}")), case_id=f"c-{currency}", currency=currency) for currency in ("CNY", "USD")]
     begun = tuple(Begun(one, (BUILT_IN.name, BUILT_IN.version)) for one in two)
-    result = played(Subject("default", "B1", begun, REACH), days=3)
-    assert [(day["on"], day["number"]) for day in result["contacts"]["days"]] == [("2026-11-02", 1), ("2026-11-03", 1)]
-    assert steps(result)["one"]["deferred_by"] == {"one-dunning-message-a-day": 1}
-    assert "one-dunning-message-a-day" in {refusal["rule"] for refusal in result["refusals"]}
+    result = played(Subject("default", "B1", begun, REACH), days=3, house=House(dunning_a_day=a_day))
+    assert [(day["on"], day["number"]) for day in result["contacts"]["days"]] == days
+    assert ("one-dunning-message-a-day" in {refusal["rule"] for refusal in result["refusals"]}) is (a_day == 1)
 
 
 def test_who_pays_after_a_contact_is_cured_and_hears_no_more() -> None:

@@ -33,7 +33,7 @@ create table scheduler.case_steps (
     spell integer not null, step text not null, about date, occurrence integer not null, state text not null,
     requested_at timestamptz not null, expires_at timestamptz not null, until timestamptz, channel text, reason text,
     sequence bigint not null default -1, debts bytea not null, made_at timestamptz, done_at timestamptz,
-    corrected_at timestamptz, corrected_from date, groundless boolean not null default false,
+    corrected_at timestamptz, corrected_from date, groundless boolean not null default false, purpose text not null,
     primary key (tenant, borrower_id, task_id)
 ) partition by hash (tenant, borrower_id);
 create table scheduler.corrections (
@@ -256,7 +256,7 @@ EXPERIMENTS_PARTED = {"trials": "autovacuum_vacuum_insert_scale_factor = 0.02"}
 REPORTS = """
 create index timeline_reported on scheduler.timeline (tenant, kind, at) where kind in (
     'case.opened', 'contact.requested', 'case.promise_made', 'case.complaint_opened',
-    'contact.complained', 'contact.opted_out', 'borrower.status'
+    'contact.complained', 'contact.opted_out', 'borrower.status', 'case.feedback_given'
 );
 """
 LINKS = """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libs.common.value import Value
-from libs.compliance import Profile, Role, TenantHours
+from libs.compliance.gate import Profile, Role, TenantHours
 
 
 class House(Value, frozen=True):
@@ -14,3 +14,12 @@ class House(Value, frozen=True):
     hours: TenantHours | None = None
     dunning_a_day: int | None = 1
     """Dunning messages to one borrower over all cases; None: as many as the rules let out."""
+
+
+def house_of(profile: str, role: str, hours: dict[str, str] | None, dunning_a_day: int | None) -> House:
+    """Return it as a tenant has said it; hours that cannot be read are a ValueError."""
+    try:
+        own = None if hours is None else TenantHours.parse(hours)
+    except ValueError as error:
+        raise ValueError(f"tenant_hours: {error}") from error
+    return House(Profile(profile), Role(role), own, dunning_a_day)
