@@ -356,7 +356,7 @@ class Desk:
             case_id=case.case_id, borrower_id=case.borrower_id, spell=case.spell, at=at, loan_id=case.loan_id or None, reason=reason,
             detail=detail,
         )  # fmt: skip
-        about = next((detail[name] for name in _ABOUT if detail.get(name)), at.isoformat())
+        about = next(filter(None, map(detail.get, _ABOUT)), None) or at.isoformat()
         envelope = Envelope(
             type=f"{kind}.v1", id=ids.derived("e", case.tenant, case.case_id, case.spell, kind, about), source=self.writer.source, time=at,
             tenant=case.tenant, subject=case.case_id,

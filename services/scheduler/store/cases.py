@@ -107,6 +107,9 @@ _BEGIN = text(
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
 _fact = msgspec.json.Decoder(OverdueFact).decode
 _NOWHERE: frozenset[str] = frozenset()
+Told = Mapping[debts.Live, Debt]
+"""Debts as facts have just told them, by what was kept of those: nobody decodes again what he holds."""
+_NOTHING_TOLD: Told = {}
 
 
 def debt_of(fact: OverdueFact, segment: str | None = None) -> Debt:
@@ -149,14 +152,16 @@ async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
     return await _filled(conn, await lock_rows(conn, keys))
 
 
-async def lock_or_begin(conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int]) -> list[Held]:
+async def lock_or_begin(
+    conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int], told: Told = _NOTHING_TOLD
+) -> list[Held]:
     """Lock these cases in key order and read them whole; those of `begun` that have no row yet get one when they are saved.
 
     Whoever begins rows has locked all that stood before: so locks come before inserts everywhere, each in key order.
     """
     rows = await lock_rows(conn, keys)
     new = sorted(set(begun) - {one.key for one in rows})
-    return [*await _filled(conn, rows), *await _filled_anew(conn, [_unopened(key, policy) for key in new])]
+    return [*await _filled(conn, rows, told), *await _filled_anew(conn, [_unopened(key, policy) for key in new], told)]
 
 
 async def keys_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[CaseKey]:
@@ -252,12 +257,12 @@ def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
     return Held(case, *policy)
 
 
-async def _filled_anew(conn: AsyncConnection, held: list[Held]) -> list[Held]:
+async def _filled_anew(conn: AsyncConnection, held: list[Held], told: Told) -> list[Held]:
     """Read what the plans of cases depend on that have no row yet: nothing but debts and stops can be theirs."""
     if not held:
         return []
     cases = [one.case for one in held]
-    owed, segments = await _debts(conn, cases)
+    owed, segments = await _debts(conn, cases, told)
     stops = await _stops(conn, cases)
     return [
         replace(one, case=replace(
@@ -270,13 +275,15 @@ async def _filled_anew(conn: AsyncConnection, held: list[Held]) -> list[Held]:
     ]  # fmt: skip
 
 
-async def _debts(conn: AsyncConnection, cases: Sequence[Case]) -> tuple[dict[debts.CaseOf, list[Debt]], dict[tuple[str, str], str]]:
+async def _debts(
+    conn: AsyncConnection, cases: Sequence[Case], told: Told
+) -> tuple[dict[debts.CaseOf, list[Debt]], dict[tuple[str, str], str]]:
     """Return the debts of cases, and the segments of their borrowers."""
     owed: dict[debts.CaseOf, list[Debt]] = {}
     segments: dict[tuple[str, str], str] = {}
     for key, live in await debts.live_facts(conn, [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases]):
-        owed.setdefault(key, []).append(debt_stored(live.fact, live.segment))
-        segments[key[:2]] = live.segment or ""
+        owed.setdefault(key, []).append(told.get(live) or debt_stored(*live))
+        segments[key[:2]] = live[1] or ""
     return owed, segments
 
 
@@ -287,12 +294,12 @@ async def _stops(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str
     return found
 
 
-async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
+async def _filled(conn: AsyncConnection, held: list[Held], told: Told = _NOTHING_TOLD) -> list[Held]:
     """Read what the plans of these cases depend on, after their rows are locked."""
     if not held:
         return []
     cases = [one.case for one in held]
-    owed, segments = await _debts(conn, cases)
+    owed, segments = await _debts(conn, cases, told)
     stops = await _stops(conn, cases)
     contacts: dict[tuple[str, str], list[Contact]] = {}
     for case, contact in await story.contacts(conn, cases):
