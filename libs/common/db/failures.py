@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from libs.common.errors import TransientError
@@ -12,9 +13,13 @@ _PASSING_CLASSES = frozenset({"08", "25", "40", "53", "55", "57"})
 
 def is_transient(error: BaseException) -> bool:
     """Return whether the same work may succeed when tried again."""
-    if isinstance(error, (TransientError, OSError, InterfaceError, OperationalError)):
+    if isinstance(error, (TransientError, OSError, InterfaceError, OperationalError, asyncpg.InterfaceError)):
         return True
     if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or ""
-        return error.connection_invalidated or state[:2] in _PASSING_CLASSES
-    return False
+        return error.connection_invalidated or _passes(error.orig)
+    return isinstance(error, asyncpg.PostgresError) and _passes(error)
+
+
+def _passes(error: BaseException | None) -> bool:
+    state = getattr(error, "sqlstate", None) or ""
+    return state[:2] in _PASSING_CLASSES

@@ -140,7 +140,7 @@ async def live_facts(conn: AsyncConnection, keys: Sequence[CaseOf]) -> list[tupl
     """Return the facts of the active debts of these cases, and of ended ones for which a payment was promised."""
     columns = zip(_OF_CASES.items(), zip(*keys, strict=True), strict=True)
     found = await conn.execute(_LIVE, {name: arrayed(kind, column) for (name, kind), column in columns})
-    return [(tuple(row[:4]), tuple(row[4:])) for row in found]  # type: ignore[misc]  # as the statement has them
+    return [(tuple(row[:4]), tuple(row[4:])) for row in found]
 
 
 async def claim_woken(conn: AsyncConnection, now: datetime, limit: int) -> list[Woken]:
