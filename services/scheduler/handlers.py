@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,8 +15,9 @@ from libs.common.cloudevents import Envelope, Reader
 from libs.common.contracts.borrower_profiles import BorrowerErasure, StatusState
 from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES
 from libs.common.contracts.contact_outcomes import ContactOutcome
-from libs.common.contracts.overdue_facts import DebtWatermark, OverdueFact
+from libs.common.contracts.overdue_facts import Anchor, DebtWatermark, OverdueFact
 from libs.common.errors import PoisonError
+from libs.common.value import Value, replace
 from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.correcting import Review, row_of
 from services.scheduler.domain.builtin import BUILT_IN
@@ -25,7 +26,6 @@ from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import REPLIES, after
 from services.scheduler.domain.planner import reminder_at
 from services.scheduler.domain.stops import Ending
-from services.scheduler.domain.value import Value, replace
 from services.scheduler.hearing import COMPLAINED, hear_complaints
 from services.scheduler.heeding import give_work
 from services.scheduler.reaching import on_profiles
@@ -39,6 +39,7 @@ ERASED = "~erased"
 LONGEST_SETTLE = 10
 """A case that keeps changing rests this many times `settle` at most."""
 _STATUS = "borrower.status.v1"
+_encode = msgspec.json.Encoder().encode
 
 
 class Fact(Value, frozen=True):
@@ -71,9 +72,26 @@ class News(Value, frozen=True):
     left: CaseKey | None
 
     @property
-    def cases(self) -> set[CaseKey]:
+    def cases(self) -> tuple[CaseKey, ...]:
         """Return the cases that hear of it."""
-        return {self.case} if self.left is None else {self.case, self.left}
+        return (self.case,) if self.left is None else (self.case, self.left)
+
+
+class FactTold(Value, frozen=True):
+    """What a line of a story says of a fact, in the order of a line's names."""
+
+    anchor: Anchor | None
+    as_of: date
+    bucket: str
+    caused_by: str | None
+    epoch: int
+    in_doubt: bool
+    loan_id: str
+    outstanding: int
+    overdue: int
+    resting_until: datetime | None
+    status: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +134,14 @@ class Intake:
         seen = {key: debt_of(fact.fact, segments.get(key[:2])) for key, fact in ordered}
         rows = [self._row(fact, seen[key], rules, now) for key, fact in ordered]
         news = _news(ordered, await debts.keep_newer(conn, rows, now))
-        late = {one.case for one in news if seen[one.fact.debt].owed}
+        late = [one.case for one in news if seen[one.fact.debt].owed]
         corrected = await self._corrected(conn, facts)
-        concerned = {key for one in news for key in one.cases} | corrected
+        concerned = [*(key for one in news for key in one.cases), *corrected]
         told = {(fact.said, segments.get(key[:2])): seen[key] for key, fact in ordered}
         held = await cases.lock_or_begin(conn, concerned, late, policy=(BUILT_IN.name, BUILT_IN.version), told=told)
         now = await self.clock.at(conn)
         await self._absorb(conn, held, news, now=now)
-        await self.review.hold(conn, [one for one in held if one.key in corrected], now)
+        await self.review.hold(conn, [one for one in held if one.key in corrected] if corrected else [], now)
 
     async def on_statuses(self, conn: AsyncConnection, rows: Sequence[statuses.StatusRow]) -> None:
         """Keep the stops of borrowers, and take back what they forbid."""
@@ -322,11 +340,13 @@ def _fact_entries(held: Held, new: News, at: datetime) -> list[story.Entry]:
 
 def _fact_entry(held: Held, fact: Fact, at: datetime) -> story.Entry:
     value = fact.fact
-    return entry(
-        held.case, at, fact.envelope.type.removesuffix(".v1"), reason=value.reason, loan_id=value.loan_id, epoch=value.epoch,
-        version=value.version, as_of=value.as_of, status=value.status, overdue=value.overdue.total, outstanding=value.outstanding.total,
-        anchor=value.anchor, bucket=value.bucket, in_doubt=value.doubt is not None, resting_until=value.resting_until,
-        caused_by=value.caused_by,
+    told = FactTold(
+        value.anchor, value.as_of, value.bucket, value.caused_by, value.epoch, value.doubt is not None, value.loan_id,
+        value.outstanding.total, value.overdue.total, value.resting_until, value.status, value.version,
+    )  # fmt: skip
+    case = held.case
+    return story.Entry(
+        case.tenant, case.borrower_id, case.case_id, at, fact.envelope.type.removesuffix(".v1"), value.reason, _encode(told)
     )  # fmt: skip
 
 

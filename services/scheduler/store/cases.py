@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.db.arrays import joined
 from libs.common.errors import TransientError
+from libs.common.value import replace
 from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.trials import Trial
-from services.scheduler.domain.value import replace
 from services.scheduler.store import dealings, debts, promises, statuses, story
 from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
@@ -143,7 +143,7 @@ async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: da
 
 async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
     """Lock these cases in key order; nothing beside the row is read."""
-    found = await conn.execute(_LOCK, transposed(_KEYS, sorted(set(keys))))
+    found = await conn.execute(_LOCK, transposed(_KEYS, sorted(dict.fromkeys(keys))))  # whoever has them in order, sorts for nothing
     return [_held(row) for row in found]
 
 
@@ -160,7 +160,8 @@ async def lock_or_begin(
     Whoever begins rows has locked all that stood before: so locks come before inserts everywhere, each in key order.
     """
     rows = await lock_rows(conn, keys)
-    new = sorted(set(begun) - {one.key for one in rows})
+    there = {one.key for one in rows}
+    new = sorted(key for key in dict.fromkeys(begun) if key not in there)
     return [*await _filled(conn, rows, told), *await _filled_anew(conn, [_unopened(key, policy) for key in new], told)]
 
 
@@ -230,9 +231,13 @@ def _stored(one: Held) -> tuple[Any, ...]:
     case = one.case
     return (
         case.state.value, case.stage.value, case.spell, case.opened_at, case.clear_since, case.nonpayment_reason, case.handed_to,
-        case.handed_at, case.chosen_in, " ".join(sorted(case.passed)), " ".join(sorted(case.flagged)), " ".join(sorted(case.acted)),
+        case.handed_at, case.chosen_in, _marks(case.passed), _marks(case.flagged), _marks(case.acted),
         None if case.trial is None else str(case.trial), one.policy, one.policy_version,
     )  # fmt: skip
+
+
+def _marks(steps: frozenset[str]) -> str:
+    return " ".join(sorted(steps)) if steps else ""
 
 
 def _held(row: Row[Any]) -> Held:
