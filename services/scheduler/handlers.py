@@ -31,7 +31,7 @@ from services.scheduler.heeding import give_work
 from services.scheduler.reaching import on_profiles
 from services.scheduler.rulebook import Rules
 from services.scheduler.store import cases, corrections, debts, holds, links, reach, statuses, story, words
-from services.scheduler.store.cases import debt_of
+from services.scheduler.store.facts import debt_of
 from services.scheduler.store.held import CaseKey, Held, case_key
 
 ERASED = "~erased"

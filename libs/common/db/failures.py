@@ -10,10 +10,13 @@ from libs.common.errors import TransientError
 _PASSING_CLASSES = frozenset({"08", "25", "40", "53", "55", "57"})
 """SQLSTATE classes: connection, idle-in-transaction, rollback (deadlock), resources, locks, operator (shutdown, timeouts)."""
 
+_CUT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the driver itself says of a connection that is no more; the second where it is told so in the middle of a statement."""
+
 
 def is_transient(error: BaseException) -> bool:
     """Return whether the same work may succeed when tried again."""
-    if isinstance(error, (TransientError, OSError, InterfaceError, OperationalError, asyncpg.InterfaceError)):
+    if isinstance(error, (TransientError, OSError, InterfaceError, OperationalError, *_CUT)):
         return True
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or _passes(error.orig)

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.db.arrays import joined
 from libs.common.errors import TransientError
 from libs.common.value import replace
@@ -20,6 +18,7 @@ from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.trials import Trial
 from services.scheduler.store import dealings, debts, promises, statuses, story
 from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
+from services.scheduler.store.facts import debt_stored
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
@@ -34,7 +33,7 @@ _PLANNED = {
 }  # fmt: skip
 _LIVED = {
     "state": ID, "stage": ID, "spell": "int", "opened_at": MOMENT, "clear_since": MOMENT, "nonpayment_reason": ID,
-    "handed_to": "text", "handed_at": MOMENT, "chosen_in": "text",
+    "handed_to": "text", "handed_at": MOMENT, "chosen_in": WORDS,
 }  # fmt: skip
 _RULED = {"policy": ID, "policy_version": "int"}
 _MARKED = {"passed": WORDS, "flagged": WORDS, "acted": WORDS}
@@ -105,30 +104,9 @@ _BEGIN = text(
     " select count(*) from begun"
 )
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
-_fact = msgspec.json.Decoder(OverdueFact).decode
-_NOWHERE: frozenset[str] = frozenset()
 Told = Mapping[debts.Live, Debt]
 """Debts as facts have just told them, by what was kept of those: nobody decodes again what he holds."""
 _NOTHING_TOLD: Told = {}
-
-
-def debt_of(fact: OverdueFact, segment: str | None = None) -> Debt:
-    """Return what the rules read of a fact, and of the segment in which its borrower is now."""
-    return Debt(
-        loan_id=fact.loan_id, epoch=fact.epoch, version=fact.version, timezone=fact.timezone, jurisdictions=fact.jurisdictions,
-        active=fact.status == "active", overdue=fact.overdue.total, past_due_from=fact.past_due_days_from, grace_days=fact.grace_days,
-        pauses=tuple([(pause.from_, pause.until) for pause in fact.pauses]), doubted=fact.doubt is not None,
-        resting_until=fact.resting_until,
-        next_due_on=fact.next_due.due_on if fact.next_due else None, next_due=fact.next_due.total if fact.next_due else 0,
-        product=fact.product,
-        received=-fact.outstanding.total if fact.received is None else fact.received,
-        segments=_NOWHERE if fact.segment is segment is None else frozenset([one for one in (fact.segment, segment) if one is not None]),
-    )  # fmt: skip
-
-
-def debt_stored(fact: bytes, segment: str | None) -> Debt:
-    """Return what the rules read of a fact as it is kept, and of its borrower's segment."""
-    return debt_of(_fact(fact), segment)
 
 
 async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: datetime, *, policy: tuple[str, int]) -> None:
