@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from functools import lru_cache
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
-_PLACES = tuple(range(90, -1, -10))
-"""Of two characters each, the highest first."""
+_THREES = tuple(pair + third for pair in _PAIRS for third in _ALPHABET)
 _CHARS = 20
 _DIGITS = {char: value for value, char in enumerate(_ALPHABET)}
 _SEPARATOR = "\x1f"
@@ -18,14 +18,24 @@ _SEPARATOR = "\x1f"
 
 def derived(prefix: str, *parts: object) -> str:
     """Return the id that these parts always give: 100 bits, `prefix-` and 20 characters of base 32."""
-    text = _SEPARATOR.join(str(part) for part in parts)
-    digest = hashlib.blake2b(text.encode(), digest_size=13, person=prefix.encode()[:16]).digest()
-    return numbered(prefix, int.from_bytes(digest) >> 4)
+    digest = _begun(prefix).copy()
+    digest.update(_SEPARATOR.join([part if type(part) is str else str(part) for part in parts]).encode())
+    return numbered(prefix, int.from_bytes(digest.digest()) >> 4)
+
+
+@lru_cache(maxsize=64)
+def _begun(prefix: str) -> hashlib.blake2b:
+    """Return the digest of nothing yet under this prefix: to copy it costs less than to begin another."""
+    return hashlib.blake2b(digest_size=13, person=prefix.encode()[:16])
 
 
 def numbered(prefix: str, number: int) -> str:
     """Return the derived id that is this number of 100 bits."""
-    return f"{prefix}-{''.join([_PAIRS[number >> place & 1023] for place in _PLACES])}"
+    high, low = number >> 50, number & (1 << 50) - 1  # halves are small for the interpreter, and so are all their parts
+    return (
+        f"{prefix}-{_THREES[high >> 35]}{_THREES[high >> 20 & 32767]}{_THREES[high >> 5 & 32767]}{_THREES[(high & 31) << 10 | low >> 40]}"
+        f"{_THREES[low >> 25 & 32767]}{_THREES[low >> 10 & 32767]}{_PAIRS[low & 1023]}"
+    )
 
 
 def number_of(prefix: str, identifier: str) -> int | None:

@@ -17,6 +17,7 @@ from libs.common.contracts.case_events import CaseEvent
 from libs.common.contracts.catalogue import CASES, TASKS
 from libs.common.contracts.contact_tasks import ContactCancelled, ContactRequested, DebtRef, HoldEnded, PolicyRef
 from libs.common.outbox import Outbox
+from libs.common.value import replace
 from services.scheduler.domain.advancing import followed
 from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.case import (
@@ -39,7 +40,6 @@ from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue,
 from services.scheduler.domain.planner import ContactDue, Due, ErrandDue, FlagDue, plan
 from services.scheduler.domain.policy import LEGAL_QUEUE, Policy, Send, Step
 from services.scheduler.domain.promises import Promise, PromiseState
-from services.scheduler.domain.value import replace
 from services.scheduler.metrics import Meters
 from services.scheduler.parking import ParkingLimit
 from services.scheduler.pausing import Release, Telling, clocks_resumed
@@ -54,19 +54,18 @@ _ABOUT = ("answer_id", "offer_id", "task_id", "hold_id", "promise_id", "matter_i
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-@dataclass(slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct):
     """What is written beside the case rows."""
 
-    entries: list[story.Entry] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
-    steps: list[story.StepRow] = field(default_factory=list)
-    changed: list[story.StepChange] = field(default_factory=list)
-    errands: list[story.ErrandRow] = field(default_factory=list)
-    ended: list[holds.EndedRow] = field(default_factory=list)
-    judged: list[promises.JudgedRow] = field(default_factory=list)
-    offers: list[dealings.OfferRow] = field(default_factory=list)
-    trials: list[trials.TrialRow] = field(default_factory=list)
+    entries: list[story.Entry] = msgspec.field(default_factory=list)
+    messages: list[Message] = msgspec.field(default_factory=list)
+    steps: list[story.StepRow] = msgspec.field(default_factory=list)
+    changed: list[story.StepChange] = msgspec.field(default_factory=list)
+    errands: list[story.ErrandRow] = msgspec.field(default_factory=list)
+    ended: list[holds.EndedRow] = msgspec.field(default_factory=list)
+    judged: list[promises.JudgedRow] = msgspec.field(default_factory=list)
+    offers: list[dealings.OfferRow] = msgspec.field(default_factory=list)
+    trials: list[trials.TrialRow] = msgspec.field(default_factory=list)
 
     def add(self, other: Outgoing) -> None:
         """Take in what another case gave."""
@@ -357,7 +356,7 @@ class Desk:
             case_id=case.case_id, borrower_id=case.borrower_id, spell=case.spell, at=at, loan_id=case.loan_id or None, reason=reason,
             detail=detail,
         )  # fmt: skip
-        about = next((detail[name] for name in _ABOUT if detail.get(name)), at.isoformat())
+        about = next(filter(None, map(detail.get, _ABOUT)), None) or at.isoformat()
         envelope = Envelope(
             type=f"{kind}.v1", id=ids.derived("e", case.tenant, case.case_id, case.spell, kind, about), source=self.writer.source, time=at,
             tenant=case.tenant, subject=case.case_id,

@@ -13,6 +13,7 @@ from services.scheduler.domain.planner import reminder_at
 from services.scheduler.rulebook import Rulebook, Rules
 from services.scheduler.store import cases, changes, homes
 from services.scheduler.store.changes import Told
+from services.scheduler.store.facts import debt_stored
 from services.scheduler.store.held import CaseKey, case_key
 from services.scheduler.store.homes import Reckoned
 
@@ -66,7 +67,7 @@ async def _tell(conn: AsyncConnection, told: Sequence[Told], rules: Rules, now: 
 def _reckoned(told: Told, choices: Choices, now: datetime) -> Reckoned:
     case_loan = told.case_loan
     try:
-        debt = cases.debt_stored(told.fact, told.segment)
+        debt = debt_stored(told.fact, told.segment)
         policy, case_loan = choices.of((debt,), told.borrower_id), choices.loan_of_case(debt, told.borrower_id)
         reminded = None if told.owed else reminder_at(debt, policy, now)
     except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,23 +15,23 @@ from libs.common.cloudevents import Envelope, Reader
 from libs.common.contracts.borrower_profiles import BorrowerErasure, StatusState
 from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES
 from libs.common.contracts.contact_outcomes import ContactOutcome
-from libs.common.contracts.overdue_facts import DebtWatermark, OverdueFact
+from libs.common.contracts.overdue_facts import Anchor, DebtWatermark, OverdueFact
 from libs.common.errors import PoisonError
+from libs.common.value import Value, replace
 from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.correcting import Review, row_of
 from services.scheduler.domain.builtin import BUILT_IN
-from services.scheduler.domain.case import ContactState
+from services.scheduler.domain.case import ContactState, Debt
 from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import REPLIES, after
 from services.scheduler.domain.planner import reminder_at
 from services.scheduler.domain.stops import Ending
-from services.scheduler.domain.value import Value, replace
 from services.scheduler.hearing import COMPLAINED, hear_complaints
 from services.scheduler.heeding import give_work
 from services.scheduler.reaching import on_profiles
 from services.scheduler.rulebook import Rules
 from services.scheduler.store import cases, corrections, debts, holds, links, reach, statuses, story, words
-from services.scheduler.store.cases import debt_of
+from services.scheduler.store.facts import debt_of
 from services.scheduler.store.held import CaseKey, Held, case_key
 
 ERASED = "~erased"
@@ -39,14 +39,15 @@ ERASED = "~erased"
 LONGEST_SETTLE = 10
 """A case that keeps changing rests this many times `settle` at most."""
 _STATUS = "borrower.status.v1"
-_encode = msgspec.json.Encoder(order="deterministic").encode
+_encode = msgspec.json.Encoder().encode
 
 
 class Fact(Value, frozen=True):
-    """A fact as it came."""
+    """A fact as it came; `said` is how it was written."""
 
     envelope: Envelope
     fact: OverdueFact
+    said: bytes
 
     @property
     def debt(self) -> tuple[str, str, str]:
@@ -71,9 +72,26 @@ class News(Value, frozen=True):
     left: CaseKey | None
 
     @property
-    def cases(self) -> set[CaseKey]:
+    def cases(self) -> tuple[CaseKey, ...]:
         """Return the cases that hear of it."""
-        return {self.case} if self.left is None else {self.case, self.left}
+        return (self.case,) if self.left is None else (self.case, self.left)
+
+
+class FactTold(Value, frozen=True):
+    """What a line of a story says of a fact, in the order of a line's names."""
+
+    anchor: Anchor | None
+    as_of: date
+    bucket: str
+    caused_by: str | None
+    epoch: int
+    in_doubt: bool
+    loan_id: str
+    outstanding: int
+    overdue: int
+    resting_until: datetime | None
+    status: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +109,8 @@ class Intake:
         read = [(record, *self.reader.read(record)) for record in records]
         topic = records[0].topic
         if topic == FACTS.name:
-            await self.on_facts(conn, [Fact(envelope, data) for _, envelope, data in read if isinstance(data, OverdueFact)])
+            facts = [Fact(envelope, data, record.value or b"") for record, envelope, data in read if isinstance(data, OverdueFact)]
+            await self.on_facts(conn, facts)
         elif topic == PROFILES.name:
             await on_profiles(conn, read, self.clock)
             await self.on_statuses(conn, [row for one in read if (row := _status_row(*one)) is not None])
@@ -103,23 +122,26 @@ class Intake:
         """Keep what is newer, and bring the cases of these debts up to date."""
         newest: dict[tuple[str, str, str], Fact] = {}
         for fact in facts:
-            if fact.debt not in newest or fact.fact.order > newest[fact.debt].fact.order:
-                newest[fact.debt] = fact
+            if (before := newest.get(key := fact.debt)) is None or fact.fact.order > before.fact.order:
+                newest[key] = fact
         if not newest:
             return
         now = await self.clock.at(conn)
         rules = await self.desk.rulebook.of(conn, {fact.envelope.tenant for fact in newest.values()}, now)
         segmented = {tenant for tenant in {debt[0] for debt in newest} if rules.choices_of(tenant).by_segment}
         segments = await reach.segments(conn, [debt[:2] for debt in newest if debt[0] in segmented])
-        rows = [self._row(fact, rules, now, segments.get(debt[:2])) for debt, fact in sorted(newest.items())]
-        news = _news(newest, await debts.keep_newer(conn, rows, now))
-        late = {one.case for one in news if debt_of(one.fact.fact).owed}
+        ordered = sorted(newest.items())
+        seen = {key: debt_of(fact.fact, segments.get(key[:2])) for key, fact in ordered}
+        rows = [self._row(fact, seen[key], rules, now) for key, fact in ordered]
+        news = _news(ordered, await debts.keep_newer(conn, rows, now))
+        late = [one.case for one in news if seen[one.fact.debt].owed]
         corrected = await self._corrected(conn, facts)
-        concerned = {key for one in news for key in one.cases} | corrected
-        held = await cases.lock_or_begin(conn, concerned, late, policy=(BUILT_IN.name, BUILT_IN.version))
+        concerned = [*(key for one in news for key in one.cases), *corrected]
+        told = {(fact.said, segments.get(key[:2])): seen[key] for key, fact in ordered}
+        held = await cases.lock_or_begin(conn, concerned, late, policy=(BUILT_IN.name, BUILT_IN.version), told=told)
         now = await self.clock.at(conn)
         await self._absorb(conn, held, news, now=now)
-        await self.review.hold(conn, [one for one in held if one.key in corrected], now)
+        await self.review.hold(conn, [one for one in held if one.key in corrected] if corrected else [], now)
 
     async def on_statuses(self, conn: AsyncConnection, rows: Sequence[statuses.StatusRow]) -> None:
         """Keep the stops of borrowers, and take back what they forbid."""
@@ -197,16 +219,15 @@ class Intake:
         new = await corrections.keep(conn, [rows[key][0] for key in sorted(rows)])
         return {case for key in new for case in rows[key][1]}
 
-    def _row(self, fact: Fact, rules: Rules, now: datetime, segment: str | None) -> debts.DebtRow:
+    def _row(self, fact: Fact, debt: Debt, rules: Rules, now: datetime) -> debts.DebtRow:
         value, choices = fact.fact, rules.choices_of(fact.envelope.tenant)
-        debt = debt_of(value, segment)
         try:
             wake_at = None if debt.owed else reminder_at(debt, choices.of((debt,), value.borrower_id), now)
         except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it
             wake_at = now
         return debts.DebtRow(
             tenant=fact.envelope.tenant, borrower_id=value.borrower_id, loan_id=value.loan_id, currency=value.currency, epoch=value.epoch,
-            version=value.version, as_of=value.as_of, fact_at=fact.envelope.time, live=debt.active, owed=debt.owed, fact=_encode(value),
+            version=value.version, as_of=value.as_of, fact_at=fact.envelope.time, live=debt.active, owed=debt.owed, fact=fact.said,
             told=debts.Told.by(value),
             wake_at=None if wake_at is None else max(wake_at, now + self.settle), case_loan=choices.loan_of_case(debt, value.borrower_id),
         )  # fmt: skip
@@ -303,9 +324,9 @@ def _outcome_entry(held: Held, kind: str, outcome: ContactOutcome, *, at: dateti
     )  # fmt: skip
 
 
-def _news(newest: Mapping[tuple[str, str, str], Fact], homes: Mapping[tuple[str, str, str], debts.Home]) -> list[News]:
-    """Return what is new in key order, each with the case of its debt."""
-    found = ((fact, homes[debt]) for debt, fact in sorted(newest.items()) if debt in homes)
+def _news(facts: Iterable[tuple[tuple[str, str, str], Fact]], homes: Mapping[tuple[str, str, str], debts.Home]) -> list[News]:
+    """Return what is new, each with the case of its debt."""
+    found = ((fact, homes[debt]) for debt, fact in facts if debt in homes)
     return [News(fact, fact.case_of(home.case_loan), None if home.left is None else fact.case_of(home.left)) for fact, home in found]
 
 
@@ -319,11 +340,13 @@ def _fact_entries(held: Held, new: News, at: datetime) -> list[story.Entry]:
 
 def _fact_entry(held: Held, fact: Fact, at: datetime) -> story.Entry:
     value = fact.fact
-    return entry(
-        held.case, at, fact.envelope.type.removesuffix(".v1"), reason=value.reason, loan_id=value.loan_id, epoch=value.epoch,
-        version=value.version, as_of=value.as_of, status=value.status, overdue=value.overdue.total, outstanding=value.outstanding.total,
-        anchor=value.anchor, bucket=value.bucket, in_doubt=value.doubt is not None, resting_until=value.resting_until,
-        caused_by=value.caused_by,
+    told = FactTold(
+        value.anchor, value.as_of, value.bucket, value.caused_by, value.epoch, value.doubt is not None, value.loan_id,
+        value.outstanding.total, value.overdue.total, value.resting_until, value.status, value.version,
+    )  # fmt: skip
+    case = held.case
+    return story.Entry(
+        case.tenant, case.borrower_id, case.case_id, at, fact.envelope.type.removesuffix(".v1"), value.reason, _encode(told)
     )  # fmt: skip
 
 

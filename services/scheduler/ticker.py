@@ -14,10 +14,10 @@ from libs.common.bus.ports import partition_of
 from libs.common.clock import Clock, pause
 from libs.common.contracts.catalogue import FACTS
 from libs.common.db.failures import is_transient
+from libs.common.value import replace
 from services.scheduler.acting import Desk, Outgoing
 from services.scheduler.changing import LET_FACTS_BY, tell_change, tell_segments
 from services.scheduler.domain.builtin import BUILT_IN
-from services.scheduler.domain.value import replace
 from services.scheduler.massholding import hold_some
 from services.scheduler.store import cases, debts, watch
 from services.scheduler.store.held import CaseKey, Held, case_key
@@ -45,25 +45,29 @@ class Ticker:
     async def run(self, stop: asyncio.Event) -> None:
         """Make a pass whenever something changed, and at least every second."""
         while not stop.is_set():
-            self.wake.clear()
             try:
-                await self.make_pass()
+                async with watch.looking(self.engine) as look:
+                    await self._make_passes(look, stop)
             except Exception as error:
                 if not is_transient(error):
                     raise
                 logs.get("ticker").warning("pass_failed", reason=f"{type(error).__name__}: {error}"[:300])
                 await pause(stop, PASS_EVERY_S)
-                continue
+
+    async def _make_passes(self, look: watch.Look, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self.wake.clear()
+            await self.make_pass(look)
             await pause(stop, BREATH_S)
             await pause(stop, PASS_EVERY_S, wake=self.wake)
 
-    async def make_pass(self) -> int:
+    async def make_pass(self, look: watch.Look | None = None) -> int:
         """Do all that is due, from the lowest key up, and return how many cases that was.
 
         One look asks all kinds of timers; those of which nothing is due cost no more. What becomes due behind it is seen by the next
         pass, but for the cases that this one has woken.
         """
-        due, total = await self._look(), 0
+        due, total = await self._look(look), 0
         if due.changes:
             total += await self._tell_changes()
         if due.segments:
@@ -76,11 +80,12 @@ class Ticker:
             total += await self._wake_reminders()
         return total + await self._plan_all() if due.any else 0
 
-    async def _look(self) -> watch.Due:
-        """Ask what is due: one statement, without a transaction around it."""
-        async with self.engine.connect() as conn:
-            await conn.execution_options(isolation_level="AUTOCOMMIT")
-            return await watch.look(conn, self.clock.known(), facts_first=LET_FACTS_BY)
+    async def _look(self, look: watch.Look | None) -> watch.Due:
+        """Ask what is due: one statement, without a transaction around it, on a connection of its own where none is kept for it."""
+        if look is not None:
+            return await look(self.clock.known(), LET_FACTS_BY)
+        async with watch.looking(self.engine) as once:
+            return await once(self.clock.known(), LET_FACTS_BY)
 
     async def _plan_all(self) -> int:
         """Plan the cases that are due, and return how many that was.

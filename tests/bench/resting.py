@@ -56,8 +56,9 @@ async def _looked_at(stack: Stack, url: str) -> str:
         number = await conn.fetchval("select count(*) from scheduler.cases where next_at is not null")
         read = {name: await _buffers(conn, statement) for name, statement in _statements(before.isoformat()).items()}
         ticker = nine.ticker(engine, DrivenClock(before))
-        await ticker.make_pass()
-        passed = await _cpu_us(ticker.make_pass, stack.postgres_pid)
+        async with watch.looking(engine) as look:
+            await ticker.make_pass(look)
+            passed = await _cpu_us(lambda: ticker.make_pass(look), stack.postgres_pid)
         await conn.fetch(_PROBE, before)
         bare = await _cpu_us(lambda: conn.fetch(_PROBE, before), stack.postgres_pid)
     finally:
@@ -71,7 +72,7 @@ async def _looked_at(stack: Stack, url: str) -> str:
 
 
 def _statements(now: str) -> dict[str, str]:
-    look = str(watch.LOOK).replace(":now", f"'{now}'").replace(":facts_first", f"'{LET_FACTS_BY.total_seconds()} s'")
+    look = watch.LOOK.replace("$1", f"'{now}'").replace("$2", f"'{LET_FACTS_BY.total_seconds()} s'")
     return {"look": look, "probe": _PROBE.replace("$1", f"'{now}'")}
 
 

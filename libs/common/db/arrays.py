@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 _BETWEEN, _NULL, _EMPTY = "\x1f", "\x1e", "\x1d"
@@ -19,6 +19,11 @@ def words(name: str) -> str:
     return f"array_replace(string_to_array(:{name}, chr(31)), chr(29), '')"
 
 
+def listing(kind: str) -> Callable[[str], str]:
+    """Return what gives the SQL that reads a parameter made by `listed` as an array of this type."""
+    return lambda name: f"cast(string_to_array(:{name}, ', ', 'None') as {kind}[])"
+
+
 def moments(name: str) -> str:
     """Return the SQL that reads a parameter made by `in_microseconds` as bigint[], each a moment for `moment_of`."""
     return f"cast(string_to_array(:{name}, ',', '') as bigint[])"
@@ -27,6 +32,11 @@ def moments(name: str) -> str:
 def moment_of(column: str) -> str:
     """Return the SQL that makes a timestamptz of microseconds since 1970; exact to the year 2255, unlike seconds with a fraction."""
     return f"timestamptz 'epoch' + {column} * interval '1 microsecond'"
+
+
+def listed(values: Sequence[int | None]) -> str:
+    """Return numbers or truths, or what is missing of them, as one text: as Python writes a list of them."""
+    return str(list(values))[1:-1]
 
 
 def in_microseconds(values: Sequence[datetime | None]) -> str:

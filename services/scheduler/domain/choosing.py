@@ -71,8 +71,11 @@ class Choices:
         """Return what the first assignment names that fits one of these debts; None where none does."""
         for assignment in self.assignments:
             active = self.active.get(assignment.policy)
-            if active and any(_fits(debt, assignment.fits) and _fits(debt, active.policy.applies_to) for debt in debts):
-                return active
+            if active is None:
+                continue
+            for debt in debts:
+                if _fits(debt, assignment.fits) and _fits(debt, active.policy.applies_to):
+                    return active
         return None
 
 

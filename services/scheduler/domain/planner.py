@@ -21,7 +21,8 @@ from services.scheduler.domain.escalating import (
 from services.scheduler.domain.policy import Flag, Policy, Step, Work
 from services.scheduler.domain.standing import is_clear, ladder, ready
 from services.scheduler.domain.stops import Stop
-from services.scheduler.domain.value import Value, replace
+from services.scheduler.domain.value import Value
+from services.scheduler.domain.value import replace_struct as replace
 
 
 class ContactDue(Value, frozen=True):

@@ -18,6 +18,7 @@ from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.subjects import Begun, Given, Subject, Told
 from services.scheduler.domain.value import replace
 from services.scheduler.store import cases, reach
+from services.scheduler.store.facts import debt_of
 from services.scheduler.store.held import case_key
 
 LOOKBACK = timedelta(days=400)
@@ -193,7 +194,7 @@ def _of_the_past(
             contacts=tuple(before.said.get(key.case_id, ())), stops=stops, loan_id=key.loan_id, segment=segment or "",
         )  # fmt: skip
         begun.append(Begun(case, (BUILT_IN.name, BUILT_IN.version), given=tuple(before.given.get(key.case_id, ()))))
-    told = tuple(Told(at, currencies.index(fact.currency), cases.debt_of(fact, segment)) for at, fact in facts)
+    told = tuple(Told(at, currencies.index(fact.currency), debt_of(fact, segment)) for at, fact in facts)
     return Subject(tenant, borrower_id, tuple(begun), known.reach, known.prior, told)
 
 

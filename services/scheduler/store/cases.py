@@ -6,20 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.db.arrays import joined
 from libs.common.errors import TransientError
+from libs.common.value import replace
 from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.trials import Trial
-from services.scheduler.domain.value import replace
 from services.scheduler.store import dealings, debts, promises, statuses, story
 from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
+from services.scheduler.store.facts import debt_stored
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
@@ -34,7 +33,7 @@ _PLANNED = {
 }  # fmt: skip
 _LIVED = {
     "state": ID, "stage": ID, "spell": "int", "opened_at": MOMENT, "clear_since": MOMENT, "nonpayment_reason": ID,
-    "handed_to": "text", "handed_at": MOMENT, "chosen_in": "text",
+    "handed_to": "text", "handed_at": MOMENT, "chosen_in": WORDS,
 }  # fmt: skip
 _RULED = {"policy": ID, "policy_version": "int"}
 _MARKED = {"passed": WORDS, "flagged": WORDS, "acted": WORDS}
@@ -105,27 +104,9 @@ _BEGIN = text(
     " select count(*) from begun"
 )
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
-_fact = msgspec.json.Decoder(OverdueFact).decode
-_NOWHERE: frozenset[str] = frozenset()
-
-
-def debt_of(fact: OverdueFact, segment: str | None = None) -> Debt:
-    """Return what the rules read of a fact, and of the segment in which its borrower is now."""
-    return Debt(
-        loan_id=fact.loan_id, epoch=fact.epoch, version=fact.version, timezone=fact.timezone, jurisdictions=fact.jurisdictions,
-        active=fact.status == "active", overdue=fact.overdue.total, past_due_from=fact.past_due_days_from, grace_days=fact.grace_days,
-        pauses=tuple([(pause.from_, pause.until) for pause in fact.pauses]), doubted=fact.doubt is not None,
-        resting_until=fact.resting_until,
-        next_due_on=fact.next_due.due_on if fact.next_due else None, next_due=fact.next_due.total if fact.next_due else 0,
-        product=fact.product,
-        received=-fact.outstanding.total if fact.received is None else fact.received,
-        segments=_NOWHERE if fact.segment is segment is None else frozenset([one for one in (fact.segment, segment) if one is not None]),
-    )  # fmt: skip
-
-
-def debt_stored(fact: bytes, segment: str | None) -> Debt:
-    """Return what the rules read of a fact as it is kept, and of its borrower's segment."""
-    return debt_of(_fact(fact), segment)
+Told = Mapping[debts.Live, Debt]
+"""Debts as facts have just told them, by what was kept of those: nobody decodes again what he holds."""
+_NOTHING_TOLD: Told = {}
 
 
 async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: datetime, *, policy: tuple[str, int]) -> None:
@@ -140,7 +121,7 @@ async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: da
 
 async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
     """Lock these cases in key order; nothing beside the row is read."""
-    found = await conn.execute(_LOCK, transposed(_KEYS, sorted(set(keys))))
+    found = await conn.execute(_LOCK, transposed(_KEYS, sorted(dict.fromkeys(keys))))  # whoever has them in order, sorts for nothing
     return [_held(row) for row in found]
 
 
@@ -149,14 +130,17 @@ async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
     return await _filled(conn, await lock_rows(conn, keys))
 
 
-async def lock_or_begin(conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int]) -> list[Held]:
+async def lock_or_begin(
+    conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int], told: Told = _NOTHING_TOLD
+) -> list[Held]:
     """Lock these cases in key order and read them whole; those of `begun` that have no row yet get one when they are saved.
 
     Whoever begins rows has locked all that stood before: so locks come before inserts everywhere, each in key order.
     """
     rows = await lock_rows(conn, keys)
-    new = sorted(set(begun) - {one.key for one in rows})
-    return [*await _filled(conn, rows), *await _filled_anew(conn, [_unopened(key, policy) for key in new])]
+    there = {one.key for one in rows}
+    new = sorted(key for key in dict.fromkeys(begun) if key not in there)
+    return [*await _filled(conn, rows, told), *await _filled_anew(conn, [_unopened(key, policy) for key in new], told)]
 
 
 async def keys_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[CaseKey]:
@@ -225,9 +209,13 @@ def _stored(one: Held) -> tuple[Any, ...]:
     case = one.case
     return (
         case.state.value, case.stage.value, case.spell, case.opened_at, case.clear_since, case.nonpayment_reason, case.handed_to,
-        case.handed_at, case.chosen_in, " ".join(sorted(case.passed)), " ".join(sorted(case.flagged)), " ".join(sorted(case.acted)),
+        case.handed_at, case.chosen_in, _marks(case.passed), _marks(case.flagged), _marks(case.acted),
         None if case.trial is None else str(case.trial), one.policy, one.policy_version,
     )  # fmt: skip
+
+
+def _marks(steps: frozenset[str]) -> str:
+    return " ".join(sorted(steps)) if steps else ""
 
 
 def _held(row: Row[Any]) -> Held:
@@ -252,12 +240,12 @@ def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
     return Held(case, *policy)
 
 
-async def _filled_anew(conn: AsyncConnection, held: list[Held]) -> list[Held]:
+async def _filled_anew(conn: AsyncConnection, held: list[Held], told: Told) -> list[Held]:
     """Read what the plans of cases depend on that have no row yet: nothing but debts and stops can be theirs."""
     if not held:
         return []
     cases = [one.case for one in held]
-    owed, segments = await _debts(conn, cases)
+    owed, segments = await _debts(conn, cases, told)
     stops = await _stops(conn, cases)
     return [
         replace(one, case=replace(
@@ -270,13 +258,15 @@ async def _filled_anew(conn: AsyncConnection, held: list[Held]) -> list[Held]:
     ]  # fmt: skip
 
 
-async def _debts(conn: AsyncConnection, cases: Sequence[Case]) -> tuple[dict[debts.CaseOf, list[Debt]], dict[tuple[str, str], str]]:
+async def _debts(
+    conn: AsyncConnection, cases: Sequence[Case], told: Told
+) -> tuple[dict[debts.CaseOf, list[Debt]], dict[tuple[str, str], str]]:
     """Return the debts of cases, and the segments of their borrowers."""
     owed: dict[debts.CaseOf, list[Debt]] = {}
     segments: dict[tuple[str, str], str] = {}
     for key, live in await debts.live_facts(conn, [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases]):
-        owed.setdefault(key, []).append(debt_stored(live.fact, live.segment))
-        segments[key[:2]] = live.segment or ""
+        owed.setdefault(key, []).append(told.get(live) or debt_stored(*live))
+        segments[key[:2]] = live[1] or ""
     return owed, segments
 
 
@@ -287,12 +277,12 @@ async def _stops(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str
     return found
 
 
-async def _filled(conn: AsyncConnection, held: list[Held]) -> list[Held]:
+async def _filled(conn: AsyncConnection, held: list[Held], told: Told = _NOTHING_TOLD) -> list[Held]:
     """Read what the plans of these cases depend on, after their rows are locked."""
     if not held:
         return []
     cases = [one.case for one in held]
-    owed, segments = await _debts(conn, cases)
+    owed, segments = await _debts(conn, cases, told)
     stops = await _stops(conn, cases)
     contacts: dict[tuple[str, str], list[Contact]] = {}
     for case, contact in await story.contacts(conn, cases):

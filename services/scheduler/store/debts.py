@@ -18,6 +18,9 @@ from services.scheduler.store.reach import WITH_SEGMENT
 CaseOf = tuple[str, str, str, str]
 """(tenant, borrower, currency, loan): the last is empty for a borrower's case."""
 
+Live = tuple[bytes, str | None]
+"""The fact of a debt, and the segment in which its borrower is now."""
+
 _COLUMNS = {
     "tenant": ID, "borrower_id": ID, "loan_id": ID, "currency": ID, "epoch": "int", "version": "bigint", "as_of": "date",
     "fact_at": MOMENT, "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": MOMENT, "case_loan": WORDS,
@@ -126,25 +129,18 @@ class Woken:
     fact_at: datetime
 
 
-class Live(Value, frozen=True):
-    """The fact of a debt, and the segment in which its borrower is now."""
-
-    fact: bytes
-    segment: str | None
-
-
 async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: datetime) -> dict[tuple[str, str, str], Home]:
     """Keep these facts (one a debt) where they are newer, with the moment from which they are known, and return where those debts are."""
     told = transposed(_TOLD, [row.told for row in rows])
     changed = await conn.execute(_UPSERT, {**transposed(_COLUMNS, rows), **told, "known_at": now})
-    return {(row.tenant, row.borrower_id, row.loan_id): Home(row.case_loan, row.before) for row in changed}
+    return {(tenant, borrower, loan): Home(case_loan, before) for tenant, borrower, loan, case_loan, before in changed}
 
 
 async def live_facts(conn: AsyncConnection, keys: Sequence[CaseOf]) -> list[tuple[CaseOf, Live]]:
     """Return the facts of the active debts of these cases, and of ended ones for which a payment was promised."""
     columns = zip(_OF_CASES.items(), zip(*keys, strict=True), strict=True)
     found = await conn.execute(_LIVE, {name: arrayed(kind, column) for (name, kind), column in columns})
-    return [((row.tenant, row.borrower_id, row.currency, row.case_loan), Live(row.fact, row.segment)) for row in found]
+    return [(tuple(row[:4]), tuple(row[4:])) for row in found]
 
 
 async def claim_woken(conn: AsyncConnection, now: datetime, limit: int) -> list[Woken]:

@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.domain.chain import BEGINNING, Link
-from services.scheduler.domain.value import replace
+from services.scheduler.domain.value import Value, replace
 from services.scheduler.store.arrays import transposed, unnest
 
 _HEAD = (
@@ -93,8 +93,7 @@ _DOCUMENTS = text(
 )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Which:
+class Which(Value, frozen=True, order=True):
     """A version of a tenant's policy."""
 
     tenant: str

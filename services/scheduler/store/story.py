@@ -147,14 +147,8 @@ async def contacts(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[t
     """Return the contacts of these cases' spells, and reminders of the last ones, by (tenant, case)."""
     found = await conn.execute(_CONTACTS, transposed(_OF, cases))
     return [
-        (
-            (row.tenant, row.case_id),
-            Contact(
-                row.task_id, row.spell, row.step, row.about, row.occurrence, ContactState(row.state), row.requested_at, row.expires_at,
-                row.until, row.reason, row.done_at,
-            ),
-        )
-        for row in found
+        ((tenant, case), Contact(task, spell, step, about, occurrence, ContactState(state), *rest))
+        for tenant, case, task, spell, step, about, occurrence, state, *rest in found
     ]  # fmt: skip
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _DUE = text("select count(*) as due, min(next_at) as oldest from scheduler.cases where next_at <= :now")
 _NEXT = text(
@@ -16,17 +18,17 @@ _NEXT = text(
     " (select min(due_at) from scheduler.tasks where state <> 'done' and breached_at is null),"
     " (select min(at) from scheduler.hold_batches where ended_at is null))"
 )
-_UNTIL = "coalesce(cast(:now as timestamptz), statement_timestamp())"
+_UNTIL = "coalesce(cast($1 as timestamptz), statement_timestamp())"
 _TIMERS = {
     "changes": f"select effective_at from scheduler.policy_changes where effective_at <= {_UNTIL} order by effective_at",
-    "segments": f"select at from scheduler.segment_changes where at <= {_UNTIL} - cast(:facts_first as interval) order by at",
+    "segments": f"select at from scheduler.segment_changes where at <= {_UNTIL} - cast($2 as interval) order by at",
     "hold_batches": "select at from scheduler.hold_batches where ended_at is null order by at",
     "tasks": f"select due_at from scheduler.tasks where due_at <= {_UNTIL} and state <> 'done' and breached_at is null order by due_at",
     "reminders": f"select wake_at from scheduler.debts where wake_at <= {_UNTIL} order by wake_at",
     "cases": f"select next_at from scheduler.cases where next_at <= {_UNTIL} order by next_at, case_id",
 }
 """Each in the order of its index, which is then all that is read of it."""
-LOOK = text(f"select {', '.join(f'({timer} limit 1) is not null as {name}' for name, timer in _TIMERS.items())}")
+LOOK = f"select {', '.join(f'({timer} limit 1) is not null as {name}' for name, timer in _TIMERS.items())}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,28 @@ class Due:
         return any((self.changes, self.segments, self.hold_batches, self.tasks, self.reminders, self.cases))
 
 
-async def look(conn: AsyncConnection, now: datetime | None, *, facts_first: timedelta) -> Due:
-    """Ask all kinds of timers at once whether one is due, by the database's clock where no moment is given."""
-    return Due(*(await conn.execute(LOOK, {"now": now, "facts_first": facts_first})).one())
+Look = Callable[[datetime | None, timedelta], Awaitable[Due]]
+"""Asks whether a timer is due at a moment, or (None) by the database's clock; those of segments let facts by for so long."""
+
+
+@asynccontextmanager
+async def looking(engine: AsyncEngine) -> AsyncIterator[Look]:
+    """Yield what asks all kinds of timers at once, on a connection that it keeps; errors are the driver's.
+
+    It goes past SQLAlchemy and its pool, which would take several times as long as the driver over a statement asked all day.
+    """
+    async with engine.connect() as conn:
+        await conn.execution_options(isolation_level="AUTOCOMMIT")
+        driver = (await conn.get_raw_connection()).driver_connection
+
+        async def look(now: datetime | None, facts_first: timedelta) -> Due:
+            return Due(*await driver.fetchrow(LOOK, now, facts_first))  # type: ignore[union-attr]  # it is connected
+
+        try:
+            yield look
+        except BaseException:
+            await conn.invalidate()  # what the driver has met, the pool does not know of
+            raise
 
 
 async def timers_due(conn: AsyncConnection, now: datetime) -> tuple[int, datetime | None]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event, text
 
+from libs.common.db.failures import is_transient
 from libs.common.errors import TransientError
 from services.scheduler.changing import LET_FACTS_BY
 from services.scheduler.domain.builtin import BUILT_IN
@@ -38,8 +39,8 @@ DONE = {
 
 
 async def seen(world: World, now: datetime | None) -> set[str]:
-    async with world.engine.connect() as conn:
-        due = await watch.look(conn, now, facts_first=LET_FACTS_BY)
+    async with watch.looking(world.engine) as look:
+        due = await look(now, LET_FACTS_BY)
     named = {name for name in (*ROWS, "hold_batches") if getattr(due, name)}
     assert due.any == bool(named)
     return named
@@ -76,14 +77,27 @@ async def test_where_no_moment_is_given_the_database_says_what_is_due(world: Wor
     assert await seen(world, None) == {"reminders"}
 
 
-async def test_a_pass_in_which_nothing_is_due_asks_one_statement(world: World) -> None:
+async def test_a_look_whose_connection_is_cut_fails_as_what_passes_and_leaves_the_pool_whole(world: World) -> None:
+    async def looked_at_twice() -> None:
+        async with watch.looking(world.engine) as look:
+            await look(MORNING, LET_FACTS_BY)
+            await write(world, "select pg_terminate_backend(pid) from pg_stat_activity where query = $look$" + watch.LOOK + "$look$")
+            await look(MORNING, LET_FACTS_BY)
+
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # which one is the driver's; what counts is how it is judged
+        await looked_at_twice()
+    assert is_transient(caught.value)
+    assert await seen(world, MORNING) == set()
+
+
+async def test_a_pass_in_which_nothing_is_due_asks_nothing_but_its_look(world: World) -> None:
     await ready_cases(world, 3)
     await world.scheduler.pump()
     asked: list[str] = []
     ticker = ticker_of(world, claim=5)
     event.listen(world.engine.sync_engine, "before_cursor_execute", lambda *about: asked.append(about[2]))
     assert await ticker.make_pass() == 0
-    assert len(asked) == 1
+    assert asked == []
     world.clock.move_to(datetime(2026, 11, 26, 2, 15, tzinfo=UTC))
     await world.complete()
     assert await ticker.make_pass() == 3
