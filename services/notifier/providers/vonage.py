@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
+from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
-from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.receipts import Receipt, Standing, of_whole
 from services.notifier.domain.replies import Inbound
 from services.notifier.domain.results import Accepted, Refused, Result, Unknown
 from services.notifier.domain.segments import is_gsm
@@ -23,15 +25,17 @@ from services.notifier.providers.wire import (
     Callback,
     Denied,
     HttpCall,
+    LookUp,
     e164,
     form,
     json_object,
+    moment,
     seconds_left,
     text,
 )
 
 CODES = Codes.load("vonage")
-BASE = "https://rest.nexmo.com"
+BASE, REPORTS = "https://rest.nexmo.com", "https://api.nexmo.com"
 SHORTEST_S, LONGEST_S = 20, 604_800
 METHODS = ("md5hash", "md5", "sha1", "sha256", "sha512")
 """How an account may be set to sign; all but the first are HMACs."""
@@ -46,6 +50,8 @@ STANDINGS = MappingProxyType(
     }
 )
 """`unknown` is not here: it says nothing."""
+RECORDED = MappingProxyType({**STANDINGS, "deleted": Standing.FAILED})
+"""What a record of a message says; that there is one at all says that it was taken."""
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
@@ -81,6 +87,38 @@ def read(answer: Answer) -> Result:
         return next((one for one in refused if isinstance(one, Unknown)), refused[0])
     ref = text(parts[0].get("message-id"))
     return Accepted(ref) if ref else Unknown("answer_unreadable")
+
+
+def search(question: Question, account: Account, now: datetime) -> HttpCall:  # noqa: ARG001  # every kind's shape
+    """Return the call that lists what was sent to a number while this message was given to it; the end is not within."""
+    own = account.credentials
+    asked = {
+        "account_id": own["api_key"], "product": "SMS", "direction": "outbound", "to": e164(question.to)[1:],
+        "date_start": question.since.isoformat(timespec="seconds"),
+        "date_end": (question.until + timedelta(seconds=1)).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    shown = base64.b64encode(f"{own['api_key']}:{own['api_secret']}".encode()).decode()
+    headers = {"authorization": f"Basic {shown}", "accept": "application/json"}
+    return HttpCall(f"{account.base_url or REPORTS}/v2/reports/records?{urlencode(asked)}", headers, b"", "GET")
+
+
+def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
+    """Return the record under our id, or what those of its parts come to; none proves nothing, since nobody says how soon there is one."""
+    records = json_object(answer.body).get("records")
+    if not isinstance(records, list):
+        return None
+    mine = [_recorded(one) for one in records if isinstance(one, dict) and one.get("client_ref") == question.message_id]
+    whole = of_whole(question.message_id, len(mine), list(enumerate(mine))) if len(mine) > 1 else None
+    return Search((whole,) if whole else tuple(mine))
+
+
+def _recorded(said: dict[str, Any]) -> Receipt:
+    standing, code = RECORDED.get(str(said.get("status")), Standing.ACCEPTED), text(said.get("error_code"))
+    failed = standing is Standing.FAILED
+    return Receipt(
+        standing, message_id=text(said.get("client_ref")), provider_ref=text(said.get("message_id")), at=moment(said.get("date_finalized")),
+        code=code or "failed" if failed else None, fault=CODES.fault(code) if failed else "none",
+    )  # fmt: skip
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
@@ -158,7 +196,7 @@ def _stamp(written: str | None) -> datetime | None:
 
 
 ADAPTER = Adapter(
-    kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
+    kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound, look_up=LookUp(search, searched),
     credentials=("api_key", "api_secret"), settings=("from",), optional=("signature_secret", "signature_method"),
     secrets=("signature_secret",),
 )  # fmt: skip
