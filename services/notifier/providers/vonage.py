@@ -26,11 +26,13 @@ from services.notifier.providers.wire import (
     Denied,
     HttpCall,
     LookUp,
+    UnfitError,
     e164,
     form,
     json_object,
     moment,
     seconds_left,
+    sender_id,
     text,
 )
 
@@ -59,7 +61,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
     fields = {
         "api_key": account.credentials["api_key"],
         "api_secret": account.credentials["api_secret"],
-        "from": account.settings["from"],
+        "from": sender_id(account.settings["from"]),
         "to": e164(message.to)[1:],
         "text": message.body,
         "type": "text" if is_gsm(message.body) else "unicode",
@@ -195,8 +197,14 @@ def _stamp(written: str | None) -> datetime | None:
         return None
 
 
+def check(account: Account) -> None:
+    """Refuse an account whose receipts could never be believed."""
+    if account.settings.get("signature_method", METHODS[0]) not in METHODS:
+        raise UnfitError("no_such_signature_method", "config")
+
+
 ADAPTER = Adapter(
     kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound, look_up=LookUp(search, searched),
-    credentials=("api_key", "api_secret"), settings=("from",), optional=("signature_secret", "signature_method"),
+    check=check, credentials=("api_key", "api_secret"), settings=("from",), optional=("signature_secret", "signature_method"),
     secrets=("signature_secret",),
 )  # fmt: skip

@@ -46,6 +46,8 @@ from services.notifier.providers.smtp.replies import Reply, UnreadableError, out
         ("end", 550, "message refused", "content", True),
         ("end", 554, "5.6.0 malformed", "content", True),
         ("end", 451, "4.3.0 queue file write error", "provider", False),
+        ("end", 454, "Throttling failure: Maximum sending rate exceeded", "throttled", False),
+        ("end", 554, "Message rejected: Email address is not verified. The following identities failed", "config", False),
         ("end", 432, "never heard of", "provider", False),
         ("end", 599, "never heard of", "content", True),
     ],

@@ -102,6 +102,13 @@ def test_signatures_are_those_that_its_libraries_publish(method: str) -> None:
     assert denied(vonage.ADAPTER, a_form(CALLBACK, {**fields, "b": "3", "sig": PUBLISHED[method]}), account) == "signature"
 
 
+def test_a_method_that_signs_nothing_is_refused_with_the_account() -> None:
+    assert vonage.ADAPTER.check is not None
+    vonage.ADAPTER.check(replace(SIGNED, settings={**SIGNED.settings, "signature_method": "sha512"}))
+    with pytest.raises(UnfitError):
+        vonage.ADAPTER.check(replace(SIGNED, settings={**SIGNED.settings, "signature_method": "SHA-512"}))
+
+
 def test_separators_inside_a_value_are_signed_as_underscores() -> None:
     assert vonage.signature({"a": "x&y=z"}, "s", "sha256") == vonage.signature({"a": "x_y_z"}, "s", "sha256")
 

@@ -17,6 +17,8 @@ CLOSING = 421
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 _QUEUED = re.compile(r"(?:queued as|id=|queue id:?|\bid)\s*<?([A-Za-z0-9._:-]{5,})", re.IGNORECASE)
+_UNVERIFIED = "email address is not verified"
+"""What Amazon SES says behind a bare 554, in the region where an identity would have to be verified."""
 _WAIT = re.compile(r"\b(\d{1,5})\s*(s|sec|secs|seconds?|m|min|mins|minutes?)\b", re.IGNORECASE)
 
 
@@ -82,6 +84,8 @@ def _candidates(stage: str, reply: Reply) -> Iterator[str]:
     if status is not None:
         subject = f"{status.rpartition('.')[0]}.x"
         yield from (f"{reply.code} {status}", status, f"{stage} {subject}", subject)
+    elif _UNVERIFIED in reply.text.lower():
+        yield f"{reply.code} not verified"
     kind = f"{reply.code // 100}xx"
     yield from (f"{stage} {reply.code}", f"{stage} {kind}", str(reply.code), kind)
 
