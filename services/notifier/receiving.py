@@ -17,6 +17,7 @@ from libs.common.errors import DomainError
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
+from services.notifier.domain.asking import UNREPORTED
 from services.notifier.domain.delivery import Change, Delivery, heard
 from services.notifier.domain.receipts import News, Receipt, Standing, state_of
 from services.notifier.domain.replies import Ending, told_by_provider
@@ -25,13 +26,14 @@ from services.notifier.domain.states import Reached
 from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
 from services.notifier.providers.kinds import ALL
 from services.notifier.providers.wire import Callback, Denied, Fetch
-from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, erasing, parts, receipts, suppressions
+from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, erasing, parts, receipts, suppressions, unreported
 from services.notifier.store.accounts import AccountRow
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
 from services.notifier.store.parts import Part
 from services.notifier.store.receipts import Concerned, Told, Word
 from services.notifier.store.suppressions import Source
+from services.notifier.store.unreported import Unreported
 
 _Said = TypeVar("_Said")
 MOST_FETCHED = 3
@@ -114,6 +116,12 @@ class Receiver:
                 for place, ref in enumerate(refs, 1)
             ],
         )
+        asked = [
+            Unreported(attempt.tenant, attempt.provider, *name)
+            for attempt, one in accepted
+            for name in zip(one.parts, one.spelled, strict=False)
+        ]
+        await unreported.keep(conn, asked, now=now, due_at=now + UNREPORTED[0])
         said: dict[tuple[str, str], list[Receipt]] = {}
         for attempt, one in accepted:
             said.setdefault((attempt.tenant, attempt.provider), []).extend(Receipt(None, provider_ref=ref) for ref in one.parts)

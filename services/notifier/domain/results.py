@@ -28,6 +28,8 @@ class Accepted:
     receipt: str | None = None
     parts: tuple[str, ...] = ()
     """Its names for the parts, where it will speak of each by that alone."""
+    spelled: tuple[str, ...] = ()
+    """These names letter by letter as it gave them, where it can be asked about a part by that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,11 +110,9 @@ def searched(answer: Answer, question: Question, account: Account) -> Search | N
     messages = json_object(answer.body).get("messages")
     if not isinstance(messages, list):
         return None
-    match messages:
-        case [{"to_email": str(to), **said}] if to.lower() == question.to.lower():
-            return Search((_active(said, question.message_id),))
-        case _:
-            return Search()
+    one: dict[str, Any] = messages[0] if len(messages) == 1 and isinstance(messages[0], dict) else {}
+    is_ours = str(one.get("to_email")).lower() == question.to.lower()
+    return Search((_active(one, question.message_id),) if is_ours else ())
 
 
 def _active(said: dict[str, Any], message_id: str) -> Receipt:

@@ -52,7 +52,7 @@ def refuse(_: Taken, code: str) -> Answer:
 
 def _error(code: str) -> Answer:
     name, _, reason = code.partition("/")
-    said: dict[str, object] = {"message": "refused"} | ({"Reason": reason} if reason not in ("", "*") else {})
+    said: dict[str, object] = {"message": "refused", **({"Reason": reason} if reason not in ("", "*") else {})}
     name, _, about = name.partition(" ")
     if name == "MessageRejected" and about:
         said["message"] = f"Email address is {about}. The following identities failed the check"
