@@ -56,6 +56,7 @@ def test_a_refusal_is_laid_at_the_door_of_whoever_can_mend_it(stage: str, code: 
     refused = refusal(stage, Reply(code, text))
     assert (refused.fault, refused.permanent) == (fault, permanent)
     assert refused.code.startswith(str(code))
+    assert ("not verified" in refused.code) == ("not verified" in text)
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,9 @@ class Reply:
 
     @property
     def said(self) -> str:
-        """Return code and enhanced status."""
-        return f"{self.code} {self.status}" if self.status else str(self.code)
+        """Return code and enhanced status, or what a code without one is known to mean."""
+        unverified = "not verified" if _UNVERIFIED in self.text.lower() else None
+        return " ".join(filter(None, (str(self.code), self.status or unverified)))
 
 
 async def read(reader: asyncio.StreamReader) -> Reply:
@@ -84,8 +85,8 @@ def _candidates(stage: str, reply: Reply) -> Iterator[str]:
     if status is not None:
         subject = f"{status.rpartition('.')[0]}.x"
         yield from (f"{reply.code} {status}", status, f"{stage} {subject}", subject)
-    elif _UNVERIFIED in reply.text.lower():
-        yield f"{reply.code} not verified"
+    elif reply.said != str(reply.code):
+        yield reply.said
     kind = f"{reply.code // 100}xx"
     yield from (f"{stage} {reply.code}", f"{stage} {kind}", str(reply.code), kind)
 
