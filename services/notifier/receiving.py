@@ -67,6 +67,7 @@ class Receiver:
         async with self.engine.begin() as conn:
             await parts.lock(conn, tenant, name, _names([word.receipt for word in words]))
             now = await self.clock.at(conn)
+            words = await _by_part(conn, tenant, name, words)
             new = await receipts.keep(conn, tenant, name, words, sealed=sealed, now=now)
             said = [word.receipt for word in new]
             about = await self._reduce(conn, tenant, name, said, now) if new else []
@@ -220,9 +221,19 @@ def words_of(found: Sequence[Receipt]) -> list[Word]:
     return [Word(_id_of(receipt), receipt) for receipt in found]
 
 
+async def _by_part(conn: AsyncConnection, tenant: str, name: str, words: Sequence[Word]) -> Sequence[Word]:
+    """Return words by the name of the part alone, where they are about one of several: our id would speak for the whole message."""
+    may_be = [word.receipt.provider_ref for word in words if word.receipt.of_part and word.receipt.provider_ref]
+    known = await parts.known(conn, tenant, name, may_be) if may_be else set()
+    return [
+        Word(word.id, replace(word.receipt, message_id=None)) if word.receipt.of_part and word.receipt.provider_ref in known else word
+        for word in words
+    ]
+
+
 def _names(said: Sequence[Receipt]) -> list[str]:
-    """Return the provider's names for messages of which it says nothing else."""
-    return [one.provider_ref for one in said if one.provider_ref and not one.message_id]
+    """Return the provider's names for messages of which it says nothing else, or for parts of them."""
+    return [one.provider_ref for one in said if one.provider_ref and (one.of_part or not one.message_id)]
 
 
 def _id_of(receipt: Receipt) -> bytes:

@@ -15,7 +15,7 @@ from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing, of_whole
 from services.notifier.domain.replies import Inbound
-from services.notifier.domain.results import Accepted, Refused, Result, Unknown
+from services.notifier.domain.results import Accepted, Refused, Result, Unknown, name_of
 from services.notifier.domain.segments import is_gsm
 from services.notifier.providers.codes import Codes
 from services.notifier.providers.wire import (
@@ -87,8 +87,10 @@ def read(answer: Answer) -> Result:
         return Unknown("partial" if parts else "answer_unreadable")
     if refused:
         return next((one for one in refused if isinstance(one, Unknown)), refused[0])
-    ref = text(parts[0].get("message-id"))
-    return Accepted(ref) if ref else Unknown("answer_unreadable")
+    refs = tuple(ref for part in parts if (ref := text(part.get("message-id"))))
+    if len(refs) < len(parts):
+        return Unknown("answer_unreadable")
+    return Accepted(name_of(refs), parts=refs if len(refs) > 1 else ())
 
 
 def search(question: Question, account: Account, now: datetime) -> HttpCall:  # noqa: ARG001  # every kind's shape
@@ -135,7 +137,7 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
     return (
         Receipt(
             standing, message_id=text(said.get("client-ref")), provider_ref=text(said.get("messageId")), address=text(said.get("msisdn")),
-            at=_at(text(said.get("scts"))), code=code, fault=CODES.fault(code) if standing is Standing.FAILED else "none",
+            at=_at(text(said.get("scts"))), code=code, fault=CODES.fault(code) if standing is Standing.FAILED else "none", of_part=True,
         ),
     )  # fmt: skip
 

@@ -132,3 +132,23 @@ async def test_the_request_is_kept_sealed_and_a_receipt_for_nothing_we_know_wait
         other = Taken("SMother", REAL, "", callback=(taken.callback or "").partition("?")[0] + "?m=m-unheard-of")
         assert (await post(world, reported(world, other, Standing.DELIVERED))).json() == {"new": 1}
         assert await world.scalar("select count(*) from notifier.receipts") == 2
+
+
+async def test_a_message_of_vonages_in_parts_has_arrived_when_all_of_them_have(databases: Databases) -> None:
+    async with a_wired_world(databases, public_url=PUBLIC) as (world, fake):
+        vonage = Account("main", "vonage", {"api_key": "abcd1234", "api_secret": "s"}, {"from": "Lender"})
+        fake.accounts = {"main": vonage}
+        await put(world, "main", {**twilio(fake), "kind": "vonage", "credentials": vonage.credentials, "settings": vonage.settings})
+        await route(world, {"channel": "sms", "provider": "main"})
+        await ask(world, "b1")
+        await world.service.pump()
+        ((_, taken),) = fake.kept
+        speaker = SPEAKERS["vonage"]
+        assert speaker.parts is not None
+        assert speaker.report is not None
+        first, second = (speaker.report(part, Standing.DELIVERED, vonage, world.clock.now()) for part in speaker.parts(taken))
+        for new in (1, 0):
+            assert (await post(world, first)).json()["new"] == new
+            assert await state(world) == ("sent", "sent")
+        await post(world, second)
+        assert await state(world) == ("delivered", "delivered")

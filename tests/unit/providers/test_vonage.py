@@ -59,7 +59,8 @@ def parts(*statuses: str) -> dict[str, Any]:
     ("status", "body", "result"),
     [
         (200, parts("0"), Accepted("id0")),
-        (200, parts("0", "0"), Accepted("id0")),
+        (200, parts("0", "0"), Accepted("id0+1", parts=("id0", "id1"))),
+        (200, {"messages": [{"status": "0", "message-id": "x"}, {"status": "0"}]}, Unknown("answer_unreadable")),
         (200, parts("0", "1"), Unknown("partial")),
         (200, parts("1", "0"), Unknown("partial")),
         (200, parts("1", "5"), Unknown("5")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from services.notifier.domain.receipts import Standing
+from services.notifier.domain.segments import segments
 from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
 from services.notifier.providers.vonage import CODES, METHODS, signature
 from services.notifier.providers.wire import Account, Answer, HttpCall, form
@@ -32,8 +34,15 @@ def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
 
 
 def accept(taken: Taken) -> Answer:
-    """Answer for a message of one part."""
-    return _said({"to": taken.to, "message-id": taken.ref, "status": "0", "remaining-balance": "3.14", "message-price": "0.0333"})
+    """Answer for each part of a message."""
+    paid = {"to": taken.to, "status": "0", "remaining-balance": "3.14", "message-price": "0.0333"}
+    return _said(*({**paid, "message-id": one.ref} for one in parts(taken)))
+
+
+def parts(taken: Taken) -> list[Taken]:
+    """Return the parts of a message, each under an id of its own."""
+    count = len(segments(taken.body).parts)
+    return [taken, *(replace(taken, ref=f"{taken.ref[:-2]}{place:02X}") for place in range(2, count + 1))]
 
 
 def refuse(_: Taken, code: str) -> Answer:
@@ -78,8 +87,8 @@ def _recorded(taken: Taken, key: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _said(part: dict[str, str]) -> Answer:
-    return as_json(200, {"message-count": "1", "messages": [part]})
+def _said(*parts: dict[str, str]) -> Answer:
+    return as_json(200, {"message-count": str(len(parts)), "messages": parts})
 
 
-SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report, search=search)
+SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report, parts=parts, search=search)

@@ -13,7 +13,7 @@ from libs.common import logs
 from libs.common.dialing import dial, why
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt
-from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown, name_of
 from services.notifier.providers.links import Link, Terms, Written, whole
 from services.notifier.providers.smpp import pdu
 from services.notifier.providers.smpp.alphabet import encoded
@@ -160,7 +160,7 @@ class SmppProvider:
             return Unknown("partial")
         refs = tuple(one.provider_ref for one in taken)
         spelled = tuple(name for one in taken for name in one.spelled) if self.smsc.queries else ()
-        return Accepted(refs[0] if len(refs) == 1 else f"{refs[0]}+{len(refs) - 1}", parts=refs, spelled=spelled)
+        return Accepted(name_of(refs), parts=refs, spelled=spelled)
 
     def _parts(self, message: OutgoingMessage) -> list[bytes]:
         coding, bodies = encoded(message.body, message.id)
