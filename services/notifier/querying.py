@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from libs.common import logs
 from libs.common.db.failures import is_transient
 from services.notifier.domain.asking import UNREPORTED
+from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.port import Queryable
 from services.notifier.receiving import Receiver, words_of
 from services.notifier.store import unreported
@@ -22,6 +23,7 @@ class Querier:
     """Takes what it learns in like a receipt."""
 
     receiver: Receiver
+    metrics: NotifierMetrics
 
     async def look(self) -> int:
         """Ask once what is due, and return how many messages were looked at."""
@@ -36,6 +38,7 @@ class Querier:
         try:
             provider = await self.receiver.directory.provider(one.tenant, one.provider)
             word = await provider.query(one.spelled) if isinstance(provider, Queryable) else None
+            self.metrics.asked.labels(one.provider, "no_answer" if word is None else "found").inc()
             if word is not None:
                 sealed = self.receiver.directory.sealed_words(one.tenant, one.provider, repr(word).encode())
                 await self.receiver.keep(one.tenant, one.provider, words_of([word]), sealed=sealed)

@@ -159,7 +159,7 @@ def _parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within, directory.ring), sender,
         Relay(ports.engine, outbox, ports.bus, outlet.kept),
         DeliveryWatch(ports.engine, ports.clock, metrics), outlet, receiver,
-        Asker(receiver, metrics, Querier(receiver)), _sweeper(ports, settings.kept),
+        Asker(receiver, metrics, Querier(receiver, metrics)), _sweeper(ports, settings.kept),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from services.notifier.domain.receipts import Standing
@@ -152,3 +153,13 @@ async def test_a_message_of_vonages_in_parts_has_arrived_when_all_of_them_have(d
             assert await state(world) == ("sent", "sent")
         await post(world, second)
         assert await state(world) == ("delivered", "delivered")
+
+
+async def test_a_batch_of_events_is_taken_as_large_as_providers_make_them(databases: Databases) -> None:
+    async with a_wired_world(databases, public_url=PUBLIC) as (world, _):
+        account = {"kind": "sendgrid", "credentials": {"api_key": "k"}, "settings": {"from": "dunning@lender.example"}}
+        url = (await put(world, "mail", account))["receipts_url"]
+        event = {"event": "delivered", "dunwell_message": "m-1", "response": "x" * 7_800}
+        for count, status in ((98, 200), (140, 413)):
+            body = msgspec.json.encode([{**event, "sg_event_id": f"e{number}"} for number in range(count)])
+            assert (await post(world, HttpCall(url, {}, body))).status_code == status, len(body)

@@ -47,6 +47,8 @@ async def test_what_was_not_reported_is_asked_for_by_the_id_that_was_given(datab
         assert world.outcomes("b1") == ["sent", ends]
         await later(world, UNREPORTED[2])
         assert len(queries.asked) == 2
+        said = (await world.call("GET", "/metrics")).text
+        assert 'provider_searches_total{answer="found",provider="smsc"} 1.0' in said
         assert await world.scalar("select count(*) from notifier.unreported") == 0
 
 
