@@ -19,6 +19,7 @@ from services.notifier.domain.results import NotSent
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.port import Askable
+from services.notifier.querying import Querier
 from services.notifier.receiving import Receiver, words_of
 from services.notifier.store import asking, attempts, borrowers, contacts, deliveries
 from services.notifier.store.asking import Lost
@@ -37,6 +38,7 @@ class Asker:
 
     receiver: Receiver
     metrics: NotifierMetrics
+    querier: Querier
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ask until the stop."""
@@ -64,7 +66,7 @@ class Asker:
             now = await self.receiver.clock.at(conn)
             lost = await asking.claim(conn, KINDS, PAUSES, since=now - LOOKS_BACK, now=now, limit=AT_ONCE)
         await asyncio.gather(*(self._ask_alone(one, now) for one in lost))
-        return len(lost)
+        return len(lost) + await self.querier.look()
 
     async def _ask_alone(self, lost: Lost, now: datetime) -> None:
         """Ask about one; whatever a rule raises sets this question aside and no other."""

@@ -17,6 +17,7 @@ from libs.common.errors import DomainError
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
+from services.notifier.domain.asking import UNREPORTED
 from services.notifier.domain.delivery import Change, Delivery, heard
 from services.notifier.domain.receipts import News, Receipt, Standing, state_of
 from services.notifier.domain.replies import Ending, told_by_provider
@@ -25,13 +26,14 @@ from services.notifier.domain.states import Reached
 from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
 from services.notifier.providers.kinds import ALL
 from services.notifier.providers.wire import Callback, Denied, Fetch
-from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, erasing, parts, receipts, suppressions
+from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, erasing, parts, receipts, suppressions, unreported
 from services.notifier.store.accounts import AccountRow
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
 from services.notifier.store.parts import Part
 from services.notifier.store.receipts import Concerned, Told, Word
 from services.notifier.store.suppressions import Source
+from services.notifier.store.unreported import Unreported
 
 _Said = TypeVar("_Said")
 MOST_FETCHED = 3
@@ -65,6 +67,7 @@ class Receiver:
         async with self.engine.begin() as conn:
             await parts.lock(conn, tenant, name, _names([word.receipt for word in words]))
             now = await self.clock.at(conn)
+            words = await _by_part(conn, tenant, name, words)
             new = await receipts.keep(conn, tenant, name, words, sealed=sealed, now=now)
             said = [word.receipt for word in new]
             about = await self._reduce(conn, tenant, name, said, now) if new else []
@@ -114,6 +117,12 @@ class Receiver:
                 for place, ref in enumerate(refs, 1)
             ],
         )
+        asked = [
+            Unreported(attempt.tenant, attempt.provider, *name)
+            for attempt, one in accepted
+            for name in zip(one.parts, one.spelled, strict=False)
+        ]
+        await unreported.keep(conn, asked, now=now, due_at=now + UNREPORTED[0])
         said: dict[tuple[str, str], list[Receipt]] = {}
         for attempt, one in accepted:
             said.setdefault((attempt.tenant, attempt.provider), []).extend(Receipt(None, provider_ref=ref) for ref in one.parts)
@@ -212,9 +221,19 @@ def words_of(found: Sequence[Receipt]) -> list[Word]:
     return [Word(_id_of(receipt), receipt) for receipt in found]
 
 
+async def _by_part(conn: AsyncConnection, tenant: str, name: str, words: Sequence[Word]) -> Sequence[Word]:
+    """Return words by the name of the part alone, where they are about one of several: our id would speak for the whole message."""
+    may_be = [word.receipt.provider_ref for word in words if word.receipt.of_part and word.receipt.provider_ref]
+    known = await parts.known(conn, tenant, name, may_be) if may_be else set()
+    return [
+        Word(word.id, replace(word.receipt, message_id=None)) if word.receipt.of_part and word.receipt.provider_ref in known else word
+        for word in words
+    ]
+
+
 def _names(said: Sequence[Receipt]) -> list[str]:
-    """Return the provider's names for messages of which it says nothing else."""
-    return [one.provider_ref for one in said if one.provider_ref and not one.message_id]
+    """Return the provider's names for messages of which it says nothing else, or for parts of them."""
+    return [one.provider_ref for one in said if one.provider_ref and (one.of_part or not one.message_id)]
 
 
 def _id_of(receipt: Receipt) -> bytes:

@@ -40,6 +40,7 @@ from services.notifier.permitting import Till
 from services.notifier.providers.port import Provider
 from services.notifier.providers.sandbox import SandboxProvider
 from services.notifier.publishing import Publisher
+from services.notifier.querying import Querier
 from services.notifier.receiving import Receiver
 from services.notifier.recording import Recorder
 from services.notifier.replying import Listener
@@ -158,7 +159,7 @@ def _parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within, directory.ring), sender,
         Relay(ports.engine, outbox, ports.bus, outlet.kept),
         DeliveryWatch(ports.engine, ports.clock, metrics), outlet, receiver,
-        Asker(receiver, metrics), _sweeper(ports, settings.kept),
+        Asker(receiver, metrics, Querier(receiver, metrics)), _sweeper(ports, settings.kept),
     )  # fmt: skip
 
 

@@ -309,6 +309,19 @@ parts = Table(
 )
 """The provider's names for the parts of a message that went out in several."""
 
+unreported = Table(
+    "unreported",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("provider_ref", Text, primary_key=True),
+    Column("spelled", Text, nullable=False),
+    Column("taken_at", _moment, nullable=False),
+    Column("due_at", _moment, nullable=False),
+    Column("asked", Integer, nullable=False),
+)
+"""Messages, or parts of them, about which a provider is asked by its own name for each when no receipt comes: until the last question."""
+
 sandbox_messages = Table(
     "sandbox_messages",
     metadata,

@@ -122,13 +122,16 @@ def _add_providers(routes: APIRouter, wired: Wired) -> None:
             await health.note(conn, (row.tenant, name), [Event(row.at, "set", row.by, {"version": version, "per_second": row.per_second})])
             stored = await accounts.find(conn, caller.tenant, name)
         assert stored is not None  # noqa: S101  # written in this transaction
-        here = wired.directory
-        linked = isinstance(adapter, Link)
-        posted = {
-            "receipts_url": None if linked and adapter.receipts is None else here.receipts_url(name, secrets.url),
-            "inbound_url": None if linked else here.inbound_url(name, secrets.url),
-        }
-        return answer(_shown(stored) | posted, 200 if before else 201)
+        return answer(_shown(stored) | _posted_to(wired, adapter, name, secrets.url), 200 if before else 201)
+
+
+def _posted_to(wired: Wired, adapter: Adapter | Link, name: str, secret: str) -> dict[str, str | None]:
+    """Return where a provider posts what it says; None of what its kind has no word for."""
+    hears_replies = not isinstance(adapter, Link) and adapter.inbound is not None
+    return {
+        "receipts_url": wired.directory.receipts_url(name, secret) if adapter.receipts is not None else None,
+        "inbound_url": wired.directory.inbound_url(name, secret) if hears_replies else None,
+    }
 
 
 async def _asked(

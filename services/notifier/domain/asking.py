@@ -11,6 +11,8 @@ from services.notifier.domain.results import NotSent
 
 PAUSES = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 """How long after an attempt its provider is asked, once each."""
+UNREPORTED = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
+"""How long after it was taken a provider is asked about a message on which it has not reported, once each."""
 AROUND = timedelta(minutes=2)
 """How far a provider's clock may be from ours."""
 NEVER_TAKEN = "never_taken"

@@ -36,6 +36,8 @@ class Receipt:
     at: datetime | None = None
     code: str | None = None
     fault: Fault = "none"
+    of_part: bool = False
+    """Whether it is about one part alone where the message went out in several, though our id stands in it."""
 
 
 @dataclass(frozen=True, slots=True)

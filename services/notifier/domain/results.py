@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -28,6 +29,13 @@ class Accepted:
     receipt: str | None = None
     parts: tuple[str, ...] = ()
     """Its names for the parts, where it will speak of each by that alone."""
+    spelled: tuple[str, ...] = ()
+    """These names letter by letter as it gave them, where it can be asked about a part by that."""
+
+
+def name_of(parts: Sequence[str]) -> str:
+    """Return a name for a message whose parts have these: that of its only part, else one that no part has."""
+    return parts[0] if len(parts) == 1 else f"{parts[0]}+{len(parts) - 1}"
 
 
 @dataclass(frozen=True, slots=True)

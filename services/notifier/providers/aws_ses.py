@@ -35,6 +35,10 @@ from services.notifier.providers.wire import (
 CODES = Codes.load("aws_ses")
 PATH = "/v2/email/outbound-emails"
 OURS = "dunwell_message"
+UNVERIFIED = "email address is not verified"
+"""What tells a wrong identity from a wrong content: the error's name is the same."""
+NEVER_SENT = "Complaint/OnAccountSuppressionList"
+"""Who has complained once is not written to again: such a mail is taken and goes nowhere."""
 STANDINGS = MappingProxyType(
     {
         "Send": Standing.ACCEPTED,
@@ -71,6 +75,8 @@ def read(answer: Answer) -> Result:
         ref = text(json_object(answer.body).get("MessageId"))
         return Accepted(ref) if ref else Unknown("answer_unreadable")
     codes = [code for code in aws.error_codes(answer) if "/" not in code]
+    if codes == ["MessageRejected"] and UNVERIFIED in str(json_object(answer.body).get("message")).lower():
+        codes = ["MessageRejected not verified"]
     return CODES.result(answer.status, *codes, retry_after=answer.headers.get("retry-after"))
 
 
@@ -80,18 +86,24 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
     if event is None or isinstance(event, Denied | Fetch):
         return event or ()
     kind = str(event.get("eventType") or event.get("notificationType"))
-    standing = STANDINGS.get(kind)
     codes = _codes(event, kind)
+    standing = Standing.FAILED if NEVER_SENT in codes else STANDINGS.get(kind)
     if standing is None and not codes:
         return ()
     mail = event.get("mail")
     mail = mail if isinstance(mail, dict) else {}
     return (
         Receipt(
-            standing, message_id=_tag(mail), provider_ref=text(mail.get("messageId")), at=moment(mail.get("timestamp")),
+            standing, message_id=_tag(mail), provider_ref=text(mail.get("messageId")), at=_at(event, kind, mail),
             address=_first(mail.get("destination")), code=codes[0] if codes else None, fault=CODES.fault(*codes) if codes else "none",
         ),
     )  # fmt: skip
+
+
+def _at(event: dict[str, Any], kind: str, mail: dict[str, Any]) -> datetime | None:
+    """Return when it happened, where an event says that; else when the mail was sent."""
+    about = event.get(kind[:1].lower() + kind[1:])
+    return (moment(about.get("timestamp")) if isinstance(about, dict) else None) or moment(mail.get("timestamp"))
 
 
 def _codes(event: dict[str, Any], kind: str) -> tuple[str, ...]:
@@ -107,7 +119,11 @@ def _codes(event: dict[str, Any], kind: str) -> tuple[str, ...]:
             wanted = wish.get("newTopicPreferences") if isinstance(wish, dict) else None
             gone = isinstance(wanted, dict) and wanted.get("unsubscribeAll") is True
             return ("Subscription OPT_OUT",) if gone else ()
-        case "Reject" | "Complaint":
+        case "Complaint":
+            complaint = event.get("complaint")
+            why = complaint.get("complaintSubType") if isinstance(complaint, dict) else None
+            return (f"{kind}/{why}", kind) if why else (kind,)
+        case "Reject":
             return (kind,)
         case "Rendering Failure":
             return ("RenderingFailure",)

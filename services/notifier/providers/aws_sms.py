@@ -33,6 +33,7 @@ CODES = Codes.load("aws_sms")
 TARGET = "PinpointSMSVoiceV2.SendTextMessage"
 SHORTEST_S, LONGEST_S = 5, 259_200
 OURS = "dunwell_message"
+ABOUT_A_FIELD = frozenset({"CANNOT_PARSE", "FIELD_VALIDATION_FAILED", "INVALID_PARAMETER"})
 STANDINGS = MappingProxyType(
     {
         "TEXT_QUEUED": Standing.ACCEPTED,
@@ -71,7 +72,18 @@ def read(answer: Answer) -> Result:
     if answer.status == 200:
         ref = text(json_object(answer.body).get("MessageId"))
         return Accepted(ref) if ref else Unknown("answer_unreadable")
-    return CODES.result(answer.status, *aws.error_codes(answer), retry_after=answer.headers.get("retry-after"))
+    codes = (_field(answer), *aws.error_codes(answer))
+    return CODES.result(answer.status, *codes, retry_after=answer.headers.get("retry-after"))
+
+
+def _field(answer: Answer) -> str | None:
+    """Return the code of a number or a text that is wrong in itself, and not of an account that may not write to it."""
+    said = json_object(answer.body)
+    fields = said.get("Fields")
+    if said.get("Reason") not in ABOUT_A_FIELD or not isinstance(fields, list):
+        return None
+    named = {str(one.get("Name")).lower() for one in fields if isinstance(one, dict)}
+    return next((f"ValidationException {field}" for field in ("DestinationPhoneNumber", "MessageBody") if named == {field.lower()}), None)
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied | Fetch:  # noqa: ARG001  # every kind's shape

@@ -85,7 +85,7 @@ class Codes:
 
 
 def _wait(retry_after: str | None) -> timedelta | None:
-    """Return a `Retry-After` in seconds; a date in it is not looked at."""
+    """Return a `Retry-After` in seconds."""
     if retry_after is None or not retry_after.strip().isdecimal():
         return None
     return min(timedelta(seconds=min(int(retry_after), 10**6)), LONGEST_WAIT)

@@ -21,6 +21,8 @@ TOKENS = "https://oauth2.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LONGEST_S = 2_419_200
+UNSAID_S = "60"
+"""After a 429 that says nothing of it nothing is sent for so long."""
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 ABOUT_TOKEN = "message.token"  # noqa: S105  # the name of a field
 
@@ -47,7 +49,8 @@ def read(answer: Answer) -> Result:
         return Accepted(name) if name else Unknown("answer_unreadable")
     error = said.get("error")
     codes = _codes(error) if isinstance(error, dict) else ()
-    return CODES.result(answer.status, *codes, retry_after=answer.headers.get("retry-after"))
+    wait = answer.headers.get("retry-after") or (UNSAID_S if answer.status == 429 else None)
+    return CODES.result(answer.status, *codes, retry_after=wait)
 
 
 def _codes(error: dict[str, Any]) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ class HttpProvider:
             return outcome
         if outcome.status == 401 and self._keeper and token:
             self._keeper.forget(token)
-        return self._read(outcome)
+        return self._read(counted(outcome, self.clock.now()))
 
     def _read(self, answer: Answer) -> Result:
         try:
@@ -155,7 +155,24 @@ class HttpProvider:
         return replace(self.account, credentials=MappingProxyType({**self.account.credentials, "token": token.value}))
 
 
+def counted(answer: Answer, now: datetime) -> Answer:
+    """Return an answer whose `Retry-After` is in seconds, where it came as a date: by the clock of whoever said it."""
+    until = _moment(answer.headers.get("retry-after"))
+    if until is None:
+        return answer
+    left = until - (_moment(answer.headers.get("date")) or now)
+    return replace(answer, headers={**answer.headers, "retry-after": str(max(0, round(left.total_seconds())))})
+
+
+def _moment(said: str | None) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(said or "")
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
+
+
 def _clocks_agree(answer: Answer, now: datetime) -> bool:
     """Say whether a provider's clock is ours: else a message that it has may lie outside the time that is looked through."""
-    said = answer.headers.get("date")
-    return said is not None and abs(parsedate_to_datetime(said) - now) <= AROUND
+    said = _moment(answer.headers.get("date"))
+    return said is not None and abs(said - now) <= AROUND

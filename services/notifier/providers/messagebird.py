@@ -32,6 +32,7 @@ from services.notifier.providers.wire import (
     json_object,
     moment,
     seconds_left,
+    sender_id,
     text,
 )
 
@@ -54,7 +55,7 @@ STANDINGS = MappingProxyType(
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
     """Return the call that sends a text to one number."""
     body: dict[str, Any] = {
-        "originator": account.settings["from"],
+        "originator": sender_id(account.settings["from"]),
         "recipients": [e164(message.to)[1:]],
         "body": message.body,
         "reference": message.id,

@@ -8,9 +8,12 @@ from typing import Protocol, runtime_checkable
 
 from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
+from services.notifier.domain.receipts import Receipt
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 
-__all__ = ["Accepted", "Askable", "NotSent", "OutgoingMessage", "Provider", "Question", "Refused", "Result", "Search", "Unknown"]
+__all__ = [
+    "Accepted", "Askable", "NotSent", "OutgoingMessage", "Provider", "Queryable", "Question", "Refused", "Result", "Search", "Unknown",
+]  # fmt: skip
 
 
 class Provider(Protocol):
@@ -47,4 +50,13 @@ class Askable(Provider, Protocol):
 
     async def look_up(self, question: Question) -> Search | None:
         """Return what it has that may be the message; None where nobody has answered."""
+        ...
+
+
+@runtime_checkable
+class Queryable(Provider, Protocol):
+    """A provider that can be asked about a message by the name it gave it."""
+
+    async def query(self, name: str) -> Receipt | None:
+        """Return how the message or the part of it has ended; None where it has not, or nobody can say."""
         ...

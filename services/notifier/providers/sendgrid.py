@@ -10,6 +10,7 @@ from email.parser import HeaderParser
 from email.utils import parseaddr, parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
 from services.notifier.domain.replies import Inbound, unquoted
@@ -29,11 +31,13 @@ from services.notifier.providers.wire import (
     Callback,
     Denied,
     HttpCall,
+    LookUp,
     UnfitError,
     at_epoch,
     json_object,
     json_objects,
     mailbox,
+    moment,
     multipart,
     one_click,
     still_wanted,
@@ -53,6 +57,8 @@ STANDINGS = MappingProxyType(
         "dropped": Standing.FAILED,
     }
 )
+ACTIVITY = MappingProxyType({"processed": Standing.ACCEPTED, "delivered": Standing.DELIVERED, "not_delivered": Standing.FAILED})
+"""What its search says of a mail."""
 WISHES = ("spamreport", "unsubscribe", "group_unsubscribe")
 """Events that are about the person and not about how far a mail came."""
 
@@ -87,6 +93,36 @@ def read(answer: Answer) -> Result:
     fields = [str(error.get("field")) for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     about = f"{answer.status} to" if any(".to" in field for field in fields if field.startswith("personalizations")) else None
     return CODES.result(answer.status, about, retry_after=answer.headers.get("retry-after") or _until_reset(answer.headers))
+
+
+def search(question: Question, account: Account, now: datetime) -> HttpCall:  # noqa: ARG001  # every kind's shape
+    """Return the call that looks for the mail with our id among its arguments, in a history that is bought besides."""
+    asked = {"query": f"unique_args['{OURS}']=\"{question.message_id}\"", "limit": "2"}
+    headers = {"authorization": f"Bearer {account.credentials['api_key']}", "accept": "application/json"}
+    return HttpCall(f"{account.base_url or BASE}/v3/messages?{urlencode(asked)}", headers, b"", "GET")
+
+
+def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
+    """Return the mail that was found, where it is the only one and went to this address: its arguments are not shown.
+
+    None found proves nothing: an account without that history is answered so too.
+    """
+    messages = json_object(answer.body).get("messages")
+    if not isinstance(messages, list):
+        return None
+    one: dict[str, Any] = messages[0] if len(messages) == 1 and isinstance(messages[0], dict) else {}
+    is_ours = str(one.get("to_email")).lower() == question.to.lower()
+    return Search((_active(one, question.message_id),) if is_ours else ())
+
+
+def _active(said: dict[str, Any], message_id: str) -> Receipt:
+    status = str(said.get("status"))
+    standing, ref = ACTIVITY.get(status, Standing.ACCEPTED), text(said.get("msg_id"))
+    failed = standing is Standing.FAILED
+    return Receipt(
+        standing, message_id=message_id, provider_ref=ref.partition(".")[0] if ref else None, at=moment(said.get("last_event_time")),
+        code=status if failed else None, fault=CODES.fault(status) if failed else "none",
+    )  # fmt: skip
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
@@ -160,6 +196,6 @@ def _until_reset(headers: Mapping[str, str]) -> str | None:
 
 
 ADAPTER = Adapter(
-    kind="sendgrid", channels=("email",), request=request, read=read, receipts=receipts, inbound=inbound,
+    kind="sendgrid", channels=("email",), request=request, read=read, receipts=receipts, inbound=inbound, look_up=LookUp(search, searched),
     credentials=("api_key",), settings=("from",), optional=("verification_key", "from_name"),
 )  # fmt: skip

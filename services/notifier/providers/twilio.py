@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
@@ -168,8 +168,16 @@ def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inb
 
 
 def _is_signed(callback: Callback, account: Account) -> bool:
-    expected = signature(callback.url, callback.body, account.credentials["auth_token"])
-    return hmac.compare_digest(expected.encode(), callback.headers.get("x-twilio-signature", "").encode())
+    given, token = callback.headers.get("x-twilio-signature", "").encode(), account.credentials["auth_token"]
+    return any(hmac.compare_digest(signature(url, callback.body, token).encode(), given) for url in _spellings(callback.url))
+
+
+def _spellings(url: str) -> tuple[str, str]:
+    """Return a URL without its port and with it: Twilio signs either."""
+    split = urlsplit(url)
+    host, port = split.netloc.removesuffix(f":{split.port}"), split.port or (443 if split.scheme == "https" else 80)
+    head, _, tail = url.partition(split.netloc)
+    return f"{head}{host}{tail}", f"{head}{host}:{port}{tail}"
 
 
 def signature(url: str, body: bytes, token: str) -> str:

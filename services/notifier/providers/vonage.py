@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
+from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
-from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.receipts import Receipt, Standing, of_whole
 from services.notifier.domain.replies import Inbound
-from services.notifier.domain.results import Accepted, Refused, Result, Unknown
+from services.notifier.domain.results import Accepted, Refused, Result, Unknown, name_of
 from services.notifier.domain.segments import is_gsm
 from services.notifier.providers.codes import Codes
 from services.notifier.providers.wire import (
@@ -23,15 +25,19 @@ from services.notifier.providers.wire import (
     Callback,
     Denied,
     HttpCall,
+    LookUp,
+    UnfitError,
     e164,
     form,
     json_object,
+    moment,
     seconds_left,
+    sender_id,
     text,
 )
 
 CODES = Codes.load("vonage")
-BASE = "https://rest.nexmo.com"
+BASE, REPORTS = "https://rest.nexmo.com", "https://api.nexmo.com"
 SHORTEST_S, LONGEST_S = 20, 604_800
 METHODS = ("md5hash", "md5", "sha1", "sha256", "sha512")
 """How an account may be set to sign; all but the first are HMACs."""
@@ -46,6 +52,8 @@ STANDINGS = MappingProxyType(
     }
 )
 """`unknown` is not here: it says nothing."""
+RECORDED = MappingProxyType({**STANDINGS, "deleted": Standing.FAILED})
+"""What a record of a message says; that there is one at all says that it was taken."""
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
@@ -53,7 +61,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
     fields = {
         "api_key": account.credentials["api_key"],
         "api_secret": account.credentials["api_secret"],
-        "from": account.settings["from"],
+        "from": sender_id(account.settings["from"]),
         "to": e164(message.to)[1:],
         "text": message.body,
         "type": "text" if is_gsm(message.body) else "unicode",
@@ -79,8 +87,42 @@ def read(answer: Answer) -> Result:
         return Unknown("partial" if parts else "answer_unreadable")
     if refused:
         return next((one for one in refused if isinstance(one, Unknown)), refused[0])
-    ref = text(parts[0].get("message-id"))
-    return Accepted(ref) if ref else Unknown("answer_unreadable")
+    refs = tuple(ref for part in parts if (ref := text(part.get("message-id"))))
+    if len(refs) < len(parts):
+        return Unknown("answer_unreadable")
+    return Accepted(name_of(refs), parts=refs if len(refs) > 1 else ())
+
+
+def search(question: Question, account: Account, now: datetime) -> HttpCall:  # noqa: ARG001  # every kind's shape
+    """Return the call that lists what was sent to a number while this message was given to it; the end is not within."""
+    own = account.credentials
+    asked = {
+        "account_id": own["api_key"], "product": "SMS", "direction": "outbound", "to": e164(question.to)[1:],
+        "date_start": question.since.isoformat(timespec="seconds"),
+        "date_end": (question.until + timedelta(seconds=1)).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    shown = base64.b64encode(f"{own['api_key']}:{own['api_secret']}".encode()).decode()
+    headers = {"authorization": f"Basic {shown}", "accept": "application/json"}
+    return HttpCall(f"{account.base_url or REPORTS}/v2/reports/records?{urlencode(asked)}", headers, b"", "GET")
+
+
+def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
+    """Return the record under our id, or what those of its parts come to; none proves nothing, since nobody says how soon there is one."""
+    records = json_object(answer.body).get("records")
+    if not isinstance(records, list):
+        return None
+    mine = [_recorded(one) for one in records if isinstance(one, dict) and one.get("client_ref") == question.message_id]
+    whole = of_whole(question.message_id, len(mine), list(enumerate(mine))) if len(mine) > 1 else None
+    return Search((whole,) if whole else tuple(mine))
+
+
+def _recorded(said: dict[str, Any]) -> Receipt:
+    standing, code = RECORDED.get(str(said.get("status")), Standing.ACCEPTED), text(said.get("error_code"))
+    failed = standing is Standing.FAILED
+    return Receipt(
+        standing, message_id=text(said.get("client_ref")), provider_ref=text(said.get("message_id")), at=moment(said.get("date_finalized")),
+        code=code or "failed" if failed else None, fault=CODES.fault(code) if failed else "none",
+    )  # fmt: skip
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
@@ -95,7 +137,7 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
     return (
         Receipt(
             standing, message_id=text(said.get("client-ref")), provider_ref=text(said.get("messageId")), address=text(said.get("msisdn")),
-            at=_at(text(said.get("scts"))), code=code, fault=CODES.fault(code) if standing is Standing.FAILED else "none",
+            at=_at(text(said.get("scts"))), code=code, fault=CODES.fault(code) if standing is Standing.FAILED else "none", of_part=True,
         ),
     )  # fmt: skip
 
@@ -157,8 +199,14 @@ def _stamp(written: str | None) -> datetime | None:
         return None
 
 
+def check(account: Account) -> None:
+    """Refuse an account whose receipts could never be believed."""
+    if account.settings.get("signature_method", METHODS[0]) not in METHODS:
+        raise UnfitError("no_such_signature_method", "config")
+
+
 ADAPTER = Adapter(
-    kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
-    credentials=("api_key", "api_secret"), settings=("from",), optional=("signature_secret", "signature_method"),
+    kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound, look_up=LookUp(search, searched),
+    check=check, credentials=("api_key", "api_secret"), settings=("from",), optional=("signature_secret", "signature_method"),
     secrets=("signature_secret",),
 )  # fmt: skip

@@ -163,6 +163,12 @@ def e164(to: str) -> str:
     return number
 
 
+def sender_id(given: str) -> str:
+    """Return a sender as those take it that write numbers without a plus; a name stays as it is."""
+    digits = given.removeprefix("+")
+    return digits if digits.isdecimal() else given
+
+
 def still_wanted(message: OutgoingMessage, now: datetime) -> None:
     """Hold back a message that has ended, from a provider that has no word for an end."""
     if message.deadline is not None and message.deadline <= now:

@@ -58,6 +58,18 @@ async def keep(conn: AsyncConnection, parts: Sequence[Part]) -> None:
     )  # fmt: skip
 
 
+async def known(conn: AsyncConnection, tenant: str, provider: str, refs: Sequence[str]) -> set[str]:
+    """Return which of these are names of parts."""
+    rows = await conn.execute(
+        text(
+            "select provider_ref from notifier.parts where tenant = :tenant and provider = :provider"
+            " and provider_ref = any(cast(:refs as text[]))"
+        ),
+        {"tenant": tenant, "provider": provider, "refs": sorted(set(refs))},
+    )
+    return {row.provider_ref for row in rows}
+
+
 async def whole(conn: AsyncConnection, tenant: str, provider: str, refs: Iterable[str]) -> list[Receipt]:
     """Return what all that was said of parts comes to, for the messages that have a part of these names."""
     rows = await conn.execute(

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from services.notifier.domain.receipts import Standing
@@ -132,3 +133,33 @@ async def test_the_request_is_kept_sealed_and_a_receipt_for_nothing_we_know_wait
         other = Taken("SMother", REAL, "", callback=(taken.callback or "").partition("?")[0] + "?m=m-unheard-of")
         assert (await post(world, reported(world, other, Standing.DELIVERED))).json() == {"new": 1}
         assert await world.scalar("select count(*) from notifier.receipts") == 2
+
+
+async def test_a_message_of_vonages_in_parts_has_arrived_when_all_of_them_have(databases: Databases) -> None:
+    async with a_wired_world(databases, public_url=PUBLIC) as (world, fake):
+        vonage = Account("main", "vonage", {"api_key": "abcd1234", "api_secret": "s"}, {"from": "Lender"})
+        fake.accounts = {"main": vonage}
+        await put(world, "main", {**twilio(fake), "kind": "vonage", "credentials": vonage.credentials, "settings": vonage.settings})
+        await route(world, {"channel": "sms", "provider": "main"})
+        await ask(world, "b1")
+        await world.service.pump()
+        ((_, taken),) = fake.kept
+        speaker = SPEAKERS["vonage"]
+        assert speaker.parts is not None
+        assert speaker.report is not None
+        first, second = (speaker.report(part, Standing.DELIVERED, vonage, world.clock.now()) for part in speaker.parts(taken))
+        for new in (1, 0):
+            assert (await post(world, first)).json()["new"] == new
+            assert await state(world) == ("sent", "sent")
+        await post(world, second)
+        assert await state(world) == ("delivered", "delivered")
+
+
+async def test_a_batch_of_events_is_taken_as_large_as_providers_make_them(databases: Databases) -> None:
+    async with a_wired_world(databases, public_url=PUBLIC) as (world, _):
+        account = {"kind": "sendgrid", "credentials": {"api_key": "k"}, "settings": {"from": "dunning@lender.example"}}
+        url = (await put(world, "mail", account))["receipts_url"]
+        event = {"event": "delivered", "dunwell_message": "m-1", "response": "x" * 7_800}
+        for count, status in ((98, 200), (140, 413)):
+            body = msgspec.json.encode([{**event, "sg_event_id": f"e{number}"} for number in range(count)])
+            assert (await post(world, HttpCall(url, {}, body))).status_code == status, len(body)

@@ -160,6 +160,8 @@ async def test_secrets_are_stored_sealed_and_shown_to_nobody_and_stay_when_they_
             assert word.encode().hex() not in stored
         kept = await put(world, "main", {**twilio(fake), "credentials": None, "at_once": 5}, 200)
         assert (kept["version"], kept["receipts_url"]) == (2, url)
+        silent = await put(world, "push", {"kind": "jpush", "credentials": {"app_key": "k", "master_secret": "s"}})
+        assert (silent["receipts_url"], silent["inbound_url"]) == (None, None)
         await route(world, {"channel": "sms", "provider": "main"})
         await ask(world, "b1")
         await world.service.pump()

@@ -154,7 +154,7 @@ def test_every_error_and_reason_of_the_tables_is_one_that_the_model_or_awss_comm
         "NotAuthorized", "ThrottlingException", "ServiceUnavailable", "InternalFailure", "InternalServerException", "AccessDeniedException",
     }  # fmt: skip
     for code in (aws_ses if kind == "aws_ses" else aws_sms).CODES.api:
-        name, _, reason = code.partition("/")
+        name, _, reason = code.partition(" ")[0].partition("/") if not code.startswith("http ") else (code, "", "")
         assert name.startswith("http ") or name in shapes | common, code
         assert reason in reasons | {"", "*"}, code
 
@@ -165,6 +165,12 @@ def test_every_error_and_reason_of_the_tables_is_one_that_the_model_or_awss_comm
         (200, {"MessageId": "x1"}, {}, Accepted("x1")),
         (200, {}, {}, Unknown("answer_unreadable")),
         (400, {"message": "no"}, {"x_amzn_errortype": "MessageRejected:http://internal/"}, Refused("MessageRejected", "content")),
+        (
+            400,
+            {"__type": "MessageRejected", "message": "Email address is not verified. The following identities failed"},
+            {},
+            Refused("MessageRejected not verified", "config", permanent=False),
+        ),
         (400, {"__type": "com.amazonaws.ses#SendingPausedException"}, {}, Refused("SendingPausedException", "config", permanent=False)),
         (429, {"__type": "TooManyRequestsException"}, {}, Refused("TooManyRequestsException", "throttled", permanent=False)),
         (403, {"message": "The security token is invalid"}, {}, Refused("http_403", "config", permanent=False)),
@@ -185,11 +191,31 @@ def test_answers_of_ses_are_read_by_the_table(status: int, body: object, headers
         ("ConflictException", "SOMETHING_NEW", ("provider", False)),
         ("ValidationException", "SOMETHING_NEW", ("config", False)),
         ("ValidationException", "PRICE_OVER_THRESHOLD", ("content", True)),
+        ("ConflictException", "RESOURCE_NOT_ACTIVE", ("config", False)),
+        ("ConflictException", "DESTINATION_PHONE_NUMBER_BLOCKED_BY_PROTECT_NUMBER_OVERRIDE", ("content", True)),
+        ("ValidationException", "DESTINATION_COUNTRY_BLOCKED", ("content", True)),
         ("ThrottlingException", None, ("throttled", False)),
     ],
 )
 def test_errors_of_texts_are_read_with_their_reason(name: str, reason: str | None, result: tuple[str, bool]) -> None:
     read = aws_sms.read(an_answer(400, {"__type": name, "Reason": reason}))
+    assert isinstance(read, Refused)
+    assert (read.fault, read.permanent) == result
+
+
+@pytest.mark.parametrize(
+    ("reason", "fields", "result"),
+    [
+        ("FIELD_VALIDATION_FAILED", ["DestinationPhoneNumber"], ("invalid_address", True)),
+        ("INVALID_PARAMETER", ["destinationPhoneNumber"], ("invalid_address", True)),
+        ("FIELD_VALIDATION_FAILED", ["MessageBody"], ("content", True)),
+        ("FIELD_VALIDATION_FAILED", ["OriginationIdentity", "DestinationPhoneNumber"], ("config", False)),
+        ("COUNTRY_NOT_ENABLED", ["DestinationPhoneNumber"], ("config", False)),
+    ],
+)
+def test_a_field_that_is_wrong_with_a_text_says_whose_fault_it_is(reason: str, fields: list[str], result: tuple[str, bool]) -> None:
+    named = [{"Name": name, "Message": "no"} for name in fields]
+    read = aws_sms.read(an_answer(400, {"__type": "ValidationException", "Reason": reason, "Fields": named}))
     assert isinstance(read, Refused)
     assert (read.fault, read.permanent) == result
 
@@ -220,8 +246,9 @@ def brought(event: object, *, version: str = "2", key: rsa.RSAPrivateKey = SIGNE
 
 ARRIVED = {
     "eventType": "Delivery",
+    "delivery": {"timestamp": "2026-11-24T02:00:00.000Z"},
     "mail": {
-        "timestamp": "2026-11-24T02:00:00.000Z", "messageId": "x1", "destination": ["a@b"], "tags": {"dunwell_message": ["m-1"]},
+        "timestamp": "2026-11-24T01:59:00.000Z", "messageId": "x1", "destination": ["a@b"], "tags": {"dunwell_message": ["m-1"]},
     },
 }  # fmt: skip
 
@@ -293,6 +320,7 @@ def test_the_certificate_is_asked_for_once_and_a_subscription_is_confirmed_only_
         ({"eventType": "Bounce", "bounce": {"bounceType": "Undetermined"}}, Standing.FAILED, "provider"),
         ({"eventType": "Bounce", "bounce": None}, Standing.FAILED, "provider"),
         ({"eventType": "Complaint"}, None, "complained"),
+        ({"eventType": "Complaint", "complaint": {"complaintSubType": "OnAccountSuppressionList"}}, Standing.FAILED, "complained"),
         ({"eventType": "Reject"}, Standing.FAILED, "content"),
         ({"eventType": "Rendering Failure"}, Standing.FAILED, "content"),
         ({"eventType": "Subscription", "subscription": {"newTopicPreferences": {"unsubscribeAll": True}}}, None, "opted_out"),

@@ -98,6 +98,16 @@ def test_a_429_is_a_failure_of_no_kind_and_its_retry_after_is_kept(kind: str) ->
     assert (said.fault, said.permanent, said.retry_after) == ("throttled", False, timedelta(seconds=17))
 
 
+def test_a_number_that_sends_goes_out_as_it_is_asked_for_and_a_name_as_it_is() -> None:
+    for kind, where in (("vonage", of_form("from")), ("messagebird", of_json("originator"))):
+        adapter = ADAPTERS[kind]
+        sent = []
+        for sender in ("+12025550100", "12025550100", "Lender", "+Lender"):
+            account = Account("main", kind, dict.fromkeys(adapter.credentials, "x"), {"from": sender})
+            sent.append(where(adapter.request(a_message(), account, NOW)))
+        assert sent == ["12025550100", "12025550100", "Lender", "+Lender"], kind
+
+
 WORDS = (
     "user unknown, address rejected permanently",
     "throttled, rate limit exceeded, try again later",

@@ -84,7 +84,11 @@ def an_error(status: str, name: str | None = None, *fields: str) -> dict[str, An
         (400, an_error("INVALID_ARGUMENT", None, "message.token"), Refused("INVALID_ARGUMENT", "content")),
         (400, an_error("INVALID_ARGUMENT"), Refused("INVALID_ARGUMENT", "content")),
         (401, an_error("UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR"), Refused("THIRD_PARTY_AUTH_ERROR", "config", permanent=False)),
-        (429, an_error("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED"), Refused("QUOTA_EXCEEDED", "throttled", permanent=False)),
+        (
+            429,
+            an_error("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED"),
+            Refused("QUOTA_EXCEEDED", "throttled", permanent=False, retry_after=timedelta(minutes=1)),
+        ),
         (500, an_error("INTERNAL", "INTERNAL"), Unknown("INTERNAL")),
         (503, b"", Unknown("http_503")),
         (400, {"error": {"status": None, "details": [None, {"fieldViolations": [7]}]}}, Refused("None", "provider", permanent=False)),

@@ -63,6 +63,16 @@ def test_a_third_one_writes_the_same_bytes_for_a_part_and_for_a_bind() -> None:
     assert Pdu(Command.BIND_TRANSCEIVER, 7, 0, pdu.bind("lender", "secret")).encode() == bind
 
 
+@given(name=st.text("0aAfF-", min_size=1, max_size=64), state=st.integers(0, 255), error=st.integers(0, 255))
+def test_a_question_about_a_message_and_its_answer_are_what_that_one_writes(name: str, state: int, error: int) -> None:
+    asked = by_smpplib("query_sm", message_id=name, source_addr_ton=5, source_addr_npi=0, source_addr="Lender")
+    assert Pdu(Command.QUERY_SM, 7, 0, pdu.query(name, Number("Lender", 5, 0))).encode() == asked
+    told = by_smpplib("query_sm_resp", message_id=name, final_date="261124020100000+", message_state=state, error_code=error)
+    assert pdu.queried(told[16:]) == (state, error)
+    with pytest.raises(MalformedError):
+        pdu.queried(told[16:-1])
+
+
 @given(sms=SMS, cut=st.integers(0, 400))
 def test_a_body_that_is_cut_is_malformed_or_lacks_only_optional_parameters(sms: Sms, cut: int) -> None:
     body = sms.encode()

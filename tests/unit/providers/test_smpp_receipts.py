@@ -12,7 +12,7 @@ from services.notifier.domain.receipts import Receipt, Reduced, Standing, of_who
 from services.notifier.domain.results import Fault
 from services.notifier.providers.links import Written
 from services.notifier.providers.smpp.pdu import Number, Sms
-from services.notifier.providers.smpp.receipts import heard, reference
+from services.notifier.providers.smpp.receipts import ended, heard, reference
 
 US, THEM = Number("Lender", 5, 0), Number("12025550123", 1, 1)
 LONG = "id:{id} sub:001 dlvrd:001 submit date:2611240200 done date:2611240201 stat:{stat} err:{err} text:Your instalment"
@@ -21,6 +21,19 @@ LONG = "id:{id} sub:001 dlvrd:001 submit date:2611240200 done date:2611240201 st
 def a_receipt(said: str, esm_class: int = 0x04, **options: bytes) -> Sms:
     tags = {"named": 0x001E, "state": 0x0427, "payload": 0x0424}
     return Sms(THEM, US, said.encode("latin-1"), esm_class=esm_class, options={tags[name]: value for name, value in options.items()})
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "receipt"),
+    [
+        (2, 0, Receipt(Standing.DELIVERED, provider_ref="a1b")),
+        (3, 0, Receipt(Standing.FAILED, provider_ref="a1b", code="EXPIRED", fault="provider")),
+        (5, 12, Receipt(Standing.FAILED, provider_ref="a1b", code="UNDELIV 012", fault="content")),
+        *[(state, 0, None) for state in (0, 1, 6, 7, 99)],
+    ],
+)
+def test_the_answer_to_a_question_is_a_receipt_where_a_message_has_ended(state: int, error: int, receipt: Receipt | None) -> None:
+    assert ended("0A1B", state, error) == receipt
 
 
 @pytest.mark.parametrize(

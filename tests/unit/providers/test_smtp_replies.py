@@ -46,6 +46,8 @@ from services.notifier.providers.smtp.replies import Reply, UnreadableError, out
         ("end", 550, "message refused", "content", True),
         ("end", 554, "5.6.0 malformed", "content", True),
         ("end", 451, "4.3.0 queue file write error", "provider", False),
+        ("end", 454, "Throttling failure: Maximum sending rate exceeded", "throttled", False),
+        ("end", 554, "Message rejected: Email address is not verified. The following identities failed", "config", False),
         ("end", 432, "never heard of", "provider", False),
         ("end", 599, "never heard of", "content", True),
     ],
@@ -54,6 +56,7 @@ def test_a_refusal_is_laid_at_the_door_of_whoever_can_mend_it(stage: str, code: 
     refused = refusal(stage, Reply(code, text))
     assert (refused.fault, refused.permanent) == (fault, permanent)
     assert refused.code.startswith(str(code))
+    assert ("not verified" in refused.code) == ("not verified" in text)
 
 
 @pytest.mark.parametrize(

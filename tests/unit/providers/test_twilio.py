@@ -111,6 +111,15 @@ def test_whatever_fields_are_signed_are_believed(fields: dict[str, str]) -> None
     assert denied(twilio.ADAPTER, a_form(URL, fields, x_twilio_signature=signed(fields)), ACCOUNT) is None
 
 
+@pytest.mark.parametrize("said", ["https://dunning.example", "https://dunning.example:443", "https://dunning.example:8443"])
+@pytest.mark.parametrize("port", ["", ":443", ":8443", ":9"])
+def test_a_signature_is_believed_with_and_without_the_port_of_the_url(said: str, port: str) -> None:
+    url = URL.replace("https://dunning.example", said)
+    mac = signed(FIELDS, URL.replace("https://dunning.example", f"https://dunning.example{port}"))
+    theirs = RequestValidator("tok").validate(url, FIELDS, mac)
+    assert (denied(twilio.ADAPTER, a_form(url, FIELDS, x_twilio_signature=mac), ACCOUNT) is None) == theirs
+
+
 @pytest.mark.parametrize(
     "signature",
     ["", "x", "ü", signed(FIELDS, token="other"), signed(FIELDS, URL + "x"), signed({**FIELDS, "MessageStatus": "failed"})],

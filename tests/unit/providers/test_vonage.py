@@ -59,7 +59,8 @@ def parts(*statuses: str) -> dict[str, Any]:
     ("status", "body", "result"),
     [
         (200, parts("0"), Accepted("id0")),
-        (200, parts("0", "0"), Accepted("id0")),
+        (200, parts("0", "0"), Accepted("id0+1", parts=("id0", "id1"))),
+        (200, {"messages": [{"status": "0", "message-id": "x"}, {"status": "0"}]}, Unknown("answer_unreadable")),
         (200, parts("0", "1"), Unknown("partial")),
         (200, parts("1", "0"), Unknown("partial")),
         (200, parts("1", "5"), Unknown("5")),
@@ -100,6 +101,13 @@ def test_signatures_are_those_that_its_libraries_publish(method: str) -> None:
     for sig in ("", "xxx", PUBLISHED[method][:-1], PUBLISHED["sha1" if method != "sha1" else "md5"]):
         assert denied(vonage.ADAPTER, a_form(CALLBACK, {**fields, "sig": sig}), account) == "signature"
     assert denied(vonage.ADAPTER, a_form(CALLBACK, {**fields, "b": "3", "sig": PUBLISHED[method]}), account) == "signature"
+
+
+def test_a_method_that_signs_nothing_is_refused_with_the_account() -> None:
+    assert vonage.ADAPTER.check is not None
+    vonage.ADAPTER.check(replace(SIGNED, settings={**SIGNED.settings, "signature_method": "sha512"}))
+    with pytest.raises(UnfitError):
+        vonage.ADAPTER.check(replace(SIGNED, settings={**SIGNED.settings, "signature_method": "SHA-512"}))
 
 
 def test_separators_inside_a_value_are_signed_as_underscores() -> None:

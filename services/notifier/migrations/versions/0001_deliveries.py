@@ -186,6 +186,14 @@ create table notifier.replies (
 );
 create index replies_borrowers on notifier.replies using gin (borrowers);
 """
+UNREPORTED = """
+create table notifier.unreported (
+    tenant text not null, provider text not null, provider_ref text not null, spelled text not null,
+    taken_at timestamptz not null, due_at timestamptz not null, asked integer not null default 0,
+    primary key (tenant, provider, provider_ref)
+);
+create index unreported_due on notifier.unreported (due_at);
+"""
 
 
 def upgrade() -> None:
@@ -198,5 +206,5 @@ def upgrade() -> None:
                 f"create table notifier.{table}_{part:02d} partition of notifier.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {part}){options}"
             )
-    for statement in statements(SMALL + REPLIES):
+    for statement in statements(SMALL + REPLIES + UNREPORTED):
         op.execute(statement)

@@ -52,7 +52,12 @@ def refuse(_: Taken, code: str) -> Answer:
 
 def _error(code: str) -> Answer:
     name, _, reason = code.partition("/")
-    said = {"message": "refused"} | ({"Reason": reason} if reason not in ("", "*") else {})
+    said: dict[str, object] = {"message": "refused", **({"Reason": reason} if reason not in ("", "*") else {})}
+    name, _, about = name.partition(" ")
+    if name == "MessageRejected" and about:
+        said["message"] = f"Email address is {about}. The following identities failed the check"
+    elif about:
+        said |= {"Reason": "FIELD_VALIDATION_FAILED", "Fields": [{"Name": about, "Message": "refused"}]}
     return as_json(STATUSES.get(name, 400), {"__type": name, **said}, **{"x-amzn-errortype": f"{name}:http://internal.amazon.com/"})
 
 

@@ -45,12 +45,14 @@ class Reporter:
         if standing is None:
             return
         self.fakes.note(name, taken.ref, standing)
-        report, url = SPEAKERS[account.kind].report, taken.callback or self.urls.get(name)
+        speaker, url = SPEAKERS[account.kind], taken.callback or self.urls.get(name)
+        report = speaker.report
         if report is None or url is None:
             self.say(
                 f"{name} says nothing of {taken.ref}: {'its kind has no receipts here' if report is None else 'it knows no URL for that'}"
             )
             return
-        answer = await self._carrier.call(report(replace(taken, callback=url), standing, account, self.fakes.clock.now()))
-        said = answer.status if isinstance(answer, Answer) else answer.why
-        self.say(f"{name} reported {standing.name.lower()} of {taken.ref}: {said}")
+        for part in speaker.parts(taken) if speaker.parts else (taken,):
+            answer = await self._carrier.call(report(replace(part, callback=url), standing, account, self.fakes.clock.now()))
+            said = answer.status if isinstance(answer, Answer) else answer.why
+            self.say(f"{name} reported {standing.name.lower()} of {part.ref}: {said}")

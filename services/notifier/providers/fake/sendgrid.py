@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
@@ -19,6 +22,8 @@ from services.notifier.providers.wire import Account, Answer, HttpCall, json_obj
 SIGNING = "signing_key"
 """The credential of a fake's account that signs its events: the private half of the verification key."""
 WORDS = {Standing.ACCEPTED: "processed", Standing.SENT: "processed", Standing.FAILED: "bounce", Standing.DELIVERED: "delivered"}
+ACTIVITY = {**dict.fromkeys(Standing, "processed"), Standing.FAILED: "not_delivered", Standing.DELIVERED: "delivered"}
+_QUERY = re.compile(rf"unique_args\['{OURS}'\]=\"([^\"]+)\"")
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
@@ -67,8 +72,30 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
     return HttpCall(taken.callback or "", {"content-type": "application/json", SIGNATURE: signed, TIMESTAMP: at}, body)
 
 
+def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
+    """Return the mails with an argument, for an account that has bought its history."""
+    if call.method != "GET":
+        return None
+    if call.headers.get("authorization") != f"Bearer {account.credentials['api_key']}":
+        return _error(401, None)
+    asked = dict(parse_qsl(urlsplit(call.url).query))
+    wanted = _QUERY.fullmatch(asked.get("query", ""))
+    if wanted is None or not urlsplit(call.url).path.endswith("/v3/messages"):
+        return _error(400, "query")
+    found = [one for one in reversed(kept) if one.reference == wanted[1]][: int(asked.get("limit", "10"))]
+    return as_json(200, {"messages": [_active(one, account) for one in found]})
+
+
+def _active(taken: Taken, account: Account) -> dict[str, object]:
+    last = taken.at.isoformat() if taken.at else None
+    return {
+        "from_email": account.settings["from"], "msg_id": f"{taken.ref}.filterdrecv-1", "subject": taken.subject, "to_email": taken.to,
+        "status": ACTIVITY[taken.standing], "opens_count": 0, "clicks_count": 0, "last_event_time": last,
+    }  # fmt: skip
+
+
 def _error(status: int, field: str | None) -> Answer:
     return as_json(status, {"errors": [{"message": "refused", "field": field, "help": None}]})
 
 
-SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report)
+SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report, search=search)

@@ -48,6 +48,8 @@ class Speaker:
     """By a code of the kind's table."""
     codes: Codes
     report: Callable[[Taken, Standing, Account, datetime], HttpCall] | None = None
+    parts: Callable[[Taken], Sequence[Taken]] | None = None
+    """Returns what is reported on for itself, where that is each part of a message."""
     search: Callable[[HttpCall, Account, Sequence[Taken]], Answer | None] | None = None
     """Answers a question about what was taken; None where the call is none."""
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from services.notifier.domain.receipts import Standing
+from services.notifier.domain.segments import segments
 from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
 from services.notifier.providers.vonage import CODES, METHODS, signature
 from services.notifier.providers.wire import Account, Answer, HttpCall, form
 
 WORDS = {Standing.ACCEPTED: "buffered", Standing.SENT: "accepted", Standing.FAILED: "failed", Standing.DELIVERED: "delivered"}
+RECORDS = {**WORDS, Standing.ACCEPTED: "submitted"}
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
@@ -29,8 +34,15 @@ def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
 
 
 def accept(taken: Taken) -> Answer:
-    """Answer for a message of one part."""
-    return _said({"to": taken.to, "message-id": taken.ref, "status": "0", "remaining-balance": "3.14", "message-price": "0.0333"})
+    """Answer for each part of a message."""
+    paid = {"to": taken.to, "status": "0", "remaining-balance": "3.14", "message-price": "0.0333"}
+    return _said(*({**paid, "message-id": one.ref} for one in parts(taken)))
+
+
+def parts(taken: Taken) -> list[Taken]:
+    """Return the parts of a message, each under an id of its own."""
+    count = len(segments(taken.body).parts)
+    return [taken, *(replace(taken, ref=f"{taken.ref[:-2]}{place:02X}") for place in range(2, count + 1))]
 
 
 def refuse(_: Taken, code: str) -> Answer:
@@ -52,8 +64,31 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
     return HttpCall(taken.callback or "", {"content-type": "application/json"}, msgspec.json.encode(fields))
 
 
-def _said(part: dict[str, str]) -> Answer:
-    return as_json(200, {"message-count": "1", "messages": [part]})
+def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
+    """Return the records of what was sent to a number within a time, whose end is not within."""
+    if call.method != "GET":
+        return None
+    key, secret = account.credentials["api_key"], account.credentials["api_secret"]
+    if call.headers.get("authorization") != f"Basic {base64.b64encode(f'{key}:{secret}'.encode()).decode()}":
+        return as_json(401, {"title": "Unauthorized"})
+    asked = dict(parse_qsl(urlsplit(call.url).query))
+    if not urlsplit(call.url).path.endswith("/v2/reports/records") or (asked["account_id"], asked["product"]) != (key, "SMS"):
+        return as_json(403, {"title": "Forbidden"})
+    since, until = (datetime.fromisoformat(asked[name]) for name in ("date_start", "date_end"))
+    found = [one for one in kept if one.to == asked["to"] and one.at and since <= one.at < until]
+    return as_json(200, {"request_status": "SUCCESS", "items_count": len(found), "records": [_recorded(one, key) for one in found]})
 
 
-SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report)
+def _recorded(taken: Taken, key: str) -> dict[str, object]:
+    failed = taken.standing is Standing.FAILED
+    return {
+        "account_id": key, "message_id": taken.ref, "client_ref": taken.reference, "direction": "outbound", "to": taken.to,
+        "status": RECORDS[taken.standing], "error_code": "1" if failed else "0",
+    }  # fmt: skip
+
+
+def _said(*parts: dict[str, str]) -> Answer:
+    return as_json(200, {"message-count": str(len(parts)), "messages": parts})
+
+
+SPEAKER = Speaker(take=take, accept=accept, refuse=refuse, codes=CODES, report=report, parts=parts, search=search)

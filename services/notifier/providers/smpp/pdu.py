@@ -19,6 +19,7 @@ LAST_SEQUENCE = 0x7FFFFFFF
 class Command(IntEnum):
     """What a PDU asks for; its response has the highest bit set."""
 
+    QUERY_SM = 0x03
     SUBMIT_SM = 0x04
     DELIVER_SM = 0x05
     UNBIND = 0x06
@@ -148,6 +149,20 @@ class Cursor:
 def bind(system_id: str, password: str, system_type: str = "") -> bytes:
     """Return the body of a bind as SMPP 3.4, for any address."""
     return _text(system_id, 16) + _text(password, 9) + _text(system_type, 13) + bytes((0x34, 0, 0)) + _text("", 41)
+
+
+def query(message_id: str, source: Number) -> bytes:
+    """Return the body of a question about a message, by the name that was given to it and the address that sent it."""
+    return _text(message_id, 65) + _number(source)
+
+
+def queried(body: bytes) -> tuple[int, int]:
+    """Return the state of a message and its error out of the answer to a question."""
+    cursor = Cursor(body)
+    cursor.text()
+    cursor.text()
+    state, error = cursor.take(2)
+    return state, error
 
 
 def message_id(body: bytes) -> str:

@@ -13,12 +13,12 @@ from libs.common import logs
 from libs.common.dialing import dial, why
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt
-from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown, name_of
 from services.notifier.providers.links import Link, Terms, Written, whole
 from services.notifier.providers.smpp import pdu
 from services.notifier.providers.smpp.alphabet import encoded
 from services.notifier.providers.smpp.pdu import GENERIC_NACK, RESPONSE, Command, MalformedError, Number, Pdu, Sms
-from services.notifier.providers.smpp.receipts import BASES, CODES, HAS_HEADER, heard, reference
+from services.notifier.providers.smpp.receipts import BASES, CODES, HAS_HEADER, ended, heard, reference
 from services.notifier.providers.smpp.session import Pace, Session
 from services.notifier.providers.wire import Account, UnfitError, e164, still_wanted
 
@@ -44,6 +44,8 @@ class Smsc:
     pace: Pace
     resp_ids: str | None
     receipt_ids: str | None
+    queries: bool = False
+    """Whether it is asked about messages on which it has not reported."""
 
     @classmethod
     def of(cls, account: Account) -> Smsc:
@@ -54,10 +56,13 @@ class Smsc:
             raise UnfitError("host_or_tls", "config")
         if not {*bases} <= {None, *BASES}:
             raise UnfitError("resp_ids_or_receipt_ids", "config")
+        if settings.get("query_sm", "false") not in ("true", "false"):
+            raise UnfitError("query_sm", "config")
         made = cls(
             settings["host"], whole(settings, "port", 2775, least=1, most=65535), settings.get("tls", "implicit") == "implicit",
             pdu.bind(account.credentials["system_id"], account.credentials["password"], settings.get("system_type", "")),
             _source(settings["from"], settings), Pace(window=whole(settings, "window", 10, least=1, most=1000)), *bases,
+            settings.get("query_sm") == "true",
         )  # fmt: skip
         Sms(made.source, made.source, service_type=settings.get("service_type", "")).encode()
         return made
@@ -95,9 +100,23 @@ class SmppProvider:
             return [session] * len(batch)
         begin_by = asyncio.get_running_loop().time() + BEGIN_S
         results = await asyncio.gather(*(self._send(session, message, begin_by) for message in batch))
-        if self._retired and session.idle:
-            await session.unbind()
+        await self._end_if_retired(session)
         return list(results)
+
+    async def query(self, name: str) -> Receipt | None:
+        """Ask how a message has ended that was taken under this name; most are told so without asking."""
+        session = await self._bound() if self.smsc.queries and not self._retired else None
+        if not isinstance(session, Session):
+            return None
+        begin_by = asyncio.get_running_loop().time() + BEGIN_S
+        answer = await session.ask(Command.QUERY_SM, pdu.query(name, self.smsc.source), begin_by=begin_by)
+        await self._end_if_retired(session)
+        if not isinstance(answer, Pdu) or answer.status != 0 or answer.command != Command.QUERY_SM | RESPONSE:
+            return None
+        try:
+            return ended(name, *pdu.queried(answer.body), self.smsc.resp_ids)
+        except MalformedError:
+            return None
 
     async def listen(self) -> None:
         """Be bound, so that receipts and replies can come."""
@@ -118,6 +137,10 @@ class SmppProvider:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
+    async def _end_if_retired(self, session: Session) -> None:
+        if self._retired and session.idle:
+            await session.unbind()
+
     async def _send(self, session: Session, message: OutgoingMessage, begin_by: float) -> Result:
         """Send the first part and, once it is taken, the others: what was not begun surely did not go out."""
         try:
@@ -132,10 +155,12 @@ class SmppProvider:
         if not isinstance(first, Accepted):
             return first
         others = await asyncio.gather(*(self._submit(session, part, begin_by) for part in parts[1:]))
-        taken = [one.provider_ref for one in (first, *others) if isinstance(one, Accepted)]
+        taken = [one for one in (first, *others) if isinstance(one, Accepted)]
         if len(taken) < len(parts):
             return Unknown("partial")
-        return Accepted(taken[0] if len(taken) == 1 else f"{taken[0]}+{len(taken) - 1}", parts=tuple(taken))
+        refs = tuple(one.provider_ref for one in taken)
+        spelled = tuple(name for one in taken for name in one.spelled) if self.smsc.queries else ()
+        return Accepted(name_of(refs), parts=refs, spelled=spelled)
 
     def _parts(self, message: OutgoingMessage) -> list[bytes]:
         coding, bodies = encoded(message.body, message.id)
@@ -155,7 +180,7 @@ class SmppProvider:
                 named = pdu.message_id(answer.body)
             except MalformedError:
                 return Unknown("answer_unreadable")
-            return Accepted(reference(named, self.smsc.resp_ids)) if named else Unknown("answer_unreadable")
+            return Accepted(reference(named, self.smsc.resp_ids), spelled=(named,)) if named else Unknown("answer_unreadable")
         return _refusal(answer)
 
     async def _bound(self) -> Session | Refused | NotSent:
@@ -233,6 +258,6 @@ def _source(sender: str, settings: dict[str, str]) -> Number:
 
 LINK = Link(
     kind="smpp", channels=("sms",), check=Smsc.of, credentials=("system_id", "password"), settings=("host", "from"),
-    optional=("port", "tls", "system_type", "service_type", "source_ton", "source_npi", "window", "resp_ids", "receipt_ids"),
+    optional=("port", "tls", "system_type", "service_type", "source_ton", "source_npi", "window", "resp_ids", "receipt_ids", "query_sm"),
     secrets=("password",), open=lambda account, terms: SmppProvider(account, Smsc.of(account), terms), listens=True,
 )  # fmt: skip

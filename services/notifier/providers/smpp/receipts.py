@@ -48,6 +48,19 @@ def reference(message_id: str, base: str | None = None) -> str:
     return plain.lstrip("0") or plain[-1:]
 
 
+def ended(spelled: str, state: int, error: int, base: str | None = None) -> Receipt | None:
+    """Return the receipt that the answer to a question stands for; None of a message that has not ended."""
+    word = _STATES.get(state, "")
+    standing = STANDINGS.get(word)
+    if standing is None or standing is Standing.SENT:
+        return None
+    failed = standing is Standing.FAILED
+    return Receipt(
+        standing, provider_ref=reference(spelled, base), code=(f"{word} {error:03}" if error else word) if failed else None,
+        fault=CODES.fault(word) if failed else "none",
+    )  # fmt: skip
+
+
 def heard(sms: Sms, base: str | None = None) -> Receipt | Written | None:
     """Return the receipt or the reply that an SMSC delivers; None for a receipt that says nothing."""
     message = sms.message or sms.options.get(MESSAGE_PAYLOAD, b"")

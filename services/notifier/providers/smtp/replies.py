@@ -17,6 +17,8 @@ CLOSING = 421
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 _QUEUED = re.compile(r"(?:queued as|id=|queue id:?|\bid)\s*<?([A-Za-z0-9._:-]{5,})", re.IGNORECASE)
+_UNVERIFIED = "email address is not verified"
+"""What Amazon SES says behind a bare 554, in the region where an identity would have to be verified."""
 _WAIT = re.compile(r"\b(\d{1,5})\s*(s|sec|secs|seconds?|m|min|mins|minutes?)\b", re.IGNORECASE)
 
 
@@ -44,8 +46,9 @@ class Reply:
 
     @property
     def said(self) -> str:
-        """Return code and enhanced status."""
-        return f"{self.code} {self.status}" if self.status else str(self.code)
+        """Return code and enhanced status, or what a code without one is known to mean."""
+        unverified = "not verified" if _UNVERIFIED in self.text.lower() else None
+        return " ".join(filter(None, (str(self.code), self.status or unverified)))
 
 
 async def read(reader: asyncio.StreamReader) -> Reply:
@@ -82,6 +85,8 @@ def _candidates(stage: str, reply: Reply) -> Iterator[str]:
     if status is not None:
         subject = f"{status.rpartition('.')[0]}.x"
         yield from (f"{reply.code} {status}", status, f"{stage} {subject}", subject)
+    elif reply.said != str(reply.code):
+        yield reply.said
     kind = f"{reply.code // 100}xx"
     yield from (f"{stage} {reply.code}", f"{stage} {kind}", str(reply.code), kind)
 

@@ -1,0 +1,48 @@
+"""Asks providers about messages that they took under a name and have not reported on: few times, and without a lock."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from libs.common import logs
+from libs.common.db.failures import is_transient
+from services.notifier.domain.asking import UNREPORTED
+from services.notifier.metrics import NotifierMetrics
+from services.notifier.providers.port import Queryable
+from services.notifier.receiving import Receiver, words_of
+from services.notifier.store import unreported
+from services.notifier.store.unreported import Unreported
+
+AT_ONCE = 10
+"""Questions in one look: they share a connection with what is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Querier:
+    """Takes what it learns in like a receipt."""
+
+    receiver: Receiver
+    metrics: NotifierMetrics
+
+    async def look(self) -> int:
+        """Ask once what is due, and return how many messages were looked at."""
+        async with self.receiver.engine.begin() as conn:
+            now = await self.receiver.clock.at(conn)
+            due, looked_at = await unreported.claim(conn, UNREPORTED, now=now, limit=AT_ONCE)
+        await asyncio.gather(*(self._ask(one) for one in due))
+        return looked_at
+
+    async def _ask(self, one: Unreported) -> None:
+        """Ask about one; whatever goes wrong with it sets this question aside and no other."""
+        try:
+            provider = await self.receiver.directory.provider(one.tenant, one.provider)
+            word = await provider.query(one.spelled) if isinstance(provider, Queryable) else None
+            self.metrics.asked.labels(one.provider, "no_answer" if word is None else "found").inc()
+            if word is not None:
+                sealed = self.receiver.directory.sealed_words(one.tenant, one.provider, repr(word).encode())
+                await self.receiver.keep(one.tenant, one.provider, words_of([word]), sealed=sealed)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            logs.get("querier").warning("question_in_doubt", provider=one.provider, reason=type(error).__name__)
