@@ -247,7 +247,7 @@ class Sender:
         return OutgoingMessage(
             id=mark.attempt.message_id, tenant=one.tenant, task_id=one.task_id,
             borrower_id=one.borrower_id, channel=mark.send.channel, to=to, subject=text.subject, body=text.body,
-            html=text.html, deadline=one.request.expires_at, making=Making(mark.text.ref, mark.draft, name),
+            html=text.html, deadline=mark.ends_at, making=Making(mark.text.ref, mark.draft, name),
             link=mark.draft.link if mark.send.channel in APPS else None,
             unsubscribe=self.directory.unsubscribe_url(one.tenant, one.borrower_id, one.task_id) if mark.send.channel == "email" else None,
         )  # fmt: skip

@@ -84,9 +84,9 @@ def usable(
 def _about_debts(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
     request, facts = delivery.request, scene.known.facts
     owed = still_owed(request, facts, now)
+    if not owed.debts and owed.in_doubt:
+        return Wait("in_doubt")
     if not owed.debts and request.purpose in NEEDS_DEBT:
-        if owed.in_doubt:
-            return Wait("in_doubt")
         ends = [fact.resting_until for fact in owed.resting if fact.resting_until is not None]
         return Defer(min(ends), "payment_pending") if ends else Suppress(none_left(request, facts))
     return _at_the_gate(delivery, scene, unstopped(owed.debts, request, scene.known, now), now)

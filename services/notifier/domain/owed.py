@@ -9,9 +9,12 @@ from zoneinfo import ZoneInfo
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value
+from libs.compliance import STOPS, StopKind
 
 ENDED = frozenset({"closed", "written_off"})
 NEEDS_DEBT = frozenset({"reminder", "dunning"})
+SAID_IN_DOUBT = frozenset(purpose.value for purpose in STOPS[StopKind.IN_DOUBT].passes)
+"""What may be said of a debt while an event about it is parked."""
 
 
 class Owed(Value, frozen=True):
@@ -34,12 +37,14 @@ def still_owed(request: ContactRequested, facts: Mapping[str, OverdueFact], now:
     """Return what of the request is owed at this moment by the newest facts."""
     named = [fact for debt in request.debts if (fact := facts.get(debt.loan_id)) is not None]
     owed = [fact for fact in named if is_owed(fact, request.purpose, now)]
-    if request.purpose not in NEEDS_DEBT:
+    if request.purpose in SAID_IN_DOUBT:
         return Owed(tuple(owed))
-    doubtful = [fact for fact in owed if fact.doubt is not None]
-    resting = [fact for fact in owed if fact.doubt is None and fact.resting_until is not None and fact.resting_until > now]
-    left = [fact for fact in owed if fact not in doubtful and fact not in resting]
-    return Owed(tuple(left), tuple(doubtful), tuple(resting))
+    sure = [fact for fact in owed if fact.doubt is None]
+    doubtful = tuple(fact for fact in owed if fact.doubt is not None)
+    if request.purpose not in NEEDS_DEBT:
+        return Owed(tuple(sure), doubtful)
+    resting = tuple(fact for fact in sure if fact.resting_until is not None and fact.resting_until > now)
+    return Owed(tuple(fact for fact in sure if fact not in resting), doubtful, resting)
 
 
 def is_owed(fact: OverdueFact, purpose: str, now: datetime) -> bool:

@@ -86,6 +86,13 @@ async def test_a_slot_that_nobody_used_lapses_after_fifteen_minutes(databases: D
         assert [one["result"] for one in held] == ["lapsed", "reserved"]
 
 
+async def test_a_slot_ends_with_the_hours_in_which_the_contact_may_be_made(databases: Databases) -> None:
+    ten_in_the_evening = MORNING + timedelta(hours=12)
+    async with a_world(databases, at=ten_in_the_evening - timedelta(minutes=5)) as world:
+        await world.late_borrower("b1")
+        assert (await authorize(world))["reservation"]["until"] == ten_in_the_evening.isoformat().replace("+00:00", "Z")
+
+
 async def test_the_same_idempotency_key_is_the_same_slot(databases: Databases) -> None:
     async with a_world(databases, options=options()) as world:
         await late(world, "b1")

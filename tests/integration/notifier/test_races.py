@@ -23,7 +23,7 @@ from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, Refused, Result
 from services.notifier.service import Options, build
 from services.notifier.store import borrowers, known
-from tests.integration.notifier.world import PATIENCE_S, TENANT, World, a_fact, a_world
+from tests.integration.notifier.world import MORNING, PATIENCE_S, TENANT, World, a_fact, a_world
 from tests.support.postgres import Databases
 from tests.support.running import until
 
@@ -147,6 +147,7 @@ async def test_a_payment_that_meets_an_open_claim_waits_until_the_mark_is_commit
         await asyncio.wait_for(asyncio.gather(claim, payment), PATIENCE_S)
         [message] = provider.given
         assert "120.50" in message.body
+        assert message.deadline == MORNING + timedelta(hours=12), "a provider tries on to the end of the lawful hours"
         counted = (await world.call("GET", "/metrics")).text
         assert 'dunwell_sends_past_payment_total{kind="unaware"} 0.0' in counted
         assert await world.scalar("select count(*) from notifier.attempts") == 1

@@ -161,6 +161,15 @@ def test_debts_in_doubt_resting_or_held_are_left_out_of_a_message_about_several(
     assert [debt.loan_id for debt in found.debts] == ["plain"]
 
 
+@pytest.mark.parametrize(
+    ("purpose", "expected"), [("notice", Wait("in_doubt")), ("survey", Wait("in_doubt")), ("answer", None), ("confirmation", None)]
+)
+def test_of_a_debt_in_doubt_only_answers_and_confirmations_are_sent(purpose: str, expected: Verdict | None) -> None:
+    doubtful = msgspec.structs.replace(a_fact(), doubt=Doubt(since=MORNING, parked=()))
+    found = verdict(a_scene(known(doubtful)), purpose=purpose)
+    assert isinstance(found, Send) if expected is None else found == expected
+
+
 ASKING = """
 id: TT
 name: A country that asks for consent
