@@ -132,7 +132,7 @@ def settled(
             return _refused(delivery, code, provider, now)
         case Refused(why, fault, retry_after=floor):
             return _retried(delivery, why, now, floor=floor, fault=fault)
-        case NotSent(why) if why == NO_PERMIT:
+        case NotSent(why) if why == NO_PERMIT and delivery.state is State.IN_FLIGHT:
             return _pending(delivery, why, now)
         case NotSent(why):
             return _retried(delivery, why, now)

@@ -13,7 +13,7 @@ LONGEST = 2000
 _UNSEEN = frozenset("'\u2019\u2018\u02bc`\u00b4\u0307\u0640\u034f\u115f\u1160") | {
     chr(mark) for first, last in ((0x064B, 0x0652), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF)) for mark in range(first, last + 1)
 }
-"""Left out wherever it stands: apostrophes, the dot of a Turkish capital, what Arabic is pointed and stretched with, how an emoji is drawn."""
+"""Left out wherever it stands: apostrophes, the dot of a Turkish capital, Arabic points and stretching, how an emoji is drawn."""
 _STOP_SIGN = 0x1F6D1
 _SAME = {
     **str.maketrans("\u0131\u0623\u0625\u0622\u0671\u0649\u0629", "i\u0627\u0627\u0627\u0627\u064a\u0647"), _STOP_SIGN: " stop "

@@ -65,7 +65,11 @@ async def keep_watermarks(conn: AsyncConnection, marks: Mapping[tuple[str, int],
                 " where w.until <= excluded.until or w.until > coalesce(cast(:now as timestamptz), clock_timestamp()) + :apart"
             ),
             {
-                "topic": topic, "partition": partition, "until": mark.until, "stale": list(mark.stale_feeds), "now": now,
+                "topic": topic,
+                "partition": partition,
+                "until": mark.until,
+                "stale": list(mark.stale_feeds),
+                "now": now,
                 "apart": CLOCKS_APART,
             },
         )
