@@ -34,6 +34,7 @@ from services.notifier.store.receipts import Concerned, Told, Word
 from services.notifier.store.suppressions import Source
 
 _Said = TypeVar("_Said")
+_DEFINITE = frozenset({Standing.DELIVERED, Standing.FAILED})
 MOST_FETCHED = 3
 """A callback needs a certificate and a confirmation at most."""
 
@@ -154,7 +155,7 @@ class Receiver:
             changes.append(change)
         await deliveries.save(conn, list(found.values()))
         await receipts.note(conn, told, now=now)
-        await contacts.note_results(conn, [_delivered(one) for one in told if one.reduced.standing is Standing.DELIVERED])
+        await contacts.note_results(conn, [_counted_as(one) for one in told if one.reduced.standing in _DEFINITE])
         await self.outbox.append(conn, self.announcer.messages(changes, now=now))
 
 
@@ -202,9 +203,10 @@ def _with(before: Sequence[Reached], told: Told) -> list[Reached]:
     return others if state is None else [*others, Reached(state, told.attempt.channel)]
 
 
-def _delivered(told: Told) -> tuple[Who, str, str]:
-    one = told.attempt
-    return (one.tenant, one.borrower_id), contacts.id_of(one.task_id, one.channel), "delivered"
+def _counted_as(told: Told) -> tuple[Who, str, str]:
+    """Return by which word of theirs caps and notices know a contact: one that did not arrive was none."""
+    one, word = told.attempt, "delivered" if told.reduced.standing is Standing.DELIVERED else "failed"
+    return (one.tenant, one.borrower_id), contacts.id_of(one.task_id, one.channel), word
 
 
 def words_of(found: Sequence[Receipt]) -> list[Word]:

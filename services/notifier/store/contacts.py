@@ -95,7 +95,7 @@ async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
 
 
 async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, str]]) -> None:
-    """Write what became of our contacts: (borrower, contact id, result); what has arrived stays so."""
+    """Write what became of our contacts: (borrower, contact id, result); what has arrived stays so, and what came back unless it arrived."""
     if not results:
         return
     await conn.execute(
@@ -104,7 +104,7 @@ async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, 
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:ids as text[]), cast(:results as text[]))"
             " as n(tenant, borrower_id, contact_id, result)"
             " where c.tenant = n.tenant and c.borrower_id = n.borrower_id and c.contact_id = n.contact_id"
-            " and c.result is distinct from 'delivered'"
+            " and c.result is distinct from 'delivered' and (c.result is distinct from 'failed' or n.result = 'delivered')"
         ),
         {**arrays(who for who, _, _ in results), "ids": [i for _, i, _ in results], "results": [r for _, _, r in results]},
     )

@@ -275,8 +275,8 @@ rules:
 """
 
 
-def capped() -> Packs:
-    return Packs({**load_packs().by_id, "TT": parse_pack(CAPPED, "TT.yaml")})
+def capped(unit: str = "dial") -> Packs:
+    return Packs({**load_packs().by_id, "TT": parse_pack(CAPPED.replace("dial", unit), "TT.yaml")})
 
 
 async def test_no_number_of_senders_makes_one_contact_more_than_the_cap_of_a_phone(databases: Databases) -> None:

@@ -188,6 +188,18 @@ async def test_a_message_that_comes_back_goes_to_the_next_channel_at_once_and_a_
         assert (delivery["state"], delivery["channel"], world.outcomes("b1")[3:]) == ("delivered", "sms", ["delivered"])
 
 
+async def test_a_message_that_comes_back_leaves_its_place_in_caps_to_the_next_channel(databases: Databases) -> None:
+    async with a_world(databases, options=Options(packs=capped("attempt"))) as world:
+        await world.late_borrower("b1", addresses=MUTE_PHONE, jurisdictions=("TT",))
+        await world.request("b1", fallback_after=HOUR)
+        await world.service.pump()
+        await receive(world, "sms", standing=Standing.FAILED)
+        assert await channels(world) == ["sms", "email"]
+        await world.request("b1", "second")
+        await world.service.pump()
+        assert (await world.delivery("b1", "second"))["reason"] == "tt-person"
+
+
 async def test_two_messages_that_come_back_in_one_callback_have_failed(databases: Databases) -> None:
     async with a_world(databases) as world:
         await world.late_borrower("b1", addresses={**MUTE_PHONE, "email": "noreceipt@example.org"})
