@@ -14,7 +14,7 @@ from services.notifier.domain.daily import put_off
 from services.notifier.domain.delivery import Delivery
 from services.notifier.domain.gatekeeping import Asked, Earlier, ask, kept, only_sandbox, unstopped, word_for, zones
 from services.notifier.domain.known import Known
-from services.notifier.domain.owed import NEEDS_DEBT, behind, none_left, still_owed
+from services.notifier.domain.owed import behind, needs_debt, none_left, still_owed
 from services.notifier.domain.suppressions import is_out
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 
@@ -86,7 +86,7 @@ def _about_debts(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
     owed = still_owed(request, facts, now)
     if not owed.debts and owed.in_doubt:
         return Wait("in_doubt")
-    if not owed.debts and request.purpose in NEEDS_DEBT:
+    if not owed.debts and needs_debt(request):
         ends = [fact.resting_until for fact in owed.resting if fact.resting_until is not None]
         return Defer(min(ends), "payment_pending") if ends else Suppress(none_left(request, facts))
     return _at_the_gate(delivery, scene, unstopped(owed.debts, request, scene.known, now), now)
