@@ -119,7 +119,7 @@ class Asker:
             said.standing, message_id=lost.message_id, provider_ref=said.provider_ref, at=said.at, code=said.code, fault=said.fault
         )  # fmt: skip
         sealed = self.receiver.directory.sealed_words(of.tenant, of.provider, repr(word).encode())
-        await self.receiver.keep(of.tenant, of.provider, words_of([word]), sealed=sealed)
+        await self.receiver.keep(of.tenant, of.provider, words_of([word]), sealed=sealed, signed=True)
 
     async def _never_taken(self, lost: Lost, why: str) -> None:
         """Close the attempt as one that surely did not go out: it counts in no cap."""

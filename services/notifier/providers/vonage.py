@@ -160,5 +160,5 @@ def _stamp(written: str | None) -> datetime | None:
 ADAPTER = Adapter(
     kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
     credentials=("api_key", "api_secret"), settings=("from",), optional=("signature_secret", "signature_method"),
-    secrets=("signature_secret",),
+    secrets=("signature_secret",), signing=("signature_secret",),
 )  # fmt: skip

@@ -95,7 +95,7 @@ async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
 
 
 async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, str]]) -> None:
-    """Write what became of our contacts: (borrower, contact id, result); what has arrived stays so, and what came back unless it arrived."""
+    """Write what became of our contacts: (borrower, contact id, result); what arrived stays so, and what came back unless it arrived."""
     if not results:
         return
     await conn.execute(
