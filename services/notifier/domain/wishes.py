@@ -15,7 +15,7 @@ _UNSEEN = frozenset("'\u2019\u2018\u02bc`\u00b4\u0307\u0640\u034f\u115f\u1160") 
 }
 """Left out wherever it stands: apostrophes, the dot of a Turkish capital, Arabic points and stretching, how an emoji is drawn."""
 _STOP_SIGN = 0x1F6D1
-_SAME = {
+_SAME: dict[int, str | int | None] = {
     **str.maketrans("\u0131\u0623\u0625\u0622\u0671\u0649\u0629", "i\u0627\u0627\u0627\u0627\u064a\u0647"), _STOP_SIGN: " stop "
 }  # fmt: skip
 """Dotless i; the forms of alif, ya and ta marbuta; the sign that says the word."""

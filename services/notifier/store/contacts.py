@@ -14,6 +14,7 @@ from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.db.arrays import column
 from libs.common.value import Value
 from libs.compliance import CapKey, CapScope, Channel, Prior
+from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.verdicts import Decision
 from services.notifier.store.borrowers import Who, arrays, joined_arrays
 
@@ -48,8 +49,9 @@ class Contact(Value, frozen=True):
     decision: Decision | None = None
 
     def prior(self) -> Prior:
-        """Return it as the gate counts it."""
-        return Prior(self.at, Channel(self.channel), self.result, self.loans, self.by, self.direction, self.lookup, self.kind)
+        """Return it as the gate counts it: what will come of one that somebody may be making is not known."""
+        result = "" if self.result == RESERVED else self.result
+        return Prior(self.at, Channel(self.channel), result, self.loans, self.by, self.direction, self.lookup, self.kind)
 
 
 def recorded(tenant: str, contact: ContactRecorded) -> Contact:
