@@ -27,7 +27,7 @@ AGAIN = (
 """Ours, tried again, is entered anew."""
 _STANDS = "(c.reserved_until is null or c.reserved_until > :now)"
 """A reservation that has lapsed counts no more."""
-_COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans, c.task_id"
+_COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans, c.task_id, c.reserved_until"
 
 
 class Contact(Value, frozen=True):
@@ -47,6 +47,8 @@ class Contact(Value, frozen=True):
     task_id: str | None = None
     case_id: str | None = None
     decision: Decision | None = None
+    lapses_at: datetime | None = None
+    """When it counts no more, where it is a slot that is held for a person."""
 
     def prior(self) -> Prior:
         """Return it as the gate counts it: what will come of one that somebody may be making is not known."""
@@ -203,5 +205,5 @@ async def of_lookups(conn: AsyncConnection, lookups: Iterable[tuple[str, str]], 
 def _contact(row: Row[tuple[object, ...]]) -> Contact:
     return Contact(
         row.tenant, row.borrower_id, "", row.at, row.channel, row.result, row.by, row.direction, row.lookup, row.kind, tuple(row.loans),
-        row.task_id,
+        row.task_id, lapses_at=row.reserved_until if row.result == RESERVED else None,
     )  # fmt: skip

@@ -172,6 +172,8 @@ async def test_a_slot_holds_back_a_message_and_a_message_a_slot(databases: Datab
         assert (await world.delivery("called"))["reason"] == "tt-cap"
         assert len(await world.messages("texted")) == 1
         assert rules_of(await authorize(world, "texted")) == ["tt-cap"]
+        await world.pass_to(MORNING + timedelta(minutes=16))
+        assert len(await world.messages("called")) == 1, "the slot has lapsed"
 
 
 async def held(world: World, borrower: str) -> None:
