@@ -89,7 +89,8 @@ class Asker:
         refs = {one.provider_ref for one in search.found if one.provider_ref is not None}
         async with self.receiver.engine.connect() as conn:
             of_others = await asking.named(conn, lost.attempt.tenant, lost.attempt.provider, refs)
-        said = meaning(search, question, of_others, absence_counts=_absence_counts(lost, provider, now))
+            alone = not await asking.others_lost(conn, lost, since=question.since, until=question.until)
+        said = meaning(search, question, of_others, alone=alone, absence_counts=_absence_counts(lost, provider, now))
         self.metrics.asked.labels(lost.attempt.provider, _word(said)).inc()
         match said:
             case Receipt():
@@ -121,7 +122,7 @@ class Asker:
             said.standing, message_id=lost.message_id, provider_ref=said.provider_ref, at=said.at, code=said.code, fault=said.fault
         )  # fmt: skip
         sealed = self.receiver.directory.sealed_words(of.tenant, of.provider, repr(word).encode())
-        await self.receiver.keep(of.tenant, of.provider, words_of([word]), sealed=sealed)
+        await self.receiver.keep(of.tenant, of.provider, words_of([word]), sealed=sealed, signed=True)
 
     async def _never_taken(self, lost: Lost, why: str) -> None:
         """Close the attempt as one that surely did not go out: it counts in no cap."""

@@ -149,7 +149,7 @@ class Desk:
         return Scene(
             known=case.known,
             places=case.places,
-            pipeline=doors.pipeline(case.who, self.partitions, case.request.not_before - self.stale_after),
+            pipeline=doors.pipeline(case.who, self.partitions, now=case.request.not_before, stale_after=self.stale_after),
             switched_off=doors.channels(case.who[0], "off", case.request, case.places),
             shadowed=doors.channels(case.who[0], "shadow", case.request, case.places),
             channels={case.wanted.channel: True},
@@ -174,7 +174,7 @@ def _slot(permitted: Permitted, who: Who, wanted: AuthorizeIn, lookup: str | Non
         *who, f"r-{ids.fresh()}", at, wanted.channel, RESERVED, wanted.by, lookup=lookup, kind=wanted.purpose, loans=(wanted.debt,),
         decision=permitted.decision,
     )  # fmt: skip
-    return Slot(contact, at + HELD_FOR)
+    return Slot(contact, min(at + HELD_FOR, permitted.allow.window_ends))
 
 
 def _barred(word: str, end: datetime | None = None, *, zone: ZoneInfo | None = None) -> dict[str, object]:

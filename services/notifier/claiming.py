@@ -74,6 +74,12 @@ class Marked(Value, frozen=True):
         """Return the debts that the message names."""
         return tuple(debt.loan_id for debt in self.send.debts)
 
+    @property
+    def ends_at(self) -> datetime:
+        """Return until when it may be said: a provider that tries for longer would say it at an hour that the rules forbid."""
+        ends = self.delivery.request.expires_at
+        return min(ends, self.send.decision.window_ends or ends)
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -91,11 +97,11 @@ class Doors:
     switches: Sequence[gates.Switch]
     routing: Routing
 
-    def pipeline(self, who: Who, partitions: int, not_before: datetime) -> str | None:
-        """Return why the way of the facts is not fresh for a borrower, or None."""
+    def pipeline(self, who: Who, partitions: int, *, now: datetime, stale_after: timedelta) -> str | None:
+        """Return why the way of the facts is not fresh for a borrower, or None; a watermark of a time to come says nothing of now."""
         partition = partition_of(*who, partitions)
         marks = [self.marks.get((topic.name, partition)) for topic in (FACTS, PROFILES)]
-        if any(mark is None or mark.until < not_before for mark in marks):
+        if any(mark is None or abs(now - mark.until) > stale_after for mark in marks):
             return "pipeline_stale"
         return "feed_stale" if any(who[0] in mark.stale_feeds for mark in marks if mark) else None
 
@@ -271,7 +277,7 @@ class Claimer:
         return Scene(
             known=read.facts[who],
             places=places,
-            pipeline=doors.pipeline(who, self.partitions, now - self.stale_after),
+            pipeline=doors.pipeline(who, self.partitions, now=now, stale_after=self.stale_after),
             switched_off=doors.channels(delivery.tenant, "off", delivery.request, places),
             shadowed=doors.channels(delivery.tenant, "shadow", delivery.request, places),
             channels=carried.channels,

@@ -85,7 +85,7 @@ class Intake:
         await self._on_tasks(conn, batch)
         if news := _with_news(batch, newer):
             await deliveries.wake(conn, news, now=await self.clock.at(conn))
-        await gates.keep_watermarks(conn, batch.watermarks)
+        await gates.keep_watermarks(conn, batch.watermarks, now=self.clock.known())
 
     async def _on_payments(self, conn: AsyncConnection, batch: Sorted, newer: set[tuple[str, str, str]]) -> None:
         """Count contacts that went out while the payment was on its way here: the price of two services, to be seen and kept small."""

@@ -37,7 +37,7 @@ class Hearing:
         if not words:
             await self.receiver.keep_unread(tenant, name, sealed=sealed)
         if receipts:
-            await self.receiver.keep(tenant, name, words_of(receipts), sealed=sealed)
+            await self.receiver.keep(tenant, name, words_of(receipts), sealed=sealed, signed=True)
         if written:
             async with self.receiver.engine.connect() as conn:
                 row = await accounts.find(conn, tenant, name)

@@ -38,9 +38,10 @@ class Ledger:
 
     def earlier(self, who: Who, lookup: str) -> Earlier:
         """Return what counts for a borrower and an address."""
-        own = tuple(contact.prior() for contact in self.by_borrower.get(who, ()))
-        others = tuple(c.prior() for c in self.by_lookup.get((who[0], lookup), ()) if c.borrower_id != who[1])
-        return Earlier(own, others)
+        own = self.by_borrower.get(who, ())
+        others = [contact for contact in self.by_lookup.get((who[0], lookup), ()) if contact.borrower_id != who[1]]
+        slots = tuple(contact.lapses_at for contact in (*own, *others) if contact.lapses_at is not None)
+        return Earlier(tuple(contact.prior() for contact in own), tuple(contact.prior() for contact in others), slots)
 
 
 async def counted(

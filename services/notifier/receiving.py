@@ -58,19 +58,24 @@ class Receiver:
         if row is None:
             raise DomainError(404, "not_found", "there is nothing here")
         found = await self._read(row, callback)
-        sealed = self.directory.sealed_callback(row, callback) if found else b""
-        new = await self.keep(row.tenant, row.name, words_of(found), sealed=sealed) if found else 0
+        new = 0
+        if found:
+            sealed, signed = self.directory.sealed_callback(row, callback), ALL[row.kind].signs(self.directory.account(row))
+            new = await self.keep(row.tenant, row.name, words_of(found), sealed=sealed, signed=signed)
         return {**ALL[row.kind].heard, "new": new}
 
-    async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes) -> int:
-        """Take in what an account of a tenant has said and is believed, and return how many of these words are new."""
+    async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes, signed: bool) -> int:
+        """Take in what an account of a tenant has said and is believed, and return how many of these words are new.
+
+        What is not signed may suppress and never permit: a message that it says did not arrive keeps its place in caps.
+        """
         async with self.engine.begin() as conn:
             await parts.lock(conn, tenant, name, _names([word.receipt for word in words]))
             now = await self.clock.at(conn)
             words = await _by_part(conn, tenant, name, words)
             new = await receipts.keep(conn, tenant, name, words, sealed=sealed, now=now)
             said = [word.receipt for word in new]
-            about = await self._reduce(conn, tenant, name, said, now) if new else []
+            about = await self._reduce(conn, tenant, name, said, now=now, signed=signed) if new else []
             await self._suppress(conn, tenant, name, [one for one in said if one.fault in GROUND_OF], now=now)
             if about:
                 await erasing.forget_callbacks(conn, await borrowers.erased_of(conn, {(one.tenant, one.borrower_id) for one in about}))
@@ -127,16 +132,18 @@ class Receiver:
         for attempt, one in accepted:
             said.setdefault((attempt.tenant, attempt.provider), []).extend(Receipt(None, provider_ref=ref) for ref in one.parts)
         for (tenant, name), words in sorted(said.items()):
-            await self._reduce(conn, tenant, name, words, now)
+            await self._reduce(conn, tenant, name, words, now=now, signed=False)
 
-    async def _reduce(self, conn: AsyncConnection, tenant: str, name: str, said: Sequence[Receipt], now: datetime) -> list[Attempt]:
+    async def _reduce(
+        self, conn: AsyncConnection, tenant: str, name: str, said: Sequence[Receipt], *, now: datetime, signed: bool
+    ) -> list[Attempt]:  # fmt: skip
         """Let what is said decide on the deliveries it is about, and return those; of parts, by what that comes to for their message."""
         names = _names(said)
         whole = await parts.whole(conn, tenant, name, names) if names else []
         await receipts.keep(conn, tenant, name, words_of(whole), sealed=None, now=now)
         about = await receipts.attempts_of(conn, tenant, name, [*said, *whole])
         if about:
-            await self._lift(conn, about, now)
+            await self._lift(conn, about, now=now, signed=signed)
         return about
 
     async def _read(self, row: AccountRow, callback: Callback) -> Sequence[Receipt]:
@@ -147,7 +154,7 @@ class Receiver:
         account, now = self.directory.account(row), self.clock.now()
         return await believed(lambda asked: read(asked, account, now), callback, self.fetch)
 
-    async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], now: datetime) -> None:
+    async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], *, now: datetime, signed: bool) -> None:
         """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""
         await borrowers.lock(conn, {(attempt.tenant, attempt.borrower_id) for attempt in about})
         told = sorted(await receipts.told(conn, about), key=lambda one: (one.attempt.key, one.attempt.channel))
@@ -163,7 +170,8 @@ class Receiver:
             changes.append(change)
         await deliveries.save(conn, list(found.values()))
         await receipts.note(conn, told, now=now)
-        await contacts.note_results(conn, [_delivered(one) for one in told if one.reduced.standing is Standing.DELIVERED])
+        definite = {Standing.DELIVERED, Standing.FAILED} if signed else {Standing.DELIVERED}
+        await contacts.note_results(conn, [_counted_as(one) for one in told if one.reduced.standing in definite])
         await self.outbox.append(conn, self.announcer.messages(changes, now=now))
 
 
@@ -211,9 +219,10 @@ def _with(before: Sequence[Reached], told: Told) -> list[Reached]:
     return others if state is None else [*others, Reached(state, told.attempt.channel)]
 
 
-def _delivered(told: Told) -> tuple[Who, str, str]:
-    one = told.attempt
-    return (one.tenant, one.borrower_id), contacts.id_of(one.task_id, one.channel), "delivered"
+def _counted_as(told: Told) -> tuple[Who, str, str]:
+    """Return by which word of theirs caps and notices know a contact: one that did not arrive was none."""
+    one, word = told.attempt, "delivered" if told.reduced.standing is Standing.DELIVERED else "failed"
+    return (one.tenant, one.borrower_id), contacts.id_of(one.task_id, one.channel), word
 
 
 def words_of(found: Sequence[Receipt]) -> list[Word]:

@@ -142,7 +142,8 @@ class Listener:
         """Write down what a reply ends, or lift what an earlier one of the same sender has; return what is new."""
         channel, source = one.inbound.channel, Source("reply", row.name, owners[0].task_id if owners else None)
         if Wish.START in one.wishes and one.inbound.signed:
-            await suppressions.lift_replies(conn, row.tenant, [one.lookup], Lift(row.name, Wish.START.value, now))
+            lift = Lift(row.name, Wish.START.value, now)
+            await suppressions.lift_replies(conn, row.tenant, [one.lookup], lift, said_at=one.inbound.at or now)
         ending = endings(one.wishes, channel, one.lookup, sorted({owner.borrower_id for owner in owners}))
         return await suppressions.keep(conn, row.tenant, [(each, source) for each in ending], now=now)
 

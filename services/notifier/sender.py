@@ -63,6 +63,7 @@ class Sender:
     ward: Ward
     batch: int
     answer_within_s: float
+    start_within_s: float
     metrics: NotifierMetrics
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _pacing: set[asyncio.Task[None]] = field(default_factory=set)
@@ -109,11 +110,12 @@ class Sender:
                 await flights.room()
                 began = stopwatch()
                 stock = await self.till.stock(keys)
+                start_by = stopwatch() + self.start_within_s
                 claimed = await self._claim(keys, stock)
                 await self.till.settle(stock, took_s=stopwatch() - began)
                 handled += claimed.handled
                 self._short = self._short or stock.waiting.total() > 0
-                flights.begin(self._send(claimed.marked, stock))
+                flights.begin(self._send(claimed.marked, stock, start_by=start_by))
         finally:
             await flights.landed()
         self.till.show()
@@ -149,7 +151,7 @@ class Sender:
             epoch = await gates.epoch(conn)
         await self.recorder.give_up(epoch)
 
-    async def _send(self, marked: Sequence[Marked], stock: Stock) -> None:
+    async def _send(self, marked: Sequence[Marked], stock: Stock, *, start_by: float) -> None:
         """Send what is in flight, all providers at the same time, and record the results; who has a rate holds up nobody else."""
         by_provider: dict[Account, list[Marked]] = {}
         for mark in marked:
@@ -159,7 +161,8 @@ class Sender:
             self.till.in_flight[account] += len(group)
             self._pacing.add(asyncio.create_task(self._beside(account, group, stock.handed_out(account))))
         if by_provider:
-            await self._finish(await asyncio.gather(*(self._through(account, group) for account, group in by_provider.items())))
+            begun = (self._through(account, group, start_by) for account, group in by_provider.items())
+            await self._finish(await asyncio.gather(*begun))
 
     async def _beside(self, account: Account, marked: Sequence[Marked], permits: Sequence[Permit]) -> None:
         try:
@@ -179,8 +182,11 @@ class Sender:
         for group in given:
             await self.ward.hear(group.account, group.version, [result for _, result in group.answered])
 
-    async def _through(self, account: Account, marked: Sequence[Marked], permits: Sequence[Permit] | None = None) -> Given:
-        """Return the result of each message of a tenant through one of its providers; one that is gone was given nothing."""
+    async def _through(self, account: Account, marked: Sequence[Marked], start: float | Sequence[Permit]) -> Given:
+        """Return the result of each message of a tenant through one of its providers; one that is gone was given nothing.
+
+        They start at the moments of permits, or at once and by that second of the stopwatch.
+        """
         try:
             provider = await self.directory.provider(*account)
         except Exception as error:  # noqa: BLE001  # nothing was given to anybody yet, whatever stood in the way
@@ -189,9 +195,9 @@ class Sender:
         if provider is None:
             return Given(account, None, [(mark, NotSent("provider_gone")) for mark in marked])
         version = self.directory.version(*account)
-        return Given(account, version, await self._deliver(provider, marked, permits))
+        return Given(account, version, await self._deliver(provider, marked, start))
 
-    async def _deliver(self, provider: Provider, marked: Sequence[Marked], permits: Sequence[Permit] | None) -> list[Answered]:
+    async def _deliver(self, provider: Provider, marked: Sequence[Marked], start: float | Sequence[Permit]) -> list[Answered]:
         """Return the result of each: whatever goes wrong once the provider was called leaves all of them unknown."""
         answered: list[Answered] = []
         ready: list[tuple[Marked, OutgoingMessage]] = []
@@ -201,10 +207,12 @@ class Sender:
                 ready.append((mark, made))
             else:
                 answered.append((mark, made))
-        if ready and permits is not None:
-            answered += await self._paced(provider, ready, permits)
+        if not isinstance(start, float):
+            answered += await self._paced(provider, ready, start)
+        elif stopwatch() > start:
+            answered += [(mark, NotSent(NO_PERMIT)) for mark, _ in ready]
         elif ready:
-            results = await self._call(provider, [message for _, message in ready])
+            results = await self._call(provider, [replace(message, start_by=start) for _, message in ready])
             answered += zip((mark for mark, _ in ready), results, strict=True)
         return answered
 
@@ -247,7 +255,7 @@ class Sender:
         return OutgoingMessage(
             id=mark.attempt.message_id, tenant=one.tenant, task_id=one.task_id,
             borrower_id=one.borrower_id, channel=mark.send.channel, to=to, subject=text.subject, body=text.body,
-            html=text.html, deadline=one.request.expires_at, making=Making(mark.text.ref, mark.draft, name),
+            html=text.html, deadline=mark.ends_at, making=Making(mark.text.ref, mark.draft, name),
             link=mark.draft.link if mark.send.channel in APPS else None,
             unsubscribe=self.directory.unsubscribe_url(one.tenant, one.borrower_id, one.task_id) if mark.send.channel == "email" else None,
         )  # fmt: skip

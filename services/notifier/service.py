@@ -153,7 +153,8 @@ def _parts(
         till=Till(ports.engine, ports.clock, metrics), ward=Ward(ports.engine, ports.clock), claimer=claimer,
         recorder=Recorder(ports.engine, ports.clock, outbox, announcer, resolve_within, ports.bus.reads_again, receiver.catch_up),
         directory=directory,
-        ring=directory.ring, batch=settings.batch, answer_within_s=settings.answer_within_s, metrics=metrics,
+        ring=directory.ring, batch=settings.batch, answer_within_s=settings.answer_within_s,
+        start_within_s=settings.start_within_s, metrics=metrics,
     )  # fmt: skip
     return Parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within, directory.ring), sender,

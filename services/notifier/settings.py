@@ -20,6 +20,8 @@ class Settings:
     """Deliveries in one claim: no more than the sends that start at once."""
     answer_within_s: float = 30.0
     """How long a provider may take; later its answer is unknown."""
+    start_within_s: float = 10.0
+    """How long after its claim began a message may start; later it is asked about again: a payment may have come meanwhile."""
     public_url: str | None = None
     """Where this service is reached from outside, for providers to send their receipts to."""
     fakes: bool = False

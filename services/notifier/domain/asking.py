@@ -51,15 +51,17 @@ class Search:
     """Whether it has shown all that could be it."""
 
 
-def meaning(search: Search, question: Question, of_others: Collection[str], *, absence_counts: bool) -> Receipt | NotSent | None:
+def meaning(
+    search: Search, question: Question, of_others: Collection[str], *, alone: bool = True, absence_counts: bool
+) -> Receipt | NotSent | None:  # fmt: skip
     """Return what a search says of the message, None where that is nothing; `of_others` are ids of messages that are known to be others.
 
-    What has no id of ours is the message only where nothing else could be it.
+    What has no id of ours is the message only where nothing else could be it, and it could be nothing else of ours (`alone`).
     """
     ours = [one for one in search.found if one.message_id == question.message_id]
     if ours:
         return max(ours, key=lambda one: -1 if one.standing is None else one.standing)
     unclaimed = [one for one in search.found if one.message_id is None and one.provider_ref not in of_others]
     if len(unclaimed) == 1 and search.whole:
-        return unclaimed[0]
+        return unclaimed[0] if alone else None
     return NotSent(NEVER_TAKEN) if not unclaimed and search.whole and absence_counts else None

@@ -132,7 +132,7 @@ def settled(
             return _refused(delivery, code, provider, now)
         case Refused(why, fault, retry_after=floor):
             return _retried(delivery, why, now, floor=floor, fault=fault)
-        case NotSent(why) if why == NO_PERMIT:
+        case NotSent(why) if why == NO_PERMIT and delivery.state is State.IN_FLIGHT:
             return _pending(delivery, why, now)
         case NotSent(why):
             return _retried(delivery, why, now)
@@ -224,7 +224,8 @@ def _deferred(delivery: Delivery, defer: Defer) -> Change:
     spread = timedelta() if defer.passing else SPREAD * fraction(delivery.task_id, "spread")
     next_at = min(defer.until + spread, delivery.request.expires_at)
     rules = tuple(rule for decision in defer.decisions for rule in decision.rules)
-    put_off = replace(delivery, next_at=next_at, waiting=not defer.passing, reason=defer.reason, decisions=defer.decisions)
+    fresh = delivery if defer.passing else replace(delivery, tries=0, tried_since=None)
+    put_off = replace(fresh, next_at=next_at, waiting=not defer.passing, reason=defer.reason, decisions=defer.decisions)
     return _told(put_off, None if defer.passing else defer.until, tuple(dict.fromkeys(rules)))
 
 

@@ -60,6 +60,8 @@ class Earlier(Value, frozen=True):
 
     own: tuple[Prior, ...] = ()
     of_others: tuple[Prior, ...] = ()
+    lapse_at: tuple[datetime, ...] = ()
+    """When those of them that are slots held for people count no more, unless contacts were made in them."""
 
 
 def ask(asked: Asked, earlier: Earlier, packs: Packs, *, now: datetime) -> Allow | Deny:

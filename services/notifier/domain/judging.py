@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddress
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value
-from libs.compliance import Allow, Packs
+from libs.compliance import Allow, Packs, RuleKind
 from libs.compliance.daily import free_at
 from services.notifier.domain.daily import put_off
 from services.notifier.domain.delivery import Delivery
 from services.notifier.domain.gatekeeping import Asked, Earlier, ask, kept, only_sandbox, unstopped, word_for, zones
 from services.notifier.domain.known import Known
-from services.notifier.domain.owed import NEEDS_DEBT, behind, none_left, still_owed
+from services.notifier.domain.owed import behind, needs_debt, none_left, still_owed
 from services.notifier.domain.suppressions import is_out
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 
 PIPELINE_AGAIN = timedelta(seconds=1)
 SWITCH_AGAIN = timedelta(seconds=5)
+COUNTED = frozenset({RuleKind.CAP, RuleKind.SPACING, RuleKind.COOL_OFF, RuleKind.CHANNEL_LOCK})
+"""Rules over contacts that were made before, or that somebody may be making."""
 
 
 class Scene(Value, frozen=True):
@@ -84,9 +86,9 @@ def usable(
 def _about_debts(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
     request, facts = delivery.request, scene.known.facts
     owed = still_owed(request, facts, now)
-    if not owed.debts and request.purpose in NEEDS_DEBT:
-        if owed.in_doubt:
-            return Wait("in_doubt")
+    if not owed.debts and owed.in_doubt:
+        return Wait("in_doubt")
+    if not owed.debts and needs_debt(request):
         ends = [fact.resting_until for fact in owed.resting if fact.resting_until is not None]
         return Defer(min(ends), "payment_pending") if ends else Suppress(none_left(request, facts))
     return _at_the_gate(delivery, scene, unstopped(owed.debts, request, scene.known, now), now)
@@ -113,10 +115,17 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
     ends = [(decision.earliest, word) for decision, word in zip(denied, words, strict=True) if decision.earliest is not None]
     if ends:
         earliest, word = min(ends)
-        return Defer(earliest, word, tuple(denied))
+        return Defer(min([earliest, *_slots(channels, denied, scene)]), word, tuple(denied))
     if len(denied) < len(channels):
         return Defer(now + SWITCH_AGAIN, _why_resting(scene, {asked.channel for asked in channels}), tuple(denied), passing=True)
     return Suppress(words[0], tuple(denied))
+
+
+def _slots(channels: Sequence[Asked], denied: Sequence[Decision], scene: Scene) -> list[datetime]:
+    """Return when slots lapse that are held for people, where a counter has spoken: what it counts may then be less."""
+    if not any(kind in COUNTED for decision in denied for kind in decision.kinds):
+        return []
+    return [lapse for asked in channels for lapse in scene.earlier(asked.address.lookup).lapse_at]
 
 
 def _full_day(asked: Asked, scene: Scene, decision: Decision, now: datetime) -> Defer | None:

@@ -128,7 +128,7 @@ class OutgoingMessage:
     unsubscribe: str | None = None
     """Of a mail: where its reader ends them with one click (RFC 8058)."""
     start_by: float | None = None
-    """By this second of the process's stopwatch it must have started; None where its provider has no rate."""
+    """By this second of the process's stopwatch it must have started: what came in since its claim was not asked about."""
     making: Making | None = None
     link: str | None = None
     """The borrower's page, for an app that opens it."""

@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from libs.common.contracts.contact_tasks import ContactRequested
+from libs.common.contracts.contact_tasks import ContactRequested, DebtRef
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value
+from libs.compliance import STOPS, StopKind
 
 ENDED = frozenset({"closed", "written_off"})
 NEEDS_DEBT = frozenset({"reminder", "dunning"})
+SAID_IN_DOUBT = frozenset(purpose.value for purpose in STOPS[StopKind.IN_DOUBT].passes)
+"""What may be said of a debt while an event about it is parked."""
+
+
+def needs_debt(request: ContactRequested) -> bool:
+    """Tell whether a contact is about debts, so that there is none where nothing of them is owed."""
+    return request.purpose in NEEDS_DEBT or (request.purpose == "notice" and bool(request.debts))
 
 
 class Owed(Value, frozen=True):
@@ -32,14 +40,17 @@ def behind(request: ContactRequested, facts: Mapping[str, OverdueFact]) -> bool:
 
 def still_owed(request: ContactRequested, facts: Mapping[str, OverdueFact], now: datetime) -> Owed:
     """Return what of the request is owed at this moment by the newest facts."""
-    named = [fact for debt in request.debts if (fact := facts.get(debt.loan_id)) is not None]
-    owed = [fact for fact in named if is_owed(fact, request.purpose, now)]
-    if request.purpose not in NEEDS_DEBT:
+    named = [(debt, fact) for debt in request.debts if (fact := facts.get(debt.loan_id)) is not None]
+    cured = [fact for debt, fact in named if request.purpose == "notice" and _cured_since(debt, fact)]
+    owed = [fact for _, fact in named if is_owed(fact, request.purpose, now) and fact not in cured]
+    if request.purpose in SAID_IN_DOUBT:
         return Owed(tuple(owed))
-    doubtful = [fact for fact in owed if fact.doubt is not None]
-    resting = [fact for fact in owed if fact.doubt is None and fact.resting_until is not None and fact.resting_until > now]
-    left = [fact for fact in owed if fact not in doubtful and fact not in resting]
-    return Owed(tuple(left), tuple(doubtful), tuple(resting))
+    sure = [fact for fact in owed if fact.doubt is None]
+    doubtful = tuple(fact for fact in owed if fact.doubt is not None)
+    if request.purpose not in NEEDS_DEBT:
+        return Owed(tuple(sure), doubtful)
+    resting = tuple(fact for fact in sure if fact.resting_until is not None and fact.resting_until > now)
+    return Owed(tuple(fact for fact in sure if fact not in resting), doubtful, resting)
 
 
 def is_owed(fact: OverdueFact, purpose: str, now: datetime) -> bool:
@@ -66,6 +77,12 @@ def none_left(request: ContactRequested, facts: Mapping[str, OverdueFact]) -> st
     if request.purpose == "reminder" and any(fact.overdue.total > 0 for fact in named):
         return "overdue"
     return "paid"
+
+
+def _cured_since(debt: DebtRef, fact: OverdueFact) -> bool:
+    """Tell whether a debt is late no more about which a notice was asked for; a person who asks for one names no version."""
+    asked = (debt.fact_epoch, debt.fact_version)
+    return debt.fact_version > 0 and (fact.epoch, fact.version) > asked and fact.overdue.total == 0
 
 
 def _open(total: int, due_on: date, fact: OverdueFact, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Literal
 
 NO_PERMIT = "no_permit"
-"""Why a message was not sent whose moment had passed before it could start: it is due again at once."""
+"""Why a message was not sent whose moment, or whose time to start, had passed before it could: it is due again at once."""
 OURS = frozenset(
     {NO_PERMIT, "no_slot", "address_unreadable", "request_unmakeable", "in_doubt", "too_late", "no_approved_text", "no_such_value"}
 )

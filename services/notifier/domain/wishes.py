@@ -10,10 +10,15 @@ from enum import StrEnum
 
 LONGEST = 2000
 """Characters that are read; a text message has 1,600 at most, and what a mail quotes is no wish."""
-_UNSEEN = frozenset("'\u2019\u2018\u02bc`\u00b4\u0307\u0640") | {chr(mark) for mark in range(0x064B, 0x0653)}
-"""Left out wherever it stands: apostrophes, the dot of a Turkish capital, what Arabic is pointed and stretched with."""
-_SAME = str.maketrans("\u0131\u0623\u0625\u0622\u0671\u0649\u0629", "i\u0627\u0627\u0627\u0627\u064a\u0647")
-"""Dotless i; the forms of alif, ya and ta marbuta."""
+_UNSEEN = frozenset("'\u2019\u2018\u02bc`\u00b4\u0307\u0640\u034f\u115f\u1160") | {
+    chr(mark) for first, last in ((0x064B, 0x0652), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF)) for mark in range(first, last + 1)
+}
+"""Left out wherever it stands: apostrophes, the dot of a Turkish capital, Arabic points and stretching, how an emoji is drawn."""
+_STOP_SIGN = 0x1F6D1
+_SAME: dict[int, str | int | None] = {
+    **str.maketrans("\u0131\u0623\u0625\u0622\u0671\u0649\u0629", "i\u0627\u0627\u0627\u0627\u064a\u0647"), _STOP_SIGN: " stop "
+}  # fmt: skip
+"""Dotless i; the forms of alif, ya and ta marbuta; the sign that says the word."""
 _BARE = str.maketrans({"đ": "d", "ł": "l", "ø": "o"})
 _GAP = " . "
 """Stands where words were that say nothing: no pattern reaches over it."""
@@ -64,7 +69,7 @@ def plain(said: str) -> str:
 
 
 def spelt(written: str) -> str:
-    """Return a text with each of the letters that are written in several ways in one of them."""
+    """Return a text with each of the signs that are written in several ways in one of them."""
     return unicodedata.normalize("NFKC", written).translate(_SAME)
 
 
@@ -76,7 +81,7 @@ def bare(written: str) -> str:
 
 def recognise(said: str, languages: Iterable[Words]) -> frozenset[Wish]:
     """Return what a message wishes for in any of these languages; nothing for an ordinary one."""
-    text = plain(said)
+    text = _once(plain(said))
     joined = text.replace(" ", "")
     spelled = len(joined) > 2 and len(text) == 2 * len(joined) - 1
     forms = {
@@ -116,6 +121,12 @@ def _without_courtesy(text: str, words: Words) -> list[str]:
 
 def _seen(char: str) -> str:
     kind = unicodedata.category(char)
-    if char in _UNSEEN or kind == "Cf":
+    if char in _UNSEEN or kind in {"Cf", "Me"}:
         return ""
     return char if kind[0] in "LMN" else " "
+
+
+def _once(text: str) -> str:
+    """Return a text that says one word again and again as that word."""
+    words = text.split()
+    return words[0] if words and len(set(words)) == 1 else text

@@ -152,4 +152,5 @@ def _said(written: str) -> dict[str, str]:
 ADAPTER = Adapter(
     kind="aws_ses", channels=("email",), request=request, read=read, receipts=receipts, credentials=aws.CREDENTIALS,
     settings=("from", "region"), optional=("session_token", "from_name", "configuration_set", "topic"),
+    signing=aws.CREDENTIALS,
 )  # fmt: skip

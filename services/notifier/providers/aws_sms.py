@@ -127,4 +127,5 @@ def _at(millis: object) -> datetime | None:
 ADAPTER = Adapter(
     kind="aws_sms", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
     credentials=aws.CREDENTIALS, settings=("region",), optional=("session_token", "from", "configuration_set", "topic"),
+    signing=aws.CREDENTIALS,
 )  # fmt: skip

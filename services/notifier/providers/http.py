@@ -131,7 +131,7 @@ class HttpProvider:
         try:
             call = self.adapter.request(message, self._with(token), now)
         except UnfitError as unfit:
-            return Refused(unfit.code, unfit.fault, permanent=unfit.fault != "config")
+            return Refused(unfit.code, unfit.fault, permanent=unfit.fault not in {"config", "provider"})
         except Exception as error:  # noqa: BLE001  # this one message was given to nobody; the others of the batch go on
             logs.get("provider").error("request_unmakeable", provider=self.name, reason=type(error).__name__)
             return Refused("request_unmakeable", "config", permanent=False)

@@ -73,6 +73,10 @@ class Link:
     """What is posted about its messages, by whoever hears of them."""
     heard: Mapping[str, object] = field(default_factory=dict)
 
+    def signs(self, account: Account) -> bool:  # noqa: ARG002  # every kind's shape
+        """Return whether the receipts of an account are signed: they come by a connection of ours, or with a mark of ours."""
+        return True
+
 
 def whole(settings: dict[str, str], name: str, default: int, *, least: int, most: int) -> int:
     """Return a setting that is a whole number within bounds."""

@@ -162,5 +162,5 @@ def _is_signed(callback: Callback, key: str, now: datetime) -> bool:
 ADAPTER = Adapter(
     kind="messagebird", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
     look_up=LookUp(search, searched, absent_after=timedelta(minutes=30)),
-    taken=(b"OK", "text/plain"), credentials=("access_key",), settings=("from",), optional=("signing_key",),
+    taken=(b"OK", "text/plain"), credentials=("access_key",), settings=("from",), optional=("signing_key",), signing=("signing_key",),
 )  # fmt: skip

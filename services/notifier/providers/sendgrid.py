@@ -198,4 +198,5 @@ def _until_reset(headers: Mapping[str, str]) -> str | None:
 ADAPTER = Adapter(
     kind="sendgrid", channels=("email",), request=request, read=read, receipts=receipts, inbound=inbound, look_up=LookUp(search, searched),
     credentials=("api_key",), settings=("from",), optional=("verification_key", "from_name"),
+    signing=("verification_key",),
 )  # fmt: skip

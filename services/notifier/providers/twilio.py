@@ -198,5 +198,5 @@ ADAPTER = Adapter(
     kind="twilio", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound,
     look_up=LookUp(search, searched, absent_after=timedelta(minutes=30)),
     taken=(b'<?xml version="1.0" encoding="UTF-8"?><Response/>', "text/xml"), credentials=("account_sid", "auth_token"), settings=("from",),
-    optional=("api_key", "api_secret"),
+    optional=("api_key", "api_secret"), signing=("auth_token",),
 )  # fmt: skip

@@ -208,5 +208,5 @@ def check(account: Account) -> None:
 ADAPTER = Adapter(
     kind="vonage", channels=("sms",), request=request, read=read, receipts=receipts, inbound=inbound, look_up=LookUp(search, searched),
     check=check, credentials=("api_key", "api_secret"), settings=("from",), optional=("signature_secret", "signature_method"),
-    secrets=("signature_secret",),
+    secrets=("signature_secret",), signing=("signature_secret",),
 )  # fmt: skip

@@ -141,11 +141,17 @@ class Adapter:
     """What it may have besides, credential or setting."""
     secrets: tuple[str, ...] = ()
     """What of it must be a credential: settings are shown."""
+    signing: tuple[str, ...] = ()
+    """The credentials by which its receipts are signed; those of an account without them may suppress and never permit."""
     token: TokenExchange | Minted | None = None
     http2: bool = False
     """Whether it is spoken to over HTTP/2, and then at its own address alone."""
     public_only: bool = False
     """Whether the URL is a customer's: then it must lead to public addresses, over https."""
+
+    def signs(self, account: Account) -> bool:
+        """Return whether the receipts of an account are signed."""
+        return bool(self.signing) and all(account.credentials.get(name) for name in self.signing)
 
 
 def one_click(message: OutgoingMessage) -> dict[str, str]:

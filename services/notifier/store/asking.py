@@ -68,6 +68,24 @@ async def named(conn: AsyncConnection, tenant: str, provider: str, refs: Collect
     return {row.provider_ref for row in rows}
 
 
+async def others_lost(conn: AsyncConnection, lost: Lost, *, since: datetime, until: datetime) -> bool:
+    """Say whether nothing is known yet of another message that its provider was given for the same address between these moments."""
+    rows = await conn.execute(
+        text(
+            "select 1 from notifier.contacts c join notifier.attempts a on a.tenant = c.tenant and a.borrower_id = c.borrower_id"
+            " and a.task_id = c.task_id and a.channel = c.channel"
+            " where c.tenant = :tenant and c.lookup = :lookup and a.provider = :provider and a.message_id <> :message"
+            " and (a.result = 'unknown' or a.result is null) and a.receipt is null and a.began_at <= :until"
+            " and (a.ended_at is null or a.ended_at >= :since) limit 1"
+        ),
+        {
+            "tenant": lost.attempt.tenant, "lookup": lost.lookup, "provider": lost.attempt.provider, "message": lost.message_id,
+            "since": since, "until": until,
+        },
+    )  # fmt: skip
+    return rows.first() is not None
+
+
 async def is_lost(conn: AsyncConnection, attempt: Attempt) -> bool:
     """Say whether still nothing is known of an attempt; its borrower is locked."""
     rows = await conn.execute(

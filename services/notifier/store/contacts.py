@@ -14,6 +14,7 @@ from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.db.arrays import column
 from libs.common.value import Value
 from libs.compliance import CapKey, CapScope, Channel, Prior
+from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.verdicts import Decision
 from services.notifier.store.borrowers import Who, arrays, joined_arrays
 
@@ -26,7 +27,7 @@ AGAIN = (
 """Ours, tried again, is entered anew."""
 _STANDS = "(c.reserved_until is null or c.reserved_until > :now)"
 """A reservation that has lapsed counts no more."""
-_COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans, c.task_id"
+_COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans, c.task_id, c.reserved_until"
 
 
 class Contact(Value, frozen=True):
@@ -46,10 +47,13 @@ class Contact(Value, frozen=True):
     task_id: str | None = None
     case_id: str | None = None
     decision: Decision | None = None
+    lapses_at: datetime | None = None
+    """When it counts no more, where it is a slot that is held for a person."""
 
     def prior(self) -> Prior:
-        """Return it as the gate counts it."""
-        return Prior(self.at, Channel(self.channel), self.result, self.loans, self.by, self.direction, self.lookup, self.kind)
+        """Return it as the gate counts it: what will come of one that somebody may be making is not known."""
+        result = "" if self.result == RESERVED else self.result
+        return Prior(self.at, Channel(self.channel), result, self.loans, self.by, self.direction, self.lookup, self.kind)
 
 
 def recorded(tenant: str, contact: ContactRecorded) -> Contact:
@@ -95,7 +99,7 @@ async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
 
 
 async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, str]]) -> None:
-    """Write what became of our contacts: (borrower, contact id, result); what has arrived stays so."""
+    """Write what became of our contacts: (borrower, contact id, result); what arrived stays so, and what came back unless it arrived."""
     if not results:
         return
     await conn.execute(
@@ -104,7 +108,7 @@ async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, 
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:ids as text[]), cast(:results as text[]))"
             " as n(tenant, borrower_id, contact_id, result)"
             " where c.tenant = n.tenant and c.borrower_id = n.borrower_id and c.contact_id = n.contact_id"
-            " and c.result is distinct from 'delivered'"
+            " and c.result is distinct from 'delivered' and (c.result is distinct from 'failed' or n.result = 'delivered')"
         ),
         {**arrays(who for who, _, _ in results), "ids": [i for _, i, _ in results], "results": [r for _, _, r in results]},
     )
@@ -201,5 +205,5 @@ async def of_lookups(conn: AsyncConnection, lookups: Iterable[tuple[str, str]], 
 def _contact(row: Row[tuple[object, ...]]) -> Contact:
     return Contact(
         row.tenant, row.borrower_id, "", row.at, row.channel, row.result, row.by, row.direction, row.lookup, row.kind, tuple(row.loans),
-        row.task_id,
+        row.task_id, lapses_at=row.reserved_until if row.result == RESERVED else None,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -50,17 +50,28 @@ class Epoch:
     since: datetime
 
 
-async def keep_watermarks(conn: AsyncConnection, marks: Mapping[tuple[str, int], DebtWatermark]) -> None:
-    """Keep watermarks by (topic, partition), never backwards."""
+CLOCKS_APART = timedelta(minutes=1)
+"""A watermark that lies further ahead was written before a clock was set back."""
+
+
+async def keep_watermarks(conn: AsyncConnection, marks: Mapping[tuple[str, int], DebtWatermark], *, now: datetime | None) -> None:
+    """Keep watermarks by (topic, partition), never backwards but from a time to come (by default: of the database's clock)."""
     for (topic, partition), mark in sorted(marks.items()):
         await conn.execute(
             text(
                 "insert into notifier.watermarks as w (topic, partition, until, stale_feeds)"
                 " values (:topic, :partition, :until, cast(:stale as text[]))"
                 " on conflict (topic, partition) do update set until = excluded.until, stale_feeds = excluded.stale_feeds"
-                " where w.until <= excluded.until"
+                " where w.until <= excluded.until or w.until > coalesce(cast(:now as timestamptz), clock_timestamp()) + :apart"
             ),
-            {"topic": topic, "partition": partition, "until": mark.until, "stale": list(mark.stale_feeds)},
+            {
+                "topic": topic,
+                "partition": partition,
+                "until": mark.until,
+                "stale": list(mark.stale_feeds),
+                "now": now,
+                "apart": CLOCKS_APART,
+            },
         )
 
 

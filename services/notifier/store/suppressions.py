@@ -85,16 +85,17 @@ async def standing(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
     return {who: tuple(each) for who, each in found.items()}
 
 
-async def lift_replies(conn: AsyncConnection, tenant: str, lookups: Sequence[str], lift: Lift) -> int:
-    """Lift the opt-outs that came from these addresses, and nothing else."""
+async def lift_replies(conn: AsyncConnection, tenant: str, lookups: Sequence[str], lift: Lift, *, said_at: datetime) -> int:
+    """Lift the opt-outs that had come from these addresses when this was said, and nothing else: a word may be overtaken by a later one."""
     done = await conn.execute(
         text(
             "update notifier.suppressions set lifted_at = :at, lifted_by = :by, lifted_why = :why"
-            " where tenant = :tenant and ground = :ground and lifted_at is null and lookup = any(cast(:lookups as text[]))"
+            " where tenant = :tenant and ground = :ground and lifted_at is null and since <= :said"
+            " and lookup = any(cast(:lookups as text[]))"
         ),
         {
-            "tenant": tenant, "lookups": sorted(set(lookups)), "ground": Ground.OPT_OUT.value, "at": lift.at, "by": lift.by,
-            "why": lift.why,
+            "tenant": tenant, "lookups": sorted(set(lookups)), "ground": Ground.OPT_OUT.value, "said": said_at, "at": lift.at,
+            "by": lift.by, "why": lift.why,
         },
     )  # fmt: skip
     return int(done.rowcount)

@@ -160,6 +160,16 @@ async def test_the_messages_of_others_to_the_same_number_are_not_taken_for_ours(
         assert await shown(world, "b2") == ("failed", "not_sent", None)
 
 
+async def test_of_two_lost_to_one_number_the_one_that_is_found_may_be_either(databases: Databases) -> None:
+    async with a_world_of(databases, "twilio", Cut(answer=0), Cut(request=10)) as (world, fake, _):
+        for borrower in ("b1", "b2"):
+            await ask(world, borrower)
+            await world.service.pump()
+        assert len(fake.kept) == 1
+        await after(world, PAUSES[0])
+        assert [await shown(world, borrower) for borrower in ("b1", "b2")] == [("unknown", "unknown", None)] * 2
+
+
 async def test_an_answer_that_said_no_more_than_a_server_error_is_asked_about_too(databases: Databases) -> None:
     async with a_world_of(databases, "twilio") as (world, fake, _):
         await ask(world, "b1", magic(Meaning.UNKNOWN))

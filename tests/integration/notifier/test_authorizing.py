@@ -86,6 +86,22 @@ async def test_a_slot_that_nobody_used_lapses_after_fifteen_minutes(databases: D
         assert [one["result"] for one in held] == ["lapsed", "reserved"]
 
 
+async def test_while_one_person_may_be_talking_no_other_is_let_call_where_a_talk_is_followed_by_rest(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", jurisdictions=("US-FED-REGF",))
+        assert (await authorize(world))["decision"] == "allow"
+        assert rules_of(await authorize(world)) == ["regf-conversation-cooloff"]
+        await world.pass_to(MORNING + timedelta(minutes=16))
+        assert (await authorize(world))["decision"] == "allow"
+
+
+async def test_a_slot_ends_with_the_hours_in_which_the_contact_may_be_made(databases: Databases) -> None:
+    ten_in_the_evening = MORNING + timedelta(hours=12)
+    async with a_world(databases, at=ten_in_the_evening - timedelta(minutes=5)) as world:
+        await world.late_borrower("b1")
+        assert (await authorize(world))["reservation"]["until"] == ten_in_the_evening.isoformat().replace("+00:00", "Z")
+
+
 async def test_the_same_idempotency_key_is_the_same_slot(databases: Databases) -> None:
     async with a_world(databases, options=options()) as world:
         await late(world, "b1")
@@ -156,6 +172,8 @@ async def test_a_slot_holds_back_a_message_and_a_message_a_slot(databases: Datab
         assert (await world.delivery("called"))["reason"] == "tt-cap"
         assert len(await world.messages("texted")) == 1
         assert rules_of(await authorize(world, "texted")) == ["tt-cap"]
+        await world.pass_to(MORNING + timedelta(minutes=16))
+        assert len(await world.messages("called")) == 1, "the slot has lapsed"
 
 
 async def held(world: World, borrower: str) -> None:

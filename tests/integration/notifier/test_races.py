@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus.inprocess import InProcessBus
-from libs.common.clock import DrivenClock
+from libs.common.clock import DrivenClock, stopwatch
 from libs.common.lifecycle import Service
 from libs.common.ports import Ports
 from libs.compliance import Packs, load_packs
@@ -23,7 +23,7 @@ from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, Refused, Result
 from services.notifier.service import Options, build
 from services.notifier.store import borrowers, known
-from tests.integration.notifier.world import PATIENCE_S, TENANT, World, a_fact, a_world
+from tests.integration.notifier.world import MORNING, PATIENCE_S, TENANT, World, a_fact, a_world
 from tests.support.postgres import Databases
 from tests.support.running import until
 
@@ -129,6 +129,10 @@ async def reached(provider: Slow, wanted: int) -> bool:
     return provider.given >= wanted
 
 
+async def has_passed(second: float) -> bool:
+    return stopwatch() > second
+
+
 async def test_a_payment_that_meets_an_open_claim_waits_until_the_mark_is_committed(databases: Databases) -> None:
     async with a_world(databases) as world:
         await world.late_borrower("payer")
@@ -147,9 +151,29 @@ async def test_a_payment_that_meets_an_open_claim_waits_until_the_mark_is_commit
         await asyncio.wait_for(asyncio.gather(claim, payment), PATIENCE_S)
         [message] = provider.given
         assert "120.50" in message.body
+        assert message.deadline == MORNING + timedelta(hours=12), "a provider tries on to the end of the lawful hours"
         counted = (await world.call("GET", "/metrics")).text
         assert 'dunwell_sends_past_payment_total{kind="unaware"} 0.0' in counted
         assert await world.scalar("select count(*) from notifier.attempts") == 1
+
+
+async def test_a_sender_that_stood_still_over_its_claim_sends_nothing_of_it_and_asks_again(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("payer")
+        await world.request("payer")
+        clock, provider = HoldingClock(world.clock, hold_on=5), Recording()
+        settings = replace(world.settings, start_within_s=0.05)
+        other = build(Ports(world.engine, InProcessBus(clock=world.clock), clock, "test"), settings, Options(providers=[provider]))
+        claim, began = asyncio.ensure_future(other.pump()), stopwatch()
+        await asyncio.wait_for(clock.held.wait(), PATIENCE_S)
+        payment = asyncio.create_task(world.fact("payer", overdue=0, version=2))
+        await until(partial(world.scalar, "select count(*) > 0 from pg_locks where not granted"), "a wait for a lock")
+        await until(partial(has_passed, began + settings.start_within_s), "the end of its time to start")
+        clock.go.set()
+        await asyncio.wait_for(asyncio.gather(claim, payment), PATIENCE_S)
+        await other.pump()
+        assert provider.given == []
+        assert (await world.delivery("payer"))["reason"] == "paid"
 
 
 async def test_a_contact_that_a_payment_on_its_way_could_not_stop_is_counted(databases: Databases) -> None:
@@ -251,8 +275,8 @@ rules:
 """
 
 
-def capped() -> Packs:
-    return Packs({**load_packs().by_id, "TT": parse_pack(CAPPED, "TT.yaml")})
+def capped(unit: str = "dial") -> Packs:
+    return Packs({**load_packs().by_id, "TT": parse_pack(CAPPED.replace("dial", unit), "TT.yaml")})
 
 
 async def test_no_number_of_senders_makes_one_contact_more_than_the_cap_of_a_phone(databases: Databases) -> None:

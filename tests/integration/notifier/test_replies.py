@@ -14,21 +14,28 @@ import msgspec
 import pytest
 
 from libs.common.auth import Principal, add_key
+from libs.common.cloudevents import Writer
 from libs.common.contracts.catalogue import PROFILES
+from libs.common.outbox import Outbox
 from libs.common.sealing import Ring
 from libs.compliance import Packs, load_packs
 from libs.compliance.packs import parse_pack
+from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
 from services.notifier.domain.receipts import Standing
+from services.notifier.domain.replies import Inbound
 from services.notifier.providers.codes import Meaning
 from services.notifier.providers.fake.server import FakeProviders
 from services.notifier.providers.fake.speaker import magic
 from services.notifier.providers.twilio import signature
 from services.notifier.providers.wire import Account, HttpCall
+from services.notifier.replying import Listener
 from services.notifier.service import Options
+from services.notifier.store import accounts
+from services.notifier.wording import languages
 from tests.integration.notifier.test_provider_receipts import PUBLIC, a_sent_world, post, reported
 from tests.integration.notifier.test_providers import CREDENTIALS, OPEN, REAL, a_wired_world, ask, put, route, twilio
-from tests.integration.notifier.world import DIGEST_KEY, PRIVATE, World, a_world
+from tests.integration.notifier.world import DIGEST_KEY, PRIVATE, TENANT, World, a_world
 from tests.support.postgres import Databases
 
 
@@ -181,6 +188,22 @@ async def test_start_lets_messages_go_again(databases: Databases) -> None:
         await reply(world, url, "STOP")
         await reply(world, url, "START", ref="SM2")
         assert (await again(world, "b1", "t-2"))["state"] == "sent"
+
+
+async def test_a_start_that_was_overtaken_by_a_later_stop_lifts_nothing(databases: Databases) -> None:
+    async with a_reached_world(databases) as (world, _, _):
+        directory = Directory(
+            world.engine, world.clock, world.settings.ring, world.settings.digest_key, builtin={}, public_url=None
+        )  # fmt: skip
+        announcer = Announcer(Writer("test", world.bus.partitions))
+        listener = Listener(world.engine, world.clock, Outbox("notifier"), announcer, directory, directory.fetch, languages())
+        async with world.engine.connect() as conn:
+            row = await accounts.find(conn, TENANT, "main")
+        assert row is not None
+        for text, minutes, stands in (("STOP", 0, 1), ("START", -1, 1), ("START", 1, 0)):
+            said = Inbound(f"{text} {minutes}", "sms", REAL, text, at=world.clock.now() + timedelta(minutes=minutes))
+            await listener.keep(row, [said], sealed=b"")
+            assert len(await standing(world)) == stands
 
 
 async def test_a_consent_given_later_than_the_opt_out_permits_again_and_an_earlier_one_does_not(databases: Databases) -> None:

@@ -147,6 +147,17 @@ async def test_a_watermark_never_goes_backwards(databases: Databases) -> None:
         assert len(await world.messages("b1")) == 1
 
 
+async def test_a_watermark_from_before_a_clock_was_set_back_says_nothing_and_gives_way_to_the_next(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.fresh_watermarks(until=MORNING + timedelta(hours=1))
+        await world.late_borrower("b1")
+        await world.request("b1")
+        await world.service.pump()
+        assert (await world.delivery("b1"))["reason"] == "pipeline_stale"
+        await world.pass_to(MORNING + timedelta(seconds=1))
+        assert len(await world.messages("b1")) == 1
+
+
 async def test_a_silent_feed_stops_its_tenant(databases: Databases) -> None:
     async with a_world(databases) as world:
         await world.late_borrower("b1")

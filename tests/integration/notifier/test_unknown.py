@@ -51,7 +51,9 @@ class Late:
         return [Accepted(message.id) for message in batch]
 
 
-async def receive(world: World, *channels: str, standing: Standing = Standing.DELIVERED, times: int = 1) -> None:
+async def receive(
+    world: World, *channels: str, standing: Standing = Standing.DELIVERED, times: int = 1, signed: bool = True
+) -> None:  # fmt: skip
     """Let receipts of messages of b1 come, in one callback, so many times."""
     directory = Directory(
         world.engine, world.clock, world.settings.ring, world.settings.digest_key, builtin={}, public_url=None
@@ -64,7 +66,7 @@ async def receive(world: World, *channels: str, standing: Standing = Standing.DE
         message = await world.scalar(f"select message_id from notifier.attempts where channel = '{channel}'")
         words.append(Word(f"{channel} {standing.name}".encode(), Receipt(standing, str(message), code=code)))
     for _ in range(times):
-        await receiver.keep(TENANT, "sandbox", words, sealed=b"")
+        await receiver.keep(TENANT, "sandbox", words, sealed=b"", signed=signed)
     await world.service.pump()
 
 
@@ -186,6 +188,21 @@ async def test_a_message_that_comes_back_goes_to_the_next_channel_at_once_and_a_
         await receive(world, "sms", standing=Standing.DELIVERED)
         delivery = await world.delivery("b1")
         assert (delivery["state"], delivery["channel"], world.outcomes("b1")[3:]) == ("delivered", "sms", ["delivered"])
+
+
+@pytest.mark.parametrize(("signed", "sent"), [(True, ["sms", "email"]), (False, ["sms"])])
+async def test_a_message_that_comes_back_leaves_its_place_in_caps_to_the_next_channel_where_that_is_signed(
+    databases: Databases, *, signed: bool, sent: list[str]
+) -> None:
+    async with a_world(databases, options=Options(packs=capped("attempt"))) as world:
+        await world.late_borrower("b1", addresses=MUTE_PHONE, jurisdictions=("TT",))
+        await world.request("b1", fallback_after=HOUR)
+        await world.service.pump()
+        await receive(world, "sms", standing=Standing.FAILED, signed=signed)
+        assert await channels(world) == sent
+        await world.request("b1", "second")
+        await world.service.pump()
+        assert (await world.delivery("b1", "second"))["reason"] == "tt-person"
 
 
 async def test_two_messages_that_come_back_in_one_callback_have_failed(databases: Databases) -> None:

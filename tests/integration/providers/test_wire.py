@@ -77,6 +77,12 @@ async def test_a_message_is_accepted_and_kept_as_it_was_said(kind: str) -> None:
     assert taken.to.lstrip("+") == to_of(kind).lstrip("+")
 
 
+async def test_a_message_whose_hours_have_ended_is_given_to_nobody_and_may_be_tried_in_the_next_ones() -> None:
+    async with reached("twilio") as (fake, provider):
+        assert await provider.deliver([a_message_to("twilio", deadline=NOW)]) == [Refused("too_late", "provider", permanent=False)]
+    assert fake.kept == []
+
+
 @pytest.mark.parametrize(("kind", "meaning"), WISHES)
 async def test_each_class_of_answer_is_read_for_what_it_is(kind: str, meaning: Meaning) -> None:
     async with reached(kind) as (fake, provider):

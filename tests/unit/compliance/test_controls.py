@@ -143,6 +143,7 @@ def test_ontario_rests_six_whole_days_after_the_written_notice() -> None:
     assert answer((*asked, "answer"), "CA-ON", toronto, prior=told) == "allow"
     assert answer((*asked, "dunning", ("B",)), "CA-ON", toronto, prior=told) == "allow"
     assert answer(asked, "CA-ON", toronto, prior=(replace(told[0], kind=None),)) == "allow"
+    assert answer(asked, "CA-ON", toronto, prior=(replace(told[0], kind="notice"),)) == at("2027-03-08T07:00:00-05:00")
 
 
 def test_a_visit_in_pakistan_needs_a_notice_of_fourteen_days() -> None:

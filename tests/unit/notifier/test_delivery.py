@@ -197,6 +197,15 @@ def test_a_channel_on_which_nothing_goes_out_is_left_for_the_next_one_after_half
     assert tries["email"] > 20
 
 
+def test_a_channel_that_rules_have_closed_over_night_has_its_half_an_hour_anew() -> None:
+    evening = settled(
+        judged(a_delivery(expires_at=TOMORROW), a_send("sms")).delivery, NotSent("away"), "main", (), now=MORNING, resolve_by=TOMORROW
+    ).delivery  # fmt: skip
+    late = MORNING + timedelta(hours=10)
+    at_last = judged(judged(evening, Defer(late, "hours")).delivery, a_send("sms")).delivery
+    assert settled(at_last, NotSent("away"), "main", (), now=late, resolve_by=TOMORROW).delivery.spent == ()
+
+
 def receipted(
     delivery: Delivery, said: Reduced, provider: str, loans: tuple[str, ...], *, code: str | None, was: Reduced | None = None
 ) -> Change:

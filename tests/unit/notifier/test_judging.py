@@ -161,6 +161,28 @@ def test_debts_in_doubt_resting_or_held_are_left_out_of_a_message_about_several(
     assert [debt.loan_id for debt in found.debts] == ["plain"]
 
 
+@pytest.mark.parametrize(
+    ("fact", "purpose", "sent"),
+    [
+        (a_fact(overdue=0, version=2), "notice", False),
+        (a_fact(overdue=0), "notice", True),
+        (a_fact(status="written_off"), "notice", False),
+        (a_fact(overdue=0, version=2), "confirmation", True),
+    ],
+)
+def test_a_notice_is_of_no_debt_that_was_paid_since_it_was_asked_for_or_has_ended(fact: OverdueFact, purpose: str, *, sent: bool) -> None:
+    assert isinstance(verdict(a_scene(known(fact)), purpose=purpose), Send) is sent
+
+
+@pytest.mark.parametrize(
+    ("purpose", "expected"), [("notice", Wait("in_doubt")), ("survey", Wait("in_doubt")), ("answer", None), ("confirmation", None)]
+)
+def test_of_a_debt_in_doubt_only_answers_and_confirmations_are_sent(purpose: str, expected: Verdict | None) -> None:
+    doubtful = msgspec.structs.replace(a_fact(), doubt=Doubt(since=MORNING, parked=()))
+    found = verdict(a_scene(known(doubtful)), purpose=purpose)
+    assert isinstance(found, Send) if expected is None else found == expected
+
+
 ASKING = """
 id: TT
 name: A country that asks for consent

@@ -53,6 +53,10 @@ def test_permits_are_never_given_twice_nor_for_the_past_nor_beyond_the_horizon(l
     assert all(later - before >= interval_of(limit) for before, later in pairwise(given_out))
 
 
+def test_leases_from_before_a_clock_was_set_back_hold_up_nobody() -> None:
+    assert lease(MORNING + timedelta(hours=1), 10, now=MORNING, wanted=1).moments == (MORNING,)
+
+
 @given(limit=limits, every=st.integers(10_000, 400_000))
 def test_under_steady_demand_nearly_the_whole_limit_is_given_out(limit: int, every: int) -> None:
     now, free_at, number = MORNING, None, 0

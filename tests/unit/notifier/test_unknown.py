@@ -25,7 +25,7 @@ from services.notifier.domain.restoring import (
     restored,
     unproven,
 )
-from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import MAY_BE_OUT, NEXT, Reached, State
 from services.notifier.domain.verdicts import Decision, Expire, Send, Suppress, Verdict, Wait
 from tests.unit.notifier.values import MORNING, a_delivery, a_fact, an_address
@@ -143,6 +143,13 @@ def test_of_two_unknown_channels_neither_is_used_again_when_the_answer_of_one_co
     assert (both.state, both.channel, set(both.spent)) == (State.UNKNOWN, "email", {"email", "sms"})
     late = heard(both, "sms", (State.SENT,), provider="sandbox", loans=())
     assert (late.delivery.state, late.delivery.channel, late.delivery.next_at) == (State.SENT, "sms", None)
+
+
+@pytest.mark.parametrize("why", ["away", NO_PERMIT])
+def test_what_was_given_up_as_unknown_and_never_started_has_failed(why: str) -> None:
+    given_up = unknown(flying(), "process_gone", now=MORNING, resolve_by=TOMORROW).delivery
+    for lost in (given_up, unresolved(given_up).delivery):
+        assert after(lost, NotSent(why)).delivery.state is State.FAILED
 
 
 @pytest.mark.parametrize("answer", [NotSent("away"), REFUSED])

@@ -19,7 +19,7 @@ TABLE = [
     for wishes, replies in yaml.safe_load(ROWS.read_text(encoding="utf-8")).items()
     for said in replies
 ]
-MARKS = " \t\n.,;:!?-_*()[]\"'\u2026\u3002\u3001\uff01\uff1f\uff0c\u00b7\u200b\u3000\u00a0"
+MARKS = " \t\n.,;:!?-_*()[]\"'\u2026\u3002\u3001\uff01\uff1f\uff0c\u00b7\u200b\u3000\u00a0\u2764\ufe0f\U0001f64f\U0001f3fd"
 Row = tuple[str, frozenset[Wish]]
 
 
