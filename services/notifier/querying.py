@@ -41,7 +41,7 @@ class Querier:
             self.metrics.asked.labels(one.provider, "no_answer" if word is None else "found").inc()
             if word is not None:
                 sealed = self.receiver.directory.sealed_words(one.tenant, one.provider, repr(word).encode())
-                await self.receiver.keep(one.tenant, one.provider, words_of([word]), sealed=sealed)
+                await self.receiver.keep(one.tenant, one.provider, words_of([word]), sealed=sealed, signed=True)
         except Exception as error:
             if is_transient(error):
                 raise
