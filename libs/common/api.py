@@ -28,6 +28,7 @@ from libs.common.describing import Shapes, complete
 from libs.common.errors import NOT_JSON, DomainError
 from libs.common.heads import AnsweringHeads
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
+from libs.common.paging import cursor_at
 from libs.common.problems import problem
 from libs.common.reference import Reference
 from libs.common.straight import StraightApp, StraightRoute
@@ -116,9 +117,27 @@ def answer(value: Any, status: int = 200, *, headers: Mapping[str, str] | None =
     return Response(msgspec.json.encode(value), status, media_type="application/json", headers=headers)
 
 
-def page(items: Sequence[Any], next_cursor: str | None = None) -> Response:
-    """Return a list as the contract has lists."""
-    return answer({"items": items, "next": next_cursor})
+class Page(Response):
+    """A list as the contract has lists; where it goes on is written when it is known which list that is."""
+
+    media_type = "application/json"
+
+    def __init__(self, said: dict[str, Any], following: str | None) -> None:
+        super().__init__()
+        self._said = said
+        self._following = following
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        cursor = None if self._following is None else cursor_at(self._following, scope["path"])
+        self.body = msgspec.json.encode({**self._said, "next": cursor})
+        self.headers["Content-Length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
+
+
+def page(items: Sequence[Any], following: str | None = None, **beside: object) -> Response:
+    """Return a list that goes on behind the place `following`, with what is to stand beside it."""
+    return Page({**beside, "items": items}, following)
 
 
 def read_as(type_: type[T], body: bytes, *, code: str, what: str) -> T:

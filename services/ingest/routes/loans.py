@@ -18,7 +18,7 @@ from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import FIRST_DAY, LAST_DAY
 from libs.common.errors import DomainError
-from libs.common.paging import cut, number_place
+from libs.common.paging import Cursor, cut, number_place
 from services.ingest.domain.events import LoanEvent
 from services.ingest.domain.fold import trace
 from services.ingest.domain.product import ProductLine
@@ -95,11 +95,11 @@ def routes_of(reader: LoanReader) -> APIRouter:
         return answer(await reader.state(caller.tenant, loan_id, as_of, known_at))
 
     @router.get("/v1/loans/{loan_id}/events", summary="The accepted events of a loan, as they came")
-    async def get_events(loan_id: str, caller: Reader, *, limit: EventLimit = 1000, cursor: str | None = None) -> Response:
+    async def get_events(loan_id: str, caller: Reader, *, limit: EventLimit = 1000, cursor: Cursor) -> Response:
         return page(*await reader.events(caller.tenant, loan_id, after=number_place(cursor) or 0, limit=limit))
 
     @router.get("/v1/borrowers/{borrower_id}/loans", summary="The debts of a borrower")
-    async def get_borrower_loans(borrower_id: str, caller: Reader, *, limit: Limit = 100, cursor: str | None = None) -> Response:
+    async def get_borrower_loans(borrower_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor) -> Response:
         return page(*await reader.of_borrower(caller.tenant, borrower_id, after=cursor or "", limit=limit))
 
     return router
