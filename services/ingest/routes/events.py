@@ -50,5 +50,5 @@ def route_of(intake: HttpIntake) -> StraightRoute:
 
     return StraightRoute(
         "/v1/events", post_events, _publisher, status_code=202, methods=["POST"], tags=["events"],
-        summary="Take in one event, a batch, or NDJSON", openapi_extra=_BODY,
+        summary="Take in one event, a batch, or NDJSON", description="A body may be packed: `Content-Encoding: gzip`.", openapi_extra=_BODY,
     )  # fmt: skip

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, page
@@ -53,7 +53,15 @@ def _with_offset(moment: object) -> object:
     return moment
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_with_offset)]
+def _in_every_zone(moment: datetime) -> datetime:
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment outside the calendar") from None
+    return moment
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_with_offset), AfterValidator(_in_every_zone)]
 """A moment in an address, where an offset's plus that nobody has escaped arrives as a space."""
 
 
