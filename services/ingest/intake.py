@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -102,6 +103,7 @@ class HttpIntake:
 
 
 def _split(kind: str, body: bytes) -> Sequence[bytes]:
+    body = body.removeprefix(BOM_UTF8)
     if kind == ONE:
         return [body]
     found = decoding.lines(body) if kind == NDJSON else decoding.batch(body)

@@ -61,7 +61,7 @@ async def test_a_single_malformed_event_is_a_problem(ingest: Running) -> None:
 async def test_one_bad_line_spoils_only_itself(ingest: Running) -> None:
     first, last = loan("good-1"), loan("good-2")
     lines = [json.dumps(first).encode(), b"{not json", b"", b"\xff\xfe", b"[" * 100_000, json.dumps(last).encode()]
-    answer = await ingest.client.post("/v1/events", content=b"\n".join(lines), headers=NDJSON)
+    answer = await ingest.client.post("/v1/events", content=b"\xef\xbb\xbf" + b"\r\n".join(lines), headers=NDJSON)
     assert (answer.status_code, answer.json()["accepted"]) == (202, 2)
     assert [(r["index"], r["error"]) for r in answer.json()["rejected"]] == [(1, "not_json"), (2, "not_json"), (3, "not_json")]
     assert (await state_of(ingest, last))["events"] == 1

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import httpx
 import pytest
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -23,6 +23,7 @@ from libs.common.clock import WallClock
 from libs.common.db.engine import make_engine
 from libs.common.metrics import Metrics
 from libs.common.straight import StraightRoute
+from tests.support.running import served
 
 MIB = 1024 * 1024
 ROUTES = ("/straight", "/by-hand", "/form")
@@ -158,3 +159,18 @@ async def test_a_bomb_is_given_up_long_before_it_has_gone_off() -> None:
     with pytest.raises(HTTPException, match="413"):
         _ = [await receive() for _ in range(10)]
     assert fed <= 3
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [([b"GET / HTTP/1.1\r\nHo", b"st: x\r\n", b"\r\n"], b"404"), ([b"GET / HTTP/1.1\r\nX: ", *[b"x" * 30_000] * 3], b"400")],
+    ids=["in pieces", "without end"],
+)
+async def test_a_head_in_pieces_is_read_and_one_without_end_is_broken_off(pieces: list[bytes], status: bytes) -> None:
+    async with served(FastAPI()) as url, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        assert status in await reader.readline()
+        writer.close()
