@@ -15,10 +15,11 @@ from fastapi.responses import HTMLResponse
 from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libs.common import logs
-from libs.common.answering_once import AnsweringOnce
+from libs.common import bodies, logs
+from libs.common.answering_once import BY_THEIR_OWN_IDS, AnsweringOnce
 from libs.common.asyncapi import describe
 from libs.common.auth import Keys
 from libs.common.clock import stopwatch
@@ -28,9 +29,11 @@ from libs.common.describing import Shapes, complete
 from libs.common.errors import NOT_JSON, DomainError
 from libs.common.heads import AnsweringHeads
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
+from libs.common.paging import cursor_at
 from libs.common.problems import problem
 from libs.common.reference import Reference
 from libs.common.straight import StraightApp, StraightRoute
+from libs.common.whereabouts import METHODS, plainly
 
 T = TypeVar("T")
 Check = Callable[[], Awaitable[str | None]]
@@ -39,10 +42,12 @@ Check = Callable[[], Awaitable[str | None]]
 BODY_BYTES = 1024 * 1024
 _CANNOT_BE_HELD = frozenset({"22000", "22008", "22021"})
 """SQLSTATEs of a value of the caller's that PostgreSQL has no place for: not encodable, outside its calendar, the character 0."""
-_CODES = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}
-"""Codes for what the framework says by itself; 400 is its word for a body that is not even text."""
+_CODES = {
+    400: "not_json", 404: "not_found", 405: "method_not_allowed", 408: "body_too_slow", 413: "body_too_large",
+    415: "unsupported_media_type",
+}  # fmt: skip
+"""Codes for what is refused before a route has looked at it; 400 is said of a body that is not even text."""
 _PYTHON_DATE = re.compile(r"datetime\.date\((\d+), (\d+), (\d+)\)")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @dataclass(slots=True)
@@ -74,7 +79,9 @@ class Described:
 
 def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: Readiness) -> StraightApp:
     """Return the app with everything that all services share; routes are added by the service."""
-    app = StraightApp(title=described.title, summary=described.summary, version=described.version, docs_url=None, redoc_url=None)
+    app = StraightApp(
+        title=described.title, summary=described.summary, version=described.version, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.state.keys = keys
     app.state.metrics = metrics
     app.state.readiness = readiness
@@ -99,7 +106,7 @@ def add_straight(app: StraightApp, route: StraightRoute) -> None:
         scope["app"], scope["route"] = app, route
         try:
             try:
-                response = await route.answer(Request(scope, receive, send))
+                response = await route.answer(Request(scope, bodies.unpacked(scope, receive), send))
             except Exception as error:  # noqa: BLE001  # it becomes a problem document, whatever it is
                 response = refusal(error, route.path)
             status = response.status_code
@@ -116,9 +123,27 @@ def answer(value: Any, status: int = 200, *, headers: Mapping[str, str] | None =
     return Response(msgspec.json.encode(value), status, media_type="application/json", headers=headers)
 
 
-def page(items: Sequence[Any], next_cursor: str | None = None) -> Response:
-    """Return a list as the contract has lists."""
-    return answer({"items": items, "next": next_cursor})
+class Page(Response):
+    """A list as the contract has lists; where it goes on is written when it is known which list that is."""
+
+    media_type = "application/json"
+
+    def __init__(self, said: dict[str, Any], following: str | None) -> None:
+        super().__init__()
+        self._said = said
+        self._following = following
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        cursor = None if self._following is None else cursor_at(self._following, scope["path"])
+        self.body = msgspec.json.encode({**self._said, "next": cursor})
+        self.headers["Content-Length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
+
+
+def page(items: Sequence[Any], following: str | None = None, **beside: object) -> Response:
+    """Return a list that goes on behind the place `following`, with what is to stand beside it."""
+    return Page({**beside, "items": items}, following)
 
 
 def read_as(type_: type[T], body: bytes, *, code: str, what: str) -> T:
@@ -177,9 +202,8 @@ def render_problems(app: FastAPI) -> None:
         return refusal(error, route_of(request.scope))
 
     @app.exception_handler(HTTPException)
-    async def on_http_error(_: Request, error: HTTPException) -> Response:
-        code = _CODES.get(error.status_code, "http_error")
-        return problem(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        return refusal(plainly(request, error), route_of(request.scope))
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
@@ -195,6 +219,10 @@ def refusal(error: Exception, route: str) -> Response:
     """Return the problem document for an error of a route; a fault of ours is logged."""
     if isinstance(error, DomainError):
         return problem(error.status, error.code, error.detail, headers=error.headers, **error.extra)
+    if isinstance(error, HTTPException):
+        return problem(error.status_code, _CODES.get(error.status_code, "http_error"), error.detail, headers=dict(error.headers or {}))
+    if isinstance(error, ClientDisconnect):
+        return problem(400, "body_cut", "the sender has gone before all of the body had come")  # nobody reads it; it is counted
     if is_transient(error):
         return problem(503, "unavailable", "try again in a few seconds", headers={"Retry-After": "2"})
     if getattr(getattr(error, "orig", None), "sqlstate", None) in _CANNOT_BE_HELD:
@@ -268,7 +296,7 @@ class Observed:
     def note(self, scope: Scope, status: int, began: float) -> None:
         """Note what became of a request that began at this reading of the stopwatch."""
         route = route_of(scope)
-        labels = route, scope["method"] if route != "unmatched" and scope["method"] in _METHODS else "any", status
+        labels = route, scope["method"] if route != "unmatched" and scope["method"] in METHODS else "any", status
         if (bound := self._bound.get(labels)) is None:
             bound = self._bound[labels] = self.requests.labels(*labels[:2], str(status)), self.took.labels(route)
         requests, took = bound
@@ -277,7 +305,7 @@ class Observed:
 
 
 class Watched:
-    """Observes every request that has a place among the routes, and refuses addresses that nothing of ours has."""
+    """Observes every request that has a place among the routes; what goes wrong in it is answered, and its connection goes on."""
 
     def __init__(self, app: ASGIApp, *, observed: Observed) -> None:
         self._app = app
@@ -291,7 +319,7 @@ class Watched:
         if "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
             await problem(400, "invalid_request", "an address holds the character 0, which nothing of ours has")(scope, receive, send)
             return
-        began, status = stopwatch(), 500
+        began, status = stopwatch(), 0
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -300,6 +328,16 @@ class Watched:
             await send(message)
 
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, _body_of(scope, receive), noting)
+        except Exception as error:
+            if status:  # half an answer has gone out: it must break off, so that it is not taken for a whole one
+                raise
+            await refusal(error, route_of(scope))(scope, receive, noting)
         finally:
-            self._observed.note(scope, status, began)
+            self._observed.note(scope, status or 500, began)
+
+
+def _body_of(scope: Scope, receive: Receive) -> Receive:
+    """Return what gives the body of a request; that of events has a bound of its own."""
+    plain = bodies.unpacked(scope, receive)
+    return plain if scope["path"].endswith(BY_THEIR_OWN_IDS) else bodies.bounded(plain)

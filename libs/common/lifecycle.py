@@ -20,6 +20,7 @@ from libs.common.api import Check, Readiness
 from libs.common.bus.ports import BusWorker
 from libs.common.clock import pause
 from libs.common.db.engine import answers
+from libs.common.long_heads import BoundedHeads
 from libs.common.ports import Ports
 
 WORKERS_END_WITHIN_S = 20.0
@@ -177,7 +178,9 @@ async def serve(
     """Serve until a signal or a dead worker, and return the exit code; not ready until `prepare` has returned."""
     spare_the_collector()
     ending = Ending()
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=30))
+    server = _Server(
+        uvicorn.Config(app, http=BoundedHeads, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=30)
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.ask, number.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 
+from babel import Locale
 from babel.numbers import get_currency_precision, get_decimal_symbol, get_group_symbol, list_currencies
 
 CURRENCIES = frozenset(list_currencies())
@@ -20,28 +21,50 @@ _ISO_EXPONENTS = {"IQD": 3} | dict.fromkeys(("AFN", "ALL", "IRR", "KPW", "LAK", 
 """Where CLDR has 0 because nobody writes the decimals: an amount in minor units read by it would be a hundred times too large."""
 
 
+_THOUSANDS = (3, 3)
+_IN_SMS = {"\u00a0": " ", "\u202f": " ", "\u2019": "'"}
+
+
 @cache
 def exponent(currency: str) -> int:
     """Return how many decimals ISO 4217 gives the currency: its minor unit is ten to the power of minus that."""
     return _ISO_EXPONENTS.get(currency, get_currency_precision(currency))
 
 
-def written(amount_minor: int, currency: str, locale: str) -> str:
-    """Return the amount as a reader of that locale expects it, without the currency: `1,204.50`."""
-    group, point = _signs(locale)
+def written(amount_minor: int, currency: str, locale: str, *, plain: bool = False) -> str:
+    """Return the amount as a reader of that locale expects it, without the currency: `1,204.50`.
+
+    `plain`: with signs that the alphabet of SMS has; one that it has not would make every SMS hold less than half.
+    """
+    group, point, sizes = _signs(locale)
     digits = exponent(currency)
     whole, part = divmod(abs(amount_minor), 10**digits)
     decimals = f"{point}{part:0{digits}d}" if digits else ""
-    return f"{'-' if amount_minor < 0 else ''}{whole:,}".replace(",", group) + decimals
+    return f"{'-' if amount_minor < 0 else ''}{_grouped(whole, sizes, _IN_SMS.get(group, group) if plain else group)}{decimals}"
 
 
 @lru_cache(maxsize=1024)
-def money(amount_minor: int, currency: str, locale: str) -> str:
+def money(amount_minor: int, currency: str, locale: str, *, plain: bool = False) -> str:
     """Return an amount with its currency: `CNY 120.50`; one message says most of its amounts more than once."""
-    return f"{currency} {written(amount_minor, currency, locale.replace('-', '_'))}"
+    return f"{currency} {written(amount_minor, currency, locale.replace('-', '_'), plain=plain)}"
+
+
+def _grouped(whole: int, sizes: tuple[int, int], sign: str) -> str:
+    if sizes == _THOUSANDS:
+        return f"{whole:,}".replace(",", sign)
+    last, others = sizes
+    digits = str(whole)
+    groups, rest = [digits[-last:]], digits[:-last]
+    while rest:
+        groups.append(rest[-others:])
+        rest = rest[:-others]
+    return sign.join(reversed(groups))
 
 
 @cache
-def _signs(locale: str) -> tuple[str, str]:
-    """Return what a locale writes between thousands and before decimals; an unknown one raises UnknownLocaleError."""
-    return get_group_symbol(locale), get_decimal_symbol(locale)
+def _signs(locale: str) -> tuple[str, str, tuple[int, int]]:
+    """Return what a locale writes between groups and before decimals, and how many digits the last and the other groups have.
+
+    An unknown one raises UnknownLocaleError.
+    """
+    return get_group_symbol(locale), get_decimal_symbol(locale), Locale.parse(locale).decimal_formats[None].grouping

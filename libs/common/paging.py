@@ -1,32 +1,69 @@
-"""Cursors of lists: where a page ended. Whoever sends another one is told so."""
+"""Cursors of lists: where a page ended. A list takes back only what it has given; whoever sends anything else is told so."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Query, Request
 
 from libs.common.errors import DomainError
 
 T = TypeVar("T")
-_LONGEST_NUMBER = 9
+_LONGEST_NUMBER = 18
+_LONGEST = 2000
+_CHECK_BYTES = 6
 
 
 def cut(found: Sequence[T], limit: int, place: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
-    """Return a page and its cursor, out of what was asked for with a limit one higher: where that one is not there, nothing follows."""
+    """Return a page and the place where it ends, out of what was asked for with a limit one higher: None where nothing follows."""
     return found[:limit], place(found[limit - 1]) if len(found) > limit else None
 
 
+def cursor_at(place: str, path: str) -> str:
+    """Return a place of the list at this path as its reader gets it.
+
+    The check finds mistakes (a cursor that was cut off, mended, or another list's); nobody sees more by passing it.
+    """
+    said = place.encode()
+    return base64.urlsafe_b64encode(_check(said, path) + said).decode().rstrip("=")
+
+
+def place_of(cursor: str, path: str) -> str:
+    """Return the place that a cursor of the list at this path names, or refuse one that was not given there."""
+    try:
+        raw = base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        place = raw[_CHECK_BYTES:].decode()
+    except (binascii.Error, UnicodeError):
+        raise refused() from None
+    if cursor_at(place, path) != cursor:
+        raise refused()
+    return place
+
+
+async def _place_asked_for(request: Request, cursor: Annotated[str | None, Query(max_length=_LONGEST)] = None) -> str | None:
+    """Return behind which place a page is to begin."""
+    return None if cursor is None else place_of(cursor, request.scope["path"])
+
+
+Cursor = Annotated[str | None, Depends(_place_asked_for)]
+"""Behind which place of the list a page is to begin; None for the first one. `libs.common.api.page` writes the next one."""
+
+
 def after_moment(at: datetime, last: str) -> str:
-    """Return the cursor of a list by (moment, id)."""
+    """Return the place in a list by (moment, id)."""
     return f"{at.isoformat()}~{last}"
 
 
-def moment_place(cursor: str | None) -> tuple[datetime, str] | None:
+def moment_place(place: str | None) -> tuple[datetime, str] | None:
     """Return the (moment, id) at which a page ended, or None for the first page."""
-    if cursor is None:
+    if place is None:
         return None
-    at, separator, last = cursor.partition("~")
+    at, separator, last = place.partition("~")
     try:
         moment = datetime.fromisoformat(at)
     except ValueError:
@@ -36,15 +73,19 @@ def moment_place(cursor: str | None) -> tuple[datetime, str] | None:
     return moment, last
 
 
-def number_place(cursor: str | None) -> int | None:
+def number_place(place: str | None) -> int | None:
     """Return the number at which a page ended, or None for the first page."""
-    if cursor is None:
+    if place is None:
         return None
-    if not (cursor.isascii() and cursor.isdecimal()) or len(cursor) > _LONGEST_NUMBER:
+    if not (place.isascii() and place.isdecimal()) or len(place) > _LONGEST_NUMBER:
         raise refused()
-    return int(cursor)
+    return int(place)
 
 
 def refused() -> DomainError:
     """Return what is said of a cursor that none of our pages has given."""
-    return DomainError(422, "invalid_request", "cursor: not one of ours")
+    return DomainError(422, "invalid_request", "cursor: not one that this list has given; begin without one")
+
+
+def _check(place: bytes, path: str) -> bytes:
+    return hashlib.blake2b(path.encode() + b"\0" + place, digest_size=_CHECK_BYTES, person=b"cursor").digest()

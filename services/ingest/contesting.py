@@ -17,7 +17,7 @@ from services.ingest.domain.events import LoanEvent, Retracted
 from services.ingest.domain.product import DEFAULT
 from services.ingest.domain.select import not_retracted
 from services.ingest.folding import accepted_of
-from services.ingest.reading import business_key, to_domain
+from services.ingest.reading import business_key, key_said, to_domain
 from services.ingest.store import events as log
 from services.ingest.store.events import RETRACTED, Identity, LogRow
 from services.ingest.store.loans import Key
@@ -95,11 +95,11 @@ class Keys:
             return Conflict(f"event {row.event_id} was accepted with other content")
         key = row.business_key
         holder = None if key is None or self._is_retracted(row) else self._holders.get(key)
-        if holder is None:
+        if key is None or holder is None:
             return Take(self._held(row))
         if holder.data == row.data:
             return Repeat(other_id=True)
-        return Conflict(f"another event has said {key} with other data")
+        return Conflict(f"event {holder.event_id} ({row.type}) has said {key_said(row.type, key)} with other data")
 
     def _held(self, row: LogRow) -> LogRow:
         taken = msgspec.structs.replace(row, business_key=None) if self._is_retracted(row) else row

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,10 +25,13 @@ BODY_BYTES = 16 * 1024 * 1024
 SWALLOWED_BYTES = 128 * 1024 * 1024
 """Of a body that is too large, this much is read and dropped, so that the caller can read the answer instead of a broken pipe."""
 EVENTS = 10_000
+ANSWER_WITHIN_S = 5.0
+"""A broker that has not taken events by then may still do so; their sender is told to come again."""
 
 ONE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 NDJSON = "application/x-ndjson"
+_NOT_DURABLE = "the events could not be made durable in time; some may come in yet. Send all of them again: a repeat changes nothing"
 _ABOUT_BORROWERS = frozenset(BORROWER_EVENTS) - {HEARTBEAT}
 
 
@@ -47,6 +52,7 @@ class HttpIntake:
     tenants: Sequence[str]
     metrics: IngestMetrics
     durable: Histogram
+    within_s: float | None = ANSWER_WITHIN_S
 
     async def take(self, tenant: str, content_type: str, receive: Receive) -> Answer:
         """Take a body in and return when its events are durable."""
@@ -68,12 +74,11 @@ class HttpIntake:
     async def _publish(self, tenant: str, found: Sequence[Posted | Refusal]) -> Answer:
         messages, rejected = self._sorted(tenant, found)
         try:
-            await self.publish(messages)
-        except TransientError as error:
+            async with asyncio.timeout(self.within_s):
+                await self.publish(messages)
+        except (TransientError, TimeoutError) as error:
             self._count("unavailable", len(messages))
-            raise DomainError(
-                503, "unavailable", "the events could not be made durable; send them again", headers={"Retry-After": "2"}
-            ) from error
+            raise DomainError(503, "unavailable", _NOT_DURABLE, headers={"Retry-After": "2"}) from error
         self._count("accepted", len(messages))
         self._count("rejected", len(rejected))
         return Answer(len(messages), rejected)
@@ -98,6 +103,7 @@ class HttpIntake:
 
 
 def _split(kind: str, body: bytes) -> Sequence[bytes]:
+    body = body.removeprefix(BOM_UTF8)
     if kind == ONE:
         return [body]
     found = decoding.lines(body) if kind == NDJSON else decoding.batch(body)

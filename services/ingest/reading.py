@@ -97,6 +97,11 @@ def business_key(data: wire.LoanEventData) -> str | None:
     return None if value is None else f"{kind.__name__}:{value}"
 
 
+def key_said(type_: str, key: str) -> str:
+    """Return a key of an event of this type in the contract's words: `repayment_id r2`."""
+    return f"{_KEYS[wire.LOAN_EVENTS[type_]]} {key.partition(':')[2]}"
+
+
 def _day(accepted: Accepted, zone: ZoneInfo) -> date:
     """Return the day on which an event counts (contract, section 2); for charges and the like the fold looks again."""
     match accepted.data:

@@ -30,7 +30,7 @@ from services.ingest import observing
 from services.ingest.borrowers import Borrowers, Sealer
 from services.ingest.deciding import ParkedDesk
 from services.ingest.handlers import Handlers, Route
-from services.ingest.intake import HttpIntake
+from services.ingest.intake import ANSWER_WITHIN_S, HttpIntake
 from services.ingest.ledger import SOURCE, Ledger
 from services.ingest.observing import IngestMetrics
 from services.ingest.rebuilding import Rebuild, Upgrade
@@ -88,7 +88,8 @@ def build(ports: Ports, settings: Settings) -> Service:
     app = make_app(described, keys=Keys(ports.engine, SCHEMA, ports.clock, ports.tokens), metrics=parts.metrics, readiness=readiness)
 
     gathering = Gathering(_and_what_follows(parts) if settings.publish_before_answer else ports.bus.publish, GATHERS_S)
-    intake = HttpIntake(gathering.publish, ports.bus.partitions, settings.tenants, parts.own, parts.own.durable)
+    within_s = None if settings.publish_before_answer else ANSWER_WITHIN_S
+    intake = HttpIntake(gathering.publish, ports.bus.partitions, settings.tenants, parts.own, parts.own.durable, within_s)
     add_straight(app, event_route(intake))
     app.include_router(loan_routes(LoanReader(ports.engine, ports.clock)))
     app.include_router(statement_routes(Stater(ports.engine, ports.clock, StatementPage.load())))

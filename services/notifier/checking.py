@@ -142,10 +142,11 @@ def check(body: bytes, packs: Packs) -> dict[str, object]:
     """Return the gate's answer; a question that cannot be read is refused with the place and the reason."""
     question = read_as(CheckIn, body, code="invalid_request", what="question")
     try:
-        answer = decide(_proposed(question.proposed), _circumstances(question), packs)
+        return written(decide(_proposed(question.proposed), _circumstances(question), packs), _zone(question))
+    except OverflowError as error:
+        raise DomainError(422, "invalid_request", "question: a moment lies too near the end of the calendar") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DomainError(422, "invalid_request", str(error)[:300]) from error
-    return written(answer, _zone(question))
 
 
 def describe(pack: Pack) -> dict[str, object]:

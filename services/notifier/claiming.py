@@ -240,11 +240,11 @@ class Claimer:
         request, borrower = delivery.request, read.locked[who]
         if borrower.profile is None or borrower.key is None:
             raise RenderError("there is no key to open the address with")
-        text = read.shelf.find(
-            delivery.tenant, request.template, send.channel, locale=borrower.profile.locale, language=read.facts[who].language
-        )
+        language, locale = read.facts[who].language, borrower.profile.locale
+        text = read.shelf.find(delivery.tenant, request.template, send.channel, locale=locale, language=language)
         saying = Saying(
-            read.shelf.lender(delivery.tenant), text.ref.locale, reminder=request.purpose == "reminder", asks=send.asks,
+            read.shelf.lender(delivery.tenant), read.shelf.sums_in(delivery.tenant, text.ref, language, locale),
+            plain=send.channel == "sms", reminder=request.purpose == "reminder", asks=send.asks,
             variables=request.variables, link=read.shelf.link(delivery.tenant, request, send.channel),
         )  # fmt: skip
         said = draft(send.debts, saying)

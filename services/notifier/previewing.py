@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from libs.common.contracts.values import Attributes
 from libs.common.errors import DomainError
+from libs.common.locales import written_for
 from libs.common.money import exponent
 from services.notifier import samples
 from services.notifier.domain.message import Rendered, Saying, TextRef, draft
@@ -59,7 +60,10 @@ async def preview(publisher: Publisher, tenant: str, asked: Asked) -> Preview:
     async with publisher.engine.connect() as conn:
         asks = publisher.asks(trial, await publisher.clock.at(conn))
     link = samples.link(publisher.texts.links) if asked.channel in mine.link_channels else None
-    saying = Saying(lender, text.ref.locale, reminder=asked.purpose == "reminder", asks=asks, variables=asked.variables, link=link)
+    saying = Saying(
+        lender, written_for(text.ref.locale, asked.locale, mine.default_locale), plain=asked.channel == "sms",
+        reminder=asked.purpose == "reminder", asks=asks, variables=asked.variables, link=link,
+    )  # fmt: skip
     said = draft(samples.facts(asked.debts), saying)
     names = sorted(kind.value for kind in asks)
     try:

@@ -98,7 +98,10 @@ class Publisher:
         """Yield what the text is tried with: where most is asked and where least is, one debt and several, a name and link, and none."""
         most = self.asks(trial, now)
         for asks in dict.fromkeys((most, self.asks(replace(trial, jurisdictions=()), now))):
-            saying = Saying(trial.lender, trial.ref.locale, reminder=trial.purpose == "reminder", asks=asks, variables=samples.Anything())
+            saying = Saying(
+                trial.lender, trial.ref.locale, plain=trial.ref.channel == "sms", reminder=trial.purpose == "reminder", asks=asks,
+                variables=samples.Anything(),
+            )  # fmt: skip
             for book in samples.BOOKS:
                 said = draft(samples.facts(book), saying)
                 yield from ((with_other(said, link=samples.EXAMPLE), samples.NAME), (said, None))

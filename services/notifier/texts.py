@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import logs
 from libs.common.contracts.contact_tasks import ContactRequested
+from libs.common.locales import written_for
 from libs.common.page_links import PageLinks
 from libs.common.shipped import written_in
 from libs.common.tenant_settings import store as settings
@@ -86,6 +87,10 @@ class Shelf:
             if place in self.shipped:
                 return self.shipped[place].text
         raise RenderError(f"there is no template {name[:64]!r} for {channel} in any locale of the reader")
+
+    def sums_in(self, tenant: str, text: TextRef, *readers: str | None) -> str:
+        """Return in which locale sums stand in a text for this reader."""
+        return written_for(text.locale, *readers, self._of(tenant).default_locale)
 
     def lender(self, tenant: str) -> Lender:
         """Return who speaks."""

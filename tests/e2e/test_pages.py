@@ -30,8 +30,11 @@ async def test_every_list_gives_each_item_once_and_says_so_on_its_last_page(worl
     empty = set()
     for path in await lists_of(world):
         ids = {**IDS, "case_id": (await world.case("B1"))["case_id"]}
-        if not await holds(world, path, path.format(**ids)):
+        at = path.format(**ids)
+        if not await holds(world, path, at):
             empty.add(path)
+        for cursor in ("L1", "7", "2026-11-24T10:00:00+00:00~x"):
+            assert (await world.http.get(at, params={"cursor": cursor})).status_code == 422, path
     assert empty == EMPTY_HERE
 
 

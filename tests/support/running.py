@@ -22,6 +22,7 @@ from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Envelope, Reader
 from libs.common.contracts.catalogue import Topic
 from libs.common.lifecycle import Service
+from libs.common.long_heads import BoundedHeads
 from libs.common.outbox import Outbox, said_in
 from libs.common.ports import Ports
 from libs.common.settings import Outlets
@@ -105,7 +106,7 @@ async def running_ingest(
 @asynccontextmanager
 async def served(app: ASGIApp) -> AsyncIterator[str]:
     """The app behind a real server on a free port of loopback, and its address."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, http=BoundedHeads, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="none"))
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started, what="the server")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,6 +40,18 @@ def undelivered(failed: Mapping[Place, BaseException], *, passes: tuple[type[Bas
     )
     told.__cause__ = error
     return told
+
+
+async def let_go(producer: Any, *, within_s: float) -> None:
+    """End a producer once it has sent what it holds, or could not in time.
+
+    Its own `stop` waits for that without end, and a `stop` that is given up leaves it trying, with its connections, as long as we live.
+    """
+    producer._closed = True  # noqa: SLF001  # it has no public word for an end without waiting
+    for end in (producer.flush, producer.client.close, producer._sender.close):  # noqa: SLF001  # nor for its sender's
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(within_s):
+                await end()
 
 
 def _failure(task: asyncio.Future[None]) -> BaseException | None:

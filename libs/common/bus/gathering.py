@@ -69,11 +69,16 @@ class Gathering:
                 await self._all_came.wait()
 
     async def _publish_one_group(self) -> None:
-        group, size = [self._waiting.popleft()], 0
-        while self._waiting and (size := size + len(group[-1].messages)) < TOGETHER:
-            group.append(self._waiting.popleft())
+        group: list[_Waiting] = []
+        size = 0
+        while self._waiting and size < TOGETHER:
+            one = self._waiting.popleft()
+            if not one.durable.done():  # else its caller has gone, and was told that it did not come to it
+                group.append(one)
+                size += len(one.messages)
         try:
-            await self.together([message for one in group for message in one.messages])
+            if group:
+                await self.together([message for one in group for message in one.messages])
         except Exception as error:  # noqa: BLE001  # whatever it is, it is theirs who wait for it, and the next group goes on
             _answer(group, error)
         else:

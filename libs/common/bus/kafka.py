@@ -20,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.common import logs
-from libs.common.bus.batches import send, undelivered
+from libs.common.bus.batches import let_go, send, undelivered
 from libs.common.bus.consumer import Intake
 from libs.common.bus.hands import Hands, parts_of
 from libs.common.bus.marks import Standing
@@ -130,9 +130,7 @@ class KafkaBus:
     async def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(STOP_WITHIN_S):
-                    await producer.stop()
+            await let_go(producer, within_s=STOP_WITHIN_S)
 
 
 @dataclass(slots=True)

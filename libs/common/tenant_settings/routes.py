@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from libs.common.api import answer, body_of, page, takes
 from libs.common.auth import Principal, requires
-from libs.common.paging import cut, number_place
+from libs.common.paging import Cursor, cut, number_place
 from libs.common.preconditions import IfMatch, tag_of
 from libs.common.tenant_settings.desk import S, SettingsDesk, plain
 from libs.common.tenant_settings.store import Kept
@@ -28,7 +28,7 @@ def settings_routes(desk: SettingsDesk[S], *, read_by: str) -> APIRouter:
 
     @routes.get("/history", summary="Every version, who set it and when, newest first")
     async def history(
-        *, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None,
+        *, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: Cursor,
         caller: Principal = Depends(reader),  # noqa: B008  # a local name, which an annotation cannot hold
     ) -> Response:  # fmt: skip
         kept = await desk.history(caller.tenant, below=number_place(cursor), limit=limit + 1)

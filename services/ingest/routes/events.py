@@ -13,10 +13,10 @@ from services.ingest.intake import HttpIntake
 
 _publisher = requires("events:write")
 _EVENT = {
-    "type": "object", "required": ["specversion", "id", "source", "type", "time", "data"],
+    "type": "object", "required": ["id", "source", "type", "time", "data"],
     "description": "A CloudEvent 1.0; what `data` holds for each `type` is in /asyncapi.json",
     "properties": {
-        "specversion": {"const": "1.0"},
+        "specversion": {"const": "1.0", "default": "1.0"},
         "id": {"type": "string", "minLength": 1, "maxLength": 128, "examples": ["r-2211"]},
         "source": {"type": "string", "minLength": 1, "examples": ["wallet/ledger"]},
         "type": {"type": "string", "examples": ["wallet.repayment.received.v1"]},
@@ -50,5 +50,5 @@ def route_of(intake: HttpIntake) -> StraightRoute:
 
     return StraightRoute(
         "/v1/events", post_events, _publisher, status_code=202, methods=["POST"], tags=["events"],
-        summary="Take in one event, a batch, or NDJSON", openapi_extra=_BODY,
+        summary="Take in one event, a batch, or NDJSON", description="A body may be packed: `Content-Encoding: gzip`.", openapi_extra=_BODY,
     )  # fmt: skip

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, page
@@ -18,7 +18,7 @@ from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import FIRST_DAY, LAST_DAY
 from libs.common.errors import DomainError
-from libs.common.paging import cut, number_place
+from libs.common.paging import Cursor, cut, number_place
 from services.ingest.domain.events import LoanEvent
 from services.ingest.domain.fold import trace
 from services.ingest.domain.product import ProductLine
@@ -53,7 +53,15 @@ def _with_offset(moment: object) -> object:
     return moment
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_with_offset)]
+def _in_every_zone(moment: datetime) -> datetime:
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment outside the calendar") from None
+    return moment
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_with_offset), AfterValidator(_in_every_zone)]
 """A moment in an address, where an offset's plus that nobody has escaped arrives as a space."""
 
 
@@ -95,11 +103,11 @@ def routes_of(reader: LoanReader) -> APIRouter:
         return answer(await reader.state(caller.tenant, loan_id, as_of, known_at))
 
     @router.get("/v1/loans/{loan_id}/events", summary="The accepted events of a loan, as they came")
-    async def get_events(loan_id: str, caller: Reader, *, limit: EventLimit = 1000, cursor: str | None = None) -> Response:
+    async def get_events(loan_id: str, caller: Reader, *, limit: EventLimit = 1000, cursor: Cursor) -> Response:
         return page(*await reader.events(caller.tenant, loan_id, after=number_place(cursor) or 0, limit=limit))
 
     @router.get("/v1/borrowers/{borrower_id}/loans", summary="The debts of a borrower")
-    async def get_borrower_loans(borrower_id: str, caller: Reader, *, limit: Limit = 100, cursor: str | None = None) -> Response:
+    async def get_borrower_loans(borrower_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor) -> Response:
         return page(*await reader.of_borrower(caller.tenant, borrower_id, after=cursor or "", limit=limit))
 
     return router

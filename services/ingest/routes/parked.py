@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from libs.common.api import answer, body_of, page, read_as
 from libs.common.auth import Principal, requires
 from libs.common.errors import NOT_JSON
-from libs.common.paging import cut
+from libs.common.paging import Cursor, cut
 from services.ingest.deciding import ParkedDesk
 from services.ingest.routes.loans import Moment
 from services.ingest.store.parked import ParkedRow
@@ -61,10 +61,11 @@ def routes_of(desk: ParkedDesk) -> APIRouter:
         caller: Operator,
         loan_id: str | None = None,
         since: Moment | None = None,
-        cursor: str = "",
+        *,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        cursor: Cursor,
     ) -> Response:
-        rows = await desk.page(caller.tenant, loan_id, since=since, after=cursor, limit=limit + 1)
+        rows = await desk.page(caller.tenant, loan_id, since=since, after=cursor or "", limit=limit + 1)
         found, following = cut(rows, limit, lambda row: row.parked_id)
         return page([_shown(row) for row in found], following)
 

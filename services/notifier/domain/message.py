@@ -139,6 +139,9 @@ class Saying(Value, frozen=True):
 
     lender: Lender
     locale: str
+    """In which sums are written."""
+    plain: bool = False
+    """Whether they are to cost no more of an SMS than they must."""
     reminder: bool = False
     asks: frozenset[ContentKind] = frozenset()
     variables: Attributes = field(default_factory=dict)
@@ -149,11 +152,11 @@ def draft(debts: Sequence[OverdueFact], saying: Saying) -> Draft:
     """Return what the message will say about these debts: what is overdue, or what is due next."""
     owed = [(debt, *_owed(debt, reminder=saying.reminder)) for debt in debts]
     lines = tuple(
-        DebtLine(debt.loan_id, debt.product, money(amount, debt.currency, saying.locale), due_on.isoformat() if due_on else "")
+        DebtLine(debt.loan_id, debt.product, _money(amount, debt.currency, saying), due_on.isoformat() if due_on else "")
         for debt, amount, due_on in owed
     )
-    total = _total([(debt.currency, amount) for debt, amount, _ in owed], saying.locale)
-    split, amounts = (None, None) if saying.reminder else _split(debts, saying.locale)
+    total = _total([(debt.currency, amount) for debt, amount, _ in owed], saying)
+    split, amounts = (None, None) if saying.reminder else _split(debts, saying)
     return Draft(saying.lender, lines, total, split, amounts, saying.asks, saying.variables, saying.link)
 
 
@@ -163,20 +166,24 @@ def _owed(debt: OverdueFact, *, reminder: bool) -> tuple[int, date | None]:
     return debt.overdue.total, debt.anchor.due_on if debt.anchor else None
 
 
-def _split(debts: Sequence[OverdueFact], locale: str) -> tuple[Split, tuple[str, ...]]:
+def _split(debts: Sequence[OverdueFact], saying: Saying) -> tuple[Split, tuple[str, ...]]:
     by = {name: [(debt.currency, getattr(debt.overdue, name)) for debt in debts] for name in COMPONENTS}
-    totals = {name: _total(amounts, locale) for name, amounts in by.items()}
+    totals = {name: _total(amounts, saying) for name, amounts in by.items()}
     return Split(**totals), tuple(totals[name] for name, amounts in by.items() if any(amount for _, amount in amounts))
 
 
-def _total(amounts: Sequence[tuple[str, int]], locale: str) -> str:
+def _total(amounts: Sequence[tuple[str, int]], saying: Saying) -> str:
     """Return the sum in every currency of the debts; there is one unless a case was made otherwise."""
     if len(amounts) == 1:
-        return money(amounts[0][1], amounts[0][0], locale)
+        return _money(amounts[0][1], amounts[0][0], saying)
     sums: dict[str, int] = {}
     for currency, amount in amounts:
         sums[currency] = sums.get(currency, 0) + amount
-    return " + ".join(money(total, currency, locale) for currency, total in sorted(sums.items()))
+    return " + ".join(_money(total, currency, saying) for currency, total in sorted(sums.items()))
+
+
+def _money(amount: int, currency: str, saying: Saying) -> str:
+    return money(amount, currency, saying.locale, plain=saying.plain)
 
 
 def in_one_line(name: str | None) -> str | None:

@@ -16,7 +16,7 @@ from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.errors import DomainError
-from libs.common.paging import after_moment, cut, moment_place
+from libs.common.paging import Cursor, after_moment, cut, moment_place
 from libs.compliance import Packs
 from services.notifier import checking
 from services.notifier.domain.reserving import RESERVED
@@ -60,7 +60,7 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
         case_id: str | None = None,
         state: State | None = None,
         limit: Limit = 100,
-        cursor: str | None = None,
+        cursor: Cursor,
     ) -> Response:
         wanted = Filter(caller.tenant, borrower_id, case_id, state.value if state else None, cursor, limit + 1)
         async with inside.engine.connect() as conn:
@@ -81,7 +81,7 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
         return answer({**_delivery(row), "text": text, "attempts": shown})
 
     @routes.get("/borrowers/{borrower_id}/contacts", summary="The ledger of contacts that caps count, oldest first")
-    async def contacts(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: str | None = None) -> Response:
+    async def contacts(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: Cursor) -> Response:
         async with inside.engine.connect() as conn:
             await expect_known(conn, caller.tenant, borrower_id)
             rows = await reading.contacts(conn, caller.tenant, borrower_id, after=moment_place(cursor), limit=limit + 1)

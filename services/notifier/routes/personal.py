@@ -16,7 +16,7 @@ from libs.common.auth import Principal, requires
 from libs.common.contracts.values import WITHOUT_NUL, Contract
 from libs.common.contracts.wallet_borrowers import ChannelName
 from libs.common.errors import DomainError
-from libs.common.paging import cut, moment_place
+from libs.common.paging import Cursor, cut, moment_place, number_place
 from services.notifier.contact_book import Book
 from services.notifier.store import pii
 from services.notifier.store.pii import Reader
@@ -62,9 +62,9 @@ def routes_of(engine: AsyncEngine, book: Book) -> APIRouter:
     _add_sandbox(routes, book)
 
     @routes.get("/pii-reads", summary="Who has read personal data, whose, when and why; newest first")
-    async def reads(caller: Operating, *, borrower_id: str | None = None, limit: Limit = 100, cursor: int | None = None) -> Response:
+    async def reads(caller: Operating, *, borrower_id: str | None = None, limit: Limit = 100, cursor: Cursor) -> Response:
         async with engine.connect() as conn:
-            rows = await pii.reads(conn, caller.tenant, borrower_id, before=cursor, limit=limit + 1)
+            rows = await pii.reads(conn, caller.tenant, borrower_id, before=number_place(cursor), limit=limit + 1)
         found, following = cut(rows, limit, lambda row: str(row.id))
         return page([_read(row) for row in found], following)
 
@@ -77,7 +77,7 @@ def _add_book(routes: APIRouter, book: Book) -> None:
         return answer(await book.entry(caller.tenant, borrower_id, reader=caller.reader))
 
     @routes.post("/borrowers:lookup", summary="The borrowers whose address this is", openapi_extra=takes(LookupIn))
-    async def lookup(request: Request, caller: Opening, *, limit: Limit = 100, cursor: str | None = None) -> Response:
+    async def lookup(request: Request, caller: Opening, *, limit: Limit = 100, cursor: Cursor) -> Response:
         asked = read_as(LookupIn, await body_of(request), code="invalid_request", what="lookup")
         reader = Reader(caller.tenant, caller.actor, asked.reason)
         return page(*await book.owners(reader, asked.channel, asked.address, after=cursor, limit=limit))
@@ -92,7 +92,7 @@ def _add_sandbox(routes: APIRouter, book: Book) -> None:
         since: datetime | None = None,
         borrower_id: str | None = None,
         limit: Limit = 100,
-        cursor: str | None = None,
+        cursor: Cursor,
     ) -> Response:
         if since is not None and since.tzinfo is None:
             raise DomainError(422, "invalid_request", "since: a moment needs an offset")

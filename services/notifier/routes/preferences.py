@@ -14,7 +14,7 @@ from libs.common.api import answer, body_of, page, read_as, takes
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import WITHOUT_NUL
-from libs.common.paging import cut
+from libs.common.paging import Cursor, cut, number_place
 from libs.common.preconditions import IfMatch, expect, tag_of
 from services.notifier.domain.preferences import Wishes
 from services.notifier.knowing import expect_known
@@ -44,10 +44,10 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
             return _answer(await preferences.versions(conn, caller.tenant, borrower_id))
 
     @routes.get("/preferences/versions", summary="Every version, newest first, with who wrote it, when and why")
-    async def every(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: int | None = None) -> Response:
+    async def every(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: Cursor) -> Response:
         async with engine.connect() as conn:
             await expect_known(conn, caller.tenant, borrower_id)
-            found = await preferences.versions(conn, caller.tenant, borrower_id, before=cursor, limit=limit + 1)
+            found = await preferences.versions(conn, caller.tenant, borrower_id, before=number_place(cursor), limit=limit + 1)
         shown, following = cut(found, limit, lambda one: str(one.version))
         return page([_shown(one) for one in shown], following)
 

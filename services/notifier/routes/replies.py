@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
-from libs.common.paging import after_moment, cut, moment_place
+from libs.common.paging import Cursor, after_moment, cut, moment_place
 from services.notifier.callbacks import callback_of
 from services.notifier.domain.suppressions import ANYBODY
 from services.notifier.knowing import expect_known
@@ -75,9 +75,7 @@ def _add_unsubscribe(routes: APIRouter, listener: Listener) -> None:
 
 def _add_replies(routes: APIRouter, listener: Listener) -> None:
     @routes.get("/borrowers/{borrower_id}/replies", summary="What a borrower wrote back")
-    async def of_borrower(
-        borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: str | None = None, reason: Given = None
-    ) -> Response:
+    async def of_borrower(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: Cursor, reason: Given = None) -> Response:
         """Return what may be the borrower's replies, oldest first; their text only to those who may read personal data, which is kept."""
         async with listener.engine.begin() as conn:
             await expect_known(conn, caller.tenant, borrower_id)

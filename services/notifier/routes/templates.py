@@ -16,7 +16,7 @@ from libs.common.auth import Principal, requires
 from libs.common.contracts.values import WITHOUT_NUL, Amount, Attributes, Contract, known_currency, not_deep, on_calendar
 from libs.common.contracts.wallet_borrowers import PurposeName
 from libs.common.errors import DomainError
-from libs.common.paging import cut
+from libs.common.paging import Cursor, cut, number_place
 from libs.common.tenant_settings.forms import Locale
 from libs.common.value import asdict as value_as_dict
 from services.notifier import samples
@@ -152,7 +152,7 @@ def _add_writing(routes: APIRouter, publisher: Publisher) -> None:
 
 def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
     @routes.get("/templates", summary="What is in force, by name, locale and channel")
-    async def places(caller: Writing, *, limit: Limit = 100, cursor: str | None = None) -> Response:
+    async def places(caller: Writing, *, limit: Limit = 100, cursor: Cursor) -> Response:
         async with publisher.engine.connect() as conn:
             own = await templates.places(conn, caller.tenant)
         found = {_place(*place): (SHIPPED, 0) for place in publisher.texts.shipped}
@@ -163,8 +163,8 @@ def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
         return page(items, following)
 
     @routes.get("/templates/{name}/versions", summary="All versions of a name")
-    async def versions(name: str, caller: Writing, *, limit: Limit = 100, cursor: int | None = None) -> Response:
-        after = _number(cursor or 0)
+    async def versions(name: str, caller: Writing, *, limit: Limit = 100, cursor: Cursor) -> Response:
+        after = number_place(cursor) or 0
         async with publisher.engine.connect() as conn:
             rows = await templates.versions(conn, caller.tenant, name, after=after, limit=limit + 1)
         shipped = publisher.shipped(name) if cursor is None else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from importlib.resources import files
@@ -14,6 +14,7 @@ import yaml
 from babel import Locale
 from babel.dates import format_date
 
+from libs.common.locales import written_for
 from libs.common.money import money
 
 FALLBACK = "en"
@@ -37,6 +38,8 @@ class Tongue:
     direction: str
     name: str
     says: Mapping[str, str]
+    locale: str
+    """In which days and sums are written."""
 
     def say(self, key: str, /, **given: object) -> str:
         """Return a sentence with what is given in its places."""
@@ -45,11 +48,11 @@ class Tongue:
 
     def day(self, on: date) -> str:
         """Return a date as a reader expects it, its month in letters."""
-        return str(format_date(on, "long", locale=self.language))
+        return str(format_date(on, "long", locale=self.locale))
 
     def money(self, amount_minor: int, currency: str) -> str:
         """Return an amount with its currency."""
-        return money(amount_minor, currency, self.language)
+        return money(amount_minor, currency, self.locale)
 
 
 @cache
@@ -66,7 +69,7 @@ def tongue_of(asked: Iterable[str | None]) -> Tongue:
     known = tongues()
     for tag in asked:
         if tag and (found := known.get(_language(tag))) is not None:
-            return found
+            return replace(found, locale=written_for(found.language, tag))
     return known[FALLBACK]
 
 
@@ -88,4 +91,6 @@ def _language(tag: str) -> str:
 
 def _tongue(written: Written) -> Tongue:
     known = Locale.parse(written.language)
-    return Tongue(written.language, known.text_direction, str(known.get_display_name(known)), MappingProxyType(written.says))
+    return Tongue(
+        written.language, known.text_direction, str(known.get_display_name(known)), MappingProxyType(written.says), written.language
+    )

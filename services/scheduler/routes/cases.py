@@ -16,8 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
-from libs.common.errors import DomainError
-from libs.common.paging import cut
+from libs.common.paging import Cursor, after_moment, cut, moment_place
 from services.scheduler.dealing import Dealer
 from services.scheduler.domain.case import Stage, State
 from services.scheduler.dossier import Archive
@@ -34,7 +33,6 @@ from services.scheduler.store.held import case_key
 Reader = Annotated[Principal, Depends(requires("cases:read"))]
 Worker = Annotated[Principal, Depends(requires("cases:write"))]
 Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[str | None, Query(max_length=200)]
 Wanted = Annotated[str | None, Query(max_length=128)]
 
 
@@ -47,7 +45,6 @@ class CaseSearch(BaseModel):
     stage: Stage | None = None
     policy: str | None = Field(default=None, max_length=128)
     limit: int = Field(default=100, ge=1, le=500)
-    cursor: str | None = Field(default=None, max_length=200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +74,8 @@ def add_to(router: APIRouter, rooms: Rooms) -> None:
 
 def _add_cases(router: APIRouter, rooms: Rooms) -> None:
     @router.get("/cases", summary="Search cases")
-    async def search_cases(caller: Reader, asked: Annotated[CaseSearch, Query()]) -> Response:
-        search = views.Search(asked.borrower_id, asked.loan_id, asked.state, asked.stage, asked.policy, asked.cursor)
+    async def search_cases(caller: Reader, asked: Annotated[CaseSearch, Query()], cursor: Cursor) -> Response:
+        search = views.Search(asked.borrower_id, asked.loan_id, asked.state, asked.stage, asked.policy, cursor)
         async with rooms.engine.connect() as conn:
             rows = await views.search_cases(conn, caller.tenant, search, asked.limit + 1)
         found, following = cut(rows, asked.limit, lambda row: str(row.case_id))
@@ -92,12 +89,12 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
         return answer({**case_shown(row), "debts": debts_shown(held.case) if held else []})
 
     @router.get("/cases/{case_id}/timeline", summary="Everything that happened to a case, in order")
-    async def read_timeline(case_id: str, caller: Reader, *, limit: Limit = 500, cursor: Cursor = None) -> Response:
+    async def read_timeline(case_id: str, caller: Reader, *, limit: Limit = 500, cursor: Cursor) -> Response:
         after = _timeline_place(cursor)
         async with rooms.engine.connect() as conn:
             row = await case_row(conn, caller.tenant, case_id)
             entries = await views.timeline(conn, (caller.tenant, row.borrower_id, case_id), after=after, limit=limit + 1)
-        found, following = cut(entries, limit, lambda e: f"{e.at.isoformat()}_{e.seq}")
+        found, following = cut(entries, limit, lambda e: after_moment(e.at, str(e.seq)))
         return page([{"at": e.at, "kind": e.kind, "reason": e.reason, "detail": msgspec.Raw(e.detail)} for e in found], following)
 
     @router.get("/cases/{case_id}/next-contact", summary="When the borrower is contacted next, or why not")
@@ -116,7 +113,7 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
 
 def _add_coverage(router: APIRouter, rooms: Rooms) -> None:
     @router.get("/coverage", summary="Who would be forgotten: the number must be 0")
-    async def read_coverage(caller: Reader, *, whole: bool = False, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    async def read_coverage(caller: Reader, *, whole: bool = False, limit: Limit = 100, cursor: Cursor) -> Response:
         borrower, currency, loan = (*(cursor or "").split("/", 2), "", "")[:3]
         async with rooms.engine.connect() as conn:
             scope = views.Scope(caller.tenant, await rooms.clock.at(conn), whole)
@@ -125,7 +122,7 @@ def _add_coverage(router: APIRouter, rooms: Rooms) -> None:
             reasons = await views.reasons(conn, tenant=caller.tenant)
         found, following = cut(rows, limit, lambda row: f"{row.borrower_id}/{row.currency}/{row.loan_id}")
         items = [_forgotten(row, caller.tenant) for row in found]
-        return answer({"uncontacted": number, "items": items, "reasons": reasons, "next": following})
+        return page(items, following, uncontacted=number, reasons=reasons)
 
 
 def _forgotten(row: RowMapping, tenant: str) -> dict[str, object]:
@@ -134,10 +131,5 @@ def _forgotten(row: RowMapping, tenant: str) -> dict[str, object]:
 
 
 def _timeline_place(cursor: str | None) -> tuple[datetime, int]:
-    if cursor is None:
-        return cases.BEGINNING[0], 0
-    at, _, seq = cursor.rpartition("_")
-    try:
-        return datetime.fromisoformat(at), int(seq)
-    except ValueError:
-        raise DomainError(422, "invalid_request", "this cursor is none of ours") from None
+    at, seq = moment_place(cursor) or (cases.BEGINNING[0], "0")
+    return at, int(seq)

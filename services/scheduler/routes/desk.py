@@ -13,7 +13,6 @@ from libs.common.contracts.values import moments_on_calendar
 Reader = Annotated[Principal, Depends(requires("cases:read"))]
 Worker = Annotated[Principal, Depends(requires("cases:write"))]
 Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[str | None, Query(max_length=200)]
 
 
 def _on_calendar(moment: AwareDatetime) -> AwareDatetime:

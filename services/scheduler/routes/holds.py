@@ -11,14 +11,14 @@ from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
 from libs.common.errors import DomainError
-from libs.common.paging import cut
+from libs.common.paging import Cursor, cut
 from libs.compliance import STOPS, Channel, StopKind, StopScope
 from services.scheduler.casework import Casework
 from services.scheduler.domain.stops import Ending
 from services.scheduler.finding import named
 from services.scheduler.holding import OF_PEOPLE, HoldWanted, default_contacts, end_hold, needs_channel, set_hold
 from services.scheduler.massholding import BatchAsked, MassHolds
-from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, OnCalendar, Reader, Words, Worker
+from services.scheduler.routes.desk import Asked, Limit, LoanId, OnCalendar, Reader, Words, Worker
 from services.scheduler.store import holds
 from services.scheduler.store.batches import CaseFilter
 
@@ -144,7 +144,7 @@ def _add_of_case(router: APIRouter, casework: Casework) -> None:
         return answer(hold_shown(row), 201) if row else answer(None, 404)
 
     @router.get("/cases/{case_id}/holds", summary="The holds of a case, ended ones too")
-    async def list_holds(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    async def list_holds(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor) -> Response:
         async with casework.reading(caller, case_id) as (conn, of):
             rows = await holds.of_case(conn, of, after=cursor or "", limit=limit + 1)
         shown, following = cut(rows, limit, lambda row: str(row.hold_id))

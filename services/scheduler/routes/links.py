@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from libs.common.api import answer, page
-from libs.common.paging import cut
+from libs.common.paging import Cursor, cut
 from services.scheduler.borrower.linking import Links
-from services.scheduler.routes.desk import Cursor, Limit, Reader, Worker
+from services.scheduler.routes.desk import Limit, Reader, Worker
 
 
 def routes_of(links: Links, page_url: str | None) -> APIRouter:
@@ -22,7 +22,7 @@ def routes_of(links: Links, page_url: str | None) -> APIRouter:
         return answer(shown, 201, headers={"Cache-Control": "no-store"})
 
     @router.get("/borrowers/{borrower_id}/links", summary="A borrower's links: open, locked or gone; never their tokens")
-    async def list_links(borrower_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    async def list_links(borrower_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor) -> Response:
         rows = await links.of_borrower(caller, borrower_id, after=cursor or "", limit=limit + 1)
         shown, following = cut(rows, limit, lambda row: str(row.link_id))
         return page([dict(row) for row in shown], following)

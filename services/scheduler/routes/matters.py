@@ -10,12 +10,12 @@ from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
 from libs.common.errors import DomainError
-from libs.common.paging import cut
+from libs.common.paging import Cursor, cut
 from libs.compliance import Channel
 from services.scheduler.casework import Casework
 from services.scheduler.domain.matters import MatterKind, Outcome
 from services.scheduler.objecting import MatterWanted, find, open_matter, resolve
-from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, Reader, Words, Worker
+from services.scheduler.routes.desk import Asked, Limit, LoanId, Reader, Words, Worker
 from services.scheduler.store import matters
 
 KINDS = {
@@ -57,7 +57,7 @@ def _add(router: APIRouter, casework: Casework, path: str, kind: MatterKind) -> 
         return answer(matter_shown(row), 201)
 
     @router.get(path, summary=f"Each {word} of a case, and what was found", name=f"list_{kind}")
-    async def list_matters(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    async def list_matters(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor) -> Response:
         async with casework.reading(caller, case_id) as (conn, of):
             rows = await matters.of_case(conn, of, [kind.value], after=cursor or "", limit=limit + 1)
         shown, following = cut(rows, limit, lambda row: str(row.matter_id))

@@ -12,11 +12,11 @@ from sqlalchemy import RowMapping
 from libs.common.api import answer, page
 from libs.common.contracts.values import on_calendar
 from libs.common.money import MAX_MINOR
-from libs.common.paging import cut
+from libs.common.paging import Cursor, cut
 from libs.compliance import Channel
 from services.scheduler.casework import Casework
 from services.scheduler.promising import PromiseWanted, cancel, find, make
-from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, Reader, Words, Worker
+from services.scheduler.routes.desk import Asked, Limit, LoanId, Reader, Words, Worker
 from services.scheduler.store import promises
 
 
@@ -60,7 +60,7 @@ def add_to(router: APIRouter, casework: Casework) -> None:
         return answer(promise_shown(row), 201)
 
     @router.get("/cases/{case_id}/promises", summary="The promises of a case and their fate")
-    async def list_promises(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    async def list_promises(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor) -> Response:
         async with casework.reading(caller, case_id) as (conn, of):
             rows = await promises.of_case(conn, of, after=cursor or "", limit=limit + 1)
         shown, following = cut(rows, limit, lambda row: str(row.promise_id))

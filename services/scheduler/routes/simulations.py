@@ -19,13 +19,13 @@ from libs.common import ids
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
-from libs.common.paging import cut
+from libs.common.paging import Cursor, cut
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.finding import named
 from services.scheduler.judged import Judged, judged
 from services.scheduler.policies.forms import Duration, PlaceName, Sent, seconds_of
 from services.scheduler.proposing import Proposal, kept, written
-from services.scheduler.routes.cases import Cursor, Limit, Reader, Rooms, Wanted, asking_of
+from services.scheduler.routes.cases import Limit, Reader, Rooms, Wanted, asking_of
 from services.scheduler.simulation import BehaviourAsked, PricesAsked, SimulationAsked
 from services.scheduler.simulation import Wanted as Which
 from services.scheduler.store import policies, simulations
@@ -180,7 +180,7 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
 
     @router.get("/simulations", summary="Simulations, without their results")
     async def search(
-        caller: Reader, *, policy: Wanted = None, state: SimulationState | None = None, limit: Limit = 100, cursor: Cursor = None
+        caller: Reader, *, policy: Wanted = None, state: SimulationState | None = None, limit: Limit = 100, cursor: Cursor
     ) -> Response:
         async with rooms.engine.connect() as conn:
             rows = await simulations.search(conn, caller.tenant, policy=policy, state=state, after=cursor or "", limit=limit + 1)

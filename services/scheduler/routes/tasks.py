@@ -10,13 +10,12 @@ from pydantic import Field, model_validator
 from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
-from libs.common.errors import DomainError
-from libs.common.paging import cut
+from libs.common.paging import Cursor, cut
 from services.scheduler.casework import Casework
 from services.scheduler.contacting import ContactMade
 from services.scheduler.domain.matters import NonpaymentReason, Outcome, ResultCode
 from services.scheduler.routes.contacts import ByPeople, fits
-from services.scheduler.routes.desk import Asked, Cursor, Limit, LoanId, Reader, Words, Worker
+from services.scheduler.routes.desk import Asked, Limit, LoanId, Reader, Words, Worker
 from services.scheduler.routes.promises import PromiseAsked
 from services.scheduler.store import errands
 from services.scheduler.store.errands import Place, Wanted
@@ -60,7 +59,7 @@ def add_to(router: APIRouter, casework: Casework, desk: TaskDesk) -> None:
     @router.get("/tasks", summary="Work for people, the most urgent first")
     async def search_tasks(
         caller: Reader, *, queue: QueueName = None, state: Literal["open", "claimed", "done"] | None = None,
-        limit: Limit = 100, cursor: Cursor = None,
+        limit: Limit = 100, cursor: Cursor,
     ) -> Response:  # fmt: skip
         async with casework.engine.connect() as conn:
             at = await casework.clock.at(conn)
@@ -93,8 +92,5 @@ def _cursor(row: RowMapping) -> str:
 def _place(cursor: str | None) -> Place | None:
     if cursor is None:
         return None
-    try:
-        priority, due_at, task_id = cursor.split("~")
-        return Place(int(priority), datetime.fromisoformat(due_at), task_id)
-    except ValueError:
-        raise DomainError(422, "invalid_request", "this cursor is none of ours") from None
+    priority, due_at, task_id = cursor.split("~")
+    return Place(int(priority), datetime.fromisoformat(due_at), task_id)

@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.bus import kafka
 from libs.common.bus.kafka import DeafConsumerError, KafkaWorker
 from libs.common.bus.ports import Record
 from libs.common.clock import stopwatch
@@ -117,11 +118,18 @@ async def test_a_partition_that_is_assigned_while_the_database_is_away_is_read_o
     await running
 
 
-async def test_a_worker_that_starts_before_its_broker_waits_for_it(on_kafka: Rig) -> None:
+async def test_a_worker_that_starts_before_its_broker_waits_for_it_and_a_producer_that_is_given_up_does_not(
+    on_kafka: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = on_kafka
     broker = _ours(rig)
     await rig.publish("a")
     await asyncio.to_thread(broker.kill)
+    monkeypatch.setattr(kafka, "PUBLISH_WITHIN_S", 0.5)
+    monkeypatch.setattr(kafka, "STOP_WITHIN_S", 0.5)
+    with pytest.raises(TransientError):
+        await rig.publish("b")
+    assert [task for task in asyncio.all_tasks() if "aiokafka" in str(task)] == []
     worker = rig.another_bus().consume(rig.subscription())
     running = asyncio.ensure_future(worker.run())
     await until(lambda: worker.health.last_error, what="the worker's error")

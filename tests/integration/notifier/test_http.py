@@ -243,14 +243,6 @@ async def test_the_service_says_whether_it_is_ready_and_what_it_counts(databases
         assert 'dunwell_timer_lateness_seconds_count{kind="delivery"} 1.0' in text
 
 
-async def test_a_cursor_that_is_none_of_ours_is_refused(databases: Databases) -> None:
-    async with a_world(databases) as world:
-        await world.late_borrower("b1")
-        for of in ("contacts", "replies"):
-            answer = await world.call("GET", f"/v1/borrowers/b1/{of}", params={"cursor": "x"})
-            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), of
-
-
 async def test_a_body_that_is_no_json_is_a_problem_of_its_own_wherever_it_is_sent(databases: Databases) -> None:
     async with a_world(databases) as world:
         for method, path in (

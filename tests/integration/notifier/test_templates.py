@@ -171,7 +171,7 @@ async def test_a_reader_gets_the_tenants_own_text_in_the_nearest_locale(database
         assert "您好" in await said_to(world, "b3", locale="zh-CN")
         assert "we have not" in await said_to(world, "b4", locale="fr-FR")
         await send(world, "PUT", "/v1/settings", json={"default_locale": "es-MX"}, headers={"If-Match": '"0"'})
-        assert "no hemos recibido" in await said_to(world, "b5", locale="fr-FR")
+        assert "no hemos recibido CNY 120.50" in await said_to(world, "b5", locale="fr-FR")
 
 
 async def test_a_mail_may_have_html_in_which_a_name_is_only_text(databases: Databases) -> None:
@@ -282,7 +282,7 @@ async def test_a_preview_shows_text_parts_encoding_and_cost(databases: Databases
         }  # fmt: skip
         made = await send(world, "POST", "/v1/templates:preview", json=asked)
         assert made["template"] == {"name": "gentle", "version": 0, "locale": "es", "channel": "sms"}
-        assert made["body"].startswith("Dunwell: Hola, Ana: no hemos recibido MXN 1.020,00 (vencimiento 2026-11-01).")
+        assert made["body"].startswith("Dunwell: Hola, Ana: no hemos recibido MXN 1,020.00 (vencimiento 2026-11-01).")
         sms = made["sms"]
         assert (sms["encoding"], sms["parts"], sms["forcing"]) == ("gsm7", 2, [])
         assert "".join(sms["texts"]) == made["body"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from babel import Locale
 from babel.localedata import locale_identifiers
 from babel.numbers import format_decimal
 from hypothesis import given
@@ -24,6 +25,7 @@ from libs.common.money import CURRENCIES, MAX_MINOR, exponent, written
         (120450, "RSD", "en", "1,204.50"),
         (120450, "EUR", "de", "1.204,50"),
         (120450, "INR", "en_IN", "1,204.50"),
+        (1_234_567_890, "INR", "en_IN", "1,23,45,678.90"),
         (0, "CNY", "en", "0.00"),
         (0, "JPY", "en", "0"),
         (5, "CNY", "en", "0.05"),
@@ -46,8 +48,14 @@ def test_no_unit_is_lost_between_the_number_and_its_text(amount: int, currency: 
 @given(st.integers(-MAX_MINOR, MAX_MINOR), st.sampled_from(["CNY", "JPY", "KWD"]), st.sampled_from(locale_identifiers()))
 def test_an_amount_is_written_as_the_locale_data_say(amount: int, currency: str, locale: str) -> None:
     digits = exponent(currency)
-    pattern = "#,##0" + ("." + "0" * digits if digits else "")
+    pattern = Locale.parse(locale).decimal_formats[None].pattern.partition(".")[0] + ("." + "0" * digits if digits else "")
     assert written(amount, currency, locale) == format_decimal(Decimal(amount).scaleb(-digits), format=pattern, locale=locale)
+
+
+@given(st.integers(0, MAX_MINOR), st.sampled_from(["en_ZA", "fr_FR", "de_CH", "es_MX", "en_IN", "sv_SE"]))
+def test_an_amount_in_an_sms_costs_no_more_of_it_than_its_digits(amount: int, locale: str) -> None:
+    assert (text := written(amount, "EUR", locale, plain=True)).isascii()
+    assert "".join(filter(str.isdigit, text)) == "".join(filter(str.isdigit, written(amount, "EUR", locale)))
 
 
 def test_every_currency_can_be_written() -> None:

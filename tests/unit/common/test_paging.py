@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.errors import DomainError
-from libs.common.paging import after_moment, cut, moment_place, number_place
+from libs.common.paging import after_moment, cursor_at, cut, moment_place, number_place, place_of
 
 
 @given(at=st.datetimes(timezones=st.just(UTC)), last=st.text())
@@ -20,9 +20,20 @@ def test_a_page_goes_on_where_the_one_before_ended(at: datetime, last: str) -> N
 
 @given(cursor=st.text())
 def test_whatever_is_sent_as_a_cursor_is_a_place_or_a_refusal(cursor: str) -> None:
-    for read in (moment_place, number_place):
+    for read in (moment_place, number_place, lambda one: place_of(one, "/v1/cases")):
         with suppress(DomainError):
             read(cursor)
+
+
+@given(place=st.text(st.characters(exclude_categories=["Cs"])), path=st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_list_takes_back_its_own_cursors_and_no_others(place: str, path: str) -> None:
+    cursor = cursor_at(place, path)
+    assert place_of(cursor, path) == place
+    for other in (place, "", f"{cursor}A", cursor[:-1], cursor.swapcase(), f"{cursor}=", cursor_at(f"{place}0", path)[: len(cursor)]):
+        with pytest.raises(DomainError):
+            place_of(other, path)
+    with pytest.raises(DomainError):
+        place_of(cursor, f"{path}/holds")
 
 
 @pytest.mark.parametrize("cursor", ["x", "2026-11-24T10:00:00+00:00", "2026-11-24T10:00:00~x", "~", ""])
@@ -31,7 +42,7 @@ def test_a_moment_without_offset_or_id_is_no_place(cursor: str) -> None:
         moment_place(cursor)
 
 
-@pytest.mark.parametrize("cursor", ["-1", "1.0", "1e3", "9999999999", "\u0663", ""])
+@pytest.mark.parametrize("cursor", ["-1", "1.0", "1e3", "9" * 19, "\u0663", ""])
 def test_only_a_plain_number_is_one(cursor: str) -> None:
     with pytest.raises(DomainError):
         number_place(cursor)

@@ -85,6 +85,18 @@ def test_a_wish_that_is_not_understood_is_no_question() -> None:
         earliest(NOON, ["JP"], timezones=["Asia/Tokyo"], preferences={"no_chanels": ["sms"]})
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_that_no_zone_can_be_applied_to_is_no_question(at: str) -> None:
+    with pytest.raises(DomainError, match="end of the calendar"):
+        earliest(at, ["US-FED-REGF"])
+
+
+def test_a_rule_that_ends_where_the_calendar_does_cannot_be_written_in_every_zone() -> None:
+    stop = {"kind": "moratorium", "until": "9999-12-31T23:59:59-14:00"}
+    with pytest.raises(DomainError, match="end of the calendar"):
+        earliest(NOON, [], timezones=["America/New_York"], stops=[stop])
+
+
 def test_a_pack_shows_what_its_rules_say() -> None:
     def rules(name: str) -> dict[str, Any]:
         shown: Any = describe_whole(PACKS[name])["rules"]

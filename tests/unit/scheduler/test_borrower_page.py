@@ -152,6 +152,7 @@ def test_the_language_asked_for_is_taken_where_there_is_one() -> None:
     assert tongue_of([None, "zh-Hant-TW", "es"]).language == "zh"
     assert tongue_of(["xx", "AR_eg"]).language == "ar"
     assert tongue_of(["xx", None]).language == "en"
+    assert tongue_of(["es-MX"]).money(102_000, "MXN") == "MXN 1,020.00"
     assert accepted("es;q=0.8, de;q=0.9, zh , ar;q=x, ;q=1") == ["zh", "de", "es"]
     assert accepted("") == []
 

@@ -1,0 +1,46 @@
+"""What is said where nothing is at an address, or nothing for that method."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
+from starlette.types import Scope
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_SHOWN = 200
+_NOWHERE, _NOT_SO = HTTPStatus.NOT_FOUND.phrase, HTTPStatus.METHOD_NOT_ALLOWED.phrase
+_UNREADABLE = "There was an error parsing the body"
+"""What the framework says by itself."""
+
+
+def plainly(request: Request, error: HTTPException) -> HTTPException:
+    """Return what the framework refuses with the reason that a caller can act on."""
+    if error.detail == _NOWHERE:
+        return HTTPException(404, f"nothing is at {_path(request)}; {_what_there_is(request)}", error.headers)
+    if error.detail == _NOT_SO:
+        allowed = _methods_at(request.app, request.scope)
+        detail = f"{request.method} is not for {_path(request)}; what can be done there: {', '.join(allowed)}"
+        return HTTPException(405, detail, {"Allow": ", ".join(allowed)})
+    if error.detail == _UNREADABLE:
+        return HTTPException(400, "this is no JSON: it is no text in UTF-8, or nested too deeply", error.headers)
+    return error
+
+
+def _methods_at(app: FastAPI, scope: Scope) -> list[str]:
+    """Return the methods of all routes at an address: the framework names those of the first one only."""
+    found = {method for method in METHODS if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)}
+    return [method for method in METHODS if method in found or (method == "HEAD" and "GET" in found)]
+
+
+def _path(request: Request) -> str:
+    return str(request.scope["path"])[:_SHOWN]
+
+
+def _what_there_is(request: Request) -> str:
+    app: FastAPI = request.app
+    if app.openapi_url:
+        return f"{request.scope.get('root_path', '')}{app.openapi_url} lists what there is"
+    return f"look under {', '.join(route.path for route in app.routes if isinstance(route, Mount))}"
