@@ -44,7 +44,7 @@ class Handlers:
     async def on_records(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
         """Take a batch of one topic in."""
         route = self.routes[records[0].topic]
-        arrivals, refused, letters = self._read(records, route)
+        arrivals, refused, letters = await self._read(records, route)
         loans = [a for a in arrivals if a.event.type not in BORROWER_EVENTS]
         others = [a for a in arrivals if a.event.type in BORROWER_EVENTS]
         counted = [
@@ -55,13 +55,13 @@ class Handlers:
         came = uncounted(arrivals) + len(letters)
         self.metrics.took_in(_sum(counted), came=came, oldest=min(record.at for record in records), now=self.ledger.clock.now())
 
-    def _read(self, records: Sequence[Record], route: Route) -> tuple[list[Arrival], dict[bool, list[ParkedRow]], list[Message]]:
+    async def _read(self, records: Sequence[Record], route: Route) -> tuple[list[Arrival], dict[bool, list[ParkedRow]], list[Message]]:
         """Return the events, what cannot be read by whether it may hold personal data, and letters about the latter two."""
         arrivals: list[Arrival] = []
         refused: dict[bool, list[ParkedRow]] = {False: [], True: []}
         letters: list[Message] = []
-        for record in records:
-            match decoding.binary(record):
+        for record, read in zip(records, await self.ledger.turns.each(records, decoding.binary), strict=True):
+            match read:
                 case WalletEvent() as event:
                     arrivals.append(Arrival(route.tenant, record.topic, event, record.at, record.headers[-1:] == OVER_HTTP))
                 case Refusal() as refusal:

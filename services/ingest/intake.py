@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from codecs import BOM_UTF8
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import Histogram
 from starlette.requests import ClientDisconnect
@@ -17,6 +17,7 @@ from libs.common.clock import stopwatch
 from libs.common.contracts.catalogue import BORROWER_EVENTS_TOPIC, HEARTBEAT, LOAN_EVENTS_TOPIC, of_tenant
 from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS
 from libs.common.errors import DomainError, TransientError
+from libs.common.turns import Turns
 from services.ingest import decoding
 from services.ingest.decoding import Posted, Refusal
 from services.ingest.observing import OVER_HTTP, IngestMetrics
@@ -53,6 +54,7 @@ class HttpIntake:
     metrics: IngestMetrics
     durable: Histogram
     within_s: float | None = ANSWER_WITHIN_S
+    turns: Turns = field(default_factory=Turns)
 
     async def take(self, tenant: str, content_type: str, receive: Receive) -> Answer:
         """Take a body in and return when its events are durable."""
@@ -62,7 +64,8 @@ class HttpIntake:
         kind = content_type.partition(";")[0].strip().lower()
         if kind not in (ONE, BATCH, NDJSON):
             raise DomainError(415, "unsupported_media_type", f"send {ONE}, {BATCH} or {NDJSON}")
-        found = [decoding.posted(raw) for raw in _split(kind, await _read(receive))]
+        parts = _split(kind, await _read(receive))
+        found = [decoding.posted(parts[0])] if len(parts) == 1 else await self.turns.each(parts, decoding.posted)
         if kind == ONE and isinstance(found[0], Refusal):
             self._count("rejected", 1)
             status = 400 if found[0].error == "not_json" else 422

@@ -8,9 +8,10 @@ position moves in the same transaction.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -25,6 +26,7 @@ from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.contracts.wallet_loans import EventRetracted, LoanDisbursed
 from libs.common.db import lineage
 from libs.common.outbox import Outbox
+from libs.common.turns import Turns
 from services.ingest import contesting, correcting, decoding, facts, folding
 from services.ingest.contesting import Contender
 from services.ingest.decoding import WalletEvent
@@ -86,6 +88,7 @@ class Ledger:
     outbox: Outbox
     writer: Writer
     products: ProductBook
+    turns: Turns = field(default_factory=Turns)
 
     async def take(
         self, conn: AsyncConnection, arrivals: Sequence[Arrival], refused: Sequence[ParkedRow] = (), *, decided: Sequence[Decided] = ()
@@ -129,8 +132,8 @@ class Ledger:
         undecided = await parked.open_of(conn, in_doubt) if in_doubt else {}
         epoch, batch = await lineage.current(conn, self.outbox.schema), ids.fresh()
         messages: list[Message] = []
-        for loan in loans:
-            fact, type_ = self._fact(loan, undecided.get(loan.row.key, ()), epoch, now, by_time=by_time)
+        said = await self.turns.each(loans, lambda one: self._fact(one, undecided.get(one.row.key, ()), epoch, now, by_time=by_time))
+        for loan, (fact, type_) in zip(loans, said, strict=True):
             if fact is not None:
                 envelope = Envelope(
                     type_, f"{batch}.{len(messages)}", SOURCE, now, loan.row.tenant, loan.row.loan_id, corrects=loan.corrects
@@ -193,23 +196,18 @@ class Ledger:
         by_loan: dict[Key, list[Fresh]] = {}
         for row, arrival in fresh:
             by_loan.setdefault((row.tenant, row.loan_id), []).append(Fresh(row, arrival, _accepted(row, arrival)))
-        again, stored = [], []
-        for key, new in by_loan.items():
-            loan, old = locked[key], locked[key].row.accepted
-            loan.touched, loan.cause = True, new[-1].row.event_id
-            loan.row.records += len(new)
-            loan.row.accepted += len(new)
-            if not _advance(loan, [one.accepted for one in new], now):
-                again.append(key)
-                stored += [key] if old else []
+        went_on = await self.turns.each(by_loan.items(), lambda one: _go_on(locked[one[0]], one[1], now))
+        again = [key for key, on in zip(by_loan, went_on, strict=True) if not on]
+        stored = [key for key in again if locked[key].row.accepted > len(by_loan[key])]
         before = await log.of_loans(conn, stored) if stored else {}
-        undigested: list[Fresh] = []
+        folds: list[Callable[[], list[Fresh]]] = []
         for key in again:
             loan, new = locked[key], by_loan[key]
             latest, settings = {one.row.identity for one in new}, loan.row.settings
             logged = [(row, folding.accepted_of(row)) for row in before.get(key, ()) if row.identity not in latest]
             await self.stamp(conn, loan, [*logged, *((one.row, one.accepted) for one in new)])
-            undigested += _fold_again(loan, [one for _, one in logged], new, now, settings=settings)
+            folds.append(partial(_fold_again, loan, [one for _, one in logged], new, now, settings=settings))
+        undigested = [one for cut in await self.turns.each(folds, lambda fold: fold()) for one in cut]
         await log.take_back(conn, [one.row.identity for one in undigested])
         return [one.arrival for one in undigested]
 
@@ -260,9 +258,13 @@ def refold_from(logged: Sequence[LogRow], loan: Loan, now: datetime) -> None:
         _doubt(loan, error, now)
 
 
-def _advance(loan: Loan, new: Sequence[Accepted], now: datetime) -> bool:
+def _go_on(loan: Loan, new: Sequence[Fresh], now: datetime) -> bool:
+    """Count new events of a loan, and say whether its book went on with them."""
+    loan.touched, loan.cause = True, new[-1].row.event_id
+    loan.row.records += len(new)
+    loan.row.accepted += len(new)
     try:
-        before, books = loan.book, folding.advanced(loan, new, now)
+        before, books = loan.book, folding.advanced(loan, [one.accepted for one in new], now)
         if books and before is not None:
             folding.settle(loan, books[-1], now)
             loan.corrects = correcting.going_on(loan, before, books, now)
