@@ -40,7 +40,7 @@ from services.notifier.store import attempts, borrowers, contacts, deliveries, g
 from services.notifier.store.attempts import Attempt, Closing
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact
-from services.notifier.store.deliveries import Key
+from services.notifier.store.queue import Key
 from services.notifier.tables import SCHEMA
 from services.notifier.texts import Shelf, Texts
 

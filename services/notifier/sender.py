@@ -25,7 +25,7 @@ from services.notifier.providers.port import Provider
 from services.notifier.recording import Answered, Recorder
 from services.notifier.rendering import RenderError
 from services.notifier.store import gates
-from services.notifier.store.deliveries import Key
+from services.notifier.store.queue import Key
 from services.notifier.tables import SCHEMA
 from services.notifier.tending import Ward
 from services.notifier.turns import Turns
