@@ -35,19 +35,17 @@ from services.notifier.domain.switching import channels_at
 from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.ledger import Ledger, counted
 from services.notifier.metrics import NotifierMetrics
-from services.notifier.rendering import Compiled, ContentError, RenderError
+from services.notifier.rendering import Compiled, ContentError, Form, RenderError
 from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known, starting
 from services.notifier.store.attempts import Attempt, Closing
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact
-from services.notifier.store.deliveries import Key
+from services.notifier.store.queue import Key
 from services.notifier.tables import SCHEMA
 from services.notifier.texts import Shelf, Texts
 
 GONE = "process_gone"
 """Why an attempt is unknown that has no result: the process that made it ended first."""
-SOMEBODY = "N. N."
-"""Stands for a name that is sealed while the text is judged."""
 TWICE = "attempt_stands"
 """Why a delivery is unknown that would be sent although an attempt on that channel was never closed."""
 
@@ -62,6 +60,7 @@ class Marked(Value, frozen=True):
     delivery: Delivery
     send: Send
     text: Compiled
+    form: Form
     draft: Draft
     provider: str
     key: str
@@ -100,13 +99,15 @@ class Doors:
     def pipeline(self, who: Who, partitions: int, *, now: datetime, stale_after: timedelta) -> str | None:
         """Return why the way of the facts is not fresh for a borrower, or None; a watermark of a time to come says nothing of now."""
         partition = partition_of(*who, partitions)
-        marks = [self.marks.get((topic.name, partition)) for topic in (FACTS, PROFILES)]
-        if any(mark is None or abs(now - mark.until) > stale_after for mark in marks):
+        facts, profiles = self.marks.get((FACTS.name, partition)), self.marks.get((PROFILES.name, partition))
+        if facts is None or profiles is None or any(abs(now - mark.until) > stale_after for mark in (facts, profiles)):
             return "pipeline_stale"
-        return "feed_stale" if any(who[0] in mark.stale_feeds for mark in marks if mark) else None
+        return "feed_stale" if who[0] in facts.stale_feeds or who[0] in profiles.stale_feeds else None
 
     def channels(self, tenant: str, contacts: str, request: ContactRequested, places: tuple[str, ...]) -> frozenset[str]:
         """Return the channels on which the switch says so of a contact; `*` is all of them."""
+        if not self.switches:
+            return frozenset()
         mine = (one.position for one in self.switches if one.tenant in {gates.EVERYWHERE, tenant})
         return channels_at(mine, contacts, request, places)
 
@@ -248,12 +249,12 @@ class Claimer:
             variables=request.variables, link=read.shelf.link(delivery.tenant, request, send.channel),
         )  # fmt: skip
         said = draft(send.debts, saying)
-        text.checked(said, name=SOMEBODY if borrower.profile.sealed_name else None)
+        form = text.checked(said, named=bool(borrower.profile.sealed_name))
         flying = judged(delivery, send).delivery
         attempt = Attempt(
             delivery.tenant, delivery.borrower_id, delivery.task_id, send.channel, flying.turn, provider, text.ref.locale, text.ref.version
         )  # fmt: skip
-        return Marked(flying, send, text, said, provider, borrower.key, borrower.profile.sealed_name, attempt)
+        return Marked(flying, send, text, form, said, provider, borrower.key, borrower.profile.sealed_name, attempt)
 
     def _provider(self, delivery: Delivery, channel: str, read: Read) -> str:
         """Return who carries it: one that needs a probe, else by the draw, others before what rests or has just failed with it."""

@@ -16,7 +16,7 @@ from services.notifier.domain.permits import USE_WITHIN
 from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.store import health
-from services.notifier.store.deliveries import Key
+from services.notifier.store.queue import Key
 
 LEAST_LEAD_S, MOST_LEAD_S = 0.25, 2.0
 """Between these lies how far ahead the first moment of a lease is: it costs no rate, and a claim that takes longer loses permits."""

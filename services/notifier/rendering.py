@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from libs.common.value import replace
+from libs.common.value import Value, replace
 from libs.compliance import ContentKind, Fault
 from libs.compliance import Text as Read
 from libs.compliance import faults as content_faults
@@ -17,13 +17,17 @@ from libs.compliance.content import PREVIEWS, Part
 from services.notifier import markup
 from services.notifier.domain.message import DebtLine, Draft, Rendered, Split, TextRef, in_one_line
 from services.notifier.domain.segments import count_parts
-from services.notifier.vetting import Problem, problem_of, vet
+from services.notifier.vetting import Problem, only_says_the_name, problem_of, vet
 
 LONGEST: Mapping[str, int] = {"sms": 1530, "push": 1000, "inbox": 4000, "email": 20_000}
 """Characters of a body: ten parts of an SMS; what a push service takes; what a person reads."""
 LONGEST_SUBJECT = 200
 LONGEST_HTML = 100_000
 TITLED = frozenset({"email", "push", "inbox"})
+BLANK = "\ue000\ue001"
+"""Stands for a name that is still sealed, in characters that nobody writes."""
+SOMEBODY = "N. N."
+"""Who a text is judged for whose reader's name is still sealed."""
 
 
 class RenderError(Exception):
@@ -69,41 +73,77 @@ def problems(source: Source, channel: str) -> list[Problem]:
     return found
 
 
+class Form(Value, frozen=True):
+    """A text that was judged while its reader's name was sealed, a blank in the name's place."""
+
+    text: Rendered
+    plain: Rendered | None
+    """The same without its link, where that may make more parts of an SMS."""
+    name: str | None
+    """Whom it was made for."""
+
+    def written_for(self, name: str | None) -> tuple[Rendered, Rendered | None] | None:
+        """Return both with the name in its blank; None where this is not how they read for somebody of that name."""
+        if self.name == BLANK and name is not None:
+            return _filled(self.text, name), _filled(self.plain, name) if self.plain is not None else None
+        return (self.text, self.plain) if self.name == name else None
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """One text, ready to be rendered any number of times."""
 
     ref: TextRef
     templates: Mapping[str, Template]
+    only_says_the_name: bool
+    """Whether a name can be put in when all else is written."""
 
     def render(self, draft: Draft, *, name: str | None) -> Rendered:
         """Return the text, without its link where that would make more parts of an SMS; RenderError when it cannot be made."""
-        text = self._rendered(draft, name)
-        if draft.link is None or not self.ref.spares_parts:
-            return text
-        plain = self._rendered(replace(draft, link=None), name)
-        return text if count_parts(text.body) <= count_parts(plain.body) else plain
+        return _shorter(*self._both(draft, in_one_line(name)))
+
+    def checked(self, draft: Draft, *, named: bool) -> Form:
+        """Return the text for somebody whose name, if there is one, is still sealed; ContentError when the rules refuse it."""
+        name = (BLANK if self.only_says_the_name else SOMEBODY) if named else None
+        form = Form(*self._both(draft, name), name)
+        text = self._of(form, draft, SOMEBODY if named else None)
+        if found := content_faults(as_read(text, self.ref, draft), draft.asks):
+            raise ContentError(found)
+        return form
+
+    def finished(self, form: Form, draft: Draft, *, name: str | None) -> Rendered:
+        """Return a text that was checked, for a reader of this name (in one line); RenderError when that makes it too long."""
+        text = self._of(form, draft, name)
+        for part, longest in self._longest.items():
+            if len(getattr(text, part) or "") > longest:
+                raise RenderError(f"with its reader's name the text is longer than {longest} characters")
+        return text
+
+    def _of(self, form: Form, draft: Draft, name: str | None) -> Rendered:
+        return _shorter(*(form.written_for(name) or self._both(draft, name)))
+
+    @property
+    def _longest(self) -> dict[str, int]:
+        return {"subject": LONGEST_SUBJECT, "body": LONGEST[self.ref.channel], "html": LONGEST_HTML}
+
+    def _both(self, draft: Draft, name: str | None) -> tuple[Rendered, Rendered | None]:
+        """Return the text, and the same without its link where that has to cost no part."""
+        sparing = draft.link is not None and self.ref.spares_parts
+        return self._rendered(draft, name), self._rendered(replace(draft, link=None), name) if sparing else None
 
     def _rendered(self, draft: Draft, name: str | None) -> Rendered:
-        values = _values(draft, name)
-        longest = {"subject": LONGEST_SUBJECT, "body": LONGEST[self.ref.channel], "html": LONGEST_HTML}
+        values, longest = _values(draft, name), self._longest
         said = {part: _text(template, values, longest[part]) for part, template in self.templates.items()}
         subject = " ".join(said["subject"].split()) if "subject" in said else None
         return Rendered(subject, said["body"], said.get("html"))
-
-    def checked(self, draft: Draft, *, name: str | None) -> Rendered:
-        """Return the text; ContentError when the rules refuse it."""
-        text = self.render(draft, name=name)
-        if found := content_faults(as_read(text, self.ref, draft), draft.asks):
-            raise ContentError(found)
-        return text
 
 
 def compiled(source: Source, ref: TextRef) -> Compiled:
     """Compile a text; RefusedError where it holds what is not allowed: nothing that was not vetted is compiled."""
     for text in source.parts.values():
         vet(text)
-    return Compiled(ref, {part: _ENVIRONMENTS[part == "html"].from_string(text) for part, text in source.parts.items()})
+    templates = {part: _ENVIRONMENTS[part == "html"].from_string(text) for part, text in source.parts.items()}
+    return Compiled(ref, templates, all(map(only_says_the_name, source.parts.values())))
 
 
 def as_read(text: Rendered, ref: TextRef, draft: Draft) -> Read:
@@ -132,11 +172,25 @@ def _environment(*, escaped: bool) -> _Environment:
 
 
 _ENVIRONMENTS = {False: _environment(escaped=False), True: _environment(escaped=True)}
+_escaped = _ENVIRONMENTS[True].filters["escape"]
+
+
+def _shorter(text: Rendered, plain: Rendered | None) -> Rendered:
+    return text if plain is None or count_parts(text.body) <= count_parts(plain.body) else plain
+
+
+def _filled(text: Rendered, name: str) -> Rendered:
+    """Return a text with a name in its blanks."""
+    return Rendered(
+        text.subject.replace(BLANK, name) if text.subject is not None else None,
+        text.body.replace(BLANK, name),
+        text.html.replace(BLANK, str(_escaped(name))) if text.html is not None else None,
+    )
 
 
 def _values(draft: Draft, name: str | None) -> dict[str, Any]:
     return {
-        "name": in_one_line(name), "lender": draft.lender.name, "contact": draft.lender.contact, "total": draft.total, "debts": draft.debts,
+        "name": name, "lender": draft.lender.name, "contact": draft.lender.contact, "total": draft.total, "debts": draft.debts,
         "split": draft.split, "itemise": ContentKind.AMOUNT_SPLIT in draft.asks, "opt_out": ContentKind.OPT_OUT in draft.asks,
         "variables": draft.variables, "link": draft.link,
     }  # fmt: skip

@@ -25,7 +25,7 @@ from services.notifier.providers.port import Provider
 from services.notifier.recording import Answered, Recorder
 from services.notifier.rendering import RenderError
 from services.notifier.store import gates
-from services.notifier.store.deliveries import Key
+from services.notifier.store.queue import Key
 from services.notifier.tables import SCHEMA
 from services.notifier.tending import Ward
 from services.notifier.turns import Turns
@@ -240,14 +240,14 @@ class Sender:
         return results if len(results) == len(messages) else [Unknown("answers_missing")] * len(messages)
 
     def _message(self, mark: Marked) -> OutgoingMessage | Refused:
-        """Open the address and the name and write the text; what cannot be opened is refused before anyone is called."""
+        """Open the address and the name and finish the text; what cannot be opened is refused before anyone is called."""
         one = mark.delivery
         context = f"{one.tenant}/{one.borrower_id}"
         try:
             holder = self.ring.holder(mark.key, context)
             to = holder.unseal(sealing.from_text(mark.send.address.sealed), f"{context}/address").decode()
             name = in_one_line(holder.unseal(sealing.from_text(mark.sealed_name), f"{context}/name").decode() if mark.sealed_name else None)
-            text = mark.text.render(mark.draft, name=name)
+            text = mark.text.finished(mark.form, mark.draft, name=name)
         except (SealError, ValueError):
             return Refused("address_unreadable", "config")
         except RenderError:

@@ -121,6 +121,16 @@ stays away. `earlier_*` is what became of it at best on channels it has left. `r
 that was decided on what has changed since.
 """
 
+queue = Table(
+    "queue",
+    metadata,
+    *_of_borrower(),
+    Column("task_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("next_at", _moment, nullable=False),
+)
+"""A delivery with a `next_at`, its state and `next_at` written with it: what is indexed of them is indexed here."""
+
 attempts = Table(
     "attempts",
     metadata,

@@ -29,13 +29,20 @@ class Ward:
         """Take in the answers to one batch, given by this version of an account; nothing to do where it is no account."""
         if version is None:
             return
+        tally = Tally.of(results)
         try:
             async with self.engine.begin() as conn:
-                await self._hear(conn, account, version, Tally.of(results))
+                if await self._is_news(conn, account, tally):
+                    await self._hear(conn, account, version, tally)
         except Exception as error:
             if not is_transient(error):
                 raise
             logs.get("ward").warning("health_not_kept", provider=account[1], reason=type(error).__name__)
+
+    async def _is_news(self, conn: AsyncConnection, account: Account, tally: Tally) -> bool:
+        """Look without a lock, which would be a write: of a provider that fares well there is nothing to keep of what it accepts."""
+        before = await health.find(conn, account)
+        return before is not None and (tally.config is not None or answered(before, tally, await self.clock.at(conn)) != before)
 
     async def _hear(self, conn: AsyncConnection, account: Account, version: int, tally: Tally) -> None:
         known = (await health.lock(conn, [account])).get(account)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common.clock import Clock
 from libs.common.db.engine import by_keys
 from services.notifier.store import queue
-from services.notifier.store.deliveries import Key
+from services.notifier.store.queue import Key
 
 LIST_AGAIN = timedelta(seconds=1)
 """While a long queue is worked off, others are looked for so often: each begins anew, and finds rows that were locked or written late."""

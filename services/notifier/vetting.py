@@ -68,6 +68,15 @@ def vet(source: str) -> None:
         raise RefusedError("not a template: nested too deeply, or a number too long") from error
 
 
+def only_says_the_name(source: str) -> bool:
+    """Say whether a vetted source writes the reader's name as it is, asks at most whether there is one, and does nothing else with it."""
+    tree = _parser().parse(source)
+    said = [node for output in tree.find_all(nodes.Output) for node in output.nodes]
+    asked = [choice.test for choice in tree.find_all(nodes.If)]
+    plain = sum(isinstance(node, nodes.Name) and node.name == "name" for node in said + asked)
+    return plain == sum(node.name == "name" for node in tree.find_all(nodes.Name))
+
+
 @cache
 def _parser() -> ImmutableSandboxedEnvironment:
     return ImmutableSandboxedEnvironment()

@@ -8,7 +8,7 @@ import uvloop
 
 from libs.common.clock import stopwatch
 from libs.common.db.engine import make_engine
-from services.notifier.store.deliveries import Key
+from services.notifier.store.queue import Key
 from tests.bench.contacts import MORNING
 from tests.bench.events import TENANT
 from tests.support.leasing import lease_and_start

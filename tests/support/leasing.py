@@ -15,7 +15,7 @@ from services.notifier.domain.stock import Permit
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.pacing import paced
 from services.notifier.permitting import Till
-from services.notifier.store.deliveries import Key
+from services.notifier.store.queue import Key
 
 
 async def lease_and_start(

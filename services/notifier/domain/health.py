@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -80,17 +80,17 @@ class Tally:
     """Fault and code of each answer that is the provider's."""
 
     @classmethod
-    def of(cls, results: Iterable[Result]) -> Tally:
+    def of(cls, results: Sequence[Result]) -> Tally:
         """Count them: whoever answers, be it that an address is wrong, is there."""
-        tally = cls()
-        for result in results:
+        others = [result for result in results if not isinstance(result, Accepted)]
+        accepted = len(results) - len(others)
+        tally = cls(good=accepted, accepted=accepted)
+        for result in others:
             tally = tally._with(result)
         return tally
 
-    def _with(self, result: Result) -> Tally:
+    def _with(self, result: Refused | Unknown | NotSent) -> Tally:
         match result:
-            case Accepted():
-                return replace(self, good=self.good + 1, accepted=self.accepted + 1)
             case NotSent(why) | Refused(why, _) if why in OURS:
                 return self
             case Unknown(why) | NotSent(why) | Refused(why, "provider"):

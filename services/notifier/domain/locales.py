@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 LAST = "en"
 """What is shipped for everything."""
 
@@ -12,6 +14,7 @@ def canonical(locale: str) -> str:
     return "-".join([language.lower(), *map(_subtag, rest)])
 
 
+@lru_cache(maxsize=1024)
 def fallback(*wanted: str | None) -> tuple[str, ...]:
     """Return where to look, in this order: each of these locales (the reader's first) and what it is a part of, then English."""
     named = [canonical(one) for one in wanted if one]

@@ -13,6 +13,7 @@ from services.notifier.domain.delivery import Delivery, Task
 from services.notifier.store import contacts
 from services.notifier.store.attempts import Closing
 from services.notifier.store.borrowers import joined_arrays
+from services.notifier.store.queue import put_in_place, taken_out
 
 _ACCEPT = text(
     f"with n as materialized (select * from unnest({column('tenants')}, {column('borrowers')}, {column('tasks')}, {column('channels')},"
@@ -26,7 +27,8 @@ _ACCEPT = text(
     " fault = 'none', receipt = m.receipt from moved m where a.tenant = m.tenant and a.borrower_id = m.borrower_id"
     " and a.task_id = m.task_id and a.channel = m.channel and a.turn = m.turn and a.receipt is null),"
     " noted as (update notifier.contacts c set result = coalesce(m.receipt, 'accepted') from moved m where c.tenant = m.tenant"
-    " and c.borrower_id = m.borrower_id and c.contact_id = m.contact_id and c.result <> 'delivered')"
+    " and c.borrower_id = m.borrower_id and c.contact_id = m.contact_id and c.result <> 'delivered'),"
+    f" {put_in_place('moved')}, {taken_out('moved')}"
     " select tenant, borrower_id, task_id from moved"
 )
 

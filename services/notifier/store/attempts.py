@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,7 +38,13 @@ class Attempt(Value, frozen=True):
     @property
     def message_id(self) -> str:
         """Return what the message of this attempt is called: providers give it back in their receipts."""
-        return ids.derived("m", self.tenant, self.task_id, self.channel, self.turn)
+        return _message_id(self.tenant, self.task_id, self.channel, self.turn)
+
+
+@lru_cache(maxsize=1024)
+def _message_id(tenant: str, task_id: str, channel: str, turn: int) -> str:
+    """Return it; it is asked for when the attempt is written, and again when the message is made."""
+    return ids.derived("m", tenant, task_id, channel, turn)
 
 
 class Closing(Value, frozen=True):

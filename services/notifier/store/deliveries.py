@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from services.notifier.domain.delivery import Delivery, Task
 from services.notifier.domain.states import Reached, State
 from services.notifier.domain.verdicts import Decision
 from services.notifier.store.borrowers import Who, arrays, joined_arrays
+from services.notifier.store.queue import Key, entered, taken_out
 
 _encode = msgspec.json.Encoder().encode
 _request = msgspec.json.Decoder(ContactRequested).decode
@@ -27,13 +27,13 @@ _COLUMNS = (
     " d.lost_time, d.tried_since, d.revision"
 )
 _TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
-_OPEN = "next_at is not null and state in ('pending', 'in_flight', 'sent')"
+_OPEN = "state in ('pending', 'in_flight', 'sent')"
 _ENDS = "d.state = 'pending' and d.lost_time is null"
 """What a cancel ends at once; where the lost time may have sent it, the claim says that it is unknown."""
 _EARLIER = "nullif(d.earlier_state, 'failed')"
 """What it is at least, where it may be out on a channel it has left."""
 _NEW = (
-    "insert into notifier.deliveries as d"
+    "with moved as (insert into notifier.deliveries as d"
     " (tenant, borrower_id, task_id, case_id, request, taken_at, expires_at, epoch, state, reason, next_at, sequence, resolve_by)"
     " select tenant, borrower_id, task_id, case_id, request, :now, expires_at, :epoch, state, reason, next_at, sequence, resolve_by"
     " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:cases as text[]),"
@@ -54,7 +54,7 @@ def _reading(condition: str) -> TextClause:
 
 
 _SAVE = text(
-    "update notifier.deliveries d set revision = d.revision + 1, state = n.state, reason = n.reason, next_at = n.next_at,"
+    "with moved as (update notifier.deliveries d set revision = d.revision + 1, state = n.state, reason = n.reason, next_at = n.next_at,"
     " waiting = n.waiting, sequence = n.sequence, turn = n.turn, tries = n.tries, channel = n.channel, told = n.told,"
     " decision = n.decision, resolve_by = n.resolve_by, earlier_state = n.earlier_state, earlier_channel = n.earlier_channel,"
     " lost_time = n.lost_time, tried_since = n.tried_since, spent = coalesce(string_to_array(n.spent, ','), '{}')"
@@ -65,24 +65,17 @@ _SAVE = text(
     " cast(:decisions as bytea[]))"
     " as n(tenant, borrower_id, task_id, state, channel, spent, earlier_state, earlier_channel, lost_time, reason, told, next_at,"
     " waiting, sequence, turn, tries, resolve_by, tried_since, decision)"
-    " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id"
+    " where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id returning n.*),"
+    f" {entered('moved')}, {taken_out('moved')} select 1"
 )
-_DUE, _STILL_OPEN, _ANY = map(_reading, ("d.next_at <= :now", _OPEN, "true"))
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """Where a delivery stands in the order of claims."""
-
-    next_at: datetime
-    tenant: str
-    borrower_id: str
-    task_id: str
-
-    @property
-    def who(self) -> Who:
-        """Return whose it is."""
-        return self.tenant, self.borrower_id
+_WAKE = text(
+    "with moved as (update notifier.deliveries d set revision = d.revision + 1, next_at = :now, waiting = false,"
+    " lost_time = case when d.lost_time is not null then 'touched' end"
+    " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
+    " where d.tenant = w.tenant and d.borrower_id = w.borrower_id and (d.waiting and d.next_at > :now or d.lost_time is not null)"
+    f" returning d.tenant, d.borrower_id, d.task_id, d.state, d.next_at), {entered('moved')} select 1"
+)
+_DUE, _STILL_OPEN, _ANY = map(_reading, ("d.next_at <= :now", f"d.next_at is not null and d.{_OPEN}", "true"))
 
 
 async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *, now: datetime, epoch: int) -> list[Delivery]:
@@ -91,7 +84,7 @@ async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *
     if not ordered:
         return []
     rows = await conn.execute(
-        text(_NEW + "nothing returning tenant, borrower_id, task_id"),
+        text(f"{_NEW}nothing returning tenant, borrower_id, task_id, state, next_at), {entered('moved')} select * from moved"),
         {
             **_keys(ordered), "now": now, "epoch": epoch,
             "cases": [d.request.case_id for d in ordered], "requests": [_encode(d.request) for d in ordered],
@@ -125,7 +118,7 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
             " when d.state = 'pending' and d.earlier_state = 'unknown' then d.resolve_by end,"
             f" sequence = d.sequence + case when {_ENDS} and {_EARLIER} is null then 1 else 0 end"
             " where d.state in ('pending', 'in_flight') or (d.state = 'sent' and d.next_at is not null)"
-            f" returning {_COLUMNS}"),
+            f" returning {_COLUMNS}), {entered('moved')}, {taken_out('moved')} select * from moved"),
         {
             **arrays(key[:2] for key, _ in ordered), "tasks": [key[2] for key, _ in ordered], "now": now, "epoch": epoch,
             "cases": [cancelled.case_id for _, cancelled in ordered], "requests": nothing, "ends": nothing,
@@ -138,16 +131,7 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
 
 async def wake(conn: AsyncConnection, who: Iterable[Who], *, now: datetime) -> None:
     """Make due what waited for something about these borrowers, or may have in the lost time; their rows are locked."""
-    await conn.execute(
-        text(
-            "update notifier.deliveries d set revision = d.revision + 1, next_at = :now, waiting = false,"
-            " lost_time = case when d.lost_time is not null then 'touched' end"
-            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as w(tenant, borrower_id)"
-            " where d.tenant = w.tenant and d.borrower_id = w.borrower_id"
-            " and (d.waiting and d.next_at > :now or d.lost_time is not null)"
-        ),
-        {**arrays(sorted(set(who))), "now": now},
-    )
+    await conn.execute(_WAKE, {**arrays(sorted(set(who))), "now": now})
 
 
 async def claim(conn: AsyncConnection, keys: Sequence[Key], *, now: datetime) -> list[Delivery]:
@@ -159,8 +143,8 @@ async def open_before(conn: AsyncConnection, *, epoch: int, limit: int) -> list[
     """Return what was taken in before this epoch and may still be sent."""
     rows = await conn.execute(
         text(
-            "select tenant, borrower_id, task_id from notifier.deliveries"
-            f" where {_OPEN} and epoch < :epoch"  # no value in it
+            "select tenant, borrower_id, task_id from notifier.queue q join notifier.deliveries d using (tenant, borrower_id, task_id)"
+            f" where q.{_OPEN} and d.epoch < :epoch"  # no value in it
             " order by tenant, borrower_id, task_id limit :limit"
         ),
         {"epoch": epoch, "limit": limit},

@@ -74,6 +74,16 @@ async def lock(conn: AsyncConnection, accounts: Collection[Account]) -> dict[Acc
     return {(row.tenant, row.name): Known(_health(row), row.per_second, row.at_once) for row in rows}
 
 
+async def find(conn: AsyncConnection, account: Account) -> Health | None:
+    """Return how an account is; nothing is locked."""
+    rows = await conn.execute(
+        text(f"select {_COLUMNS} from notifier.provider_states s where s.tenant = :tenant and s.name = :name"),  # no value in it
+        {"tenant": account[0], "name": account[1]},
+    )
+    row = rows.one_or_none()
+    return _health(row) if row is not None else None
+
+
 async def of_tenant(conn: AsyncConnection, tenant: str) -> dict[str, Health]:
     """Return how the accounts of a tenant are, by name."""
     rows = await conn.execute(

@@ -1,41 +1,81 @@
-"""The queue of what is due: by tenant, each through an index of its own order, so that no tenant's backlog is read for another's."""
+"""The queue of what is due: by tenant, each through an index of its own order, so that no tenant's backlog is read for another's.
+
+It holds a small row of each delivery that has a `next_at`, written in the statement that writes the delivery. What moves with each step is
+indexed here alone, so that a delivery, which is ten times as large, is written in its place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notifier.store.deliveries import Key
+from services.notifier.store.borrowers import Who
 
 _TENANTS = (
     "with recursive tenants as ("
-    "(select tenant from notifier.deliveries where next_at is not null order by tenant limit 1) union all"
-    " select (select d.tenant from notifier.deliveries d where d.tenant > t.tenant and d.next_at is not null order by d.tenant limit 1)"
+    "(select tenant from notifier.queue order by tenant limit 1) union all"
+    " select (select q.tenant from notifier.queue q where q.tenant > t.tenant order by q.tenant limit 1)"
     " from tenants t where t.tenant is not null) "
 )
 """Who has anything to be done at all, found by one step in the index for each."""
 DUE_TENANTS = (
     _TENANTS + "select tenant from tenants where"
-    " (select d.next_at from notifier.deliveries d where d.tenant = tenants.tenant and d.next_at is not null order by d.next_at limit 1)"
-    " <= :now"
+    " (select q.next_at from notifier.queue q where q.tenant = tenants.tenant order by q.next_at limit 1) <= :now"
 )
 DUE = (
     "select k.next_at, w.tenant, k.borrower_id, k.task_id"
     " from unnest(cast(:tenants as text[]), cast(:nexts as timestamptz[]), cast(:borrowers as text[]), cast(:tasks as text[]))"
     " as w(tenant, next_at, borrower_id, task_id) cross join lateral"
-    " (select d.next_at, d.borrower_id, d.task_id from notifier.deliveries d"
-    " where d.tenant = w.tenant and d.next_at <= :now and (d.next_at, d.borrower_id, d.task_id) > (w.next_at, w.borrower_id, w.task_id)"
-    " order by d.next_at, d.borrower_id, d.task_id limit :share) k order by k.next_at, w.tenant, k.borrower_id, k.task_id"
+    " (select q.next_at, q.borrower_id, q.task_id from notifier.queue q"
+    " where q.tenant = w.tenant and q.next_at <= :now and (q.next_at, q.borrower_id, q.task_id) > (w.next_at, w.borrower_id, w.task_id)"
+    " order by q.next_at, q.borrower_id, q.task_id limit :share) k order by k.next_at, w.tenant, k.borrower_id, k.task_id"
 )
 _NEXT = (
     _TENANTS + "select min(first) from tenants cross join lateral"
-    " (select d.next_at as first from notifier.deliveries d where d.tenant = tenants.tenant and d.next_at is not null"
-    " order by d.next_at limit 1) f"
+    " (select q.next_at as first from notifier.queue q where q.tenant = tenants.tenant order by q.next_at limit 1) f"
 )
 _BEFORE_ALL = datetime.min  # noqa: DTZ901  # the driver's word for -infinity
+_OF_IT = "q.tenant = m.tenant and q.borrower_id = m.borrower_id and q.task_id = m.task_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a delivery stands in the order of claims."""
+
+    next_at: datetime
+    tenant: str
+    borrower_id: str
+    task_id: str
+
+    @property
+    def who(self) -> Who:
+        """Return whose it is."""
+        return self.tenant, self.borrower_id
+
+
+def entered(moved: str) -> str:
+    """Return the part of a statement that enters these deliveries (key, state, next_at), or moves them, where they have a `next_at`."""
+    return (
+        "entered as (insert into notifier.queue as q (tenant, borrower_id, task_id, state, next_at)"
+        f" select tenant, borrower_id, task_id, state, next_at from {moved} where next_at is not null"
+        " on conflict (tenant, borrower_id, task_id) do update set state = excluded.state, next_at = excluded.next_at)"
+    )
+
+
+def put_in_place(moved: str) -> str:
+    """Return the part of a statement that moves those of these deliveries that stand in the queue and stay there."""
+    return (
+        f"put as (update notifier.queue q set state = m.state, next_at = m.next_at from {moved} m where {_OF_IT} and m.next_at is not null)"
+    )
+
+
+def taken_out(moved: str) -> str:
+    """Return the part of a statement that takes those of these deliveries out for which nothing is to be done any more."""
+    return f"taken as (delete from notifier.queue q using {moved} m where {_OF_IT} and m.next_at is null)"
 
 
 async def due_tenants(conn: AsyncConnection, *, now: datetime) -> list[str]:

@@ -13,6 +13,7 @@ from libs.common.db.arrays import column, joined
 from services.notifier.domain.delivery import Delivery
 from services.notifier.store.borrowers import joined_arrays
 from services.notifier.store.contacts import AGAIN, BY_US, Contact
+from services.notifier.store.queue import put_in_place
 
 _encode = msgspec.json.Encoder().encode
 _START = text(
@@ -22,7 +23,9 @@ _START = text(
     " as n(tenant, borrower_id, task_id, channel, contact_id, lookup, kind, loans, case_id, turn, decision)),"
     " marked as (update notifier.deliveries d set revision = d.revision + 1, state = 'in_flight', reason = null, next_at = :until,"
     " waiting = false, lost_time = null, turn = n.turn, channel = n.channel, decision = '['::bytea || n.decision || ']'::bytea"
-    " from n where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id)"
+    " from n where d.tenant = n.tenant and d.borrower_id = n.borrower_id and d.task_id = n.task_id),"
+    " moved as (select tenant, borrower_id, task_id, 'in_flight' as state, cast(:until as timestamptz) as next_at from n),"
+    f" {put_in_place('moved')}"
     " insert into notifier.contacts as c"
     " (tenant, borrower_id, contact_id, at, channel, result, by, direction, lookup, kind, loans, task_id, case_id, decision)"
     " select tenant, borrower_id, contact_id, :now, channel, '', :us, 'outbound', lookup, kind,"

@@ -1,4 +1,4 @@
-"""What the watcher reads; every statement goes over a partial index or a small table."""
+"""What the watcher reads; every statement goes over the queue of deliveries or a small table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def look(conn: AsyncConnection, *, now: datetime) -> Watched:
     open_states = await conn.execute(
         text(
             "select state, count(*) as number, count(*) filter (where next_at <= :now) as due, min(next_at) as oldest"
-            " from notifier.deliveries where next_at is not null group by state"
+            " from notifier.queue group by state"
         ),
         {"now": now},
     )
@@ -42,9 +42,10 @@ async def look(conn: AsyncConnection, *, now: datetime) -> Watched:
     unknown = (
         await conn.execute(
             text(
-                "select coalesce(a.provider, :none) as provider, count(*) as number, min(d.taken_at) as oldest from notifier.deliveries d"
+                "select coalesce(a.provider, :none) as provider, count(*) as number, min(d.taken_at) as oldest from notifier.queue q"
+                " join notifier.deliveries d using (tenant, borrower_id, task_id)"
                 " left join notifier.attempts a on (a.tenant, a.borrower_id, a.task_id, a.channel) ="
-                " (d.tenant, d.borrower_id, d.task_id, d.channel) where d.state = 'unknown' group by 1"
+                " (d.tenant, d.borrower_id, d.task_id, d.channel) where q.state = 'unknown' group by 1"
             ),
             {"none": NO_PROVIDER},
         )

@@ -13,15 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.clock import DrivenClock
 from services.notifier.store import queue
-from services.notifier.store.deliveries import Key
+from services.notifier.store.queue import Key
 from services.notifier.turns import LIST_AGAIN, Turns
 from tests.integration.notifier.world import MORNING
 from tests.support.postgres import Databases
 
 MANY, FEW = 5000, 5
 _INSERT = (
-    "insert into notifier.deliveries (tenant, borrower_id, task_id, case_id, taken_at, epoch, state, next_at)"
-    " select :tenant, 'b-' || n, 't-' || n, 'c', :at, 1, 'pending', cast(:at as timestamptz) + n * interval '1 millisecond'"
+    "insert into notifier.queue (tenant, borrower_id, task_id, state, next_at)"
+    " select :tenant, 'b-' || n, 't-' || n, 'pending', cast(:at as timestamptz) + n * interval '1 millisecond'"
     " from generate_series(1, :number) n"
 )
 
@@ -31,7 +31,7 @@ async def let_be_due(engine: AsyncEngine, **numbers: int) -> None:
     async with engine.begin() as conn:
         for tenant, number in numbers.items():
             await conn.execute(text(_INSERT), {"tenant": tenant, "at": MORNING - timedelta(minutes=5), "number": number})
-        await conn.execute(text("analyze notifier.deliveries"))
+        await conn.execute(text("analyze notifier.queue"))
 
 
 async def dealt(turns: Turns, limit: int = 200) -> Counter[str]:
@@ -95,7 +95,7 @@ async def let_be_due_more(engine: AsyncEngine) -> None:
         await conn.execute(
             text(_INSERT.replace("'b-'", "'more-'")), {"tenant": "large", "at": MORNING - timedelta(minutes=9), "number": 40_000}
         )
-        await conn.execute(text("analyze notifier.deliveries"))
+        await conn.execute(text("analyze notifier.queue"))
 
 
 async def looked(conn: AsyncConnection, statement: str) -> tuple[int, set[str]]:
@@ -107,7 +107,7 @@ async def looked(conn: AsyncConnection, statement: str) -> tuple[int, set[str]]:
     wanted = queue.DUE if statement == "due" else queue.DUE_TENANTS
     plan = (await conn.execute(text(f"explain (analyze, buffers, format json) {wanted}"), values)).scalar_one()
     top = plan[0]["Plan"]
-    ways = {node["Node Type"] for node in nodes(top) if node.get("Relation Name", "").startswith("deliveries")}
+    ways = {node["Node Type"] for node in nodes(top) if node.get("Relation Name", "").startswith("queue")}
     return int(top["Shared Hit Blocks"]) + int(top["Shared Read Blocks"]), ways
 
 

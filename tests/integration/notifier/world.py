@@ -45,6 +45,11 @@ PATIENCE_S = 20.0
 SCOPES = frozenset({"contacts:read", "contacts:write", "templates:write", "pii:read", "ops"})
 DIGEST_KEY = bytes(range(32))
 PRIVATE, PUBLIC = sealing.new_pair()
+_TIMED = "select tenant, borrower_id, task_id, state, next_at from notifier"
+_ASTRAY = text(
+    f"({_TIMED}.deliveries where next_at is not null except {_TIMED}.queue) union all"
+    f" ({_TIMED}.queue except {_TIMED}.deliveries where next_at is not null)"
+)
 
 
 @dataclass(frozen=True)
@@ -264,6 +269,9 @@ async def a_keyed_database(databases: Databases) -> AsyncIterator[AsyncEngine]:
         async with engine.begin() as conn:
             await add_key(conn, "notifier", KEY, Principal(TENANT, "anna", SCOPES))
         yield engine
+        async with engine.connect() as conn:
+            astray = (await conn.execute(_ASTRAY)).all()
+        assert not astray, "what is to be done stands in the queue as it stands in the deliveries"
 
 
 @contextlib.asynccontextmanager

@@ -109,7 +109,7 @@ def test_forty_debts_fit_into_an_sms_and_are_counted() -> None:
 def test_a_split_is_named_where_it_is_asked_for_and_only_there() -> None:
     debt = msgspec.structs.replace(a_fact(), overdue=Amounts(principal=10000, interest=2000, fee=50, total=12050))
     split = a_draft(debt, asks=frozenset({ContentKind.AMOUNT_SPLIT}))
-    assert "principal CNY 100.00, interest CNY 20.00, fees CNY 0.50" in shipped("firm", "en", "email").checked(split, name=None).body
+    assert "principal CNY 100.00, interest CNY 20.00, fees CNY 0.50" in shipped("firm", "en", "email").checked(split, named=False).text.body
     assert "principal" not in shipped("firm", "en", "email").render(a_draft(debt), name=None).body
 
 
@@ -192,7 +192,7 @@ def test_what_the_rules_refuse_is_an_error_that_says_where() -> None:
                 [a_fact()],
                 Saying(ACME, "en", asks=frozenset({ContentKind.FORBIDDEN_WORDING}), variables={"threat": "you will be arrested"}),
             ),
-            name=None,
+            named=False,
         )
     assert [(fault.part, fault.excerpt) for fault in refused.value.faults] == [("body", "arrested")]
 
@@ -253,6 +253,20 @@ def test_a_shipped_sms_with_room_carries_the_link_and_a_tenant_s_own_one_always_
 )
 def test_a_name_stays_in_its_place_whatever_its_owner_has_put_into_it(name: str, shown: str) -> None:
     assert f"Dear {shown}, we" in shipped("gentle", "en", "sms").render(a_draft(), name=name).body
+
+
+def test_a_text_finished_when_its_reader_s_name_is_known_is_as_if_made_at_once_and_may_not_grow_too_long() -> None:
+    linked = msgspec.structs.replace(a_draft(), link=EXAMPLE)
+    said = "{% if name %}{{ name }}, hello{% else %}hello{% endif %} {{ link }}"
+    other = ("{{ name | upper }}", "{{ name or 'you' }}", "{% if name == 'Li' %}Li{% else %}you{% endif %}")
+    own = [compiled(Source(one, "{{ name }}!", f"<p>{one}</p>"), TextRef("x", "en", "email", 1)) for one in (said, *other)]
+    assert [one.only_says_the_name for one in own] == [True, False, False, False]
+    for text, name in itertools.product([shipped("gentle", "en", "sms"), *own], ["Li", "<Wei> & " + "Li " * 20 + "Ж", "N. N.", None]):
+        made = text.render(linked, name=name)
+        forms = [text.checked(linked, named=True)] + ([text.checked(linked, named=False)] if name is None else [])
+        assert [text.finished(form, linked, name=name) for form in forms] == [made] * len(forms)
+    with pytest.raises(RenderError, match="longer than 200"):
+        own[0].finished(own[0].checked(linked, named=True), linked, name="x" * 200)
 
 
 @pytest.mark.parametrize("name", ["", " ", "\n\u202e"])

@@ -76,7 +76,7 @@ PARTED = {
     "consents": "",
     "statuses": "",
     "holds": "",
-    "deliveries": "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
+    "deliveries": "fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
     "attempts": "fillfactor = 85",
     "contacts": "fillfactor = 85, autovacuum_vacuum_insert_scale_factor = 0.02",
     "preferences": "",
@@ -84,15 +84,18 @@ PARTED = {
 }
 
 SMALL = """
-create index deliveries_next_at on notifier.deliveries (tenant, next_at, borrower_id, task_id) where next_at is not null;
 create index deliveries_task on notifier.deliveries (tenant, task_id);
 create index deliveries_case on notifier.deliveries (case_id, tenant);
-create index deliveries_unknown on notifier.deliveries (taken_at) where state = 'unknown';
 create index attempts_message on notifier.attempts (message_id, tenant);
 create index attempts_ref on notifier.attempts (provider_ref, tenant) where provider_ref is not null;
 create index attempts_lost on notifier.attempts (ended_at) where result = 'unknown' and receipt is null;
 create index contacts_lookup on notifier.contacts (lookup, tenant, at) where lookup is not null;
 create index contacts_reserved on notifier.contacts (reserved_until) where reserved_until is not null;
+create table notifier.queue (
+    tenant text not null, borrower_id text not null, task_id text not null, state text not null, next_at timestamptz not null,
+    primary key (tenant, borrower_id, task_id)
+) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
+create index queue_next_at on notifier.queue (tenant, next_at, borrower_id, task_id);
 create table notifier.caps (
     tenant text not null, scope text not null, key text not null,
     primary key (tenant, scope, key)
