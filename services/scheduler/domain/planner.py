@@ -307,12 +307,17 @@ def _rests(case: Case, policy: Policy, now: datetime) -> Reason | None:
         return _stopped(case, policy, stop, now=now)
     if any(case.askable(debt, now) for debt in case.owed):
         return None
-    stops = [stop for debt in case.owed if (stop := case.stop_of(debt, now)) is not None]
-    if stops:
-        return _stopped(case, policy, min(stops, key=lambda stop: stop.until or _NEVER), now=now)
+    if (stop := _first_to_end(case, now)) is not None:
+        return _stopped(case, policy, stop, now=now)
     if any(debt.doubted for debt in case.owed):
         return Reason("in_doubt", event="debt.changed")
     return Reason("pending_payment", until=min(debt.resting_until for debt in case.owed if debt.resting_until is not None))
+
+
+def _first_to_end(case: Case, now: datetime) -> Stop | None:
+    """Return of the stops that stand on single debts the one that ends first."""
+    stops = (stop for debt in case.owed if (stop := case.stop_of(debt, now)) is not None)
+    return min(stops, key=lambda stop: stop.until or _NEVER, default=None)
 
 
 def _stopped(case: Case, policy: Policy, stop: Stop, *, now: datetime) -> Reason:
@@ -333,4 +338,6 @@ def _awaits(case: Case, policy: Policy, now: datetime) -> Reason:
     coming = [moment for _, _, moment in every_errand(case, policy, now) if moment is not None]
     if coming:
         return Reason("ladder_ended", until=min(coming))
+    if (stop := _first_to_end(case, now)) is not None:  # the clocks of the other debts stand still
+        return _stopped(case, policy, stop, now=now)
     return Reason("paused", event="debt.changed")

@@ -15,7 +15,7 @@ from services.scheduler.domain.dealing import Approval, Exhibit, Offer, OfferSta
 from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue, asking_key
 from services.scheduler.domain.planner import ContactDue, Due, ErrandDue, FlagDue, Plan, plan
 from services.scheduler.domain.policy import Policy, Send, Step
-from services.scheduler.domain.standing import Want, told_at, wanting
+from services.scheduler.domain.standing import Want, ready, told_at, wanting
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.value import replace
 from services.scheduler.policies.reading import decode, understand
@@ -118,6 +118,8 @@ def test_nothing_else_is_said_while_a_message_that_is_never_skipped_is_open(
                     continue
                 if wanting(before, step) is not None or not step.holds(before) or _is_rejected(before, step):
                     continue
+                if (lead := ready(before, step, due.debts)) is None or lead[0] > now:
+                    continue  # put off by an offer that stands
                 earlier = min(begun) < min(day for day in days if day is not None)
                 assert before.said(step.id, None) or not earlier, f"{due.step.id} was said before {step.id}"
 

@@ -10,7 +10,7 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Cancelled, Closed, ContactState, Cured, Errand, Opened, Reopened, State, follow
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ContactDue, ErrandDue, plan, reminder_at
-from services.scheduler.domain.stops import Stop
+from services.scheduler.domain.stops import Hold, Stop
 from services.scheduler.domain.value import replace
 from tests.unit.scheduler.build import DUE, asked, case, coming, debt, live, local, with_last
 
@@ -79,6 +79,13 @@ def test_grace_and_pauses_are_taken_off() -> None:
 def test_a_pause_without_an_end_is_a_reason_that_an_event_ends() -> None:
     _, planned = live(case(debt(pauses=((DUE, None),))), local(5, 10))
     assert (planned.due, planned.next_at, planned.reason.kind, planned.reason.event) == ((), None, "paused", "debt.changed")
+
+
+def test_beside_a_debt_whose_clock_stands_still_the_end_of_a_hold_on_the_other_one_is_the_reason() -> None:
+    held = Stop("h1", "promise", local(1, 0), local(4, 0), loan_id="L1", hold=Hold("c1", source="p1"))
+    _, planned = live(case(debt("L1"), debt("L2", pauses=((DUE, None),)), stops=(held,)), local(2, 10))
+    assert (planned.due, planned.next_at) == ((), local(4, 0))
+    assert (planned.reason.kind, planned.reason.until) == ("promise", local(4, 0))
 
 
 def test_the_day_is_that_of_the_oldest_debt_in_its_own_zone() -> None:
