@@ -392,4 +392,5 @@ async def test_a_report_twice_as_long_needs_no_more_memory(many: Running, form: 
             await conn.execute(text(f"update ingest.{table} set loan_id = 'K' || loan_id where loan_id <> 'L'"))
     await multiply(many.engine, 3000)
     long = await peak_of(many, asked, FORMS[form]())
-    assert all(after <= 1.2 * before for after, before in zip(long, short, strict=True)), (short, long)
+    # what the driver has read ahead differs by a fifth from run to run; what is held whole would be twice as much
+    assert all(after <= 1.5 * before for after, before in zip(long, short, strict=True)), (short, long)
