@@ -62,7 +62,7 @@ class Sizes:
 
 
 FULL = Sizes(
-    rounds=5, events=60_000, few=3_000, contacts=5_000, batched=20_000, shared=150_000, due=50_000,
+    rounds=5, events=120_000, few=3_000, contacts=5_000, batched=20_000, shared=150_000, due=50_000,
     books=(100_000, 200_000, 400_000), long=5_000, paid=50, decisions=20_000, leased_s=10, killed=20_000,
     opened=50_000, cases=20_000, queued=3_000, dunned=1_000, waiting=200_000,
 )  # fmt: skip
