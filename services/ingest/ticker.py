@@ -19,7 +19,7 @@ from services.ingest.reading import local_day
 from services.ingest.store import loans as store
 from services.ingest.store.loans import LoanRow, Place
 
-BATCH = 1_000
+BATCH = 2_000
 SLICE = 100
 """Loans between two looks at what else waits for this process: two milliseconds."""
 PASS_EVERY_S = 1.0
@@ -29,7 +29,7 @@ LOOK_EVERY_S = 0.02
 GIVES_WAY_S = 1.0
 """The longest rest between two batches, however much the relay has before it: timers go on, slowly, where it never catches up."""
 BEHIND = 1_000
-"""Events that wait to be taken in: with more than one batch of them the ticker leaves half of the time to the intake."""
+"""Events that wait to be taken in: with more of them the ticker leaves half of the time to the intake."""
 
 
 @dataclass(slots=True)

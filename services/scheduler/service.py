@@ -52,6 +52,8 @@ from services.scheduler.ticker import Ticker
 from services.scheduler.watcher import CaseWatch
 
 GROUP = "dunwell-scheduler"
+BATCH_RECORDS = 4000
+"""A fact waits for half a second behind so many; a quarter of them cost a tenth more each."""
 
 
 def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) -> lifecycle.Service:
@@ -69,7 +71,7 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
 
     subscription = Subscription(
         group=GROUP, topics=(FACTS.name, PROFILES.name, OUTCOMES.name), handler=intake.take, engine=ports.engine, schema=SCHEMA,
-        after_commit=after_commit, on_went_back=lambda: _note_restore(ports),
+        batch_records=BATCH_RECORDS, after_commit=after_commit, on_went_back=lambda: _note_restore(ports),
     )  # fmt: skip
     outlet = Outlet.of(ports, SCHEMA, settings.outlets)
     consumer, relay = ports.bus.consume(subscription), Relay(ports.engine, outbox, ports.bus, outlet.kept)
