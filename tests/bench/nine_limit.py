@@ -19,7 +19,9 @@ _MOVE = (
     " where (c.tenant, c.borrower_id, c.case_id) = (d.tenant, d.borrower_id, d.case_id)"
     " returning d.next_at, c.case_id, c.tenant, c.borrower_id, c.spell"
 )
-_STEP = ["tenant", "borrower_id", "task_id", "case_id", "spell", "step", "occurrence", "state", "requested_at", "expires_at", "debts"]
+_STEP = [
+    "tenant", "borrower_id", "task_id", "case_id", "spell", "step", "purpose", "occurrence", "state", "requested_at", "expires_at", "debts",
+]  # fmt: skip
 
 
 async def run(database: str) -> None:
@@ -34,7 +36,7 @@ async def run(database: str) -> None:
             if not rows:
                 break
             ends = NINE + timedelta(hours=2)
-            steps = [(r[2], r[3], f"t-{r[1]}", r[1], r[4], SECOND, 1, "requested", NINE, ends, b"[]") for r in rows]
+            steps = [(r[2], r[3], f"t-{r[1]}", r[1], r[4], SECOND, "dunning", 1, "requested", NINE, ends, b"[]") for r in rows]
             await conn.copy_records_to_table("case_steps", schema_name="scheduler", columns=_STEP, records=steps)
             said = [(len(rows), repr(steps).encode())]
             await conn.copy_records_to_table("outbox", schema_name="scheduler", columns=["messages", "bundle"], records=said)

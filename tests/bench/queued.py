@@ -22,9 +22,9 @@ STEPS = (("gentle", 1), ("firm", 2), ("last", 9))
 _LOCK = "select next_at, spell from scheduler.cases where tenant = $1 and borrower_id = $2 and case_id = $3 for update"
 _SAID = "select step from scheduler.case_steps where tenant = $1 and borrower_id = $2 and case_id = $3"
 _MARK = (
-    "insert into scheduler.case_steps (tenant, borrower_id, task_id, case_id, spell, step, occurrence, state, requested_at, expires_at,"
-    " debts)"
-    " values ($1, $2, $3, $4, $5, $6, 1, 'requested', $7, $8, '')"
+    "insert into scheduler.case_steps (tenant, borrower_id, task_id, case_id, spell, step, purpose, occurrence, state, requested_at,"
+    " expires_at, debts)"
+    " values ($1, $2, $3, $4, $5, $6, 'dunning', 1, 'requested', $7, $8, '')"
 )
 _MOVE = "update scheduler.cases set next_at = $4, moved_at = $5 where tenant = $1 and borrower_id = $2 and case_id = $3"
 
