@@ -11,6 +11,7 @@ from prometheus_client import Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from libs.common.bodies import MOST_BYTES
 from libs.common.bus.gathering import Publish
 from libs.common.bus.ports import Message, partition_of
 from libs.common.clock import stopwatch
@@ -22,7 +23,6 @@ from services.ingest import decoding
 from services.ingest.decoding import Posted, Refusal
 from services.ingest.observing import OVER_HTTP, IngestMetrics
 
-BODY_BYTES = 16 * 1024 * 1024
 SWALLOWED_BYTES = 128 * 1024 * 1024
 """Of a body that is too large, this much is read and dropped, so that the caller can read the answer instead of a broken pipe."""
 EVENTS = 10_000
@@ -127,8 +127,8 @@ async def _read(receive: Receive) -> bytes:
             raise ClientDisconnect
         part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
-        if size <= BODY_BYTES:
+        if size <= MOST_BYTES:
             parts.append(part)
-    if size > BODY_BYTES:
-        raise DomainError(413, "body_too_large", f"a body may have {BODY_BYTES} bytes", headers={"Connection": "close"})
+    if size > MOST_BYTES:
+        raise DomainError(413, "body_too_large", f"a body may have {MOST_BYTES} bytes", headers={"Connection": "close"})
     return b"".join(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,8 +20,6 @@ from services.ingest.store import loans as store
 from services.ingest.store.loans import LoanRow, Place
 
 BATCH = 2_000
-SLICE = 100
-"""Loans between two looks at what else waits for this process: two milliseconds."""
 PASS_EVERY_S = 1.0
 UNSAID = 3_000
 """With more than so many messages in the outbox the next batch waits: a payment's fact stands behind them, a fifth of a second or so."""
@@ -76,26 +74,18 @@ class Ticker:
                 return 0, after
             last = rows[-1]
             place = last.next_at or now, last.tenant, last.loan_id
-            loans = await self._opened(rows, now)
+            loans = await self.ledger.turns.each(rows, lambda row: self._opened(row, now))
             again = [loan for loan in loans if _needs_its_events(loan, now)]
             if again:
                 await self.ledger.refold(conn, again, now)
-            for at in range(0, len(loans), SLICE):
-                for loan in loans[at : at + SLICE]:
-                    _look_again(loan, now)
-                await asyncio.sleep(0)
+            await self.ledger.turns.each(loans, lambda loan: _look_again(loan, now))
             await self.ledger.announce(conn, loans, now, by_time=True)
         return len(rows), place
 
-    async def _opened(self, rows: Sequence[LoanRow], now: datetime) -> list[Loan]:
-        loans = []
-        for at in range(0, len(rows), SLICE):
-            for row in rows[at : at + SLICE]:
-                loans.append(folding.opened(row))
-                if row.next_at is not None:
-                    self.metrics.lateness.observe(max(0.0, (now - row.next_at).total_seconds()))
-            await asyncio.sleep(0)
-        return loans
+    def _opened(self, row: LoanRow, now: datetime) -> Loan:
+        if row.next_at is not None:
+            self.metrics.lateness.observe(max(0.0, (now - row.next_at).total_seconds()))
+        return folding.opened(row)
 
     async def _give_way(self, stop: asyncio.Event, *, worked_s: float) -> None:
         """Rest as long as it has worked while events wait to be taken in, and until the relay has published what stands before it."""
