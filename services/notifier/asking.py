@@ -20,7 +20,7 @@ from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.port import Askable
 from services.notifier.querying import Querier
-from services.notifier.receiving import Receiver, words_of
+from services.notifier.receiving import Receiver
 from services.notifier.store import asking, attempts, borrowers, contacts, deliveries
 from services.notifier.store.asking import Lost
 from services.notifier.store.attempts import Closing
@@ -121,8 +121,7 @@ class Asker:
         of, word = lost.attempt, Receipt(
             said.standing, message_id=lost.message_id, provider_ref=said.provider_ref, at=said.at, code=said.code, fault=said.fault
         )  # fmt: skip
-        sealed = self.receiver.directory.sealed_words(of.tenant, of.provider, repr(word).encode())
-        await self.receiver.keep(of.tenant, of.provider, words_of([word]), sealed=sealed, signed=True)
+        await self.receiver.keep_answer(of.tenant, of.provider, word)
 
     async def _never_taken(self, lost: Lost, why: str) -> None:
         """Close the attempt as one that surely did not go out: it counts in no cap."""

@@ -10,7 +10,7 @@ from libs.common.db.failures import is_transient
 from services.notifier.domain.asking import UNREPORTED
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.port import Queryable
-from services.notifier.receiving import Receiver, words_of
+from services.notifier.receiving import Receiver
 from services.notifier.store import unreported
 from services.notifier.store.unreported import Unreported
 
@@ -40,8 +40,7 @@ class Querier:
             word = await provider.query(one.spelled) if isinstance(provider, Queryable) else None
             self.metrics.asked.labels(one.provider, "no_answer" if word is None else "found").inc()
             if word is not None:
-                sealed = self.receiver.directory.sealed_words(one.tenant, one.provider, repr(word).encode())
-                await self.receiver.keep(one.tenant, one.provider, words_of([word]), sealed=sealed, signed=True)
+                await self.receiver.keep_answer(one.tenant, one.provider, word)
         except Exception as error:
             if is_transient(error):
                 raise

@@ -57,12 +57,17 @@ class Receiver:
             row = await accounts.find_by_secret(conn, name, self.directory.secret_hash(secret))
         if row is None:
             raise DomainError(404, "not_found", "there is nothing here")
-        found = await self._read(row, callback)
+        found, signed = await self._read(row, callback)
         new = 0
         if found:
-            sealed, signed = self.directory.sealed_callback(row, callback), ALL[row.kind].signs(self.directory.account(row))
+            sealed = self.directory.sealed_callback(row, callback)
             new = await self.keep(row.tenant, row.name, words_of(found), sealed=sealed, signed=signed)
         return {**ALL[row.kind].heard, "new": new}
+
+    async def keep_answer(self, tenant: str, name: str, said: Receipt) -> None:
+        """Take in what an account answered to a question: it came by a call of ours, and is believed like what is signed."""
+        sealed = self.directory.sealed_words(tenant, name, repr(said).encode())
+        await self.keep(tenant, name, words_of([said]), sealed=sealed, signed=True)
 
     async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes, signed: bool) -> int:
         """Take in what an account of a tenant has said and is believed, and return how many of these words are new.
@@ -146,13 +151,14 @@ class Receiver:
             await self._lift(conn, about, now=now, signed=signed)
         return about
 
-    async def _read(self, row: AccountRow, callback: Callback) -> Sequence[Receipt]:
+    async def _read(self, row: AccountRow, callback: Callback) -> tuple[Sequence[Receipt], bool]:
+        """Return what a callback says, and whether its account signs."""
         adapter = ALL.get(row.kind)
         read = adapter.receipts if adapter else None
-        if read is None:
+        if adapter is None or read is None:
             raise DomainError(404, "not_found", f"{row.kind} sends no receipts")
         account, now = self.directory.account(row), self.clock.now()
-        return await believed(lambda asked: read(asked, account, now), callback, self.fetch)
+        return await believed(lambda asked: read(asked, account, now), callback, self.fetch), adapter.signs(account)
 
     async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], *, now: datetime, signed: bool) -> None:
         """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from services.notifier.domain.clocks import FAR_AHEAD
+
 SECOND = timedelta(seconds=1)
 USE_WITHIN = timedelta(milliseconds=50)
 """A permit that is not used so long after its moment is void; the rate is lower than the limit by this part of a second."""
 HORIZON = timedelta(milliseconds=500)
 """No lease reaches further: so long does a message that is marked wait for its moment, and others for what a lease leaves unused."""
-FAR_AHEAD = timedelta(minutes=1)
-"""No lease ends so far ahead of its claim: what does was given before a clock was set back, and is void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def lease(free_at: datetime | None, per_second: int, *, now: datetime, wanted: i
     """Return the permits that may be had now: up to so many, the first no sooner than `lead` from now, since the claim takes a while."""
     interval = interval_of(per_second)
     if free_at is not None and free_at > now + lead + FAR_AHEAD:
-        free_at = None
+        free_at = None  # no lease ends so far ahead of its claim
     first = max(free_at or now, now + lead)
     room = (now + lead + HORIZON - first) // interval + 1
     number = max(0, min(wanted, room))

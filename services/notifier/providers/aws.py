@@ -14,6 +14,8 @@ from services.notifier.providers.wire import Account, Answer, HttpCall, UnfitErr
 ALGORITHM = "AWS4-HMAC-SHA256"
 _REGION = re.compile(r"[a-z0-9-]{4,32}")
 CREDENTIALS = ("access_key_id", "secret_access_key")
+UNVERIFIED = "email address is not verified"
+"""What SES says, over HTTP and SMTP, where an identity would have to be verified; its code is that of a wrong content."""
 
 
 def signed(account: Account, now: datetime, *, service: str, path: str, headers: Mapping[str, str], body: bytes) -> HttpCall:

@@ -35,8 +35,6 @@ from services.notifier.providers.wire import (
 CODES = Codes.load("aws_ses")
 PATH = "/v2/email/outbound-emails"
 OURS = "dunwell_message"
-UNVERIFIED = "email address is not verified"
-"""What tells a wrong identity from a wrong content: the error's name is the same."""
 NEVER_SENT = "Complaint/OnAccountSuppressionList"
 """Who has complained once is not written to again: such a mail is taken and goes nowhere."""
 STANDINGS = MappingProxyType(
@@ -75,7 +73,7 @@ def read(answer: Answer) -> Result:
         ref = text(json_object(answer.body).get("MessageId"))
         return Accepted(ref) if ref else Unknown("answer_unreadable")
     codes = [code for code in aws.error_codes(answer) if "/" not in code]
-    if codes == ["MessageRejected"] and UNVERIFIED in str(json_object(answer.body).get("message")).lower():
+    if codes == ["MessageRejected"] and aws.UNVERIFIED in str(json_object(answer.body).get("message")).lower():
         codes = ["MessageRejected not verified"]
     return CODES.result(answer.status, *codes, retry_after=answer.headers.get("retry-after"))
 

@@ -5,7 +5,6 @@ It can be kept from pushing twice (`cid`), under ids that it must be asked for; 
 
 from __future__ import annotations
 
-import base64
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +14,7 @@ from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, Result, Unknown
 from services.notifier.providers.codes import Codes
 from services.notifier.providers.pushes import named
-from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall, json_object, seconds_left, text
+from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall, basic, json_object, seconds_left, text
 
 CODES = Codes.load("jpush")
 BASE = "https://api.jpush.cn"
@@ -39,8 +38,8 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
         },
         "options": options,
     }
-    user = f"{account.credentials['app_key']}:{account.credentials['master_secret']}"
-    headers = {"authorization": f"Basic {base64.b64encode(user.encode()).decode()}", "content-type": "application/json"}
+    shown = basic(account.credentials["app_key"], account.credentials["master_secret"])
+    headers = {"authorization": shown, "content-type": "application/json"}
     return HttpCall(f"{account.base_url or BASE}/v3/push", headers, msgspec.json.encode(body))
 
 

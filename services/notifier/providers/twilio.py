@@ -30,6 +30,7 @@ from services.notifier.providers.wire import (
     Denied,
     HttpCall,
     LookUp,
+    basic,
     e164,
     form,
     json_object,
@@ -134,8 +135,8 @@ def _messages(account: Account) -> str:
 def _shown(account: Account) -> dict[str, str]:
     """Return the headers of every call."""
     own = account.credentials
-    user = f"{own.get('api_key') or own['account_sid']}:{own.get('api_secret') or own['auth_token']}"
-    return {"authorization": f"Basic {base64.b64encode(user.encode()).decode()}", "accept": "application/json"}
+    shown = basic(own.get("api_key") or own["account_sid"], own.get("api_secret") or own["auth_token"])
+    return {"authorization": shown, "accept": "application/json"}
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from services.notifier.providers.wire import (
     HttpCall,
     LookUp,
     UnfitError,
+    basic,
     e164,
     form,
     json_object,
@@ -101,8 +101,7 @@ def search(question: Question, account: Account, now: datetime) -> HttpCall:  # 
         "date_start": question.since.isoformat(timespec="seconds"),
         "date_end": (question.until + timedelta(seconds=1)).isoformat(timespec="seconds"),
     }  # fmt: skip
-    shown = base64.b64encode(f"{own['api_key']}:{own['api_secret']}".encode()).decode()
-    headers = {"authorization": f"Basic {shown}", "accept": "application/json"}
+    headers = {"authorization": basic(own["api_key"], own["api_secret"]), "accept": "application/json"}
     return HttpCall(f"{account.base_url or REPORTS}/v2/reports/records?{urlencode(asked)}", headers, b"", "GET")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,6 +168,11 @@ def e164(to: str) -> str:
     if not _E164.fullmatch(number):
         raise UnfitError("invalid_number", "invalid_address")
     return number
+
+
+def basic(user: str, password: str) -> str:
+    """Return the header of HTTP Basic by which a caller shows who it is."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def sender_id(given: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import DebtWatermark
+from services.notifier.domain.clocks import FAR_AHEAD
 from services.notifier.domain.switching import Position
 
 EVERYWHERE = ""
@@ -50,10 +51,6 @@ class Epoch:
     since: datetime
 
 
-CLOCKS_APART = timedelta(minutes=1)
-"""A watermark that lies further ahead was written before a clock was set back."""
-
-
 async def keep_watermarks(conn: AsyncConnection, marks: Mapping[tuple[str, int], DebtWatermark], *, now: datetime | None) -> None:
     """Keep watermarks by (topic, partition), never backwards but from a time to come (by default: of the database's clock)."""
     for (topic, partition), mark in sorted(marks.items()):
@@ -70,7 +67,7 @@ async def keep_watermarks(conn: AsyncConnection, marks: Mapping[tuple[str, int],
                 "until": mark.until,
                 "stale": list(mark.stale_feeds),
                 "now": now,
-                "apart": CLOCKS_APART,
+                "apart": FAR_AHEAD,
             },
         )
 

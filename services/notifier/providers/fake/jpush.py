@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-
 from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
 from services.notifier.providers.jpush import CODES
 from services.notifier.providers.pushes import OURS
-from services.notifier.providers.wire import Account, Answer, HttpCall, json_object
+from services.notifier.providers.wire import Account, Answer, HttpCall, basic, json_object
 
 STATUSES = {"1004": 401, "1000": 500, "1030": 503, "2002": 429, "2003": 403, "2004": 403, "1020": 404}
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
     """Take a push to one device, of an app that shows its key."""
-    user = f"{account.credentials['app_key']}:{account.credentials['master_secret']}"
-    if call.headers.get("authorization") != f"Basic {base64.b64encode(user.encode()).decode()}":
+    if call.headers.get("authorization") != basic(account.credentials["app_key"], account.credentials["master_secret"]):
         return _error("1004")
     said = json_object(call.body)
     try:

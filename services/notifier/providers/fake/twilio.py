@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
@@ -11,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from services.notifier.domain.receipts import Standing
 from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
 from services.notifier.providers.twilio import CODES, signature
-from services.notifier.providers.wire import Account, Answer, HttpCall, form
+from services.notifier.providers.wire import Account, Answer, HttpCall, basic, form
 
 WORDS = {Standing.ACCEPTED: "queued", Standing.SENT: "sent", Standing.FAILED: "undelivered", Standing.DELIVERED: "delivered"}
 STATUSES = {"20003": 401, "20429": 429, "20404": 404, "20500": 500, "20503": 503}
@@ -77,7 +76,7 @@ def _listed(taken: Taken) -> dict[str, object]:
 
 def _refused(call: HttpCall, account: Account) -> Answer | None:
     sid, token = account.credentials["account_sid"], account.credentials["auth_token"]
-    if call.headers.get("authorization") != f"Basic {base64.b64encode(f'{sid}:{token}'.encode()).decode()}":
+    if call.headers.get("authorization") != basic(sid, token):
         return _error("20003")
     ours = urlsplit(call.url).path.endswith(f"/2010-04-01/Accounts/{sid}/Messages.json")
     return None if ours else _error("20404")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +14,7 @@ from services.notifier.domain.receipts import Standing
 from services.notifier.domain.segments import segments
 from services.notifier.providers.fake.speaker import Speaker, Taken, as_json
 from services.notifier.providers.vonage import CODES, METHODS, signature
-from services.notifier.providers.wire import Account, Answer, HttpCall, form
+from services.notifier.providers.wire import Account, Answer, HttpCall, basic, form
 
 WORDS = {Standing.ACCEPTED: "buffered", Standing.SENT: "accepted", Standing.FAILED: "failed", Standing.DELIVERED: "delivered"}
 RECORDS = {**WORDS, Standing.ACCEPTED: "submitted"}
@@ -69,7 +68,7 @@ def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | 
     if call.method != "GET":
         return None
     key, secret = account.credentials["api_key"], account.credentials["api_secret"]
-    if call.headers.get("authorization") != f"Basic {base64.b64encode(f'{key}:{secret}'.encode()).decode()}":
+    if call.headers.get("authorization") != basic(key, secret):
         return as_json(401, {"title": "Unauthorized"})
     asked = dict(parse_qsl(urlsplit(call.url).query))
     if not urlsplit(call.url).path.endswith("/v2/reports/records") or (asked["account_id"], asked["product"]) != (key, "SMS"):

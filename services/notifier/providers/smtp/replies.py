@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from services.notifier.domain.results import Accepted, Refused, Result, Unknown
+from services.notifier.providers.aws import UNVERIFIED
 from services.notifier.providers.codes import Codes
 
 CODES = Codes.load("smtp")
@@ -17,8 +18,6 @@ CLOSING = 421
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 _QUEUED = re.compile(r"(?:queued as|id=|queue id:?|\bid)\s*<?([A-Za-z0-9._:-]{5,})", re.IGNORECASE)
-_UNVERIFIED = "email address is not verified"
-"""What Amazon SES says behind a bare 554, in the region where an identity would have to be verified."""
 _WAIT = re.compile(r"\b(\d{1,5})\s*(s|sec|secs|seconds?|m|min|mins|minutes?)\b", re.IGNORECASE)
 
 
@@ -47,7 +46,7 @@ class Reply:
     @property
     def said(self) -> str:
         """Return code and enhanced status, or what a code without one is known to mean."""
-        unverified = "not verified" if _UNVERIFIED in self.text.lower() else None
+        unverified = "not verified" if UNVERIFIED in self.text.lower() else None
         return " ".join(filter(None, (str(self.code), self.status or unverified)))
 
 
