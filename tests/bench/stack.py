@@ -23,6 +23,8 @@ from tests.support.kafka import Broker
 from tests.support.postgres import Databases
 
 PUT = 5_000
+SETTINGS = {"shared_buffers": "4GB", "max_wal_size": "16GB", "checkpoint_timeout": "15min"}
+"""What docs/operations.md asks of a PostgreSQL that does work; what comes with the server is meant to start anywhere."""
 KEEPS_COMPILERS = "-XX:-UseDynamicNumberOfCompilerThreads"
 """The JVM would end its compiling threads when they rest, and what they have taken would no longer be told apart."""
 
@@ -93,7 +95,7 @@ class Stack:
 @asynccontextmanager
 async def started(folder: Path) -> AsyncIterator[Stack]:
     """Start the servers, make the topics, stop them."""
-    server = EmbeddedPostgres(folder / "postgres")
+    server = await _postgres(folder / "postgres")
     broker = Broker.start(folder / "kafka", java_options=KEEPS_COMPILERS)
     try:
         week = timedelta(days=7)
@@ -104,3 +106,16 @@ async def started(folder: Path) -> AsyncIterator[Stack]:
     finally:
         broker.stop()
         await server.stop()
+
+
+async def _postgres(folder: Path) -> EmbeddedPostgres:
+    """Start a server with these settings, some of which it reads only when it starts."""
+    server = EmbeddedPostgres(folder)
+    conn = await asyncpg.connect(server.url("postgres"))
+    try:
+        for name, value in SETTINGS.items():
+            await conn.execute(f"alter system set {name} = '{value}'")
+    finally:
+        await conn.close()
+    await server.stop()
+    return EmbeddedPostgres(folder)
