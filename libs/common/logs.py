@@ -6,6 +6,7 @@ Field names are an allow-list; what is not on it is dropped, so that a name or a
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -20,10 +21,13 @@ FIELDS = frozenset({
     "topic", "partition", "position", "committed", "begins", "ends", "known", "group", "records", "events", "accepted", "rejected",
     "parked", "loans", "cases", "deliveries", "messages", "loan_id", "borrower_id", "case_id", "task_id", "event_id", "provider", "channel",
     "reason", "code", "status", "route", "method", "worker", "host", "port", "epoch", "timeline", "system_identifier", "migration",
-    "schema",
-    "exception", "seconds", "check", "url", "signal", "key",
+    "schema", "exception", "seconds", "check", "url", "signal", "key", "policy", "simulation", "webhook", "template",
 })  # fmt: skip
 """Every field that a log line may have."""
+_SAYS_VALUES = re.compile(
+    r"(\bDETAIL: |\bCONTEXT: |invalid input for query argument \$\d+[^:]*:|invalid input (?:syntax|value) for [^:]*:).*"
+)
+"""Where PostgreSQL and its driver repeat what they were given; the rest of that line is not kept."""
 REPEAT_AFTER_S = 10.0
 SENTENCE, SENTENCES = 200, 1000
 """Characters of a sentence that are compared, and how many are kept in mind."""
@@ -37,8 +41,11 @@ def configure(service: str, version: str, *, level: str = "INFO") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+    written: list[structlog.typing.Processor] = [
+        _only_known_fields, _without_values, structlog.processors.JSONRenderer(serializer=_dumps),
+    ]  # fmt: skip
     structlog.configure(
-        processors=[*shared, _only_known_fields, structlog.processors.JSONRenderer(serializer=_dumps)],
+        processors=[*shared, *written],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
@@ -48,11 +55,7 @@ def configure(service: str, version: str, *, level: str = "INFO") -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _only_known_fields,
-                structlog.processors.JSONRenderer(serializer=_dumps),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *written],
         )
     )
     handler.addFilter(Seldom())
@@ -67,6 +70,11 @@ def get(name: str) -> structlog.typing.FilteringBoundLogger:
 
 def _only_known_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {name: value for name, value in event.items() if name in FIELDS}
+
+
+def _without_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut what a failed statement was given: a row may hold a name or an address."""
+    return {name: _SAYS_VALUES.sub(r"\1 ...", value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _dumps(value: Any, **_: Any) -> str:

@@ -156,7 +156,7 @@ def _compiled(source: Source, ref: TextRef) -> Compiled | None:
     try:
         return compiled(source, ref)
     except RefusedError as error:
-        logs.get("texts").warning("text_refused", code=f"{ref.name}/{ref.version}", reason=error.detail[:200])
+        logs.get("texts").warning("text_refused", template=f"{ref.name}/{ref.version}", reason=error.detail[:200])
         return None
 
 

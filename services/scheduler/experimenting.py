@@ -94,7 +94,7 @@ class Guard:
             return False
         detail = msgspec.json.encode(_why(broken), order="deterministic")
         await policies.add_link(conn, last, doing, "experiment_stopped", version=champion.version, detail=detail)
-        logs.get("guard").warning("experiment_stopped", policy=champion.name, version=champion.version, reason=broken.guardrail)
+        logs.get("guard").warning("experiment_stopped", policy=f"{champion.name}@{champion.version}", reason=broken.guardrail)
         return True
 
 

@@ -99,7 +99,7 @@ class Rulebook:
                 try:
                     self.kept[which] = decode(msgspec.json.decode(document), which.version)
                 except NotAPolicyError as error:
-                    logs.get("rulebook").error("policy_unreadable", policy=which.name, version=which.version, reason=str(error)[:300])
+                    logs.get("rulebook").error("policy_unreadable", policy=f"{which.name}@{which.version}", reason=str(error)[:300])
 
 
 def items_of(stored: bytes) -> list[AssignmentItem]:

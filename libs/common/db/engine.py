@@ -32,6 +32,7 @@ def make_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEngin
     }
     return create_async_engine(
         _address(url),
+        hide_parameters=True,  # an error is logged with its statement, and what it was given may be about a person
         pool_size=pool_size,
         max_overflow=4,
         pool_pre_ping=False,

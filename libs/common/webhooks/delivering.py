@@ -140,7 +140,7 @@ class Deliverer:
                 try:
                     plain = sealing.unseal(secrets[tenant, webhook.id], self.key, context_of(tenant, webhook.id))
                 except (KeyError, SealError):
-                    logs.get("webhooks").error("secret_unreadable", tenant=tenant, code=webhook.id)
+                    logs.get("webhooks").error("secret_unreadable", tenant=tenant, webhook=webhook.id)
                     continue
                 found[tenant, webhook.id] = Subscribed(webhook, plain.decode())
         return found
@@ -165,7 +165,7 @@ class Deliverer:
             standing = await feed_store.standing(conn, stream, about.after)
             if (behind := place(about.after, standing)) is None:
                 self.metrics.expired.inc(standing.begins - about.after.number)
-                logs.get("webhooks").error("events_expired", tenant=about.tenant, code=about.webhook_id)
+                logs.get("webhooks").error("events_expired", tenant=about.tenant, webhook=about.webhook_id)
                 behind = standing.begins
             found = await feed_store.read(conn, stream, behind, webhook.batch if webhook.types is None else READ)
         if not found:
@@ -218,7 +218,7 @@ class Deliverer:
             webhook["active"] = webhook["active"] and webhook["id"] != about.webhook_id
         if await settings_store.put(conn, self.schema, Kept(about.tenant, kept.version + 1, msgspec.json.encode(said), BY, now)):
             await store.switch_off(conn, self.schema, about, because, now=now)
-            logs.get("webhooks").warning("switched_off", tenant=about.tenant, code=about.webhook_id, reason=because[:200])
+            logs.get("webhooks").warning("switched_off", tenant=about.tenant, webhook=about.webhook_id, reason=because[:200])
 
 
 def _type_of(message: Message) -> str:

@@ -59,7 +59,7 @@ class Reporter:
                     yield piece
                     waited += stopwatch() - began
                     if waited > self.reader_s:
-                        logs.get("report").warning("report_cut", tenant=asked.tenant, waited_s=round(waited))
+                        logs.get("report").warning("report_cut", tenant=asked.tenant, seconds=round(waited))
                         raise ReportCutError(f"the reader has kept a snapshot waiting for {waited:.0f} s")
         finally:
             self.running -= 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +51,15 @@ def test_a_field_that_is_not_on_the_list_is_dropped(capsys: pytest.CaptureFixtur
     assert line.keys() <= logs.FIELDS
     for canary in (PHONE, NAME, MAIL, "dw_secret"):
         assert canary not in json.dumps(line)
+
+
+def test_every_field_that_a_line_of_ours_names_is_written() -> None:
+    files = [file for room in ("services", "libs") for file in (Path(__file__).parents[3] / room).rglob("*.py")]
+    calls = [node for file in files for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    ours = [call for call in calls if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value).startswith("logs.get(")]
+    assert len(ours) > 20
+    named = {field.arg for call in ours for field in call.keywords if field.arg is not None}
+    assert named - {"exc_info"} <= logs.FIELDS - {"version"}, "the version is that of the release"
 
 
 def test_what_a_part_has_bound_is_judged_as_well(capsys: pytest.CaptureFixture[str]) -> None:
