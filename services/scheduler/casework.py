@@ -14,10 +14,10 @@ from libs.common import ids
 from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from libs.common.value import replace
 from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.domain.case import Case, Debt
 from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
-from services.scheduler.domain.value import replace
 from services.scheduler.finding import case_row, named
 from services.scheduler.pausing import Telling
 from services.scheduler.store import cases

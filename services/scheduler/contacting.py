@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.errors import DomainError
+from libs.common.value import replace
 from services.scheduler.casework import Work
 from services.scheduler.domain.matters import RESULTS, NonpaymentReason, ResultCode
-from services.scheduler.domain.value import replace
 from services.scheduler.holding import HoldWanted, default_contacts, set_hold
 from services.scheduler.objecting import MatterWanted, open_matter
 from services.scheduler.promising import PromiseWanted, make
@@ -82,7 +83,7 @@ async def _follow_up(work: Work, made: ContactMade, contact_id: str) -> None:
     result = RESULTS[made.result]
     if made.promise is not None:
         loans = made.promise.loans or ((made.loan_id,) if made.loan_id else ())
-        await make(work, replace(made.promise, loans=loans, channel=made.channel), contact_id)
+        await make(work, dataclasses.replace(made.promise, loans=loans, channel=made.channel), contact_id)
     if result.opens is not None:
         await open_matter(work, MatterWanted(result.opens, made.loan_id, None, made.channel, made.note), contact_id)
     if result.stops is not None:

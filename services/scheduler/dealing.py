@@ -16,6 +16,7 @@ from libs.common import ids
 from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from libs.common.value import replace
 from services.scheduler.acting import Desk, Made, Outgoing, entry
 from services.scheduler.domain.builtin import APPROVE_OFFER_WORK
 from services.scheduler.domain.case import Case, State
@@ -25,7 +26,6 @@ from services.scheduler.domain.escalating import asking_key, offer_key
 from services.scheduler.domain.planner import ErrandDue
 from services.scheduler.domain.policy import Policy, Step
 from services.scheduler.domain.standing import Want, missing
-from services.scheduler.domain.value import replace
 from services.scheduler.finding import case_row
 from services.scheduler.store import cases, dealings, errands
 from services.scheduler.store.dealings import Decided

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.value import replace
 from services.scheduler.acting import Desk, Outgoing
 from services.scheduler.domain.outcomes import work_after
 from services.scheduler.domain.planner import ErrandDue
 from services.scheduler.domain.policy import Work
-from services.scheduler.domain.value import replace
 from services.scheduler.store import cases
 from services.scheduler.store.held import CaseKey
 

@@ -10,10 +10,10 @@ from sqlalchemy import RowMapping
 
 from libs.common.contracts.contact_tasks import HoldSet
 from libs.common.errors import DomainError
+from libs.common.value import replace
 from libs.compliance import STOPS, StopKind, StopScope
 from services.scheduler.casework import Work
 from services.scheduler.domain.stops import Ending, Hold, Stop
-from services.scheduler.domain.value import replace
 from services.scheduler.pausing import Release, clocks_paused
 from services.scheduler.store import holds
 from services.scheduler.store.holds import HoldRow

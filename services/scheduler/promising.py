@@ -9,11 +9,11 @@ from datetime import date
 from sqlalchemy import RowMapping
 
 from libs.common.errors import DomainError
+from libs.common.value import replace
 from libs.compliance import StopKind
 from services.scheduler.casework import Work
 from services.scheduler.domain.case import Debt
 from services.scheduler.domain.promises import Promise, PromiseState, PromiseTerms, deadline, tolerated
-from services.scheduler.domain.value import replace
 from services.scheduler.holding import HoldWanted, default_contacts, end_all, of_source, set_hold
 from services.scheduler.pausing import day_of
 from services.scheduler.store import promises

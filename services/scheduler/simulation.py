@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from multiprocessing import connection, parent_process
@@ -24,7 +24,6 @@ from services.scheduler.domain.policy import Policy
 from services.scheduler.domain.simulating import simulate
 from services.scheduler.domain.subjects import Begun, Rule, Subject, Terms
 from services.scheduler.domain.tally import Prices, Tally, difference, shown
-from services.scheduler.domain.value import replace
 from services.scheduler.judged import Judged
 from services.scheduler.policies.reading import decode
 from services.scheduler.rulebook import AssignmentItem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.auth import Principal
 from libs.common.errors import DomainError
+from libs.common.value import replace
 from services.scheduler.acting import Desk, Outgoing, entry
 from services.scheduler.asking import CHANNELS, Gate, Question
 from services.scheduler.casework import Casework, Work
@@ -21,7 +23,6 @@ from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.matters import Outcome
 from services.scheduler.domain.policy import Work as PolicyWork
 from services.scheduler.domain.scripts import script_of
-from services.scheduler.domain.value import replace
 from services.scheduler.finding import named, unknown
 from services.scheduler.objecting import resolve
 from services.scheduler.shown import debts_shown, promises_shown, stops_shown
@@ -106,7 +107,7 @@ class TaskDesk:
         work.freed = task.kind == DOUBT_WORK.kind
         if done.contact is not None:
             channel = done.contact.channel or CHANNELS.get(task.kind, "call")
-            await record(work, replace(done.contact, channel=channel, task_id=task.task_id))
+            await record(work, dataclasses.replace(done.contact, channel=channel, task_id=task.task_id))
         if done.outcome is not None:
             if not task.about.startswith(MATTER_KEY):
                 raise DomainError(422, "invalid_request", "this task is about nothing that has an outcome")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from libs.common.value import Value
 from services.scheduler.domain.case import Case, Change, follow
 from services.scheduler.domain.choosing import Choices, ruled
 from services.scheduler.domain.planner import Plan, plan
 from services.scheduler.domain.policy import Policy
-from services.scheduler.domain.value import Value
 
 
 class Followed(Value, frozen=True):

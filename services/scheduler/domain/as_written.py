@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+from libs.common.value import replace
 from services.scheduler.domain.case import Case, Contact, Debt
 from services.scheduler.domain.subjects import Given
-from services.scheduler.domain.value import replace
 
 BEFORE = -1
 """The number of every spell before the one that is simulated: no spell has it."""

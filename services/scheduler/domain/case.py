@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
 
+from libs.common.value import Value, replace
 from libs.compliance import StopKind
 from services.scheduler.domain.days import Span, begins, reached
 from services.scheduler.domain.dealing import Approval, Exhibit, Offer
@@ -13,8 +14,6 @@ from services.scheduler.domain.policy import Clock, Policy, Step
 from services.scheduler.domain.promises import Account, Promise, PromiseState, judged
 from services.scheduler.domain.stops import CHANNEL_STOPS, Ending, Stop, last_to_end
 from services.scheduler.domain.trials import Trial
-from services.scheduler.domain.value import Value
-from services.scheduler.domain.value import replace_struct as replace
 
 WITHOUT_GROUND = frozenset({"paid", "overdue", "nothing_owed", "cancelled"}) | {stop.value for stop in StopKind} - CHANNEL_STOPS
 """Reasons of a suppression that a later fact or the end of a stop may take away: the contact surely did not go out, and may have to."""

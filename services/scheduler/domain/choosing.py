@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from libs.common.value import replace
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import PENDING, Case, Debt, Stage, State
 from services.scheduler.domain.policy import AppliesTo, Consolidate, Policy
 from services.scheduler.domain.standing import leading
 from services.scheduler.domain.trials import Arm, Trial
-from services.scheduler.domain.value import replace
 
 
 class InFlight(StrEnum):
@@ -109,7 +110,7 @@ def _latest(case: Case, policy: Policy, choices: Choices) -> Active | None:
         chosen = choices.first(case.owed)
         if chosen is not None and chosen.policy.name != policy.name:
             if _untouched(case):
-                return replace(chosen, in_flight=InFlight.RESTART)
+                return dataclasses.replace(chosen, in_flight=InFlight.RESTART)
             if chosen.in_flight is not InFlight.PIN:
                 return chosen
     return choices.active.get(policy.name)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from libs.common.value import Value, replace
 from services.scheduler.domain.builtin import BOOKING_WORK, EVIDENCE_WORK
 from services.scheduler.domain.case import Case
 from services.scheduler.domain.dealing import Offer, OfferState, Terms
 from services.scheduler.domain.policy import Emit, HandOver, Policy, Step, Work
 from services.scheduler.domain.standing import Want, is_asked_for, is_clear, ready, wanting
-from services.scheduler.domain.value import Value, replace
 
 ASKED_AGAIN_AFTER = timedelta(days=1)
 """A task that asks for a decision and was completed without one is given again after this time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
+from libs.common.value import Value, replace
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State
 from services.scheduler.domain.days import begins, day_after, window
 from services.scheduler.domain.errands import HANDED_OVER, NO_PROFILE, every_errand, key_of_contact, key_of_stop, open_errand
@@ -21,8 +22,6 @@ from services.scheduler.domain.escalating import (
 from services.scheduler.domain.policy import Flag, Policy, Step, Work
 from services.scheduler.domain.standing import is_clear, ladder, ready
 from services.scheduler.domain.stops import Stop
-from services.scheduler.domain.value import Value
-from services.scheduler.domain.value import replace_struct as replace
 
 
 class ContactDue(Value, frozen=True):

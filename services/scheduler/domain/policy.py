@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 from services.scheduler.domain.dealing import Terms
 from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
 from services.scheduler.domain.trials import Experiment
-from services.scheduler.domain.value import replace
 
 if TYPE_CHECKING:
     from services.scheduler.domain.case import Case

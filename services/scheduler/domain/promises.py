@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from services.scheduler.domain.days import begins
-from services.scheduler.domain.value import replace
 
 
 class PromiseState(StrEnum):

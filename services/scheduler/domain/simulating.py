@@ -8,6 +8,7 @@ from itertools import count
 from typing import assert_never
 from zoneinfo import ZoneInfo
 
+from libs.common.value import replace
 from libs.compliance import Channel, Prior
 from services.scheduler.domain.advancing import Followed, followed
 from services.scheduler.domain.as_written import come_due, is_about, named, of_this_spell, settled, task_id_of, with_debt
@@ -30,7 +31,6 @@ from services.scheduler.domain.policy import Policy, Send
 from services.scheduler.domain.subjects import ORDER, Action, Begun, ComeDue, Complete, Hear, Look, Pay, Rule, Subject, Terms, Try
 from services.scheduler.domain.tally import Tally
 from services.scheduler.domain.tracks import Track, Wanted, begun, housed, regrouped
-from services.scheduler.domain.value import replace
 
 MOST_EVENTS = 20_000
 """More in one life means that it goes round in circles."""

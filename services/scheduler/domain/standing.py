@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from libs.common.value import Value, replace
 from services.scheduler.domain.case import Case, ContactState, Debt
 from services.scheduler.domain.days import begins
 from services.scheduler.domain.policy import NOTHING_NEEDED, Entry, Policy, Send, Step, Work
-from services.scheduler.domain.value import Value
-from services.scheduler.domain.value import replace_struct as replace
 
 Lead = tuple[datetime, Debt]
 """When a step's day has come, and for which debt."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
-from services.scheduler.domain.value import Value
+from libs.common.value import Value
 
 CHANNEL_STOPS = frozenset({"opt_out"})
 """Stops that close a channel, which the gate judges; every other one lets neither dunning nor reminders pass."""

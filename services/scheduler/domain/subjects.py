@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from libs.common.value import replace
 from libs.compliance import Packs, Prior
 from libs.compliance.house import House
 from services.scheduler.domain.behaviour import Behaviour
@@ -14,7 +15,6 @@ from services.scheduler.domain.case import Case, Debt, Errand
 from services.scheduler.domain.choosing import Choices
 from services.scheduler.domain.lawful import AS_NOTHING_IS_SET, Reach
 from services.scheduler.domain.policy import Policy
-from services.scheduler.domain.value import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from libs.common.value import replace
 from services.scheduler.domain.as_written import with_debt
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case, Contact, Debt, Stage, State
@@ -13,7 +15,6 @@ from services.scheduler.domain.choosing import Choices
 from services.scheduler.domain.planner import Plan
 from services.scheduler.domain.policy import Policy, Send
 from services.scheduler.domain.subjects import Begun, Given, Rule, Subject
-from services.scheduler.domain.value import replace
 
 
 @dataclass(slots=True)
@@ -77,8 +78,8 @@ def regrouped(subject: Subject, choices: Choices) -> Subject:
         groups.setdefault((one.case, wished[loan]), []).append(loan)
     places = {group: n for n, group in enumerate(groups)}
     cases = [_with_history(subject.cases[i], loan, [own[one] for one in loans if one in own]) for (i, loan), loans in groups.items()]
-    told = tuple(replace(one, case=places[one.case, wished[one.debt.loan_id]]) for one in subject.told)
-    return replace(subject, cases=tuple(cases), told=told)
+    told = tuple(dataclasses.replace(one, case=places[one.case, wished[one.debt.loan_id]]) for one in subject.told)
+    return dataclasses.replace(subject, cases=tuple(cases), told=told)
 
 
 def _with_history(whole: Begun, loan_id: str, own: list[Begun]) -> Begun:
@@ -86,7 +87,7 @@ def _with_history(whole: Begun, loan_id: str, own: list[Begun]) -> Begun:
     case = whole.case if not loan_id else _unopened(whole.case, loan_id)
     contacts = _once(contact for one in (whole, *own) for contact in one.case.contacts)
     given: tuple[Given, ...] = tuple(one for case_before in (whole, *own) for one in case_before.given)
-    return replace(whole, case=replace(case, contacts=contacts, stops=whole.case.stops), given=given)
+    return dataclasses.replace(whole, case=replace(case, contacts=contacts, stops=whole.case.stops), given=given)
 
 
 def _once(contacts: Iterable[Contact]) -> tuple[Contact, ...]:

@@ -11,12 +11,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.value import replace
 from services.scheduler.domain.as_written import BEFORE
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import PENDING, Case, Contact, ContactState, Errand, Stage, State
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.subjects import Begun, Given, Subject, Told
-from services.scheduler.domain.value import replace
 from services.scheduler.store import cases, reach
 from services.scheduler.store.facts import debt_of
 from services.scheduler.store.held import case_key

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
-from services.scheduler.domain.value import Value
+from libs.common.value import Value
 from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.homes import housed
 from services.scheduler.store.reach import WITH_SEGMENT

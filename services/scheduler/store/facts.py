@@ -8,8 +8,8 @@ import msgspec
 
 from libs.common.contracts.overdue_facts import Doubt, NextDue, OverdueFact, Pause
 from libs.common.contracts.values import Moment
+from libs.common.value import Value
 from services.scheduler.domain.case import Debt
-from services.scheduler.domain.value import Value
 
 _NOWHERE: frozenset[str] = frozenset()
 

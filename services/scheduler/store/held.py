@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from libs.common import ids
+from libs.common.value import Value
 from services.scheduler.domain.case import Case
-from services.scheduler.domain.value import Value
 
 ASSIGNMENT = "default"
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.value import Value
 from services.scheduler.domain.chain import BEGINNING, Link
-from services.scheduler.domain.value import Value, replace
 from services.scheduler.store.arrays import transposed, unnest
 
 _HEAD = (

@@ -9,8 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.db.arrays import joined
+from libs.common.value import Value
 from services.scheduler.domain.case import Case, Contact, ContactState, Errand
-from services.scheduler.domain.value import Value
 from services.scheduler.store.arrays import ID, MOMENT, in_order, transposed, unnest
 
 _OF = {"tenant": ID, "borrower_id": ID, "case_id": ID, "spell": "int"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from libs.common.value import replace
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case, Contact, ContactState, Debt, Errand, Stage, State, follow
 from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue, having_done
 from services.scheduler.domain.planner import ContactDue, ErrandDue, FlagDue, Plan, plan
-from services.scheduler.domain.value import replace
 
 ZONE = "Asia/Shanghai"
 DUE = date(2026, 11, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.value import replace
 from services.scheduler.domain.advancing import followed
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Closed, ContactState, Debt, State
@@ -19,7 +21,6 @@ from services.scheduler.domain.planner import ContactDue
 from services.scheduler.domain.policy import AppliesTo, Consolidate, Policy
 from services.scheduler.domain.subjects import Begun
 from services.scheduler.domain.tracks import Track, housed
-from services.scheduler.domain.value import replace
 from services.scheduler.policies.reading import decode
 from tests.unit.scheduler.build import DUE, case, coming, debt, doing, local
 from tests.unit.scheduler.test_policy_documents import documents
@@ -117,7 +118,7 @@ VERSIONS = st.lists(st.tuples(documents(), st.sampled_from(list(Consolidate))), 
 
 def versions_of(drawn: list[tuple[dict[str, Any], Consolidate]]) -> list[Policy]:
     return [
-        replace(decode({**document, "policy": "ours"}, n), applies_to=AppliesTo(), consolidate=mode)
+        dataclasses.replace(decode({**document, "policy": "ours"}, n), applies_to=AppliesTo(), consolidate=mode)
         for n, (document, mode) in enumerate(drawn, 1)
     ]
 
@@ -128,7 +129,7 @@ def test_nothing_is_said_twice_of_a_loan_before_its_spell_is_over_and_no_debt_is
     drawn: list[tuple[dict[str, Any], Consolidate]], other: Consolidate, moves: list[Move]
 ) -> None:
     versions = versions_of(drawn)
-    others = replace(versions[0], name="others", consolidate=other)
+    others = dataclasses.replace(versions[0], name="others", consolidate=other)
     one, now = Borrower(choices(others, versions[0])), local(1, 9)
     for move in moves:
         now += move.later
@@ -147,7 +148,7 @@ def test_nothing_is_said_twice_of_a_loan_before_its_spell_is_over_and_no_debt_is
 
 
 def ladder(mode: Consolidate) -> Policy:
-    return replace(BUILT_IN, name="ours", consolidate=mode)
+    return dataclasses.replace(BUILT_IN, name="ours", consolidate=mode)
 
 
 @pytest.mark.parametrize("mode", list(Consolidate))
@@ -181,7 +182,7 @@ def test_activating_a_version_that_parts_or_joins_loans_says_nothing_that_was_sa
         one.tell(debt(loan, due_on=DUE - timedelta(days=day)))
     one.look(now)
     said = list(one.said)
-    one.rules = choices(replace(ladder(after), version=2), in_flight=in_flight)
+    one.rules = choices(dataclasses.replace(ladder(after), version=2), in_flight=in_flight)
     one.hear()
     assert one.look(now + timedelta(minutes=1)) == []
     for n in range(1, later + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.value import replace
 from services.scheduler.domain.case import Case, ContactState, State, follow
 from services.scheduler.domain.dealing import Approval, Exhibit, Offer, OfferState
 from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue, asking_key
@@ -17,7 +19,6 @@ from services.scheduler.domain.planner import ContactDue, Due, ErrandDue, FlagDu
 from services.scheduler.domain.policy import Policy, Send, Step
 from services.scheduler.domain.standing import Want, ready, told_at, wanting
 from services.scheduler.domain.stops import Stop
-from services.scheduler.domain.value import replace
 from services.scheduler.policies.reading import decode, understand
 from services.scheduler.policies.texts import NoTexts, Texts, text_warnings
 from tests.unit.scheduler.build import asked, case, coming, debt, doing, local
@@ -40,7 +41,9 @@ def _with_people(one: Case, what: str, now: datetime) -> Case:
             return replace(one, approvals=(*one.approvals, *(Approval(step, what == "approve", "ola", now) for step in steps)))
         case "accept" | "decline":
             state = OfferState.ACCEPTED if what == "accept" else OfferState.DECLINED
-            answered = (replace(o, state=state, decided_at=now) if o.stands(now) and o.decided_at is None else o for o in one.offers)
+            answered = (
+                dataclasses.replace(o, state=state, decided_at=now) if o.stands(now) and o.decided_at is None else o for o in one.offers
+            )
             return replace(one, offers=tuple(answered))
         case "take_back":
             return replace(one, handed_to=None, handed_at=None)
@@ -108,7 +111,7 @@ def test_no_step_is_done_whose_requirement_is_not_met_or_that_follows_what_was_n
 def test_nothing_else_is_said_while_a_message_that_is_never_skipped_is_open(
     one: Case, policy: Policy, happenings: list[tuple[datetime, ContactState, str]]
 ) -> None:
-    for before, planned, now in _lives(one, replace(policy, entry=type(policy.entry).LATEST), happenings):
+    for before, planned, now in _lives(one, dataclasses.replace(policy, entry=type(policy.entry).LATEST), happenings):
         said = [due for due in planned.due if isinstance(due, ContactDue) and due.about is None]
         for due in said:
             days = [d.begins(due.step) for d in due.debts]

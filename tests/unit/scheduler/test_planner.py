@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from libs.common.value import replace
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Cancelled, Closed, ContactState, Cured, Errand, Opened, Reopened, State, follow
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ContactDue, ErrandDue, plan, reminder_at
 from services.scheduler.domain.stops import Hold, Stop
-from services.scheduler.domain.value import replace
 from tests.unit.scheduler.build import DUE, asked, case, coming, debt, live, local, with_last
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from libs.common.value import replace
 from libs.compliance import Packs, TenantHours, load_packs
 from libs.compliance.house import House
 from libs.compliance.packs import parse_pack
@@ -23,7 +25,6 @@ from services.scheduler.domain.planner import ErrandDue, plan
 from services.scheduler.domain.policy import AppliesTo, Policy
 from services.scheduler.domain.standing import is_clear, ready
 from services.scheduler.domain.stops import Ending
-from services.scheduler.domain.value import replace
 from services.scheduler.policies.conditions import condition, seen
 from services.scheduler.policies.forms import schema
 from services.scheduler.policies.lint import Law, warnings
@@ -426,7 +427,7 @@ def test_a_policy_written_and_read_again_is_the_same(document: dict[str, Any]) -
 
 
 def test_the_built_in_policy_can_be_written_but_for_its_name() -> None:
-    assert decode({**encode(BUILT_IN), "policy": "ours"}, 1) == replace(BUILT_IN, name="ours")
+    assert decode({**encode(BUILT_IN), "policy": "ours"}, 1) == dataclasses.replace(BUILT_IN, name="ours")
 
 
 @calmly
@@ -476,7 +477,7 @@ def test_no_switch_of_versions_says_a_step_twice_in_a_spell(
 def test_activating_a_version_sends_nothing_that_was_already_said(
     one: Case, document: dict[str, Any], now: datetime, in_flight: InFlight
 ) -> None:
-    first, second = (replace(decode({**document, "policy": "ours"}, n), applies_to=AppliesTo()) for n in (1, 2))
+    first, second = (dataclasses.replace(decode({**document, "policy": "ours"}, n), applies_to=AppliesTo()) for n in (1, 2))
     assume(one.owed)
     one, pinned = ruled(one, None, _choices(first, InFlight.PIN), now)
     assert pinned == first
@@ -552,7 +553,7 @@ def _said(name: str, day: int) -> dict[str, Any]:
 
 
 def _choices(policy: Policy, in_flight: InFlight) -> Choices:
-    anything = replace(policy, applies_to=AppliesTo())
+    anything = dataclasses.replace(policy, applies_to=AppliesTo())
     return Choices((Assignment("ours", AppliesTo()),), {"ours": Active(anything, in_flight)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -9,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.domain.promises import Account, Promise, PromiseState, PromiseTerms, credited, deadline, judged, tolerated
-from services.scheduler.domain.value import replace
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LOANS = ("L1", "L2")

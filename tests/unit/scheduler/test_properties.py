@@ -8,13 +8,13 @@ from datetime import date, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.value import replace
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import PENDING, Case, ContactState, Debt, Released, State, follow, reminded_of
 from services.scheduler.domain.days import reaching
 from services.scheduler.domain.planner import ContactDue, plan
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Ending, Hold, Stop
-from services.scheduler.domain.value import replace
 from tests.unit.scheduler.build import DUE, case, coming, debt, live, local
 
 ZONES = ("Asia/Shanghai", "America/New_York", "Europe/Berlin", "Africa/Cairo", "Pacific/Chatham", "Pacific/Apia", "America/Sao_Paulo")

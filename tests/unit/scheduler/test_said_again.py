@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.value import replace
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Case, ContactState, follow
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ContactDue, ErrandDue, Plan
 from services.scheduler.domain.stops import Stop
-from services.scheduler.domain.value import replace
 from tests.unit.scheduler.build import asked, case, coming, debt, live, local, with_last
 
 

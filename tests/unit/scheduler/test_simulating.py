@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.value import replace
 from libs.compliance import load_packs
 from libs.compliance.house import House
 from services.scheduler.domain.behaviour import WHOLE, Behaviour
@@ -21,7 +23,6 @@ from services.scheduler.domain.simulating import simulate
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.subjects import Begun, Rule, Subject, Terms
 from services.scheduler.domain.tally import Prices, Tally, difference, hash_of, shown
-from services.scheduler.domain.value import replace
 from services.scheduler.policies.conditions import condition
 from tests.unit.scheduler.build import DUE, case, coming, debt, local
 
@@ -79,7 +80,7 @@ def test_a_message_that_does_not_arrive_goes_to_its_next_channel_and_then_to_a_p
 
 
 def test_a_borrower_without_an_address_or_a_profile_becomes_work_for_a_person() -> None:
-    nowhere = played(subject(debt(), reach=replace(REACH, addresses=())), days=3)
+    nowhere = played(subject(debt(), reach=dataclasses.replace(REACH, addresses=())), days=3)
     assert (steps(nowhere)["one"]["failed_by"], nowhere["tasks"][0]["kind"]) == ({"no_address": 1}, "contact_failed")
     unknown = played(subject(debt(), reach=Reach()), days=3)
     assert (unknown["tasks"][0]["kind"], unknown["never_reached"]["reasons"]) == ("no_profile", {"profile_unknown": 1})
@@ -167,8 +168,8 @@ def test_in_whatever_order_borrowers_are_played_the_result_has_the_same_hash(boo
 @given(book=books, behaviour=behaviours)
 def test_a_condition_that_is_always_met_changes_nothing(book: list[Debt], behaviour: Behaviour) -> None:
     """With conditions every outcome is planned again, without them only those after which something else may be due."""
-    met = tuple(replace(step, when=condition("debt.total >= 0")) for step in POLICY.steps[:2]) + POLICY.steps[2:]
-    asking = replace(POLICY, steps=met)
+    met = tuple(dataclasses.replace(step, when=condition("debt.total >= 0")) for step in POLICY.steps[:2]) + POLICY.steps[2:]
+    asking = dataclasses.replace(POLICY, steps=met)
     rule = Rule(Choices(OWN.choices.assignments, {"own": Active(asking, InFlight.PIN)}), {("own", 1): asking})
     assert played(*people(book), behaviour=behaviour) == played(*people(book), rule=rule, behaviour=behaviour)
 

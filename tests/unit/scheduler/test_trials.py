@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime
 from math import sqrt
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from libs.common.value import replace
 from services.scheduler.domain.case import Case, State, follow
 from services.scheduler.domain.choosing import Active, Assignment, Choices, InFlight, ruled
 from services.scheduler.domain.policy import AppliesTo, Policy
 from services.scheduler.domain.trials import Arm, Counted, Experiment, Guardrails, Passed, Trial, passed
-from services.scheduler.domain.value import replace
 from services.scheduler.policies.reading import decode, understand
 from services.scheduler.policies.writing import encode
 from tests.unit.scheduler.build import case, debt, local
@@ -27,11 +28,11 @@ CHALLENGER = decode({"policy": "gentle", **DOCUMENT}, 3)
 
 
 def champion(experiment: Experiment, version: int = 1) -> Policy:
-    return replace(decode({"policy": "ours", **DOCUMENT}, version), experiment=experiment)
+    return dataclasses.replace(decode({"policy": "ours", **DOCUMENT}, version), experiment=experiment)
 
 
 def choices(policy: Policy, in_flight: InFlight = InFlight.PIN, *, challenger: Policy | None = CHALLENGER) -> Choices:
-    active = {"ours": Active(policy, in_flight, challenger), "gentle": Active(replace(CHALLENGER, version=4), InFlight.RESTART)}
+    active = {"ours": Active(policy, in_flight, challenger), "gentle": Active(dataclasses.replace(CHALLENGER, version=4), InFlight.RESTART)}
     return Choices((Assignment("ours", AppliesTo()),), active)
 
 
@@ -46,8 +47,8 @@ def test_the_challengers_share_is_what_was_asked_for_within_the_bounds_of_chance
 def test_a_borrower_is_always_dealt_to_the_same_arm_and_a_larger_share_only_adds_to_it(
     experiment: Experiment, who: str, other: int
 ) -> None:  # fmt: skip
-    assert experiment.arm_of(who) is replace(experiment).arm_of(who)
-    smaller, larger = (replace(experiment, share=share) for share in sorted((experiment.share, other)))
+    assert experiment.arm_of(who) is dataclasses.replace(experiment).arm_of(who)
+    smaller, larger = (dataclasses.replace(experiment, share=share) for share in sorted((experiment.share, other)))
     if smaller.arm_of(who) is Arm.CHALLENGER:
         assert larger.arm_of(who) is Arm.CHALLENGER
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.value import replace
 from services.scheduler.domain.case import Case, ContactState
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ErrandDue, Plan
-from services.scheduler.domain.value import replace
 from tests.unit.scheduler.build import asked, case, debt, live, local, with_last
 
 STATES = st.sampled_from(list(ContactState))
