@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -12,6 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import logs
+from libs.common.turns import Turns
 from services.ingest import folding
 from services.ingest.domain.book import Book
 from services.ingest.domain.events import LoanEvent
@@ -26,8 +26,6 @@ from services.ingest.store.loans import LoanRow
 
 MOST_EVENTS = 4000
 """Events in memory at a time; one loan may have more."""
-SLICE = 100
-"""Loans and events between two looks at what else waits for this process: a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +148,14 @@ class Page:
 
 async def pages(conn: AsyncConnection, asked: Asked, now: datetime) -> AsyncIterator[Page]:
     """Yield the lines of a report; the caller's transaction is its snapshot."""
-    every = asked.as_of is not None or asked.known_at is not None
+    every, turns = asked.as_of is not None or asked.known_at is not None, Turns()
     async for rows in report.pages(conn, asked.tenant, now, every=every):
         making = _Making(asked, now)
-        again = await making.from_books(rows)
-        for some in log.in_groups(((row, row.accepted) for row in again), MOST_EVENTS):
+        made = await turns.each(rows, making.from_book)
+        again = ((row, row.accepted) for row, done in zip(rows, made, strict=True) if not done)
+        for some in log.in_groups(again, MOST_EVENTS):
             logged = await log.of_loans(conn, [row.key for row in some])
-            for row in some:
-                await making.from_events(row, logged[row.key])
+            await turns.each([(row, logged[row.key]) for row in some], making.from_events)
         yield Page([making.lines[row.loan_id] for row in rows if row.loan_id in making.lines], making.undigested)
 
 
@@ -212,23 +210,17 @@ class _Making:
     now: datetime
     lines: dict[str, Line] = field(default_factory=dict)
     undigested: int = 0
-    since_rest: int = 0
 
-    async def from_books(self, rows: Sequence[LoanRow]) -> list[LoanRow]:
-        """Make the lines of those whose stored books tell of the day, and return the others."""
-        again = []
-        for row in rows:
-            await self._rest(1)
-            book = self._stored(row)
-            if book is None:
-                again.append(row)
-            else:
-                self._take(row, partial(line_of, row, book, self.asked.day_in(book.timezone, self.now)))
-        return again
+    def from_book(self, row: LoanRow) -> bool:
+        """Make the line of a loan whose stored book tells of the day; False where it does not."""
+        book = self._stored(row)
+        if book is not None:
+            self._take(row, partial(line_of, row, book, self.asked.day_in(book.timezone, self.now)))
+        return book is not None
 
-    async def from_events(self, row: LoanRow, logged: Sequence[LogRow]) -> None:
+    def from_events(self, told: tuple[LoanRow, Sequence[LogRow]]) -> None:
         """Make the line of a loan from its events."""
-        await self._rest(1 + len(logged))
+        row, logged = told
         self._take(row, partial(_folded, row, logged, asked=self.asked, now=self.now))
 
     def _stored(self, row: LoanRow) -> Book | None:
@@ -247,13 +239,6 @@ class _Making:
             return
         if line is not None and self.asked.bucket in (None, line.bucket) and self.asked.product in (None, line.product):
             self.lines[row.loan_id] = line
-
-    async def _rest(self, work: int) -> None:
-        """Let the intake and everybody else have their turn."""
-        self.since_rest += work
-        if self.since_rest >= SLICE:
-            self.since_rest = 0
-            await asyncio.sleep(0)
 
 
 def _folded(row: LoanRow, logged: Sequence[LogRow], *, asked: Asked, now: datetime) -> Line | None:
