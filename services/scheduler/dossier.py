@@ -23,7 +23,7 @@ from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
 from services.scheduler.finding import unknown
 from services.scheduler.policies.writing import encode
 from services.scheduler.rulebook import Rulebook
-from services.scheduler.shown import case_shown, debts_shown
+from services.scheduler.showing import case_shown, debts_shown
 from services.scheduler.store import cases, dealings, policies, views
 from services.scheduler.store.held import Held
 from services.scheduler.store.policies import Which

@@ -23,7 +23,7 @@ from services.scheduler.domain.chain import Link
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
 from services.scheduler.finding import named
-from services.scheduler.judged import judged
+from services.scheduler.house_settings import house_settings
 from services.scheduler.policies.lint import Law, warnings
 from services.scheduler.policies.places import Fault
 from services.scheduler.policies.reading import Document, policy_of, understand
@@ -208,7 +208,7 @@ class PolicyDesk:
             now = await self.clock.at(conn)
         for item in items_of(stored):
             wanted |= set(item.jurisdictions) if item.policy == document.form.policy else set()
-        law = Law(await self.packs(), tuple(sorted(wanted)), now, (await judged(self.elsewhere, asking)).house)
+        law = Law(await self.packs(), tuple(sorted(wanted)), now, (await house_settings(self.elsewhere, asking)).house)
         texts = text_warnings(document, await self._texts(asking))
         found = (*await asyncio.to_thread(warnings, document, law), *texts)
         return Checked(document, tuple(sorted(found, key=lambda fault: (fault.place.line, fault.place.column, fault.error))))

@@ -19,6 +19,7 @@ from libs.common.contracts.overdue_facts import Anchor, DebtWatermark, OverdueFa
 from libs.common.errors import PoisonError
 from libs.common.value import Value, replace
 from services.scheduler.acting import Desk, Outgoing, entry
+from services.scheduler.complaints import COMPLAINED, hear_complaints
 from services.scheduler.correcting import Review, row_of
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import ContactState, Debt
@@ -26,9 +27,8 @@ from services.scheduler.domain.corrected import MADE
 from services.scheduler.domain.outcomes import REPLIES, after
 from services.scheduler.domain.planner import reminder_at
 from services.scheduler.domain.stops import Ending
-from services.scheduler.hearing import COMPLAINED, hear_complaints
-from services.scheduler.heeding import give_work
-from services.scheduler.reaching import on_profiles
+from services.scheduler.outcome_work import give_work
+from services.scheduler.profiles import on_profiles
 from services.scheduler.rulebook import Rules
 from services.scheduler.store import cases, corrections, debts, holds, links, reach, statuses, story, words
 from services.scheduler.store.facts import debt_of

@@ -21,7 +21,7 @@ from libs.common.settings import Kept
 from libs.common.sweeping import Sweep, Sweeper
 from libs.common.watching import Watcher, base_gauges
 from services.scheduler.acting import Desk
-from services.scheduler.asking import Gate
+from services.scheduler.authorizing import Gate
 from services.scheduler.borrower.acts import Actor
 from services.scheduler.borrower.linking import Links
 from services.scheduler.borrower.page import BorrowerPage

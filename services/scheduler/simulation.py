@@ -24,7 +24,7 @@ from services.scheduler.domain.policy import Policy
 from services.scheduler.domain.simulating import simulate
 from services.scheduler.domain.subjects import Begun, Rule, Subject, Terms
 from services.scheduler.domain.tally import Prices, Tally, difference, shown
-from services.scheduler.judged import Judged
+from services.scheduler.house_settings import HouseSettings
 from services.scheduler.policies.reading import decode
 from services.scheduler.rulebook import AssignmentItem
 from services.scheduler.store import book
@@ -75,7 +75,7 @@ class SimulationAsked(msgspec.Struct, frozen=True, kw_only=True):
     filter: Wanted = Wanted()
     sample: int = WHOLE
     prices: PricesAsked | None = None
-    judged: Judged = Judged()
+    judged: HouseSettings = HouseSettings()
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from libs.common.auth import Principal
 from libs.common.errors import DomainError
 from libs.common.value import replace
 from services.scheduler.acting import Desk, Outgoing, entry
-from services.scheduler.asking import CHANNELS, Gate, Question
+from services.scheduler.authorizing import CHANNELS, Gate, Question
 from services.scheduler.casework import Casework, Work
 from services.scheduler.contacting import ContactMade, record
 from services.scheduler.dealing import decided_elsewhere
@@ -25,7 +25,7 @@ from services.scheduler.domain.policy import Work as PolicyWork
 from services.scheduler.domain.scripts import script_of
 from services.scheduler.finding import named, unknown
 from services.scheduler.objecting import resolve
-from services.scheduler.shown import debts_shown, promises_shown, stops_shown
+from services.scheduler.showing import debts_shown, promises_shown, stops_shown
 from services.scheduler.store import cases, errands, story
 from services.scheduler.store.errands import Done
 from services.scheduler.store.held import CaseKey, Held

@@ -18,11 +18,11 @@ from services.scheduler.borrower.bargain import PLAN, PLAN_STANDS
 from services.scheduler.borrower.sight import CaseSeen, DebtSeen
 from services.scheduler.borrower.wishes import GROUPS, LEAST_HOURS, MIDNIGHT, OTHER_DAYS, Hours
 from services.scheduler.casework import Casework, Work
+from services.scheduler.complaints import BORROWER
 from services.scheduler.dealing import Dealer
 from services.scheduler.domain.dealing import Terms
 from services.scheduler.domain.links import Link
 from services.scheduler.domain.matters import MatterKind
-from services.scheduler.hearing import BORROWER
 from services.scheduler.holding import HoldWanted, default_contacts, set_hold
 from services.scheduler.objecting import MatterWanted, open_matter
 from services.scheduler.promising import PromiseWanted, make

@@ -11,10 +11,10 @@ import msgspec
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.scheduler.complaints import BORROWER
 from services.scheduler.domain.case import Case
 from services.scheduler.domain.dealing import OfferState
 from services.scheduler.domain.policy import Policy
-from services.scheduler.hearing import BORROWER
 from services.scheduler.store import dealings
 
 PLAN = "instalment_plan"

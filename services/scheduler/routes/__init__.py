@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from services.scheduler.asking import Gate
+from services.scheduler.authorizing import Gate
 from services.scheduler.casework import Casework
 from services.scheduler.massholding import MassHolds
 from services.scheduler.routes import cases, contacts, dealings, evidence, holds, matters, policies, promises, reports, simulations, tasks

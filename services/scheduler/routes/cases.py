@@ -23,9 +23,9 @@ from services.scheduler.dossier import Archive
 from services.scheduler.editing import PolicyDesk
 from services.scheduler.elsewhere import Asking
 from services.scheduler.finding import case_row, unknown
-from services.scheduler.judged import judged
+from services.scheduler.house_settings import house_settings
 from services.scheduler.rulebook import Rulebook
-from services.scheduler.shown import Law, case_shown, debts_shown, next_contact
+from services.scheduler.showing import Law, case_shown, debts_shown, next_contact
 from services.scheduler.store import cases, reach, views
 from services.scheduler.store.book import LOOKBACK
 from services.scheduler.store.held import case_key
@@ -107,7 +107,7 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
             rules = await rooms.rulebook.of(conn, [caller.tenant], now, held=[held])
             who = (caller.tenant, held.case.borrower_id)
             known = (await reach.known(conn, [who], since=now - LOOKBACK, before=now))[who]
-        law = Law(known, await rooms.desk.packs(), await judged(rooms.desk.elsewhere, asking_of(request, caller)))
+        law = Law(known, await rooms.desk.packs(), await house_settings(rooms.desk.elsewhere, asking_of(request, caller)))
         return answer(next_contact(held, rules, law, now))
 
 

@@ -17,7 +17,7 @@ from services.scheduler.domain.dealing import OfferState, Terms
 from services.scheduler.domain.policy import DOSSIER
 from services.scheduler.finding import unknown
 from services.scheduler.routes.cases import Reader, Rooms, Worker
-from services.scheduler.shown import steps_shown
+from services.scheduler.showing import steps_shown
 from services.scheduler.store import cases, dealings
 from services.scheduler.store.held import Held
 

@@ -22,7 +22,7 @@ from libs.common.errors import DomainError
 from libs.common.paging import Cursor, cut
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.finding import named
-from services.scheduler.judged import Judged, judged
+from services.scheduler.house_settings import HouseSettings, house_settings
 from services.scheduler.policies.forms import Duration, PlaceName, Sent, seconds_of
 from services.scheduler.proposing import Proposal, kept, written
 from services.scheduler.routes.cases import Limit, Reader, Rooms, Wanted, asking_of
@@ -136,7 +136,7 @@ class SimulationForm(Form):
         if self.behaviour != BehaviourForm(seed=self.behaviour.seed):
             raise ValueError("in the past borrowers have behaved as they did: no behaviour can be stated")
 
-    def asked(self, judged: Judged) -> SimulationAsked:
+    def asked(self, judged: HouseSettings) -> SimulationAsked:
         """Return all but the policy as it is kept."""
         wanted = self.filter
         return SimulationAsked(
@@ -167,7 +167,7 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
         proposal = await _proposed(rooms, caller, form)
         asked = simulations.Asked(
             caller.tenant, made, proposal.policy, proposal.version, proposal.document, proposal.hash,
-            msgspec.json.encode(form.asked(await judged(rooms.desk.elsewhere, asking_of(request, caller))), order="deterministic"),
+            msgspec.json.encode(form.asked(await house_settings(rooms.desk.elsewhere, asking_of(request, caller))), order="deterministic"),
         )  # fmt: skip
         async with rooms.engine.begin() as conn:
             whole = await whole_since(conn)

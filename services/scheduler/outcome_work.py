@@ -1,4 +1,4 @@
-"""What people say to a contact, given to a person where no rule can answer it."""
+"""Tasks that outcomes make: what people say to a contact, given to a person where no rule can answer it."""
 
 from __future__ import annotations
 

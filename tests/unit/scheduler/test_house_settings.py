@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from libs.compliance.house import House
 from services.scheduler.elsewhere import Asking, Elsewhere
-from services.scheduler.judged import judged
+from services.scheduler.house_settings import house_settings
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,8 @@ async def test_without_an_answer_that_can_be_used_the_defaults_are_taken_and_why
         return JSONResponse(said, status)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://notifier") as client:
-        found = await judged(Elsewhere({"notifier": client}), Asking("default", "Bearer key"), within_s=0.01 if said is None else 3.0)
+        found = await house_settings(
+            Elsewhere({"notifier": client}), Asking("default", "Bearer key"), within_s=0.01 if said is None else 3.0
+        )
     assert found.house == House()
     assert found.unknown is None if why is None else why in (found.unknown or "")

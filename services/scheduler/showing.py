@@ -17,7 +17,7 @@ from services.scheduler.domain.lawful import Answer, Denied, Later, May, Never, 
 from services.scheduler.domain.planner import ContactDue, Plan, Upcoming
 from services.scheduler.domain.policy import Policy, Send, Step
 from services.scheduler.domain.standing import missing, ready, rejected, told_at, wanting
-from services.scheduler.judged import Judged
+from services.scheduler.house_settings import HouseSettings
 from services.scheduler.rulebook import Rules
 from services.scheduler.store.held import Held
 from services.scheduler.store.reach import Known
@@ -100,7 +100,7 @@ class Law:
 
     known: Known
     packs: Packs
-    judged: Judged
+    judged: HouseSettings
 
 
 def next_contact(held: Held, rules: Rules, law: Law, now: datetime) -> Mapping[str, Any]:
