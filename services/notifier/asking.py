@@ -19,11 +19,11 @@ from services.notifier.domain.results import NotSent
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.port import Askable
-from services.notifier.querying import Querier
 from services.notifier.receiving import Receiver
 from services.notifier.store import asking, attempts, borrowers, contacts, deliveries
 from services.notifier.store.asking import Lost
 from services.notifier.store.attempts import Closing
+from services.notifier.unreported import Querier
 
 LOOK_EVERY_S = 5.0
 AT_ONCE = 10

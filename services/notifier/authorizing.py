@@ -30,7 +30,7 @@ from services.notifier.domain.owed import still_owed
 from services.notifier.domain.reserving import HELD_FOR, RESERVED, WHY, address_of, barred
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.domain.verdicts import Decision
-from services.notifier.knowing import expect_known
+from services.notifier.finding import expect_known
 from services.notifier.ledger import Ledger, counted
 from services.notifier.store import borrowers, contacts, gates, known, reservations
 from services.notifier.store.borrowers import Who

@@ -15,7 +15,7 @@ from libs.common.contracts.borrower_profiles import BorrowerProfile
 from libs.common.paging import after_moment, cut
 from libs.common.sealing import Ring, SealError
 from services.notifier.domain import masking
-from services.notifier.knowing import unknown_borrower
+from services.notifier.finding import unknown_borrower
 from services.notifier.mailbox import Mailbox, SandboxMessage
 from services.notifier.store import borrowers, pii
 from services.notifier.store.borrowers import Borrower

@@ -20,7 +20,7 @@ from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.errors import PoisonError
 from libs.common.outbox import Outbox
 from libs.common.sealing import Ring
-from services.notifier import wishing
+from services.notifier import page_preferences
 from services.notifier.announcing import Announcer
 from services.notifier.domain.delivery import Change, Delivery, called_off
 from services.notifier.domain.restoring import asked_again
@@ -81,7 +81,7 @@ class Intake:
         await borrowers.keep_statuses(conn, batch.statuses)
         await reservations.settle(conn, batch.contacts)
         await known.keep_holds(conn, list(batch.holds.values()))
-        await wishing.keep(conn, batch.wishes)
+        await page_preferences.keep(conn, batch.wishes)
         await self._on_tasks(conn, batch)
         if news := _with_news(batch, newer):
             await deliveries.wake(conn, news, now=await self.clock.at(conn))

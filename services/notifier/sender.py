@@ -27,8 +27,8 @@ from services.notifier.rendering import RenderError
 from services.notifier.store import gates
 from services.notifier.store.queue import Key
 from services.notifier.tables import SCHEMA
+from services.notifier.tenant_turns import TenantTurns
 from services.notifier.tending import Ward
-from services.notifier.turns import Turns
 
 PASS_EVERY_S = 1.0
 """The next pass begins at most so long after the last: rows that were locked or written late are found by it."""
@@ -102,7 +102,7 @@ class Sender:
 
     async def pass_once(self) -> int:
         """Go once through everything that is due, tenant by tenant in turns; what a rate holds back goes on beside it."""
-        turns, flights = Turns(self.claimer.engine, self.claimer.clock), Flights(IN_THE_AIR)
+        turns, flights = TenantTurns(self.claimer.engine, self.claimer.clock), Flights(IN_THE_AIR)
         self._short = False
         handled = 0
         try:

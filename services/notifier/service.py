@@ -28,19 +28,17 @@ from services.notifier.announcing import SOURCE, Announcer
 from services.notifier.asking import Asker
 from services.notifier.authorizing import Desk
 from services.notifier.claiming import Claimer
+from services.notifier.connections import Connector, Hearing
 from services.notifier.contact_book import Book
 from services.notifier.directory import Directory
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.handlers import TOPICS, Intake
-from services.notifier.hearing import Hearing
-from services.notifier.listening import Connector
 from services.notifier.mailbox import Mailbox
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.permitting import Till
 from services.notifier.providers.port import Provider
 from services.notifier.providers.sandbox import SandboxProvider
 from services.notifier.publishing import Publisher
-from services.notifier.querying import Querier
 from services.notifier.receiving import Receiver
 from services.notifier.recording import Recorder
 from services.notifier.replying import Listener
@@ -60,6 +58,7 @@ from services.notifier.store import keeping, queue
 from services.notifier.tables import SCHEMA
 from services.notifier.tending import Ward
 from services.notifier.texts import Texts
+from services.notifier.unreported import Querier
 from services.notifier.watcher import DeliveryWatch
 from services.notifier.wiring import Wired, wiring
 from services.notifier.wording import languages

@@ -22,7 +22,7 @@ from services.notifier import checking
 from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Decision
-from services.notifier.knowing import expect_known
+from services.notifier.finding import expect_known
 from services.notifier.store import reading
 from services.notifier.store.reading import Filter
 

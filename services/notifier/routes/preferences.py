@@ -17,7 +17,7 @@ from libs.common.contracts.values import WITHOUT_NUL
 from libs.common.paging import Cursor, cut, number_place
 from libs.common.preconditions import IfMatch, expect, tag_of
 from services.notifier.domain.preferences import Wishes
-from services.notifier.knowing import expect_known
+from services.notifier.finding import expect_known
 from services.notifier.store import borrowers, deliveries, preferences
 from services.notifier.store.preferences import Asked
 

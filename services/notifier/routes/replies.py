@@ -15,7 +15,7 @@ from libs.common.errors import DomainError
 from libs.common.paging import Cursor, after_moment, cut, moment_place
 from services.notifier.callbacks import callback_of
 from services.notifier.domain.suppressions import ANYBODY
-from services.notifier.knowing import expect_known
+from services.notifier.finding import expect_known
 from services.notifier.replying import Listener
 from services.notifier.store import borrowers, deliveries, pii, replies, suppressions
 from services.notifier.store.pii import Reader

@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from libs.common import sealing
 from libs.common.lifecycle import Service
+from services.notifier.connections import Connector
 from services.notifier.domain.receipts import Receipt, Standing
-from services.notifier.listening import Connector
 from services.notifier.store import parts, receipts
 from services.notifier.store.receipts import Word
 from tests.integration.notifier.test_providers import a_wired_world, ask, put, route

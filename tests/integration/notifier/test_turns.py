@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common.clock import DrivenClock
 from services.notifier.store import queue
 from services.notifier.store.queue import Key
-from services.notifier.turns import LIST_AGAIN, Turns
+from services.notifier.tenant_turns import LIST_AGAIN, TenantTurns
 from tests.integration.notifier.world import MORNING
 from tests.support.postgres import Databases
 
@@ -34,14 +34,14 @@ async def let_be_due(engine: AsyncEngine, **numbers: int) -> None:
         await conn.execute(text("analyze notifier.queue"))
 
 
-async def dealt(turns: Turns, limit: int = 200) -> Counter[str]:
+async def dealt(turns: TenantTurns, limit: int = 200) -> Counter[str]:
     return Counter(key.tenant for key in await turns.next(limit))
 
 
 async def test_a_hundred_thousand_of_one_tenant_do_not_keep_five_of_another_waiting(databases: Databases) -> None:
     async with databases.fresh("notifier") as engine:
         await let_be_due(engine, large=MANY, small=FEW)
-        turns = Turns(engine, DrivenClock(MORNING))
+        turns = TenantTurns(engine, DrivenClock(MORNING))
         assert await dealt(turns) == {"large": 100, "small": FEW}
         assert await dealt(turns) == {"large": 100}
         assert await dealt(turns) == {"large": 200}
@@ -50,7 +50,7 @@ async def test_a_hundred_thousand_of_one_tenant_do_not_keep_five_of_another_wait
 async def test_a_pass_looks_at_everything_once_and_then_ends(databases: Databases) -> None:
     async with databases.fresh("notifier") as engine:
         await let_be_due(engine, a=730, b=20, c=1)
-        turns = Turns(engine, DrivenClock(MORNING))
+        turns = TenantTurns(engine, DrivenClock(MORNING))
         seen: list[Key] = []
         while keys := await turns.next(100):
             seen += keys
@@ -61,7 +61,7 @@ async def test_a_pass_looks_at_everything_once_and_then_ends(databases: Database
 async def test_with_more_tenants_than_places_each_has_its_turn(databases: Databases) -> None:
     async with databases.fresh("notifier") as engine:
         await let_be_due(engine, **{f"t{number:02d}": 3 for number in range(25)})
-        turns = Turns(engine, DrivenClock(MORNING))
+        turns = TenantTurns(engine, DrivenClock(MORNING))
         first = [await dealt(turns, 10) for _ in range(3)]
         assert set().union(*first) == {f"t{number:02d}" for number in range(25)}
 
@@ -70,7 +70,7 @@ async def test_who_becomes_due_while_a_long_queue_is_worked_off_has_its_turn_wit
     async with databases.fresh("notifier") as engine:
         await let_be_due(engine, large=MANY)
         clock = DrivenClock(MORNING)
-        turns = Turns(engine, clock)
+        turns = TenantTurns(engine, clock)
         assert await dealt(turns) == {"large": 200}
         await let_be_due(engine, small=FEW)
         clock.advance(LIST_AGAIN)

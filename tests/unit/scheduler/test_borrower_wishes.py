@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from libs.common.contracts.contact_tasks import PreferencesSet
 from libs.common.contracts.wallet_borrowers import ChannelName
 from services.notifier.domain.preferences import ChannelWishes, Wishes
-from services.notifier.wishing import OURS, merged
+from services.notifier.page_preferences import OURS, merged
 from services.scheduler.borrower.wishes import GROUPS, OTHER_DAYS, Hours, hours_of
 from tests.unit.scheduler.test_links import NOW
 

@@ -17,7 +17,7 @@ LIST_AGAIN = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
-class Turns:
+class TenantTurns:
     """The tenants whose turn comes, each with the place in its order up to which everything was looked at."""
 
     engine: AsyncEngine

@@ -1,23 +1,58 @@
-"""What providers say over a connection of their own: receipts and replies, each taken where those of callbacks are."""
+"""Connections on which providers say by themselves what became of messages: kept up also while nothing is sent, and listened to."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common import logs
+from libs.common.clock import pause
 from libs.common.errors import DomainError
+from services.notifier.directory import Directory
 from services.notifier.domain.receipts import Receipt
 from services.notifier.domain.replies import Inbound
+from services.notifier.providers.kinds import LINKS
 from services.notifier.providers.links import Heard, Written
 from services.notifier.receiving import Receiver, words_of
 from services.notifier.replying import Listener
 from services.notifier.store import accounts
 
+LOOK_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """Connects the accounts of all kinds that listen."""
+
+    engine: AsyncEngine
+    directory: Directory
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look again and again until the stop: a connection that was lost is made anew."""
+        while not stop.is_set():
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001  # the database is away, or one account cannot be opened: the next look tells
+                logs.get("listener").warning("look_failed", reason=type(error).__name__)
+            await pause(stop, LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """Connect what is not connected."""
+        async with self.engine.connect() as conn:
+            listening = await accounts.of_kinds(conn, [link.kind for link in LINKS.values() if link.listens])
+        for tenant, name in listening:
+            provider = await self.directory.linked(tenant, name)
+            if provider is not None:
+                await provider.listen()
+
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """Takes what is said; once it returns, all of it is kept for good."""
+    """Takes what is said where the receipts and replies of callbacks are taken; once it returns, all of it is kept for good."""
 
     receiver: Receiver
     listener: Listener
