@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
-from libs.common.value import asdict
-from libs.common.value import replace as with_other
+from libs.common.value import asdict, replace
 from libs.compliance import Channel, Circumstances, ContentKind, Packs, Preferences, Profile, Proposed, Purpose, Role, content_asked, faults
 from services.notifier import samples
 from services.notifier.domain.message import Draft, Lender, Rendered, Saying, TextRef, draft
@@ -97,14 +97,14 @@ class Publisher:
     def _readers(self, trial: Trial, now: datetime) -> Iterator[tuple[Draft, str | None]]:
         """Yield what the text is tried with: where most is asked and where least is, one debt and several, a name and link, and none."""
         most = self.asks(trial, now)
-        for asks in dict.fromkeys((most, self.asks(replace(trial, jurisdictions=()), now))):
+        for asks in dict.fromkeys((most, self.asks(dataclasses.replace(trial, jurisdictions=()), now))):
             saying = Saying(
                 trial.lender, trial.ref.locale, plain=trial.ref.channel == "sms", reminder=trial.purpose == "reminder", asks=asks,
                 variables=samples.Anything(),
             )  # fmt: skip
             for book in samples.BOOKS:
                 said = draft(samples.facts(book), saying)
-                yield from ((with_other(said, link=samples.EXAMPLE), samples.NAME), (said, None))
+                yield from ((replace(said, link=samples.EXAMPLE), samples.NAME), (said, None))
 
     def known(self, jurisdictions: Sequence[str] | None) -> None:
         """Refuse places that no pack knows."""

@@ -43,6 +43,8 @@ from services.notifier.receiving import Receiver
 from services.notifier.recording import Recorder
 from services.notifier.replying import Listener
 from services.notifier.routes import Inside, router
+from services.notifier.routes.accounts import AccountDesk
+from services.notifier.routes.accounts import routes_of as account_routes
 from services.notifier.routes.authorize import routes_of as authorize_routes
 from services.notifier.routes.personal import routes_of as personal_routes
 from services.notifier.routes.preferences import routes_of as preference_routes
@@ -60,7 +62,6 @@ from services.notifier.tending import Ward
 from services.notifier.texts import Texts
 from services.notifier.unreported import Querier
 from services.notifier.watcher import DeliveryWatch
-from services.notifier.wiring import Wired, wiring
 from services.notifier.wording import languages
 
 GROUP = "dunwell-notifier"
@@ -130,7 +131,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     )  # fmt: skip
     directory.hears = Hearing(receiver, listener).of
     app.include_router(reply_routes(listener))
-    app.include_router(wiring(Wired(ports.engine, ports.clock, directory, receiver, fakes=settings.fakes)))
+    app.include_router(account_routes(AccountDesk(ports.engine, ports.clock, directory, receiver, fakes=settings.fakes)))
     return _service(ports, parts, app, metrics)
 
 

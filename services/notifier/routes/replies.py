@@ -13,10 +13,10 @@ from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
 from libs.common.paging import Cursor, after_moment, cut, moment_place
-from services.notifier.callbacks import callback_of
 from services.notifier.domain.suppressions import ANYBODY
 from services.notifier.finding import expect_known
 from services.notifier.replying import Listener
+from services.notifier.routes.callbacks import callback_of
 from services.notifier.store import borrowers, deliveries, pii, replies, suppressions
 from services.notifier.store.pii import Reader
 from services.notifier.store.suppressions import Lift

@@ -14,7 +14,6 @@ from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
-from services.notifier.callbacks import callback_of
 from services.notifier.directory import Directory, Secrets, is_loopback, new_secret
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.routing import ANYWHERE, Route
@@ -22,6 +21,7 @@ from services.notifier.providers.kinds import ALL
 from services.notifier.providers.links import LOOPBACK, Link
 from services.notifier.providers.wire import Account, Adapter, UnfitError
 from services.notifier.receiving import Receiver
+from services.notifier.routes.callbacks import callback_of
 from services.notifier.showing import health_of
 from services.notifier.store import accounts, health
 from services.notifier.store.accounts import AccountRow
@@ -78,7 +78,7 @@ class RoutesIn(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Wired:
+class AccountDesk:
     """What these routes work with."""
 
     engine: AsyncEngine
@@ -88,67 +88,67 @@ class Wired:
     fakes: bool
 
 
-def wiring(wired: Wired) -> APIRouter:
+def routes_of(desk: AccountDesk) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/v1")
-    _add_providers(routes, wired)
-    _add_pauses(routes, wired)
-    _add_routes(routes, wired)
-    _add_receipts(routes, wired)
+    _add_providers(routes, desk)
+    _add_pauses(routes, desk)
+    _add_routes(routes, desk)
+    _add_receipts(routes, desk)
     return routes
 
 
-def _add_providers(routes: APIRouter, wired: Wired) -> None:
+def _add_providers(routes: APIRouter, desk: AccountDesk) -> None:
     @routes.get("/providers", summary="Provider accounts with health, breaker and rate; no secrets")
     async def providers(caller: Reading) -> Response:
-        builtin = [{"name": name, "channels": one.channels, "sandbox": one.sandbox} for name, one in wired.directory.builtin.items()]
-        async with wired.engine.connect() as conn:
-            now = await wired.clock.at(conn)
+        builtin = [{"name": name, "channels": one.channels, "sandbox": one.sandbox} for name, one in desk.directory.builtin.items()]
+        async with desk.engine.connect() as conn:
+            now = await desk.clock.at(conn)
             healths = await health.of_tenant(conn, caller.tenant)
             rows = await accounts.of_tenant(conn, caller.tenant)
         return page(builtin + [_shown(row) | health_of(healths[row.name], row.per_second, now) for row in rows])
 
     @routes.put("/providers/{name}", summary="Set an account; credentials are written, never shown")
     async def put(name: Name, wanted: AccountIn, caller: Operating) -> Response:
-        if name in wired.directory.builtin:
+        if name in desk.directory.builtin:
             raise DomainError(409, "builtin", f"{name} is built in")
-        adapter = _adapter(wanted, wired)
-        async with wired.engine.begin() as conn:
+        adapter = _adapter(wanted, desk)
+        async with desk.engine.begin() as conn:
             before = await accounts.find(conn, caller.tenant, name, lock=True)
-            row, secrets = await _asked(conn, wired, wanted, caller, before=before, name=name)
-            _check(adapter, wired, row, secrets)
-            version = await accounts.put(conn, wired.directory.seal(row, secrets), secret_hash=wired.directory.secret_hash(secrets.url))
+            row, secrets = await _asked(conn, desk, wanted, caller, before=before, name=name)
+            _check(adapter, desk, row, secrets)
+            version = await accounts.put(conn, desk.directory.seal(row, secrets), secret_hash=desk.directory.secret_hash(secrets.url))
             await health.begin(conn, (row.tenant, name))
             await health.note(conn, (row.tenant, name), [Event(row.at, "set", row.by, {"version": version, "per_second": row.per_second})])
             stored = await accounts.find(conn, caller.tenant, name)
         assert stored is not None  # noqa: S101  # written in this transaction
-        return answer(_shown(stored) | _posted_to(wired, adapter, name, secrets.url), 200 if before else 201)
+        return answer(_shown(stored) | _posted_to(desk, adapter, name, secrets.url), 200 if before else 201)
 
 
-def _posted_to(wired: Wired, adapter: Adapter | Link, name: str, secret: str) -> dict[str, str | None]:
+def _posted_to(desk: AccountDesk, adapter: Adapter | Link, name: str, secret: str) -> dict[str, str | None]:
     """Return where a provider posts what it says; None of what its kind has no word for."""
     hears_replies = not isinstance(adapter, Link) and adapter.inbound is not None
     return {
-        "receipts_url": wired.directory.receipts_url(name, secret) if adapter.receipts is not None else None,
-        "inbound_url": wired.directory.inbound_url(name, secret) if hears_replies else None,
+        "receipts_url": desk.directory.receipts_url(name, secret) if adapter.receipts is not None else None,
+        "inbound_url": desk.directory.inbound_url(name, secret) if hears_replies else None,
     }
 
 
 async def _asked(
-    conn: AsyncConnection, wired: Wired, wanted: AccountIn, caller: Principal, *, before: AccountRow | None, name: str
+    conn: AsyncConnection, desk: AccountDesk, wanted: AccountIn, caller: Principal, *, before: AccountRow | None, name: str
 ) -> tuple[AccountRow, Secrets]:
     """Return the account as it is asked for, and what is secret of it: the URL's part stays, and credentials that are not given."""
-    kept = wired.directory.open(before) if before and before.kind == wanted.kind else None
+    kept = desk.directory.open(before) if before and before.kind == wanted.kind else None
     credentials = wanted.credentials if wanted.credentials is not None else (kept.credentials if kept else {})
     row = AccountRow(
         caller.tenant, name, wanted.kind, tuple(wanted.channels or ALL[wanted.kind].channels), wanted.settings,
-        tuple(sorted(credentials)), b"", wanted.base_url, wanted.at_once, caller.actor, await wired.clock.at(conn),
+        tuple(sorted(credentials)), b"", wanted.base_url, wanted.at_once, caller.actor, await desk.clock.at(conn),
         per_second=wanted.per_second,
     )  # fmt: skip
     return row, Secrets(credentials, kept.url if kept else new_secret())
 
 
-def _adapter(wanted: AccountIn, wired: Wired) -> Adapter | Link:
+def _adapter(wanted: AccountIn, desk: AccountDesk) -> Adapter | Link:
     """Return the adapter, or refuse a kind, a channel, a URL or a host that it does not have."""
     adapter = ALL.get(wanted.kind)
     if adapter is None:
@@ -158,16 +158,16 @@ def _adapter(wanted: AccountIn, wired: Wired) -> Adapter | Link:
     url = wanted.base_url
     if isinstance(adapter, Link):
         host = wanted.settings.get("host")
-        if url is not None or (host in LOOPBACK and not wired.fakes and host not in wired.directory.private_hosts):
+        if url is not None or (host in LOOPBACK and not desk.fakes and host not in desk.directory.private_hosts):
             raise DomainError(422, "invalid_host", f"settings: {wanted.kind} has a host that is not of this machine, and no base_url")
         return adapter
-    fake = url is not None and wired.fakes and url.startswith("http://") and is_loopback(url)
+    fake = url is not None and desk.fakes and url.startswith("http://") and is_loopback(url)
     if url is not None and (adapter.public_only or not (fake or (url.startswith("https://") and not adapter.http2))):
         raise DomainError(422, "invalid_base_url", "base_url: https is needed; a webhook has its URL among its settings, apns its own")
     return adapter
 
 
-def _check(adapter: Adapter | Link, wired: Wired, row: AccountRow, secrets: Secrets) -> None:
+def _check(adapter: Adapter | Link, desk: AccountDesk, row: AccountRow, secrets: Secrets) -> None:
     """Refuse an account that has not what its kind needs, or with which no request could be made."""
     given = set(secrets.credentials) | set(row.settings)
     missing = [name for name in adapter.credentials if name not in secrets.credentials]
@@ -180,7 +180,7 @@ def _check(adapter: Adapter | Link, wired: Wired, row: AccountRow, secrets: Secr
         raise DomainError(422, "invalid_account", f"{row.kind}: {', '.join(sorted(shown))} belongs to the credentials")
     account = Account(row.name, row.kind, {"token": "-", **secrets.credentials}, row.settings, row.base_url)
     try:
-        _try(adapter, account, row, wired.clock.now())
+        _try(adapter, account, row, desk.clock.now())
     except UnfitError as unfit:
         raise DomainError(422, "invalid_account", f"{row.kind}: {unfit.code}") from None
     except (ValueError, TypeError):
@@ -203,31 +203,31 @@ def _try(adapter: Adapter | Link, account: Account, row: AccountRow, now: dateti
         adapter.token.request(account, now)
 
 
-def _add_pauses(routes: APIRouter, wired: Wired) -> None:
+def _add_pauses(routes: APIRouter, desk: AccountDesk) -> None:
     @routes.post("/providers/{name}:pause", summary="Send nothing by this provider")
     async def pause(name: str, wanted: PauseIn, caller: Operating) -> Response:
-        return await _pause(wired, caller, name, reason=wanted.reason)
+        return await _pause(desk, caller, name, reason=wanted.reason)
 
     @routes.post("/providers/{name}:resume", summary="Send by this provider again")
     async def resume(name: str, caller: Operating) -> Response:
-        return await _pause(wired, caller, name, reason=None)
+        return await _pause(desk, caller, name, reason=None)
 
 
-async def _pause(wired: Wired, caller: Principal, name: str, *, reason: str | None) -> Response:
-    async with wired.engine.begin() as conn:
+async def _pause(desk: AccountDesk, caller: Principal, name: str, *, reason: str | None) -> Response:
+    async with desk.engine.begin() as conn:
         account = (caller.tenant, name)
         if not await (accounts.pause(conn, *account, reason=reason, by=caller.actor) if reason else accounts.resume(conn, *account)):
             raise DomainError(404, "not_found", f"there is no provider {name[:64]!r}")
-        event = Event(await wired.clock.at(conn), "paused" if reason else "resumed", caller.actor, {"reason": reason} if reason else {})
+        event = Event(await desk.clock.at(conn), "paused" if reason else "resumed", caller.actor, {"reason": reason} if reason else {})
         await health.note(conn, account, [event])
         row = await accounts.find(conn, caller.tenant, name)
     return answer(_shown(row) if row else None)
 
 
-def _add_routes(routes: APIRouter, wired: Wired) -> None:
+def _add_routes(routes: APIRouter, desk: AccountDesk) -> None:
     @routes.get("/routes", summary="Which provider has which channel and country, by weight")
     async def shown(caller: Reading) -> Response:
-        async with wired.engine.connect() as conn:
+        async with desk.engine.connect() as conn:
             held = await accounts.routes(conn, caller.tenant)
         return answer({"items": held.routes if held else (), "next": None, "version": held.version if held else 0})
 
@@ -236,25 +236,25 @@ def _add_routes(routes: APIRouter, wired: Wired) -> None:
         items = [Route(one.channel, one.country, one.provider, one.weight) for one in wanted.items]
         if len({(one.channel, one.country, one.provider) for one in items}) < len(items):
             raise DomainError(422, "invalid_routes", "a provider stands once for a channel and country")
-        async with wired.engine.begin() as conn:
-            offers = (await wired.directory.routing(conn)).offers(caller.tenant)
+        async with desk.engine.begin() as conn:
+            offers = (await desk.directory.routing(conn)).offers(caller.tenant)
             for one in items:
                 if one.provider not in offers or one.channel not in offers[one.provider].channels:
                     raise DomainError(422, "invalid_routes", f"there is no provider {one.provider!r} for {one.channel}")
-            at = await wired.clock.at(conn)
+            at = await desk.clock.at(conn)
             number = await accounts.put_routes(conn, caller.tenant, items, by=caller.actor, at=at)
         return answer({"items": items, "next": None, "version": number})
 
 
-def _add_receipts(routes: APIRouter, wired: Wired) -> None:
+def _add_receipts(routes: APIRouter, desk: AccountDesk) -> None:
     @routes.post("/providers/{name}/{secret}/receipts", include_in_schema=False)
     @routes.get("/providers/{name}/{secret}/receipts", include_in_schema=False)
     async def receipts(name: str, secret: str, request: Request) -> Response:
         """Take what a provider says; it has no key, its URL has a secret and what it says a signature."""
-        url = wired.directory.receipts_url(name, secret)
+        url = desk.directory.receipts_url(name, secret)
         if url is None:
             raise DomainError(404, "not_found", "there is nothing here")
-        return answer(await wired.receiver.take(name, secret, await callback_of(request, url)))
+        return answer(await desk.receiver.take(name, secret, await callback_of(request, url)))
 
 
 def _shown(row: AccountRow) -> dict[str, Any]:
