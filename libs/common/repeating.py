@@ -17,12 +17,16 @@ FIRST_TRY_AGAIN_S = 0.1
 T = TypeVar("T")
 
 
-async def repeat(step: Callable[[], Awaitable[None]], stop: asyncio.Event, *, every_s: float, worker: str) -> None:
-    """Do the step, rest, do it again, until stopped."""
+async def repeat(
+    step: Callable[[], Awaitable[bool | None]], stop: asyncio.Event, *, every_s: float, worker: str, wake: asyncio.Event | None = None
+) -> None:
+    """Do the step, rest until the time or the wake comes, do it again, until stopped; after a step that says True without a rest."""
     wait = FIRST_WAIT_S
     while not stop.is_set():
+        if wake is not None:
+            wake.clear()
         try:
-            await step()
+            more = await step()
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -31,7 +35,8 @@ async def repeat(step: Callable[[], Awaitable[None]], stop: asyncio.Event, *, ev
             wait = min(wait * 2, LONGEST_WAIT_S)
         else:
             wait = FIRST_WAIT_S
-            await pause(stop, every_s)
+            if not more:
+                await pause(stop, every_s, wake=wake)
 
 
 async def patiently(

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlalchemy import text
 
 from libs.common.bus.ports import BusWorker
+from libs.common.db.leading import leads
 from libs.common.metrics import Metrics
 from libs.common.ports import Ports
 from libs.common.repeating import repeat
@@ -16,7 +17,6 @@ from libs.common.repeating import repeat
 INTERVAL_S = 15.0
 REASONS = ("unreadable", "not_json", "malformed", "unknown_type", "too_large", "other")
 """Why a record is set aside, as the label has it; any other reason counts as `other`."""
-_LEAD = text("select pg_try_advisory_xact_lock(0, hashtext(:name))")
 
 
 class Watcher:
@@ -36,7 +36,7 @@ class Watcher:
     async def look(self) -> None:
         """Look once, unless another replica does at this moment."""
         async with self._ports.engine.begin() as conn:
-            if not (await conn.execute(_LEAD, {"name": f"dunwell-watcher-{self._schema}"})).scalar_one():
+            if not await leads(conn, f"watcher-{self._schema}"):
                 return
             for look in self._looks:
                 await look()

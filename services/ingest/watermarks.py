@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import ids
@@ -17,6 +16,7 @@ from libs.common.cloudevents import Envelope, Writer
 from libs.common.contracts.catalogue import FACTS, PROFILES
 from libs.common.contracts.overdue_facts import DebtWatermark
 from libs.common.db import positions
+from libs.common.db.leading import leads
 from libs.common.outbox import Outbox
 from libs.common.repeating import repeat
 from services.ingest.ledger import SOURCE
@@ -25,7 +25,6 @@ from services.ingest.store import borrowers
 from services.ingest.tables import GROUP, SCHEMA
 
 EVERY_S = 1.0
-_ONE_WRITER = text("select pg_try_advisory_xact_lock(hashtext('dunwell-watermark'))")
 
 
 @dataclass(slots=True)
@@ -56,7 +55,7 @@ class Watermarks:
         """
         places = await self.bus.count_partitions(self.topics)
         async with self.engine.begin() as conn:
-            if not (await conn.execute(_ONE_WRITER)).scalar_one():
+            if not await leads(conn, "watermark"):
                 return False
             until = await positions.watermark(conn, SCHEMA, GROUP, places=places)
             if until is None or (self.said is not None and until <= self.said):

@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import logs, sealing
-from libs.common.clock import pause
 from libs.common.db.failures import is_transient
+from libs.common.repeating import repeat
 from libs.common.sealing import SealError
 from services.notifier.domain.asking import NEVER_TAKEN, PAUSES, Question, meaning
 from services.notifier.domain.delivery import heard
@@ -42,16 +42,11 @@ class Asker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ask until the stop."""
-        while not stop.is_set():
-            try:
-                asked = await self.look()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                logs.get("asker").warning("look_failed", reason=type(error).__name__)
-                asked = 0
-            if asked < AT_ONCE:
-                await pause(stop, LOOK_EVERY_S)
+
+        async def step() -> bool:
+            return await self.look() >= AT_ONCE
+
+        await repeat(step, stop, every_s=LOOK_EVERY_S, worker="notifier/asker")
 
     async def drain(self) -> int:
         """Ask all that is to be asked now, and return how many questions that were."""

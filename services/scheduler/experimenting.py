@@ -63,7 +63,7 @@ class Guard:
         async def step() -> None:
             await self.look()
 
-        await repeat(step, stop, every_s=LOOK_EVERY_S, worker="guard")
+        await repeat(step, stop, every_s=LOOK_EVERY_S, worker="scheduler/guard")
 
     async def look(self) -> int:
         """Look at all experiments once, and return how many were stopped."""

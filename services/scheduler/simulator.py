@@ -14,8 +14,8 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import logs
-from libs.common.clock import Clock, pause
-from libs.common.db.failures import is_transient
+from libs.common.clock import Clock
+from libs.common.repeating import repeat
 from services.scheduler.domain.tally import Tally, canonical, hash_of
 from services.scheduler.rulebook import AssignmentItem, items_of
 from services.scheduler.simulation import Both, Chosen, Setup, SimulationAsked, play, play_portion, read, result_of, watch_parent
@@ -56,17 +56,7 @@ class Simulator:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Do what waits until the stop."""
-        while not stop.is_set():
-            self.wake.clear()
-            try:
-                ran = await self.run_one(stop)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                logs.get("simulator").warning("pass_failed", reason=f"{type(error).__name__}: {error}"[:300])
-                ran = False
-            if not ran:
-                await pause(stop, LOOK_EVERY_S, wake=self.wake)
+        await repeat(lambda: self.run_one(stop), stop, every_s=LOOK_EVERY_S, worker="scheduler/simulator", wake=self.wake)
 
     async def run_one(self, stop: asyncio.Event) -> bool:
         """Do the next simulation that waits; False where none does."""

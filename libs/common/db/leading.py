@@ -1,0 +1,13 @@
+"""Of several replicas one does a thing at a time."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_LEAD = text("select pg_try_advisory_xact_lock(0, hashtext(:name))")
+
+
+async def leads(conn: AsyncConnection, name: str) -> bool:
+    """Say whether this transaction is the one that does it, until it ends."""
+    return bool((await conn.execute(_LEAD, {"name": f"dunwell-{name}"})).scalar_one())
