@@ -37,9 +37,9 @@ class Story:
     ends_at: datetime
 
 
-def read_story(ends_at: datetime, *, days: int | None = None, book: Path = BOOK) -> Story:
+def read_story(ends_at: datetime, *, days: int | None = None) -> Story:
     """Read the example book so that its history ends now; with `days`, what is older is taken in at once at the start."""
-    events = list(uci.timeline(uci.read(book), ends_at.astimezone(ZONE).date()))
+    events = list(uci.timeline(uci.read(BOOK), ends_at.astimezone(ZONE).date()))
     first = _time_of(events[0])
     starts_at = first if days is None else max(first, ends_at - timedelta(days=days))
     return Story(events, starts_at, ends_at)

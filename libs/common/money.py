@@ -13,10 +13,6 @@ CURRENCIES = frozenset(list_currencies())
 MAX_MINOR = 10**15
 """The largest amount of the public contract, in minor units."""
 
-MAX_SUM_MINOR = 2**63 - 1
-"""The largest sum that a column holds; what would pass it is parked, not wrapped."""
-
-
 _ISO_EXPONENTS = {"IQD": 3} | dict.fromkeys(("AFN", "ALL", "IRR", "KPW", "LAK", "LBP", "MGA", "MMK", "RSD", "SOS", "SYP", "YER"), 2)
 """Where CLDR has 0 because nobody writes the decimals: an amount in minor units read by it would be a hundred times too large."""
 

@@ -10,12 +10,10 @@ from libs.common.contracts.contact_outcomes import CONTACT_OUTCOMES
 from libs.common.metrics import LATENESS_BUCKETS_S, Metrics
 
 REASONS = (
-    "scheduled", "settling", "task_open", "ladder_ended", "in_doubt", "pending_payment", "paused", "clear", "nothing_owed", "no_outcome",
-    "no_case", "no_profile", "contact_unknown", "deceased", "insolvent", "represented", "hardship", "moratorium", "cease", "dispute",
-    "complaint", "promise", "manual", "vulnerable", "fraud_victim", "bereavement", "other",
-    "no_case", "no_profile", "contact_unknown", "awaits_approval",
-    "awaits_evidence", "handed_over", "offer_accepted", "deceased", "insolvent", "represented", "hardship", "moratorium", "cease",
-    "dispute", "other",
+    "scheduled", "settling", "task_open", "ladder_ended", "in_doubt", "pending_payment", "paused", "clear", "nothing_owed",
+    "no_outcome", "no_case", "no_profile", "contact_unknown", "deceased", "insolvent", "represented", "hardship", "moratorium", "cease",
+    "dispute", "complaint", "promise", "manual", "vulnerable", "fraud_victim", "bereavement", "awaits_approval", "awaits_evidence",
+    "handed_over", "offer_accepted", "other",
 )  # fmt: skip
 """The closed set of label values; any other reason counts as `other`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -178,6 +178,3 @@ class Bus(Protocol):
     async def close(self) -> None:
         """Let go of connections."""
         ...
-
-
-Decoders = Mapping[str, Callable[[Record], object]]

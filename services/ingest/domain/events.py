@@ -4,7 +4,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from services.ingest.domain.amounts import Amounts
-from services.ingest.domain.product import Allocation, ChargesKnown, ProductLine, Tolerance
+from services.ingest.domain.product import Allocation, ChargesKnown, Tolerance
 from services.ingest.domain.product import Component as Component  # noqa: PLC0414 - those who publish events find it here
 from services.ingest.domain.value import Value
 
@@ -286,11 +286,6 @@ Placed = (
     | Closed
 )
 """The events that do something at their place; the others undo one of these."""
-
-
-def day_of_charge(product: ProductLine, due_on: date, recorded_on: date) -> date:
-    """Return the day from which a charge counts; the loan's own allocation may differ, so the fold asks again."""
-    return charge_day(product.allocation.charges_known, due_on, recorded_on)
 
 
 def charge_day(known: ChargesKnown, due_on: date, recorded_on: date) -> date:

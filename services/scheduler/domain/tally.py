@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Key = tuple[str, ...]
-MILLIONTHS = 1_000_000
 
 
 @dataclass(slots=True)

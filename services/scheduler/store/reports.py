@@ -20,9 +20,9 @@ DAYS_LATE = (8, 15, 31, 61, 91)
 BANDS = ("1-7", "8-14", "15-30", "31-60", "61-90", "91+")
 
 
-def _detail(columns: str, alias: str = "d", of: str = "t.detail") -> str:
+def _detail(columns: str) -> str:
     """Return the source of what an entry says, parsed once a row."""
-    return f"cross join lateral json_to_record(cast(convert_from({of}, 'UTF8') as json)) as {alias}({columns})"
+    return f"cross join lateral json_to_record(cast(convert_from(t.detail, 'UTF8') as json)) as d({columns})"
 
 
 def _entries(of: str) -> str:

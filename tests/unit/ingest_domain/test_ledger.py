@@ -27,7 +27,7 @@ from services.ingest.domain.events import (
     Row,
     Waived,
     WaiverReversed,
-    day_of_charge,
+    charge_day,
 )
 from services.ingest.domain.fold import MOST_OPEN_WAIVERS, fold, trace
 from services.ingest.domain.product import (
@@ -302,10 +302,9 @@ def test_a_charge_that_the_publisher_puts_on_a_later_instalment_keeps_its_age_wh
 
 
 def test_a_charge_from_the_start_counts_before_everything_else() -> None:
-    from_start = ProductLine(allocation=Allocation(charges_known=ChargesKnown.FROM_THE_START))
-    assert day_of_charge(from_start, on(5), on(9)) == date.min
-    assert day_of_charge(DEFAULT, on(5), on(9)) == on(5)
-    assert day_of_charge(DEFAULT, on(9), on(5)) == on(5)
+    assert charge_day(ChargesKnown.FROM_THE_START, on(5), on(9)) == date.min
+    usual = DEFAULT.allocation.charges_known
+    assert charge_day(usual, on(5), on(9)) == charge_day(usual, on(9), on(5)) == on(5)
 
 
 def test_a_waiver_of_a_later_charge_leaves_the_turn_to_the_one_that_is_due() -> None:
