@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, body_of, page, takes
-from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.errors import DomainError
@@ -23,11 +22,9 @@ from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Decision
 from services.notifier.finding import expect_known
+from services.notifier.routes.callers import Limit, Reading
 from services.notifier.store import reading
 from services.notifier.store.reading import Filter
-
-Reading = Annotated[Principal, Depends(requires("contacts:read"))]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 _request = msgspec.json.Decoder(ContactRequested).decode
 _decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode

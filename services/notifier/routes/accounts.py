@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.api import answer, page
-from libs.common.auth import Principal, requires
+from libs.common.asked import Asked
+from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from services.notifier.directory import Directory, Secrets, is_loopback, new_secret
@@ -22,13 +23,12 @@ from services.notifier.providers.links import LOOPBACK, Link
 from services.notifier.providers.wire import Account, Adapter, UnfitError
 from services.notifier.receiving import Receiver
 from services.notifier.routes.callbacks import callback_of
+from services.notifier.routes.callers import Operating, Reading
 from services.notifier.showing import health_of
 from services.notifier.store import accounts, health
 from services.notifier.store.accounts import AccountRow
 from services.notifier.store.health import Event
 
-Reading = Annotated[Principal, Depends(requires("contacts:read"))]
-Operating = Annotated[Principal, Depends(requires("ops"))]
 Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 ChannelName = Literal["sms", "email", "push", "inbox"]
 Value = Annotated[str, Field(min_length=1, max_length=8192)]
@@ -36,10 +36,8 @@ PROBES = {"sms": "+12025550123", "email": "someone@example.com", "push": "token"
 """Addresses for the request that is only built, to see whether an account could make one."""
 
 
-class AccountIn(BaseModel):
+class AccountIn(Asked):
     """A provider account; credentials that are left out stay as they are."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: str
     channels: list[ChannelName] | None = Field(default=None, min_length=1)
@@ -50,18 +48,14 @@ class AccountIn(BaseModel):
     per_second: int | None = Field(default=None, ge=1, le=10_000)
 
 
-class PauseIn(BaseModel):
+class PauseIn(Asked):
     """Why a provider is paused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=500)
 
 
-class RouteIn(BaseModel):
+class RouteIn(Asked):
     """One route; `*` is every country that has no route of its own."""
-
-    model_config = ConfigDict(extra="forbid")
 
     channel: ChannelName
     country: str = Field(default=ANYWHERE, pattern=r"^(\*|[A-Z]{2})$")
@@ -69,10 +63,8 @@ class RouteIn(BaseModel):
     weight: int = Field(default=1, ge=0, le=1000)
 
 
-class RoutesIn(BaseModel):
+class RoutesIn(Asked):
     """All routes of the tenant."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[RouteIn] = Field(max_length=1000)
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from libs.common.api import answer, body_of, read_as, takes
-from libs.common.auth import Principal, requires
 from services.notifier.authorizing import AuthorizeIn, Desk
-
-Writing = Annotated[Principal, Depends(requires("contacts:write"))]
+from services.notifier.routes.callers import Writing
 
 
 def routes_of(desk: Desk) -> APIRouter:

@@ -18,14 +18,13 @@ from libs.common.contracts.wallet_borrowers import ChannelName
 from libs.common.errors import DomainError
 from libs.common.paging import Cursor, cut, moment_place, number_place
 from services.notifier.contact_book import Book
+from services.notifier.routes.callers import Limit, Operating
 from services.notifier.store import pii
 from services.notifier.store.pii import Reader
 from services.notifier.store.sandbox import Wanted
 
 READS = "pii:read"
 Opening = Annotated[Principal, Depends(requires(READS))]
-Operating = Annotated[Principal, Depends(requires("ops"))]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,24 +6,21 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from msgspec import Meta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, body_of, page, read_as, takes
-from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
 from libs.common.contracts.values import WITHOUT_NUL
 from libs.common.paging import Cursor, cut, number_place
 from libs.common.preconditions import IfMatch, expect, tag_of
 from services.notifier.domain.preferences import Wishes
 from services.notifier.finding import expect_known
+from services.notifier.routes.callers import Limit, Reading, Writing
 from services.notifier.store import borrowers, deliveries, preferences
 from services.notifier.store.preferences import Asked
 
-Reading = Annotated[Principal, Depends(requires("contacts:read"))]
-Writing = Annotated[Principal, Depends(requires("contacts:write"))]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 _wishes = msgspec.json.Decoder(Wishes).decode
 
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import page
-from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
+from services.notifier.routes.callers import Limit, Reading
 from services.notifier.showing import history_of
 from services.notifier.store import accounts, health
-
-Reading = Annotated[Principal, Depends(requires("contacts:read"))]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 def routes_of(engine: AsyncEngine) -> APIRouter:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from msgspec import Meta
 
 from libs.common.api import answer, body_of, read_as, takes
-from libs.common.auth import Principal, requires
 from libs.common.contracts.values import Contract
 from services.notifier.contact_book import Book
-
-Reading = Annotated[Principal, Depends(requires("contacts:read"))]
+from services.notifier.routes.callers import Reading
 
 
 class RecogniseIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.api import answer, page
-from libs.common.auth import Principal, requires
+from libs.common.auth import Principal
 from libs.common.errors import DomainError
 from libs.common.paging import Cursor, after_moment, cut, moment_place
 from services.notifier.domain.suppressions import ANYBODY
 from services.notifier.finding import expect_known
 from services.notifier.replying import Listener
 from services.notifier.routes.callbacks import callback_of
+from services.notifier.routes.callers import Limit, Operating, Reading
 from services.notifier.store import borrowers, deliveries, pii, replies, suppressions
 from services.notifier.store.pii import Reader
 from services.notifier.store.suppressions import Lift
 
-Reading = Annotated[Principal, Depends(requires("contacts:read"))]
-Operating = Annotated[Principal, Depends(requires("ops"))]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 Why = Annotated[str, Query(min_length=1, max_length=500)]
 Given = Annotated[str | None, Query(min_length=1, max_length=500)]
 PERSONAL = "pii:read"

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from fastapi import APIRouter, Response
+from pydantic import Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, page
-from libs.common.auth import Principal, requires
+from libs.common.asked import Asked
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.compliance import Channel, Packs
 from services.notifier.domain.switching import KEYLESS, Scope
+from services.notifier.routes.callers import Operating, Reading
 from services.notifier.store import gates
 from services.notifier.store.gates import Switch
 
-Reading = Annotated[Principal, Depends(requires("contacts:read"))]
-Operating = Annotated[Principal, Depends(requires("ops"))]
 
-
-class SwitchIn(BaseModel):
+class SwitchIn(Asked):
     """A turn of the switch; `key` names the policy (`name` or `name@version`), step (`id` or `policy/id`), template, channel or region."""
-
-    model_config = ConfigDict(extra="forbid")
 
     scope: Scope
     contacts: Literal["on", "shadow", "off"]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from babel import Locale as Known
 from babel import UnknownLocaleError
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Meta, field
 
 from libs.common.api import answer, body_of, page, read_as, takes
@@ -26,6 +26,7 @@ from services.notifier.domain.tenant import Price
 from services.notifier.previewing import Asked, Preview, preview
 from services.notifier.publishing import Publisher
 from services.notifier.rendering import Source
+from services.notifier.routes.callers import Limit
 from services.notifier.samples import Sum
 from services.notifier.store import templates
 from services.notifier.store.templates import NewVersion, Version
@@ -33,7 +34,6 @@ from services.notifier.texts import SHIPPED, Shipped
 from services.notifier.vetting import LONGEST_SOURCE
 
 Writing = Annotated[Principal, Depends(requires("templates:write"))]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 ChannelIn = Literal["sms", "email", "push", "inbox"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
 Part = Annotated[str, Meta(min_length=1, max_length=LONGEST_SOURCE, pattern=WITHOUT_NUL)]

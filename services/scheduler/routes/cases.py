@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, page
-from libs.common.auth import Principal, requires
+from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.paging import Cursor, after_moment, cut, moment_place
 from services.scheduler.dealing import Dealer
@@ -24,15 +24,13 @@ from services.scheduler.editing import PolicyDesk
 from services.scheduler.elsewhere import Asking
 from services.scheduler.finding import case_row, unknown
 from services.scheduler.house_settings import house_settings
+from services.scheduler.routes.desk import Limit, Reader
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.showing import Law, case_shown, debts_shown, next_contact
 from services.scheduler.store import cases, reach, views
 from services.scheduler.store.book import LOOKBACK
 from services.scheduler.store.held import case_key
 
-Reader = Annotated[Principal, Depends(requires("cases:read"))]
-Worker = Annotated[Principal, Depends(requires("cases:write"))]
-Limit = Annotated[int, Query(ge=1, le=500)]
 Wanted = Annotated[str | None, Query(max_length=128)]
 
 

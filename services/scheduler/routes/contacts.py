@@ -8,10 +8,11 @@ from fastapi import APIRouter, Response
 from pydantic import Field, model_validator
 
 from libs.common.api import answer
+from libs.common.asked import Asked
 from services.scheduler.casework import Casework
 from services.scheduler.contacting import ContactMade, note, note_reason, record
 from services.scheduler.domain.matters import RESULTS, NonpaymentReason, ResultCode
-from services.scheduler.routes.desk import Asked, LoanId, OnCalendar, Words, Worker
+from services.scheduler.routes.desk import LoanId, OnCalendar, Words, Worker
 from services.scheduler.routes.promises import PromiseAsked
 
 ByPeople = Literal["call", "ai_voice", "voicemail", "letter", "visit", "chat", "private_message", "sms", "email"]

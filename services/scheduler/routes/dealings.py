@@ -7,16 +7,18 @@ from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
+from libs.common.asked import Asked
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
 from services.scheduler.domain.dealing import OfferState, Terms
 from services.scheduler.domain.policy import DOSSIER
 from services.scheduler.finding import unknown
-from services.scheduler.routes.cases import Reader, Rooms, Worker
+from services.scheduler.routes.cases import Rooms
+from services.scheduler.routes.desk import Reader, Worker
 from services.scheduler.showing import steps_shown
 from services.scheduler.store import cases, dealings
 from services.scheduler.store.held import Held
@@ -26,33 +28,29 @@ Percent = Annotated[int | None, Field(ge=0, le=100)]
 LONGEST_VALID = 90
 
 
-class Said(BaseModel):
+class Said(Asked):
     """What a person says of a decision."""
 
-    model_config = ConfigDict(extra="forbid")
     reason: str | None = Field(default=None, min_length=1, max_length=2000)
 
 
-class Because(BaseModel):
+class Because(Asked):
     """A decision that has a reason."""
 
-    model_config = ConfigDict(extra="forbid")
     reason: str = Field(min_length=1, max_length=2000)
 
 
-class Document(BaseModel):
+class Document(Asked):
     """A document by its name in the policy, where it is kept, and the SHA-256 of its bytes."""
 
-    model_config = ConfigDict(extra="forbid")
     document: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
     reference: str = Field(min_length=1, max_length=2000)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class OfferForm(BaseModel):
+class OfferForm(Asked):
     """A plan over some months, or a partial waiver."""
 
-    model_config = ConfigDict(extra="forbid")
     kind: Literal["instalment_plan", "partial_waiver"]
     max_months: Annotated[int | None, Field(ge=1, le=120)] = None
     waive_interest_percent: Percent = None
@@ -77,10 +75,9 @@ class OfferForm(BaseModel):
         )  # fmt: skip
 
 
-class PlanForm(BaseModel):
+class PlanForm(Asked):
     """A plan over some months."""
 
-    model_config = ConfigDict(extra="forbid")
     max_months: int = Field(ge=1, le=120)
     waive_interest_percent: Percent = None
     waive_fees_percent: Percent = None
@@ -93,10 +90,9 @@ class PlanForm(BaseModel):
         return OfferForm(kind="instalment_plan", **self.model_dump())
 
 
-class Taken(BaseModel):
+class Taken(Asked):
     """What the borrower has chosen of an offer."""
 
-    model_config = ConfigDict(extra="forbid")
     months: Annotated[int | None, Field(ge=1, le=120)] = None
     reason: str | None = Field(default=None, max_length=2000)
 

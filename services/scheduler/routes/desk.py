@@ -1,11 +1,11 @@
-"""What the routes of people's work share: who asks, what a moment and a text may be."""
+"""What the routes share: who asks, how long a page may be, what a moment and a text may be."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from libs.common.auth import Principal, requires
 from libs.common.contracts.values import moments_on_calendar
@@ -23,9 +23,3 @@ def _on_calendar(moment: AwareDatetime) -> AwareDatetime:
 OnCalendar = Annotated[AwareDatetime, AfterValidator(_on_calendar)]
 LoanId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 Words = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00]*$")]
-
-
-class Asked(BaseModel):
-    """A body in which nothing unknown stands."""
-
-    model_config = ConfigDict(extra="forbid")

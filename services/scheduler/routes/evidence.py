@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from libs.common.asked import Asked
 from libs.common.auth import Principal
 from libs.common.errors import DomainError
 from services.scheduler.domain.policy import DOSSIER
 from services.scheduler.dossier import Dossier
-from services.scheduler.routes.cases import Reader, Rooms, Worker, asking_of
+from services.scheduler.routes.cases import Rooms, asking_of
+from services.scheduler.routes.desk import Reader, Worker
 
 Form = Annotated[Literal["json", "zip"], Query(alias="format")]
 
 
-class Kept(BaseModel):
+class Kept(Asked):
     """Where the sealed dossier will be kept."""
 
-    model_config = ConfigDict(extra="forbid")
     reference: str = Field(min_length=1, max_length=2000)
 
 

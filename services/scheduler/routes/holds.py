@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
+from libs.common.asked import Asked
 from libs.common.errors import DomainError
 from libs.common.paging import Cursor, cut
 from libs.compliance import STOPS, Channel, StopKind, StopScope
@@ -18,7 +19,7 @@ from services.scheduler.domain.stops import Ending
 from services.scheduler.finding import named
 from services.scheduler.holding import OF_PEOPLE, HoldWanted, default_contacts, end_hold, needs_channel, set_hold
 from services.scheduler.massholding import BatchAsked, MassHolds
-from services.scheduler.routes.desk import Asked, Limit, LoanId, OnCalendar, Reader, Words, Worker
+from services.scheduler.routes.desk import Limit, LoanId, OnCalendar, Reader, Words, Worker
 from services.scheduler.store import holds
 from services.scheduler.store.batches import CaseFilter
 

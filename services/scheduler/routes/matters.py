@@ -9,13 +9,14 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
+from libs.common.asked import Asked
 from libs.common.errors import DomainError
 from libs.common.paging import Cursor, cut
 from libs.compliance import Channel
 from services.scheduler.casework import Casework
 from services.scheduler.domain.matters import MatterKind, Outcome
 from services.scheduler.objecting import MatterWanted, find, open_matter, resolve
-from services.scheduler.routes.desk import Asked, Limit, LoanId, Reader, Words, Worker
+from services.scheduler.routes.desk import Limit, LoanId, Reader, Words, Worker
 from services.scheduler.store import matters
 
 KINDS = {

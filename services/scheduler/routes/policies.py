@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import msgspec
 import yaml
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.api import answer, body_of, in_place, page
+from libs.common.asked import Asked
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
 from libs.common.paging import Cursor, cut, number_place
@@ -25,7 +26,8 @@ from services.scheduler.policies.difference import difference, normal
 from services.scheduler.policies.forms import PlaceName, SegmentName, schema
 from services.scheduler.policies.places import MOST_BYTES
 from services.scheduler.policies.writing import encode
-from services.scheduler.routes.cases import Limit, Reader, Rooms, Wanted, asking_of
+from services.scheduler.routes.cases import Rooms, Wanted, asking_of
+from services.scheduler.routes.desk import Limit, Reader
 from services.scheduler.rulebook import AssignmentItem, items_of
 from services.scheduler.store import policies
 from services.scheduler.store.policies import Which
@@ -40,36 +42,32 @@ _BODIES = {YAML: {"schema": {"type": "string"}}, "application/json": {"schema": 
 _DOCUMENT = {"requestBody": {"required": True, "content": _BODIES}}
 
 
-class Decision(BaseModel):
+class Decision(Asked):
     """What a person says who decides."""
 
-    model_config = ConfigDict(extra="forbid")
     comment: str | None = Field(default=None, max_length=4000)
     simulation: str | None = Field(default=None, max_length=128, description="the simulation on whose result it is decided")
 
 
-class Activation(BaseModel):
+class Activation(Asked):
     """From when on, and what becomes of spells that run."""
 
-    model_config = ConfigDict(extra="forbid")
     effective_at: AwareDatetime | None = None
     in_flight: InFlight = InFlight.PIN
 
 
-class AssignmentForm(BaseModel):
+class AssignmentForm(Asked):
     """Which debts a policy rules; what is absent does not matter."""
 
-    model_config = ConfigDict(extra="forbid")
     policy: str = Field(min_length=1, max_length=63)
     products: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=100)
     segments: list[SegmentName] = Field(default=[], max_length=100)
     jurisdictions: list[PlaceName] = Field(default=[], max_length=100)
 
 
-class AssignmentsForm(BaseModel):
+class AssignmentsForm(Asked):
     """The assignments in order: the first that fits holds."""
 
-    model_config = ConfigDict(extra="forbid")
     items: list[AssignmentForm] = Field(max_length=200)
 
 

@@ -10,13 +10,14 @@ from pydantic import AfterValidator, Field
 from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
+from libs.common.asked import Asked
 from libs.common.contracts.values import on_calendar
 from libs.common.money import MAX_MINOR
 from libs.common.paging import Cursor, cut
 from libs.compliance import Channel
 from services.scheduler.casework import Casework
 from services.scheduler.promising import PromiseWanted, cancel, find, make
-from services.scheduler.routes.desk import Asked, Limit, LoanId, Reader, Words, Worker
+from services.scheduler.routes.desk import Limit, LoanId, Reader, Words, Worker
 from services.scheduler.store import promises
 
 

@@ -8,16 +8,18 @@ from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.api import answer
+from libs.common.asked import Asked
 from libs.common.contracts.values import known_zone
 from libs.common.errors import DomainError
 from libs.common.tabular import csv_rows
 from services.scheduler.domain.days import begins
 from services.scheduler.domain.reporting import MOST_DAYS, Days, Every, first_whole, last_over
-from services.scheduler.routes.cases import Reader, Rooms
+from services.scheduler.routes.cases import Rooms
+from services.scheduler.routes.desk import Reader
 from services.scheduler.store import reports
 from services.scheduler.store.keeping import whole_since
 from services.scheduler.store.reports import Table
@@ -31,10 +33,9 @@ def _zone(name: str) -> str:
     return name
 
 
-class SpanForm(BaseModel):
+class SpanForm(Asked):
     """Which days, in which zone, and as what."""
 
-    model_config = ConfigDict(extra="forbid")
     from_: date = Field(alias="from", ge=date(1970, 1, 2), le=date(2199, 12, 30))
     to: date = Field(ge=date(1970, 1, 2), le=date(2199, 12, 30))
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"

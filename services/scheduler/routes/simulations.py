@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from sqlalchemy import RowMapping
 
 from libs.common import ids
 from libs.common.api import answer, page
+from libs.common.asked import Asked
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
 from libs.common.paging import Cursor, cut
@@ -25,7 +26,8 @@ from services.scheduler.finding import named
 from services.scheduler.house_settings import HouseSettings, house_settings
 from services.scheduler.policies.forms import Duration, PlaceName, Sent, seconds_of
 from services.scheduler.proposing import Proposal, kept, written
-from services.scheduler.routes.cases import Limit, Reader, Rooms, Wanted, asking_of
+from services.scheduler.routes.cases import Rooms, Wanted, asking_of
+from services.scheduler.routes.desk import Limit, Reader
 from services.scheduler.simulation import BehaviourAsked, PricesAsked, SimulationAsked
 from services.scheduler.simulation import Wanted as Which
 from services.scheduler.store import policies, simulations
@@ -39,10 +41,8 @@ Text = Annotated[str, Field(min_length=1, max_length=128)]
 SimulationState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
 
-class Form(BaseModel):
+class Form(Asked):
     """Nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class CureForm(Form):
@@ -64,9 +64,9 @@ class BehaviourForm(Form):
 
     share_paying_after_contact: Share = Decimal(0)
     pays_within: Duration = "3d"
-    cured_by_day: Annotated[list[CureForm], Field(max_length=100), AfterValidator(_rising)] = []
+    cured_by_day: Annotated[list[CureForm], Field(max_length=100), AfterValidator(_rising)] = Field(default=[])
     share_paying_when_due: Share = Decimal(0)
-    arrives: dict[Sent, Share] = {}
+    arrives: dict[Sent, Share] = Field(default={})
     tasks_take: Duration | None = None
     seed: int = Field(default=0, ge=0, lt=2**53)
 
@@ -95,7 +95,7 @@ class PricesForm(Form):
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     millionths: dict[Sent, Annotated[int, Field(ge=0, le=10**9)]]
-    sms_parts: dict[Text, Annotated[int, Field(ge=1, le=50)]] = {}
+    sms_parts: dict[Text, Annotated[int, Field(ge=1, le=50)]] = Field(default={})
 
     def asked(self) -> PricesAsked:
         """Return it as it is kept."""

@@ -10,12 +10,13 @@ from pydantic import Field, model_validator
 from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
+from libs.common.asked import Asked
 from libs.common.paging import Cursor, cut
 from services.scheduler.casework import Casework
 from services.scheduler.contacting import ContactMade
 from services.scheduler.domain.matters import NonpaymentReason, Outcome, ResultCode
 from services.scheduler.routes.contacts import ByPeople, fits
-from services.scheduler.routes.desk import Asked, Limit, LoanId, Reader, Words, Worker
+from services.scheduler.routes.desk import Limit, LoanId, Reader, Words, Worker
 from services.scheduler.routes.promises import PromiseAsked
 from services.scheduler.store import errands
 from services.scheduler.store.errands import Place, Wanted
