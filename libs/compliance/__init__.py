@@ -1,37 +1,33 @@
 """The gate: contact rules as data, and one pure decision over them."""
 
-from libs.compliance.content import Fault, Text, faults, languages
-from libs.compliance.gate import (
+from libs.compliance.circumstances import (
     STOPS,
-    Allow,
-    CapKey,
-    CapScope,
-    Channel,
     Circumstances,
-    ContentKind,
     DebtFacts,
-    Deny,
-    Nature,
-    Pack,
-    Packs,
     Preferences,
     Prior,
-    Profile,
     Proposed,
+    Stop,
+    StopRule,
+    TenantHours,
+    consents_to,
+)
+from libs.compliance.content import Fault, Text, faults, languages
+from libs.compliance.gate import Allow, CapKey, Deny, Reason, cap_keys, content_asked, decide, word_of
+from libs.compliance.packs import load_packs
+from libs.compliance.rules import Pack, Packs
+from libs.compliance.vocabulary import (
+    CapScope,
+    Channel,
+    ContentKind,
+    Nature,
+    Profile,
     Purpose,
-    Reason,
     Role,
     RuleKind,
-    Stop,
     StopContacts,
     StopKind,
-    StopRule,
     StopScope,
-    TenantHours,
-    cap_keys,
-    content_asked,
-    decide,
-    load_packs,
 )
 
 __all__ = [
@@ -64,9 +60,11 @@ __all__ = [
     "TenantHours",
     "Text",
     "cap_keys",
+    "consents_to",
     "content_asked",
     "decide",
     "faults",
     "languages",
     "load_packs",
+    "word_of",
 ]

@@ -11,6 +11,14 @@ from libs.compliance.content import Text
 from libs.compliance.hours import DAY_MINUTES, WHOLE_DAY, Span, WeeklyHours, parse_days, parse_minute, parse_week, without
 from libs.compliance.vocabulary import Channel, Profile, Purpose, Role, StopContacts, StopKind, StopScope
 
+_CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
+"""Consent to dunning holds for reminders."""
+
+
+def consents_to(purpose: str) -> tuple[str, ...]:
+    """Return the purposes whose consent is one to a contact of this purpose."""
+    return _CONSENT_ALSO_BY.get(purpose, (purpose,))
+
 
 class Stop(Value, frozen=True):
     """A stop in force in [since, until), or over the promised date; without either it has no known end.

@@ -1,72 +1,24 @@
 """The gate: may this contact be made now, and if not, when at the earliest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from libs.common.value import Value
 from libs.compliance.circumstances import (
-    STOPS,
     Circumstances,
-    DebtFacts,
-    Preferences,
-    Prior,
     Proposed,
-    Stop,
-    StopRule,
-    TenantHours,
 )
 from libs.compliance.clauses import LONGEST_WINDOW, NEVER, Clause, Clock, search
 from libs.compliance.counters import keys_of
-from libs.compliance.packs import load_packs
 from libs.compliance.reading import Question, ask, asked_of_content, binds, clauses
-from libs.compliance.rules import Cap, ChannelLock, Pack, Packs, Spacing
+from libs.compliance.rules import Cap, ChannelLock, Packs, Spacing
 from libs.compliance.vocabulary import (
     CapScope,
-    Channel,
     ContentKind,
     Nature,
-    Profile,
-    Purpose,
-    Role,
     RuleKind,
-    StopContacts,
-    StopKind,
-    StopScope,
 )
-
-__all__ = [
-    "STOPS",
-    "Allow",
-    "CapKey",
-    "CapScope",
-    "Channel",
-    "Circumstances",
-    "ContentKind",
-    "DebtFacts",
-    "Deny",
-    "Nature",
-    "Pack",
-    "Packs",
-    "Preferences",
-    "Prior",
-    "Profile",
-    "Proposed",
-    "Purpose",
-    "Reason",
-    "Role",
-    "RuleKind",
-    "Stop",
-    "StopContacts",
-    "StopKind",
-    "StopRule",
-    "StopScope",
-    "TenantHours",
-    "cap_keys",
-    "content_asked",
-    "decide",
-    "load_packs",
-]
 
 
 class CapKey(NamedTuple):
@@ -85,6 +37,14 @@ class Reason(Value, frozen=True):
     cite: str
     until: datetime | None
     kind: RuleKind
+
+
+def word_of(reasons: Sequence[Reason]) -> str:
+    """Return one word for why: the stop where one speaks, else the first rule."""
+    for reason in reasons:
+        if reason.kind is RuleKind.STOP:
+            return reason.rule.removeprefix("stop-")
+    return reasons[0].rule if reasons else "denied"
 
 
 class Allow(Value, frozen=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from libs.common.value import Value
-from libs.compliance.gate import Profile, Role, TenantHours
+from libs.compliance.circumstances import TenantHours
+from libs.compliance.vocabulary import Profile, Role
 
 
 class House(Value, frozen=True):

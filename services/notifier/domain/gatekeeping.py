@@ -25,21 +25,18 @@ from libs.compliance import (
     Proposed,
     Purpose,
     Reason,
-    RuleKind,
     Stop,
     StopContacts,
     StopKind,
     StopScope,
     cap_keys,
+    consents_to,
     decide,
 )
 from services.notifier.domain.known import Hold, Known, Status
 from services.notifier.domain.owed import local_date
 from services.notifier.domain.suppressions import ALONE, Beside, stops
 from services.notifier.domain.verdicts import Decision
-
-CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
-"""Consent to dunning holds for reminders."""
 
 
 class Asked(Value, frozen=True):
@@ -121,14 +118,6 @@ def spoken(reason: Reason) -> RuleSpoken:
     return RuleSpoken(rule=reason.rule, nature=reason.nature.value, cite=reason.cite, until=reason.until)
 
 
-def word_for(reasons: Sequence[Reason]) -> str:
-    """Return one word for why: the stop where one speaks, else the first rule."""
-    for reason in reasons:
-        if reason.kind is RuleKind.STOP:
-            return reason.rule.removeprefix("stop-")
-    return reasons[0].rule if reasons else "denied"
-
-
 def _proposed(asked: Asked, now: datetime) -> Proposed:
     debts = tuple(debt.loan_id for debt in asked.debts)
     return Proposed(
@@ -171,7 +160,7 @@ def _consents(asked: Asked) -> frozenset[Channel]:
 
 def _purposes(asked: Asked) -> tuple[str, ...]:
     """Return the purposes whose consent is one to this contact."""
-    return CONSENT_ALSO_BY.get(asked.request.purpose, (asked.request.purpose,))
+    return consents_to(asked.request.purpose)
 
 
 def _stops(known: Known) -> Sequence[Stop]:

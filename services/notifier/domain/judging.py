@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddress
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value
-from libs.compliance import Allow, Packs, RuleKind
+from libs.compliance import Allow, Packs, RuleKind, word_of
 from libs.compliance.daily import free_at
 from services.notifier.domain.daily import put_off
 from services.notifier.domain.delivery import Delivery
-from services.notifier.domain.gatekeeping import Asked, Earlier, ask, kept, only_sandbox, unstopped, word_for, zones
+from services.notifier.domain.gatekeeping import Asked, Earlier, ask, kept, only_sandbox, unstopped, zones
 from services.notifier.domain.known import Known
 from services.notifier.domain.owed import behind, needs_debt, none_left, still_owed
 from services.notifier.domain.suppressions import is_out
@@ -111,7 +111,7 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
                 return full
             return Send(asked.channel, asked.address, debts, decision, answer.asks)
         denied.append(decision)
-        words.append(word_for(answer.reasons))
+        words.append(word_of(answer.reasons))
     ends = [(decision.earliest, word) for decision, word in zip(denied, words, strict=True) if decision.earliest is not None]
     if ends:
         earliest, word = min(ends)

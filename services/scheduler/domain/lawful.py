@@ -24,7 +24,9 @@ from libs.compliance import (
     Stop,
     StopKind,
     StopScope,
+    consents_to,
     decide,
+    word_of,
 )
 from libs.compliance.daily import ONCE_A_DAY, cite_of, free_at
 from libs.compliance.house import House
@@ -32,8 +34,6 @@ from services.scheduler.domain import stops as case_stops
 from services.scheduler.domain.case import Debt
 from services.scheduler.domain.policy import Send
 
-CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
-"""Consent to dunning holds for reminders."""
 NO_ADDRESS = "no_address"
 BY_US = "dunwell"
 AS_NOTHING_IS_SET = House()
@@ -141,9 +141,9 @@ def ask(wish: Wish, packs: Packs, now: datetime) -> Answer:
             return _full_day(wish, way, denied, now) or May(way.channel, way.lookup, tuple(denied))
         denied.append(Denied(way.channel, answer.reasons))
         if answer.earliest is not None:
-            ends.append((answer.earliest, _word(answer.reasons)))
+            ends.append((answer.earliest, word_of(answer.reasons)))
     if not ends:
-        return Never(_word(denied[0].rules), tuple(denied))
+        return Never(word_of(denied[0].rules), tuple(denied))
     until, word = min(ends)
     return Later(until, word, tuple(denied))
 
@@ -188,7 +188,7 @@ def _zones(wish: Wish) -> tuple[str, ...] | None:
 def _circumstances(wish: Wish, now: datetime) -> Circumstances:
     reach = wish.reach
     named = {place for debt in wish.debts for place in debt.jurisdictions} | set(reach.jurisdictions)
-    purposes = CONSENT_ALSO_BY.get(wish.send.purpose, (wish.send.purpose,))
+    purposes = consents_to(wish.send.purpose)
     return Circumstances(
         jurisdictions=tuple(sorted(named)), zones=_zones(wish), profile=wish.house.profile, role=wish.house.role,
         consents=frozenset(Channel(channel) for channel, purpose in reach.consents if purpose in purposes),
@@ -210,11 +210,3 @@ def _facts(debt: Debt, now: datetime) -> DebtFacts:
     since = debt.past_due_from
     days = (now.astimezone(ZoneInfo(debt.timezone)).date() - since).days if since else None
     return DebtFacts(past_due_days=days, product=debt.product, due_on=since)
-
-
-def _word(reasons: Sequence[Reason]) -> str:
-    """Return one word for why: the stop where one speaks, else the first rule."""
-    for reason in reasons:
-        if reason.kind is RuleKind.STOP:
-            return reason.rule.removeprefix("stop-")
-    return reasons[0].rule if reasons else "denied"
