@@ -17,11 +17,9 @@ import structlog
 from libs.common.clock import stopwatch
 
 FIELDS = frozenset({
-    "timestamp", "level", "event", "service", "version", "tenant", "trace_id", "part", "logger",
-    "topic", "partition", "position", "committed", "begins", "ends", "known", "group", "records", "events", "accepted", "rejected",
-    "parked", "loans", "cases", "deliveries", "messages", "loan_id", "borrower_id", "case_id", "task_id", "event_id", "provider", "channel",
-    "reason", "code", "status", "route", "method", "worker", "host", "port", "epoch", "timeline", "system_identifier", "migration",
-    "schema", "exception", "seconds", "check", "url", "signal", "key", "policy", "simulation", "webhook", "template",
+    "timestamp", "level", "event", "service", "version", "part", "logger", "exception", "reason", "code", "status", "route", "worker",
+    "seconds", "topic", "partition", "position", "committed", "begins", "ends", "group", "epoch", "events", "loans",
+    "tenant", "loan_id", "borrower_id", "case_id", "task_id", "event_id", "provider", "policy", "simulation", "webhook", "template",
 })  # fmt: skip
 """Every field that a log line may have."""
 _SAYS_VALUES = re.compile(

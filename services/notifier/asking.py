@@ -70,7 +70,9 @@ class Asker:
         except Exception as error:
             if is_transient(error):
                 raise
-            logs.get("asker").warning("question_in_doubt", task_id=lost.attempt.task_id, reason=type(error).__name__)
+            logs.get("asker").warning(
+                "question_in_doubt", tenant=lost.attempt.tenant, task_id=lost.attempt.task_id, reason=type(error).__name__
+            )
 
     async def _ask(self, lost: Lost, now: datetime) -> None:
         provider = await self.receiver.directory.provider(lost.attempt.tenant, lost.attempt.provider)

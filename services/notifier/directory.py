@@ -75,7 +75,7 @@ class Directory:
         try:
             made = self._made(row)
         except SealError:
-            logs.get("directory").error("secrets_unreadable", provider=name)
+            logs.get("directory").error("secrets_unreadable", tenant=tenant, provider=name)
             return None
         self._live[tenant, name] = (row.version, made)
         if live is not None:

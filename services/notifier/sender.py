@@ -190,7 +190,7 @@ class Sender:
         try:
             provider = await self.directory.provider(*account)
         except Exception as error:  # noqa: BLE001  # nothing was given to anybody yet, whatever stood in the way
-            logs.get("sender").warning("provider_not_opened", provider=account[1], reason=type(error).__name__)
+            logs.get("sender").warning("provider_not_opened", tenant=account[0], provider=account[1], reason=type(error).__name__)
             provider = None
         if provider is None:
             return Given(account, None, [(mark, NotSent("provider_gone")) for mark in marked])

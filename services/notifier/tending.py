@@ -37,7 +37,7 @@ class Ward:
         except Exception as error:
             if not is_transient(error):
                 raise
-            logs.get("ward").warning("health_not_kept", provider=account[1], reason=type(error).__name__)
+            logs.get("ward").warning("health_not_kept", tenant=account[0], provider=account[1], reason=type(error).__name__)
 
     async def _is_news(self, conn: AsyncConnection, account: Account, tally: Tally) -> bool:
         """Look without a lock, which would be a write: of a provider that fares well there is nothing to keep of what it accepts."""
@@ -60,7 +60,7 @@ class Ward:
         """Pause an account that refuses whatever it is given: the messages wait, for another provider or for a person."""
         reason = f"config: {code}"
         if await accounts.pause(conn, *account, reason=reason, by=accounts.BY_ITSELF, version=version):
-            logs.get("ward").error("provider_paused", provider=account[1], reason=reason)
+            logs.get("ward").error("provider_paused", tenant=account[0], provider=account[1], reason=reason)
             await health.note(conn, account, [Event(now, "paused", detail={"reason": reason})])
 
 

@@ -44,4 +44,4 @@ class Querier:
         except Exception as error:
             if is_transient(error):
                 raise
-            logs.get("querier").warning("question_in_doubt", provider=one.provider, reason=type(error).__name__)
+            logs.get("querier").warning("question_in_doubt", tenant=one.tenant, provider=one.provider, reason=type(error).__name__)
