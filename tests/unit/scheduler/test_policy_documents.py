@@ -34,6 +34,7 @@ from services.scheduler.policies.writing import encode
 from tests.unit.scheduler.build import asked, case, coming, debt, doing, local
 from tests.unit.scheduler.test_properties import CASES, ENDINGS, MOMENTS, calmly
 
+TAKEN_BY_EDITORS = Draft202012Validator(schema())
 EXAMPLE = """\
 policy: wallet-standard
 applies_to: {products: [cash-loan]}
@@ -413,8 +414,11 @@ def test_hours_in_the_morning_are_let_out_everywhere_for_some_channel(name: str)
 @calmly
 @given(document=documents())
 def test_the_schema_for_editors_takes_what_we_take(document: dict[str, Any]) -> None:
-    Draft202012Validator(schema()).validate(document)
-    assert not list(Draft202012Validator(schema()).iter_errors(read(EXAMPLE).value))
+    TAKEN_BY_EDITORS.validate(document)
+
+
+def test_the_schema_for_editors_takes_the_example() -> None:
+    TAKEN_BY_EDITORS.validate(read(EXAMPLE).value)
 
 
 @calmly

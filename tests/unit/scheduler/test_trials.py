@@ -6,7 +6,7 @@ import dataclasses
 from datetime import datetime
 from math import sqrt
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from libs.common.value import replace
@@ -20,6 +20,8 @@ from tests.unit.scheduler.build import case, debt, local
 from tests.unit.scheduler.test_properties import CASES, MOMENTS
 
 MANY = 4000
+FEW_TIMES = settings(deadline=None, max_examples=10)
+"""Each time so many borrowers are dealt."""
 SALTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=64)
 SHARES = st.integers(1, 50)
 EXPERIMENTS = st.builds(Experiment, st.just(("gentle", 3)), SHARES, SALTS)
@@ -36,6 +38,7 @@ def choices(policy: Policy, in_flight: InFlight = InFlight.PIN, *, challenger: P
     return Choices((Assignment("ours", AppliesTo()),), active)
 
 
+@FEW_TIMES
 @given(experiment=EXPERIMENTS, people=st.integers(0, 10**9))
 def test_the_challengers_share_is_what_was_asked_for_within_the_bounds_of_chance(experiment: Experiment, people: int) -> None:
     dealt = sum(experiment.arm_of(f"B{people + n}") is Arm.CHALLENGER for n in range(MANY))
@@ -53,6 +56,7 @@ def test_a_borrower_is_always_dealt_to_the_same_arm_and_a_larger_share_only_adds
         assert larger.arm_of(who) is Arm.CHALLENGER
 
 
+@FEW_TIMES
 @given(salts=st.lists(SALTS, min_size=2, max_size=2, unique=True))
 def test_another_salt_deals_anew(salts: list[str]) -> None:
     first, second = (
