@@ -29,7 +29,7 @@ from libs.common.ports import Ports
 from libs.common.sealing import Ring
 from libs.common.settings import Common, SettingsError, version
 from services import demo as example
-from services import embedded, fakes, keys, posting, rehearsal
+from services import embedded, fakes, keys, posting, simulating
 from services.apart import wired
 from services.embedded import Platform, Reached
 from services.ends import explained, run
@@ -122,12 +122,12 @@ def notifier() -> None:
 
 @app.command()
 def simulate(
-    policy: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], *, days: rehearsal.Days = 90, beside: rehearsal.With = None,
-    url: rehearsal.Url = "http://127.0.0.1:8000/scheduler", key: Annotated[str, typer.Option(envvar="DUNWELL_KEY")] = "dunwell-dev",
+    policy: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], *, days: simulating.Days = 90, beside: simulating.With = None,
+    url: simulating.Url = "http://127.0.0.1:8000/scheduler", key: Annotated[str, typer.Option(envvar="DUNWELL_KEY")] = "dunwell-dev",
 ) -> None:  # fmt: skip
     """Play a policy forward from the present book, beside the active one; nothing is sent."""
     with _progress("simulating") as shown:
-        print(run(rehearsal.simulate(rehearsal.question_of(policy, days, beside), url=url, key=key, progress=shown, screen=say)))
+        print(run(simulating.simulate(simulating.question_of(policy, days, beside), url=url, key=key, progress=shown, screen=say)))
 
 
 @app.command()

@@ -10,7 +10,7 @@ from libs.common.api import Readiness
 from libs.common.contracts.catalogue import INTERNAL
 from libs.common.feed.keeping import Feed
 from libs.common.feed.routes import FeedReader, feed_routes
-from libs.common.keeping_house import Housekeeper
+from libs.common.housekeeping import Housekeeper
 from libs.common.lifecycle import Worker
 from libs.common.metrics import Metrics
 from libs.common.ports import Ports

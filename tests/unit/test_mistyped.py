@@ -12,7 +12,7 @@ from libs.common.db.engine import make_engine
 from libs.common.settings import SettingsError, kafka_bootstrap
 from services.importer.client import connected
 from services.posting import day_of
-from services.rehearsal import question_of
+from services.simulating import question_of
 
 NO_TEXT = Path(sys.executable)
 
