@@ -41,6 +41,7 @@ from services.scheduler.domain.planner import ContactDue, Due, ErrandDue, FlagDu
 from services.scheduler.domain.policy import LEGAL_QUEUE, Policy, Send, Step
 from services.scheduler.domain.promises import Promise, PromiseState
 from services.scheduler.metrics import Meters
+from services.scheduler.outgoing import Outgoing, entry
 from services.scheduler.parking import ParkingLimit
 from services.scheduler.pausing import Release, Telling, clocks_resumed
 from services.scheduler.policies.writing import terms_written
@@ -52,37 +53,6 @@ DOUBT_KEY = "in_doubt"
 _ABOUT = ("answer_id", "offer_id", "task_id", "hold_id", "promise_id", "matter_id", "contact_id", "step")
 """What an event is about, the first of them that its detail has; else its moment."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
-
-
-class Outgoing(msgspec.Struct):
-    """What is written beside the case rows."""
-
-    entries: list[story.Entry] = msgspec.field(default_factory=list)
-    messages: list[Message] = msgspec.field(default_factory=list)
-    steps: list[story.StepRow] = msgspec.field(default_factory=list)
-    changed: list[story.StepChange] = msgspec.field(default_factory=list)
-    errands: list[story.ErrandRow] = msgspec.field(default_factory=list)
-    ended: list[holds.EndedRow] = msgspec.field(default_factory=list)
-    judged: list[promises.JudgedRow] = msgspec.field(default_factory=list)
-    offers: list[dealings.OfferRow] = msgspec.field(default_factory=list)
-    trials: list[trials.TrialRow] = msgspec.field(default_factory=list)
-
-    def add(self, other: Outgoing) -> None:
-        """Take in what another case gave."""
-        self.entries += other.entries
-        self.messages += other.messages
-        self.steps += other.steps
-        self.changed += other.changed
-        self.errands += other.errands
-        self.ended += other.ended
-        self.judged += other.judged
-        self.offers += other.offers
-        self.trials += other.trials
-
-
-def entry(case: Case, at: datetime, kind: str, /, *, reason: str | None = None, **detail: Any) -> story.Entry:
-    """Return a line of a case's story."""
-    return story.Entry(case.tenant, case.borrower_id, case.case_id, at, kind, reason, _encode(detail))
 
 
 def task_id_of(case: Case, due: ContactDue) -> str:

@@ -15,10 +15,11 @@ from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.value import replace
-from services.scheduler.acting import Desk, Outgoing, entry
+from services.scheduler.acting import Desk
 from services.scheduler.domain.case import Case, Debt
 from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
 from services.scheduler.finding import case_row, named
+from services.scheduler.outgoing import Outgoing, entry
 from services.scheduler.pausing import Telling
 from services.scheduler.store import cases
 from services.scheduler.store.held import Held

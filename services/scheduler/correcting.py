@@ -12,10 +12,11 @@ from libs.common.cloudevents import Envelope
 from libs.common.contracts import corrections as attributes
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import replace
-from services.scheduler.acting import Desk, Outgoing, entry
+from services.scheduler.acting import Desk
 from services.scheduler.domain.builtin import CORRECTED_WORK
 from services.scheduler.domain.corrected import Corrected, corrected
 from services.scheduler.domain.planner import ErrandDue
+from services.scheduler.outgoing import Outgoing, entry
 from services.scheduler.store import cases, corrections
 from services.scheduler.store.corrections import CorrectionRow, FlagRow
 from services.scheduler.store.held import Held

@@ -17,7 +17,7 @@ from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.value import replace
-from services.scheduler.acting import Desk, Made, Outgoing, entry
+from services.scheduler.acting import Desk, Made
 from services.scheduler.domain.builtin import APPROVE_OFFER_WORK
 from services.scheduler.domain.case import Case, State
 from services.scheduler.domain.dealing import Approval, Exhibit, Offer, OfferState, Terms
@@ -27,6 +27,7 @@ from services.scheduler.domain.planner import ErrandDue
 from services.scheduler.domain.policy import Policy, Step
 from services.scheduler.domain.standing import Want, missing
 from services.scheduler.finding import case_row
+from services.scheduler.outgoing import Outgoing, entry
 from services.scheduler.store import cases, dealings, errands
 from services.scheduler.store.dealings import Decided
 from services.scheduler.store.errands import Done

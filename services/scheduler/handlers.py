@@ -18,7 +18,7 @@ from libs.common.contracts.contact_outcomes import ContactOutcome
 from libs.common.contracts.overdue_facts import Anchor, DebtWatermark, OverdueFact
 from libs.common.errors import PoisonError
 from libs.common.value import Value, replace
-from services.scheduler.acting import Desk, Outgoing, entry
+from services.scheduler.acting import Desk
 from services.scheduler.complaints import COMPLAINED, hear_complaints
 from services.scheduler.correcting import Review, row_of
 from services.scheduler.domain.builtin import BUILT_IN
@@ -28,6 +28,7 @@ from services.scheduler.domain.outcomes import REPLIES, after
 from services.scheduler.domain.planner import reminder_at
 from services.scheduler.domain.stops import Ending
 from services.scheduler.outcome_work import give_work
+from services.scheduler.outgoing import Outgoing, entry
 from services.scheduler.profiles import on_profiles
 from services.scheduler.rulebook import Rules
 from services.scheduler.store import cases, corrections, debts, holds, links, reach, statuses, story, words

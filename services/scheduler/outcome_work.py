@@ -8,10 +8,11 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.value import replace
-from services.scheduler.acting import Desk, Outgoing
+from services.scheduler.acting import Desk
 from services.scheduler.domain.outcomes import work_after
 from services.scheduler.domain.planner import ErrandDue
 from services.scheduler.domain.policy import Work
+from services.scheduler.outgoing import Outgoing
 from services.scheduler.store import cases
 from services.scheduler.store.held import CaseKey
 

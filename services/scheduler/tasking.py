@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.auth import Principal
 from libs.common.errors import DomainError
 from libs.common.value import replace
-from services.scheduler.acting import Desk, Outgoing, entry
+from services.scheduler.acting import Desk
 from services.scheduler.authorizing import CHANNELS, Gate, Question
 from services.scheduler.casework import Casework, Work
 from services.scheduler.contacting import ContactMade, record
@@ -25,6 +25,7 @@ from services.scheduler.domain.policy import Work as PolicyWork
 from services.scheduler.domain.scripts import script_of
 from services.scheduler.finding import named, unknown
 from services.scheduler.objecting import resolve
+from services.scheduler.outgoing import Outgoing, entry
 from services.scheduler.showing import debts_shown, promises_shown, stops_shown
 from services.scheduler.store import cases, errands, story
 from services.scheduler.store.errands import Done

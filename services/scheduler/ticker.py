@@ -15,10 +15,11 @@ from libs.common.clock import Clock, pause
 from libs.common.contracts.catalogue import FACTS
 from libs.common.db.failures import is_transient
 from libs.common.value import replace
-from services.scheduler.acting import Desk, Outgoing
+from services.scheduler.acting import Desk
 from services.scheduler.changing import LET_FACTS_BY, tell_change, tell_segments
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.massholding import hold_some
+from services.scheduler.outgoing import Outgoing
 from services.scheduler.store import cases, debts, watch
 from services.scheduler.store.held import CaseKey, Held, case_key
 from services.scheduler.tasking import tell_late
