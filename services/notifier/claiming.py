@@ -208,7 +208,7 @@ class Claimer:
                     return kept_waiting(delivery, read.stock.again_at((delivery.tenant, provider), delivery.task_id)), None
                 mark = self._mark(delivery, verdict, read, provider)
         except Exception as error:  # noqa: BLE001  # any error of a rule or a template parks the delivery it came from
-            logs.get("notifier").warning("delivery_in_doubt", tenant=delivery.tenant, task_id=delivery.task_id, reason=_why(error))
+            logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=_why(error))
             verdict, mark = Fail(error.word if isinstance(error, RenderError) else "in_doubt"), None
         if mark is None:
             return judged(delivery, verdict), None
