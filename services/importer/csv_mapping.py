@@ -13,9 +13,10 @@ from msgspec import Meta
 from msgspec.structs import asdict
 
 from libs.common.contracts.values import Moment, Source, known_currency, known_zone, moments_on_calendar
+from libs.common.near import near
 from services.importer.csv_forms import FIRST, Form, Spelling
 from services.importer.csv_kinds import BORROWER, INSTALMENT, KINDS, LOAN, Kind, Known, fields_of_address
-from services.importer.csv_yaml import Document, MappingError, near, parse
+from services.importer.csv_yaml import Document, MappingError, parse
 
 _T = TypeVar("_T")
 SIGNS = ".,'\u2019 \u00a0\u202f\u00b7"

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from libs.common.near import near
 from services.importer.csv_mapping import Sheet
-from services.importer.csv_yaml import near
 
 TOLD_EVERY = 512
 
