@@ -32,6 +32,7 @@ from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
 from libs.common.paging import cursor_at
 from libs.common.problems import problem
 from libs.common.reference import Reference
+from libs.common.slips import explained
 from libs.common.straight import StraightApp, StraightRoute
 from libs.common.whereabouts import METHODS, plainly
 
@@ -151,7 +152,7 @@ def read_as(type_: type[T], body: bytes, *, code: str, what: str) -> T:
     try:
         return msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError as error:
-        raise DomainError(422, code, f"{what}: {error}") from error
+        raise DomainError(422, code, f"{what}: {explained(error, type_)}") from error
     except NOT_JSON as error:
         raise DomainError(400, "not_json", f"this is no JSON: {error}") from error
 

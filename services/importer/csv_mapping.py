@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,17 +10,15 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import asdict, fields
+from msgspec.structs import asdict
 
 from libs.common.contracts.values import Moment, Source, known_currency, known_zone, moments_on_calendar
-from libs.common.near import near
+from libs.common.slips import near, place_of
 from services.importer.csv_forms import FIRST, Form, Spelling
 from services.importer.csv_kinds import BORROWER, INSTALMENT, KINDS, LOAN, Kind, Known, fields_of_address
 from services.importer.csv_yaml import Document, MappingError, parse
 
 _T = TypeVar("_T")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
-_SAID = {"Invalid RFC3339 encoded datetime": "a moment with its offset belongs here, such as 2026-10-31T22:00:00+01:00"}
 SIGNS = ".,'\u2019 \u00a0\u202f\u00b7"
 """What stands before decimals and between thousands somewhere in the world."""
 Sign = Annotated[str, Meta(min_length=1, max_length=1)]
@@ -173,13 +170,8 @@ def _converted(document: Document, value: Any, type_: type[_T], path: str) -> _T
     try:
         return msgspec.convert(value, type_, strict=False)
     except msgspec.ValidationError as fault:
-        sentence, _, inner = str(fault).partition(" - at `$")
-        at = inner.rstrip("`")
-        if unknown := _UNKNOWN.fullmatch(sentence):
-            form: Any = WrittenFile if at.startswith(".files[") else type_
-            known = [one.encode_name for one in fields(form)]
-            raise document.fault(f"{path}{at}.{unknown[1]}", f"there is no key {unknown[1]!r} here: {near(unknown[1], known)}") from fault
-        raise document.fault(path + at, _SAID.get(sentence, sentence)) from fault
+        place, sentence = place_of(fault, type_)
+        raise document.fault(f"{path}.{place}" if place else path, sentence) from fault
 
 
 class _Reader:

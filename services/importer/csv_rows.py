@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from libs.common.near import near
+from libs.common.slips import near
 from services.importer.csv_mapping import Sheet
 
 TOLD_EVERY = 512

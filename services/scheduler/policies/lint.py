@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from libs.common.near import near
+from libs.common.slips import near
 from libs.compliance import Channel, Circumstances, Deny, Packs, Preferences, Proposed, Purpose, decide
 from libs.compliance.house import House
 from services.scheduler.domain.days import window

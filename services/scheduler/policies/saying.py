@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from libs.common.near import near
+from libs.common.slips import near
 from services.scheduler.policies.forms import Challenger, Name, PlaceName, PolicyForm, Word
 from services.scheduler.policies.places import Path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from libs.common.near import near
+from libs.common.slips import near
 from services.scheduler.policies.forms import SendForm
 from services.scheduler.policies.places import Fault, Path
 from services.scheduler.policies.reading import Document

@@ -166,7 +166,7 @@ def test_a_file_in_another_encoding_says_where_and_what_to_name(tmp_path: Path) 
         ("rows: loan", "rows: lone", "no kind of row is called 'lone': did you mean 'loan'?"),
         ("loans.csv", "lonas.csv", "there is no file"),
         ("  rows: loan", "  rows: loan\n  delimeter: x", "there is no key 'delimeter' here: did you mean 'delimiter'?"),
-        ("2026-11-01T00:00:00Z", "2026-11-01", "a moment with its offset belongs here"),
+        ("2026-11-01T00:00:00Z", "2026-11-01", "a moment with its offset belongs here (RFC 3339)"),
         ("\nfiles:", "\nfile:", "there is no key 'file' here: did you mean 'files'?"),
         ("product:\n      const: cash", "product:\n      colum: A", "there is no key 'colum' here: did you mean 'column'?"),
         ("  rows: loan", "  rows: loan\n  rows: loan", "'rows' stands twice here"),
