@@ -1,7 +1,7 @@
 """What to answer to a slip: the word that was probably meant, and what belongs in a place, in plain words."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -10,6 +10,7 @@ import msgspec
 from msgspec.inspect import EnumType, Field, ListType, LiteralType, Metadata, StructType, Type, UnionType, VarTupleType, type_info
 
 LONGEST = 64
+MOST_SHOWN = 40
 _PLACE = re.compile(r"\.([^.\[]+)|\[(?:\.\.\.|\d+)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
@@ -21,10 +22,18 @@ _KINDS = {
     "bool": "true or false", "null": "null", "datetime": "a moment", "date": "a date",
 }  # fmt: skip
 _MOMENT = "a moment with its offset belongs here (RFC 3339), such as 2026-10-31T22:00:00+01:00"
+_DATE = "a date belongs here, such as 2026-10-31"
+_BELONGS = {
+    "missing": "this is missing", "extra_forbidden": "there is no such key here", "int_": "a whole number belongs here",
+    "float_": "a number belongs here", "bool_": "true or false belongs here", "string_type": "a text belongs here",
+    "list_type": "a list belongs here", "model_": "an object belongs here", "date_": _DATE, "datetime_": _MOMENT, "timezone_aware": _MOMENT,
+}  # fmt: skip
+"""By how pydantic's types of errors begin."""
+_PYTHON_DATE = re.compile(r"datetime\.date\((\d+), (\d+), (\d+)\)")
 _SAID = {
     "Invalid RFC3339 encoded datetime": _MOMENT,
     "Expected `datetime` with a timezone component": _MOMENT,
-    "Invalid RFC3339 encoded date": "a date belongs here, such as 2026-10-31",
+    "Invalid RFC3339 encoded date": _DATE,
 }
 
 
@@ -38,6 +47,26 @@ def near(word: str, known: Sequence[str]) -> str:
     """Return a hint at what was probably meant, or all there is."""
     found = _meant(word, tuple(known))
     return f"did you mean {' or '.join(map(repr, found))}?" if found else f"there are {', '.join(map(repr, known))}"
+
+
+def told(error: Mapping[str, Any]) -> str:
+    """Return one sentence about an error of pydantic's, without the names of Python's types."""
+    kind, said = str(error.get("type")), str(error.get("msg", "not valid"))
+    if kind in ("literal_error", "enum"):
+        known = str(error.get("ctx", {}).get("expected", "")).replace(" or ", ", ").split(", ")
+        given = error.get("input")
+        return f"{shown(given)} is not known here: {near(str(given), [word.strip(chr(39)) for word in known])}"
+    for begins, sentence in _BELONGS.items():
+        if kind.startswith(begins):
+            return sentence
+    dated = _PYTHON_DATE.sub(lambda found: "{:04}-{:02}-{:02}".format(*map(int, found.groups())), said)
+    return dated.removeprefix("Value error, ").replace("Input should be", "this should be").replace("Input should have", "this should have")
+
+
+def shown(given: object) -> str:
+    """Return a value as it was given, cut where it is long."""
+    whole = repr(given)
+    return whole if len(whole) <= MOST_SHOWN else f"{whole[:MOST_SHOWN]}..."
 
 
 def explained(error: msgspec.ValidationError, form: Any) -> str:

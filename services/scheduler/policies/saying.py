@@ -8,12 +8,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from libs.common.slips import near
+from libs.common.slips import near, shown, told
 from services.scheduler.policies.forms import Challenger, Name, PlaceName, PolicyForm, Word
 from services.scheduler.policies.places import Path
 
-MOST_SHOWN = 40
-_SAID = {"missing": "this key is missing", "model_type": "keys with their values belong here", "list_type": "a list belongs here"}
+_SAID = {"missing": "this key is missing", "model_type": "keys with their values belong here"}
 _SPELT = {form.metadata[0].pattern: form.description for form in (get_args(kind)[1] for kind in (Name, Word, PlaceName, Challenger))}
 _WANTED = {"int_type": "a whole number", "float_type": "a number", "string_type": "a text"}
 
@@ -22,30 +21,18 @@ def said_of(path: Path, error: ErrorDetails) -> str:
     """Return one sentence about a fault that the library found at this path."""
     kind, given = error["type"], error.get("input")
     if kind == "extra_forbidden":
-        return f"there is no such key here: {near(str(path[-1])[:MOST_SHOWN], list(_fields(path[:-1])))}"
-    if kind == "literal_error":
-        return _not_among(given, str(error.get("ctx", {}).get("expected", "")))
+        return f"there is no such key here: {near(str(path[-1]), list(_fields(path[:-1])))}"
     if kind == "string_pattern_mismatch":
-        return f"{_shown(given)} is not spelt as it must be: {_SPELT.get(error['ctx']['pattern'], error['ctx']['pattern'])}"
+        return f"{shown(given)} is not spelt as it must be: {_SPELT.get(error['ctx']['pattern'], error['ctx']['pattern'])}"
     if kind in _WANTED:
         return _wanted(path, _WANTED[kind], given)
-    return _SAID.get(kind, error["msg"].replace("Input should be", "this should be"))
-
-
-def _not_among(given: Any, expected: str) -> str:
-    known = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
-    return f"{_shown(given)} is not known here: {near(str(given)[:MOST_SHOWN], known)}"
+    return _SAID.get(kind) or told(error)
 
 
 def _wanted(path: Path, what: str, given: Any) -> str:
     form = _fields(path[:-1]).get(str(path[-1])) if path else None
     means = form.description if form is not None else None
-    return f"{what} belongs here, not {_shown(given)}" + (f": {means}" if means else "")
-
-
-def _shown(given: Any) -> str:
-    shown = repr(given)
-    return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}..."
+    return f"{what} belongs here, not {shown(given)}" + (f": {means}" if means else "")
 
 
 def _fields(path: Path) -> dict[str, FieldInfo]:

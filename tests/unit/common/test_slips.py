@@ -1,13 +1,15 @@
 """Slips in a body are answered in plain words, with what was probably meant."""
 
 import json
-from typing import Any
+from datetime import date
+from typing import Any, Literal
 
 import msgspec
 import pytest
+from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from libs.common.contracts.wallet_loans import LoanDisbursed
-from libs.common.slips import explained
+from libs.common.slips import explained, told
 from services.notifier.domain.tenant import TenantSettings
 
 LOAN = {
@@ -38,3 +40,29 @@ def test_a_slip_in_a_body_is_answered_in_plain_words(form: Any, right: str, slip
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.json.decode(text.replace(right, slip), type=form)
     assert explained(caught.value, form) == said
+
+
+class Asked(BaseModel, extra="forbid"):
+    """A body of a person's wish."""
+
+    stop: Literal["manual", "dispute"] = "manual"
+    until: AwareDatetime | None = None
+    on: date | None = None
+    months: int = 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"stop": "manuel"}, "'manuel' is not known here: did you mean 'manual'?"),
+        ({"stop": "x"}, "'x' is not known here: there are 'manual', 'dispute'"),
+        ({"until": "2027-01-01T00:00:00"}, "a moment with its offset belongs here (RFC 3339), such as 2026-10-31T22:00:00+01:00"),
+        ({"on": "01.02.2027"}, "a date belongs here, such as 2026-10-31"),
+        ({"months": "three"}, "a whole number belongs here"),
+        ({"month": 3}, "there is no such key here"),
+    ],
+)
+def test_so_is_one_in_a_body_that_is_read_by_pydantic(asked: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Asked.model_validate(asked)
+    assert told(caught.value.errors()[0]) == said
