@@ -60,7 +60,7 @@ def told(error: Mapping[str, Any]) -> str:
         if kind.startswith(begins):
             return sentence
     dated = _PYTHON_DATE.sub(lambda found: "{:04}-{:02}-{:02}".format(*map(int, found.groups())), said)
-    return dated.removeprefix("Value error, ").replace("Input should be", "this should be").replace("Input should have", "this should have")
+    return re.sub(r"^(Value error, |(?:Input|String|List) (?=should))", lambda found: "" if "error" in found[1] else "this ", dated)
 
 
 def shown(given: object) -> str:
