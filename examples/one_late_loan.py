@@ -41,15 +41,17 @@ class Dunwell:
         if refused:
             sys.exit(f"refused: {refused}")
 
-    def wait_for(self, path: str, *states: str) -> Any:
-        """Ask until the first of a list is in one of these states, and return it."""
+    def wait_for(self, path: str, key: str, *wanted: str) -> list[Any]:
+        """Ask for a list until one of it says one of these, and return it."""
         deadline = time.monotonic() + PATIENCE_S
-        while not (items := self.get(path)["items"]) or items[0]["state"] not in states:
+        items = self.get(path)["items"]
+        while not any(item[key] in wanted for item in items):
             if time.monotonic() > deadline:
-                so_far = f"it is {items[0]['state']}, reason {items[0]['reason']}" if items else "there is nothing"
-                sys.exit(f"{PATIENCE_S} s later {so_far} at {path}")
+                so_far = ", ".join(f"{item[key]} ({item['reason']})" for item in items) or "nothing"
+                sys.exit(f"{PATIENCE_S} s later there is no {' or '.join(wanted)} at {path}, but {so_far}")
             time.sleep(0.2)
-        return items[0]
+            items = self.get(path)["items"]
+        return list(items)
 
     def _call(self, request: Request) -> Any:
         try:
@@ -95,12 +97,12 @@ def main() -> None:
     )  # fmt: skip
     print(f"{name} owes CNY 120.50 since {due}, and lives where it is {local:%H:%M} now ({zone})")
     begun = time.monotonic()
-    case = dunwell.wait_for(f"/scheduler/v1/cases?borrower_id={name}", "open")["case_id"]
-    told = dunwell.wait_for(f"/notifier/v1/deliveries?borrower_id={name}", "sent", "delivered")
+    case = dunwell.wait_for(f"/scheduler/v1/cases?borrower_id={name}", "state", "open")[0]["case_id"]
+    told = dunwell.wait_for(f"/notifier/v1/deliveries?borrower_id={name}", "state", "sent", "delivered")[0]
     print(f"{time.monotonic() - begun:.1f} s later, by {told['channel']}:")
     for message in dunwell.get(f"/notifier/v1/sandbox/messages?borrower_id={name}")["items"]:
         print(f"  {message['body']}")
-    story = dunwell.get(f"/scheduler/v1/cases/{case}/timeline")["items"]
+    story = dunwell.wait_for(f"/scheduler/v1/cases/{case}/timeline", "kind", "contact.sent")
     print(f"why:  {' > '.join(entry['kind'] for entry in story)}")
     print("next:", _next(dunwell, case))
     dunwell.post(
