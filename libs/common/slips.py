@@ -72,7 +72,7 @@ def shown(given: object) -> str:
 def explained(error: msgspec.ValidationError, form: Any) -> str:
     """Return the library's sentence about something that is no `form`, in plain words behind the place it is about."""
     place, sentence = place_of(error, form)
-    return f"{place}: {sentence}" if place else sentence
+    return f"$.{place}: {sentence}" if place else sentence
 
 
 def place_of(error: msgspec.ValidationError, form: Any) -> tuple[str, str]:
