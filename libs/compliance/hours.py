@@ -167,7 +167,7 @@ def _parse_span(text: str) -> Span:
         raise ValueError(f"not a span HH:MM-HH:MM: {text!r}")
     span = parse_minute(opens), parse_minute(closes)
     if not span[0] < span[1] <= DAY_MINUTES:
-        raise ValueError(f"a span within one day ends after it begins, at 24:00 at the latest: {text!r}")
+        raise ValueError(f"not a span within one day, which ends after it begins and at 24:00 at the latest: {text!r}")
     return Span(*span)
 
 

@@ -276,7 +276,7 @@ steps:
         ("day: 1", "day: one", "a whole number belongs here, not 'one'"),
         ("7d", "7", "a text belongs here, not 7: a number and m, h or d: 30m, 4h, 7d"),
         ("ours", "Our Policy", "'Our Policy' is not spelt as it must be: small letters, digits and dashes; a letter first"),
-        ('"09:30-11:30"', '"11:30-09:30"', "ends after it begins"),
+        ('"09:30-11:30"', '"11:30-09:30"', "which ends after it begins"),
         ("> 5", "= 5", "; to compare write =="),
         ("> 5", "> 5.5", "; numbers are whole"),
         ("> 5", "> 5 and debt.count > 1", "; and is &&"),
