@@ -28,6 +28,7 @@ from libs.common.lifecycle import Ending, Listening, listening_on, serve, workin
 from libs.common.ports import Ports
 from libs.common.sealing import Ring
 from libs.common.settings import Common, SettingsError, version
+from libs.common.slips import near
 from services import demo as example
 from services import embedded, fakes, keys, posting, simulating
 from services.apart import wired
@@ -151,7 +152,7 @@ def keys_create(
     """Make a key and print it, this once; only a hash of it is stored."""
     wanted = frozenset(auth.SCOPES if scopes == "all" else [s.strip() for s in scopes.split(",")])
     if unknown := wanted - set(auth.SCOPES):
-        raise SettingsError(f"no such scope: {', '.join(sorted(unknown))}")
+        raise SettingsError("; ".join(f"no such scope: {one}: {near(one, sorted(auth.SCOPES))}" for one in sorted(unknown)))
     if "policies:approve" in wanted and person is None:
         raise SettingsError("policies:approve is a person's scope: say whose with --person")
     principal = auth.Principal(tenant, person, wanted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -32,6 +31,7 @@ from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
 from libs.common.paging import cursor_at
 from libs.common.problems import problem
 from libs.common.reference import Reference
+from libs.common.slips import explained, told
 from libs.common.straight import StraightApp, StraightRoute
 from libs.common.whereabouts import METHODS, plainly
 
@@ -47,7 +47,6 @@ _CODES = {
     415: "unsupported_media_type",
 }  # fmt: skip
 """Codes for what is refused before a route has looked at it; 400 is said of a body that is not even text."""
-_PYTHON_DATE = re.compile(r"datetime\.date\((\d+), (\d+), (\d+)\)")
 
 
 @dataclass(slots=True)
@@ -151,7 +150,7 @@ def read_as(type_: type[T], body: bytes, *, code: str, what: str) -> T:
     try:
         return msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError as error:
-        raise DomainError(422, code, f"{what}: {error}") from error
+        raise DomainError(422, code, f"{what}: {explained(error, type_)}") from error
     except NOT_JSON as error:
         raise DomainError(400, "not_json", f"this is no JSON: {error}") from error
 
@@ -239,13 +238,7 @@ def _not_valid(request: Request, error: RequestValidationError) -> Response:
         return _no_object(request, error.body)
     if first.get("type") == "json_invalid":
         return problem(400, "not_json", f"this is no JSON: {first.get('ctx', {}).get('error', '')} (character {first['loc'][-1]})")
-    return problem(422, "invalid_request", f"{place}: {_plainly(first.get('msg', 'not valid'))}")
-
-
-def _plainly(said: str) -> str:
-    """Return what pydantic says without the names of Python's types in it."""
-    dated = _PYTHON_DATE.sub(lambda found: "{:04}-{:02}-{:02}".format(*map(int, found.groups())), said)
-    return dated.removeprefix("Value error, ")
+    return problem(422, "invalid_request", f"{place}: {told(first)}")
 
 
 def _no_object(request: Request, body: object) -> Response:

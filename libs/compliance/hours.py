@@ -165,7 +165,10 @@ def _parse_span(text: str) -> Span:
     opens, dash, closes = text.partition("-")
     if not dash:
         raise ValueError(f"not a span HH:MM-HH:MM: {text!r}")
-    return Span(parse_minute(opens), parse_minute(closes))
+    span = parse_minute(opens), parse_minute(closes)
+    if not span[0] < span[1] <= DAY_MINUTES:
+        raise ValueError(f"not a span within one day, which ends after it begins and at 24:00 at the latest: {text!r}")
+    return Span(*span)
 
 
 def _offset(zone: ZoneInfo, wall: datetime) -> timedelta:

@@ -23,14 +23,20 @@ class AgainError(NotSentError):
         self.after_s = after_s
 
 
-def connected(url: str, key: str) -> httpx.AsyncClient:
-    """Return a client of the service at this address; a SettingsError says what is wrong with the address or the key."""
+def address_of(url: str) -> httpx.URL:
+    """Return the address; a SettingsError says what is wrong with it."""
     try:
         address = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise SettingsError(f"--url {url} cannot be read: {error}") from None
     if address.scheme not in {"http", "https"} or not address.host:
         raise SettingsError(f"--url must be an address like http://127.0.0.1:8000/ingest, not {url}")
+    return address
+
+
+def connected(url: str, key: str) -> httpx.AsyncClient:
+    """Return a client of the service at this address; a SettingsError says what is wrong with the address or the key."""
+    address_of(url)
     if not (key.isascii() and key.isprintable()):
         raise SettingsError("the key is none of ours: it has characters that no key has")
     return httpx.AsyncClient(base_url=f"{url.rstrip('/')}/", headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S)

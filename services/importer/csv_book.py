@@ -37,6 +37,7 @@ class Book:
         self._plan = plan
         self._index = index
         self._skipped: Counter[str] = Counter()
+        self._taken: Counter[int] = Counter()
         self._bare = 0
 
     def check(self, progress: Progress) -> Checked:
@@ -104,7 +105,9 @@ class Book:
                     yield from fault.issues
 
     def _read(self, sheet: Sheet, values: Values, shares: _Shares) -> Iterator[tuple[int, Row | Issue]]:
+        place = self._plan.sheets.index(sheet)
         for line in shares.rows(sheet):
+            self._taken[place] += 1
             if isinstance(line, Issue):
                 yield line.line, line
                 continue
@@ -174,6 +177,10 @@ class Book:
         return Values(sheet, around, self._index.loan if self._plan.of(LOAN) else None)
 
     def _notes(self) -> Iterator[str]:
+        for place, sheet in enumerate(self._plan.sheets):
+            if not self._taken[place]:
+                asked = "; ".join(f"{column}: {' or '.join(said)}" for column, said in sheet.where.items())
+                yield f"{sheet.name}: no row of it is taken as a {sheet.kind}" + (f", of those where {asked}" if asked else "")
         for name, number in self._skipped.items():
             yield f"{name}: {number} rows are about loans that are in no file of loans and are left out"
         if self._bare:

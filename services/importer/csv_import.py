@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from services.importer import csv_state
-from services.importer.client import NotSentError, connected
+from services.importer.client import NotSentError, address_of, connected
 from services.importer.csv_book import Book, Progress
 from services.importer.csv_checked import Checked
 from services.importer.csv_index import Index
@@ -43,6 +43,8 @@ class Asked:
 def import_files(mapping: Path, asked: Asked, screen: Screen) -> int:
     """Return the exit code: 1 when rows are wrong or refused."""
     plan = load(mapping)
+    if not asked.dry_run:
+        address_of(asked.url)
     with Index() as index:
         book = Book(plan, index)
         with screen.bar("checking") as shown:

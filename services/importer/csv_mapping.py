@@ -13,9 +13,10 @@ from msgspec import Meta
 from msgspec.structs import asdict
 
 from libs.common.contracts.values import Moment, Source, known_currency, known_zone, moments_on_calendar
+from libs.common.slips import near, place_of
 from services.importer.csv_forms import FIRST, Form, Spelling
 from services.importer.csv_kinds import BORROWER, INSTALMENT, KINDS, LOAN, Kind, Known, fields_of_address
-from services.importer.csv_yaml import Document, MappingError, near, parse
+from services.importer.csv_yaml import Document, MappingError, parse
 
 _T = TypeVar("_T")
 SIGNS = ".,'\u2019 \u00a0\u202f\u00b7"
@@ -169,8 +170,8 @@ def _converted(document: Document, value: Any, type_: type[_T], path: str) -> _T
     try:
         return msgspec.convert(value, type_, strict=False)
     except msgspec.ValidationError as fault:
-        sentence, _, inner = str(fault).partition(" - at `$")
-        raise document.fault(path + inner.rstrip("`"), sentence) from fault
+        place, sentence = place_of(fault, type_)
+        raise document.fault(f"{path}.{place}" if place else path, sentence) from fault
 
 
 class _Reader:

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from libs.common.slips import near
 from services.importer.csv_mapping import Sheet
-from services.importer.csv_yaml import near
 
 TOLD_EVERY = 512
+DELIMITERS = ";,\t|"
 
 Told = Callable[[int], None]
 """Hears how many bytes of a file have been read."""
@@ -95,6 +96,8 @@ def _places(sheet: Sheet, header: list[str]) -> list[int | None]:
     asked = [*dict.fromkeys(cell.column for cell in sheet.all_cells if cell.column is not None), *sheet.where]
     if not header:
         raise RowFault(Issue(sheet.name, 1, "the file is empty; the first line names the columns"))
+    if len(header) == 1 and (sign := next((sign for sign in DELIMITERS if sign in header[0]), None)) and header[0] not in asked:
+        raise RowFault(Issue(sheet.name, 1, f"is one column to {sheet.delimiter!r}: is the `delimiter` {sign!r}?"))
     missing = [Issue(sheet.name, 1, f"there is no column {name!r}: {near(name, header)}") for name in asked if name not in header]
     twice = [Issue(sheet.name, 1, f"there are {header.count(name)} columns {name!r}") for name in asked if header.count(name) > 1]
     if missing or twice:

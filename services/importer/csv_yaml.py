@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import yaml
@@ -43,13 +42,6 @@ def parse(text: str, name: str) -> Document:
         raise MappingError(f"{name} is empty")
     document = Document(name, None)
     return Document(name, _value(node, "$", document), document.lines)
-
-
-def near(word: str, known: list[str]) -> str:
-    """Return a hint at what was probably meant, or all there is."""
-    by_low = {one.lower(): one for one in known}
-    found = [by_low[low] for low in get_close_matches(word.lower(), by_low, n=3, cutoff=0.6)]
-    return f"did you mean {' or '.join(map(repr, found))}?" if found else f"there are {', '.join(map(repr, known))}"
 
 
 def _value(node: yaml.Node, path: str, document: Document) -> Any:

@@ -14,6 +14,7 @@ from libs.common.contracts.values import FIRST_DAY, LAST_DAY, Id, Moment, Source
 from libs.common.contracts.wallet_borrowers import BORROWER_EVENTS, BorrowerEventData, FeedHeartbeat
 from libs.common.contracts.wallet_loans import LOAN_EVENTS, LoanEventData
 from libs.common.errors import NOT_JSON
+from libs.common.slips import explained
 
 EVENT_BYTES = 256 * 1024
 DETAIL_LENGTH = 280
@@ -110,7 +111,7 @@ def binary(record: Record) -> WalletEvent | Refusal:
     try:
         attributes = msgspec.convert({name: said[header].decode() for header, name in _HEADERS.items() if header in said}, _Attributes)
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        return _refused("malformed", f"attributes in the headers: {error}", value, _readable(record.header("ce_id")))
+        return _refused("malformed", f"attributes in the headers: {_said_by(error, _Attributes)}", value, _readable(record.header("ce_id")))
     return _with_data(attributes, value, value)
 
 
@@ -174,7 +175,7 @@ def _opened(raw: bytes) -> _Envelope | Refusal:
     try:
         return _envelope(raw)
     except msgspec.ValidationError as error:
-        return _refused("malformed", str(error), raw)
+        return _refused("malformed", explained(error, _Envelope), raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Refusal("not_json", f"this is no JSON: {error}"[:DETAIL_LENGTH])
     except RecursionError:
@@ -193,13 +194,13 @@ def _checked(envelope: _Attributes, data: bytes, raw: bytes) -> tuple[datetime, 
     """Return the moment in UTC and the data as a value of the contract."""
     decoder, time = _decoders.get(envelope.type), envelope.time
     if decoder is None:
-        return _refused("unknown_type", f"no event type {envelope.type[:100]!r} is known", raw, envelope.id)
+        return _refused("unknown_type", f"no event type {envelope.type[:100]!r} is known; /asyncapi.json lists them", raw, envelope.id)
     if not FIRST_DAY <= time.date() <= LAST_DAY:
         return _refused("malformed", f"time {time.isoformat()} is not between {FIRST_DAY} and {LAST_DAY}", raw, envelope.id)
     try:
         return time if time.tzinfo is UTC else time.astimezone(UTC), decoder.decode(data)
     except (*NOT_JSON, OverflowError) as error:
-        return _refused("malformed", f"data: {error}", raw, envelope.id)
+        return _refused("malformed", f"data: {_said_by(error, decoder.type)}", raw, envelope.id)
 
 
 def _refused(error: str, detail: str, raw: bytes, event_id: str | None = None) -> Refusal:
@@ -217,6 +218,10 @@ def _refused(error: str, detail: str, raw: bytes, event_id: str | None = None) -
         event_id = event_id or _readable(found.get("id"))
         loan, borrower = _readable(inner.get("loan_id")), _readable(inner.get("borrower_id"))
     return Refusal(error, f"the event cannot be used: {detail}"[:DETAIL_LENGTH], event_id, loan, borrower)
+
+
+def _said_by(error: Exception, form: Any) -> str:
+    return explained(error, form) if isinstance(error, msgspec.ValidationError) else str(error)
 
 
 def _readable(value: object) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 
 from libs.common.db.engine import make_engine
 from libs.common.settings import SettingsError, kafka_bootstrap
+from services.cli import keys_create
 from services.importer.client import connected
 from services.posting import day_of
 from services.simulating import question_of
@@ -34,6 +35,7 @@ def brokers(value: str) -> str:
         (lambda: connected("http://[::1/", "k"), "cannot be read"),
         (lambda: connected("http://127.0.0.1", "wröng"), "characters that no key has"),
         (lambda: connected("http://127.0.0.1", "two\nlines"), "characters that no key has"),
+        (lambda: keys_create("default", "cases:raed"), "no such scope: cases:raed: did you mean 'cases:read'"),
         (lambda: day_of("30.11.2026"), "is no date like 2026-01-31"),
         (lambda: day_of("9999-12-31"), "lies outside the years"),
         (lambda: day_of("0001-01-01"), "lies outside the years"),

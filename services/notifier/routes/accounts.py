@@ -15,6 +15,7 @@ from libs.common.asked import Asked
 from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from libs.common.slips import near
 from services.notifier.directory import Directory, Secrets, is_loopback, new_secret
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.routing import ANYWHERE, Route
@@ -140,11 +141,28 @@ async def _asked(
     return row, Secrets(credentials, kept.url if kept else new_secret())
 
 
+_UNFIT = {
+    "host_tls_or_from": "host is a name or an address alone, tls is starttls, implicit or none, from has no control characters",
+    "host_or_tls": "host is a name or an address alone, tls is implicit or none",
+    "username_and_password": "a username needs a password, and a password a username",
+    "password_without_tls": "with tls none a password would go over the network in the open",
+    "resp_ids_or_receipt_ids": "resp_ids and receipt_ids are hex or decimal",
+    "query_sm": "query_sm is true or false",
+    "not_https": "url begins with https",
+    "secret_unreadable": "secret is 24 to 64 bytes in base64, with whsec_ before it or without",
+    "no_region": "region is one of theirs, such as eu-central-1",
+    "no_such_environment": "environment is production or sandbox",
+    "templates_unreadable": "templates is JSON in a text: docs/providers.md shows it",
+    "invalid_mailbox": "from is no mailbox: Lender <dunning@lender.example>",
+}
+"""What a kind calls an account that it cannot use, as whoever makes one is told."""
+
+
 def _adapter(wanted: AccountIn, desk: AccountDesk) -> Adapter | Link:
     """Return the adapter, or refuse a kind, a channel, a URL or a host that it does not have."""
     adapter = ALL.get(wanted.kind)
     if adapter is None:
-        raise DomainError(422, "unknown_kind", f"kind: one of {', '.join(ALL)}")
+        raise DomainError(422, "unknown_kind", f"kind: {wanted.kind[:64]!r} is not known here: {near(wanted.kind[:64], list(ALL))}")
     if extra := set(wanted.channels or ()) - set(adapter.channels):
         raise DomainError(422, "unknown_channel", f"channels: {wanted.kind} has no {', '.join(sorted(extra))}")
     url = wanted.base_url
@@ -174,7 +192,7 @@ def _check(adapter: Adapter | Link, desk: AccountDesk, row: AccountRow, secrets:
     try:
         _try(adapter, account, row, desk.clock.now())
     except UnfitError as unfit:
-        raise DomainError(422, "invalid_account", f"{row.kind}: {unfit.code}") from None
+        raise DomainError(422, "invalid_account", f"{row.kind}: {_UNFIT.get(unfit.code, unfit.code)}") from None
     except (ValueError, TypeError):
         raise DomainError(422, "invalid_account", f"{row.kind}: a credential or setting cannot be read") from None
 

@@ -155,6 +155,16 @@ def _sample(number: int, text: str, texts: list[str]) -> dict[str, Any]:
 SAMPLES = (_sample(0, "", []), _sample(1, "CNY", ["cash-loan"]), _sample(LARGEST, "USD", ["a", "b", "c"]))
 
 
+def _hint(rest: str) -> str:
+    """Return what to write instead, where that can be told."""
+    sign = rest.lstrip()[:1]
+    if sign.isdecimal():
+        return "; numbers are whole: amounts in minor units, no decimals"
+    meant = {"=": "to compare write ==", "&": "and is &&", "|": "or is ||", "and": "and is &&", "or": "or is ||"}
+    said = meant.get(rest) or meant.get(sign)
+    return f"; {said}" if said else ""
+
+
 class _Token(NamedTuple):
     kind: str
     text: str
@@ -165,7 +175,7 @@ def _tokens(source: str) -> Iterator[_Token]:
     while at < end:
         found = _TOKEN.match(source, at)
         if found is None or found.lastgroup is None:
-            raise ConditionError("condition", f"not understood at character {at + 1}: {source[at : at + 20]!r}")
+            raise ConditionError("condition", f"not understood at character {at + 1}: {source[at : at + 20]!r}{_hint(source[at:])}")
         yield _Token(found.lastgroup, found[found.lastgroup])
         at = found.end()
 
@@ -186,7 +196,7 @@ class _Typed:
     def check(self) -> None:
         self._must(self._either(), TRUTH)
         if self._next() is not _END:
-            raise ConditionError("condition", f"nothing can follow here: {self._next().text!r}")
+            raise ConditionError("condition", f"nothing can follow here: {self._next().text!r}{_hint(self._next().text)}")
 
     def _either(self) -> str:
         return self._joined("||", self._both)

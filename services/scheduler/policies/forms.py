@@ -27,6 +27,9 @@ SegmentName = Annotated[
     str,
     Field(min_length=1, max_length=MOST_SEGMENT, description="the attribute `segment` of a loan or its borrower, as the wallet spells it"),
 ]
+Challenger = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}@[1-9][0-9]{0,5}$", description="a policy and its version: wallet-gentle@3")
+]
 PlaceName = Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9-]{0,30}$", description="a jurisdiction: CN, US-NYC, BR-SP")]
 
 
@@ -62,7 +65,11 @@ def _window(text: str) -> str:
 
 
 LEAST_WINDOW_MINUTES = 15
-Duration = Annotated[str, AfterValidator(_duration), Field(json_schema_extra={"pattern": r"^[0-9]{1,4}[mhd]$"})]
+Duration = Annotated[
+    str,
+    AfterValidator(_duration),
+    Field(description="a number and m, h or d: 30m, 4h, 7d", json_schema_extra={"pattern": r"^[0-9]{1,4}[mhd]$"}),
+]
 Window = Annotated[str, AfterValidator(_window), Field(max_length=100, json_schema_extra={"pattern": r"^\d\d:\d\d-\d\d:\d\d(,.*)?$"})]
 
 
@@ -257,7 +264,7 @@ class StopForm(Form):
 class ExperimentForm(Form):
     """A challenger for a share, in percent, of the borrowers whose spell begins."""
 
-    challenger: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}@[1-9][0-9]{0,5}$")]
+    challenger: Challenger
     share: Annotated[int, Field(ge=1, le=50)]
     salt: Annotated[str, Field(min_length=1, max_length=64)]
     stop_when: StopForm | None = None

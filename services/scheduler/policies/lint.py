@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from libs.common.slips import near
 from libs.compliance import Channel, Circumstances, Deny, Packs, Preferences, Proposed, Purpose, decide
 from libs.compliance.house import House
 from services.scheduler.domain.days import window
@@ -128,7 +129,11 @@ def _hours(policy: Policy, law: Law) -> Iterator[tuple[Path, str, str]]:
 def _places(law: Law) -> Iterator[tuple[Path, str, str]]:
     for where in law.jurisdictions:
         if law.packs.locate(where) is None:
-            yield (), "unknown_jurisdiction", f"there are no rules of {where[:64]}: nothing is sent there"
+            yield (
+                (),
+                "unknown_jurisdiction",
+                f"there are no rules of {where[:64]}, so nothing is sent there: {near(where[:64], sorted(law.packs))}",
+            )
 
 
 def _let_out(step: Step, channel: str, where: str, law: Law) -> bool:

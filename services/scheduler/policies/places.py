@@ -17,6 +17,8 @@ _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
 _UNCLOSED = "found unexpected end of stream"
 """Of a quoted text; what helps is where it begins."""
+_SAID = {"found character that cannot start any token": "a tab, or a sign that begins nothing in YAML: indent by blanks, quote other signs"}
+_ONE_LINE = " (all of it came as one line: curl keeps line ends with --data-binary, and takes them out with -d)"
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -45,6 +47,7 @@ class Read:
     value: Any = None
     places: dict[Path, Place] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    nothing: str = "there is nothing in it"
 
     def fault(self, path: Path, error: str, detail: str) -> Fault:
         """Return a fault at the innermost part of this path that stands in the document."""
@@ -73,8 +76,15 @@ def read(text: str) -> Read:
         problem = getattr(error, "problem", None)
         mark = getattr(error, "context_mark" if problem == _UNCLOSED else "problem_mark", None)
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-        found.faults.append(Fault(place, "", "not_yaml", str(problem or error)[:300]))
+        said = str(problem or error)[:300]
+        found.faults.append(Fault(place, "", "not_yaml", _SAID.get(said, said) + _joined(text)))
+    found.nothing += _joined(text)
     return found
+
+
+def _joined(text: str) -> str:
+    """Return what to say where a document of several lines has come as one."""
+    return _ONE_LINE if text.strip() and "\n" not in text.strip() else ""
 
 
 class _Refused(Exception):  # noqa: N818  # it ends a reading and never leaves this module

@@ -43,13 +43,9 @@ from services.scheduler.policies.forms import (
     seconds_of,
 )
 from services.scheduler.policies.places import Fault, Path, Read, read
+from services.scheduler.policies.saying import said_of
 
 _CODES = {"missing": "missing", "extra_forbidden": "unknown_key"}
-_SAID = {
-    "missing": "this key is missing", "extra_forbidden": "there is no such key here", "model_type": "keys with their values belong here",
-    "list_type": "a list belongs here",
-}  # fmt: skip
-"""Where the library speaks of its own kind of things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +170,9 @@ def _send(form: SendForm, *, before_due: bool) -> Send:
 
 
 def _shape_faults(found: Read, error: ValidationError) -> Iterator[Fault]:
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
+    for one in error.errors(include_url=False):
         path: Path = tuple(part for part in one["loc"] if isinstance(part, (str, int)))
-        said = "there is nothing in it" if not path and found.value is None else _SAID.get(one["type"], one["msg"])
+        said = found.nothing if not path and found.value is None else said_of(path, one)
         yield found.fault(path, _CODES.get(one["type"], "invalid"), said)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from libs.common.slips import near
 from services.scheduler.policies.forms import SendForm
 from services.scheduler.policies.places import Fault, Path
 from services.scheduler.policies.reading import Document
@@ -45,6 +46,7 @@ def _missing(path: Path, send: SendForm, texts: Texts) -> Iterator[tuple[Path, s
     for channel in send.channels:
         locales = {locale for name, of, locale in texts.there if (name, of) == (send.template, channel)}
         if not locales:
-            yield path, "missing_template", f"no text {send.template} for {channel} is in force"
+            known = sorted({name for name, of, _ in texts.there if of == channel})
+            yield path, "missing_template", f"no text {send.template} for {channel} is in force: {near(send.template, known)}"
         elif wanted is not None and not locales & {wanted, wanted.partition("-")[0]}:
             yield path, "missing_locale", f"the text {send.template} for {channel} is not there in {wanted}, the default language"

@@ -32,7 +32,7 @@ Day = Annotated[date, AfterValidator(_on_calendar)]
 class PromiseAsked(Asked):
     """So much by the end of that day; contacts about these debts rest until then."""
 
-    amount: int = Field(ge=1, le=MAX_MINOR, description="minor units of the case's currency; at most what is late")
+    amount: int = Field(ge=1, le=MAX_MINOR, strict=True, description="minor units of the case's currency; at most what is late")
     due_on: Day = Field(description="a day in the time zone of the first of these loans")
     loans: Annotated[list[LoanId], Field(max_length=600)] = Field(default_factory=list, description="absent: all that are late")
     channel: Channel | None = None

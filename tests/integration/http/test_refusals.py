@@ -259,8 +259,8 @@ async def test_head_is_answered_wherever_get_is_without_a_body(ingest: Running) 
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("as_of=2200-01-01", "query.as_of: Input should be less than or equal to 2199-12-31"),
-        ("as_of=1969-12-31", "query.as_of: Input should be greater than or equal to 1970-01-01"),
+        ("as_of=2200-01-01", "query.as_of: this should be less than or equal to 2199-12-31"),
+        ("as_of=1969-12-31", "query.as_of: this should be greater than or equal to 1970-01-01"),
         ("as_of=soon", "query.as_of: a date is YYYY-MM-DD"),
     ],
 )

@@ -204,12 +204,18 @@ async def test_new_credentials_hold_from_the_next_message_on(databases: Database
         ),
         ({"kind": "apns", "credentials": {"private_key": "no key"}, "settings": APNS}, "invalid_account"),
         ({"kind": "apns", "credentials": {"private_key": "no key"}, "settings": APNS, "base_url": "https://a.example"}, "invalid_base_url"),
+        (
+            {"kind": "smtp", "credentials": {}, "settings": {"host": "mail.example", "from": "a@b.c", "tls": "ssl"}, "base_url": None},
+            "invalid_account",
+        ),
         ({"rate": 5}, "invalid_request"),
     ],
 )  # fmt: skip
 async def test_an_account_with_which_nothing_could_be_sent_is_refused(databases: Databases, changes: dict[str, Any], code: str) -> None:
     async with a_wired_world(databases) as (world, fake):
-        assert (await put(world, "main", twilio(fake, **changes), 422))["code"] == code
+        refused = await put(world, "main", twilio(fake, **changes), 422)
+        assert refused["code"] == code
+        assert " " in refused["detail"].partition(": ")[2], "a word of ours is no answer"
         assert await world.scalar("select count(*) from notifier.provider_accounts") == 0
 
 

@@ -126,6 +126,17 @@ def test_the_example_wallet_takes_in_every_event_once_and_in_order_whoever_is_ki
                 assert taken(folder) == fed(url)
 
 
+@pytest.mark.chaos
+def test_the_example_of_a_late_loan_shows_its_message_and_that_the_payment_silences_what_was_to_follow(folder: Path) -> None:
+    port = free_port()
+    with platform(folder, port):
+        words = [sys.executable, "examples/one_late_loan.py", "--url", f"http://127.0.0.1:{port}"]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "we have not yet received CNY 120.50" in done.stdout
+    assert done.stdout.endswith("paid; next: nothing, since the case is clear\n")
+
+
 def forged(hook: str) -> int:
     """Send what somebody else has signed, and return the answer."""
     now, body = datetime.now(UTC), b'{"sequence":"0009-000000000000001","subject":"L9"}'  # noqa: TID251  # as above

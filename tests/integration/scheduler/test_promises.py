@@ -112,6 +112,13 @@ async def test_a_promise_beyond_the_limits_is_refused(world: World, amount: int,
     assert (refused["code"], refused["limit"]) == ("promise_refused", limit)
 
 
+async def test_fifty_is_not_taken_for_fifty_cents_nor_a_text_for_a_number(world: World) -> None:
+    path = f"/cases/{await settled(world)}/promises"
+    for amount in (50.0, "50"):
+        refused = await post(world, path, {"amount": amount, "due_on": "2026-11-26"}, status=422)
+        assert refused["detail"] == "body.amount: a whole number belongs here"
+
+
 async def test_only_so_many_promises_are_open_at_once(world: World) -> None:
     await settled(world)
     for _ in range(3):

@@ -141,6 +141,15 @@ def test_a_wrong_column_name_is_answered_with_the_near_ones(tmp_path: Path) -> N
     assert wrong(mapping) == ["loans.csv line 1: there is no column 'Contrakt'; did you mean 'Contract'?".replace("; ", ": ")]
 
 
+def test_a_wrong_delimiter_is_one_error_that_names_the_right_one(tmp_path: Path) -> None:
+    assert wrong(lender(tmp_path, loans(delimiter=";"))) == ["loans.csv line 1: is one column to ';': is the `delimiter` ','?"]
+
+
+def test_a_condition_that_no_row_fulfils_is_noted(tmp_path: Path) -> None:
+    found = checked(lender(tmp_path, loans(), payments("L1,P1,2026-02-09,1\n", where={"Contract": "l1"})))
+    assert found.notes == ["payments.csv: no row of it is taken as a payment, of those where Contract: l1", *found.notes[1:]]
+
+
 def test_a_file_in_another_encoding_says_where_and_what_to_name(tmp_path: Path) -> None:
     mapping = lender(tmp_path, loans())
     (tmp_path / "loans.csv").write_bytes(LOANS.encode() + "L3,Bü,2026-01-01\n".encode("latin-1"))
@@ -156,7 +165,10 @@ def test_a_file_in_another_encoding_says_where_and_what_to_name(tmp_path: Path) 
         ("loan_id: Contract", "loan_idd: Contract", "a loan has no field 'loan_idd': did you mean 'loan_id'?"),
         ("rows: loan", "rows: lone", "no kind of row is called 'lone': did you mean 'loan'?"),
         ("loans.csv", "lonas.csv", "there is no file"),
-        ("  rows: loan", "  rows: loan\n  delimeter: x", "unknown field `delimeter`"),
+        ("  rows: loan", "  rows: loan\n  delimeter: x", "there is no key 'delimeter' here: did you mean 'delimiter'?"),
+        ("2026-11-01T00:00:00Z", "2026-11-01", "a moment with its offset belongs here (RFC 3339)"),
+        ("\nfiles:", "\nfile:", "there is no key 'file' here: did you mean 'files'?"),
+        ("product:\n      const: cash", "product:\n      colum: A", "there is no key 'colum' here: did you mean 'column'?"),
         ("  rows: loan", "  rows: loan\n  rows: loan", "'rows' stands twice here"),
         ("product:\n      const: cash", "product:\n      column: A\n      const: cash", "one of the two"),
         ("timezone: Asia/Shanghai", "timezone: Shanghai", "not an IANA time zone"),

@@ -243,8 +243,8 @@ def test_a_refusal_carries_the_ids_that_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("headers", "says"),
     [
-        ({"ce_time": "2026-11-20T12:00:00"}, "timezone"),
-        ({"ce_time": "2026-W47-5T12:00+00:00"}, "RFC3339"),
+        ({"ce_time": "2026-11-20T12:00:00"}, "offset"),
+        ({"ce_time": "2026-W47-5T12:00+00:00"}, "RFC 3339"),
         ({"ce_time": "9999-12-31T23:59:59-01:00"}, "9999"),
         ({"ce_time": None}, "time"),
         ({"ce_id": "x" * 129}, "id"),

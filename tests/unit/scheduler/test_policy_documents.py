@@ -254,11 +254,41 @@ def test_yaml_and_json_are_read_alike(document: dict[str, Any]) -> None:
         ("", "there is nothing in it"), ("# only this", "there is nothing in it"), ("- a", "keys with their values belong here"),
         ("policy: ours\nsteps: [{id: a, at: 3, flag: x}]", "keys with their values belong here"),
         ("policy: ours\nsteps: 3", "a list belongs here"), ("policy: ours", "this key is missing"),
-        ("policy: ours\nsteps: [{id: a, at: {day: 1}, flag: x}]\nx: 1", "there is no such key here"),
     ],
 )  # fmt: skip
 def test_what_has_the_wrong_shape_is_told_without_words_of_our_own_code(text: str, detail: str) -> None:
-    assert [fault.detail for fault in understand(text).faults] == [detail]
+    said = [fault.detail for fault in understand(text).faults]
+    assert [words.partition(" (all of it came as one line")[0] for words in said] == [detail]
+
+
+SLIPS = """policy: ours
+cure: {cool_down: 7d}
+steps:
+  - {id: a, at: {day: 1, between: "09:30-11:30"}, when: "debt.total > 5", send: {template: firm, channels: [sms, email]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("channels:", "chanels:", "there is no such key here: did you mean 'channels'?"),
+        ("at: {day:", "at: {dya:", "there is no such key here: did you mean 'day'?"),
+        ("cure:", "zzz:", "there is no such key here: there are 'policy', 'applies_to'"),
+        ("email]", "emial]", "'emial' is not known here: did you mean 'email'?"),
+        ("day: 1", "day: one", "a whole number belongs here, not 'one'"),
+        ("7d", "7", "a text belongs here, not 7: a number and m, h or d: 30m, 4h, 7d"),
+        ("ours", "Our Policy", "'Our Policy' is not spelt as it must be: small letters, digits and dashes; a letter first"),
+        ('"09:30-11:30"', '"11:30-09:30"', "which ends after it begins"),
+        ("> 5", "= 5", "; to compare write =="),
+        ("> 5", "> 5.5", "; numbers are whole"),
+        ("> 5", "> 5 and debt.count > 1", "; and is &&"),
+        ("  - {id", "\t- {id", "a tab"),
+        ("\n", "", "curl keeps line ends with --data-binary"),
+    ],
+)  # fmt: skip
+def test_a_slip_is_answered_by_what_was_probably_meant(right: str, wrong: str, said: str) -> None:
+    assert not understand(SLIPS).faults
+    assert any(said in fault.detail for fault in understand(SLIPS.replace(right, wrong)).faults)
 
 
 @pytest.mark.parametrize(
