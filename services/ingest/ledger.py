@@ -89,6 +89,7 @@ class Ledger:
     writer: Writer
     products: ProductBook
     turns: Turns = field(default_factory=Turns)
+    adding: log.Adding = field(default_factory=log.Adding)
 
     async def take(
         self, conn: AsyncConnection, arrivals: Sequence[Arrival], refused: Sequence[ParkedRow] = (), *, decided: Sequence[Decided] = ()
@@ -102,7 +103,7 @@ class Ledger:
         locked = await self.locked(conn, keys)
         now = await self.clock.at(conn)
         rows = await self._log_rows(conn, arrivals)
-        new = await log.insert(conn, [row for row, _ in rows]) if rows else set()
+        new = await self.adding.add(conn, [row for row, _ in rows]) if rows else set()
         fresh, others = told_apart(rows, new)
         retracting = {a.key: a for _, a in fresh if type(a.event.data) is EventRetracted}
         waiting = await self._waiting(conn, retracting, decided) if retracting else []
@@ -313,10 +314,9 @@ def _try_settle(loan: Loan, accepted: Sequence[Accepted], now: datetime) -> Exce
 
 def _doubt(loan: Loan, error: Exception, now: datetime) -> None:
     """Put a loan in doubt whose events, accepted before, cannot be folded."""
-    logs.get("ledger").error(
-        "loan_undigested", tenant=loan.row.tenant, loan_id=loan.row.loan_id, reason=f"{type(error).__name__}: {error}"[:300]
-    )
-    loan.row.fold_error = f"{type(error).__name__}: {error}"[:500]
+    reason = f"{type(error).__name__}: {error}"
+    logs.get("ledger").error("loan_undigested", tenant=loan.row.tenant, loan_id=loan.row.loan_id, reason=reason[:300])
+    loan.row.fold_error = reason[:500]
     loan.row.doubt_since = loan.row.doubt_since or now
     loan.row.next_at = None
     with contextlib.suppress(Exception):  # a book that cannot be shown either is said once the loan is mended

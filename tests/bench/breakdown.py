@@ -37,7 +37,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("position", positions, "move"),
     ("lock", store, "lock"),
     ("log", Ledger, "_log_rows"),
-    ("log", log, "insert"),
+    ("log", log.Adding, "add"),
     ("fold", Ledger, "_fold"),
     ("read the log again", log, "of_loans"),
     ("say", Ledger, "announce"),

@@ -6,6 +6,7 @@ Beside it stand the repeats that came under ids of their own: each is needed onc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.db.arrays import column, in_microseconds, joined, moment_of, moments
+from libs.common.db.copying import copied
+from services.ingest import tables
 from services.ingest.store.loans import Key, arrays
 
 L = TypeVar("L")
@@ -106,6 +109,32 @@ _REPEATS_OF = text(
     " as k(tenant, loan_id) join ingest.repeats r on r.tenant = k.tenant and r.loan_id = k.loan_id"
     " order by r.received_at, r.source, r.event_id"
 )
+
+
+COPIED = 200
+"""So many events are copied in; fewer are not worth the three turns to the database."""
+AS_BEFORE = 16
+"""So many batches with a repeat are inserted before the next one is copied: what a copy has written in vain stays until a vacuum."""
+
+
+@dataclass(slots=True)
+class Adding:
+    """Adds events to the log: copies them in while none of them is a repeat, else tells the repeats apart."""
+
+    least: int = COPIED
+    _inserts: int = 0
+
+    async def add(self, conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity] | None:
+        """Add events of locked loans and return which of them are new, None for all."""
+        if len(rows) < self.least:
+            return await insert(conn, rows)
+        if self._inserts:
+            self._inserts -= 1
+        elif await copied(conn, tables.events, _COLUMNS, map(msgspec.structs.astuple, rows)):
+            return None
+        else:
+            self._inserts = AS_BEFORE
+        return await insert(conn, rows)
 
 
 async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from libs.common.db import lineage, positions
 from libs.common.db.positions import Place
 from libs.common.errors import PositionMovedError
 from services.ingest.store import loans
+from services.ingest.store.events import Adding
 from tests.integration.ingest_decisions.books import Books, waiting_for_a_lock
 from tests.support.postgres import Databases
 from tests.support.running import unpublished, until
@@ -148,6 +150,24 @@ async def test_the_same_event_id_from_two_sources_is_two_events(engine: AsyncEng
     assert [(c.accepted, c.repeats, c.parked) for c in counted] == [(2, 0, 0), (1, 0, 0), (0, 2, 0)]
     [row] = await books.rows("select accepted, overdue_total from ingest.loans")
     assert tuple(row) == (3, 17000)
+
+
+@pytest.mark.parametrize("least", [1, 100])
+async def test_a_batch_that_is_copied_in_counts_as_one_that_is_inserted(engine: AsyncEngine, least: int) -> None:
+    books = Books(engine)
+    books.ledger = dataclasses.replace(books.ledger, adding=Adding(least))
+    one, two, three = (repayment("L1", amount, -3) for amount in (1000, 2000, 4000))
+    batches = [
+        (loan("L1"), one),
+        (two, one, {**two, "id": "again"}),
+        (three, {**three, "data": {**three["data"], "amount": 9}}),
+        (loan("L2"),),
+    ]
+    counted = [await books.commit(*batch) for batch in batches]
+    assert [(c.accepted, c.repeats, c.parked) for c in counted] == [(2, 0, 0), (1, 2, 0), (1, 0, 1), (1, 0, 0)]
+    rows = await books.rows("select loan_id, accepted, overdue_total from ingest.loans order by loan_id")
+    assert [tuple(row) for row in rows] == [("L1", 4, 13000), ("L2", 1, 20000)]
+    assert len(await books.rows("select event_id from ingest.events")) == 5
 
 
 async def test_the_same_loan_id_of_two_tenants_is_two_loans(engine: AsyncEngine) -> None:
