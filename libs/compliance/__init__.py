@@ -1,6 +1,7 @@
 """The gate: contact rules as data, and one pure decision over them."""
 
 from libs.compliance.content import Fault, Text, faults, languages
+from libs.compliance.counters import longest_reach
 from libs.compliance.gate import (
     STOPS,
     Allow,
@@ -69,4 +70,5 @@ __all__ = [
     "faults",
     "languages",
     "load_packs",
+    "longest_reach",
 ]
