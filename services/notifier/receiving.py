@@ -133,11 +133,8 @@ class Receiver:
         several = [(attempt, one.parts) for attempt, one in accepted if len(one.parts) > 1]
         await parts.keep(
             conn,
-            [
-                Part(attempt.tenant, attempt.provider, ref, attempt.message_id, place, len(refs))
-                for attempt, refs in several
-                for place, ref in enumerate(refs, 1)
-            ],
+            [Part(attempt.tenant, attempt.provider, ref, attempt.message_id, len(refs)) for attempt, refs in several for ref in refs],
+            surely=True,
         )
         asked = [
             Unreported(attempt.tenant, attempt.provider, *name)
@@ -262,7 +259,16 @@ def words_of(found: Sequence[Receipt]) -> list[Word]:
 
 
 async def _by_part(conn: AsyncConnection, tenant: str, name: str, words: Sequence[Word]) -> Sequence[Word]:
-    """Return words by the name of the part alone, where they are about one of several: our id would speak for the whole message."""
+    """Return words by the name of the part alone, where they are about one of several: our id would speak for the whole message.
+
+    That it is one is known by the answer to the message, or by the word itself, which may come first.
+    """
+    supposed = [
+        Part(tenant, name, one.provider_ref, one.message_id, one.parts)
+        for one in (word.receipt for word in words)
+        if one.parts > 1 and one.provider_ref and one.message_id
+    ]
+    await parts.keep(conn, supposed, surely=False)
     may_be = [word.receipt.provider_ref for word in words if word.receipt.of_part and word.receipt.provider_ref]
     known = await parts.known(conn, tenant, name, may_be) if may_be else set()
     return [

@@ -45,7 +45,7 @@ ROWS = {
     ),
     "parts": (
         keeping.forget_parts, "parts", "provider_ref",
-        ["insert into notifier.parts values ('t', 'p', '{at}', 'm', 1, 2, :{at})"],
+        ["insert into notifier.parts values ('t', 'p', '{at}', 'm', 2, :{at})"],
         {"young"},
     ),
 }  # fmt: skip

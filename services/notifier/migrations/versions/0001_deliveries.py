@@ -153,8 +153,8 @@ create table notifier.receipts (
 create index receipts_message on notifier.receipts (tenant, message_id) where message_id is not null;
 create index receipts_ref on notifier.receipts (tenant, provider_ref) where message_id is null;
 create table notifier.parts (
-    tenant text not null, provider text not null, provider_ref text not null, message_id text not null, part integer not null,
-    parts integer not null, kept_at timestamptz not null default clock_timestamp(),
+    tenant text not null, provider text not null, provider_ref text not null, message_id text not null, parts integer not null,
+    kept_at timestamptz not null default clock_timestamp(),
     primary key (tenant, provider, provider_ref)
 );
 create index parts_message on notifier.parts (tenant, message_id);
