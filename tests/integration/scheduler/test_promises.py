@@ -112,6 +112,16 @@ async def test_a_promise_beyond_the_limits_is_refused(world: World, amount: int,
     assert (refused["code"], refused["limit"]) == ("promise_refused", limit)
 
 
+async def test_open_promises_together_are_of_no_more_than_is_late(world: World) -> None:
+    await settled(world)
+    made = await promise(world, 9000)
+    refused = await promise(world, 3051, status=409)
+    assert (refused["code"], refused["limit"], refused["allowed"]) == ("promise_refused", "overdue", 3050)
+    await promise(world, 3050)
+    await post(world, f"/cases/{made['case_id']}/promises/{made['promise_id']}:cancel", status=200)
+    await promise(world, 9000)
+
+
 async def test_only_so_many_promises_are_open_at_once(world: World) -> None:
     await settled(world)
     for _ in range(3):
