@@ -193,8 +193,7 @@ def _slot(permitted: Permitted, who: Who, wanted: AuthorizeIn) -> Slot:
     at = permitted.decision.at
     contact = Contact(
         *who, f"r-{ids.fresh()}", at, wanted.channel, RESERVED, wanted.by, lookup=permitted.lookup,
-        kind=wanted.purpose, loans=(wanted.debt,),
-        decision=permitted.decision,
+        kind=wanted.purpose, loans=(wanted.debt,), decision=permitted.decision,
     )  # fmt: skip
     return Slot(contact, min(at + HELD_FOR, permitted.allow.window_ends))
 

@@ -70,7 +70,7 @@ def taken(made: Made, held: Iterable[Held]) -> Held | None:
     return min(fitting, key=lambda one: set(one.loans).isdisjoint(made.loans), default=None)
 
 
-def meant(profile: BorrowerProfile, channel: ChannelName, lookup: str | None) -> tuple[str | None, ...]:
+def meant(profile: BorrowerProfile, channel: str, lookup: str | None) -> tuple[str | None, ...]:
     """Return what may be contacted: the address that is named, else any of its kind that is known, else one of which nothing is."""
     if lookup is not None:
         return (lookup,)

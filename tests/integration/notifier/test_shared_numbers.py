@@ -48,6 +48,13 @@ async def test_a_number_remembers_the_contacts_of_an_owner_who_was_erased(world:
     assert (await world.delivery("b2"))["reason"] == "tt-number"
 
 
+async def test_a_call_that_was_recorded_counts_for_the_number_where_its_borrower_has_no_other(world: World) -> None:
+    await world.recorded("b1", "call-1")
+    await world.request("b2")
+    await world.service.pump()
+    assert (await world.delivery("b2"))["reason"] == "tt-number"
+
+
 async def test_who_was_erased_and_comes_back_is_counted_once(databases: Databases) -> None:
     tasks = ("t-1", "t-2", "t-3")
     async with a_world(databases, options=Options(packs=packs_of(limit="2"))) as world:
