@@ -123,11 +123,12 @@ def spoken(reason: Reason) -> RuleSpoken:
 
 
 def word_for(reasons: Sequence[Reason]) -> str:
-    """Return one word for why: the stop where one speaks, else the first rule."""
+    """Return one word for why: the stop where one speaks, else the first rule of which no end is known, else the first."""
     for reason in reasons:
         if reason.kind is RuleKind.STOP:
             return reason.rule.removeprefix("stop-")
-    return reasons[0].rule if reasons else "denied"
+    endless = [reason for reason in reasons if reason.until is None and reason.kind is not RuleKind.ZONE]
+    return (endless or reasons)[0].rule if reasons else "denied"
 
 
 def _proposed(asked: Asked, now: datetime) -> Proposed:

@@ -213,6 +213,13 @@ def test_a_pack_that_asks_for_consent_gets_the_list_of_what_was_granted(
     assert isinstance(found, Send if sent else Suppress)
 
 
+def test_where_no_end_is_known_the_word_is_of_the_rule_that_has_none() -> None:
+    packs = Packs({**PACKS.by_id, "ZZA": parse_pack(ASKING.replace("id: TT", "id: ZZA"), "ZZA.yaml")})
+    found = judged(a_delivery(channels=("sms",)), a_scene(known(profile=a_profile(jurisdictions=("ZZ", "ZZA"))), packs=packs), NIGHT)
+    assert isinstance(found, Suppress)
+    assert (found.reason, [rule.rule for rule in found.decisions[0].rules]) == ("tt-consent", ["zz-hours", "tt-consent"])
+
+
 def test_a_hold_of_one_channel_leaves_the_others() -> None:
     addresses = (an_address("sms"), an_address("email"))
     consents = frozenset({("sms", "dunning"), ("email", "dunning")})
