@@ -13,6 +13,7 @@ from libs.compliance.circumstances import (
     consents_to,
 )
 from libs.compliance.content import Fault, Text, faults, languages
+from libs.compliance.counters import longest_reach
 from libs.compliance.gate import Allow, CapKey, Deny, Reason, cap_keys, content_asked, decide, word_of
 from libs.compliance.packs import load_packs
 from libs.compliance.rules import Pack, Packs
@@ -66,5 +67,6 @@ __all__ = [
     "faults",
     "languages",
     "load_packs",
+    "longest_reach",
     "word_of",
 ]

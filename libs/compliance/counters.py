@@ -1,6 +1,6 @@
 """Counters over earlier contacts: which of them count, over what, and when the next one is free."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from libs.compliance.circumstances import Prior, Proposed
 from libs.compliance.clauses import NEVER
 from libs.compliance.hours import instant
-from libs.compliance.rules import Cap, ChannelLock, CoolOff, Counting, NoticeFirst, Reach, Spacing
+from libs.compliance.rules import Cap, ChannelLock, CoolOff, Counting, NoticeFirst, Pack, Reach, Spacing
 from libs.compliance.vocabulary import CapScope, Channel, Purpose, ReachKind, Unit
 
 NOT_SENT = frozenset({"not_sent", "refused", "cancelled", "suppressed"})
@@ -20,6 +20,10 @@ NOT_BEGUN = NOT_PLACED | {"no_message", "no_voicemail", "mailbox_full"}
 NOT_MADE = NOT_BEGUN | {"no_answer"}
 UNKNOWN = frozenset({"", "unknown"})
 UNCOUNTED = {Unit.DIAL: NOT_SENT, Unit.ATTEMPT: NOT_PLACED, Unit.INITIATED: NOT_BEGUN, Unit.CONTACT: NOT_MADE}
+
+_A_DAY = timedelta(days=1)
+_LONGEST = {ReachKind.ELAPSED: timedelta(hours=1), ReachKind.DATES: _A_DAY, ReachKind.WEEK: 7 * _A_DAY, ReachKind.MONTH: 31 * _A_DAY}
+_RESERVED_IN = Cap | Spacing | ChannelLock
 
 ANY = ""
 """The key of a counter that no debt or number narrows: the borrower himself, or what is not known."""
@@ -83,6 +87,12 @@ def noticed(rule: NoticeFirst, proposed: Proposed, priors: Iterable[Prior], zone
     return max(NEVER if at is None else max(_rolls_off(at, rest, zone) for zone in zones) for at in first)
 
 
+def longest_reach(packs: Mapping[str, Pack], scope: CapScope) -> timedelta:
+    """Return after how long no rule of any pack counts a contact over this scope, wherever on earth it was made."""
+    rules = [rule for pack in packs.values() for rule in pack.rules if isinstance(rule, _RESERVED_IN) and rule.scope is scope]
+    return _A_DAY + max(map(_reach_of, rules), default=timedelta())
+
+
 def keys_of(scope: CapScope, proposed: Proposed) -> tuple[str, ...]:
     """Return the keys under which this contact counts; a message about several debts counts for each."""
     match scope:
@@ -103,6 +113,10 @@ def touches(prior: Prior, scope: CapScope, key: str) -> bool:
             return key == ANY or not prior.debts or key in prior.debts
         case CapScope.NUMBER:
             return key == ANY or prior.to is None or prior.to == key
+
+
+def _reach_of(rule: Cap | Spacing | ChannelLock) -> timedelta:
+    return (rule.free_days + 1) * _A_DAY if isinstance(rule, Spacing) else rule.reach.n * _LONGEST[rule.reach.kind]
 
 
 def _kinds(exempt: frozenset[Purpose]) -> Iterable[str]:

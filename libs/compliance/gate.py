@@ -40,11 +40,12 @@ class Reason(Value, frozen=True):
 
 
 def word_of(reasons: Sequence[Reason]) -> str:
-    """Return one word for why: the stop where one speaks, else the first rule."""
+    """Return one word for why: the stop where one speaks, else the first rule of which no end is known, else the first."""
     for reason in reasons:
         if reason.kind is RuleKind.STOP:
             return reason.rule.removeprefix("stop-")
-    return reasons[0].rule if reasons else "denied"
+    endless = [reason for reason in reasons if reason.until is None and reason.kind is not RuleKind.ZONE]
+    return (endless or reasons)[0].rule if reasons else "denied"
 
 
 class Allow(Value, frozen=True):

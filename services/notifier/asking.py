@@ -20,7 +20,7 @@ from services.notifier.metrics import NotifierMetrics
 from services.notifier.providers.kinds import ADAPTERS
 from services.notifier.providers.port import Askable
 from services.notifier.receiving import Receiver
-from services.notifier.store import asking, attempts, borrowers, contacts, deliveries
+from services.notifier.store import asking, attempts, borrowers, contacts, deliveries, freeing
 from services.notifier.store.asking import Lost
 from services.notifier.store.attempts import Closing
 from services.notifier.unreported import Querier
@@ -125,10 +125,12 @@ class Asker:
         of = lost.attempt
         receiver = self.receiver
         async with receiver.engine.begin() as conn:
-            await borrowers.lock(conn, {of.key[:2]})
+            waits = await freeing.who_waits(conn, [(of.key[:2], contacts.id_of(of.task_id, of.channel))])
+            await borrowers.lock(conn, waits)
             if not await asking.is_lost(conn, of):
                 return
             await self._close(conn, lost, why)
+            await deliveries.wake(conn, waits, now=await receiver.clock.at(conn))
         receiver.outbox.wake.set()
 
     async def _close(self, conn: AsyncConnection, lost: Lost, why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -27,7 +28,7 @@ from services.notifier.domain.gatekeeping import Asked, ask, counters, jurisdict
 from services.notifier.domain.judging import Scene, judge
 from services.notifier.domain.known import Known
 from services.notifier.domain.owed import still_owed
-from services.notifier.domain.reserving import HELD_FOR, RESERVED, WHY, address_of, barred
+from services.notifier.domain.reserving import HELD_FOR, RESERVED, WHY, address_of, barred, meant
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.domain.verdicts import Decision
 from services.notifier.finding import expect_known
@@ -44,7 +45,7 @@ _Line = Annotated[str, Meta(min_length=1, max_length=128, pattern=WITHOUT_NUL)]
 
 
 class AuthorizeIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A contact that somebody is about to make; without `to` it is not known which of the borrower's addresses."""
+    """A contact that somebody is about to make; without `to` it may be any of the borrower's addresses of its kind."""
 
     borrower_id: Id
     debt: Id
@@ -61,6 +62,8 @@ class Permitted:
 
     allow: Allow
     decision: Decision
+    lookup: str | None
+    """Of the address that it is for; None where it may be one of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,43 +108,53 @@ class Desk:
             locked = await borrowers.lock_free(conn, [who])  # this transaction holds the row, so it is free to it
             house = (await settings_of(conn, {tenant})).get(tenant, TenantSettings()).house
             mine = replace((await known.known_of(conn, locked))[who], house=house)
-            lookup = lookup_of(self.digest_key, tenant, wanted.channel, wanted.to) if wanted.to else None
-            answer = await self._decide(conn, who, mine, wanted, lookup)
+            answer = await self._decide(conn, who, mine, wanted)
             if not isinstance(answer, Permitted):
                 return answer
-            slot = _slot(answer, who, wanted, lookup)
+            slot = _slot(answer, who, wanted)
             await reservations.reserve(conn, slot)
             held = {"id": slot.contact.contact_id, "until": slot.until}
             return {**checking.written(answer.allow, _zone(mine.profile)), "reservation": held}
 
-    async def _decide(
-        self, conn: AsyncConnection, who: Who, mine: Known, wanted: AuthorizeIn, lookup: str | None
-    ) -> Permitted | dict[str, object]:
-        """Ask all that a claim asks, in its order; what is written of a no, or the yes."""
-        if mine.profile is None:
+    async def _decide(self, conn: AsyncConnection, who: Who, mine: Known, wanted: AuthorizeIn) -> Permitted | dict[str, object]:
+        """Ask all that a claim asks, in its order; what is written of a no, or the yes, which holds for every address that may be meant."""
+        if (profile := mine.profile) is None:
             return _barred("erased" if mine.erased else "profile_unknown")
-        address = address_of(mine.profile, wanted.channel, lookup)
-        if address is None:
+        named = lookup_of(self.digest_key, who[0], wanted.channel, wanted.to) if wanted.to else None
+        found = [address_of(profile, wanted.channel, lookup) for lookup in meant(profile, wanted.channel, named)]
+        addresses = [address for address in found if address is not None]
+        if not addresses:
             return _barred("address_unknown")
-        mine = replace(mine, profile=replace(mine.profile, addresses=(address,)))
-        case = Case(who, wanted, mine, _request(wanted, await self.clock.at(conn)), address)
-        ledger = await self._count(conn, case)
-        scene = await self._scene(conn, case, ledger)
-        now, zone = await self.clock.at(conn), _zone(mine.profile)
-        if (found := barred(judge(Delivery(*who, case.request.task_id, case.request), scene, now))) is not None:
-            return _barred(*found, zone=zone)
-        if scene.shadowed & {"*", wanted.channel}:
-            return _barred("shadow")
-        answer = ask(asked := case.asked(now), ledger.earlier(who, address.lookup), self.packs, now=now)
-        return Permitted(answer, kept(answer, asked, now)) if isinstance(answer, Allow) else checking.written(answer, zone)
+        request = _request(wanted, await self.clock.at(conn))
+        cases = [Case(who, wanted, replace(mine, profile=replace(profile, addresses=(one,))), request, one) for one in addresses]
+        ledger = await self._count(conn, cases)
+        scene = await self._scene(conn, cases[0], ledger)
+        now = await self.clock.at(conn)
+        answers = [self._answer(case, replace(scene, known=case.known), ledger, now) for case in cases]
+        return _together(answers)
 
-    async def _count(self, conn: AsyncConnection, case: Case) -> Ledger:
+    def _answer(self, case: Case, scene: Scene, ledger: Ledger, now: datetime) -> Permitted | dict[str, object]:
+        zone = _zone(case.known.profile)
+        if (found := barred(judge(Delivery(*case.who, case.request.task_id, case.request), scene, now))) is not None:
+            return _barred(*found, zone=zone)
+        if scene.shadowed & {"*", case.wanted.channel}:
+            return _barred("shadow")
+        asked = case.asked(now)
+        answer = ask(asked, ledger.earlier(case.who, case.address.lookup), self.packs, now=now)
+        if isinstance(answer, Allow):
+            return Permitted(answer, kept(answer, asked, now), case.address.lookup or None)
+        return checking.written(answer, zone)
+
+    async def _count(self, conn: AsyncConnection, cases: Sequence[Case]) -> Ledger:
         """Lock the counters of this contact, then read what they count."""
-        now = case.request.not_before
-        caps = counters(case.asked(now), self.packs, now=now)
-        numbered = case.address.lookup and any(cap.scope is CapScope.NUMBER for cap in caps)
-        lookups = {(case.who[0], case.address.lookup)} if numbered else set()
-        return await counted(conn, {contacts.row_of(*case.who, cap) for cap in caps}, lookups, [case.who], now=now)
+        keys: set[tuple[str, str, str]] = set()
+        lookups: set[tuple[str, str]] = set()
+        for case in cases:
+            caps = counters(case.asked(case.request.not_before), self.packs, now=case.request.not_before)
+            keys |= {contacts.row_of(*case.who, cap) for cap in caps}
+            if case.address.lookup and any(cap.scope is CapScope.NUMBER for cap in caps):
+                lookups.add((case.who[0], case.address.lookup))
+        return await counted(conn, keys, lookups, [cases[0].who], now=cases[0].request.not_before)
 
     async def _scene(self, conn: AsyncConnection, case: Case, ledger: Ledger) -> Scene:
         """Return what stands before all borrowers, and that a person can be had on this channel."""
@@ -159,6 +172,14 @@ class Desk:
         )
 
 
+def _together(answers: Sequence[Permitted | dict[str, object]]) -> Permitted | dict[str, object]:
+    """Return the first no, else the yes: to the one address, or to whichever it will be."""
+    yes = [answer for answer in answers if isinstance(answer, Permitted)]
+    if len(yes) < len(answers):
+        return next(answer for answer in answers if not isinstance(answer, Permitted))
+    return yes[0] if len(yes) == 1 else Permitted(yes[0].allow, yes[0].decision, None)
+
+
 def _request(wanted: AuthorizeIn, now: datetime) -> ContactRequested:
     """Return the contact as a task of this moment, so that it is judged like one."""
     return ContactRequested(
@@ -168,11 +189,11 @@ def _request(wanted: AuthorizeIn, now: datetime) -> ContactRequested:
     )  # fmt: skip
 
 
-def _slot(permitted: Permitted, who: Who, wanted: AuthorizeIn, lookup: str | None) -> Slot:
+def _slot(permitted: Permitted, who: Who, wanted: AuthorizeIn) -> Slot:
     at = permitted.decision.at
     contact = Contact(
-        *who, f"r-{ids.fresh()}", at, wanted.channel, RESERVED, wanted.by, lookup=lookup, kind=wanted.purpose, loans=(wanted.debt,),
-        decision=permitted.decision,
+        *who, f"r-{ids.fresh()}", at, wanted.channel, RESERVED, wanted.by, lookup=permitted.lookup,
+        kind=wanted.purpose, loans=(wanted.debt,), decision=permitted.decision,
     )  # fmt: skip
     return Slot(contact, min(at + HELD_FOR, permitted.allow.window_ends))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -40,6 +40,7 @@ class Ledger:
         """Return what counts for a borrower and an address."""
         own = self.by_borrower.get(who, ())
         others = [contact for contact in self.by_lookup.get((who[0], lookup), ()) if contact.borrower_id != who[1]]
+        others = _without_own(others, own) if others else others
         slots = tuple(contact.lapses_at for contact in (*own, *others) if contact.lapses_at is not None)
         return Earlier(tuple(contact.prior() for contact in own), tuple(contact.prior() for contact in others), slots)
 
@@ -55,3 +56,9 @@ async def counted(
     for contact in await contacts.of_lookups(conn, lookups, since=now - LOOKBACK, now=now):
         ledger.by_lookup[contact.tenant, contact.lookup or ""].append(contact)
     return ledger
+
+
+def _without_own(others: list[Contact], own: Sequence[Contact]) -> list[Contact]:
+    """Return contacts of others without those of nobody that are known to be his: he was erased, and has come back."""
+    his = {(contact.at, contact.channel) for contact in own if contact.lookup is None}
+    return [contact for contact in others if contact.borrower_id or (contact.at, contact.channel) not in his]

@@ -30,6 +30,20 @@ addresses = Table(
 )
 """Whose address a keyed hash is of; gone with the profile that named it."""
 
+nameless_contacts = Table(
+    "nameless_contacts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("lookup", Text, nullable=False),
+    Column("at", _moment, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("kind", Text),
+)
+"""Contacts with the addresses of owners who were erased, without whose they were: what caps over numbers count, as long as they do."""
+
 pii_reads = Table(
     "pii_reads",
     metadata,

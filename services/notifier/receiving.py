@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
@@ -26,7 +26,19 @@ from services.notifier.domain.states import Reached
 from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
 from services.notifier.providers.kinds import ALL
 from services.notifier.providers.wire import Callback, Denied, Fetch
-from services.notifier.store import accounts, attempts, borrowers, contacts, deliveries, erasing, parts, receipts, suppressions, unreported
+from services.notifier.store import (
+    accounts,
+    attempts,
+    borrowers,
+    contacts,
+    deliveries,
+    erasing,
+    freeing,
+    parts,
+    receipts,
+    suppressions,
+    unreported,
+)
 from services.notifier.store.accounts import AccountRow
 from services.notifier.store.attempts import Attempt
 from services.notifier.store.borrowers import Who
@@ -121,11 +133,8 @@ class Receiver:
         several = [(attempt, one.parts) for attempt, one in accepted if len(one.parts) > 1]
         await parts.keep(
             conn,
-            [
-                Part(attempt.tenant, attempt.provider, ref, attempt.message_id, place, len(refs))
-                for attempt, refs in several
-                for place, ref in enumerate(refs, 1)
-            ],
+            [Part(attempt.tenant, attempt.provider, ref, attempt.message_id, len(refs)) for attempt, refs in several for ref in refs],
+            surely=True,
         )
         asked = [
             Unreported(attempt.tenant, attempt.provider, *name)
@@ -148,7 +157,9 @@ class Receiver:
         await receipts.keep(conn, tenant, name, words_of(whole), sealed=None, now=now)
         about = await receipts.attempts_of(conn, tenant, name, [*said, *whole])
         if about:
-            await self._lift(conn, about, now=now, signed=signed)
+            came_back = signed and any(one.standing is Standing.FAILED for one in (*said, *whole))
+            waits = await freeing.who_waits(conn, [_contact_of(one) for one in about]) if came_back else set()
+            await self._lift(conn, about, now=now, signed=signed, waits=waits)
         return about
 
     async def _read(self, row: AccountRow, callback: Callback) -> tuple[Sequence[Receipt], bool]:
@@ -160,9 +171,14 @@ class Receiver:
         account, now = self.directory.account(row), self.clock.now()
         return await believed(lambda asked: read(asked, account, now), callback, self.fetch), adapter.signs(account)
 
-    async def _lift(self, conn: AsyncConnection, about: Sequence[Attempt], *, now: datetime, signed: bool) -> None:
-        """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries."""
-        await borrowers.lock(conn, {(attempt.tenant, attempt.borrower_id) for attempt in about})
+    async def _lift(
+        self, conn: AsyncConnection, about: Sequence[Attempt], *, now: datetime, signed: bool, waits: Collection[Who]
+    ) -> None:  # fmt: skip
+        """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries.
+
+        Where that gives a place in caps back, those who wait for one are looked at again.
+        """
+        await borrowers.lock(conn, {(attempt.tenant, attempt.borrower_id) for attempt in about}.union(waits))
         told = sorted(await receipts.told(conn, about), key=lambda one: (one.attempt.key, one.attempt.channel))
         if not told:
             return
@@ -178,6 +194,8 @@ class Receiver:
         await receipts.note(conn, told, now=now)
         definite = {Standing.DELIVERED, Standing.FAILED} if signed else {Standing.DELIVERED}
         await contacts.note_results(conn, [_counted_as(one) for one in told if one.reduced.standing in definite])
+        if waits:
+            await deliveries.wake(conn, waits, now=now)
         await self.outbox.append(conn, self.announcer.messages(changes, now=now))
 
 
@@ -227,8 +245,12 @@ def _with(before: Sequence[Reached], told: Told) -> list[Reached]:
 
 def _counted_as(told: Told) -> tuple[Who, str, str]:
     """Return by which word of theirs caps and notices know a contact: one that did not arrive was none."""
-    one, word = told.attempt, "delivered" if told.reduced.standing is Standing.DELIVERED else "failed"
-    return (one.tenant, one.borrower_id), contacts.id_of(one.task_id, one.channel), word
+    return *_contact_of(told.attempt), "delivered" if told.reduced.standing is Standing.DELIVERED else "failed"
+
+
+def _contact_of(one: Attempt) -> tuple[Who, str]:
+    """Return what the ledger knows the contact of an attempt by."""
+    return (one.tenant, one.borrower_id), contacts.id_of(one.task_id, one.channel)
 
 
 def words_of(found: Sequence[Receipt]) -> list[Word]:
@@ -237,7 +259,16 @@ def words_of(found: Sequence[Receipt]) -> list[Word]:
 
 
 async def _by_part(conn: AsyncConnection, tenant: str, name: str, words: Sequence[Word]) -> Sequence[Word]:
-    """Return words by the name of the part alone, where they are about one of several: our id would speak for the whole message."""
+    """Return words by the name of the part alone, where they are about one of several: our id would speak for the whole message.
+
+    That it is one is known by the answer to the message, or by the word itself, which may come first.
+    """
+    supposed = [
+        Part(tenant, name, one.provider_ref, one.message_id, one.parts)
+        for one in (word.receipt for word in words)
+        if one.parts > 1 and one.provider_ref and one.message_id
+    ]
+    await parts.keep(conn, supposed, surely=False)
     may_be = [word.receipt.provider_ref for word in words if word.receipt.of_part and word.receipt.provider_ref]
     known = await parts.known(conn, tenant, name, may_be) if may_be else set()
     return [

@@ -20,8 +20,9 @@ from services.notifier.domain.restoring import LOST, restored
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.domain.states import Reached, State
 from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
-from services.notifier.store import accepting, attempts, borrowers, contacts, deliveries, parts, suppressions
+from services.notifier.store import accepting, attempts, borrowers, contacts, deliveries, freeing, parts, suppressions
 from services.notifier.store.attempts import Attempt, Closing
+from services.notifier.store.borrowers import Who
 from services.notifier.store.gates import Epoch
 from services.notifier.store.suppressions import Source
 
@@ -52,11 +53,14 @@ class Recorder:
         async with self.engine.begin() as conn:
             await by_keys(conn)
             await _lock_names(conn, named)
-            await borrowers.lock_there(conn, {key[:2] for key in by_key})
+            waits = await freeing.who_waits(conn, _given_back(answered))
+            await borrowers.lock_there(conn, {key[:2] for key in by_key} | waits)
             now = await self.clock.at(conn)
             moved = await self._moved_on(conn, answered, now)
             changes = await self._settled(conn, {key: by_key[key] for key in sorted(by_key.keys() - moved.keys())}, now)
             await self._write(conn, changes, [closing(*by_key[change.delivery.key]) for change in changes], now)
+            if waits:
+                await deliveries.wake(conn, waits, now=now)
             await self.outbox.append(conn, self.announcer.messages([*moved.values(), *changes], now=now))
             if named and self.catch_up is not None:
                 await self.catch_up(conn, named, now)
@@ -155,6 +159,15 @@ class Recorder:
                 for c in closings
             ],
         )
+
+
+def _given_back(answered: Sequence[Answered]) -> list[tuple[Who, str]]:
+    """Return the contacts that were none, and are not tried again: others may have their places in caps."""
+    return [
+        (mark.delivery.key[:2], contacts.id_of(mark.delivery.task_id, mark.send.channel))
+        for mark, result in answered
+        if isinstance(result, Refused) and result.permanent
+    ]
 
 
 async def _lock_names(conn: AsyncConnection, named: Sequence[tuple[Attempt, Accepted]]) -> None:

@@ -23,7 +23,7 @@ from libs.common.ports import Ports
 from libs.common.settings import Kept
 from libs.common.sweeping import Sweep, Sweeper
 from libs.common.watching import Watcher, base_gauges
-from libs.compliance import Packs, load_packs
+from libs.compliance import CapScope, Packs, load_packs, longest_reach
 from services.notifier.announcing import SOURCE, Announcer
 from services.notifier.asking import Asker
 from services.notifier.authorizing import Desk
@@ -160,14 +160,15 @@ def _parts(
         directory, Intake(ports.clock, outbox, announcer, Reader.of(*TOPICS), metrics, resolve_within, directory.ring), sender,
         Relay(ports.engine, outbox, ports.bus, outlet.kept),
         DeliveryWatch(ports.engine, ports.clock, metrics), outlet, receiver,
-        Asker(receiver, metrics, Querier(receiver, metrics)), _sweeper(ports, settings.kept),
+        Asker(receiver, metrics, Querier(receiver, metrics)), _sweeper(ports, settings.kept, packs),
     )  # fmt: skip
 
 
-def _sweeper(ports: Ports, kept: Kept) -> Sweeper:
+def _sweeper(ports: Ports, kept: Kept, packs: Packs) -> Sweeper:
     sweeps = (
         Sweep(kept.requests, keeping.forget_requests), Sweep(kept.requests, keeping.forget_history),
         Sweep(kept.spent, keeping.forget_sandbox), Sweep(kept.spent, keeping.forget_parts), Sweep(kept.requests, keeping.forget_slots),
+        Sweep(longest_reach(packs, CapScope.NUMBER), keeping.forget_nameless),
     )  # fmt: skip
     return Sweeper(ports.engine, ports.clock, SCHEMA, sweeps)
 

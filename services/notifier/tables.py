@@ -313,7 +313,6 @@ parts = Table(
     Column("provider", Text, primary_key=True),
     Column("provider_ref", Text, primary_key=True),
     Column("message_id", Text, nullable=False),
-    Column("part", Integer, nullable=False),
     Column("parts", Integer, nullable=False),
     Column("kept_at", _moment, nullable=False),
 )

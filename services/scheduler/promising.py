@@ -13,7 +13,7 @@ from libs.common.value import replace
 from libs.compliance import StopKind
 from services.scheduler.casework import Work
 from services.scheduler.domain.case import Debt
-from services.scheduler.domain.promises import Promise, PromiseState, PromiseTerms, deadline, tolerated
+from services.scheduler.domain.promises import Promise, PromiseState, PromiseTerms, deadline, promisable, tolerated
 from services.scheduler.holding import HoldWanted, default_contacts, end_all, of_source, set_hold
 from services.scheduler.pausing import day_of
 from services.scheduler.store import promises
@@ -95,8 +95,9 @@ def _within(work: Work, wanted: PromiseWanted, debts: tuple[Debt, ...], terms: P
     days = (wanted.due_on - day_of(work.at, debts[0])).days
     if not 0 <= days <= terms.most_days:
         raise _refused(f"the day must lie within {terms.most_days} days from today", limit="max_days", allowed=terms.most_days)
-    if wanted.amount > sum(debt.overdue for debt in debts):
-        raise _refused("more is promised than is late", limit="overdue", allowed=sum(debt.overdue for debt in debts))
+    late = {debt.loan_id: debt.overdue for debt in work.case.owed}
+    if wanted.amount > (most := promisable([debt.loan_id for debt in debts], late, work.case.promises)):
+        raise _refused("more is promised than is late, with what other open promises are of", limit="overdue", allowed=most)
     states = Counter(promise.state for promise in work.case.promises)
     if states[PromiseState.OPEN] >= terms.most_open:
         raise _refused(f"{terms.most_open} promises are open", limit="max_open", allowed=terms.most_open)

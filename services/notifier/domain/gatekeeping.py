@@ -35,6 +35,7 @@ from libs.compliance import (
 )
 from services.notifier.domain.known import Hold, Known, Status
 from services.notifier.domain.owed import local_date
+from services.notifier.domain.reserving import CLOCKS_APART
 from services.notifier.domain.suppressions import ALONE, Beside, stops
 from services.notifier.domain.verdicts import Decision
 
@@ -132,8 +133,8 @@ def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime, packs:
         zones=zones(asked),
         profile=asked.known.house.profile,
         role=asked.known.house.role,
-        consents=_consents(asked),
-        stops=(*_stops(asked.known), *_suppressed(asked, packs)),
+        consents=_consents(asked, now),
+        stops=(*_stops(asked.known), *_suppressed(asked, packs, now)),
         tenant_hours=asked.known.house.hours,
         preferences=asked.known.wishes.preferences() if asked.known.wishes else Preferences(),
         prior=prior,
@@ -141,10 +142,11 @@ def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime, packs:
     )
 
 
-def _suppressed(asked: Asked, packs: Packs) -> Iterator[Stop]:
+def _suppressed(asked: Asked, packs: Packs, now: datetime) -> Iterator[Stop]:
     known = asked.known
+    given = {of: at for of, at in known.consented_at.items() if not _to_come(at, now)}
     beside = Beside(packs.revoked_with(asked.channel, asked.places), asked.address.lookup) if known.suppressions else ALONE
-    return stops(known.suppressions, asked.channel, known.consented_at, _purposes(asked), beside=beside)
+    return stops(known.suppressions, asked.channel, given, _purposes(asked), beside=beside)
 
 
 def zones(asked: Asked) -> tuple[str, ...] | None:
@@ -154,8 +156,16 @@ def zones(asked: Asked) -> tuple[str, ...] | None:
     return tuple(sorted({debt.timezone for debt in asked.debts})) or None
 
 
-def _consents(asked: Asked) -> frozenset[Channel]:
-    return frozenset(Channel(channel) for channel, purpose in asked.known.consents if purpose in _purposes(asked))
+def _consents(asked: Asked, now: datetime) -> frozenset[Channel]:
+    """Return the channels that the borrower has consented to; who took back the consent to this very purpose has none to it."""
+    known = asked.known
+    given = (of for of in known.consents if of[1] in _purposes(asked) and not _to_come(known.consented_at.get(of), now))
+    return frozenset(Channel(channel) for channel, _ in given if (channel, asked.request.purpose) not in known.withdrawn)
+
+
+def _to_come(at: datetime | None, now: datetime) -> bool:
+    """Tell whether a consent is dated ahead: until then it permits nothing, and no opt-out is older than it."""
+    return at is not None and at > now + CLOCKS_APART
 
 
 def _purposes(asked: Asked) -> tuple[str, ...]:

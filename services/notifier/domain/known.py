@@ -42,6 +42,8 @@ class Known(Value, frozen=True):
     consents: frozenset[tuple[str, str]] = frozenset()
     consented_at: Mapping[tuple[str, str], datetime | None] = field(default_factory=lambda: MappingProxyType({}))
     """When the borrower last gave each of them."""
+    withdrawn: frozenset[tuple[str, str]] = frozenset()
+    """Consents that the borrower has refused or taken back."""
     statuses: tuple[Status, ...] = ()
     holds: tuple[Hold, ...] = ()
     suppressions: tuple[Suppression, ...] = ()

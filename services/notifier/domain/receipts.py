@@ -38,6 +38,8 @@ class Receipt:
     fault: Fault = "none"
     of_part: bool = False
     """Whether it is about one part alone where the message went out in several, though our id stands in it."""
+    parts: int = 1
+    """How many that are, as far as it says so itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def reduced(receipts: Iterable[Receipt], before: Reduced | None = None) -> Reduc
     )
 
 
-def of_whole(message_id: str, parts: int, words: Sequence[tuple[int, Receipt]]) -> Receipt | None:
+def of_whole(message_id: str, parts: int, words: Sequence[tuple[int | str, Receipt]]) -> Receipt | None:
     """Return what is said of a message by what is said of its parts: it has arrived when all have, and failed when one has.
 
     None where nothing is said yet. The same in any order and with any repetition; later words lift it and never lower it.

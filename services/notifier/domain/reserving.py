@@ -70,6 +70,13 @@ def taken(made: Made, held: Iterable[Held]) -> Held | None:
     return min(fitting, key=lambda one: set(one.loans).isdisjoint(made.loans), default=None)
 
 
+def meant(profile: BorrowerProfile, channel: str, lookup: str | None) -> tuple[str | None, ...]:
+    """Return what may be contacted: the address that is named, else any of its kind that is known, else one of which nothing is."""
+    if lookup is not None:
+        return (lookup,)
+    return tuple(sorted({own.lookup for own in profile.addresses if kind_of(own.channel) == kind_of(channel)})) or (None,)
+
+
 def address_of(profile: BorrowerProfile, channel: ChannelName, lookup: str | None) -> SealedAddress | None:
     """Return the address that is to be contacted, or None where it is not the borrower's.
 

@@ -15,10 +15,20 @@ _UNSEEN = frozenset("'\u2019\u2018\u02bc`\u00b4\u0307\u0640\u034f\u115f\u1160") 
 }
 """Left out wherever it stands: apostrophes, the dot of a Turkish capital, Arabic points and stretching, how an emoji is drawn."""
 _STOP_SIGN = 0x1F6D1
+_BOXED = {begin + place: chr(ord("a") + place) for begin in (0x1F170, 0x1F1E6) for place in range(26)}
+"""Letters in filled boxes, and those that flags are made of: no normal form has them."""
 _SAME: dict[int, str | int | None] = {
-    **str.maketrans("\u0131\u0623\u0625\u0622\u0671\u0649\u0629", "i\u0627\u0627\u0627\u0627\u064a\u0647"), _STOP_SIGN: " stop "
+    **_BOXED, **str.maketrans("\u0131\u0623\u0625\u0622\u0671\u0649\u0629", "i\u0627\u0627\u0627\u0627\u064a\u0647"), _STOP_SIGN: " stop "
 }  # fmt: skip
 """Dotless i; the forms of alif, ya and ta marbuta; the sign that says the word."""
+_LOOKS = str.maketrans(
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0455\u0456\u0458"
+    "\u03b1\u03b2\u03b5\u03b9\u03ba\u03bc\u03bd\u03bf\u03c1\u03c3\u03c4\u03c5\u03c7015",
+    "abekmhopctyxsijabeikmnopstyxois",
+)
+"""Letters of Cyrillic and Greek, and digits, by the Latin letters that they look like."""
+_SHORTEST = 3
+"""Letters that a word has at least which is heard by its looks."""
 _BARE = str.maketrans({"đ": "d", "ł": "l", "ø": "o"})
 _GAP = " . "
 """Stands where words were that say nothing: no pattern reaches over it."""
@@ -89,7 +99,17 @@ def recognise(said: str, languages: Iterable[Words]) -> frozenset[Wish]:
         for spaced, form in ((True, joined if spelled else text), (False, joined))
         for accents in (True, False)
     }
-    return together(wish for words in languages for wish in _in(forms[words.spaced, words.accents], words))
+    known = tuple(languages)
+    found = together(wish for words in known for wish in _in(forms[words.spaced, words.accents], words))
+    return found or _by_its_looks(joined, known)
+
+
+def _by_its_looks(joined: str, languages: Iterable[Words]) -> frozenset[Wish]:
+    """Return the end that a message asks for in letters of another script, with a zero or a space in the word; it begins nothing."""
+    if len(joined) < _SHORTEST or joined.isdecimal():
+        return frozenset()
+    read = joined.translate(_LOOKS)
+    return frozenset(wish for words in languages if (wish := words.whole.get(read)) in {Wish.STOP, Wish.STOP_ALL})
 
 
 def together(wishes: Iterable[Wish]) -> frozenset[Wish]:

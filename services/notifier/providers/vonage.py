@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing, of_whole
 from services.notifier.domain.replies import Inbound
 from services.notifier.domain.results import Accepted, Refused, Result, Unknown, name_of
-from services.notifier.domain.segments import is_gsm
+from services.notifier.domain.segments import count_parts, is_gsm
 from services.notifier.providers.codes import Codes
 from services.notifier.providers.wire import (
     Account,
@@ -52,6 +53,7 @@ STANDINGS = MappingProxyType(
     }
 )
 """`unknown` is not here: it says nothing."""
+_COUNT = re.compile(r"[1-9][0-9]{0,2}")
 RECORDED = MappingProxyType({**STANDINGS, "deleted": Standing.FAILED})
 """What a record of a message says; that there is one at all says that it was taken."""
 
@@ -65,7 +67,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
         "to": e164(message.to)[1:],
         "text": message.body,
         "type": "text" if is_gsm(message.body) else "unicode",
-        "client-ref": message.id,
+        "client-ref": _reference(message),
     }
     left = seconds_left(message, now, least=SHORTEST_S, most=LONGEST_S)
     if left is not None:
@@ -110,17 +112,33 @@ def searched(answer: Answer, question: Question, account: Account) -> Search | N
     records = json_object(answer.body).get("records")
     if not isinstance(records, list):
         return None
-    mine = [_recorded(one) for one in records if isinstance(one, dict) and one.get("client_ref") == question.message_id]
-    whole = of_whole(question.message_id, len(mine), list(enumerate(mine))) if len(mine) > 1 else None
+    mine = [_recorded(one) for one in records if isinstance(one, dict) and _referred(one.get("client_ref"))[0] == question.message_id]
+    parts = max([len(mine), *(one.parts for one in mine)])
+    whole = of_whole(question.message_id, parts, list(enumerate(mine))) if parts > 1 else None
     return Search((whole,) if whole else tuple(mine))
+
+
+def _reference(message: OutgoingMessage) -> str:
+    """Return what comes back with each receipt: our id, and of a message in several parts how many these are.
+
+    A receipt may come before the answer that names the parts, or in its place.
+    """
+    parts = count_parts(message.body)
+    return message.id if parts == 1 else f"{message.id}.{parts}"
+
+
+def _referred(written: object) -> tuple[str | None, int]:
+    """Return our id and the number of parts out of a reference."""
+    said, _, parts = (text(written) or "").partition(".")
+    return said or None, int(parts) if _COUNT.fullmatch(parts) else 1
 
 
 def _recorded(said: dict[str, Any]) -> Receipt:
     standing, code = RECORDED.get(str(said.get("status")), Standing.ACCEPTED), text(said.get("error_code"))
-    failed = standing is Standing.FAILED
+    failed, (message_id, parts) = standing is Standing.FAILED, _referred(said.get("client_ref"))
     return Receipt(
-        standing, message_id=text(said.get("client_ref")), provider_ref=text(said.get("message_id")), at=moment(said.get("date_finalized")),
-        code=code or "failed" if failed else None, fault=CODES.fault(code) if failed else "none",
+        standing, message_id=message_id, provider_ref=text(said.get("message_id")), at=moment(said.get("date_finalized")),
+        code=code or "failed" if failed else None, fault=CODES.fault(code) if failed else "none", parts=parts,
     )  # fmt: skip
 
 
@@ -132,11 +150,12 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
     standing = STANDINGS.get(str(said.get("status")))
     if standing is None:
         return ()
-    code = text(said.get("err-code"))
+    code, (message_id, parts) = text(said.get("err-code")), _referred(said.get("client-ref"))
     return (
         Receipt(
-            standing, message_id=text(said.get("client-ref")), provider_ref=text(said.get("messageId")), address=text(said.get("msisdn")),
+            standing, message_id=message_id, provider_ref=text(said.get("messageId")), address=text(said.get("msisdn")),
             at=_at(text(said.get("scts"))), code=code, fault=CODES.fault(code) if standing is Standing.FAILED else "none", of_part=True,
+            parts=parts,
         ),
     )  # fmt: skip
 

@@ -188,7 +188,10 @@ async def of_borrowers(conn: AsyncConnection, who: Iterable[Who], *, since: date
 
 
 async def of_lookups(conn: AsyncConnection, lookups: Iterable[tuple[str, str]], *, since: datetime, now: datetime) -> list[Contact]:
-    """Return the contacts with these addresses since then and those that are reserved, whoever they belong to: (tenant, lookup)."""
+    """Return the contacts with these addresses since then and those that are reserved, whoever they belong to: (tenant, lookup).
+
+    Those of owners who were erased are nobody's.
+    """
     pairs = sorted(set(lookups))
     if not pairs:
         return []
@@ -196,6 +199,9 @@ async def of_lookups(conn: AsyncConnection, lookups: Iterable[tuple[str, str]], 
         text(
             f"select {_COLUMNS} from unnest(cast(:tenants as text[]), cast(:lookups as text[])) as w(tenant, lookup)"  # no value in it
             f" join notifier.contacts c using (tenant, lookup) where c.at >= :since and {_STANDS}"
+            " union all select n.tenant, '', n.at, n.channel, n.result, '', n.direction, n.lookup, n.kind, '{}', null, null"
+            " from unnest(cast(:tenants as text[]), cast(:lookups as text[])) as w(tenant, lookup)"
+            " join notifier.nameless_contacts n using (tenant, lookup) where n.at >= :since"
         ),
         {"tenants": [p[0] for p in pairs], "lookups": [p[1] for p in pairs], "since": since, "now": now},
     )

@@ -25,13 +25,21 @@ _RAW = (
 """A callback may speak of several borrowers: all of it goes with the first of them, its words stay as receipts."""
 _REQUEST = "convert_to((convert_from(t.request, 'UTF8')::jsonb - 'variables')::text, 'UTF8')"
 _SPOKEN = (
-    f"with gone as (update notifier.replies t set sealed = null from {_WHO} where t.tenant = w.tenant"
+    f"with gone as (update notifier.replies t set sealed = null, lookup = '' from {_WHO} where t.tenant = w.tenant"
     " and t.borrowers @> array[w.borrower_id] returning t.callback)"
     " update notifier.callbacks c set sealed = null from gone where c.id = gone.callback"
 )
-"""What was replied, and the request that brought it; what it suppressed stays."""
+"""What was replied, from where, and the request that brought it; what it suppressed stays."""
+_NAMELESS = (
+    "insert into notifier.nameless_contacts (tenant, lookup, at, channel, result, direction, kind)"
+    " select t.tenant, t.lookup, t.at, t.channel, case t.result when 'reserved' then '' else t.result end, t.direction, t.kind"
+    f" from {_WHO} join notifier.contacts t on {_OF} where t.lookup is not null"
+    " and t.result not in ('refused', 'not_sent', 'cancelled') order by t.at"
+)
+"""Caps over numbers go on counting what was made, and what a person may be making; before the hashes go from where the borrower stands."""
 _STATEMENTS = (
     f"delete from notifier.addresses t using {_WHO} where {_OF}",
+    _NAMELESS,
     f"update notifier.contacts t set lookup = null from {_WHO} where {_OF} and t.lookup is not null",
     f"update notifier.deliveries t set request = {_REQUEST} from {_WHO} where {_OF} and t.request is not null",
     f"update notifier.preferences t set reason = null from {_WHO} where {_OF} and t.reason is not null",

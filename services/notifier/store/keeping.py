@@ -25,6 +25,10 @@ _PARTS = text(
     " limit :most for update skip locked) o"
     " where (p.tenant, p.provider, p.provider_ref) = (o.tenant, o.provider, o.provider_ref)"
 )
+_NAMELESS = text(
+    "delete from notifier.nameless_contacts n using (select id from notifier.nameless_contacts where at < :before order by at"
+    " limit :most for update skip locked) o where n.id = o.id"
+)
 _SLOTS = text(
     "delete from notifier.contacts c using (select tenant, borrower_id, contact_id from notifier.contacts"
     " where reserved_until < :before order by reserved_until limit :most for update skip locked) o"
@@ -55,3 +59,8 @@ async def forget_parts(conn: AsyncConnection, before: datetime, most: int) -> bo
 async def forget_slots(conn: AsyncConnection, before: datetime, most: int) -> bool:
     """Forget slots that ended before a moment: in whose place nothing was recorded, or a contact that tells the decision itself."""
     return (await conn.execute(_SLOTS, {"before": before, "most": most})).rowcount == most
+
+
+async def forget_nameless(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget contacts with numbers of erased owners that were made before a moment: no rule counts them any more."""
+    return (await conn.execute(_NAMELESS, {"before": before, "most": most})).rowcount == most

@@ -98,9 +98,7 @@ _SETTING = ("stop", "contacts", "since", "until", "loan_id", "channel", "time")
 async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> dict[Who, Known]:
     """Return all that is known of these borrowers, whose rows are locked."""
     facts = _grouped(await _rows(conn, borrowers, "select w.tenant, w.borrower_id, f.fact", "facts f"))
-    consents = _grouped(
-        await _rows(conn, borrowers, "select w.tenant, w.borrower_id, c.channel, c.purpose, c.at", "consents c", where="where c.granted")
-    )
+    consents = _grouped(await _rows(conn, borrowers, "select w.tenant, w.borrower_id, c.channel, c.purpose, c.at, c.granted", "consents c"))
     statuses = _grouped(
         await _rows(
             conn, borrowers, "select w.tenant, w.borrower_id, s.status, s.since, s.until", "statuses s", where="where s.status is not null"
@@ -125,8 +123,9 @@ async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
             profile=borrower.profile,
             erased=borrower.erased,
             facts={fact.loan_id: fact for fact in (_fact(row.fact) for row in facts.get(who, ()))},
-            consents=frozenset((row.channel, row.purpose) for row in consents.get(who, ())),
-            consented_at={(row.channel, row.purpose): row.at for row in consents.get(who, ())},
+            consents=frozenset((row.channel, row.purpose) for row in consents.get(who, ()) if row.granted),
+            consented_at={(row.channel, row.purpose): row.at for row in consents.get(who, ()) if row.granted},
+            withdrawn=frozenset((row.channel, row.purpose) for row in consents.get(who, ()) if not row.granted and row.at is not None),
             statuses=tuple(Status(row.status, row.since, row.until) for row in statuses.get(who, ())),
             suppressions=suppressed.get(who, ()),
             wishes=next((_wishes(row.wishes) for row in wishes.get(who, ())), None),

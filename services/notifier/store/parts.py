@@ -10,16 +10,31 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifier.domain.receipts import Receipt, Standing, of_whole
 
+_MESSAGES = text(
+    "select distinct p.message_id from unnest(cast(:refs as text[])) as w(ref)"
+    " join notifier.parts p on p.tenant = :tenant and p.provider = :provider and p.provider_ref = w.ref"
+)
+_ONE_BY_ONE = text(
+    "select pg_advisory_xact_lock(key) from (select distinct hashtextextended(:of || message, 0) as key"
+    " from unnest(cast(:messages as text[])) as w(message) order by 1) as o"
+)
+_SAID = text(
+    "select p.message_id, p.parts, p.provider_ref, r.standing, r.code, r.fault, r.at"
+    " from unnest(cast(:messages as text[])) as w(message_id)"
+    " join notifier.parts p on p.tenant = :tenant and p.provider = :provider and p.message_id = w.message_id"
+    " join notifier.receipts r on r.tenant = p.tenant and r.provider = p.provider and r.provider_ref = p.provider_ref"
+    " and r.message_id is null order by p.message_id"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a message, by the name that a provider of a tenant gave it."""
+    """One part of a message, by the name that a provider of a tenant gave it, and how many there are."""
 
     tenant: str
     provider: str
     provider_ref: str
     message_id: str
-    part: int
     parts: int
 
 
@@ -39,21 +54,22 @@ async def lock(conn: AsyncConnection, tenant: str, provider: str, refs: Sequence
     )
 
 
-async def keep(conn: AsyncConnection, parts: Sequence[Part]) -> None:
-    """Keep the names of parts."""
+async def keep(conn: AsyncConnection, parts: Sequence[Part], *, surely: bool) -> None:
+    """Keep the names of parts; how many there are is sure where the provider's answer names them, and else as a receipt supposes."""
     if not parts:
         return
-    ordered = sorted(parts, key=lambda one: (one.tenant, one.provider, one.provider_ref))
+    ordered = sorted(set(parts), key=lambda one: (one.tenant, one.provider, one.provider_ref))
+    again = "update set parts = excluded.parts" if surely else "nothing"
     await conn.execute(
         text(
-            "insert into notifier.parts (tenant, provider, provider_ref, message_id, part, parts)"
+            "insert into notifier.parts (tenant, provider, provider_ref, message_id, parts)"
             " select * from unnest(cast(:tenants as text[]), cast(:providers as text[]), cast(:refs as text[]),"
-            " cast(:messages as text[]), cast(:places as int[]), cast(:parts as int[])) on conflict do nothing"
+            f" cast(:messages as text[]), cast(:parts as int[])) on conflict (tenant, provider, provider_ref) do {again}"
         ),
         {
             "tenants": [one.tenant for one in ordered], "providers": [one.provider for one in ordered],
             "refs": [one.provider_ref for one in ordered], "messages": [one.message_id for one in ordered],
-            "places": [one.part for one in ordered], "parts": [one.parts for one in ordered],
+            "parts": [one.parts for one in ordered],
         },
     )  # fmt: skip
 
@@ -71,21 +87,20 @@ async def known(conn: AsyncConnection, tenant: str, provider: str, refs: Sequenc
 
 
 async def whole(conn: AsyncConnection, tenant: str, provider: str, refs: Iterable[str]) -> list[Receipt]:
-    """Return what all that was said of parts comes to, for the messages that have a part of these names."""
-    rows = await conn.execute(
-        text(
-            "select p.message_id, p.parts, p.part, r.standing, r.code, r.fault, r.at"
-            " from (select distinct p.message_id from unnest(cast(:refs as text[])) as w(ref)"
-            " join notifier.parts p on p.tenant = :tenant and p.provider = :provider and p.provider_ref = w.ref) as about"
-            " join notifier.parts p on p.tenant = :tenant and p.message_id = about.message_id"
-            " join notifier.receipts r on r.tenant = p.tenant and r.provider = p.provider and r.provider_ref = p.provider_ref"
-            " and r.message_id is null where p.provider = :provider order by p.message_id"
-        ),
-        {"tenant": tenant, "provider": provider, "refs": sorted(set(refs))},
-    )
-    words: dict[tuple[str, int], list[tuple[int, Receipt]]] = {}
-    for row in rows:
+    """Return what all that was said of parts comes to, for the messages that have a part of these names.
+
+    One after the other for each message: else of two parts that are reported on at one moment neither would see the other.
+    """
+    about = {"tenant": tenant, "provider": provider, "refs": sorted(set(refs))}
+    messages = list((await conn.execute(_MESSAGES, about)).scalars())
+    if not messages:
+        return []
+    await conn.execute(_ONE_BY_ONE, {"of": f"notifier.whole/{tenant}/{provider}/", "messages": messages})
+    words: dict[str, list[tuple[int | str, Receipt]]] = {}
+    counts: dict[str, int] = {}
+    for row in await conn.execute(_SAID, {"tenant": tenant, "provider": provider, "messages": messages}):
         standing = None if row.standing is None else Standing(row.standing)
-        words.setdefault((row.message_id, row.parts), []).append((row.part, Receipt(standing, code=row.code, fault=row.fault, at=row.at)))
-    found = (of_whole(message_id, parts, said) for (message_id, parts), said in words.items())
+        counts[row.message_id] = max(row.parts, counts.get(row.message_id, 0))
+        words.setdefault(row.message_id, []).append((row.provider_ref, Receipt(standing, code=row.code, fault=row.fault, at=row.at)))
+    found = (of_whole(message_id, counts[message_id], said) for message_id, said in words.items())
     return [one for one in found if one is not None]

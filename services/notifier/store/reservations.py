@@ -134,7 +134,7 @@ def _slot(row: Row[tuple[object, ...]]) -> Slot:
 def _explained(made: Contact, slot: Slot) -> Contact:
     """Return a record with what its permission knew of it."""
     held = slot.contact
-    return replace(made, lookup=held.lookup, kind=held.kind, loans=made.loans or held.loans, decision=held.decision)
+    return replace(made, lookup=held.lookup or made.lookup, kind=held.kind, loans=made.loans or held.loans, decision=held.decision)
 
 
 def _made(one: Contact) -> Made:

@@ -144,8 +144,8 @@ def promising(form: Form, case: CaseSeen) -> Promising:
     if not case.first_day <= due_on <= case.last_day:
         raise UnclearError("day", "bad_day")
     typed = form.get("amount", "").strip()
-    amount = case.total if not typed else amount_of(typed, case.currency)
-    if amount is None or not 0 < amount <= case.total:
+    amount = case.promisable if not typed else amount_of(typed, case.currency)
+    if amount is None or not 0 < amount <= case.promisable:
         raise UnclearError("amount", "bad_amount")
     return Promising(amount, due_on)
 

@@ -192,7 +192,7 @@ def _done(tongue: Tongue, case: CaseSeen, name: str, act: Act) -> str:
 
 def _wrong(tongue: Tongue, case: CaseSeen, name: str, error: UnclearError, form: Form) -> Wrong:
     """Return what is to be written beside a field, with what was typed."""
-    most, last = tongue.money(case.total, case.currency), tongue.day(case.last_day)
+    most, last = tongue.money(case.promisable, case.currency), tongue.day(case.last_day)
     months = max([case.bargain.plan_months, *(offer.max_months or 0 for offer in case.bargain.offers)])
     given = {
         "bad_day": {"last": last}, "bad_amount": {"example": most.removeprefix(f"{case.currency} "), "most": most},

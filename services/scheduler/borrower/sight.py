@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from urllib.parse import quote
@@ -13,9 +14,9 @@ from libs.common.contracts.overdue_facts import Amounts, OverdueFact
 from services.scheduler.borrower.bargain import NOTHING, Bargain, bargain_of
 from services.scheduler.borrower.settings import LOAN, PageSettings
 from services.scheduler.domain.builtin import BUILT_IN
-from services.scheduler.domain.case import Case
+from services.scheduler.domain.case import Case, Debt
 from services.scheduler.domain.links import Link
-from services.scheduler.domain.promises import PROMISE_TERMS, PromiseTerms
+from services.scheduler.domain.promises import PROMISE_TERMS, Promise, PromiseTerms, promisable
 from services.scheduler.pausing import day_of
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.store import cases, debts, links
@@ -58,6 +59,13 @@ class CaseSeen:
     last_day: date
     in_doubt: bool
     bargain: Bargain = NOTHING
+    promised: int = 0
+    """What open promises leave no room to promise again."""
+
+    @property
+    def promisable(self) -> int:
+        """Return how much can be promised."""
+        return max(0, self.total - self.promised)
 
     @property
     def total(self) -> int:
@@ -95,7 +103,7 @@ def _case(held: Held, known: dict[str, OverdueFact], settings: PageSettings, ter
     facts = [known[debt.loan_id] for debt in ordered if debt.loan_id in known]
     return CaseSeen(
         case.case_id, case.currency, tuple(_debt(fact, settings) for fact in facts), _promises(case), today,
-        today + timedelta(days=terms.most_days), any(debt.doubted for debt in case.debts),
+        today + timedelta(days=terms.most_days), any(debt.doubted for debt in case.debts), promised=_promised(late, case.promises),
     )  # fmt: skip
 
 
@@ -103,6 +111,11 @@ def _debt(fact: OverdueFact, settings: PageSettings) -> DebtSeen:
     url = None if settings.pay_url is None else settings.pay_url.replace(LOAN, quote(fact.loan_id, safe=""))
     due_on = fact.anchor.due_on if fact.anchor else None
     return DebtSeen(fact.loan_id, fact.product, due_on, fact.overdue, url, "".join(filter(str.isalnum, fact.loan_id))[-REFERENCE_CHARS:])
+
+
+def _promised(late: Sequence[Debt], promises: Sequence[Promise]) -> int:
+    overdue = {debt.loan_id: debt.overdue for debt in late}
+    return sum(overdue.values()) - promisable(overdue, overdue, promises)
 
 
 def _promises(case: Case) -> tuple[PromiseSeen, ...]:

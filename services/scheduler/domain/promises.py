@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from itertools import chain, combinations
 
 from services.scheduler.domain.days import begins
 
@@ -77,6 +78,17 @@ class Account:
 def deadline(due_on: date, zone: str, terms: PromiseTerms = PROMISE_TERMS) -> datetime:
     """Return the moment from which an unpaid promise is broken: the day it names and its days of grace are over."""
     return begins(due_on + timedelta(days=1 + terms.grace_days), zone)
+
+
+def promisable(named: Collection[str], late: Mapping[str, int], promises: Sequence[Promise]) -> int:
+    """Return how much more can be promised of these loans: no promises together are of more than is late of what they name."""
+    standing = [one for one in promises if one.open]
+    together = chain.from_iterable(combinations(standing, count) for count in range(len(standing) + 1))
+    return max(0, min(_late_of(named, some, late) - sum(one.amount - one.paid for one in some) for some in together))
+
+
+def _late_of(named: Collection[str], promises: Sequence[Promise], late: Mapping[str, int]) -> int:
+    return sum(late.get(loan, 0) for loan in set(named).union(*(one.since for one in promises)))
 
 
 def tolerated(amount: int, terms: PromiseTerms = PROMISE_TERMS) -> int:

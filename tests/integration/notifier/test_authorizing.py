@@ -252,6 +252,16 @@ async def test_only_the_borrowers_own_number_may_be_dialled_however_it_is_writte
         assert (await authorize(world, channel="visit", to="1 Long Road"))["decision"] == "allow"
 
 
+@pytest.mark.parametrize("more", [{}, {"call": "+8613800000002"}])
+async def test_a_call_of_which_nobody_says_the_number_is_one_to_any_that_the_borrower_has(
+    databases: Databases, more: dict[str, str]
+) -> None:
+    async with a_world(databases, options=options("number")) as world:
+        await late(world, "b1", addresses={"sms": PHONE})
+        await late(world, "b2", addresses={"sms": PHONE, **more})
+        assert [(await authorize(world, name))["decision"] for name in ("b1", "b2")] == ["allow", "deny"]
+
+
 async def test_a_rule_about_who_is_spoken_to_is_asked(databases: Databases) -> None:
     async with a_world(databases) as world:
         await world.late_borrower("b1", jurisdictions=("ZZ", "US-MA"))

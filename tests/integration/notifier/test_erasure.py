@@ -143,7 +143,8 @@ async def test_after_an_erasure_nothing_of_the_person_is_left_and_the_record_is_
         await world.erase("b1")
         await world.erase("other")
         left = await stored(world.engine)
-        assert personal(left, ring) == {"provider_accounts"}
+        assert personal(left, ring) == {"provider_accounts", "nameless_contacts"}
+        assert await world.scalar("select count(*) from notifier.nameless_contacts") == len({"by-sms", "by-email", "t-other", "a call"})
         assert await record(world) == before
         assert all(delivery["decisions"] for delivery in before[:2])
         assert others != await of(world.engine, "other")
@@ -180,7 +181,7 @@ async def test_a_receipt_that_comes_after_the_erasure_is_heard_and_its_request_n
         await world.erase("other")
         assert (await post(world, reported(world, taken, Standing.DELIVERED))).json() == {"new": 1}
         assert (await world.delivery("b1", "by-sms"))["state"] == "delivered"
-        assert personal(await stored(world.engine), world.settings.ring) == {"provider_accounts"}
+        assert personal(await stored(world.engine), world.settings.ring) == {"provider_accounts", "nameless_contacts"}
 
 
 async def test_a_message_that_reaches_the_sandbox_while_its_borrower_is_erased_leaves_no_text(databases: Databases) -> None:

@@ -37,9 +37,15 @@ ROWS = {
          " values ('{at}', 't', 'k', 'b', 'sms', :{at})")],
         {"young"},
     ),
+    "nameless": (
+        keeping.forget_nameless, "nameless_contacts", "lookup",
+        [("insert into notifier.nameless_contacts (tenant, lookup, at, channel, result, direction)"
+          " values ('t', '{at}', :{at}, 'call', '', 'outbound')")],
+        {"young"},
+    ),
     "parts": (
         keeping.forget_parts, "parts", "provider_ref",
-        ["insert into notifier.parts values ('t', 'p', '{at}', 'm', 1, 2, :{at})"],
+        ["insert into notifier.parts values ('t', 'p', '{at}', 'm', 2, :{at})"],
         {"young"},
     ),
 }  # fmt: skip

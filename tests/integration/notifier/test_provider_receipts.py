@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,11 +18,14 @@ from services.notifier.providers.codes import Meaning
 from services.notifier.providers.fake.server import SPEAKERS, FakeProviders
 from services.notifier.providers.fake.speaker import Taken, magic
 from services.notifier.providers.wire import Account, HttpCall
+from services.notifier.store import borrowers
 from tests.integration.notifier.test_providers import FAKES, REAL, a_wired_world, ask, put, route, twilio
-from tests.integration.notifier.world import World
+from tests.integration.notifier.world import TENANT, World
 from tests.support.postgres import Databases
+from tests.support.running import until
 
 PUBLIC = "https://dunning.example"
+VONAGE = Account("main", "vonage", {"api_key": "abcd1234", "api_secret": "s"}, {"from": "Lender"})
 
 
 @asynccontextmanager
@@ -135,23 +139,65 @@ async def test_the_request_is_kept_sealed_and_a_receipt_for_nothing_we_know_wait
         assert await world.scalar("select count(*) from notifier.receipts") == 2
 
 
-async def test_a_message_of_vonages_in_parts_has_arrived_when_all_of_them_have(databases: Databases) -> None:
+@asynccontextmanager
+async def a_world_of_parts(databases: Databases, *, lost: bool = False) -> AsyncIterator[tuple[World, FakeProviders]]:
+    """A world whose messages go to Vonage, whose answer is lost where that is said."""
     async with a_wired_world(databases, public_url=PUBLIC) as (world, fake):
-        vonage = Account("main", "vonage", {"api_key": "abcd1234", "api_secret": "s"}, {"from": "Lender"})
-        fake.accounts = {"main": vonage}
-        await put(world, "main", {**twilio(fake), "kind": "vonage", "credentials": vonage.credentials, "settings": vonage.settings})
+        fake.accounts = {"main": VONAGE}
+        await put(world, "main", {**twilio(fake), "kind": "vonage", "credentials": VONAGE.credentials, "settings": VONAGE.settings})
         await route(world, {"channel": "sms", "provider": "main"})
-        await ask(world, "b1")
+        await ask(world, "b1", magic(Meaning.UNKNOWN) if lost else REAL)
+        yield world, fake
+
+
+def of_parts(world: World, taken: Taken, *standings: Standing) -> list[HttpCall]:
+    """Return what Vonage says of each part of a message."""
+    speaker = SPEAKERS["vonage"]
+    assert speaker.parts is not None
+    assert speaker.report is not None
+    return [
+        speaker.report(part, standing, VONAGE, world.clock.now())
+        for part, standing in zip(speaker.parts(taken), standings, strict=True)
+    ]  # fmt: skip
+
+
+async def test_a_message_of_vonages_in_parts_has_arrived_when_all_of_them_have(databases: Databases) -> None:
+    async with a_world_of_parts(databases) as (world, fake):
         await world.service.pump()
-        ((_, taken),) = fake.kept
-        speaker = SPEAKERS["vonage"]
-        assert speaker.parts is not None
-        assert speaker.report is not None
-        first, second = (speaker.report(part, Standing.DELIVERED, vonage, world.clock.now()) for part in speaker.parts(taken))
+        first, second = of_parts(world, fake.kept[0][1], Standing.DELIVERED, Standing.DELIVERED)
         for new in (1, 0):
             assert (await post(world, first)).json()["new"] == new
             assert await state(world) == ("sent", "sent")
         await post(world, second)
+        assert await state(world) == ("delivered", "delivered")
+
+
+@pytest.mark.parametrize(
+    ("said", "after_one", "after_all"),
+    [
+        ((Standing.DELIVERED, Standing.DELIVERED), "sent", "delivered"),
+        ((Standing.FAILED, Standing.DELIVERED), "failed", "failed"),
+    ],
+)  # fmt: skip
+async def test_a_part_speaks_for_itself_alone_also_where_the_answer_was_lost_that_names_them(
+    databases: Databases, said: tuple[Standing, Standing], after_one: str, after_all: str
+) -> None:
+    async with a_world_of_parts(databases, lost=True) as (world, fake):
+        assert (await state(world))[0] == "unknown"
+        for call, after in zip(of_parts(world, fake.kept[0][1], *said), (after_one, after_all), strict=True):
+            await post(world, call)
+            assert (await state(world))[0] == after
+
+
+async def test_two_parts_that_are_reported_on_at_one_moment_see_each_other(databases: Databases) -> None:
+    async with a_world_of_parts(databases) as (world, fake):
+        await world.service.pump()
+        calls = of_parts(world, fake.kept[0][1], Standing.DELIVERED, Standing.DELIVERED)
+        async with world.engine.begin() as conn:
+            await borrowers.lock(conn, [(TENANT, "b1")])
+            posted = [asyncio.create_task(post(world, call)) for call in calls]
+            await until(lambda: world.scalar("select count(*) = 2 from pg_locks where not granted"), "both to wait")
+        await asyncio.gather(*posted)
         assert await state(world) == ("delivered", "delivered")
 
 

@@ -44,30 +44,34 @@ class Late:
     sandbox: bool = True
     called: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
+    parts: tuple[str, ...] = ()
 
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
         self.called.set()
         await self.go.wait()
-        return [Accepted(message.id) for message in batch]
+        return [Accepted(self.parts[0] if self.parts else message.id, parts=self.parts) for message in batch]
 
 
 async def receive(
     world: World, *channels: str, standing: Standing = Standing.DELIVERED, times: int = 1, signed: bool = True
 ) -> None:  # fmt: skip
     """Let receipts of messages of b1 come, in one callback, so many times."""
-    directory = Directory(
-        world.engine, world.clock, world.settings.ring, world.settings.digest_key, builtin={}, public_url=None
-    )  # fmt: skip
-    announcer = Announcer(Writer("test", world.bus.partitions))
-    receiver = Receiver(world.engine, world.clock, Outbox("notifier"), announcer, directory, directory.fetch)
     code = "30003" if standing is Standing.FAILED else None
     words = []
     for channel in channels:
         message = await world.scalar(f"select message_id from notifier.attempts where channel = '{channel}'")
         words.append(Word(f"{channel} {standing.name}".encode(), Receipt(standing, str(message), code=code)))
     for _ in range(times):
-        await receiver.keep(TENANT, "sandbox", words, sealed=b"", signed=signed)
+        await a_receiver(world).keep(TENANT, "sandbox", words, sealed=b"", signed=signed)
     await world.service.pump()
+
+
+def a_receiver(world: World) -> Receiver:
+    directory = Directory(
+        world.engine, world.clock, world.settings.ring, world.settings.digest_key, builtin={}, public_url=None
+    )  # fmt: skip
+    announcer = Announcer(Writer("test", world.bus.partitions))
+    return Receiver(world.engine, world.clock, Outbox("notifier"), announcer, directory, directory.fetch)
 
 
 async def channels(world: World) -> list[str]:
@@ -247,6 +251,27 @@ async def test_an_answer_that_its_receipt_has_overtaken_changes_nothing(
         assert (before["state"], before["attempts"][0]["receipt"], world.outcomes("b1")) == (outcomes[-1], standing.name.lower(), outcomes)
         await world.pass_to(MORNING + 2 * DAY)
         assert (await world.delivery("b1"))["state"] == before["state"]
+
+
+async def test_parts_whose_receipts_overtake_the_record_speak_for_themselves_alone(databases: Databases) -> None:
+    """The answer names one part more than was thought."""
+    async with a_world(databases) as world:
+        await world.late_borrower("b1", addresses=MUTE_PHONE)
+        await world.request("b1")
+        slow = Late(parts=("p1", "p2", "p3"))
+        sending = asyncio.ensure_future(world.another(Options(providers=[slow])).pump())
+        await slow.called.wait()
+        message = str(await world.scalar("select message_id from notifier.attempts"))
+        seen = []
+        for ref in slow.parts:
+            said = Receipt(Standing.DELIVERED, message, ref, of_part=True, parts=2)
+            await a_receiver(world).keep(TENANT, "sandbox", [Word(ref.encode(), said)], sealed=b"", signed=True)
+            seen.append((await world.delivery("b1"))["state"])
+            if ref == "p1":
+                slow.go.set()
+                await sending
+                seen.append((await world.delivery("b1"))["state"])
+        assert seen == ["sent", "sent", "sent", "delivered"]
 
 
 async def test_the_late_answer_of_a_message_that_a_receipt_has_told_of_lowers_nothing(databases: Databases) -> None:

@@ -119,6 +119,16 @@ async def test_fifty_is_not_taken_for_fifty_cents_nor_a_text_for_a_number(world:
         assert refused["detail"] == "body.amount: a whole number belongs here"
 
 
+async def test_open_promises_together_are_of_no_more_than_is_late(world: World) -> None:
+    await settled(world)
+    made = await promise(world, 9000)
+    refused = await promise(world, 3051, status=409)
+    assert (refused["code"], refused["limit"], refused["allowed"]) == ("promise_refused", "overdue", 3050)
+    await promise(world, 3050)
+    await post(world, f"/cases/{made['case_id']}/promises/{made['promise_id']}:cancel", status=200)
+    await promise(world, 9000)
+
+
 async def test_only_so_many_promises_are_open_at_once(world: World) -> None:
     await settled(world)
     for _ in range(3):

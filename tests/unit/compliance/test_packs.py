@@ -1,11 +1,11 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from libs.compliance import Allow, Deny, decide, load_packs
+from libs.compliance import Allow, CapScope, Deny, decide, load_packs, longest_reach
 from libs.compliance.packs import PackError
 from tests.unit.compliance.build import packs_with, question
 
@@ -68,3 +68,16 @@ def test_every_rule_of_a_shipped_pack_cites_its_source(name: str) -> None:
 def test_a_rule_has_one_name_over_all_packs_so_that_cap_keys_do_not_meet() -> None:
     ids = [rule.terms.id for pack in PACKS.values() for rule in pack.rules]
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("rule", "days"),
+    [
+        ("limit: 2\n  unit: dial\n  reach: {calendar_month: 2}\n  scope: number\n  kind: cap", 63),
+        ("free_days: 9\n  scope: number\n  kind: spacing", 11),
+        ("limit: 2\n  unit: dial\n  reach: {calendar_month: 2}\n  scope: person\n  kind: cap", 1),
+    ],
+)
+def test_a_contact_with_a_number_is_remembered_as_long_as_a_rule_over_numbers_may_count_it(rule: str, days: int) -> None:
+    packs = packs_with(f"- id: a\n  channels: [any]\n  {rule}")
+    assert longest_reach(packs, CapScope.NUMBER) == timedelta(days=days)

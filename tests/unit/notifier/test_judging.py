@@ -18,6 +18,7 @@ from services.notifier.domain.delivery import Delivery
 from services.notifier.domain.gatekeeping import Earlier, jurisdictions
 from services.notifier.domain.judging import Scene, judge
 from services.notifier.domain.known import Hold, Known, Status
+from services.notifier.domain.suppressions import Ground, Suppression
 from services.notifier.domain.verdicts import Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 from tests.unit.notifier.values import MORNING, NIGHT, a_delivery, a_fact, a_profile, an_address
 
@@ -212,6 +213,13 @@ def test_a_pack_that_asks_for_consent_gets_the_list_of_what_was_granted(
     assert isinstance(found, Send if sent else Suppress)
 
 
+def test_where_no_end_is_known_the_word_is_of_the_rule_that_has_none() -> None:
+    packs = Packs({**PACKS.by_id, "ZZA": parse_pack(ASKING.replace("id: TT", "id: ZZA"), "ZZA.yaml")})
+    found = judged(a_delivery(channels=("sms",)), a_scene(known(profile=a_profile(jurisdictions=("ZZ", "ZZA"))), packs=packs), NIGHT)
+    assert isinstance(found, Suppress)
+    assert (found.reason, [rule.rule for rule in found.decisions[0].rules]) == ("tt-consent", ["zz-hours", "tt-consent"])
+
+
 def test_a_hold_of_one_channel_leaves_the_others() -> None:
     addresses = (an_address("sms"), an_address("email"))
     consents = frozenset({("sms", "dunning"), ("email", "dunning")})
@@ -225,7 +233,20 @@ def test_consent_to_dunning_holds_for_reminders() -> None:
     packs = Packs({**PACKS.by_id, "TT": parse_pack(ASKING, "TT.yaml")})
     due = a_fact(overdue=0, jurisdictions=("TT",), next_due=NextDue(n=2, due_on=date(2026, 11, 30), total=100))
     state = known(due, profile=a_profile(jurisdictions=("TT",)), consents=frozenset({("sms", "dunning")}))
-    assert isinstance(judged(a_delivery(channels=("sms",), purpose="reminder"), a_scene(state, packs=packs)), Send)
+    reminder = a_delivery(channels=("sms",), purpose="reminder")
+    assert isinstance(judged(reminder, a_scene(state, packs=packs)), Send)
+    refused = replace(state, withdrawn=frozenset({("sms", "reminder")}))
+    assert isinstance(judged(reminder, a_scene(refused, packs=packs)), Suppress)
+
+
+@pytest.mark.parametrize(("ahead", "sent"), [(timedelta(seconds=30), True), (timedelta(days=9000), False)])
+def test_a_consent_that_is_dated_ahead_permits_nothing_yet_and_ends_no_opt_out(ahead: timedelta, *, sent: bool) -> None:
+    packs = Packs({**PACKS.by_id, "TT": parse_pack(ASKING, "TT.yaml")})
+    of = ("sms", "dunning")
+    said = known(a_fact(jurisdictions=("TT",)), profile=a_profile(jurisdictions=("TT",)), consents={of}, consented_at={of: MORNING + ahead})
+    stopped = known(consented_at={of: MORNING + ahead}, suppressions=(Suppression(Ground.OPT_OUT, "sms", "lookup-sms", MORNING),))
+    for state in (said, stopped):
+        assert isinstance(judged(a_delivery(channels=("sms",)), a_scene(state, packs=packs)), Send if sent else Suppress)
 
 
 def test_a_channel_whose_providers_are_paused_is_passed_over_and_waited_for_when_there_is_no_other() -> None:

@@ -45,6 +45,26 @@ def test_every_word_of_every_file_is_heard_for_what_the_file_says(words: Words) 
     assert [(word, wish) for word, wish in words.whole.items() if wish not in heard(word)] == []
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "\u0405\u0422\u041e\u0420", "ST\u041eP", "S\u0422OP", "STO\u03a1", "ST0P", "5t0p", "St op", "un subscribe",
+        "\U0001f182\U0001f183\U0001f17e\U0001f17f", "\U0001f1f8\U0001f1f9\U0001f1f4\U0001f1f5",
+    ],
+)  # fmt: skip
+def test_a_stop_in_letters_that_only_look_like_it_is_one(said: str) -> None:
+    """By a keyboard of another script, with a zero, in boxes, or with a slip of the thumb."""
+    assert heard(said) == {Wish.STOP}
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["1", "0", "51", "505", "5 1", "\u0421\u0422\u0410\u0420\u0422", "\u044f \u0437\u0430\u043f\u043b\u0430\u0447\u0443", "ye s", "st art"],
+)
+def test_what_only_looks_like_a_word_permits_nothing(said: str) -> None:
+    assert heard(said) - {Wish.START} == set()
+
+
 @given(row=st.sampled_from(TABLE), before=st.text(MARKS, max_size=5), between=st.text(MARKS, max_size=3), after=st.text(MARKS, max_size=5))
 def test_punctuation_and_spaces_change_nothing(row: Row, before: str, between: str, after: str) -> None:
     said = before + row[0].replace(" ", f" {between} ") + after

@@ -195,12 +195,15 @@ def test_a_messaging_service_knows_its_messages_by_its_own_name() -> None:
 
 def test_a_message_of_vonages_in_parts_has_arrived_when_all_of_them_have() -> None:
     def recorded(*statuses: str) -> dict[str, Any]:
-        return {"records": [{"client_ref": QUESTION.message_id, "message_id": f"R{n}", "status": one} for n, one in enumerate(statuses)]}
+        return {
+            "records": [{"client_ref": f"{QUESTION.message_id}.2", "message_id": f"R{n}", "status": one} for n, one in enumerate(statuses)]
+        }
 
     found = [
-        read("vonage", 200, recorded(*statuses)) for statuses in (["delivered"] * 2, ["delivered", "accepted"], ["failed", "delivered"])
+        read("vonage", 200, recorded(*statuses))
+        for statuses in (["delivered"] * 2, ["delivered", "accepted"], ["failed", "delivered"], ["delivered"])
     ]
-    assert [one.found[0].standing for one in found if one] == [Standing.DELIVERED, Standing.SENT, Standing.FAILED]
+    assert [one.found[0].standing for one in found if one] == [Standing.DELIVERED, Standing.SENT, Standing.FAILED, Standing.SENT]
     others = {"records": [{"client_ref": None, "message_id": "R", "status": "delivered"}]}
     assert read("vonage", 200, others) == Search()
 

@@ -9,11 +9,12 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.notifier.domain.receipts import Standing
 from services.notifier.domain.results import Accepted, Refused, Unknown
+from services.notifier.domain.segments import segments
 from services.notifier.providers import vonage
 from services.notifier.providers.wire import Callback, UnfitError
 from tests.support import specs
@@ -25,10 +26,13 @@ PATH = "/{format}"
 
 
 @given(body=st.text(min_size=1, max_size=200), hours=st.integers(1, 400))
+@example(body="\u597d" * 71, hours=1)
 def test_every_request_is_one_of_its_description(body: str, hours: int) -> None:
     message = a_message(body=body, deadline=NOW + timedelta(hours=hours))
     fields = specs.check(vonage.request(message, ACCOUNT, NOW), "vonage", PATH)
-    assert (fields["text"], fields["to"], fields["client-ref"]) == (body, "12025550123", message.id)
+    parts = len(segments(body).parts)
+    assert (fields["text"], fields["to"]) == (body, "12025550123")
+    assert fields["client-ref"] == (message.id if parts == 1 else f"{message.id}.{parts}")
     assert fields["ttl"] == min(hours * 3600, 604_800) * 1000
     assert len(fields["client-ref"]) <= 40
 
@@ -136,6 +140,12 @@ def test_a_receipt_is_read_however_the_account_is_set_to_send_it(way: str) -> No
 def test_codes_of_receipts_are_read_by_the_table(status: str, code: str, fault: str) -> None:
     (receipt,) = told(vonage.ADAPTER, a_form(CALLBACK, {**FIELDS, "status": status, "err-code": code}), ACCOUNT)
     assert (receipt.standing, receipt.fault, receipt.code) == (Standing.FAILED, fault, code)
+
+
+@pytest.mark.parametrize(("written", "parts"), [("m-1.3", 3), ("m-1", 1), ("m-1.0", 1), ("m-1.9999", 1), ("m-1.x", 1)])
+def test_a_receipt_says_how_many_parts_its_message_has(written: str, parts: int) -> None:
+    (receipt,) = told(vonage.ADAPTER, a_form(CALLBACK, {**FIELDS, "client-ref": written}), ACCOUNT)
+    assert (receipt.message_id, receipt.parts) == ("m-1", parts)
 
 
 def test_a_status_that_says_nothing_is_no_receipt() -> None:

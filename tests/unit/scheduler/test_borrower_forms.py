@@ -19,7 +19,7 @@ from services.scheduler.domain.matters import MatterKind
 TODAY = date(2026, 11, 24)
 LAST = TODAY + timedelta(days=31)
 DEBTS = tuple(DebtSeen(f"L{n}", "cash-loan", TODAY, Amounts(principal=5000, total=5000), None, f"L{n}") for n in (1, 2))
-CASE = CaseSeen("c-1", "CNY", DEBTS, (), TODAY, LAST, in_doubt=False)
+CASE = CaseSeen("c-1", "CNY", DEBTS, (), TODAY, LAST, in_doubt=False, promised=2000)
 
 
 @given(
@@ -54,15 +54,15 @@ def test_whatever_is_typed_is_an_amount_or_none(typed: str) -> None:
 @given(day=st.dates(TODAY - timedelta(days=60), TODAY + timedelta(days=60)), amount=st.integers(0, 20_000))
 def test_a_promise_is_read_within_what_the_page_said_before_and_never_beyond(day: date, amount: int) -> None:
     form = {"day": day.isoformat(), "amount": written(amount, "CNY", "en")}
-    if TODAY <= day <= LAST and 0 < amount <= CASE.total:
+    if TODAY <= day <= LAST and 0 < amount <= CASE.promisable:
         assert READERS["promise"](form, CASE) == Promising(amount, day)
     else:
         with pytest.raises(UnclearError):
             READERS["promise"](form, CASE)
 
 
-def test_a_promise_without_an_amount_is_one_of_all() -> None:
-    assert READERS["promise"]({"day": "2026-11-25"}, CASE) == Promising(10000, date(2026, 11, 25))
+def test_a_promise_without_an_amount_is_one_of_all_that_is_not_promised_yet() -> None:
+    assert READERS["promise"]({"day": "2026-11-25"}, CASE) == Promising(8000, date(2026, 11, 25))
 
 
 def test_hardship_needs_no_words_and_a_dispute_does() -> None:

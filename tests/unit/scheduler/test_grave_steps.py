@@ -18,7 +18,7 @@ from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue,
 from services.scheduler.domain.planner import ContactDue, Due, ErrandDue, FlagDue, Plan, plan
 from services.scheduler.domain.policy import Policy, Send, Step
 from services.scheduler.domain.standing import Want, ready, told_at, wanting
-from services.scheduler.domain.stops import Stop
+from services.scheduler.domain.stops import Hold, Stop
 from services.scheduler.policies.reading import decode, understand
 from services.scheduler.policies.texts import NoTexts, Texts, text_warnings
 from tests.unit.scheduler.build import asked, case, coming, debt, doing, local
@@ -265,6 +265,17 @@ def test_nothing_grave_is_done_while_a_debt_is_in_doubt_or_a_payment_under_way(c
     for one, number in ((calm, 1), (replace(calm, debts=(debt(), debt("L2", **change))), 0), (_stopped(calm), 0)):
         followed, _ = follow(one, policy, local(5, 10))
         assert sum(isinstance(due, HandOverDue) for due in plan(followed, policy, local(5, 10)).due) == number
+
+
+def test_a_policys_notice_rests_under_a_hold_that_lets_notices_pass_the_gate_and_is_made_up_for_before_what_comes_later() -> None:
+    said = _said("notice", 2)
+    policy = _policy({**said, "send": {**said["send"], "purpose": "notice"}}, _said("later", 4))
+    one = replace(case(debt()), stops=(Stop("h1", "hardship", local(0, 0), local(5, 0), hold=Hold("c1")),))
+    found = []
+    for day in (2, 4, 5):
+        one, _ = follow(one, policy, local(day, 10))
+        found.append(asked(plan(one, policy, local(day, 10))))
+    assert found == [[], [], ["notice"]]
 
 
 def _stopped(one: Case) -> Case:

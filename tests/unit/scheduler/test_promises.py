@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -9,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scheduler.domain.promises import Account, Promise, PromiseState, PromiseTerms, credited, deadline, judged, tolerated
+from services.scheduler.domain.promises import (
+    Account,
+    Promise,
+    PromiseState,
+    PromiseTerms,
+    credited,
+    deadline,
+    judged,
+    promisable,
+    tolerated,
+)
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LOANS = ("L1", "L2")
@@ -21,6 +32,29 @@ def promised(number: int, amount: int, *, hours: int = 0, days: int = 3, loans: 
     return Promise(
         f"p{number}", amount, due_on, deadline(due_on, "UTC"), NOON + timedelta(hours=hours), dict.fromkeys(loans, since), tolerated(amount)
     )  # fmt: skip
+
+
+@calmly
+@given(
+    late=st.fixed_dictionaries({loan: st.integers(0, 9) for loan in LOANS}),
+    made=st.lists(st.tuples(st.integers(1, 6), st.sets(st.sampled_from(LOANS), min_size=1)), max_size=3),
+    named=st.sets(st.sampled_from(LOANS), min_size=1),
+)
+def test_as_much_more_can_be_promised_as_all_promises_could_be_kept_with(
+    late: dict[str, int], made: list[tuple[int, set[str]]], named: set[str]
+) -> None:
+    def kept(wanted: Sequence[tuple[int, set[str]]], left: dict[str, int]) -> bool:
+        """Say whether each can be paid out of what is late, by trying every way."""
+        if not wanted:
+            return True
+        (amount, loans), *others = wanted
+        if not amount:
+            return kept(others, left)
+        return any(left[loan] and kept([(amount - 1, loans), *others], {**left, loan: left[loan] - 1}) for loan in loans)
+
+    promises = [promised(n, amount, loans=tuple(loans)) for n, (amount, loans) in enumerate(made)]
+    most = promisable(named, late, promises)
+    assert [kept([*made, (more, named)], late) for more in (most, most + 1)] == [kept(made, late), False]
 
 
 def paid(received: int, *, owed: bool = True, loan: str = "L1") -> dict[str, Account]:

@@ -153,8 +153,8 @@ create table notifier.receipts (
 create index receipts_message on notifier.receipts (tenant, message_id) where message_id is not null;
 create index receipts_ref on notifier.receipts (tenant, provider_ref) where message_id is null;
 create table notifier.parts (
-    tenant text not null, provider text not null, provider_ref text not null, message_id text not null, part integer not null,
-    parts integer not null, kept_at timestamptz not null default clock_timestamp(),
+    tenant text not null, provider text not null, provider_ref text not null, message_id text not null, parts integer not null,
+    kept_at timestamptz not null default clock_timestamp(),
     primary key (tenant, provider, provider_ref)
 );
 create index parts_message on notifier.parts (tenant, message_id);
@@ -198,6 +198,16 @@ create table notifier.unreported (
 create index unreported_due on notifier.unreported (due_at);
 """
 
+NAMELESS = """
+create table notifier.nameless_contacts (
+    id bigint generated always as identity primary key,
+    tenant text not null, lookup text not null, at timestamptz not null, channel text not null, result text not null,
+    direction text not null, kind text
+);
+create index nameless_contacts_lookup on notifier.nameless_contacts (lookup, tenant, at);
+create index nameless_contacts_at on notifier.nameless_contacts (at);
+"""
+
 
 def upgrade() -> None:
     for statement in statements(BASE_0001.format(schema="notifier") + PARTED_TABLES):
@@ -209,5 +219,5 @@ def upgrade() -> None:
                 f"create table notifier.{table}_{part:02d} partition of notifier.{table}"
                 f" for values with (modulus {PARTITIONS}, remainder {part}){options}"
             )
-    for statement in statements(SMALL + REPLIES + UNREPORTED):
+    for statement in statements(SMALL + REPLIES + UNREPORTED + NAMELESS):
         op.execute(statement)
