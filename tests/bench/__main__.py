@@ -31,6 +31,7 @@ from tests.bench import (
     memory,
     permits,
     resting,
+    side_by_side,
     timers,
     wire,
 )  # fmt: skip
@@ -126,15 +127,15 @@ async def _contacts(stack: Stack, sizes: Sizes) -> Sequence[str]:
 async def _wire(stack: Stack, sizes: Sizes) -> Sequence[str]:
     _title(
         f"Contacts over HTTP, due to committed with the answer of a provider on loopback after {answering.ANSWERS_AFTER_S * 1000:.0f} ms:"
-        f" {sizes.contacts:,} in one process, {wire.AT_ONCE} at once, rounds: {sizes.rounds}"
+        f" {sizes.contacts:,} in one process and in {side_by_side.PROCESSES}, {wire.AT_ONCE} at once each, rounds: {sizes.rounds}"
     )
     return await wire.run(stack, sizes.contacts, sizes.rounds)
 
 
 async def _mails(stack: Stack, sizes: Sizes) -> Sequence[str]:
     _title(
-        f"Contacts by mail, due to committed with the answer of a relay on loopback: {sizes.contacts:,} in one process,"
-        f" {mails.CONNECTIONS} connections, rounds: {sizes.rounds}"
+        f"Contacts by mail, due to committed with the answer of a relay on loopback: {sizes.contacts:,} in one process and in"
+        f" {side_by_side.PROCESSES}, {mails.CONNECTIONS} connections each, rounds: {sizes.rounds}"
     )
     return await mails.run(stack, sizes.contacts, sizes.rounds)
 

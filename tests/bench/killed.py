@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from services.notifier.sender import IN_THE_AIR
 from services.notifier.settings import Settings
-from tests.bench import contacts, wire
+from tests.bench import contacts, side_by_side, wire
 from tests.bench.contacts import World
 from tests.bench.ingest import require
 from tests.bench.measuring import WITHIN_S, WorkerProcess
@@ -51,8 +51,7 @@ async def _round(stack: Stack, count: int) -> str:
 
 async def _killed_at_half(world: World, url: str, there: Provider, count: int) -> int:
     """Kill the process when half is with the provider, and return how many are."""
-    worker = _worker(world, url, 0)
-    worker.wait_for("begin")
+    worker = _told(world, url, 0)
     try:
         await until(lambda: there.took("peek")[0] >= count // 2, "half of the contacts", within_s=WITHIN_S)
     finally:
@@ -63,15 +62,18 @@ async def _killed_at_half(world: World, url: str, there: Provider, count: int) -
 
 
 async def _sent(world: World, url: str, later_s: int) -> None:
-    worker = _worker(world, url, later_s)
+    worker = _told(world, url, later_s)
     try:
         await asyncio.to_thread(worker.wait_for, "end")
     finally:
         worker.end()
 
 
-def _worker(world: World, url: str, later_s: int) -> WorkerProcess:
-    return WorkerProcess("sending", url, f"{world.private.hex()},{world.digest.hex()}", str(later_s))
+def _told(world: World, url: str, later_s: int) -> WorkerProcess:
+    worker = side_by_side.sender(world, url, later_s)
+    worker.wait_for("begin")
+    worker.say("go")
+    return worker
 
 
 async def _states(world: World) -> dict[str, int]:

@@ -9,13 +9,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.bench import contacts, wire
+from tests.bench import contacts, side_by_side, wire
 from tests.bench.ingest import require
-from tests.bench.measuring import Measured, Stopwatch, WorkerProcess, fine, spread
+from tests.bench.measuring import Measured, Stopwatch, WorkerProcess
 from tests.bench.stack import Stack
 
 CONNECTIONS = 10
-_OFFERS = ("pipelining", "plain")
 _FROM = "dunning@lender.example"
 
 
@@ -53,29 +52,28 @@ class Sink:
 async def run(stack: Stack, count: int, rounds: int) -> list[str]:
     """Measure all three in turn and return the figures; a first round of ours is for the bytes."""
     with _sink("pipelining") as pipelining, _sink("plain") as plain:
-        await _ours(stack, pipelining, min(count, 100))
+        await _ours(stack, pipelining, min(count, 100), 1)
         text = pipelining.last()
         limit: list[Measured] = []
-        ours: dict[str, list[Measured]] = {offers: [] for offers in _OFFERS}
+        ways = {
+            "ours": (pipelining, 1), "ours, plain": (plain, 1), f"ours, {side_by_side.PROCESSES}": (pipelining, side_by_side.PROCESSES),
+        }  # fmt: skip
+        ours: dict[str, list[Measured]] = {name: [] for name in ways}
         for _ in range(rounds):
             limit.append(await _bare(pipelining, count, text))
-            for offers, sink in zip(_OFFERS, (pipelining, plain), strict=True):
-                ours[offers].append(await _ours(stack, sink, count))
-    names = {"pipelining": "ours, PIPELINING", "plain": "ours, without"}
-    lines = [wire.line("bare loop", limit, "mails"), *[wire.line(names[offers], ours[offers], "mails") for offers in _OFFERS]]
-    lines.append(f"  a mail is {len(text):,} bytes")
-    return lines + [f"  {names[offers]} / bare  {spread(_ratios(ours[offers], limit), fine)} of its rate" for offers in _OFFERS]
+            for name, (sink, processes) in ways.items():
+                ours[name].append(await _ours(stack, sink, count, processes))
+    lines = [wire.line(name, found, "mails") for name, found in (("bare loop", limit), *ours.items())]
+    lines.append(f"  a mail is {len(text):,} bytes; plain: PIPELINING is not offered")
+    return lines + [wire.compared(name, found, limit) for name, found in ours.items()]
 
 
-async def _ours(stack: Stack, sink: Sink, count: int) -> Measured:
+async def _ours(stack: Stack, sink: Sink, count: int, processes: int) -> Measured:
     """Let so many mails be due, and measure until their outcomes are recorded."""
     async with stack.database("notifier") as url, contacts.world(url, place="CN", fakes=True, channel="email") as world:
         await wire.through(world, sink.account, "email")
         await contacts.fill(world, count)
-        trees = {"notifier": os.getpid(), "postgres": stack.postgres_pid, "sink": sink.worker.process.pid}
-        watch = Stopwatch(trees, alone=[os.getpid()])
-        await world.service.pump()
-        result = watch.stop(count)
+        result = await side_by_side.sent(stack, world, url, count, processes=processes, beside={"sink": sink.worker.process.pid})
         require("the contacts", await contacts.recorded(world, "sent"), (count, count, 0))
         require("the mails", sink.took(), (count, count))
     return result
@@ -114,10 +112,6 @@ async def _answers(reader: asyncio.StreamReader, lines: int, last: bytes) -> Non
 
 def _envelope(number: int) -> bytes:
     return f"MAIL FROM:<{_FROM}>\r\nRCPT TO:<b{number:06d}@borrower.example>\r\nDATA\r\n".encode()
-
-
-def _ratios(ours: Sequence[Measured], limit: Sequence[Measured]) -> list[float]:
-    return [mine.rate / bare.rate for mine, bare in zip(ours, limit, strict=True)]
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""A notifier without consumers, in a process of its own: `python -m tests.bench.sending URL KEYS LATER_S` sends what is due, and ends."""
+"""A notifier without consumers: `python -m tests.bench.sending URL KEYS LATER_S` sends what is due, once it is told to on its input."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import timedelta
 
@@ -20,15 +21,17 @@ from tests.bench.events import PARTITIONS
 
 
 async def send(url: str, private: bytes, digest: bytes, later: timedelta) -> None:
-    """Send until nothing is due, so much later than the contacts were asked for."""
+    """Send, from the first line of standard input until nothing is due, so much later than the contacts were asked for."""
     clock, engine = DrivenClock(MORNING + later), make_engine(url, application="notifier")
     bus = InProcessBus(clock=clock, partitions=PARTITIONS)
     service = build(Ports(engine, bus, clock, "bench"), Settings(private, digest, fakes=True))
     await service.start()
     spare_the_collector()
     print("begin", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
     await service.pump()
     print("end", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
     await service.close()
     await engine.dispose()
 

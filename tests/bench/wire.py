@@ -15,7 +15,7 @@ from libs.common import auth
 from libs.common.auth import Principal
 from services.notifier.providers import messagebird
 from services.notifier.providers.wire import Account, HttpCall
-from tests.bench import contacts
+from tests.bench import contacts, side_by_side
 from tests.bench.contacts import World
 from tests.bench.events import TENANT
 from tests.bench.ingest import require
@@ -58,24 +58,23 @@ def provider() -> Iterator[Provider]:
 
 
 async def run(stack: Stack, count: int, rounds: int) -> list[str]:
-    """Measure both ways in turn and return the figures."""
+    """Measure all three in turn and return the figures."""
     with provider() as there:
-        bare, ours = [], []
+        bare, ours, both = [], [], []
         for _ in range(rounds):
             bare.append(await _bare(there, count))
-            ours.append(await _ours(stack, there, count))
-    ratios = [mine.rate / limit.rate for mine, limit in zip(ours, bare, strict=True)]
-    return [line("bare loop", bare, "contacts"), line("ours", ours, "contacts"), f"  ours / bare    {spread(ratios, fine)} of its rate"]
+            ours.append(await _ours(stack, there, count, 1))
+            both.append(await _ours(stack, there, count, side_by_side.PROCESSES))
+    rows = {"ours": ours, f"ours, {side_by_side.PROCESSES}": both}
+    lines = [line(name, found, "contacts") for name, found in (("bare loop", bare), *rows.items())]
+    return lines + [compared(name, found, bare) for name, found in rows.items()]
 
 
-async def _ours(stack: Stack, provider: Provider, count: int) -> Measured:
+async def _ours(stack: Stack, provider: Provider, count: int, processes: int) -> Measured:
     async with stack.database("notifier") as url, contacts.world(url, place="CN", fakes=True) as world:
         await through(world, provider.account, "sms")
         await contacts.fill(world, count)
-        trees = {"notifier": os.getpid(), "postgres": stack.postgres_pid, "provider": provider.worker.process.pid}
-        watch = Stopwatch(trees, alone=[os.getpid()])
-        await world.service.pump()
-        result = watch.stop(count)
+        result = await side_by_side.sent(stack, world, url, count, processes=processes, beside={"provider": provider.worker.process.pid})
         require("the contacts", await contacts.recorded(world, "sent"), (count, count, 0))
         require("the texts", provider.took(), (count, count))
     return result
@@ -116,6 +115,12 @@ async def through(world: World, account: Mapping[str, object], channel: str) -> 
         require("the provider", answer.status_code, 201)
         routes = {"items": [{"channel": channel, "provider": "bench"}]}
         require("the route", (await client.put("/v1/routes", json=routes)).status_code, 200)
+
+
+def compared(name: str, ours: Sequence[Measured], bare: Sequence[Measured]) -> str:
+    """Return which part of the bare loop's rate ours is, round by round."""
+    ratios = [mine.rate / limit.rate for mine, limit in zip(ours, bare, strict=True)]
+    return f"  {f'{name} / bare':<20} {spread(ratios, fine)} of its rate"
 
 
 def line(name: str, found: Sequence[Measured], what: str) -> str:
