@@ -104,9 +104,9 @@ class Sender:
         """Go once through everything that is due, tenant by tenant in turns; what a rate holds back goes on beside it."""
         turns, flights = TenantTurns(self.claimer.engine, self.claimer.clock), Flights(IN_THE_AIR)
         self._short = False
-        handled = 0
+        handled, contested = 0, False
         try:
-            while keys := await turns.next(self.batch):
+            while keys := await turns.next(self.batch, contested=contested):
                 await flights.room()
                 began = stopwatch()
                 stock = await self.till.stock(keys)
@@ -114,6 +114,7 @@ class Sender:
                 claimed = await self._claim(keys, stock)
                 await self.till.settle(stock, took_s=stopwatch() - began)
                 handled += claimed.handled
+                contested = not claimed.handled
                 self._short = self._short or stock.waiting.total() > 0
                 flights.begin(self._send(claimed.marked, stock, start_by=start_by))
         finally:

@@ -32,7 +32,7 @@ DUE = (
     " as w(tenant, next_at, borrower_id, task_id) cross join lateral"
     " (select q.next_at, q.borrower_id, q.task_id from notifier.queue q"
     " where q.tenant = w.tenant and q.next_at <= :now and (q.next_at, q.borrower_id, q.task_id) > (w.next_at, w.borrower_id, w.task_id)"
-    " order by q.next_at, q.borrower_id, q.task_id limit :share) k order by k.next_at, w.tenant, k.borrower_id, k.task_id"
+    " order by q.next_at, q.borrower_id, q.task_id limit :share offset :past) k order by k.next_at, w.tenant, k.borrower_id, k.task_id"
 )
 _NEXT = (
     _TENANTS + "select min(first) from tenants cross join lateral"
@@ -83,13 +83,13 @@ async def due_tenants(conn: AsyncConnection, *, now: datetime) -> list[str]:
     return [row.tenant for row in await conn.execute(text(DUE_TENANTS), {"now": now})]
 
 
-async def due(conn: AsyncConnection, places: Mapping[str, Key | None], *, now: datetime, share: int) -> list[Key]:
-    """Return up to so many of each tenant that are due, from the place in its order on; nothing is locked."""
+async def due(conn: AsyncConnection, places: Mapping[str, Key | None], *, now: datetime, share: int, past: int = 0) -> list[Key]:
+    """Return up to so many of each tenant that are due, past so many from the place in its order on; nothing is locked."""
     after = list(places.items())
     rows = await conn.execute(
         text(DUE),
         {
-            "now": now, "share": share, "tenants": [tenant for tenant, _ in after],
+            "now": now, "share": share, "past": past, "tenants": [tenant for tenant, _ in after],
             "nexts": [key.next_at if key else _BEFORE_ALL for _, key in after],
             "borrowers": [key.borrower_id if key else "" for _, key in after], "tasks": [key.task_id if key else "" for _, key in after],
         },

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common.clock import DrivenClock
 from services.notifier.store import queue
 from services.notifier.store.queue import Key
-from services.notifier.tenant_turns import LIST_AGAIN, TenantTurns
+from services.notifier.tenant_turns import LEAP, LIST_AGAIN, TenantTurns
 from tests.integration.notifier.world import MORNING
 from tests.support.postgres import Databases
 
@@ -56,6 +56,17 @@ async def test_a_pass_looks_at_everything_once_and_then_ends(databases: Database
             seen += keys
         assert len(seen) == len(set(seen))
         assert Counter(key.tenant for key in seen) == {"a": 730, "b": 20, "c": 1}
+
+
+async def test_who_finds_that_others_have_all_of_it_goes_on_further_ahead_while_there_is_something(databases: Databases) -> None:
+    async with databases.fresh("notifier") as engine:
+        await let_be_due(engine, a=20 * (LEAP + 1) + 30)
+        first, second = (TenantTurns(engine, DrivenClock(MORNING)) for _ in range(2))
+        both = [await first.next(20), await second.next(20)]
+        assert both[0] == both[1]
+        ahead, next_to_it = await second.next(20, contested=True), await first.next(20)
+        assert (ahead[0].next_at - next_to_it[0].next_at) / timedelta(milliseconds=1) == 20 * LEAP
+        assert len(await second.next(20, contested=True)) == 10
 
 
 async def test_with_more_tenants_than_places_each_has_its_turn(databases: Databases) -> None:
@@ -103,7 +114,7 @@ async def looked(conn: AsyncConnection, statement: str) -> tuple[int, set[str]]:
     values: Mapping[str, Any] = {"now": MORNING}
     if statement == "due":
         start = MORNING - timedelta(days=1)
-        values = {"now": MORNING, "share": 100, "tenants": ["small"], "nexts": [start], "borrowers": [""], "tasks": [""]}
+        values = {"now": MORNING, "share": 100, "past": 0, "tenants": ["small"], "nexts": [start], "borrowers": [""], "tasks": [""]}
     wanted = queue.DUE if statement == "due" else queue.DUE_TENANTS
     plan = (await conn.execute(text(f"explain (analyze, buffers, format json) {wanted}"), values)).scalar_one()
     top = plan[0]["Plan"]
