@@ -138,7 +138,7 @@ class Intake:
         late = [one.case for one in news if seen[one.fact.debt].owed]
         corrected = await self._corrected(conn, facts)
         concerned = [*(key for one in news for key in one.cases), *corrected]
-        told = {(fact.said, segments.get(key[:2])): seen[key] for key, fact in ordered}
+        told = {key: cases.Told(fact.said, segments.get(key[:2]), seen[key]) for key, fact in ordered}
         held = await cases.lock_or_begin(conn, concerned, late, policy=(BUILT_IN.name, BUILT_IN.version), told=told)
         now = await self.clock.at(conn)
         await self._absorb(conn, held, news, now=now)

@@ -87,7 +87,7 @@ async def seen_by(conn: AsyncConnection, rulebook: Rulebook, link: Link, setting
     held = await cases.look(conn, keys, policy=(BUILT_IN.name, BUILT_IN.version))
     rules = await rulebook.of(conn, [link.tenant], now, held=held)
     facts = await debts.live_facts(conn, [(key.tenant, key.borrower_id, key.currency, key.loan_id) for key in keys])
-    known = {fact.loan_id: fact for fact in (_fact(told) for _, (told, _) in facts)}
+    known = {fact.loan_id: fact for fact in (_fact(told) for _, (_, told, _) in facts if told is not None)}
     found = []
     for one in held:
         pinned = rules.pinned(one)

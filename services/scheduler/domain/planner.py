@@ -98,10 +98,30 @@ class _Slot(Value, frozen=True):
     closes: datetime
 
 
+class _Beside(Value, frozen=True):
+    """What is to be done beside messages, now or later: each with its moment."""
+
+    flags: list[tuple[Step, datetime]]
+    errands: list[tuple[str, Work, datetime | None]]
+    acts: list[tuple[ActDue, datetime]]
+
+    def due(self, case: Case, now: datetime) -> list[Due]:
+        """Return what of it is due."""
+        return [*_flags_due(self.flags, now), *_errands_due(case, self.errands, now), *(due for due, moment in self.acts if moment <= now)]
+
+    @property
+    def moments(self) -> Iterator[datetime]:
+        """Yield when each is."""
+        yield from (moment for _, moment in self.flags)
+        yield from (moment for _, _, moment in self.errands if moment is not None)
+        yield from (moment for _, moment in self.acts)
+
+
 def plan(case: Case, policy: Policy, now: datetime) -> Plan:
     """Return what is due, and what comes once that is done."""
     standing = policy.settled(case)
-    due: list[Due] = [*_flags_due(case, standing, now), *_errands_due(case, standing, now), *_acts_due(case, standing, now)]
+    beside = _beside(case, standing, now)
+    due = beside.due(case, now)
     before = having(case, due, now) if due else case
     slot = _next_slot(before, standing, now)
     if slot is not None and slot.opens <= now:
@@ -109,12 +129,27 @@ def plan(case: Case, policy: Policy, now: datetime) -> Plan:
         due.append(ContactDue(slot.step, slot.about, slot.occurrence, slot.debts, slot.closes))
     after = case
     if due:
-        after = having(case, due, now)
+        after, answered = having(case, due, now), standing
         standing = policy.settled(after)
         slot = _next_slot(after, standing, now)
+        if not (_only_says(due) and standing is answered and case.faceless is None):
+            beside = _beside(after, standing, now)
     upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id, slot.debts, slot.closes)
-    moments = [moment for moment in _moments(after, standing, now, upcoming=upcoming) if moment > now]
+    moments = [moment for moment in _moments(after, standing, upcoming=upcoming, beside=beside) if moment > now]
     return Plan(tuple(due), min(moments, default=None), _reason(after, standing, now, upcoming=upcoming), upcoming)
+
+
+def _beside(case: Case, policy: Policy, now: datetime) -> _Beside:
+    return _Beside(list(_flags(case, policy, now)), list(every_errand(case, policy, now)), list(acts(case, policy, now)))
+
+
+def _only_says(due: list[Due]) -> bool:
+    """Say whether a message is all that is done.
+
+    What is beside it is then as before: what follows a message waits until it is taken over, and only conditions and `faceless` read that
+    it was asked for.
+    """
+    return len(due) == 1 and isinstance(due[0], ContactDue)
 
 
 def reminder_at(debt: Debt, policy: Policy, now: datetime) -> datetime | None:
@@ -220,20 +255,14 @@ def _rested(case: Case, zone: str) -> datetime:
     return max(day_after(max(asked), zone) if asked else _LONG_AGO, case.rests_until or _LONG_AGO)
 
 
-def _acts_due(case: Case, policy: Policy, now: datetime) -> Iterator[ActDue]:
-    for due, moment in acts(case, policy, now):
-        if moment <= now:
-            yield due
-
-
 def _carried(case: Case, step: Step, now: datetime) -> Iterator[OfferDue]:
     """Yield the offer that a message carries, unless another one stands."""
     if step.offer is not None and step.id not in case.acted and without_another_offer(case, now, now) == now:
         yield OfferDue(step, step.offer)
 
 
-def _flags_due(case: Case, policy: Policy, now: datetime) -> Iterator[FlagDue]:
-    for step, moment in _flags(case, policy, now):
+def _flags_due(flags: list[tuple[Step, datetime]], now: datetime) -> Iterator[FlagDue]:
+    for step, moment in flags:
         if moment <= now:
             yield FlagDue(step.id, step.action.name if isinstance(step.action, Flag) else step.flag or step.id)
 
@@ -247,14 +276,14 @@ def _flags(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[Step, da
             yield step, lead[0]
 
 
-def _errands_due(case: Case, policy: Policy, now: datetime) -> Iterator[ErrandDue]:
-    for key, work, moment in every_errand(case, policy, now):
+def _errands_due(case: Case, errands: list[tuple[str, Work, datetime | None]], now: datetime) -> Iterator[ErrandDue]:
+    for key, work, moment in errands:
         if moment is not None and moment <= now:
             occurrence = max((e.occurrence for e in case.errands if e.key == key), default=0) + 1
             yield ErrandDue(key, occurrence, work)
 
 
-def _moments(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Iterator[datetime]:
+def _moments(case: Case, policy: Policy, *, upcoming: Upcoming | None, beside: _Beside) -> Iterator[datetime]:
     """Yield the moments at which the plan may change by time alone."""
     if upcoming is not None:
         yield upcoming.at
@@ -267,9 +296,7 @@ def _moments(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | 
         if stop.until is not None:
             yield stop.until
     yield from (debt.resting_until for debt in case.debts if debt.resting_until is not None)
-    yield from (moment for _, _, moment in every_errand(case, policy, now) if moment is not None)
-    yield from (moment for _, moment in _flags(case, policy, now))
-    yield from (moment for _, moment in acts(case, policy, now))
+    yield from beside.moments
 
 
 def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Reason:

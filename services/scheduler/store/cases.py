@@ -16,6 +16,7 @@ from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, S
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.trials import Trial
+from services.scheduler.domain.value import Value
 from services.scheduler.store import dealings, debts, promises, statuses, story
 from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.facts import debt_stored
@@ -104,9 +105,18 @@ _BEGIN = text(
     " select count(*) from begun"
 )
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
-Told = Mapping[debts.Live, Debt]
-"""Debts as facts have just told them, by what was kept of those: nobody decodes again what he holds."""
-_NOTHING_TOLD: Told = {}
+
+
+class Told(Value, frozen=True):
+    """A debt as a fact has told it that this transaction has kept, and the segment that went into it: nobody reads again what he holds."""
+
+    fact: bytes
+    segment: str | None
+    debt: Debt
+
+
+ToldBy = Mapping[debts.DebtKey, Told]
+_NOTHING_TOLD: ToldBy = {}
 
 
 async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: datetime, *, policy: tuple[str, int]) -> None:
@@ -131,7 +141,7 @@ async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
 
 
 async def lock_or_begin(
-    conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int], told: Told = _NOTHING_TOLD
+    conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int], told: ToldBy = _NOTHING_TOLD
 ) -> list[Held]:
     """Lock these cases in key order and read them whole; those of `begun` that have no row yet get one when they are saved.
 
@@ -240,7 +250,7 @@ def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
     return Held(case, *policy)
 
 
-async def _filled_anew(conn: AsyncConnection, held: list[Held], told: Told) -> list[Held]:
+async def _filled_anew(conn: AsyncConnection, held: list[Held], told: ToldBy) -> list[Held]:
     """Read what the plans of cases depend on that have no row yet: nothing but debts and stops can be theirs."""
     if not held:
         return []
@@ -259,15 +269,20 @@ async def _filled_anew(conn: AsyncConnection, held: list[Held], told: Told) -> l
 
 
 async def _debts(
-    conn: AsyncConnection, cases: Sequence[Case], told: Told
+    conn: AsyncConnection, cases: Sequence[Case], told: ToldBy
 ) -> tuple[dict[debts.CaseOf, list[Debt]], dict[tuple[str, str], str]]:
     """Return the debts of cases, and the segments of their borrowers."""
     owed: dict[debts.CaseOf, list[Debt]] = {}
     segments: dict[tuple[str, str], str] = {}
-    for key, live in await debts.live_facts(conn, [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases]):
-        owed.setdefault(key, []).append(told.get(live) or debt_stored(*live))
-        segments[key[:2]] = live[1] or ""
+    keys = [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases]
+    for key, (loan_id, fact, segment) in await debts.live_facts(conn, keys, but_kept=bool(told)):
+        owed.setdefault(key, []).append(debt_stored(fact, segment) if fact is not None else _as_told(told[(*key[:2], loan_id)], segment))
+        segments[key[:2]] = segment or ""
     return owed, segments
+
+
+def _as_told(told: Told, segment: str | None) -> Debt:
+    return told.debt if told.segment == segment else debt_stored(told.fact, segment)
 
 
 async def _stops(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str, str], list[Stop]]:
@@ -277,7 +292,7 @@ async def _stops(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str
     return found
 
 
-async def _filled(conn: AsyncConnection, held: list[Held], told: Told = _NOTHING_TOLD) -> list[Held]:
+async def _filled(conn: AsyncConnection, held: list[Held], told: ToldBy = _NOTHING_TOLD) -> list[Held]:
     """Read what the plans of these cases depend on, after their rows are locked."""
     if not held:
         return []

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import OverdueFact
@@ -18,8 +18,11 @@ from services.scheduler.store.reach import WITH_SEGMENT
 CaseOf = tuple[str, str, str, str]
 """(tenant, borrower, currency, loan): the last is empty for a borrower's case."""
 
-Live = tuple[bytes, str | None]
-"""The fact of a debt, and the segment in which its borrower is now."""
+DebtKey = tuple[str, str, str]
+"""(tenant, borrower, loan)."""
+
+Live = tuple[str, bytes | None, str | None]
+"""(loan, its fact, the segment in which its borrower is now); no fact where it was asked for without those just kept."""
 
 _COLUMNS = {
     "tenant": ID, "borrower_id": ID, "loan_id": ID, "currency": ID, "epoch": "int", "version": "bigint", "as_of": "date",
@@ -48,14 +51,23 @@ _UPSERT = text(
     " left join before b on (b.tenant, b.borrower_id, b.loan_id) = (k.tenant, k.borrower_id, k.loan_id)"
 )
 _OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID, "case_loan": WORDS}
-_LIVE = text(
-    f"select k.tenant, k.borrower_id, k.currency, k.case_loan, d.fact, d.segment from {unnest(_OF_CASES, 'k')}"
-    f" cross join lateral (select d.loan_id, d.fact, r.segment from scheduler.debts d {WITH_SEGMENT}"
-    " where (d.tenant, d.borrower_id, d.currency, d.case_loan) = (k.tenant, k.borrower_id, k.currency, k.case_loan)"
-    " and (d.live or exists (select from scheduler.promise_debts p"
-    " where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))) offset 0) d"
-    " order by k.tenant, k.borrower_id, d.loan_id"
-)
+
+
+def _live(fact: str) -> TextClause:
+    """Return the statement that reads the debts of cases, with this of their facts."""
+    return text(
+        f"select k.tenant, k.borrower_id, k.currency, k.case_loan, d.loan_id, d.fact, d.segment from {unnest(_OF_CASES, 'k')}"
+        f" cross join lateral (select d.loan_id, {fact} as fact, r.segment from scheduler.debts d {WITH_SEGMENT}"
+        " where (d.tenant, d.borrower_id, d.currency, d.case_loan) = (k.tenant, k.borrower_id, k.currency, k.case_loan)"
+        " and (d.live or exists (select from scheduler.promise_debts p"
+        " where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))) offset 0) d"
+        " order by k.tenant, k.borrower_id, d.loan_id"
+    )
+
+
+_LIVE = _live("d.fact")
+_LIVE_BUT_KEPT = _live("case when d.xmin = cast(pg_current_xact_id() as xid) then null else d.fact end")
+"""Rows that this very transaction has written come without their facts: whoever kept those has them, and they are the larger part."""
 _WAKE = text(
     "with due as (select tenant, borrower_id, loan_id from scheduler.debts where wake_at <= :now"
     " order by wake_at limit :limit for update skip locked)"
@@ -129,17 +141,21 @@ class Woken:
     fact_at: datetime
 
 
-async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: datetime) -> dict[tuple[str, str, str], Home]:
+async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: datetime) -> dict[DebtKey, Home]:
     """Keep these facts (one a debt) where they are newer, with the moment from which they are known, and return where those debts are."""
     told = transposed(_TOLD, [row.told for row in rows])
     changed = await conn.execute(_UPSERT, {**transposed(_COLUMNS, rows), **told, "known_at": now})
     return {(tenant, borrower, loan): Home(case_loan, before) for tenant, borrower, loan, case_loan, before in changed}
 
 
-async def live_facts(conn: AsyncConnection, keys: Sequence[CaseOf]) -> list[tuple[CaseOf, Live]]:
-    """Return the facts of the active debts of these cases, and of ended ones for which a payment was promised."""
+async def live_facts(conn: AsyncConnection, keys: Sequence[CaseOf], *, but_kept: bool = False) -> list[tuple[CaseOf, Live]]:
+    """Return the facts of the active debts of these cases, and of ended ones for which a payment was promised.
+
+    With `but_kept`, without the facts that this transaction has kept.
+    """
     columns = zip(_OF_CASES.items(), zip(*keys, strict=True), strict=True)
-    found = await conn.execute(_LIVE, {name: arrayed(kind, column) for (name, kind), column in columns})
+    asked = _LIVE_BUT_KEPT if but_kept else _LIVE
+    found = await conn.execute(asked, {name: arrayed(kind, column) for (name, kind), column in columns})
     return [(tuple(row[:4]), tuple(row[4:])) for row in found]
 
 

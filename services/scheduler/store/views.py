@@ -45,9 +45,15 @@ _OPEN_TASK = (
 )
 _OF_TENANT = "(cast(:tenant as text) is null or c.tenant = :tenant)"
 _LATE = f"c.state = 'open' and c.stage = 'overdue' and {_OF_TENANT}"
+UNCOVERED = (
+    "(c.covered_until <= :missed and c.covered_until < coalesce(c.next_at, timestamptz 'infinity')"
+    " or c.next_at <= :missed and c.covered_until <= :missed)"
+)
+"""A case that nothing covers any more. Only one that is covered for less long than to its next look has an entry in the index of these:
+any other is looked at before, or is found among those that are due."""
 _WITHOUT_NEXT = (
     "select c.tenant, c.borrower_id, c.currency, c.loan_id, c.case_id, c.opened_at as since, coalesce(c.reason, 'unplanned') as reason"
-    f" from scheduler.cases c where c.covered_until <= :missed and {_OF_TENANT} and not {_OPEN_TASK}"
+    f" from scheduler.cases c where {UNCOVERED} and {_OF_TENANT} and not {_OPEN_TASK}"
 )
 _WITHOUT_OUTCOME = (
     "select c.tenant, c.borrower_id, c.currency, c.loan_id, c.case_id, c.opened_at, 'no_outcome'"

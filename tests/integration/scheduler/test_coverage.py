@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.metrics import Metrics
 from services.scheduler.metrics import meters
 from services.scheduler.store import reach
+from services.scheduler.store.views import UNCOVERED
 from services.scheduler.watcher import WHOLE_EVERY, CaseWatch
 from tests.integration.scheduler.policy_world import DOCUMENT, Office
 from tests.integration.scheduler.simulating import introduce, simulated
@@ -77,10 +78,11 @@ async def test_coverage_reads_no_case_that_is_covered(world: World) -> None:
     async with world.engine.begin() as conn:
         await conn.execute(text("analyze"))
         await conn.execute(text("set local enable_seqscan = off"))
-        query = "explain select case_id from scheduler.cases where covered_until <= '2026-11-24T00:00:00Z'"
-        plan = "\n".join(row[0] for row in await conn.execute(text(query)))
+        query = text(f"explain select c.case_id from scheduler.cases c where {UNCOVERED}")
+        plan = "\n".join(row[0] for row in await conn.execute(query, {"missed": datetime(2026, 11, 24, tzinfo=UTC)}))
     assert "Seq Scan" not in plan
-    assert "covered_until" in plan
+    assert "cases_uncovered" in plan
+    assert await world.rows("select case_id from scheduler.cases where covered_until < coalesce(next_at, 'infinity')") == []
     assert (await world.get("/coverage"))["uncontacted"] == 0
 
 

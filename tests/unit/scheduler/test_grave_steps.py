@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.value import replace
-from services.scheduler.domain.case import Case, ContactState, State, follow
+from services.scheduler.domain.case import PROFILE_UNKNOWN, Case, Contact, ContactState, Errand, Stage, State, follow
 from services.scheduler.domain.dealing import Approval, Exhibit, Offer, OfferState
+from services.scheduler.domain.errands import NO_PROFILE
 from services.scheduler.domain.escalating import EmitDue, HandOverDue, OfferDue, asking_key
 from services.scheduler.domain.planner import ContactDue, Due, ErrandDue, FlagDue, Plan, plan
 from services.scheduler.domain.policy import Policy, Send, Step
@@ -139,7 +140,9 @@ def test_planning_again_without_news_changes_nothing_and_nobody_is_forgotten(
     for before, planned, now in _lives(one, policy, happenings):
         after, changes = follow(doing(before, planned, now), policy, now)
         assert all(type(change).__name__ == "Cancelled" for change in changes)
-        assert plan(after, policy, now).due == ()
+        again = plan(after, policy, now)
+        assert again.due == ()
+        assert changes or (again.next_at, again.upcoming) == (planned.next_at, planned.upcoming)
         assert planned.reason.ends
         if before.state is State.OPEN:
             assert planned.next_at or planned.reason.event or planned.reason.errand
@@ -236,6 +239,34 @@ def test_a_condition_at_a_reminder_reads_what_comes_due() -> None:
         planned = plan(one, policy, local(-5, 10))
         assert asked(planned) == steps
         assert planned.next_at == local(-2, 0), "the next one comes whether this one was said or not"
+
+
+_UNREACHED = {
+    "contacts": (Contact("t", 1, "hello", None, 1, ContactState.EXPIRED, local(2, 10), local(2, 11), None, PROFILE_UNKNOWN),),
+    "errands": (Errand("h", NO_PROFILE, 1, local(3, 9)),), "spell": 1, "state": State.OPEN, "stage": Stage.OVERDUE,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("steps", "was"),
+    [
+        (
+            [
+                _said("hello", 3),
+                {"id": "call", "at": {"day": 5}, "when": "contacts.asked == 0", "task": {"queue": "phone", "kind": "call"}},
+            ],
+            {},
+        ),
+        ([_said("hello", 2), {"id": "agency", "at": {"day": 3}, "hand_over": {"to": "agency"}}], {"passed": frozenset({"hello"})}),
+        ([_said("hello", 2), _said("firm", 20)], _UNREACHED),
+    ],
+)
+def test_when_to_look_again_is_told_by_the_case_as_it_is_after_what_is_due(steps: list[dict[str, Any]], was: dict[str, Any]) -> None:
+    policy, now = _policy(*steps), local(3, 10)
+    before, _ = follow(case(debt(), **was), policy, now)
+    planned = plan(before, policy, now)
+    assert planned.due
+    assert plan(doing(before, planned, now), policy, now).next_at == planned.next_at
 
 
 def test_a_case_that_somebody_else_has_is_not_marked_by_us() -> None:

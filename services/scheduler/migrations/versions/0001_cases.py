@@ -7,15 +7,13 @@ from libs.common.db.base import BASE_0001, statements
 revision = "0001"
 down_revision = None
 
-PARTITIONS = 16
-
 CASES = """
 create table scheduler.debts (
     tenant text not null, borrower_id text not null, loan_id text not null, currency text not null,
     epoch integer not null, version bigint not null, as_of date not null, fact_at timestamptz not null,
     live boolean not null, owed boolean not null, fact bytea not null, wake_at timestamptz, case_loan text not null,
     primary key (tenant, borrower_id, loan_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table scheduler.cases (
     tenant text not null, borrower_id text not null, case_id text not null,
     assignment text not null, currency text not null, loan_id text not null default '', chosen_in text not null default '',
@@ -27,7 +25,7 @@ create table scheduler.cases (
     next_at timestamptz, contact_at timestamptz, contact_step text,
     reason text, reason_until timestamptz, reason_event text, reason_task text, in_doubt text, moved_at timestamptz,
     primary key (tenant, borrower_id, case_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 create table scheduler.case_steps (
     tenant text not null, borrower_id text not null, task_id text not null, case_id text not null,
     spell integer not null, step text not null, about date, occurrence integer not null, state text not null,
@@ -35,19 +33,19 @@ create table scheduler.case_steps (
     sequence bigint not null default -1, debts bytea not null, made_at timestamptz, done_at timestamptz,
     corrected_at timestamptz, corrected_from date, groundless boolean not null default false, purpose text not null,
     primary key (tenant, borrower_id, task_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table scheduler.corrections (
     tenant text not null, borrower_id text not null, loan_id text not null, epoch integer not null, version bigint not null,
     timezone text not null, said_at timestamptz not null, caused_by text, days text not null,
     primary key (tenant, borrower_id, loan_id, epoch, version)
-) partition by hash (tenant, borrower_id);
+);
 create sequence scheduler.timeline_seq cache 1;
 create table scheduler.timeline (
     tenant text not null, borrower_id text not null, case_id text not null,
     seq bigint not null default nextval('scheduler.timeline_seq'),
     at timestamptz not null, kind text not null, reason text, detail bytea not null,
     primary key (tenant, borrower_id, case_id, seq)
-) partition by hash (tenant, borrower_id);
+) with (autovacuum_vacuum_insert_scale_factor = 0.02);
 create table scheduler.tasks (
     tenant text not null, borrower_id text not null, task_id text not null, case_id text not null,
     spell integer not null, key text not null, occurrence integer not null, queue text not null, kind text not null,
@@ -55,12 +53,12 @@ create table scheduler.tasks (
     claimed_by text, claimed_at timestamptz, done_by text, done_at timestamptz, note text,
     priority integer not null default 50, claimed_until timestamptz, result text, breached_at timestamptz,
     primary key (tenant, borrower_id, task_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table scheduler.statuses (
     tenant text not null, borrower_id text not null, status_id text not null, kind text not null,
     from_at timestamptz not null, until timestamptz, stands boolean not null, time timestamptz not null, event_id text not null,
     primary key (tenant, borrower_id, status_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 """
 
 AGREEMENTS = """
@@ -70,30 +68,30 @@ create table scheduler.holds (
     ends_with text, source text, matter text, paused text not null default '', reason text,
     set_by text not null, set_at timestamptz not null, ended_at timestamptz, ended_by text, end_reason text,
     primary key (tenant, borrower_id, hold_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table scheduler.promises (
     tenant text not null, borrower_id text not null, promise_id text not null, case_id text not null, spell integer not null,
     amount bigint not null, tolerated bigint not null, due_on date not null, until timestamptz not null,
     made_at timestamptz not null, made_by text not null, channel text, note text,
     state text not null, paid bigint not null, decided_at timestamptz,
     primary key (tenant, borrower_id, promise_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table scheduler.promise_debts (
     tenant text not null, borrower_id text not null, promise_id text not null, loan_id text not null, since bigint not null,
     primary key (tenant, borrower_id, promise_id, loan_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table scheduler.matters (
     tenant text not null, borrower_id text not null, matter_id text not null, case_id text not null,
     kind text not null, loan_id text, line text, channel text, note text, state text not null,
     opened_at timestamptz not null, opened_by text not null, outcome text, answer text, resolved_at timestamptz, resolved_by text,
     primary key (tenant, borrower_id, matter_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table scheduler.recorded_contacts (
     tenant text not null, borrower_id text not null, contact_id text not null, case_id text not null, spell integer not null,
     channel text not null, at timestamptz not null, result text not null, loan_id text, task_id text,
     by text not null, note text, recorded_at timestamptz not null,
     primary key (tenant, borrower_id, contact_id)
-) partition by hash (tenant, borrower_id);
+);
 """
 
 AGREEMENT_INDEXES = """
@@ -115,37 +113,19 @@ create table scheduler.approvals (
     tenant text not null, borrower_id text not null, case_id text not null, spell integer not null, step text not null,
     approved boolean not null, by text not null, at timestamptz not null, reason text, exhibits bytea not null,
     primary key (tenant, borrower_id, case_id, spell, step)
-) partition by hash (tenant, borrower_id);
+);
 create table scheduler.exhibits (
     tenant text not null, borrower_id text not null, case_id text not null, spell integer not null, document text not null,
     sha256 text not null, reference text not null, by text not null, at timestamptz not null,
     primary key (tenant, borrower_id, case_id, spell, document, sha256)
-) partition by hash (tenant, borrower_id);
+);
 create table scheduler.offers (
     tenant text not null, borrower_id text not null, case_id text not null, offer_id text not null, spell integer not null,
     step text, state text not null, terms bytea not null, made_by text not null, made_at timestamptz not null,
     expires_at timestamptz not null, decided_by text, decided_at timestamptz, approved_by text, taken bytea, reason text,
     primary key (tenant, borrower_id, case_id, offer_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 """
-
-PARTED = {
-    "approvals": "fillfactor = 100",
-    "exhibits": "fillfactor = 100",
-    "offers": "fillfactor = 85",
-    "debts": "fillfactor = 85",
-    "cases": "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
-    "case_steps": "fillfactor = 85",
-    "corrections": "fillfactor = 100",
-    "timeline": "autovacuum_vacuum_insert_scale_factor = 0.02",
-    "tasks": "fillfactor = 85",
-    "statuses": "fillfactor = 85",
-    "holds": "fillfactor = 85",
-    "promises": "fillfactor = 85",
-    "promise_debts": "fillfactor = 85",
-    "matters": "fillfactor = 85",
-    "recorded_contacts": "fillfactor = 100",
-}
 
 INDEXES = """
 create index debts_wake_at on scheduler.debts (wake_at) where wake_at is not null;
@@ -204,12 +184,12 @@ create table scheduler.debt_facts (
     currency text not null, status text not null, bucket text not null, overdue bigint not null, outstanding bigint not null,
     past_due_from date,
     primary key (tenant, borrower_id, loan_id, epoch, version, as_of) include (known_at, currency, status, bucket, overdue)
-) partition by hash (tenant, borrower_id);
+) with (autovacuum_vacuum_insert_scale_factor = 0.02);
 create table scheduler.reach (
     tenant text not null, borrower_id text not null, what text not null, time timestamptz not null, event_id text not null, value bytea,
     segment text,
     primary key (tenant, borrower_id, what)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table scheduler.segment_changes (
     tenant text not null, borrower_id text not null, at timestamptz not null,
     primary key (tenant, borrower_id)
@@ -236,7 +216,7 @@ alter table scheduler.cases add column covered_until timestamptz generated alway
              else coalesce(greatest(contact_at, reason_until), timestamptz '-infinity') end
     end
 ) stored;
-create index cases_uncovered on scheduler.cases (covered_until) where covered_until < 'infinity';
+create index cases_uncovered on scheduler.cases (covered_until) where covered_until < coalesce(next_at, timestamptz 'infinity');
 create index debts_owed_fact_at on scheduler.debts (fact_at) where owed;
 """
 EXPERIMENTS = """
@@ -249,10 +229,9 @@ create table scheduler.trials (
     tenant text not null, borrower_id text not null, case_id text not null, spell integer not null,
     policy text not null, version integer not null, arm text not null, began_at timestamptz not null,
     primary key (tenant, borrower_id, case_id, spell)
-) partition by hash (tenant, borrower_id);
+) with (autovacuum_vacuum_insert_scale_factor = 0.02);
 create index trials_arm on scheduler.trials (tenant, policy, version, arm, began_at);
 """
-EXPERIMENTS_PARTED = {"trials": "autovacuum_vacuum_insert_scale_factor = 0.02"}
 REPORTS = """
 create index timeline_reported on scheduler.timeline (tenant, kind, at) where kind in (
     'case.opened', 'contact.requested', 'case.promise_made', 'case.complaint_opened',
@@ -286,17 +265,11 @@ create table scheduler.fact_walks (
 insert into scheduler.fact_walks (before) values (timestamptz '1970-01-01 00:00:00Z');
 create index borrower_links_expires_at on scheduler.borrower_links (expires_at);
 """
-SIMULATION_PARTED = {"debt_facts": "autovacuum_vacuum_insert_scale_factor = 0.02", "reach": "fillfactor = 85"}
 
 
 def upgrade() -> None:
-    for statement in statements(BASE_0001.format(schema="scheduler") + CASES + AGREEMENTS + DEALINGS + SIMULATION + EXPERIMENTS):
-        op.execute(statement)
-    for table, options in {**PARTED, **SIMULATION_PARTED, **EXPERIMENTS_PARTED}.items():
-        for remainder in range(PARTITIONS):
-            op.execute(
-                f"create table scheduler.{table}_{remainder:02} partition of scheduler.{table}"
-                f" for values with (modulus {PARTITIONS}, remainder {remainder}) with ({options})"
-            )
-    for statement in statements(INDEXES + AGREEMENT_INDEXES + POLICIES + COVERAGE + REPORTS + LINKS + KEEPING):
+    parts = (
+        CASES, AGREEMENTS, DEALINGS, SIMULATION, EXPERIMENTS, INDEXES, AGREEMENT_INDEXES, POLICIES, COVERAGE, REPORTS, LINKS, KEEPING,
+    )  # fmt: skip
+    for statement in statements(BASE_0001.format(schema="scheduler") + "".join(parts)):
         op.execute(statement)
