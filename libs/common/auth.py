@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.jwks import Tokens
+from libs.common.parameters import expect_known
 from libs.common.tokens import Bearer, is_token
 
 SCOPES = (
@@ -132,7 +133,11 @@ def caller_of(bearer: Bearer) -> Principal:
 
 
 class Requires(SecurityBase):
-    """Lets in whoever has the scope; the keys are the app's own (`app.state.keys`). OpenAPI reads the scope out of the scheme's name."""
+    """Lets in whoever has the scope; the keys are the app's own (`app.state.keys`). OpenAPI reads the scope out of the scheme's name.
+
+    Who has a key writes calls by hand or by program, and is told of a parameter that the call does not have. Links and callbacks, which
+    have no key, go through the hands of others, who add some.
+    """
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
@@ -147,6 +152,7 @@ class Requires(SecurityBase):
         principal = await _identify(request)
         if self.scope not in principal.scopes:
             raise DomainError(403, "forbidden", f"this key or token lacks the scope {self.scope}")
+        expect_known(request)
         return principal
 
 
