@@ -106,7 +106,7 @@ def add_straight(app: StraightApp, route: StraightRoute) -> None:
         scope["app"], scope["route"] = app, route
         try:
             try:
-                response = await route.answer(Request(scope, bodies.unpacked(scope, receive), send))
+                response = await route.answer(Request(scope, bodies.in_time(scope, bodies.unpacked(scope, receive)), send))
             except Exception as error:  # noqa: BLE001  # it becomes a problem document, whatever it is
                 response = refusal(error, route.path)
             status = response.status_code
@@ -339,5 +339,5 @@ class Watched:
 
 def _body_of(scope: Scope, receive: Receive) -> Receive:
     """Return what gives the body of a request; that of events has a bound of its own."""
-    plain = bodies.unpacked(scope, receive)
+    plain = bodies.in_time(scope, bodies.unpacked(scope, receive))
     return plain if scope["path"].endswith(BY_THEIR_OWN_IDS) else bodies.bounded(plain)
