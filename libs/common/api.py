@@ -40,6 +40,7 @@ Check = Callable[[], Awaitable[str | None]]
 """Returns None when all is well, else what is not."""
 
 BODY_BYTES = 1024 * 1024
+CHECK_WITHIN_S = 5.0
 _CANNOT_BE_HELD = frozenset({"22000", "22008", "22021"})
 """SQLSTATEs of a value of the caller's that PostgreSQL has no place for: not encodable, outside its calendar, the character 0."""
 _CODES = {
@@ -57,13 +58,23 @@ class Readiness:
     checks: dict[str, Check] = field(default_factory=dict)
     closed: str | None = None
     """Set while starting and while draining: not ready, whatever the checks say."""
+    within_s: float = CHECK_WITHIN_S
 
     async def missing(self) -> dict[str, str]:
         """Return what stands in the way, by check."""
         if self.closed is not None:
             return {"lifecycle": self.closed}
-        found = {name: await check() for name, check in self.checks.items()}
-        return {name: why for name, why in found.items() if why is not None}
+        found = await asyncio.gather(*(self._asked(check) for check in self.checks.values()))
+        return {name: why for name, why in zip(self.checks, found, strict=True) if why is not None}
+
+    async def _asked(self, check: Check) -> str | None:
+        """Return what a check says; one that hangs, on a connection on which nothing comes, is left to itself."""
+        asking = asyncio.ensure_future(check())
+        await asyncio.wait({asking}, timeout=self.within_s)
+        if asking.done():
+            return asking.result()
+        asking.cancel()
+        return f"no answer within {self.within_s:g} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,7 @@ def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: R
     render_problems(app)
     _add_probes(app, described)
     complete(app, described.shapes)
+    metrics.of_process(described.version)
     requests = metrics.counter("http_requests_total", "HTTP requests answered", route=(), method=(), code=())
     seconds = metrics.histogram("http_request_duration_seconds", "First byte to answer", LATENCY_BUCKETS_S, "route")
     app.state.observed = Observed(requests, seconds)

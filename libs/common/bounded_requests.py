@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import cast
 
 from httptools import HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from libs.common.bodies import LATE
 from libs.common.problems import problem
@@ -116,7 +117,7 @@ class BoundedRequests(HttpToolsProtocol):
         self._timer = None
         now = self.loop.time()
         due = self._moved + self.part_within_s
-        if not self._in_head and self.cycle is not None:
+        if not self._in_head:
             due = min(due, self._began + self.whole_within_s)
         if self.transport.is_closing():
             return
@@ -128,34 +129,32 @@ class BoundedRequests(HttpToolsProtocol):
         else:
             self._give_up()
 
+    @property
+    def _unanswered(self) -> RequestResponseCycle | None:
+        """The newest request whose head has come, until it is answered."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return None if cycle is None or cycle.response_complete else cycle
+
     def _give_up(self) -> None:
-        if not self._in_head and self.cycle is not None:
-            self._give_up_the_body()
-        elif self._answering():
-            self._watch(self.loop.time())
-        elif self._in_head:
+        cycle = self._unanswered
+        if cycle is None and self._in_head:
             self._break_off(408, "head_too_slow", f"not all of the head has come within {self.part_within_s:.0f} s")
+        elif cycle is None:
+            self.transport.close()
+        elif self._in_head or not self._open:
+            self._watch(self.loop.time())
         else:
-            self.transport.close()
-
-    def _give_up_the_body(self) -> None:
-        if self.cycle.response_complete:
-            self.transport.close()
-            return
-        self.cycle.scope[LATE] = True  # type: ignore[typeddict-unknown-key]  # of our own
-        self.cycle.message_event.set()
-
-    def _answering(self) -> bool:
-        """Return whether a request that has come whole is not answered yet."""
-        return self.cycle is not None and not self.cycle.response_complete and (self._in_head or not self._open)
+            cast("dict[str, object]", cycle.scope)[LATE] = True
+            cycle.message_event.set()
 
     def _break_off(self, status: int, code: str, detail: str) -> None:
         """Say why and hang up; what came whole before is answered first."""
-        if self._answering():
-            self.cycle.keep_alive = False
+        cycle = self._unanswered
+        if cycle is not None and (self._in_head or not self._open):
+            cycle.keep_alive = False
             self.flow.pause_reading()
             return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        if cycle is None or not cycle.response_started:
             said = problem(status, code, detail, headers={"Connection": "close"})
             head = b"".join(b"%b: %b\r\n" % field for field in said.raw_headers)
             self.transport.write(b"".join((STATUS_LINE[status], head, b"\r\n", said.body)))
