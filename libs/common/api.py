@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -30,13 +30,14 @@ from libs.common.errors import NOT_JSON, DomainError
 from libs.common.heads import AnsweringHeads
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
 from libs.common.paging import cursor_at
+from libs.common.patience import answered
 from libs.common.problems import problem
 from libs.common.reference import Reference
 from libs.common.straight import StraightApp, StraightRoute
 from libs.common.whereabouts import METHODS, plainly
 
 T = TypeVar("T")
-Check = Callable[[], Awaitable[str | None]]
+Check = Callable[[], Coroutine[Any, Any, str | None]]
 """Returns None when all is well, else what is not."""
 
 BODY_BYTES = 1024 * 1024
@@ -68,13 +69,11 @@ class Readiness:
         return {name: why for name, why in zip(self.checks, found, strict=True) if why is not None}
 
     async def _asked(self, check: Check) -> str | None:
-        """Return what a check says; one that hangs, on a connection on which nothing comes, is left to itself."""
-        asking = asyncio.ensure_future(check())
-        await asyncio.wait({asking}, timeout=self.within_s)
-        if asking.done():
-            return asking.result()
-        asking.cancel()
-        return f"no answer within {self.within_s:g} s"
+        """Return what a check says, or that it says nothing."""
+        try:
+            return await answered(check(), self.within_s)
+        except TimeoutError as error:
+            return str(error)
 
 
 @dataclass(frozen=True, slots=True)
