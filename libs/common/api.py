@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from libs.common.errors import NOT_JSON, DomainError
 from libs.common.heads import AnsweringHeads
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
 from libs.common.paging import cursor_at
+from libs.common.patience import answered
 from libs.common.problems import problem
 from libs.common.reference import Reference
 from libs.common.slips import explained, told
@@ -36,10 +37,11 @@ from libs.common.straight import StraightApp, StraightRoute
 from libs.common.whereabouts import METHODS, plainly
 
 T = TypeVar("T")
-Check = Callable[[], Awaitable[str | None]]
+Check = Callable[[], Coroutine[Any, Any, str | None]]
 """Returns None when all is well, else what is not."""
 
 BODY_BYTES = 1024 * 1024
+CHECK_WITHIN_S = 5.0
 _CANNOT_BE_HELD = frozenset({"22000", "22008", "22021"})
 """SQLSTATEs of a value of the caller's that PostgreSQL has no place for: not encodable, outside its calendar, the character 0."""
 _CODES = {
@@ -56,13 +58,21 @@ class Readiness:
     checks: dict[str, Check] = field(default_factory=dict)
     closed: str | None = None
     """Set while starting and while draining: not ready, whatever the checks say."""
+    within_s: float = CHECK_WITHIN_S
 
     async def missing(self) -> dict[str, str]:
         """Return what stands in the way, by check."""
         if self.closed is not None:
             return {"lifecycle": self.closed}
-        found = {name: await check() for name, check in self.checks.items()}
-        return {name: why for name, why in found.items() if why is not None}
+        found = await asyncio.gather(*(self._asked(check) for check in self.checks.values()))
+        return {name: why for name, why in zip(self.checks, found, strict=True) if why is not None}
+
+    async def _asked(self, check: Check) -> str | None:
+        """Return what a check says, or that it says nothing."""
+        try:
+            return await answered(check(), self.within_s)
+        except TimeoutError as error:
+            return str(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,7 @@ def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: R
     render_problems(app)
     _add_probes(app, described)
     complete(app, described.shapes)
+    metrics.of_process(described.version)
     requests = metrics.counter("http_requests_total", "HTTP requests answered", route=(), method=(), code=())
     seconds = metrics.histogram("http_request_duration_seconds", "First byte to answer", LATENCY_BUCKETS_S, "route")
     app.state.observed = Observed(requests, seconds)
@@ -105,7 +116,7 @@ def add_straight(app: StraightApp, route: StraightRoute) -> None:
         scope["app"], scope["route"] = app, route
         try:
             try:
-                response = await route.answer(Request(scope, bodies.unpacked(scope, receive), send))
+                response = await route.answer(Request(scope, bodies.in_time(scope, bodies.unpacked(scope, receive)), send))
             except Exception as error:  # noqa: BLE001  # it becomes a problem document, whatever it is
                 response = refusal(error, route.path)
             status = response.status_code
@@ -332,5 +343,5 @@ class Watched:
 
 def _body_of(scope: Scope, receive: Receive) -> Receive:
     """Return what gives the body of a request; that of events has a bound of its own."""
-    plain = bodies.unpacked(scope, receive)
+    plain = bodies.in_time(scope, bodies.unpacked(scope, receive))
     return plain if scope["path"].endswith(BY_THEIR_OWN_IDS) else bodies.bounded(plain)

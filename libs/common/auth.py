@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fastapi import Request
@@ -14,8 +14,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.clock import Clock
+from libs.common.db.failures import is_transient
 from libs.common.errors import DomainError
 from libs.common.jwks import Tokens
+from libs.common.parameters import expect_known
+from libs.common.patience import answered
 from libs.common.tokens import Bearer, is_token
 
 SCOPES = (
@@ -27,6 +30,10 @@ OF_PERSONS = frozenset({"policies:approve"})
 SCHEME = "key"
 """How OpenAPI calls the scheme by which callers are known."""
 CACHED_FOR = timedelta(seconds=15)
+TRUSTED_FOR = timedelta(hours=1)
+"""So long after it was last found a key holds while the database is away: nobody can take it back meanwhile, and events need none."""
+LOOKED_UP_WITHIN_S = 1.0
+"""Whoever has a key that was found before waits no longer for a database that does not answer."""
 CACHE_SIZE = 10_000
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="dunwell"'}
 _FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
@@ -85,6 +92,15 @@ async def remove_key(conn: AsyncConnection, schema: str, token: str) -> None:
     await conn.execute(text(f"delete from {schema}.api_keys where key_hash = :hash"), {"hash": hashed(token)})
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Whose a key is, or nobody's; when that was looked up, and until when it is not looked up again."""
+
+    principal: Principal | None
+    at: datetime
+    until: datetime
+
+
 @dataclass(slots=True)
 class Keys:
     """Looks keys up in this service's schema; an answer is kept for a few seconds."""
@@ -93,7 +109,7 @@ class Keys:
     schema: str
     clock: Clock
     tokens: Tokens | None = None
-    _cache: dict[bytes, tuple[datetime, Principal | None]] = field(default_factory=dict)
+    _cache: dict[bytes, _Found] = field(default_factory=dict)
 
     async def principal(self, token: str) -> Principal | None:
         """Return whose key or token this is, or None."""
@@ -101,13 +117,23 @@ class Keys:
             bearer = await self.tokens.bearer(token)
             return None if bearer is None else caller_of(bearer)
         key, now = hashed(token), self.clock.now()
-        if (cached := self._cache.get(key)) is not None and cached[0] > now:
-            return cached[1]
-        found = await self._find(key)
-        if len(self._cache) >= CACHE_SIZE:
-            self._cache.clear()
-        self._cache[key] = (now + CACHED_FOR, found)
-        return found
+        if (cached := self._cache.get(key)) is None or cached.until <= now:
+            cached = await self._looked_up(key, cached, now)
+            if len(self._cache) >= CACHE_SIZE:
+                self._cache.clear()
+            self._cache[key] = cached
+        return cached.principal
+
+    async def _looked_up(self, key: bytes, before: _Found | None, now: datetime) -> _Found:
+        until = now + CACHED_FOR
+        if before is None or before.principal is None or before.at + TRUSTED_FOR <= now:
+            return _Found(await self._find(key), now, until)
+        try:
+            return _Found(await answered(self._find(key), LOOKED_UP_WITHIN_S), now, until)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            return replace(before, until=until)
 
     async def _find(self, key: bytes) -> Principal | None:
         async with self.engine.connect() as conn:
@@ -132,7 +158,11 @@ def caller_of(bearer: Bearer) -> Principal:
 
 
 class Requires(SecurityBase):
-    """Lets in whoever has the scope; the keys are the app's own (`app.state.keys`). OpenAPI reads the scope out of the scheme's name."""
+    """Lets in whoever has the scope; the keys are the app's own (`app.state.keys`). OpenAPI reads the scope out of the scheme's name.
+
+    Who has a key writes calls by hand or by program, and is told of a parameter that the call does not have. Links and callbacks, which
+    have no key, go through the hands of others, who add some.
+    """
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
@@ -147,6 +177,7 @@ class Requires(SecurityBase):
         principal = await _identify(request)
         if self.scope not in principal.scopes:
             raise DomainError(403, "forbidden", f"this key or token lacks the scope {self.scope}")
+        expect_known(request)
         return principal
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from dataclasses import dataclass, field
 
@@ -11,8 +10,8 @@ from starlette.types import Message, Receive, Scope
 
 MOST_BYTES = 16 * 1024 * 1024
 """No route takes more, and most take less."""
-PART_WITHIN_S = 30.0
-"""Whoever sends nothing for so long, and has not sent all, is not waited for."""
+LATE = "dunwell.late"
+"""In the scope of a request whose body the server has given up: its sender has stopped, or sends by drops."""
 _GZIP = 16 + zlib.MAX_WBITS
 _CLOSING = {"Connection": "close"}
 
@@ -28,20 +27,26 @@ def unpacked(scope: Scope, receive: Receive) -> Receive:
     return _Gzip(receive).receive
 
 
-def bounded(receive: Receive, *, most: int = MOST_BYTES, part_within_s: float = PART_WITHIN_S) -> Receive:
-    """Return what gives a body up to so many bytes, each part in time, and refuses any other."""
-    size, more = 0, True
+def in_time(scope: Scope, receive: Receive) -> Receive:
+    """Return what gives a body for as long as it comes; the server keeps the time, since a timer here for each would cost all of them."""
 
     async def receiving() -> Message:
-        nonlocal size, more
-        if not more:
-            return await receive()
-        try:
-            async with asyncio.timeout(part_within_s):
-                message = await receive()
-        except TimeoutError:
-            raise HTTPException(408, f"nothing of the body has come for {part_within_s:.0f} s", _CLOSING) from None
-        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+        message = await receive()
+        if LATE in scope and message.get("more_body", False):
+            raise HTTPException(408, "the body has not come in time: send all of it at once, or less of it", _CLOSING)
+        return message
+
+    return receiving
+
+
+def bounded(receive: Receive, *, most: int = MOST_BYTES) -> Receive:
+    """Return what gives a body up to so many bytes, and refuses any other."""
+    size = 0
+
+    async def receiving() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
         if size > most:
             raise too_large(most)
         return message

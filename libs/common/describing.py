@@ -31,7 +31,8 @@ _REFUSALS = {
     "412": "somebody has changed it since (`changed_meanwhile`)",
     "413": "the body is too large",
     "415": "another content type than is taken",
-    "422": "the request cannot be used: `detail` says where and why",
+    "422": "the request cannot be used: `detail` says where and why; where a key is needed, so is one with a query parameter that is not"
+    " described here",
     "428": "If-Match is needed",
     "503": "try again after `Retry-After` seconds",
 }

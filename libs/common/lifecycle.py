@@ -17,10 +17,10 @@ from fastapi import FastAPI
 
 from libs.common import logs
 from libs.common.api import Check, Readiness
+from libs.common.bounded_requests import BoundedRequests
 from libs.common.bus.ports import BusWorker
 from libs.common.clock import pause
 from libs.common.db.engine import answers
-from libs.common.long_heads import BoundedHeads
 from libs.common.ports import Ports
 
 WORKERS_END_WITHIN_S = 20.0
@@ -179,7 +179,9 @@ async def serve(
     spare_the_collector()
     ending = Ending()
     server = _Server(
-        uvicorn.Config(app, http=BoundedHeads, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=30)
+        uvicorn.Config(
+            app, http=BoundedRequests, ws="none", log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=30
+        )
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -33,6 +33,11 @@ class Metrics:
     def histogram(self, name: str, meaning: str, buckets: Iterable[float], *labels: str) -> Histogram:
         """Return a histogram with these upper bounds."""
         return Histogram(f"dunwell_{name}", meaning, list(labels), registry=self.registry, buckets=tuple(buckets))
+
+    def of_process(self, version: str) -> None:
+        """Add which release this is, and what every Prometheus client says of its process: memory, CPU, open files, start."""
+        self.gauge("build_info", "Always 1, of this release", "version").labels(version).set(1)
+        ProcessCollector(registry=self.registry)
 
     def before_scrape(self, refresh: Callable[[], None]) -> None:
         """Call this before every scrape: for gauges that are read from memory."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy import text
 
+from libs.common.api import Readiness
 from libs.common.bus.ports import BusWorker
 from libs.common.db.leading import leads
 from libs.common.metrics import Metrics
@@ -22,10 +23,14 @@ REASONS = ("unreadable", "not_json", "malformed", "unknown_type", "too_large", "
 class Watcher:
     """Looks at the tables every few seconds; a zero gauge means nothing unless this is fresh."""
 
-    def __init__(self, ports: Ports, schema: str, looks: Sequence[Callable[[], Awaitable[None]]], metrics: Metrics) -> None:
+    def __init__(
+        self, ports: Ports, schema: str, looks: Sequence[Callable[[], Awaitable[None]]], metrics: Metrics, *, readiness: Readiness
+    ) -> None:
         self._ports = ports
         self._schema = schema
         self._looks = looks
+        self._readiness = readiness
+        self._ready = metrics.gauge("ready", "Whether nothing is amiss with what /readyz asks, 1 or 0; of every replica", "check")
         self._succeeded = metrics.gauge("watcher_last_success_timestamp_seconds", "When the watcher last looked at everything")
         metrics.gauge("watcher_interval_seconds", "How often it looks").set(INTERVAL_S)
 
@@ -34,7 +39,10 @@ class Watcher:
         await repeat(self.look, stop, every_s=INTERVAL_S, worker=f"{self._schema}/watcher")
 
     async def look(self) -> None:
-        """Look once, unless another replica does at this moment."""
+        """Look once, at the tables unless another replica does at this moment."""
+        missing = await self._readiness.missing()
+        for check in (*self._readiness.checks, "lifecycle"):
+            self._ready.labels(check).set(check not in missing)
         async with self._ports.engine.begin() as conn:
             if not await leads(conn, f"watcher-{self._schema}"):
                 return
@@ -51,12 +59,14 @@ def base_gauges(ports: Ports, schema: str, metrics: Metrics, workers: Sequence[B
     progress = metrics.gauge("consumer_progress_timestamp_seconds", "Last movement", "topic", "partition")
     assigned = metrics.gauge("consumer_assigned_partitions", "Partitions of this member", "topic")
     stopped = metrics.gauge("consumer_paused_partitions", "Topics that stand still after too many bad records", "topic")
-    rebalances = metrics.gauge("consumer_rebalances", "Rebalances this member has seen")
+    rebalances = metrics.counter("consumer_rebalances_total", "Rebalances this member has seen")
+    seen = collections.Counter[int]()
 
     def from_memory() -> None:
-        for worker in workers:
+        for place, worker in enumerate(workers):
             health = worker.health
-            rebalances.set(health.rebalances)
+            rebalances.inc(health.rebalances - seen[place])
+            seen[place] = health.rebalances
             for topic, number in health.assigned.items():
                 assigned.labels(topic).set(number)
                 stopped.labels(topic).set(topic in health.stopped_topics)

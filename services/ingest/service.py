@@ -106,7 +106,7 @@ def build(ports: Ports, settings: Settings) -> Service:
             Worker("ticker", parts.ticker.run),
             Worker("watermarks", parts.watermarks.run),
             Worker("upgrade", Upgrade(ports.engine, parts.ledger).run),
-            Worker("watcher", _watcher(parts).run),
+            Worker("watcher", _watcher(parts, readiness).run),
             *parts.outlet.workers(parts.metrics),
             Worker("sweeper", Sweeper(ports.engine, ports.clock, SCHEMA, [Sweep(settings.kept.spent, keeping.forget_parked)]).run),
         ],
@@ -216,7 +216,7 @@ async def _next_due(parts: _Parts) -> datetime | None:
         return await loans.next_at(conn)
 
 
-def _watcher(parts: _Parts) -> Watcher:
+def _watcher(parts: _Parts, readiness: Readiness) -> Watcher:
     own = parts.own
 
     async def look() -> None:
@@ -232,7 +232,8 @@ def _watcher(parts: _Parts) -> Watcher:
             own.parked.labels(reason).set(number)
             own.parked_oldest.labels(reason).set(since.timestamp())
 
-    return Watcher(parts.ports, SCHEMA, [look, base_gauges(parts.ports, SCHEMA, parts.metrics, [parts.worker])], parts.metrics)
+    base = base_gauges(parts.ports, SCHEMA, parts.metrics, [parts.worker])
+    return Watcher(parts.ports, SCHEMA, [look, base], parts.metrics, readiness=readiness)
 
 
 async def _nothing() -> None:

@@ -81,14 +81,14 @@ class Asker:
             return
         search = await provider.look_up(question)
         if search is None:
-            self.metrics.asked.labels(lost.attempt.provider, "no_answer").inc()
+            self.metrics.asked.labels(self.metrics.named(lost.attempt.provider), "no_answer").inc()
             return
         refs = {one.provider_ref for one in search.found if one.provider_ref is not None}
         async with self.receiver.engine.connect() as conn:
             of_others = await asking.named(conn, lost.attempt.tenant, lost.attempt.provider, refs)
             alone = not await asking.others_lost(conn, lost, since=question.since, until=question.until)
         said = meaning(search, question, of_others, alone=alone, absence_counts=_absence_counts(lost, provider, now))
-        self.metrics.asked.labels(lost.attempt.provider, _word(said)).inc()
+        self.metrics.asked.labels(self.metrics.named(lost.attempt.provider), _word(said)).inc()
         match said:
             case Receipt():
                 await self._found(lost, said)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter as Counted
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -22,6 +24,10 @@ FAULTS: tuple[str, ...] = get_args(Fault)
 SEARCHES = ("found", "never_taken", "unclear", "no_answer")
 OTHER_KINDS = ("pipeline", "switch", "waiting", "other")
 """What defers besides the rules of the gate."""
+MOST_PROVIDERS = 100
+"""Tenants name their accounts themselves: that many names have series of their own, the rest are `other`."""
+OTHER_PROVIDERS = "other"
+SWITCHED = ("off", "shadow")
 WATCHED_STATES = (State.PENDING, State.IN_FLIGHT, State.UNKNOWN)
 """States whose number is watched; counting the ended ones would read the whole table."""
 _OTHER = {
@@ -53,6 +59,8 @@ class NotifierMetrics:
     feed_watermark: Gauge
     timers_due: Gauge
     timer_oldest: Gauge
+    switched: Gauge
+    _names: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, metrics: Metrics, providers: Sequence[str]) -> NotifierMetrics:
@@ -85,7 +93,23 @@ class NotifierMetrics:
             feed_watermark=metrics.gauge("feed_watermark_timestamp_seconds", "All before it is known", "topic", "partition"),
             timers_due=metrics.gauge("timers_due", "What is due and not in hand", "kind"),
             timer_oldest=metrics.gauge("timer_oldest_due_timestamp_seconds", "The oldest of it; 0 is none", "kind"),
+            switched=metrics.gauge("switch_positions", "Positions of the switch that stop contacts", "contacts"),
         )
+
+    def named(self, provider: str) -> str:
+        """Return the label of a provider."""
+        if provider in self._names or len(self._names) < MOST_PROVIDERS:
+            self._names.add(provider)
+            return provider
+        return OTHER_PROVIDERS
+
+    def on_waiting(self, waiting: Iterable[tuple[str, int]]) -> None:
+        """Show how many messages this replica has put off, by provider."""
+        numbers = Counted[str]()
+        for provider, number in waiting:
+            numbers[self.named(provider)] += number
+        for label, number in numbers.items():
+            self.permits_waiting.labels(label).set(number)
 
     def on_claim(self, due: Sequence[Delivery], changes: Sequence[Change], now: datetime) -> None:
         """Count what a claim came to."""
@@ -106,6 +130,7 @@ class NotifierMetrics:
 
     def on_result(self, provider: str, channel: str, result: Result) -> None:
         """Count what a provider said."""
+        provider = self.named(provider)
         match result:
             case Accepted():
                 self.results.labels(provider, channel, "accepted", "none").inc()
@@ -120,17 +145,34 @@ class NotifierMetrics:
         """Show what the watcher has read."""
         for state in WATCHED_STATES:
             self.deliveries.labels(state.value).set(seen.states.get(state.value, 0))
-        for provider in (*self.providers, NO_PROVIDER):
-            number, oldest = seen.unknown.get(provider, (0, None))
-            self.unknown.labels(provider).set(number)
-            self.unknown_oldest.labels(provider).set(_seconds(oldest))
+        self._on_unknown(seen)
         self.timers_due.labels("delivery").set(seen.due)
         self.timer_oldest.labels("delivery").set(_seconds(seen.oldest_due))
-        for name, (paused, broken) in seen.stopped.items():
-            self.provider_paused.labels(name).set(paused)
-            self.breaker_open.labels(name).set(broken)
+        self._on_stopped(seen)
+        for contacts in SWITCHED:
+            self.switched.labels(contacts).set(seen.switched.get(contacts, 0))
         for (topic, partition), until in seen.watermarks.items():
             self.feed_watermark.labels(topic, str(partition)).set(_seconds(until))
+
+    def _on_unknown(self, seen: Watched) -> None:
+        numbers, oldest = Counted[str](), dict[str, float]()
+        for provider, (number, since) in seen.unknown.items():
+            label = self.named(provider)
+            numbers[label] += number
+            oldest[label] = min(_seconds(since), oldest.get(label, inf))
+        for label in {*self.providers, NO_PROVIDER, OTHER_PROVIDERS, *self._names}:
+            self.unknown.labels(label).set(numbers[label])
+            self.unknown_oldest.labels(label).set(oldest.get(label, 0))
+
+    def _on_stopped(self, seen: Watched) -> None:
+        paused, broken = Counted[str](), Counted[str]()
+        for name, numbers in seen.stopped.items():
+            label = self.named(name)
+            paused[label] += numbers[0]
+            broken[label] += numbers[1]
+        for label in paused:
+            self.provider_paused.labels(label).set(paused[label])
+            self.breaker_open.labels(label).set(broken[label])
 
 
 def _seconds(moment: datetime | None) -> float:

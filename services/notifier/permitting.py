@@ -64,8 +64,9 @@ class Till:
     def show(self) -> None:
         """Show how many messages wait for each provider, by how far the moments promised to them reach."""
         now = self.clock.now()
-        for account, until in self._queues.items():
-            self.metrics.permits_waiting.labels(account[1]).set(max(0, (until - now) // self._intervals[account]))
+        self.metrics.on_waiting(
+            (name, max(0, (until - now) // self._intervals[tenant, name])) for (tenant, name), until in self._queues.items()
+        )
 
     async def _leased(self, conn: AsyncConnection, bounded: Sequence[Account], wanted: Counter[str]) -> Stock:
         known = await health.lock(conn, bounded)

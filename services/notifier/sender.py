@@ -237,7 +237,7 @@ class Sender:
             logs.get("sender").warning("provider_failed", provider=provider.name, reason=type(error).__name__)
             return [Unknown(type(error).__name__)] * len(messages)
         finally:
-            self.metrics.provider_seconds.labels(provider.name).observe(stopwatch() - began)
+            self.metrics.provider_seconds.labels(self.metrics.named(provider.name)).observe(stopwatch() - began)
         return results if len(results) == len(messages) else [Unknown("answers_missing")] * len(messages)
 
     def _message(self, mark: Marked) -> OutgoingMessage | Refused:

@@ -183,7 +183,7 @@ def _desk(ports: Ports, settings: Settings, parts: Parts) -> Desk:
 def _service(ports: Ports, parts: Parts, app: FastAPI, metrics: Metrics) -> Service:
     consumer = ports.bus.consume(_subscription(ports, parts))
     readiness = app.state.readiness
-    watcher = Watcher(ports, SCHEMA, [parts.watch.look, base_gauges(ports, SCHEMA, metrics, [consumer])], metrics)
+    watcher = Watcher(ports, SCHEMA, [parts.watch.look, base_gauges(ports, SCHEMA, metrics, [consumer])], metrics, readiness=readiness)
 
     async def start() -> None:
         if missing := await migrate.pending(ports.engine, SCHEMA):

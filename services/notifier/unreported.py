@@ -38,7 +38,7 @@ class Querier:
         try:
             provider = await self.receiver.directory.provider(one.tenant, one.provider)
             word = await provider.query(one.spelled) if isinstance(provider, Queryable) else None
-            self.metrics.asked.labels(one.provider, "no_answer" if word is None else "found").inc()
+            self.metrics.asked.labels(self.metrics.named(one.provider), "no_answer" if word is None else "found").inc()
             if word is not None:
                 await self.receiver.keep_answer(one.tenant, one.provider, word)
         except Exception as error:

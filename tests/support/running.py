@@ -16,13 +16,13 @@ from starlette.types import ASGIApp
 
 from libs.common import auth, sealing
 from libs.common.auth import Principal
+from libs.common.bounded_requests import BoundedRequests
 from libs.common.bus.inprocess import InProcessBus
 from libs.common.bus.ports import Message, Record, Subscription
 from libs.common.clock import DrivenClock
 from libs.common.cloudevents import Envelope, Reader
 from libs.common.contracts.catalogue import Topic
 from libs.common.lifecycle import Service
-from libs.common.long_heads import BoundedHeads
 from libs.common.outbox import Outbox, said_in
 from libs.common.ports import Ports
 from libs.common.settings import Outlets
@@ -104,9 +104,9 @@ async def running_ingest(
 
 
 @asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
+async def served(app: ASGIApp, protocol: type[BoundedRequests] = BoundedRequests) -> AsyncIterator[str]:
     """The app behind a real server on a free port of loopback, and its address."""
-    server = uvicorn.Server(uvicorn.Config(app, http=BoundedHeads, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="none"))
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started, what="the server")
     try:

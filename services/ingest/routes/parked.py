@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.api import answer, body_of, page, read_as
 from libs.common.auth import Principal, requires
@@ -23,10 +23,11 @@ Reason = Annotated[str, msgspec.Meta(max_length=1000)]
 class Discard(BaseModel):
     """Why a parked event is thrown away."""
 
+    model_config = ConfigDict(extra="forbid")
     reason: str = Field(min_length=1, max_length=1000)
 
 
-class Replacement(msgspec.Struct, frozen=True):
+class Replacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is taken in instead of a parked event, as it stands, and why."""
 
     event: msgspec.Raw
@@ -41,6 +42,7 @@ _REPLACEMENT = {
                 "schema": {
                     "type": "object",
                     "required": ["event"],
+                    "additionalProperties": False,
                     "properties": {
                         "event": {"type": "object", "description": "A whole CloudEvent about the same loan or borrower"},
                         "reason": {"type": "string", "maxLength": 1000},

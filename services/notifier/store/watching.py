@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,8 @@ class Watched:
     watermarks: Mapping[tuple[str, int], datetime]
     stopped: Mapping[str, tuple[int, int]]
     """By name of a provider, how many accounts are paused, and of how many the breaker is not closed."""
+    switched: Mapping[str, int]
+    """How many positions of the switch are `off`, and how many `shadow`."""
 
 
 async def look(conn: AsyncConnection, *, now: datetime) -> Watched:
@@ -58,4 +61,5 @@ async def look(conn: AsyncConnection, *, now: datetime) -> Watched:
         oldest_due=pending.oldest if pending and pending.due else None,
         watermarks={place: mark.until for place, mark in (await gates.watermarks(conn)).items()},
         stopped=await health.stopped(conn),
+        switched=Counter(one.contacts for one in await gates.switches(conn)),
     )

@@ -240,7 +240,8 @@ async def test_a_decision_without_a_reason_that_can_be_kept_is_refused(ingest: R
     await ingest.post(loan("L1"), paid)
     await ingest.post({**paid, "data": {**paid["data"], "amount": 9}})
     [parked] = (await ingest.get("/v1/parked"))["items"]
-    for body in (b"", b"{", b"[" * 100_000, b"\xff", b"{}", b'{"reason": ""}', b'{"reason": 7}', b'{"reason": "a\\u0000b"}'):
+    unknown = b'{"reason": "a", "reasons": "b"}'
+    for body in (b"", b"{", b"[" * 100_000, b"\xff", b"{}", b'{"reason": ""}', b'{"reason": 7}', b'{"reason": "a\\u0000b"}', unknown):
         answer = await ingest.client.post(f"/v1/parked/{parked['id']}:discard", content=body, headers={"Content-Type": "application/json"})
         assert_problem(answer, answer.status_code, answer.json()["code"])
         assert answer.status_code in (400, 422)
@@ -266,3 +267,24 @@ async def test_head_is_answered_wherever_get_is_without_a_body(ingest: Running) 
 )
 async def test_a_refusal_names_dates_as_dates_are_written(ingest: Running, query: str, said: str) -> None:
     assert assert_problem(await ingest.client.get(f"/v1/loans/L1?{query}"), 422, "invalid_request")["detail"] == said
+
+
+MISTYPED = [
+    ("/v1/loans/L1?as_off=2026-01-01", "query.as_off: there is no such parameter here: did you mean 'as_of'?"),
+    ("/v1/loans/L1?known-at=2026-01-01T00:00:00Z", "query.known-at: there is no such parameter here: did you mean 'known_at'?"),
+    ("/v1/parked?limt=5&loan_id=L1", "query.limt: there is no such parameter here: did you mean 'limit'?"),
+    ("/v1/loans/L1?zzz", "query.zzz: there is no such parameter here: there are 'as_of', 'known_at'"),
+    ("/v1/products/p?version=1", "query.version: there is no such parameter here, nor any other"),
+    ("/v1/loans/L1?as_of=2026-01-01&as_of=2026-01-02", "query.as_of: it is given 2 times; give it once"),
+    (f"/v1/loans/L1?{'x' * 5000}=1", f"query.{'x' * 100}: there is no such parameter here: there are 'as_of', 'known_at'"),
+]
+
+
+async def test_a_parameter_that_a_call_does_not_have_is_refused_with_the_one_that_was_meant(ingest: Running) -> None:
+    await ingest.post(loan("L1"))
+    for path, said in MISTYPED:
+        assert assert_problem(await ingest.client.get(path), 422, "invalid_request")["detail"] == said
+    sent = await ingest.client.post("/v1/events?dry_run=true", content=json.dumps(loan("L2")).encode(), headers=ONE)
+    assert_problem(sent, 422, "invalid_request")
+    assert (await ingest.client.get("/v1/loans/L2")).status_code == 404
+    assert (await ingest.client.get("/v1/loans/L1?as_off=1", headers=bearer("nobody's"))).status_code == 401

@@ -66,6 +66,8 @@ async def test_the_watcher_shows_what_stands_in_the_tables(databases: Databases)
         stop.set()
         await looking
         assert 'dunwell_deliveries{state="pending"} 1.0' in shown
+        assert 'dunwell_ready{check="database"} 1.0' in shown
+        assert 'dunwell_ready{check="consumer"} 0.0' in shown
         assert 'dunwell_feed_watermark_timestamp_seconds{partition="0",topic="dunning.overdue-facts"} 1.7954856e+09' in shown
 
 

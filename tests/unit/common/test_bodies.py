@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator, Iterable
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -23,7 +22,6 @@ from libs.common.clock import WallClock
 from libs.common.db.engine import make_engine
 from libs.common.metrics import Metrics
 from libs.common.straight import StraightRoute
-from tests.support.running import served
 
 MIB = 1024 * 1024
 ROUTES = ("/straight", "/by-hand", "/form")
@@ -131,22 +129,6 @@ async def test_however_a_packed_body_is_cut_its_parts_give_the_whole(body: bytes
     assert b"".join([(await receive())["body"] for _ in parts]) == body * members
 
 
-async def test_a_sender_who_stops_in_the_middle_is_not_waited_for_and_one_who_only_listens_is() -> None:
-    gone = asyncio.Event()
-
-    async def stalls() -> Message:
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    with pytest.raises(HTTPException, match="408"):
-        await bodies.bounded(stalls, part_within_s=0.01)()
-    first = [{"type": "http.request", "body": b"all"}]
-    listening = bodies.bounded(lambda: asyncio.sleep(0, first.pop()) if first else stalls(), part_within_s=0.01)
-    await listening()
-    asyncio.get_running_loop().call_later(0.03, gone.set)
-    assert (await listening())["type"] == "http.disconnect"
-
-
 async def test_a_bomb_is_given_up_long_before_it_has_gone_off() -> None:
     packer, fed = zlib.compressobj(wbits=31), 0
 
@@ -159,18 +141,3 @@ async def test_a_bomb_is_given_up_long_before_it_has_gone_off() -> None:
     with pytest.raises(HTTPException, match="413"):
         _ = [await receive() for _ in range(10)]
     assert fed <= 3
-
-
-@pytest.mark.parametrize(
-    ("pieces", "status"),
-    [([b"GET / HTTP/1.1\r\nHo", b"st: x\r\n", b"\r\n"], b"404"), ([b"GET / HTTP/1.1\r\nX: ", *[b"x" * 30_000] * 3], b"400")],
-    ids=["in pieces", "without end"],
-)
-async def test_a_head_in_pieces_is_read_and_one_without_end_is_broken_off(pieces: list[bytes], status: bytes) -> None:
-    async with served(FastAPI()) as url, asyncio.timeout(10):
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-        assert status in await reader.readline()
-        writer.close()

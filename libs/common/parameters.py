@@ -1,0 +1,38 @@
+"""Query parameters that a call does not have: who mistypes one would else get the answer to another question."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NoReturn
+from urllib.parse import parse_qsl
+
+from fastapi import Request, params
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
+
+from libs.common.errors import DomainError
+from libs.common.slips import near
+
+_SHOWN = 100
+_ELSEWHERE = (params.Path, params.Header, params.Cookie)
+"""What is no part of a query; of a form that is one the fields have no kind."""
+
+
+def expect_known(request: Request) -> None:
+    """Refuse a query in which a name stands that the call does not have, or one stands twice."""
+    if not (query := request.scope["query_string"]):
+        return
+    known = _known(request.scope["route"])
+    for name, times in Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)).items():
+        if name not in known:
+            _refuse(name, f"there is no such parameter here{f': {near(name, sorted(known))}' if known else ', nor any other'}")
+        if times > 1:
+            _refuse(name, f"it is given {times} times; give it once")
+
+
+def _known(route: APIRoute) -> frozenset[str]:
+    return frozenset(field.alias for field in get_flat_params(route.dependant) if not isinstance(field.field_info, _ELSEWHERE))
+
+
+def _refuse(name: str, why: str) -> NoReturn:
+    raise DomainError(422, "invalid_request", f"query.{name[:_SHOWN]}: {why}")
