@@ -29,8 +29,10 @@ from tests.bench import (
     mails,
     members,
     memory,
+    midnight,
     permits,
     resting,
+    silencing,
     timers,
     wire,
 )  # fmt: skip
@@ -59,22 +61,23 @@ class Sizes:
     queued: int
     dunned: int
     waiting: int
+    midnight: int
 
 
 FULL = Sizes(
     rounds=5, events=120_000, few=3_000, contacts=5_000, batched=20_000, shared=150_000, due=50_000,
     books=(100_000, 200_000, 400_000), long=5_000, paid=50, decisions=20_000, leased_s=10, killed=20_000,
-    opened=50_000, cases=20_000, queued=3_000, dunned=1_000, waiting=200_000,
+    opened=50_000, cases=20_000, queued=3_000, dunned=1_000, waiting=200_000, midnight=50_000,
 )  # fmt: skip
 QUICK = Sizes(
     rounds=1, events=20_000, few=1_000, contacts=1_000, batched=5_000, shared=50_000, due=20_000,
     books=(5_000, 10_000, 20_000), long=1_000, paid=20, decisions=2_000, leased_s=3, killed=2_000,
-    opened=5_000, cases=2_000, queued=1_000, dunned=500, waiting=20_000,
+    opened=5_000, cases=2_000, queued=1_000, dunned=500, waiting=20_000, midnight=5_000,
 )  # fmt: skip
 LARGE = Sizes(
     rounds=1, events=300_000, few=3_000, contacts=50_000, batched=100_000, shared=300_000, due=1_000_000,
     books=(1_000_000, 2_000_000, 4_000_000), long=10_000, paid=50, decisions=20_000, leased_s=10, killed=20_000,
-    opened=200_000, cases=1_000_000, queued=10_000, dunned=10_000, waiting=5_000_000,
+    opened=200_000, cases=1_000_000, queued=10_000, dunned=10_000, waiting=5_000_000, midnight=1_000_000,
 )  # fmt: skip
 
 
@@ -106,6 +109,14 @@ async def _timers(stack: Stack, sizes: Sizes) -> Sequence[str]:
         f" {timers.AT_ONCE / timers.EVERY_S:.0f} payments a second meanwhile, rounds: {sizes.rounds}"
     )
     return await timers.run(stack, sizes.due, sizes.rounds)
+
+
+async def _midnight(stack: Stack, sizes: Sizes) -> Sequence[str]:
+    _title(
+        f"Midnight: {sizes.midnight:,} loans that fall due at one moment, through ingest, scheduler and notifier, a process each;"
+        f" {silencing.AT_ONCE / silencing.EVERY_S:.0f} payments a second meanwhile, one round"
+    )
+    return await midnight.run(stack, sizes.midnight)
 
 
 async def _longloan(stack: Stack, sizes: Sizes) -> Sequence[str]:
@@ -178,11 +189,11 @@ async def _http(stack: Stack, sizes: Sizes) -> Sequence[str]:
 
 
 PARTS: Mapping[str, Callable[[Stack, Sizes], Awaitable[Sequence[str]]]] = {
-    "ingest": _ingest, "two": _two, "breakdown": _breakdown, "timers": _timers, "longloan": _longloan, "memory": _memory,
-    "contacts": _contacts, "wire": _wire, "mails": _mails, "permits": _permits, "gate": _gate, "killed": _killed, "http": _http,
+    "ingest": _ingest, "two": _two, "breakdown": _breakdown, "timers": _timers, "midnight": _midnight,
+    "longloan": _longloan, "memory": _memory, "contacts": _contacts, "wire": _wire, "mails": _mails, "permits": _permits, "gate": _gate, "killed": _killed, "http": _http,
     "opened": _opened, "due": _due, "waiting": _waiting,
 }  # fmt: skip
-LARGE_PARTS = ("two", "timers", "memory", "due", "waiting")
+LARGE_PARTS = ("two", "timers", "midnight", "memory", "due", "waiting")
 
 
 def main() -> None:
