@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,8 +26,18 @@ UNSAID = 3_000
 LOOK_EVERY_S = 0.02
 GIVES_WAY_S = 1.0
 """The longest rest between two batches, however much the relay has before it: timers go on, slowly, where it never catches up."""
+UNTAKEN = 4_000
+"""With more facts than that before the slowest of those who read them the next batch waits: a payment silences once it is past them."""
+ASK_EVERY_S = 0.25
+WAITS_FOR_READERS_S = 5.0
+"""The longest rest for those who read; where one stands still, timers go on, slowly."""
 BEHIND = 1_000
 """Events that wait to be taken in: with more of them the ticker leaves half of the time to the intake."""
+
+
+async def nothing_untaken() -> int:
+    """Say that nobody is behind."""
+    return 0
 
 
 @dataclass(slots=True)
@@ -43,6 +53,8 @@ class Ticker:
     metrics: IngestMetrics
     waiting: Callable[[], int] = lambda: 0
     """How many events this process has still to take in."""
+    untaken: Callable[[], Awaitable[int]] = nothing_untaken
+    """How many facts the slowest of those who read them has still to take in."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Make a pass, rest, make the next, until stopped."""
@@ -88,16 +100,24 @@ class Ticker:
         return folding.opened(row)
 
     async def _give_way(self, stop: asyncio.Event, *, worked_s: float) -> None:
-        """Rest as long as it has worked while events wait to be taken in, and until the relay has published what stands before it."""
+        """Rest as long as it has worked while events wait, until the relay has published what stands before it, and readers follow."""
         if self.waiting() > BEHIND:
             await pause(stop, worked_s)
-        began = stopwatch()
-        while not stop.is_set() and stopwatch() - began < GIVES_WAY_S and await self._unsaid() > UNSAID:
-            await pause(stop, LOOK_EVERY_S)
+        await _while_more_than(UNSAID, self._unsaid, stop, within_s=GIVES_WAY_S, look_every_s=LOOK_EVERY_S)
+        await _while_more_than(UNTAKEN, self.untaken, stop, within_s=WAITS_FOR_READERS_S, look_every_s=ASK_EVERY_S)
 
     async def _unsaid(self) -> int:
         async with self.engine.connect() as conn:
             return await self.ledger.outbox.depth(conn)
+
+
+async def _while_more_than(
+    most: int, count: Callable[[], Awaitable[int]], stop: asyncio.Event, *, within_s: float, look_every_s: float
+) -> None:  # fmt: skip
+    """Rest while there are more than so many, and not longer than that."""
+    began = stopwatch()
+    while not stop.is_set() and stopwatch() - began < within_s and await count() > most:
+        await pause(stop, look_every_s)
 
 
 def _needs_its_events(loan: Loan, now: datetime) -> bool:

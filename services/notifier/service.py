@@ -13,7 +13,7 @@ from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
 from libs.common.bus.ports import Subscription
 from libs.common.cloudevents import Reader, Writer
-from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES, TASKS
+from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES, TASKS, group_of
 from libs.common.db import migrate
 from libs.common.lifecycle import Service, Worker
 from libs.common.metrics import Metrics
@@ -64,7 +64,7 @@ from services.notifier.watcher import DeliveryWatch
 from services.notifier.wiring import Wired, wiring
 from services.notifier.wording import languages
 
-GROUP = "dunwell-notifier"
+GROUP = group_of(SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)

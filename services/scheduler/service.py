@@ -11,7 +11,7 @@ from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
 from libs.common.bus.ports import Subscription
 from libs.common.cloudevents import Reader, Writer
-from libs.common.contracts.catalogue import CASES, FACTS, OUTCOMES, PROFILES, TASKS
+from libs.common.contracts.catalogue import CASES, FACTS, OUTCOMES, PROFILES, TASKS, group_of
 from libs.common.db import lineage, migrate
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
@@ -51,7 +51,7 @@ from services.scheduler.tables import SCHEMA
 from services.scheduler.ticker import Ticker
 from services.scheduler.watcher import CaseWatch
 
-GROUP = "dunwell-scheduler"
+GROUP = group_of(SCHEMA)
 BATCH_RECORDS = 4000
 """A fact waits for half a second behind so many; a quarter of them cost a tenth more each."""
 

@@ -190,8 +190,8 @@ async def _http(stack: Stack, sizes: Sizes) -> Sequence[str]:
 
 PARTS: Mapping[str, Callable[[Stack, Sizes], Awaitable[Sequence[str]]]] = {
     "ingest": _ingest, "two": _two, "breakdown": _breakdown, "timers": _timers, "midnight": _midnight,
-    "longloan": _longloan, "memory": _memory, "contacts": _contacts, "wire": _wire, "mails": _mails, "permits": _permits, "gate": _gate, "killed": _killed, "http": _http,
-    "opened": _opened, "due": _due, "waiting": _waiting,
+    "longloan": _longloan, "memory": _memory, "contacts": _contacts, "wire": _wire, "mails": _mails, "permits": _permits,
+    "gate": _gate, "killed": _killed, "http": _http, "opened": _opened, "due": _due, "waiting": _waiting,
 }  # fmt: skip
 LARGE_PARTS = ("two", "timers", "midnight", "memory", "due", "waiting")
 
