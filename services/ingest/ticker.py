@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,12 +26,12 @@ UNSAID = 3_000
 """With more than so many messages in the outbox the next batch waits: a payment's fact stands behind them, a fifth of a second or so."""
 LOOK_EVERY_S = 0.02
 GIVES_WAY_S = 1.0
-"""The longest rest between two batches, however much the relay has before it: timers go on, slowly, where it never catches up."""
+"""So long it rests while what the relay has before it does not become less: timers go on, slowly, where it never catches up."""
 UNTAKEN = 4_000
 """With more facts than that before the slowest of those who read them the next batch waits: a payment silences once it is past them."""
 ASK_EVERY_S = 0.25
 WAITS_FOR_READERS_S = 5.0
-"""The longest rest for those who read; where one stands still, timers go on, slowly."""
+"""The same for those who read: they say once a second how far they are."""
 BEHIND = 1_000
 """Events that wait to be taken in: with more of them the ticker leaves half of the time to the intake."""
 
@@ -114,9 +115,13 @@ class Ticker:
 async def _while_more_than(
     most: int, count: Callable[[], Awaitable[int]], stop: asyncio.Event, *, within_s: float, look_every_s: float
 ) -> None:  # fmt: skip
-    """Rest while there are more than so many, and not longer than that."""
-    began = stopwatch()
-    while not stop.is_set() and stopwatch() - began < within_s and await count() > most:
+    """Rest while there are more than so many and somebody takes them: until they have not become fewer for so long."""
+    least, since = math.inf, stopwatch()
+    while not stop.is_set() and (found := await count()) > most:
+        if found < least:
+            least, since = found, stopwatch()
+        elif stopwatch() - since > within_s:
+            break
         await pause(stop, look_every_s)
 
 
