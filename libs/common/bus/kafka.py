@@ -40,6 +40,7 @@ COMMIT_EVERY_S = 1.0
 DEAF_AFTER_S = 60.0
 STOP_WITHIN_S = 5.0
 ANSWERS_WITHIN_S = 5.0
+LOOKS_AGAIN_MS = 5  # a client that has never asked for a topic learns of it after this pause
 SESSION_TIMEOUT_MS = 15_000
 PUBLISH_WITHIN_S = 20.0
 BATCH_BYTES = 512 * 1024
@@ -100,7 +101,7 @@ class KafkaBus:
     async def behind(self, topic: str, groups: Sequence[str]) -> int:
         """Return what the slowest of these groups has still to take, by what it told the broker within the last second or so."""
         places = [TopicPartition(topic, n) for n in range(self.partitions)]
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, client_id=self.client_id)
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, client_id=self.client_id, retry_backoff_ms=LOOKS_AGAIN_MS)
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, client_id=self.client_id)
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
