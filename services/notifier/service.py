@@ -65,6 +65,8 @@ from services.notifier.wiring import Wired, wiring
 from services.notifier.wording import languages
 
 GROUP = group_of(SCHEMA)
+JOINS_MS = 50
+"""How long a fact may wait for others: watermarks alone come on all partitions every second, and payments wait for their transactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,5 +227,5 @@ def _subscription(ports: Ports, parts: Parts) -> Subscription:
 
     return Subscription(
         group=GROUP, topics=tuple(topic.name for topic in TOPICS), handler=parts.intake.take, engine=ports.engine, schema=SCHEMA,
-        after_commit=after_commit, on_went_back=parts.sender.went_back,
+        joins_ms=JOINS_MS, after_commit=after_commit, on_went_back=parts.sender.went_back,
     )  # fmt: skip
