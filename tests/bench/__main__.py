@@ -74,9 +74,9 @@ FULL = Sizes(
     opened=50_000, cases=20_000, queued=3_000, dunned=1_000, waiting=200_000, midnight=50_000,
 )  # fmt: skip
 QUICK = Sizes(
-    rounds=1, events=20_000, few=1_000, contacts=1_000, batched=5_000, shared=50_000, due=20_000,
-    books=(5_000, 10_000, 20_000), long=1_000, paid=20, decisions=2_000, leased_s=3, killed=2_000,
-    opened=5_000, cases=2_000, queued=1_000, dunned=500, waiting=20_000, midnight=5_000, installs=False,
+    rounds=1, events=10_000, few=300, contacts=1_000, batched=3_000, shared=30_000, due=10_000,
+    books=(3_000, 6_000), long=1_000, paid=20, decisions=2_000, leased_s=3, killed=2_000,
+    opened=5_000, cases=2_000, queued=1_000, dunned=500, waiting=20_000, midnight=2_000, installs=False,
 )  # fmt: skip
 LARGE = Sizes(
     rounds=1, events=300_000, few=3_000, contacts=50_000, batched=100_000, shared=300_000, due=1_000_000,
