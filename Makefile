@@ -37,13 +37,13 @@ lock: $(STAMP)  ## resolve the dependencies anew, with hashes and without addres
 outside: $(STAMP)  ## the checks of $(SHARED) against a platform that this starts: how much of them passes
 	@$(BIN)/python -m tests.support.outside --shared $(SHARED) --all
 
-bench: $(STAMP)
+bench: $(STAMP)  ## rates beside the limits of this machine, of checked runs; half an hour
 	@$(BIN)/python -m tests.bench
 
-bench-quick: $(STAMP)
+bench-quick: $(STAMP)  ## the same with little work: whether every part runs and is right, not how fast it is; some minutes
 	@$(BIN)/python -m tests.bench --quick
 
-bench-large: $(STAMP)  ## what only size shows: a million due loans, millions of loans in one book; takes an hour
+bench-large: $(STAMP)  ## what only size shows: a million due loans, alone and through all services, millions of loans in one book; takes hours
 	@$(BIN)/python -m tests.bench --large
 
 chaos: $(STAMP)  ## all three services, broker and database killed under load, or put back to an earlier moment, and commands that are killed; five minutes

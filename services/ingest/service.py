@@ -33,6 +33,7 @@ from services.ingest.handlers import Handlers, Route
 from services.ingest.intake import ANSWER_WITHIN_S, HttpIntake
 from services.ingest.ledger import SOURCE, Ledger
 from services.ingest.observing import IngestMetrics
+from services.ingest.readers import Readers
 from services.ingest.rebuilding import Rebuild, Upgrade
 from services.ingest.rewrapping import Rewrap
 from services.ingest.routes import event_route, loan_routes, parked_routes, product_routes, report_routes, statement_routes
@@ -146,7 +147,7 @@ def _parts(ports: Ports, settings: Settings) -> _Parts:
     )  # fmt: skip
     watermarks = Watermarks(ports.engine, ports.bus, ports.clock, outbox, writer, tuple(routes), own)
     worker = ports.bus.consume(subscription)
-    ticker = Ticker(ports.engine, ledger, own, waiting=lambda: sum(worker.health.lag.values()))
+    ticker = Ticker(ports.engine, ledger, own, waiting=lambda: sum(worker.health.lag.values()), untaken=Readers(ports.bus).untaken)
     return _Parts(ports, ledger, borrowers, relay, ticker, watermarks, worker, metrics, own, outlet)
 
 

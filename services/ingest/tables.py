@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, LargeBinary, MetaData, Table, Text
 
+from libs.common.contracts.catalogue import group_of
 from libs.common.db.base import base_tables
 
 SCHEMA = "ingest"
-GROUP = "dunwell-ingest"
+GROUP = group_of(SCHEMA)
 """The consumer group whose positions stand in this schema."""
 metadata = MetaData(schema=SCHEMA)
 base_tables(metadata)

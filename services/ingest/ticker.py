@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,7 +26,12 @@ UNSAID = 1_000
 """With more than so many messages in the outbox the next batch waits: a payment's fact stands behind them and those in hand."""
 LOOK_EVERY_S = 0.02
 GIVES_WAY_S = 1.0
-"""The longest rest between two batches, however much the relay has before it: timers go on, slowly, where it never catches up."""
+"""So long it rests while what the relay has before it does not become less: timers go on, slowly, where it never catches up."""
+UNTAKEN = 4_000
+"""With more facts than that before the slowest of those who read them the next batch waits: a payment silences once it is past them."""
+ASK_EVERY_S = 0.25
+WAITS_FOR_READERS_S = 5.0
+"""The same for those who read: they say once a second how far they are."""
 BEHIND = 1_000
 """Events that wait to be taken in: with more of them the ticker leaves half of the time to the intake."""
 HANDS = 2
@@ -42,6 +48,11 @@ class Pass:
     claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+async def nothing_untaken() -> int:
+    """Say that nobody is behind."""
+    return 0
+
+
 @dataclass(slots=True)
 class Ticker:
     """Claims due loans in passes.
@@ -55,6 +66,8 @@ class Ticker:
     metrics: IngestMetrics
     waiting: Callable[[], int] = lambda: 0
     """How many events this process has still to take in."""
+    untaken: Callable[[], Awaitable[int]] = nothing_untaken
+    """How many facts the slowest of those who read them has still to take in."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Make a pass, rest, make the next, until stopped."""
@@ -114,16 +127,28 @@ class Ticker:
         return folding.opened(row)
 
     async def _give_way(self, stop: asyncio.Event, *, worked_s: float) -> None:
-        """Rest until the relay has published what stands before it; while events wait, so that all hands together work half of the time."""
+        """Rest until the relay has published what stands before it and readers follow; while events wait, half of the time too."""
         if self.waiting() > BEHIND:
             await pause(stop, worked_s * (2 * HANDS - 1))
-        began = stopwatch()
-        while not stop.is_set() and stopwatch() - began < GIVES_WAY_S and await self._unsaid() > UNSAID:
-            await pause(stop, LOOK_EVERY_S)
+        await _while_more_than(UNSAID, self._unsaid, stop, within_s=GIVES_WAY_S, look_every_s=LOOK_EVERY_S)
+        await _while_more_than(UNTAKEN, self.untaken, stop, within_s=WAITS_FOR_READERS_S, look_every_s=ASK_EVERY_S)
 
     async def _unsaid(self) -> int:
         async with self.engine.connect() as conn:
             return await self.ledger.outbox.depth(conn)
+
+
+async def _while_more_than(
+    most: int, count: Callable[[], Awaitable[int]], stop: asyncio.Event, *, within_s: float, look_every_s: float
+) -> None:  # fmt: skip
+    """Rest while there are more than so many and somebody takes them: until they have not become fewer for so long."""
+    least, since = math.inf, stopwatch()
+    while not stop.is_set() and (found := await count()) > most:
+        if found < least:
+            least, since = found, stopwatch()
+        elif stopwatch() - since > within_s:
+            break
+        await pause(stop, look_every_s)
 
 
 def _needs_its_events(loan: Loan, now: datetime) -> bool:

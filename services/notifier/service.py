@@ -13,7 +13,7 @@ from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
 from libs.common.bus.ports import Subscription
 from libs.common.cloudevents import Reader, Writer
-from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES, TASKS
+from libs.common.contracts.catalogue import FACTS, OUTCOMES, PROFILES, TASKS, group_of
 from libs.common.db import migrate
 from libs.common.lifecycle import Service, Worker
 from libs.common.metrics import Metrics
@@ -64,7 +64,9 @@ from services.notifier.unreported import Querier
 from services.notifier.watcher import DeliveryWatch
 from services.notifier.wording import languages
 
-GROUP = "dunwell-notifier"
+GROUP = group_of(SCHEMA)
+JOINS_MS = 50
+"""How long a fact may wait for others: watermarks alone come on all partitions every second, and payments wait for their transactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,5 +228,5 @@ def _subscription(ports: Ports, parts: Parts) -> Subscription:
 
     return Subscription(
         group=GROUP, topics=tuple(topic.name for topic in TOPICS), handler=parts.intake.take, engine=ports.engine, schema=SCHEMA,
-        after_commit=after_commit, on_went_back=parts.sender.went_back,
+        joins_ms=JOINS_MS, after_commit=after_commit, on_went_back=parts.sender.went_back,
     )  # fmt: skip

@@ -106,7 +106,7 @@ class Intake:
     reader: Reader
 
     async def take(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
-        """Take in a batch of one partition of one topic."""
+        """Take in a batch of one topic."""
         read = [(record, *self.reader.read(record)) for record in records]
         topic = records[0].topic
         if topic == FACTS.name:
@@ -117,7 +117,7 @@ class Intake:
             await self.on_statuses(conn, [row for one in read if (row := _status_row(*one)) is not None])
         elif topic == OUTCOMES.name:
             await self.on_outcomes(conn, [(envelope, data) for _, envelope, data in read if isinstance(data, ContactOutcome)])
-        await _raise_watermark(conn, topic, records[0].partition, [data for _, _, data in read if isinstance(data, DebtWatermark)])
+        await _raise_watermarks(conn, topic, [(record.partition, data) for record, _, data in read if isinstance(data, DebtWatermark)])
 
     async def on_facts(self, conn: AsyncConnection, facts: Sequence[Fact]) -> None:
         """Keep what is newer, and bring the cases of these debts up to date."""
@@ -364,7 +364,10 @@ def _status_entry(held: Held, row: statuses.StatusRow, at: datetime) -> story.En
     )
 
 
-async def _raise_watermark(conn: AsyncConnection, topic: str, partition: int, marks: Sequence[DebtWatermark]) -> None:
-    if marks:
-        last = max(marks, key=lambda mark: mark.until)
-        await debts.raise_watermark(conn, topic, partition, until=last.until, stale_feeds=last.stale_feeds)
+async def _raise_watermarks(conn: AsyncConnection, topic: str, marks: Sequence[tuple[int, DebtWatermark]]) -> None:
+    last: dict[int, DebtWatermark] = {}
+    for partition, mark in marks:
+        if partition not in last or mark.until > last[partition].until:
+            last[partition] = mark
+    if last:
+        await debts.raise_watermarks(conn, topic, last)

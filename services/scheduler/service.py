@@ -11,7 +11,7 @@ from libs.common.api import Described, Readiness, make_app
 from libs.common.auth import Keys
 from libs.common.bus.ports import Subscription
 from libs.common.cloudevents import Reader, Writer
-from libs.common.contracts.catalogue import CASES, FACTS, OUTCOMES, PROFILES, TASKS
+from libs.common.contracts.catalogue import CASES, FACTS, OUTCOMES, PROFILES, TASKS, group_of
 from libs.common.db import lineage, migrate
 from libs.common.metrics import Metrics
 from libs.common.outbox import Outbox, Relay
@@ -51,9 +51,11 @@ from services.scheduler.tables import SCHEMA
 from services.scheduler.ticker import Ticker
 from services.scheduler.watcher import CaseWatch
 
-GROUP = "dunwell-scheduler"
+GROUP = group_of(SCHEMA)
 BATCH_RECORDS = 4000
 """A fact waits for half a second behind so many; a quarter of them cost a tenth more each."""
+JOINS_MS = 50
+"""How long a fact may wait for others: watermarks alone come on all partitions every second, each else in a transaction of its own."""
 
 
 def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) -> lifecycle.Service:
@@ -71,7 +73,7 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
 
     subscription = Subscription(
         group=GROUP, topics=(FACTS.name, PROFILES.name, OUTCOMES.name), handler=intake.take, engine=ports.engine, schema=SCHEMA,
-        batch_records=BATCH_RECORDS, after_commit=after_commit, on_went_back=lambda: _note_restore(ports),
+        batch_records=BATCH_RECORDS, joins_ms=JOINS_MS, after_commit=after_commit, on_went_back=lambda: _note_restore(ports),
     )  # fmt: skip
     outlet = Outlet.of(ports, SCHEMA, settings.outlets)
     consumer, relay = ports.bus.consume(subscription), Relay(ports.engine, outbox, ports.bus, outlet.kept)

@@ -52,9 +52,9 @@ async def _copied(stack: Stack, facts: int, number: int) -> Measured:
         return measured("limit", words, items=facts, trees=stack.trees)
 
 
-async def due(stack: Stack, borrowers: int, few: tuple[int, int], rounds: int) -> list[str]:
+async def due(stack: Stack, borrowers: int, few: tuple[int, int], rounds: int, *, installs: bool) -> list[str]:
     """Do what is due at nine for so many cases, in copies of one book; pgqueuer and Tryton do as many as they can take."""
-    python, missing = peers.python()
+    python, missing = peers.python(installs=installs)
     limit, alone, both, queued, dunned = [], [], [], [], []
     async with stack.database("scheduler") as book, stack.database() as ledger:
         await late.fill(book, borrowers)

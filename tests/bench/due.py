@@ -17,6 +17,7 @@ from services.ingest.ledger import SOURCE, Arrival, Ledger
 from services.ingest.store.products import ProductBook
 from services.ingest.tables import SCHEMA, loans
 from tests.bench.events import INSTALMENTS, PARTITIONS, TENANT, Sent, disbursed, repaid
+from tests.bench.ingest import one_row, require
 
 PREFIX = "T"
 ZONE = ZoneInfo("Europe/Berlin")
@@ -45,6 +46,16 @@ async def seed(url: str, number: int) -> None:
         await conn.execute("vacuum analyze ingest.loans", timeout=None)
     finally:
         await conn.close()
+
+
+async def check(url: str, number: int) -> None:
+    """All of them are overdue and wait for their next day."""
+    found = await one_row(
+        url,
+        "select count(*) filter (where next_at <= now() or next_at is null), count(*) filter (where overdue_total > 0),"
+        f" count(*) filter (where phase = 'overdue') from ingest.loans where loan_id like '{PREFIX}%'",
+    )
+    require("the loans that fell due", tuple(found), (0, number, number))
 
 
 def _history(shape: int, yesterday: datetime) -> list[Sent]:

@@ -103,7 +103,7 @@ async def check_ledger(url: str, book: Book) -> None:
 async def check_facts(stack: Stack, url: str, before: dict[TopicPartition, int]) -> None:
     """Compare the last fact of every loan with the ledger; a loan without a fact has never been due."""
     said: dict[str, tuple[int, int]] = {}
-    async for record in _records(stack, before):
+    async for record in records(stack, before):
         if dict(record.headers)["ce_type"] != b"debt.watermark.v1":
             fact = msgspec.json.decode(record.value, type=OverdueFact)
             said[fact.loan_id] = (fact.version, fact.outstanding.total)
@@ -125,7 +125,8 @@ async def fact_ends(stack: Stack) -> dict[TopicPartition, int]:
         await consumer.stop()
 
 
-async def _records(stack: Stack, before: dict[TopicPartition, int]) -> Any:
+async def records(stack: Stack, before: dict[TopicPartition, int]) -> Any:
+    """Yield the facts on the bus from these places to where they end now."""
     consumer = AIOKafkaConsumer(bootstrap_servers=stack.broker.bootstrap)
     await consumer.start()
     try:
@@ -135,10 +136,10 @@ async def _records(stack: Stack, before: dict[TopicPartition, int]) -> Any:
         for tp in left:
             consumer.seek(tp, before[tp])
         while left:
-            for tp, records in (await consumer.getmany(timeout_ms=500, max_records=5000)).items():
-                for record in records:
+            for tp, rows in (await consumer.getmany(timeout_ms=500, max_records=5000)).items():
+                for record in rows:
                     yield record
-                if records and records[-1].offset + 1 >= ends[tp]:
+                if rows and rows[-1].offset + 1 >= ends[tp]:
                     left.discard(tp)
     finally:
         await consumer.stop()

@@ -131,11 +131,11 @@ async def fill(url: str, borrowers: int) -> None:
         await admin.close()
 
 
-async def put_policy(engine: AsyncEngine, at: datetime) -> None:
-    """Make the policy of this bench the active one of its tenant."""
+async def put_policy(engine: AsyncEngine, at: datetime, source: str = DOCUMENT) -> None:
+    """Make this policy of the bench the active one of its tenant."""
     which, doing = Which(TENANT, "wallet", 1), Doing("bench", at)
     async with engine.begin() as conn:
-        await policies.add_draft(conn, which, doing, source=DOCUMENT, document=written(DOCUMENT).document)
+        await policies.add_draft(conn, which, doing, source=source, document=written(source).document)
         await policies.put_state(conn, which, doing, "approved")
         await policies.activate(conn, which, doing, effective_at=at, in_flight="pin")
         await policies.assign(conn, TENANT, doing, msgspec.json.encode([AssignmentItem(policy="wallet")]))

@@ -39,6 +39,16 @@ class Measured:
         return ", ".join(f"{name} {seconds * 1e6 / self.items:.0f}" for name, seconds in self.cpu.items())
 
 
+class UnmeasuredError(Exception):
+    """A run that was not wrong, and of which nothing can be said: it has no figures, and the others go on."""
+
+
+def enough(what: str, *, there: bool) -> None:
+    """Say that nothing can be said, unless that is there which a figure needs."""
+    if not there:
+        raise UnmeasuredError(what)
+
+
 class Stopwatch:
     """Wall time and CPU of process trees between two moments."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
 from tests.bench import ingest
 from tests.bench.events import Book
-from tests.bench.measuring import Measured, Stopwatch, WorkerProcess, fine, spread, whole
+from tests.bench.measuring import Measured, Stopwatch, WorkerProcess, enough, fine, spread, whole
 from tests.bench.stack import Stack
 
 TAKEN = f"select coalesce(sum(next_offset), 0) from ingest.positions where topic = '{LOAN_EVENTS_TOPIC.name}'"
@@ -42,8 +42,8 @@ async def _members(stack: Stack, book: Book, members: int) -> Measured:
             for worker in workers:
                 worker.wait_for("begin")
             taken = int((await ingest.one_row(url, TAKEN))[0])
-            if taken > events * (1 - LEAST_SHARE):
-                raise SystemExit(f"bench: {taken:,} of {events:,} events were taken in before all {members} processes were there")
+            few = taken <= events * (1 - LEAST_SHARE)
+            enough(f"{taken:,} of {events:,} events were taken in before all {members} processes were there", there=few)
             names = ("client", "second")
             watch = Stopwatch({**{name: worker.process.pid for name, worker in zip(names, workers, strict=False)}, **stack.trees})
             for worker in workers:

@@ -1,4 +1,4 @@
-"""Messages as prebuilt batches: a future per message would cost five times as much."""
+"""Messages out as prebuilt batches (a future per message would cost five times as much), and rows in as records."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from libs.common.bus.ports import Message, UndeliveredError
+from libs.common.bus.ports import Message, Record, UndeliveredError
 from libs.common.errors import TransientError
 
 Place = tuple[str, int]
+
+
+def record_of(row: Any) -> Record:
+    """Return a row of the client's; a header may have no value."""
+    headers = tuple([(name, value or b"") for name, value in row.headers])
+    return Record(row.topic, row.partition, row.offset, row.key, row.value, headers, datetime.fromtimestamp(row.timestamp / 1000, UTC))
 
 
 async def send(producer: Any, messages: Sequence[Message], *, within_s: float) -> Mapping[Place, BaseException]:

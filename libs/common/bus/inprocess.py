@@ -115,6 +115,10 @@ class InProcessBus:
         """Return over how many partitions these topics are spread."""
         return len(topics) * self.partitions
 
+    async def behind(self, topic: str, groups: Sequence[str]) -> int:
+        """Return how many records wait for the group for which most do."""
+        return max((group.waits(topic) for group in self._groups if group.subscription.group in groups), default=0)
+
     async def ready(self) -> str | None:
         """Return None while every group's worker lives."""
         stopped = [g.subscription.group for g in self._groups if g.closed]
@@ -161,6 +165,10 @@ class InProcessWorker:
     def waiting_places(self) -> list[tuple[str, int]]:
         """Return the partitions on which something waits."""
         return sorted(place for place, queue in self._queues.items() if queue and place[0] not in self.health.stopped_topics)
+
+    def waits(self, topic: str) -> int:
+        """Return how many records of a topic are not taken in yet."""
+        return sum(len(queue) for place, queue in self._queues.items() if place[0] == topic)
 
     async def run(self) -> None:
         """Take in what is published until stopped; what it raises ends the process."""

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -20,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.common import logs
-from libs.common.bus.batches import let_go, send, undelivered
+from libs.common.bus.batches import let_go, record_of, send, undelivered
 from libs.common.bus.consumer import Intake
 from libs.common.bus.hands import Hands, parts_of
 from libs.common.bus.marks import Standing
@@ -40,6 +39,8 @@ OBSERVE_S = 1.0
 COMMIT_EVERY_S = 1.0
 DEAF_AFTER_S = 60.0
 STOP_WITHIN_S = 5.0
+ANSWERS_WITHIN_S = 5.0
+LOOKS_AGAIN_MS = 5  # a client that has never asked for a topic learns of it after this pause
 SESSION_TIMEOUT_MS = 15_000
 PUBLISH_WITHIN_S = 20.0
 BATCH_BYTES = 512 * 1024
@@ -97,10 +98,26 @@ class KafkaBus:
         except _PASSING as error:
             raise TransientError(f"the broker does not say how its topics are spread: {type(error).__name__} {error}") from error
 
+    async def behind(self, topic: str, groups: Sequence[str]) -> int:
+        """Return what the slowest of these groups has still to take, by what it told the broker within the last second or so."""
+        places = [TopicPartition(topic, n) for n in range(self.partitions)]
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, client_id=self.client_id, retry_backoff_ms=LOOKS_AGAIN_MS)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, client_id=self.client_id)
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                await asyncio.gather(consumer.start(), admin.start())
+                told = [await admin.list_consumer_group_offsets(group, partitions=places) for group in groups]
+                ends = await consumer.end_offsets(places)
+        except _PASSING as error:
+            raise TransientError(f"the broker does not say how far {groups} are: {type(error).__name__} {error}") from error
+        finally:
+            await asyncio.gather(consumer.stop(), admin.close(), return_exceptions=True)
+        return max(sum(max(0, int(ends[tp] - at.offset)) for tp, at in one.items() if at.offset >= 0) for one in told)
+
     async def ready(self) -> str | None:
         """Return None when the broker answers, else why not."""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
                 producer = await self._live_producer()
                 await producer.client.fetch_all_metadata()
         except _PASSING as error:
@@ -210,17 +227,7 @@ class KafkaWorker:
 
     async def _started(self) -> None:
         """Start the consumer, trying again while the broker cannot be reached."""
-        await patiently(self._consumer.start, self._stop, passes=lambda e: isinstance(e, KafkaError | OSError), note=self._note_failure)
-
-    def _note_failure(self, error: Exception) -> None:
-        self.health.last_error = f"{type(error).__name__}: {error}"
-
-    def _noting(self, event: str, **about: object) -> Callable[[Exception], None]:
-        def note(error: Exception) -> None:
-            self._note_failure(error)
-            logs.get("bus").warning(event, **about, reason=str(self.health.last_error)[:300])
-
-        return note
+        await patiently(self._consumer.start, self._stop, passes=lambda e: isinstance(e, KafkaError | OSError), note=self.health.note)
 
     async def _consume(self, tasks: asyncio.TaskGroup) -> None:
         committed_at = stopwatch()
@@ -244,7 +251,7 @@ class KafkaWorker:
     async def _take_what_comes_next(self, part: Fetched, stood: Mapping[TopicPartition, int]) -> None:
         """Take rows in, unless they were fetched before a rebalance or a jump: those will be fetched again."""
         still = [tp for tp in part if tp in stood and self._standing.expected.get(tp) == stood[tp] and not self._stop.is_set()]
-        read = {tp: [record for row in part[tp] if (record := _record(row)).offset >= stood[tp]] for tp in still}
+        read = {tp: [record for row in part[tp] if (record := record_of(row)).offset >= stood[tp]] for tp in still}
         batches = {tp: batch for tp, batch in read.items() if batch}
         if len(batches) > 1 and await self._take_together(batches):
             return
@@ -272,7 +279,7 @@ class KafkaWorker:
                 raise DeafConsumerError(f"no position could be found for {len(self._unplaced)} partitions: {error}") from error
             return of_the_broker or is_transient(error)
 
-        await patiently(self._place, self._stop, passes=passes, note=self._noting("placing_retried"))
+        await patiently(self._place, self._stop, passes=passes, note=self.health.noting("placing_retried"))
 
     async def _place(self) -> None:
         """Go to where the database says, or to the group's offset where that is lower; its owner is told once if it went back."""
@@ -327,7 +334,7 @@ class KafkaWorker:
 
     async def _patiently(self, take: Callable[[], Awaitable[T]], tp: TopicPartition) -> T | None:
         """Take a batch in, again and again while the database cannot be reached; the watchdog bounds it. None when the stop came first."""
-        note = self._noting("batch_retried", topic=tp.topic, partition=tp.partition)
+        note = self.health.noting("batch_retried", topic=tp.topic, partition=tp.partition)
         return await patiently(take, self._stop, passes=is_transient, note=note)
 
     def _reached(self, tp: TopicPartition, next_offset: int) -> None:
@@ -343,7 +350,7 @@ class KafkaWorker:
                 if not (isinstance(error, _OF_THE_BROKER) or is_transient(error)):
                     raise
                 self._standing.movement.unseen()
-                self._note_failure(error)
+                self.health.note(error)
 
     def _find_deafness(self, ends: dict[TopicPartition, int]) -> None:
         for tp, end in ends.items():
@@ -390,9 +397,3 @@ async def make_topics(bootstrap: str, specs: Sequence[TopicSpec], *, replication
         return [spec.name for spec in missing]
     finally:
         await admin.close()
-
-
-def _record(row: object) -> Record:
-    at = datetime.fromtimestamp(row.timestamp / 1000, UTC)  # type: ignore[attr-defined]  # aiokafka is untyped
-    headers = tuple([(name, value or b"") for name, value in row.headers])  # type: ignore[attr-defined]  # a header may have no value
-    return Record(row.topic, row.partition, row.offset, row.key, row.value, headers, at)  # type: ignore[attr-defined]

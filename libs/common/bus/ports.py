@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from libs.common import logs
 from libs.common.errors import DeadLetterLimitError, TransientError
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -129,6 +130,19 @@ class Health:
     rebalances: int = 0
     progress_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
 
+    def note(self, error: Exception) -> None:
+        """Remember what went wrong last."""
+        self.last_error = f"{type(error).__name__}: {error}"
+
+    def noting(self, event: str, **about: object) -> Callable[[Exception], None]:
+        """Return what remembers an error, and logs it."""
+
+        def note(error: Exception) -> None:
+            self.note(error)
+            logs.get("bus").warning(event, **about, reason=str(self.last_error)[:300])
+
+        return note
+
 
 class BusWorker(Protocol):
     """A running consumer group."""
@@ -169,6 +183,10 @@ class Bus(Protocol):
 
     async def count_partitions(self, topics: Sequence[str]) -> int:
         """Return over how many partitions these topics are spread."""
+        ...
+
+    async def behind(self, topic: str, groups: Sequence[str]) -> int:
+        """Return how many records of a topic the group that is furthest behind has still to take, of those that have ever taken any."""
         ...
 
     async def ready(self) -> str | None:

@@ -51,6 +51,11 @@ CATALOGUE: tuple[Topic, ...] = (LOAN_EVENTS_TOPIC, BORROWER_EVENTS_TOPIC, FACTS,
 INTERNAL: tuple[Topic, ...] = (FACTS, PROFILES, TASKS, OUTCOMES, CASES)
 
 
+def group_of(service: str) -> str:
+    """Return the consumer group of a service."""
+    return f"dunwell-{service}"
+
+
 def dead_letters_of(topic: str) -> str:
     """Return the topic on which unusable records of this one are kept for people."""
     return f"{topic}.dlq"

@@ -53,23 +53,24 @@ class Epoch:
 
 async def keep_watermarks(conn: AsyncConnection, marks: Mapping[tuple[str, int], DebtWatermark], *, now: datetime | None) -> None:
     """Keep watermarks by (topic, partition), never backwards but from a time to come (by default: of the database's clock)."""
+    together: dict[tuple[str, ...], list[tuple[str, int, datetime]]] = {}
     for (topic, partition), mark in sorted(marks.items()):
+        together.setdefault(tuple(mark.stale_feeds), []).append((topic, partition, mark.until))
+    for stale, rows in sorted(together.items()):
+        topics, partitions, untils = zip(*rows, strict=True)
         await conn.execute(
             text(
                 "insert into notifier.watermarks as w (topic, partition, until, stale_feeds)"
-                " values (:topic, :partition, :until, cast(:stale as text[]))"
+                " select topic, partition, until, cast(:stale as text[])"
+                " from unnest(cast(:topics as text[]), cast(:partitions as int[]), cast(:untils as timestamptz[]))"
+                " as m(topic, partition, until)"
                 " on conflict (topic, partition) do update set until = excluded.until, stale_feeds = excluded.stale_feeds"
                 " where w.until <= excluded.until or w.until > coalesce(cast(:now as timestamptz), clock_timestamp()) + :apart"
             ),
             {
-                "topic": topic,
-                "partition": partition,
-                "until": mark.until,
-                "stale": list(mark.stale_feeds),
-                "now": now,
-                "apart": FAR_AHEAD,
+                "topics": topics, "partitions": partitions, "untils": untils, "stale": list(stale), "now": now, "apart": FAR_AHEAD,
             },
-        )
+        )  # fmt: skip
 
 
 async def watermarks(conn: AsyncConnection) -> dict[tuple[str, int], Watermark]:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.overdue_facts import OverdueFact
+from libs.common.contracts.overdue_facts import DebtWatermark, OverdueFact
 from libs.common.value import Value
 from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.homes import housed
@@ -164,9 +164,13 @@ async def claim_woken(conn: AsyncConnection, now: datetime, limit: int) -> list[
     return [Woken(*row) for row in await conn.execute(_WAKE, {"now": now, "limit": limit})]
 
 
-async def raise_watermark(conn: AsyncConnection, topic: str, partition: int, *, until: datetime, stale_feeds: Sequence[str]) -> None:
-    """Note how far a partition is complete; it never goes back."""
-    await conn.execute(_WATERMARK, {"topic": topic, "partition": partition, "until": until, "stale_feeds": list(stale_feeds)})
+async def raise_watermarks(conn: AsyncConnection, topic: str, marks: Mapping[int, DebtWatermark]) -> None:
+    """Note how far partitions are complete; none goes back."""
+    rows = [
+        {"topic": topic, "partition": partition, "until": mark.until, "stale_feeds": list(mark.stale_feeds)}
+        for partition, mark in sorted(marks.items())
+    ]
+    await conn.execute(_WATERMARK, rows)
 
 
 async def watermarks(conn: AsyncConnection, topic: str) -> Mapping[int, datetime]:

@@ -73,6 +73,16 @@ async def test_a_database_that_goes_back_under_a_running_worker_is_noticed_with_
     assert told.number == 1
 
 
+async def test_a_group_is_behind_by_what_it_has_not_taken_and_one_that_never_came_is_not(on_kafka: Rig) -> None:
+    rig = on_kafka
+    async with rig.running(rig.bus.consume(rig.subscription())):
+        await rig.publish("a")
+        await rig.have("a")
+    await rig.publish("b", "c")
+    assert await rig.bus.behind(rig.topics[0], [rig.group, "never came"]) == 2
+    assert await rig.bus.behind(rig.topics[0], ["never came"]) == 0
+
+
 async def test_whoever_is_ahead_is_no_restore(on_kafka: Rig) -> None:
     rig, told = on_kafka, Calls()
     async with rig.running(rig.bus.consume(rig.subscription(on_went_back=told.note))):

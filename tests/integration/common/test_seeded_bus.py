@@ -67,3 +67,17 @@ async def test_publishing_returns_at_once_and_step_says_when_nothing_waits(seed:
     bus = InProcessBus(clock=WallClock(), partitions=2, seed=seed)
     await bus.publish([Message("nobody reads it", 0, None, b"x", ())])
     assert not await bus.step()
+
+
+async def test_a_group_is_behind_by_what_waits_for_it_and_one_that_never_came_is_not(engine: AsyncEngine) -> None:
+    async def take(_: AsyncConnection, records: Sequence[Record]) -> None:
+        assert records
+
+    bus = InProcessBus(clock=WallClock(), partitions=2, seed=0)
+    bus.consume(Subscription("slow", ("a",), take, engine, "ingest"))
+    await bus.publish([Message("a", n % 2, b"k", b"v", ()) for n in range(NUMBERS)])
+    assert await bus.behind("a", ["slow", "never came"]) >= NUMBERS
+    assert await bus.behind("a", ["never came"]) == await bus.behind("b", ["slow"]) == 0
+    while await bus.step():
+        pass
+    assert await bus.behind("a", ["slow"]) == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.clock import stopwatch
 from libs.common.contracts.catalogue import FACTS
 from libs.common.lifecycle import Service
+from services.ingest import ticker
 from services.ingest.store import loans as store
-from services.ingest.ticker import BATCH, GIVES_WAY_S, UNSAID
+from services.ingest.ticker import ASK_EVERY_S, BATCH, GIVES_WAY_S, UNSAID, UNTAKEN
 from tests.integration.ingest_decisions.books import Books
 from tests.support.postgres import Databases
 from tests.support.running import NDJSON, Running, running_ingest, until
@@ -97,6 +100,25 @@ async def test_a_storm_waits_for_what_is_to_be_published_and_goes_on_slowly_wher
     began = stopwatch()
     assert await books.ticker.one_pass(asyncio.Event()) == len(events)
     assert stopwatch() - began > GIVES_WAY_S
+
+
+async def test_a_storm_waits_for_those_who_read_its_facts_and_goes_on_without_them_where_they_stand_still(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a payment reaches the notifier behind a million others."""
+    books, looks = Books(engine), itertools.chain(range(UNTAKEN + 5, UNTAKEN - 1, -1), itertools.repeat(UNTAKEN + 1))
+    monkeypatch.setattr(ticker, "WAITS_FOR_READERS_S", 2 * ASK_EVERY_S)
+    await books.commit(*storm(2))
+    books.clock.advance(PASSED)
+
+    async def untaken() -> int:
+        return next(looks)
+
+    monkeypatch.setattr(ticker, "BATCH", 1)
+    began = stopwatch()
+    assert await dataclasses.replace(books.ticker, untaken=untaken).one_pass(asyncio.Event()) == 2
+    assert next(looks) == UNTAKEN + 1, "it did not wait until they had come near"
+    assert stopwatch() - began >= (5 + 2) * ASK_EVERY_S
 
 
 @pytest.mark.parametrize("column", ["records", "accepted", "book", "borrower_id", "settings", "product_version"])
