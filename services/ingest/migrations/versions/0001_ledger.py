@@ -7,8 +7,6 @@ from libs.common.db.base import BASE_0001, statements
 revision = "0001"
 down_revision = None
 
-PARTITIONS = 16
-
 LEDGER = """
 create table ingest.loans (
     tenant text not null, loan_id text not null,
@@ -19,48 +17,38 @@ create table ingest.loans (
     overdue_total bigint not null default 0, outstanding_total bigint not null default 0,
     phase text, published boolean not null default false, said_on date, next_at timestamptz,
     primary key (tenant, loan_id)
-) partition by hash (tenant, loan_id);
+) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 create table ingest.events (
     tenant text not null, loan_id text not null, source text not null, event_id text not null,
     type text not null, time timestamptz not null, business_key text, data bytea not null,
     product_version integer, received_at timestamptz not null,
     primary key (tenant, loan_id, source, event_id)
-) partition by hash (tenant, loan_id);
+) with (autovacuum_vacuum_insert_scale_factor = 0.02);
 create table ingest.repeats (
     tenant text not null, loan_id text not null, source text not null, event_id text not null,
     type text not null, time timestamptz not null, business_key text not null, data bytea not null, received_at timestamptz not null,
     primary key (tenant, loan_id, source, event_id)
-) partition by hash (tenant, loan_id);
+);
 create table ingest.borrower_loans (
     tenant text not null, borrower_id text not null, loan_id text not null,
     primary key (tenant, borrower_id, loan_id)
-) partition by hash (tenant, borrower_id);
+);
 create table ingest.borrowers (
     tenant text not null, borrower_id text not null,
     public_key bytea, wrapped_key bytea, erased_at timestamptz,
     primary key (tenant, borrower_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table ingest.borrower_events (
     tenant text not null, borrower_id text not null, source text not null, event_id text not null,
     type text not null, time timestamptz not null, digest bytea not null, data bytea not null, received_at timestamptz not null,
     primary key (tenant, borrower_id, source, event_id)
-) partition by hash (tenant, borrower_id);
+) with (autovacuum_vacuum_insert_scale_factor = 0.02);
 create table ingest.borrower_values (
     tenant text not null, borrower_id text not null, what text not null,
     time timestamptz not null, event_id text not null, value bytea,
     primary key (tenant, borrower_id, what)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 """
-
-PARTED = {
-    "loans": "fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
-    "events": "autovacuum_vacuum_insert_scale_factor = 0.02",
-    "repeats": "",
-    "borrower_loans": "",
-    "borrowers": "fillfactor = 85",
-    "borrower_events": "autovacuum_vacuum_insert_scale_factor = 0.02",
-    "borrower_values": "fillfactor = 85",
-}
 
 SMALL = """
 create unique index events_business_key on ingest.events (tenant, loan_id, business_key) where business_key is not null;
@@ -86,14 +74,5 @@ create table ingest.feeds (
 
 
 def upgrade() -> None:
-    for statement in statements(BASE_0001.format(schema="ingest") + LEDGER):
-        op.execute(statement)
-    for table, storage in PARTED.items():
-        options = f" with ({storage})" if storage else ""
-        for part in range(PARTITIONS):
-            op.execute(
-                f"create table ingest.{table}_{part:02d} partition of ingest.{table}"
-                f" for values with (modulus {PARTITIONS}, remainder {part}){options}"
-            )
-    for statement in statements(SMALL):
+    for statement in statements(BASE_0001.format(schema="ingest") + LEDGER + SMALL):
         op.execute(statement)

@@ -7,34 +7,32 @@ from libs.common.db.base import BASE_0001, statements
 revision = "0001"
 down_revision = None
 
-PARTITIONS = 16
-
-PARTED_TABLES = """
+DELIVERIES = """
 create table notifier.borrowers (
     tenant text not null, borrower_id text not null,
     profile bytea, key text, time timestamptz, stamp text, erased_at timestamptz,
     primary key (tenant, borrower_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table notifier.facts (
     tenant text not null, borrower_id text not null, loan_id text not null,
     epoch integer not null, version bigint not null, as_of date not null, fact bytea not null,
     primary key (tenant, borrower_id, loan_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table notifier.consents (
     tenant text not null, borrower_id text not null, channel text not null, purpose text not null,
     granted boolean not null, at timestamptz, time timestamptz not null, stamp text not null,
     primary key (tenant, borrower_id, channel, purpose)
-) partition by hash (tenant, borrower_id);
+);
 create table notifier.statuses (
     tenant text not null, borrower_id text not null, status_id text not null,
     status text, since timestamptz, until timestamptz, time timestamptz not null, stamp text not null,
     primary key (tenant, borrower_id, status_id)
-) partition by hash (tenant, borrower_id);
+);
 create table notifier.holds (
     tenant text not null, borrower_id text not null, hold_id text not null, case_id text not null,
     stop text, contacts text, since timestamptz, until timestamptz, loan_id text, channel text, time timestamptz, ended_at timestamptz,
     primary key (tenant, borrower_id, hold_id)
-) partition by hash (tenant, borrower_id);
+);
 create table notifier.deliveries (
     tenant text not null, borrower_id text not null, task_id text not null, case_id text not null,
     request bytea, taken_at timestamptz not null, expires_at timestamptz, epoch integer not null,
@@ -44,7 +42,7 @@ create table notifier.deliveries (
     resolve_by timestamptz, earlier_state text, earlier_channel text, lost_time text, tried_since timestamptz,
     revision integer not null default 0,
     primary key (tenant, borrower_id, task_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 create table notifier.attempts (
     tenant text not null, borrower_id text not null, task_id text not null, channel text not null,
     turn integer not null, provider text not null, message_id text not null, locale text, version integer,
@@ -52,36 +50,23 @@ create table notifier.attempts (
     result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text,
     asked integer not null default 0,
     primary key (tenant, borrower_id, task_id, channel)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85);
 create table notifier.contacts (
     tenant text not null, borrower_id text not null, contact_id text not null,
     at timestamptz not null, channel text not null, result text not null, by text not null, direction text not null,
     lookup text, kind text, loans text[] not null, task_id text, case_id text, decision bytea, reserved_until timestamptz,
     primary key (tenant, borrower_id, contact_id)
-) partition by hash (tenant, borrower_id);
+) with (fillfactor = 85, autovacuum_vacuum_insert_scale_factor = 0.02);
 create table notifier.preferences (
     tenant text not null, borrower_id text not null, version integer not null,
     wishes bytea not null, reason text, by text not null, at timestamptz not null,
     primary key (tenant, borrower_id, version)
-) partition by hash (tenant, borrower_id);
+);
 create table notifier.addresses (
     tenant text not null, borrower_id text not null, lookup text not null,
     primary key (tenant, borrower_id, lookup)
-) partition by hash (tenant, borrower_id);
+);
 """
-
-PARTED = {
-    "borrowers": "fillfactor = 85",
-    "facts": "fillfactor = 85",
-    "consents": "",
-    "statuses": "",
-    "holds": "",
-    "deliveries": "fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000",
-    "attempts": "fillfactor = 85",
-    "contacts": "fillfactor = 85, autovacuum_vacuum_insert_scale_factor = 0.02",
-    "preferences": "",
-    "addresses": "",
-}
 
 SMALL = """
 create index deliveries_task on notifier.deliveries (tenant, task_id);
@@ -210,14 +195,5 @@ create index nameless_contacts_at on notifier.nameless_contacts (at);
 
 
 def upgrade() -> None:
-    for statement in statements(BASE_0001.format(schema="notifier") + PARTED_TABLES):
-        op.execute(statement)
-    for table, storage in PARTED.items():
-        options = f" with ({storage})" if storage else ""
-        for part in range(PARTITIONS):
-            op.execute(
-                f"create table notifier.{table}_{part:02d} partition of notifier.{table}"
-                f" for values with (modulus {PARTITIONS}, remainder {part}){options}"
-            )
-    for statement in statements(SMALL + REPLIES + UNREPORTED + NAMELESS):
+    for statement in statements(BASE_0001.format(schema="notifier") + DELIVERIES + SMALL + REPLIES + UNREPORTED + NAMELESS):
         op.execute(statement)
