@@ -30,7 +30,7 @@ async def test_rows_of_a_table_that_nobody_has_counted_are_found_by_their_whole_
         plan = "\n".join((await conn.execute(_PLAN, _BATCH)).scalars())
         assert "Seq Scan" in before, "while the table is empty, to read all of it seems cheapest"
         assert "Seq Scan" not in plan
-        assert plan.count("using attempts_") == plan.count("_pkey on attempts_") == 16
+        assert "using attempts_pkey on attempts" in plan
 
 
 async def test_what_a_transaction_asks_of_the_planner_ends_with_it(databases: Databases) -> None:
