@@ -30,6 +30,8 @@ GIVES_WAY_S = 1.0
 UNTAKEN = 4_000
 """With more facts than that before the slowest of those who read them the next batch waits: a payment silences once it is past them."""
 ASK_EVERY_S = 0.25
+ASK_AGAIN_S = 0.5
+"""Once they have followed they are not asked for so long: an answer costs the broker as much as a hundred facts."""
 WAITS_FOR_READERS_S = 5.0
 """The same for those who read: they say once a second how far they are."""
 BEHIND = 1_000
@@ -68,6 +70,7 @@ class Ticker:
     """How many events this process has still to take in."""
     untaken: Callable[[], Awaitable[int]] = nothing_untaken
     """How many facts the slowest of those who read them has still to take in."""
+    _asked_at: float = -math.inf
 
     async def run(self, stop: asyncio.Event) -> None:
         """Make a pass, rest, make the next, until stopped."""
@@ -131,7 +134,9 @@ class Ticker:
         if self.waiting() > BEHIND:
             await pause(stop, worked_s * (2 * HANDS - 1))
         await _while_more_than(UNSAID, self._unsaid, stop, within_s=GIVES_WAY_S, look_every_s=LOOK_EVERY_S)
-        await _while_more_than(UNTAKEN, self.untaken, stop, within_s=WAITS_FOR_READERS_S, look_every_s=ASK_EVERY_S)
+        if stopwatch() - self._asked_at >= ASK_AGAIN_S:
+            await _while_more_than(UNTAKEN, self.untaken, stop, within_s=WAITS_FOR_READERS_S, look_every_s=ASK_EVERY_S)
+            self._asked_at = stopwatch()
 
     async def _unsaid(self) -> int:
         async with self.engine.connect() as conn:

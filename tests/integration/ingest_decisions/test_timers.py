@@ -116,6 +116,7 @@ async def test_a_storm_waits_for_those_who_read_its_facts_and_goes_on_without_th
 
     monkeypatch.setattr(ticker, "BATCH", 1)
     monkeypatch.setattr(ticker, "HANDS", 1)
+    monkeypatch.setattr(ticker, "ASK_AGAIN_S", 0)
     began = stopwatch()
     assert await dataclasses.replace(books.ticker, untaken=untaken).one_pass(asyncio.Event()) == 2
     assert next(looks) == UNTAKEN + 1, "it did not wait until they had come near"
