@@ -255,7 +255,10 @@ def _stated(value: ValueRow) -> tuple[str, str, str, ConsentState | StatusState]
     said.pop("evidence", None)
     if value.what.startswith("consent:"):
         return "borrower.consent.v1", value.tenant, value.what, msgspec.convert(said, ConsentState)
-    return "borrower.status.v1", value.tenant, value.what, msgspec.convert(said, StatusState)
+    state = msgspec.convert(said, StatusState)
+    if state.status == "deceased":  # nobody reports a death to come: its day has only not begun everywhere
+        state = msgspec.structs.replace(state, from_=min(state.from_, state.time))
+    return "borrower.status.v1", value.tenant, value.what, state
 
 
 def _parked(row: LogRow, arrival: Arrival, now: datetime) -> ParkedRow:

@@ -190,6 +190,15 @@ async def test_an_erased_borrower_leaves_no_key_and_a_closed_profile(ingest: tup
     assert len(heard.of("borrower.erased.v1")) == 1
 
 
+async def test_a_death_counts_from_its_report_where_its_day_has_not_begun_everywhere(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    ahead, before = NOON + timedelta(hours=2), NOON - timedelta(days=2)
+    for n, (status, since) in enumerate([("deceased", ahead), ("deceased", before), ("moratorium", ahead)]):
+        said: dict[str, Any] = {"status_id": f"s{n}", "status": status, "from": since.isoformat()}
+        await running.post(event("borrower.status", borrower_id="B1", **said))
+    assert [state.from_ for state in heard.of("borrower.status.v1")] == [NOON, before, ahead]
+
+
 async def test_a_late_older_consent_does_not_overrule_a_newer_one(ingest: tuple[Running, Heard]) -> None:
     running, heard = ingest
     newer = event("borrower.consent", borrower_id="B3", channel="sms", purpose="dunning", granted=False, at=NOON.isoformat())
