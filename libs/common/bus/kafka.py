@@ -21,6 +21,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from libs.common import logs
 from libs.common.bus.batches import let_go, record_of, send, undelivered
 from libs.common.bus.consumer import Intake
+from libs.common.bus.fetching import Fetched, Fetching
 from libs.common.bus.hands import Hands, parts_of
 from libs.common.bus.marks import Standing
 from libs.common.bus.ports import Health, Message, Record, Subscription
@@ -33,7 +34,6 @@ from libs.common.outbox import Outbox
 from libs.common.repeating import patiently
 
 T = TypeVar("T")
-Fetched = Mapping[TopicPartition, Sequence[object]]
 POLL_MS = 500
 OBSERVE_S = 1.0
 COMMIT_EVERY_S = 1.0
@@ -164,6 +164,7 @@ class KafkaWorker:
     _unplaced: set[TopicPartition] = field(default_factory=set)
     """Assigned, and not yet brought to the database's position."""
     _hands: Hands[TopicPartition] = field(default_factory=lambda: Hands(BATCHES_AT_ONCE))
+    _fetching: Fetching[TopicPartition] = field(init=False)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -177,6 +178,7 @@ class KafkaWorker:
             max_partition_fetch_bytes=4 * 1024 * 1024, fetch_max_wait_ms=self.subscription.joins_ms or FETCH_WAIT_MS,
             fetch_min_bytes=1 if self.subscription.joins_ms is None else ENOUGH_BYTES,
         )  # fmt: skip
+        self._fetching = Fetching(self._consumer, self.subscription.batch_records, self._standing.movement)
         self._consumer.subscribe(topics=list(self.subscription.topics), listener=_Rebalance(self))
         await self._started()
         try:
@@ -237,9 +239,8 @@ class KafkaWorker:
             stood = dict(self._standing.expected)
             free = self._hands.free(stood)
             timeout_ms = POLL_MS if self._hands.empty else 0
-            fetched = {}
-            if free or not stood:  # no partition named means every one, those in hand too
-                fetched = await self._consumer.getmany(*free, timeout_ms=timeout_ms, max_records=self.subscription.batch_records)
+            asks = free or not stood  # no partition named means every one, those in hand too
+            fetched = await self._fetching.next(free, timeout_ms=timeout_ms) if asks else {}
             for part in parts_of(fetched, topics=self.subscription.joins_ms is not None):
                 await self._hands.begin(tasks, list(part), partial(self._take_what_comes_next, part, stood))
             if not fetched:
@@ -248,7 +249,7 @@ class KafkaWorker:
                 await self._commit()
                 committed_at = stopwatch()
 
-    async def _take_what_comes_next(self, part: Fetched, stood: Mapping[TopicPartition, int]) -> None:
+    async def _take_what_comes_next(self, part: Fetched[TopicPartition], stood: Mapping[TopicPartition, int]) -> None:
         """Take rows in, unless they were fetched before a rebalance or a jump: those will be fetched again."""
         still = [tp for tp in part if tp in stood and self._standing.expected.get(tp) == stood[tp] and not self._stop.is_set()]
         read = {tp: [record for row in part[tp] if (record := record_of(row)).offset >= stood[tp]] for tp in still}

@@ -13,6 +13,9 @@ from libs.common.clock import stopwatch
 KEPT = 600
 """Ends remembered for one partition: ten minutes of looks a second; of older ones the newer say the same, only later."""
 
+ASKED_IN_VAIN = 2
+"""Rounds after which a partition that gave nothing has nothing to give: in the first one it may still be on its way here."""
+
 P = TypeVar("P", bound=Hashable)
 
 
@@ -44,20 +47,30 @@ class Marks(Generic[P]):
 
 @dataclass(slots=True)
 class Movement(Generic[P]):
-    """When the position of each partition last moved."""
+    """When the position of each partition last moved, and whether its turn has come since."""
 
-    _at: dict[P, float] = field(default_factory=dict)
+    _at: dict[P, tuple[float, int]] = field(default_factory=dict)
+    _last_of_any: float = 0.0
+    _rounds: int = 0
 
     def moved(self, place: P) -> None:
         """Note that it moves now."""
-        self._at[place] = stopwatch()
+        self._last_of_any = stopwatch()
+        self._at[place] = self._last_of_any, self._rounds
+
+    def asked_all(self) -> None:
+        """Note that each partition has had its turn, whether anything came of it or not."""
+        self._rounds += 1
 
     def stood_still_s(self, place: P, *, behind: bool) -> float:
-        """Return for how many seconds it has not moved although there was more; 0 when there was not."""
+        """Return for how many seconds it has not moved although there was more, nothing else came first, and it had its turn; else 0."""
         now = stopwatch()
         if not behind:
-            self._at[place] = now
-        return now - self._at.setdefault(place, now)
+            self._at[place] = now, self._rounds
+        since, rounds = self._at.setdefault(place, (now, self._rounds))
+        if self._rounds - rounds < ASKED_IN_VAIN:
+            since = max(since, self._last_of_any)
+        return now - since
 
     def unseen(self) -> None:
         """Begin anew: a look that failed says nothing, and while broker or database are away nobody can move."""

@@ -21,6 +21,8 @@ from tests.support.running import until
 
 pytestmark = pytest.mark.kafka
 ENOUGH = 400
+LONGEST_ROUND = 6
+"""Batches of one partition before all others had one: while the first are fetched, those that are here go on."""
 
 
 class Calls:
@@ -204,6 +206,20 @@ async def test_a_consumer_that_stands_still_before_records_ends_and_says_where(o
     died_of = await ended(running)
     assert isinstance(died_of, DeafConsumerError)
     assert f"{rig.topics[0]}/0 stands at 0" in str(died_of)
+
+
+async def test_no_partition_waits_until_others_are_empty(on_kafka: Rig) -> None:
+    rig, batches = on_kafka, []
+    for topic in range(len(rig.topics)):
+        for partition in range(PARTITIONS):
+            await rig.publish(*map(str, range(40)), topic=topic, partition=partition)
+
+    async def note(conn: AsyncConnection, records: Sequence[Record]) -> None:
+        batches.append((records[0].topic, records[0].partition))
+
+    async with rig.running(rig.bus.consume(rig.subscription(note, batch_records=2))):
+        await until(lambda: len(set(batches)) == 2 * PARTITIONS, what="a batch of each partition")
+    assert max(map(batches.count, set(batches))) <= LONGEST_ROUND, "of twenty batches each"
 
 
 async def test_a_consumer_with_nothing_to_read_is_not_taken_for_deaf(on_kafka: Rig) -> None:

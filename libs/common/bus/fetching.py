@@ -1,0 +1,39 @@
+"""What a consumer fetches next, so that no partition waits while another is given again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from libs.common.bus.marks import Movement
+
+P = TypeVar("P", bound=Hashable)
+Fetched = Mapping[P, Sequence[object]]
+
+
+@dataclass(slots=True)
+class Fetching(Generic[P]):
+    """Asks in rounds, in which each partition has one turn.
+
+    The client gives all that it holds of one partition, thousands of records, before it gives of another. On a slow database those of the
+    last one would wait for minutes, with the payments among them, and would look as if the client had gone deaf.
+    """
+
+    consumer: Any
+    most: int
+    """Records at once."""
+    movement: Movement[P]
+    _had_a_turn: set[P] = field(default_factory=set)
+
+    async def next(self, partitions: Sequence[P], *, timeout_ms: int) -> Fetched[P]:
+        """Return what comes next of these partitions, or of every one where none is named; nothing when nothing comes in time."""
+        fetched: Fetched[P] = {}
+        if left := [partition for partition in partitions if partition not in self._had_a_turn]:
+            fetched = await self.consumer.getmany(*left, timeout_ms=0, max_records=self.most)
+        if not fetched:
+            self._had_a_turn.clear()
+            self.movement.asked_all()
+            fetched = await self.consumer.getmany(*partitions, timeout_ms=timeout_ms, max_records=self.most)
+        self._had_a_turn.update(fetched)
+        return fetched
