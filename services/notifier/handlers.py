@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common import value
 from libs.common.bus.ports import Record
 from libs.common.clock import Clock
 from libs.common.cloudevents import Envelope, Reader
@@ -110,7 +109,7 @@ class Intake:
 
 
 async def _with_numbers(conn: AsyncConnection, made: Sequence[contacts.Contact]) -> Sequence[contacts.Contact]:
-    """Return contacts that others have made with the address they went to, where it can be no other; their borrowers are locked."""
+    """Return contacts that others have made with the addresses that they may have gone to; their borrowers are locked."""
     if not made:
         return made
     held = await borrowers.lock_free(conn, {(one.tenant, one.borrower_id) for one in made})  # held by this transaction, so free to it
@@ -118,8 +117,7 @@ async def _with_numbers(conn: AsyncConnection, made: Sequence[contacts.Contact])
 
 
 def _with_number(one: contacts.Contact, profile: BorrowerProfile | None) -> contacts.Contact:
-    lookups = meant(profile, one.channel, one.lookup) if profile is not None else ()
-    return value.replace(one, lookup=lookups[0]) if len(lookups) == 1 else one
+    return contacts.gone_to(one, meant(profile, one.channel, one.lookup)) if profile is not None else one
 
 
 def sort(batch: Sorted, record: Record, envelope: Envelope, data: object) -> None:

@@ -50,6 +50,7 @@ async def reserve(conn: AsyncConnection, slot: Slot) -> None:
             "decision": _encode(one.decision), "until": slot.until,
         },
     )  # fmt: skip
+    await contacts.keep_numbers(conn, [one])
 
 
 async def settle(conn: AsyncConnection, made: Sequence[Contact]) -> None:
@@ -134,7 +135,8 @@ def _slot(row: Row[tuple[object, ...]]) -> Slot:
 def _explained(made: Contact, slot: Slot) -> Contact:
     """Return a record with what its permission knew of it."""
     held = slot.contact
-    return replace(made, lookup=held.lookup or made.lookup, kind=held.kind, loans=made.loans or held.loans, decision=held.decision)
+    known = replace(made, kind=held.kind, loans=made.loans or held.loans, decision=held.decision)
+    return replace(known, lookup=held.lookup, numbers=()) if held.lookup else known
 
 
 def _made(one: Contact) -> Made:
