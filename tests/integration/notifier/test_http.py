@@ -17,9 +17,10 @@ from tests.support.postgres import Databases
 CASES = json.loads((Path(__file__).parents[2] / "unit" / "compliance" / "conformance.json").read_text())
 
 
-async def turn(world: World, contacts: str, scope: str = "all", **more: str) -> None:
+async def turn(world: World, contacts: str, scope: str = "all", **more: str) -> Any:
     answer = await world.call("PUT", "/v1/switch", json={"scope": scope, "contacts": contacts, "reason": "a drill", **more})
     assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 async def test_a_delivery_shows_its_rules_and_attempts(databases: Databases) -> None:
@@ -155,6 +156,19 @@ async def test_a_contact_in_the_scope_of_the_switch_stays_silent_and_another_goe
             await turn(world, "on", scope, key=key)
             await world.pass_to(MORNING + timedelta(minutes=1))
             assert len(await world.messages("b1")) == 1
+
+
+async def test_a_turn_of_the_switch_tells_what_waits_of_what_it_names_and_is_never_refused(databases: Databases) -> None:
+    async with a_world(databases, at=NIGHT) as world:
+        for borrower in ("b1", "b2"):
+            await world.late_borrower(borrower)
+            await world.request(borrower)
+        await world.cancel("b2")
+        await world.service.pump()
+        said = [await turn(world, "off", scope, key=key) for scope, key in (("step", "gentle"), ("step", "gentel"), ("channel", "sms"))]
+        assert [one["waiting"] for one in said] == [{"concerned": 1, "of": 1}, {"concerned": 0, "of": 1}, None]
+        assert ["did you mean 'gentle'?" in (one["hint"] or "") for one in said] == [False, True, False]
+        assert "did you mean 'gentle' or 'gentel'?" in (await turn(world, "on", "step", key="gentl"))["hint"]
 
 
 async def test_a_region_that_is_off_stops_people_there_too(databases: Databases) -> None:
