@@ -153,7 +153,7 @@ def describe(pack: Pack) -> dict[str, object]:
     """Return a pack as it is listed."""
     return {
         "id": pack.id, "name": pack.name, "version": pack.version, "verified": pack.verified, "sandbox_only": pack.sandbox_only,
-        "regions": sorted(pack.regions), "zones": pack.zones, "sources": pack.sources,
+        "regions": sorted(pack.regions), "zones": pack.zones, "sources": pack.sources, "holidays_known_to": pack.holidays_known_to,
     }  # fmt: skip
 
 

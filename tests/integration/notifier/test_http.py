@@ -248,12 +248,13 @@ async def test_packs_are_listed_and_shown_with_their_citations(databases: Databa
 async def test_the_service_says_whether_it_is_ready_and_what_it_counts(databases: Databases) -> None:
     async with a_world(databases) as world:
         await world.late_borrower("b1")
-        await world.request("b1")
+        await world.request("b1", jurisdictions=("TH",))
         await world.service.pump()
         assert (await world.call("GET", "/readyz")).status_code == 200
         text = (await world.call("GET", "/metrics")).text
         assert 'dunwell_contact_results_total{channel="sms",fault="none",provider="sandbox",result="accepted"} 1.0' in text
         assert 'dunwell_sends_past_payment_total{kind="aware"} 0.0' in text
+        assert 'dunwell_holidays_end_timestamp_seconds{pack="TH"}' in text
         assert 'dunwell_timer_lateness_seconds_count{kind="delivery"} 1.0' in text
 
 
