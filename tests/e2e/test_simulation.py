@@ -81,7 +81,7 @@ TELLING = [
     Person("Etc/GMT", "ZZ", BOTH, BOTH, None, None, ((-1, "CNY"),)),
     Person("Asia/Shanghai", "ZZ", ("email",), BOTH, None, None, ((13, "USD"), (0, "CNY"))),
     Person("Etc/GMT", "CO", BOTH, BOTH, None, None, ((3, "CNY"), (0, "USD")), agreed_in=28),
-    Person("Etc/GMT", "CO", BOTH, BOTH, None, None, ((-4, "CNY"),), no_reminders_by=("sms",)),
+    Person("Etc/GMT", "CO", BOTH, BOTH, None, None, ((-5, "CNY"),), no_reminders_by=("sms",)),
 ]
 """Each of them tells a gate that is asked with less from the live one."""
 
