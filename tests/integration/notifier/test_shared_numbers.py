@@ -60,7 +60,7 @@ async def test_a_call_counts_for_every_number_that_it_may_have_gone_to(world: Wo
         asked = {"borrower_id": "b1", "debt": "loan-b1", "channel": "call", "by": "wu"}
         assert (await world.call("POST", "/v1/contacts:authorize", json=asked)).json()["decision"] == "allow"
     else:
-        await world.recorded("b1", "call-1")
+        await world.recorded("b1", "call-1", by_wallet="erased" in made)
     if made == "recorded and erased":
         await world.erase("b1")
     await world.request("b2")
