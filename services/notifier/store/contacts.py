@@ -88,7 +88,7 @@ async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
     ordered = [by_key[key] for key in sorted(by_key)]
     if not ordered:
         return
-    entered = await conn.execute(
+    await conn.execute(
         text(
             "insert into notifier.contacts as c"
             " (tenant, borrower_id, contact_id, at, channel, result, by, direction, lookup, kind, loans, task_id, case_id, decision)"
@@ -98,7 +98,7 @@ async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
             " cast(:channels as text[]), cast(:results as text[]), cast(:bys as text[]), cast(:directions as text[]),"
             " cast(:lookups as text[]), cast(:kinds as text[]), cast(:loans as text[]), cast(:tasks as text[]), cast(:cases as text[]),"
             " cast(:decisions as bytea[])) as n(tenant, borrower_id, contact_id, at, channel, result, by, direction, lookup, kind, loans,"
-            f" task_id, case_id, decision){AGAIN} returning tenant, borrower_id, contact_id"
+            f" task_id, case_id, decision){AGAIN}"
         ),
         {
             **arrays((c.tenant, c.borrower_id) for c in ordered), "ids": [c.contact_id for c in ordered],
@@ -109,7 +109,6 @@ async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
             "decisions": [_encode(c.decision) if c.decision else None for c in ordered],
         },
     )  # fmt: skip
-    await keep_numbers(conn, [by_key[row.tenant, row.borrower_id, row.contact_id] for row in entered])
 
 
 async def keep_numbers(conn: AsyncConnection, contacts: Iterable[Contact]) -> None:

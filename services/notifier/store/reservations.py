@@ -135,8 +135,7 @@ def _slot(row: Row[tuple[object, ...]]) -> Slot:
 def _explained(made: Contact, slot: Slot) -> Contact:
     """Return a record with what its permission knew of it."""
     held = slot.contact
-    known = replace(made, kind=held.kind, loans=made.loans or held.loans, decision=held.decision)
-    return replace(known, lookup=held.lookup, numbers=()) if held.lookup else known
+    return replace(made, lookup=held.lookup or made.lookup, kind=held.kind, loans=made.loans or held.loans, decision=held.decision)
 
 
 def _made(one: Contact) -> Made:

@@ -69,6 +69,20 @@ async def test_a_call_counts_for_every_number_that_it_may_have_gone_to(world: Wo
     assert await world.scalar("select count(*) from notifier.contact_numbers") == (2 if addresses == OTHER and "erased" not in made else 0)
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_call_that_was_recorded_before_its_borrower_was_known_counts_all_the_same(world: World, again: bool) -> None:
+    await world.recorded("b3", "call-1")
+    await world.profile("b3", addresses=OTHER, jurisdictions=("TT",))
+    if again:
+        await world.erase("b3")
+        world.clock.advance(timedelta(seconds=1))
+        await world.profile("b3", addresses=OTHER, jurisdictions=("TT",))
+    await world.request("b2")
+    await world.service.pump()
+    assert (await world.delivery("b2"))["reason"] == "tt-number"
+    assert await world.scalar("select count(*) from notifier.contact_numbers") == (0 if again else len(OTHER))
+
+
 async def test_a_call_to_a_number_that_is_named_counts_for_that_one_alone(world: World) -> None:
     world.clock.advance(timedelta(seconds=1))
     await world.profile("b1", addresses=OTHER, jurisdictions=("TT",))
