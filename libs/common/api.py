@@ -29,6 +29,7 @@ from libs.common.errors import NOT_JSON, DomainError
 from libs.common.heads import AnsweringHeads
 from libs.common.metrics import LATENCY_BUCKETS_S, TEXT_FORMAT, Metrics
 from libs.common.paging import cursor_at
+from libs.common.parameters import Parameters
 from libs.common.patience import answered
 from libs.common.problems import problem
 from libs.common.reference import Reference
@@ -94,6 +95,7 @@ def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: R
     app.state.keys = keys
     app.state.metrics = metrics
     app.state.readiness = readiness
+    app.state.parameters = Parameters()
     render_problems(app)
     _add_probes(app, described)
     complete(app, described.shapes)

@@ -17,7 +17,7 @@ from libs.common.clock import Clock
 from libs.common.db.failures import is_transient
 from libs.common.errors import DomainError
 from libs.common.jwks import Tokens
-from libs.common.parameters import expect_known
+from libs.common.parameters import Parameters
 from libs.common.patience import answered
 from libs.common.tokens import Bearer, is_token
 
@@ -177,7 +177,8 @@ class Requires(SecurityBase):
         principal = await _identify(request)
         if self.scope not in principal.scopes:
             raise DomainError(403, "forbidden", f"this key or token lacks the scope {self.scope}")
-        expect_known(request)
+        parameters: Parameters = request.app.state.parameters
+        parameters.expect_known(request)
         return principal
 
 

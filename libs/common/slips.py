@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from msgspec.inspect import EnumType, Field, ListType, LiteralType, Metadata, StructType, Type, UnionType, VarTupleType, type_info
+from msgspec.inspect import DictType, EnumType, Field, ListType, LiteralType, Metadata, StructType, Type, UnionType, VarTupleType, type_info
 
 LONGEST = 64
 MOST_SHOWN = 40
@@ -137,6 +137,8 @@ def _inside(one: Type, key: str | None) -> Iterator[Type]:
     for part in _parts(one):
         if key is None and isinstance(part, (ListType, VarTupleType)):
             yield part.item_type
+        if key is None and isinstance(part, DictType):
+            yield part.value_type
         yield from (field.type for field in _fields(part) if field.encode_name == key)
 
 

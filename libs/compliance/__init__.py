@@ -12,6 +12,7 @@ from libs.compliance.circumstances import (
     TenantHours,
     consents_to,
 )
+from libs.compliance.consenting import consented, is_to_come
 from libs.compliance.content import Fault, Text, faults, languages
 from libs.compliance.counters import longest_reach
 from libs.compliance.gate import Allow, CapKey, Deny, Reason, cap_keys, content_asked, decide, word_of
@@ -61,10 +62,12 @@ __all__ = [
     "TenantHours",
     "Text",
     "cap_keys",
+    "consented",
     "consents_to",
     "content_asked",
     "decide",
     "faults",
+    "is_to_come",
     "languages",
     "load_packs",
     "longest_reach",

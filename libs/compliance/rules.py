@@ -176,6 +176,12 @@ class Pack:
     sandbox_only: bool = False
     notes: tuple[str, ...] = ()
 
+    @property
+    def holidays_known_to(self) -> date | None:
+        """Return the last day of the list of holidays that ends first; None where no hours go by one."""
+        years = [rule.holidays.last_year for rule in self.rules if isinstance(rule, Window) and rule.holidays is not None]
+        return date(min(years), 12, 31) if years else None
+
     def rules_of(self, region: str | None) -> tuple[Rule, ...]:
         """Return the rules of one region; of every region when none is named."""
         if region is None:

@@ -62,8 +62,8 @@ class Permitted:
 
     allow: Allow
     decision: Decision
-    lookup: str | None
-    """Of the address that it is for; None where it may be one of several."""
+    lookups: tuple[str, ...]
+    """Of the addresses that it may go to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Desk:
         asked = case.asked(now)
         answer = ask(asked, ledger.earlier(case.who, case.address.lookup), self.packs, now=now)
         if isinstance(answer, Allow):
-            return Permitted(answer, kept(answer, asked, now), case.address.lookup or None)
+            return Permitted(answer, kept(answer, asked, now), (case.address.lookup,))
         return checking.written(answer, zone)
 
     async def _count(self, conn: AsyncConnection, cases: Sequence[Case]) -> Ledger:
@@ -177,7 +177,7 @@ def _together(answers: Sequence[Permitted | dict[str, object]]) -> Permitted | d
     yes = [answer for answer in answers if isinstance(answer, Permitted)]
     if len(yes) < len(answers):
         return next(answer for answer in answers if not isinstance(answer, Permitted))
-    return yes[0] if len(yes) == 1 else Permitted(yes[0].allow, yes[0].decision, None)
+    return Permitted(yes[0].allow, yes[0].decision, tuple(lookup for one in yes for lookup in one.lookups))
 
 
 def _request(wanted: AuthorizeIn, now: datetime) -> ContactRequested:
@@ -192,10 +192,10 @@ def _request(wanted: AuthorizeIn, now: datetime) -> ContactRequested:
 def _slot(permitted: Permitted, who: Who, wanted: AuthorizeIn) -> Slot:
     at = permitted.decision.at
     contact = Contact(
-        *who, f"r-{ids.fresh()}", at, wanted.channel, RESERVED, wanted.by, lookup=permitted.lookup,
-        kind=wanted.purpose, loans=(wanted.debt,), decision=permitted.decision,
+        *who, f"r-{ids.fresh()}", at, wanted.channel, RESERVED, wanted.by, kind=wanted.purpose, loans=(wanted.debt,),
+        decision=permitted.decision,
     )  # fmt: skip
-    return Slot(contact, min(at + HELD_FOR, permitted.allow.window_ends))
+    return Slot(contacts.gone_to(contact, permitted.lookups), min(at + HELD_FOR, permitted.allow.window_ends))
 
 
 def _barred(word: str, end: datetime | None = None, *, zone: ZoneInfo | None = None) -> dict[str, object]:

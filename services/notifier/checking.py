@@ -43,7 +43,7 @@ from libs.compliance.rules import Addressees, Cap, ChannelLock, Content, CoolOff
 from services.notifier.domain.preferences import ChannelWishes, Quiet, Wishes
 
 
-class StopIn(Contract, frozen=True, kw_only=True):
+class StopIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stop; without a scope it reaches as far as the channel or debt it names, else as far as its kind."""
 
     kind: StopName
@@ -56,7 +56,7 @@ class StopIn(Contract, frozen=True, kw_only=True):
     promised_on: date | None = None
 
 
-class PriorIn(Contract, frozen=True, kw_only=True):
+class PriorIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A contact made before."""
 
     at: Moment
@@ -70,7 +70,7 @@ class PriorIn(Contract, frozen=True, kw_only=True):
     kind: str | None = None
 
 
-class ContentIn(Contract, frozen=True, kw_only=True):
+class ContentIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A text to be judged; a lender that is not named is not looked for, amounts that are not given are unknown."""
 
     body: str
@@ -86,7 +86,7 @@ class ContentIn(Contract, frozen=True, kw_only=True):
         return Text(tuple(Part(name, text, name in previews) for name, text in said), self.language, self.lender, self.amounts)
 
 
-class ProposedIn(Contract, frozen=True, kw_only=True):
+class ProposedIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The contact asked about."""
 
     at: Moment
@@ -99,7 +99,7 @@ class ProposedIn(Contract, frozen=True, kw_only=True):
     content: ContentIn | str | None = None
 
 
-class DebtFactsIn(Contract, frozen=True, kw_only=True):
+class DebtFactsIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is known of a debt."""
 
     past_due_days: int | None = None
@@ -122,7 +122,7 @@ class WishesIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return replace(set_for_him, no_channels=set_for_him.no_channels | frozenset(map(Channel, self.no_channels)))
 
 
-class CheckIn(Contract, frozen=True, kw_only=True):
+class CheckIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole question."""
 
     jurisdictions: tuple[str, ...]
@@ -153,7 +153,7 @@ def describe(pack: Pack) -> dict[str, object]:
     """Return a pack as it is listed."""
     return {
         "id": pack.id, "name": pack.name, "version": pack.version, "verified": pack.verified, "sandbox_only": pack.sandbox_only,
-        "regions": sorted(pack.regions), "zones": pack.zones, "sources": pack.sources,
+        "regions": sorted(pack.regions), "zones": pack.zones, "sources": pack.sources, "holidays_known_to": pack.holidays_known_to,
     }  # fmt: skip
 
 

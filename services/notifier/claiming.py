@@ -20,6 +20,7 @@ from libs.common.outbox import Outbox
 from libs.common.value import Value, replace
 from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
+from services.notifier.calendars import Calendars
 from services.notifier.directory import Directory
 from services.notifier.domain.delivery import Change, Delivery, Task, fallen_back, judged, kept_waiting, unknown, unresolved
 from services.notifier.domain.gatekeeping import Asked, counters, jurisdictions
@@ -145,6 +146,7 @@ class Claimer:
     texts: Texts
     directory: Directory
     metrics: NotifierMetrics
+    calendars: Calendars
     partitions: int
     stale_after: timedelta
     grace: timedelta
@@ -177,6 +179,7 @@ class Claimer:
         shelf = await self.texts.laid_out(conn, {(delivery.tenant, delivery.request.template) for delivery in due})
         facts = {who: replace(one, house=shelf.house(who[0])) for who, one in found.items()}
         places = {one.key: jurisdictions(one.request, facts[one.tenant, one.borrower_id]) for one in due}
+        self.calendars.note({place for named in places.values() for place in named}, now)
         countries = {key: countries_of(named) for key, named in places.items()}
         failed = await attempts.failed_by(conn, [one.key for one in due if one.tries])
         read = Read(locked, facts, places, countries, doors, shelf, Ledger(), stock, failed)

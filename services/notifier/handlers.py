@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common import value
 from libs.common.bus.ports import Record
 from libs.common.clock import Clock
 from libs.common.cloudevents import Envelope, Reader
@@ -28,7 +27,7 @@ from services.notifier.domain.reserving import meant
 from services.notifier.domain.restoring import asked_again
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.resealing import resealed
-from services.notifier.store import borrowers, contacts, deliveries, erasing, gates, known, reservations
+from services.notifier.store import borrowers, contacts, deliveries, erasing, gates, known, placing, reservations
 from services.notifier.store.borrowers import Stamp, Who
 from services.notifier.store.gates import Epoch
 
@@ -81,7 +80,8 @@ class Intake:
         await erasing.forget(conn, await borrowers.erase(conn, list(batch.erasures.values())))
         await borrowers.keep_consents(conn, batch.consents)
         await borrowers.keep_statuses(conn, batch.statuses)
-        await reservations.settle(conn, await _with_numbers(conn, batch.contacts))
+        await reservations.settle(conn, batch.contacts)
+        await _place(conn, {*batch.profiles, *((one.tenant, one.borrower_id) for one in batch.contacts)})
         await known.keep_holds(conn, list(batch.holds.values()))
         await page_preferences.keep(conn, batch.wishes)
         await self._on_tasks(conn, batch)
@@ -109,17 +109,13 @@ class Intake:
         await self.outbox.append(conn, self.announcer.messages(announced, now=now))
 
 
-async def _with_numbers(conn: AsyncConnection, made: Sequence[contacts.Contact]) -> Sequence[contacts.Contact]:
-    """Return contacts that others have made with the address they went to, where it can be no other; their borrowers are locked."""
-    if not made:
-        return made
-    held = await borrowers.lock_free(conn, {(one.tenant, one.borrower_id) for one in made})  # held by this transaction, so free to it
-    return [_with_number(one, held[one.tenant, one.borrower_id].profile) for one in made]
-
-
-def _with_number(one: contacts.Contact, profile: BorrowerProfile | None) -> contacts.Contact:
-    lookups = meant(profile, one.channel, one.lookup) if profile is not None else ()
-    return value.replace(one, lookup=lookups[0]) if len(lookups) == 1 else one
+async def _place(conn: AsyncConnection, who: set[Who]) -> None:
+    """Find out to which addresses contacts that others have made may have gone; their borrowers are locked."""
+    if not (found := await placing.unplaced(conn, who)):
+        return
+    held = await borrowers.lock_free(conn, {(one.tenant, one.borrower_id) for one in found})  # held by this transaction, so free to it
+    of = [(one, held[one.tenant, one.borrower_id].profile) for one in found]
+    await placing.place(conn, [contacts.gone_to(one, meant(profile, one.channel, None)) for one, profile in of if profile is not None])
 
 
 def sort(batch: Sorted, record: Record, envelope: Envelope, data: object) -> None:

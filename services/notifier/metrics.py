@@ -60,6 +60,7 @@ class NotifierMetrics:
     timers_due: Gauge
     timer_oldest: Gauge
     switched: Gauge
+    holidays_end: Gauge
     _names: set[str] = field(default_factory=set)
 
     @classmethod
@@ -94,6 +95,7 @@ class NotifierMetrics:
             timers_due=metrics.gauge("timers_due", "What is due and not in hand", "kind"),
             timer_oldest=metrics.gauge("timer_oldest_due_timestamp_seconds", "The oldest of it; 0 is none", "kind"),
             switched=metrics.gauge("switch_positions", "Positions of the switch that stop contacts", "contacts"),
+            holidays_end=metrics.gauge("holidays_end_timestamp_seconds", "When the holidays of a pack in use are known no more", "pack"),
         )
 
     def named(self, provider: str) -> str:

@@ -30,6 +30,16 @@ addresses = Table(
 )
 """Whose address a keyed hash is of; gone with the profile that named it."""
 
+contact_numbers = Table(
+    "contact_numbers",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("borrower_id", Text, primary_key=True),
+    Column("contact_id", Text, primary_key=True),
+    Column("lookup", Text, primary_key=True),
+)
+"""The addresses to one of which a contact went, where nobody has said to which: it counts over each of them."""
+
 nameless_contacts = Table(
     "nameless_contacts",
     metadata,

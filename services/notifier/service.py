@@ -27,6 +27,7 @@ from libs.compliance import CapScope, Packs, load_packs, longest_reach
 from services.notifier.announcing import SOURCE, Announcer
 from services.notifier.asking import Asker
 from services.notifier.authorizing import Desk
+from services.notifier.calendars import Calendars
 from services.notifier.claiming import Claimer
 from services.notifier.connections import Connector, Hearing
 from services.notifier.contact_book import Book
@@ -147,7 +148,7 @@ def _parts(
     resolve_within = timedelta(seconds=settings.resolve_within_s)
     claimer = Claimer(
         engine=ports.engine, clock=ports.clock, outbox=outbox, announcer=announcer, packs=packs, texts=Texts.load(settings.links),
-        directory=directory, metrics=metrics,
+        directory=directory, metrics=metrics, calendars=Calendars(packs, metrics.holidays_end),
         partitions=ports.bus.partitions, stale_after=timedelta(seconds=settings.stale_after_s), grace=timedelta(seconds=settings.grace_s),
         resolve_within=resolve_within, group=GROUP, places=len(TOPICS) * ports.bus.partitions,
     )  # fmt: skip

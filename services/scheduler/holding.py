@@ -72,7 +72,7 @@ def announce(work: Work, row: HoldRow) -> None:
     )  # fmt: skip
     ends_with = None if row.ends_with is None else Ending(row.ends_with)
     hold = Hold(case.case_id, ends_with, row.source, row.matter, paused)
-    stop = Stop(row.hold_id, row.stop, row.from_at, row.until, row.loan_id, row.channel, hold)
+    stop = Stop(row.hold_id, row.stop, row.from_at, row.until, row.loan_id, row.channel, hold, row.contacts)
     out.messages += clocks_paused(case, stop, work.telling)
     work.case = replace(case, stops=(*case.stops, stop))
 

@@ -14,7 +14,7 @@ from libs.common.contracts.borrower_profiles import BorrowerErasure, BorrowerPro
 from libs.common.contracts.values import segment_of
 from libs.common.contracts.wallet_borrowers import ContactRecorded
 from services.scheduler.store import reach
-from services.scheduler.store.reach import CONSENT, CONTACT, PROFILE, AddressKept, ContactKept, ProfileKept, ReachRow
+from services.scheduler.store.reach import CONSENT, CONTACT, PROFILE, AddressKept, ConsentKept, ContactKept, ProfileKept, ReachRow
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -42,7 +42,8 @@ def _row(record: Record, envelope: Envelope, data: msgspec.Struct | None) -> Rea
             return ReachRow(envelope.tenant, data.borrower_id, PROFILE, data.time, data.id, None)
         case ConsentState():
             what = f"{CONSENT}{data.channel}:{data.purpose}"
-            return ReachRow(envelope.tenant, data.borrower_id, what, data.time, data.id, b"{}" if data.granted else None)
+            kept = _encode(ConsentKept(data.granted, data.at if data.at > data.time else None))
+            return ReachRow(envelope.tenant, data.borrower_id, what, data.time, data.id, kept)
         case ContactRecorded():
             loans = (data.loan_id,) if data.loan_id else ()
             kept = _encode(ContactKept(data.at, data.channel, data.result or "", data.by, loans))

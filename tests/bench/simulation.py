@@ -22,7 +22,7 @@ from services.scheduler.proposing import written
 from services.scheduler.simulation import BehaviourAsked, SimulationAsked
 from services.scheduler.simulator import Simulator
 from services.scheduler.store import debts, reach, simulations
-from services.scheduler.store.reach import AddressKept, ProfileKept, ReachRow
+from services.scheduler.store.reach import AddressKept, ConsentKept, ProfileKept, ReachRow
 from services.scheduler.store.simulations import Asked
 from tests.support.postgres import Databases, careful_databases
 
@@ -110,7 +110,8 @@ def _debt(n: int) -> debts.DebtRow:
 def _reach(n: int) -> list[ReachRow]:
     addresses = (AddressKept("sms", f"s{n}"), AddressKept("email", f"e{n}"))
     profile = _encode(ProfileKept(None, ("CN",), addresses))
-    values = {"profile": profile, "consent:sms:dunning": b"{}", "consent:email:dunning": b"{}"}
+    agreed = _encode(ConsentKept(True))
+    values = {"profile": profile, "consent:sms:dunning": agreed, "consent:email:dunning": agreed}
     return [ReachRow("default", f"B{n:07}", what, NOW, what, value) for what, value in values.items()]
 
 

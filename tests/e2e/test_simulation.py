@@ -51,6 +51,9 @@ class Person:
     """A status, and from how many hours after the start it stands."""
     called: int | None
     loans: tuple[tuple[int, str], ...]
+    agreed_in: int = -480
+    """From how many hours after the start the consents count."""
+    no_reminders_by: tuple[str, ...] = ()
 
 
 people = st.builds(
@@ -62,6 +65,8 @@ people = st.builds(
     stop=st.sampled_from([None, None, None, ("hardship", -400), ("opt_out", -400), ("hardship", 8), ("moratorium", 19)]),
     called=st.sampled_from([None, None, 1, 30]),
     loans=st.lists(st.tuples(st.integers(-4, 14), st.sampled_from(["CNY", "CNY", "USD"])), min_size=1, max_size=3).map(tuple),
+    agreed_in=st.sampled_from([-480, -480, -480, 20, 900]),
+    no_reminders_by=st.sampled_from([(), (), ("sms",)]),
 )  # fmt: skip
 
 
@@ -75,6 +80,8 @@ TELLING = [
     Person("Etc/GMT", "ZZ", BOTH, BOTH, ("opt_out", -400), None, ((6, "CNY"),)),
     Person("Etc/GMT", "ZZ", BOTH, BOTH, None, None, ((-1, "CNY"),)),
     Person("Asia/Shanghai", "ZZ", ("email",), BOTH, None, None, ((13, "USD"), (0, "CNY"))),
+    Person("Etc/GMT", "CO", BOTH, BOTH, None, None, ((3, "CNY"), (0, "USD")), agreed_in=28),
+    Person("Etc/GMT", "CO", BOTH, BOTH, None, None, ((-5, "CNY"),), no_reminders_by=("sms",)),
 ]
 """Each of them tells a gate that is asked with less from the live one."""
 
@@ -170,10 +177,11 @@ def told(name: str, person: Person) -> list[Event]:
             timezone=person.zone, addresses=[{"channel": c, "address": addresses[c]} for c in person.reached_by],
         )
     ]  # fmt: skip
+    agreed_at = (MORNING + timedelta(hours=person.agreed_in)).isoformat()
     events += [
-        event("borrower.consent", recorded=BEFORE, borrower_id=name, channel=c, purpose="dunning", granted=True, at=BEFORE.isoformat())
-        for c in person.agreed
-    ]
+        event("borrower.consent", recorded=BEFORE, borrower_id=name, channel=c, purpose=purpose, granted=purpose == "dunning", at=agreed_at)
+        for channels, purpose in ((person.agreed, "dunning"), (person.no_reminders_by, "reminder")) for c in channels
+    ]  # fmt: skip
     if person.stop is not None:
         kind, begins = person.stop
         begun, until = ((MORNING + timedelta(hours=hours)).isoformat() for hours in (begins, 30))

@@ -20,6 +20,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.common import logs
 from libs.common.bus.batches import let_go, record_of, send, undelivered
+from libs.common.bus.clients import Kept, begun
 from libs.common.bus.consumer import Intake
 from libs.common.bus.fetching import Fetched, Fetching
 from libs.common.bus.hands import Hands, parts_of
@@ -34,6 +35,7 @@ from libs.common.outbox import Outbox
 from libs.common.repeating import patiently
 
 T = TypeVar("T")
+Askers = tuple[AIOKafkaConsumer, AIOKafkaAdminClient]
 POLL_MS = 500
 OBSERVE_S = 1.0
 COMMIT_EVERY_S = 1.0
@@ -66,22 +68,22 @@ class KafkaBus:
         self.clock = clock
         self.bootstrap = bootstrap
         self.client_id = client_id
-        self._producer: AIOKafkaProducer | None = None
-        self._making = asyncio.Lock()
+        self._producer = Kept(self._new_producer, lambda producer: let_go(producer, within_s=STOP_WITHIN_S))
+        self._askers = Kept(self._new_askers, _end_askers)
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Return when the broker has all of them on all in-sync replicas; in order within a partition."""
         began = stopwatch()
         try:
             async with asyncio.timeout(PUBLISH_WITHIN_S):
-                producer = await self._live_producer()
+                producer = await self._producer.live()
             failed = await send(producer, messages, within_s=PUBLISH_WITHIN_S - (stopwatch() - began))
         except _PASSING as error:
-            await self._drop_producer()
+            await self._producer.let_go()
             raise TransientError(f"the broker did not take {len(messages)} messages: {type(error).__name__} {error}") from error
         if not all(isinstance(error, TransientError) for error in failed.values()):
             # A producer that has lost its sequence stays broken: the next call makes a new one; ids make the repeats harmless.
-            await self._drop_producer()
+            await self._producer.let_go()
         if failed:
             raise undelivered(failed, passes=_PASSING)
 
@@ -93,7 +95,7 @@ class KafkaBus:
         """Return over how many partitions these topics are spread on the broker."""
         try:
             async with asyncio.timeout(PUBLISH_WITHIN_S):
-                producer = await self._live_producer()
+                producer = await self._producer.live()
                 return sum([len(await producer.partitions_for(topic)) for topic in topics])
         except _PASSING as error:
             raise TransientError(f"the broker does not say how its topics are spread: {type(error).__name__} {error}") from error
@@ -101,53 +103,45 @@ class KafkaBus:
     async def behind(self, topic: str, groups: Sequence[str]) -> int:
         """Return what the slowest of these groups has still to take, by what it told the broker within the last second or so."""
         places = [TopicPartition(topic, n) for n in range(self.partitions)]
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, client_id=self.client_id, retry_backoff_ms=LOOKS_AGAIN_MS)
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, client_id=self.client_id)
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
-                await asyncio.gather(consumer.start(), admin.start())
+                consumer, admin = await self._askers.live()
                 told = [await admin.list_consumer_group_offsets(group, partitions=places) for group in groups]
                 ends = await consumer.end_offsets(places)
         except _PASSING as error:
+            await self._askers.let_go()
             raise TransientError(f"the broker does not say how far {groups} are: {type(error).__name__} {error}") from error
-        finally:
-            await asyncio.gather(consumer.stop(), admin.close(), return_exceptions=True)
         return max(sum(max(0, int(ends[tp] - at.offset)) for tp, at in one.items() if at.offset >= 0) for one in told)
 
     async def ready(self) -> str | None:
         """Return None when the broker answers, else why not."""
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
-                producer = await self._live_producer()
+                producer = await self._producer.live()
                 await producer.client.fetch_all_metadata()
         except _PASSING as error:
             return f"{type(error).__name__}: {error}"[:200]
         return None
 
     async def close(self) -> None:
-        """Let go of the producer."""
-        await self._drop_producer()
+        """Let go of the clients."""
+        await self._producer.let_go()
+        await self._askers.let_go()
 
-    async def _live_producer(self) -> AIOKafkaProducer:
-        async with self._making:
-            if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self.bootstrap, client_id=self.client_id, enable_idempotence=True, acks="all",
-                    max_batch_size=BATCH_BYTES, request_timeout_ms=15_000, max_request_size=8 * BATCH_BYTES,
-                )  # fmt: skip
-                try:
-                    await producer.start()
-                except BaseException:
-                    with contextlib.suppress(Exception):
-                        await producer.stop()
-                    raise
-                self._producer = producer
-            return self._producer
+    async def _new_producer(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, client_id=self.client_id, enable_idempotence=True, acks="all",
+            max_batch_size=BATCH_BYTES, request_timeout_ms=15_000, max_request_size=8 * BATCH_BYTES,
+        )  # fmt: skip
+        await begun(producer.start, producer.stop)
+        return producer
 
-    async def _drop_producer(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await let_go(producer, within_s=STOP_WITHIN_S)
+    async def _new_askers(self) -> Askers:
+        """Return what asks where topics end, and what asks how far groups are."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, client_id=self.client_id, retry_backoff_ms=LOOKS_AGAIN_MS)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, client_id=self.client_id)
+        await begun(lambda: asyncio.gather(consumer.start(), admin.start()), lambda: _end_askers((consumer, admin)))
+        return consumer, admin
 
 
 @dataclass(slots=True)
@@ -382,6 +376,11 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._worker.assigned(assigned)
+
+
+async def _end_askers(askers: Askers) -> None:
+    consumer, admin = askers
+    await asyncio.gather(consumer.stop(), admin.close(), return_exceptions=True)
 
 
 async def make_topics(bootstrap: str, specs: Sequence[TopicSpec], *, replication: int = 1) -> list[str]:

@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 _E = TypeVar("_E", bound=StrEnum)
 
 
-class PackError(Exception):
+class PackError(RuntimeError):
     """A pack that cannot be read as it stands."""
 
 

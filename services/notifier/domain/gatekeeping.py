@@ -30,12 +30,13 @@ from libs.compliance import (
     StopKind,
     StopScope,
     cap_keys,
+    consented,
     consents_to,
     decide,
+    is_to_come,
 )
 from services.notifier.domain.known import Hold, Known, Status
 from services.notifier.domain.owed import local_date
-from services.notifier.domain.reserving import CLOCKS_APART
 from services.notifier.domain.suppressions import ALONE, Beside, stops
 from services.notifier.domain.verdicts import Decision
 
@@ -144,7 +145,7 @@ def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime, packs:
 
 def _suppressed(asked: Asked, packs: Packs, now: datetime) -> Iterator[Stop]:
     known = asked.known
-    given = {of: at for of, at in known.consented_at.items() if not _to_come(at, now)}
+    given = {of: at for of, at in known.consented_at.items() if not is_to_come(at, now)}
     beside = Beside(packs.revoked_with(asked.channel, asked.places), asked.address.lookup) if known.suppressions else ALONE
     return stops(known.suppressions, asked.channel, given, _purposes(asked), beside=beside)
 
@@ -157,15 +158,9 @@ def zones(asked: Asked) -> tuple[str, ...] | None:
 
 
 def _consents(asked: Asked, now: datetime) -> frozenset[Channel]:
-    """Return the channels that the borrower has consented to; who took back the consent to this very purpose has none to it."""
     known = asked.known
-    given = (of for of in known.consents if of[1] in _purposes(asked) and not _to_come(known.consented_at.get(of), now))
-    return frozenset(Channel(channel) for channel, _ in given if (channel, asked.request.purpose) not in known.withdrawn)
-
-
-def _to_come(at: datetime | None, now: datetime) -> bool:
-    """Tell whether a consent is dated ahead: until then it permits nothing, and no opt-out is older than it."""
-    return at is not None and at > now + CLOCKS_APART
+    given = {of: known.consented_at.get(of) for of in known.consents}
+    return consented(given, known.withdrawn, asked.request.purpose, now)
 
 
 def _purposes(asked: Asked) -> tuple[str, ...]:

@@ -22,6 +22,11 @@ PIPELINE_AGAIN = timedelta(seconds=1)
 SWITCH_AGAIN = timedelta(seconds=5)
 COUNTED = frozenset({RuleKind.CAP, RuleKind.SPACING, RuleKind.COOL_OFF, RuleKind.CHANNEL_LOCK})
 """Rules over contacts that were made before, or that somebody may be making."""
+NO_ADDRESS = "no_address"
+NO_PROVIDER = "no_provider"
+"""Nobody carries the channels of a request on which the borrower has an address."""
+SANDBOX_ONLY = "sandbox_only"
+"""Real providers would carry it, to a jurisdiction that is an example: nobody real may be contacted there."""
 
 
 class Scene(Value, frozen=True):
@@ -98,7 +103,7 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
     """Return the first lawful channel in the order of the request, else when one will be."""
     channels = usable(delivery, scene.known, debts, places=scene.places, channels=scene.channels, packs=scene.packs)
     if not channels:
-        return Fail(delivery.reason if delivery.spent and delivery.reason else "no_address")
+        return Fail(delivery.reason if delivery.spent and delivery.reason else _no_way(delivery, scene))
     denied: list[Decision] = []
     words: list[str] = []
     for asked in channels:
@@ -119,6 +124,18 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
     if len(denied) < len(channels):
         return Defer(now + SWITCH_AGAIN, _why_resting(scene, {asked.channel for asked in channels}), tuple(denied), passing=True)
     return Suppress(words[0], tuple(denied))
+
+
+def _no_way(delivery: Delivery, scene: Scene) -> str:
+    """Return why no channel of a request can be put to the gate."""
+    request, profile = delivery.request, scene.known.profile
+    if profile is None:
+        return NO_ADDRESS
+    left = [one for one in request.channels if one not in delivery.spent]
+    addressed = {one for one in left if _address(profile, scene.known, one, request.purpose) is not None}
+    if not addressed:
+        return NO_ADDRESS
+    return SANDBOX_ONLY if addressed & scene.channels.keys() else NO_PROVIDER
 
 
 def _slots(channels: Sequence[Asked], denied: Sequence[Decision], scene: Scene) -> list[datetime]:

@@ -15,7 +15,7 @@ from services.notifier.domain.verdicts import Defer, Expire, Fail, Send, Suppres
 
 HELD_FOR = timedelta(minutes=15)
 """How long a slot is held for a person who was let contact somebody."""
-CLOCKS_APART = timedelta(minutes=1)
+SEEMS_EARLIER = timedelta(minutes=1)
 """How much earlier than the permission a contact may seem to have been made, by another system's clock."""
 RESERVED = "reserved"
 REPLACED = "cancelled"
@@ -66,7 +66,7 @@ def taken(made: Made, held: Iterable[Held]) -> Held | None:
     slots = sorted(held, key=lambda one: (one.at, one.contact_id))
     if named := [one for one in slots if one.contact_id == made.contact_id]:
         return named[0]
-    fitting = [one for one in slots if one.channel == made.channel and one.at - CLOCKS_APART <= made.at <= one.until]
+    fitting = [one for one in slots if one.channel == made.channel and one.at - SEEMS_EARLIER <= made.at <= one.until]
     return min(fitting, key=lambda one: set(one.loans).isdisjoint(made.loans), default=None)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from libs.common.contracts.contact_tasks import ContactRequested
+from libs.common.contracts.contact_tasks import ContactRequested, PolicyRef
+from libs.common.slips import near
 from libs.common.value import Value
 
 EVERY_CHANNEL = "*"
@@ -24,6 +25,9 @@ class Scope(StrEnum):
 
 
 KEYLESS = frozenset({Scope.ALL, Scope.TENANT})
+UNCHECKED = frozenset({Scope.POLICY, Scope.STEP, Scope.TEMPLATE})
+"""Scopes with keys of which the notifier cannot know whether there is such a thing: a slip is seen by what waits, and never refused."""
+LONGEST_HINT = 300
 
 
 class Position(Value, frozen=True):
@@ -40,15 +44,67 @@ def channels_at(positions: Iterable[Position], contacts: str, request: ContactRe
     return frozenset(one.key if one.scope == Scope.CHANNEL else EVERY_CHANNEL for one in mine)
 
 
-def _concerns(one: Position, request: ContactRequested, places: tuple[str, ...]) -> bool:
-    policy = request.policy
-    match one.scope:
+class Waiting(Value, frozen=True):
+    """So many contacts that wait, of the same step."""
+
+    policy: PolicyRef
+    step: str
+    template: str
+    number: int
+
+
+def concerned(one: Position, waiting: Iterable[Waiting]) -> int:
+    """Return how many of these contacts a position of an unchecked scope concerns."""
+    return sum(each.number for each in waiting if one.key in _names(one.scope, each))
+
+
+def slip(one: Position, waiting: Iterable[Waiting]) -> str | None:
+    """Return what to say of a position that concerns none of the contacts that wait."""
+    waiting = tuple(waiting)
+    number = sum(each.number for each in waiting)
+    if concerned(one, waiting):
+        return None
+    if not number:
+        return f"no contact waits now, by which it could be seen whether there is a {one.scope} {one.key!r}"
+    names = {name for each in waiting for name in _names(one.scope, each)}
+    known = sorted({name for name in names if _form(name) == _form(one.key)} or names)
+    return f"of the {number} contacts that are due first none is of the {one.scope} {one.key!r}: {_near(one.key, known)}"
+
+
+def nothing_to_lift(one: Position, before: Iterable[Position]) -> str | None:
+    """Return what to say of a turn to `on` where nothing of that key was stopped."""
+    stopped = sorted({each.key for each in before if each.scope == one.scope and each.contacts != "on"})
+    if one.contacts != "on" or one.scope in KEYLESS or one.key in stopped:
+        return None
+    others = _near(one.key, stopped) if stopped else f"nor any other {one.scope}"
+    return f"the {one.scope} {one.key!r} was not stopped: {others}"
+
+
+def _near(key: str, known: list[str]) -> str:
+    said = near(key, known)
+    return said if len(said) <= LONGEST_HINT else f"{said[:LONGEST_HINT]}..."
+
+
+def _form(name: str) -> tuple[bool, bool]:
+    """Return how a key is written: with a policy before it, or a version behind it."""
+    return "/" in name, "@" in name
+
+
+def _names(scope: str, of: ContactRequested | Waiting) -> tuple[str, ...]:
+    """Return the keys under which a position of this scope concerns a contact."""
+    match scope:
         case Scope.POLICY:
-            return one.key in {policy.name, f"{policy.name}@{policy.version}"}
+            return of.policy.name, f"{of.policy.name}@{of.policy.version}"
         case Scope.STEP:
-            return one.key in {request.step, f"{policy.name}/{request.step}"}
-        case Scope.TEMPLATE:
-            return one.key == request.template
+            return of.step, f"{of.policy.name}/{of.step}"
+        case _:
+            return (of.template,)
+
+
+def _concerns(one: Position, request: ContactRequested, places: tuple[str, ...]) -> bool:
+    match one.scope:
+        case Scope.POLICY | Scope.STEP | Scope.TEMPLATE:
+            return one.key in _names(one.scope, request)
         case Scope.REGION:
             return not places or any(_meet(one.key, place) for place in places)
         case _:  # everybody's; and a scope that a later release has set stops too much rather than too little

@@ -93,6 +93,20 @@ class SwitchSet(Struct):
     at: datetime
 
 
+class Concerned(Struct):
+    """Of so many contacts that wait and are due first, how many a position of the switch concerns."""
+
+    concerned: int
+    of: int
+
+
+class SwitchTurned(SwitchSet):
+    """A turn of the switch, and what it covers; `waiting` is told of policies, steps and templates, whose names nobody checks."""
+
+    waiting: Concerned | None
+    hint: str | None
+
+
 class SpokenRule(Struct):
     """A rule that spoke against a contact, and until when."""
 
@@ -155,7 +169,7 @@ class SandboxMessage(Struct):
 
 SHAPES: Shapes = {
     "getDeliveries": list[Delivery], "getDelivery": DeliveryWithAttempts, "getBorrowerContacts": list[LedgerContact],
-    "getSwitch": list[SwitchSet], "putSwitch": SwitchSet, "postComplianceCheck": GateAnswer, "authorizeContacts": ContactAnswer,
+    "getSwitch": list[SwitchSet], "putSwitch": SwitchTurned, "postComplianceCheck": GateAnswer, "authorizeContacts": ContactAnswer,
     "getBorrowerPreferences": Preferences, "putBorrowerPreferences": Preferences, "getSandboxMessages": list[SandboxMessage],
     "getBorrowerPreferencesVersions": list[Preferences],
     **TEXTS, **ACCOUNTS, **settings_shapes(TenantSettings), **feed_shapes(OUTCOMES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
@@ -11,12 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.api import answer, page
 from libs.common.asked import Asked
 from libs.common.clock import Clock
+from libs.common.db.failures import is_transient
 from libs.common.errors import DomainError
+from libs.common.patience import answered
 from libs.compliance import Channel, Packs
-from services.notifier.domain.switching import KEYLESS, Scope
+from services.notifier.domain.switching import KEYLESS, UNCHECKED, Scope, Waiting, concerned, nothing_to_lift, slip
 from services.notifier.routes.callers import Operating, Reading
 from services.notifier.store import gates
 from services.notifier.store.gates import Switch
+
+LOOKED_AT = 10_000
+"""Contacts that wait, of which it is seen whether a turn of the switch concerns them."""
+LOOKED_FOR_S = 3.0
 
 
 class SwitchIn(Asked):
@@ -52,8 +59,10 @@ def routes_of(engine: AsyncEngine, clock: Clock, packs: Packs) -> APIRouter:
             tenant = gates.EVERYWHERE if wanted.scope is Scope.ALL else caller.tenant
             at = await clock.at(conn)
             turned = Switch(tenant, wanted.scope.value, wanted.key or "", wanted.contacts, wanted.reason, caller.actor, at)
+            before = await gates.switches(conn, caller.tenant)
             await gates.set_switch(conn, turned)
-        return answer(_shown(turned))
+        waiting = await _waiting(engine, caller.tenant) if wanted.scope in UNCHECKED else None
+        return answer({**_shown(turned), **_covered(turned, before, waiting)})
 
     return routes
 
@@ -65,6 +74,30 @@ def _expect_region(wanted: SwitchIn, packs: Packs) -> None:
         return
     if not any(name.startswith(f"{region}-") for name in packs):
         raise DomainError(422, "invalid_request", f"no pack knows the region {region}")
+
+
+async def _waiting(engine: AsyncEngine, tenant: str) -> Sequence[Waiting] | None:
+    """Return what waits, or None where that is not to be had: the switch is turned by then, and nothing else may be said of it."""
+
+    async def look() -> Sequence[Waiting]:
+        async with engine.connect() as conn:
+            return await gates.waiting(conn, tenant, most=LOOKED_AT)
+
+    try:
+        return await answered(look(), LOOKED_FOR_S)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return None
+
+
+def _covered(turned: Switch, before: Sequence[Switch], waiting: Sequence[Waiting] | None) -> dict[str, Any]:
+    """Return how many of the contacts that wait a position concerns, and what looks like a slip in it."""
+    hint = nothing_to_lift(turned.position, [one.position for one in before])
+    if waiting is None:
+        return {"waiting": None, "hint": hint}
+    numbers = {"concerned": concerned(turned.position, waiting), "of": sum(each.number for each in waiting)}
+    return {"waiting": numbers, "hint": hint or slip(turned.position, waiting)}
 
 
 def _shown(one: Switch) -> dict[str, Any]:

@@ -107,6 +107,7 @@ class PackInShort(Struct):
     regions: list[str]
     zones: list[str]
     sources: list[Any]
+    holidays_known_to: date | None
 
 
 class PackRule(Struct):

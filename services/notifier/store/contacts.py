@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.db.arrays import column
-from libs.common.value import Value
+from libs.common.value import Value, replace
 from libs.compliance import CapKey, CapScope, Channel, Prior
 from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.verdicts import Decision
@@ -27,6 +27,11 @@ AGAIN = (
 """Ours, tried again, is entered anew."""
 _STANDS = "(c.reserved_until is null or c.reserved_until > :now)"
 """A reservation that has lapsed counts no more."""
+_NUMBERS = text(
+    "insert into notifier.contact_numbers (tenant, borrower_id, contact_id, lookup)"
+    " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:ids as text[]), cast(:lookups as text[]))"
+    " on conflict do nothing"
+)
 _COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.direction, c.lookup, c.kind, c.loans, c.task_id, c.reserved_until"
 
 
@@ -49,6 +54,8 @@ class Contact(Value, frozen=True):
     decision: Decision | None = None
     lapses_at: datetime | None = None
     """When it counts no more, where it is a slot that is held for a person."""
+    numbers: tuple[str, ...] = ()
+    """The addresses to one of which it went, where it is not known to which: it counts over each of them."""
 
     def prior(self) -> Prior:
         """Return it as the gate counts it: what will come of one that somebody may be making is not known."""
@@ -62,6 +69,12 @@ def recorded(tenant: str, contact: ContactRecorded) -> Contact:
         tenant, contact.borrower_id, contact.contact_id, contact.at, contact.channel, contact.result or "", contact.by,
         loans=(contact.loan_id,) if contact.loan_id else (),
     )  # fmt: skip
+
+
+def gone_to(contact: Contact, lookups: Iterable[str | None]) -> Contact:
+    """Return a contact that went to one of these addresses."""
+    known = tuple(sorted({lookup for lookup in lookups if lookup}))
+    return replace(contact, lookup=known[0]) if len(known) == 1 else replace(contact, numbers=known)
 
 
 def id_of(task_id: str, channel: str) -> str:
@@ -96,6 +109,14 @@ async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
             "decisions": [_encode(c.decision) if c.decision else None for c in ordered],
         },
     )  # fmt: skip
+
+
+async def keep_numbers(conn: AsyncConnection, contacts: Iterable[Contact]) -> None:
+    """Keep to which addresses contacts that are new may have gone."""
+    ordered = sorted((c.tenant, c.borrower_id, c.contact_id, lookup) for c in contacts for lookup in c.numbers)
+    if ordered:
+        tenants, borrowers, ids, lookups = zip(*ordered, strict=True)
+        await conn.execute(_NUMBERS, {"tenants": tenants, "borrowers": borrowers, "ids": ids, "lookups": lookups})
 
 
 async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, str]]) -> None:
@@ -199,6 +220,11 @@ async def of_lookups(conn: AsyncConnection, lookups: Iterable[tuple[str, str]], 
         text(
             f"select {_COLUMNS} from unnest(cast(:tenants as text[]), cast(:lookups as text[])) as w(tenant, lookup)"  # no value in it
             f" join notifier.contacts c using (tenant, lookup) where c.at >= :since and {_STANDS}"
+            f" union all select {_COLUMNS.replace('c.lookup', 'm.lookup')}"
+            " from unnest(cast(:tenants as text[]), cast(:lookups as text[])) as w(tenant, lookup)"
+            " join notifier.contact_numbers m using (tenant, lookup) join notifier.contacts c"
+            " on (c.tenant, c.borrower_id, c.contact_id) = (m.tenant, m.borrower_id, m.contact_id)"
+            f" where c.at >= :since and {_STANDS}"
             " union all select n.tenant, '', n.at, n.channel, n.result, '', n.direction, n.lookup, n.kind, '{}', null, null"
             " from unnest(cast(:tenants as text[]), cast(:lookups as text[])) as w(tenant, lookup)"
             " join notifier.nameless_contacts n using (tenant, lookup) where n.at >= :since"

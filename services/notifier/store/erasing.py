@@ -32,14 +32,16 @@ _SPOKEN = (
 """What was replied, from where, and the request that brought it; what it suppressed stays."""
 _NAMELESS = (
     "insert into notifier.nameless_contacts (tenant, lookup, at, channel, result, direction, kind)"
-    " select t.tenant, t.lookup, t.at, t.channel, case t.result when 'reserved' then '' else t.result end, t.direction, t.kind"
-    f" from {_WHO} join notifier.contacts t on {_OF} where t.lookup is not null"
-    " and t.result not in ('refused', 'not_sent', 'cancelled') order by t.at"
+    " select t.tenant, coalesce(t.lookup, n.lookup), t.at, t.channel, case t.result when 'reserved' then '' else t.result end,"
+    f" t.direction, t.kind from {_WHO} join notifier.contacts t on {_OF} left join notifier.contact_numbers n on t.lookup is null"
+    " and (n.tenant, n.borrower_id, n.contact_id) = (t.tenant, t.borrower_id, t.contact_id)"
+    " where coalesce(t.lookup, n.lookup) is not null and t.result not in ('refused', 'not_sent', 'cancelled') order by t.at"
 )
 """Caps over numbers go on counting what was made, and what a person may be making; before the hashes go from where the borrower stands."""
 _STATEMENTS = (
     f"delete from notifier.addresses t using {_WHO} where {_OF}",
     _NAMELESS,
+    f"delete from notifier.contact_numbers t using {_WHO} where {_OF}",
     f"update notifier.contacts t set lookup = null from {_WHO} where {_OF} and t.lookup is not null",
     f"update notifier.deliveries t set request = {_REQUEST} from {_WHO} where {_OF} and t.request is not null",
     f"update notifier.preferences t set reason = null from {_WHO} where {_OF} and t.reason is not null",

@@ -9,9 +9,10 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.contracts.contact_tasks import PolicyRef
 from libs.common.contracts.overdue_facts import DebtWatermark
 from services.notifier.domain.clocks import FAR_AHEAD
-from services.notifier.domain.switching import Position
+from services.notifier.domain.switching import Position, Waiting
 
 EVERYWHERE = ""
 """The tenant of the switch that is for all of them."""
@@ -105,6 +106,21 @@ async def set_switch(conn: AsyncConnection, switch: Switch) -> None:
             "reason": switch.reason, "by": switch.by, "at": switch.at,
         },
     )  # fmt: skip
+
+
+async def waiting(conn: AsyncConnection, tenant: str, *, most: int) -> list[Waiting]:
+    """Return what of a tenant waits to be sent, by step: of so many that are due first."""
+    rows = await conn.execute(
+        text(
+            "select r -> 'policy' ->> 'name' as policy, cast(r -> 'policy' ->> 'version' as int) as version, r ->> 'step' as step,"
+            " r ->> 'template' as template, count(*) as number"
+            " from (select * from notifier.queue where tenant = :tenant and state = 'pending' order by next_at limit :most) q"
+            " join notifier.deliveries d using (tenant, borrower_id, task_id)"
+            " cross join lateral (select cast(convert_from(d.request, 'UTF8') as jsonb) offset 0) as p(r) group by 1, 2, 3, 4"
+        ),
+        {"tenant": tenant, "most": most},
+    )
+    return [Waiting(PolicyRef(name=row.policy, version=row.version), row.step, row.template, row.number) for row in rows]
 
 
 async def epoch(conn: AsyncConnection) -> Epoch:

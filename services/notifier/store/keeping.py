@@ -30,8 +30,11 @@ _NAMELESS = text(
     " limit :most for update skip locked) o where n.id = o.id"
 )
 _SLOTS = text(
-    "delete from notifier.contacts c using (select tenant, borrower_id, contact_id from notifier.contacts"
-    " where reserved_until < :before order by reserved_until limit :most for update skip locked) o"
+    "with o as (select tenant, borrower_id, contact_id from notifier.contacts"
+    " where reserved_until < :before order by reserved_until limit :most for update skip locked),"
+    " numbers as (delete from notifier.contact_numbers n using o"
+    " where (n.tenant, n.borrower_id, n.contact_id) = (o.tenant, o.borrower_id, o.contact_id))"
+    " delete from notifier.contacts c using o"
     " where (c.tenant, c.borrower_id, c.contact_id) = (o.tenant, o.borrower_id, o.contact_id)"
 )
 

@@ -50,6 +50,7 @@ async def reserve(conn: AsyncConnection, slot: Slot) -> None:
             "decision": _encode(one.decision), "until": slot.until,
         },
     )  # fmt: skip
+    await contacts.keep_numbers(conn, [one])
 
 
 async def settle(conn: AsyncConnection, made: Sequence[Contact]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -22,9 +22,10 @@ from libs.compliance import (
     Reason,
     RuleKind,
     Stop,
+    StopContacts,
     StopKind,
     StopScope,
-    consents_to,
+    consented,
     decide,
     word_of,
 )
@@ -57,8 +58,10 @@ class Reach:
     timezone: str | None = None
     jurisdictions: tuple[str, ...] = ()
     addresses: tuple[Address, ...] = ()
-    consents: frozenset[tuple[str, str]] = frozenset()
-    """Granted ones: channel and purpose."""
+    consents: Mapping[tuple[str, str], datetime | None] = field(default_factory=dict)
+    """Granted ones, by channel and purpose, and from when on each counts, where it is dated ahead."""
+    withdrawn: frozenset[tuple[str, str]] = frozenset()
+    """Those that the borrower has refused or taken back."""
 
     def address(self, channel: str, purpose: str) -> Address | None:
         """Return the address to use: of those for this purpose the one with the lowest priority number."""
@@ -188,10 +191,9 @@ def _zones(wish: Wish) -> tuple[str, ...] | None:
 def _circumstances(wish: Wish, now: datetime) -> Circumstances:
     reach = wish.reach
     named = {place for debt in wish.debts for place in debt.jurisdictions} | set(reach.jurisdictions)
-    purposes = consents_to(wish.send.purpose)
     return Circumstances(
         jurisdictions=tuple(sorted(named)), zones=_zones(wish), profile=wish.house.profile, role=wish.house.role,
-        consents=frozenset(Channel(channel) for channel, purpose in reach.consents if purpose in purposes),
+        consents=consented(reach.consents, reach.withdrawn, wish.send.purpose, now),
         preferences=Preferences(), tenant_hours=wish.house.hours, stops=tuple(_stop(stop) for stop in wish.stops if stop.kind in _KINDS),
         prior=wish.prior, debt_facts={debt.loan_id: _facts(debt, now) for debt in wish.debts},
     )  # fmt: skip
@@ -202,8 +204,9 @@ _KINDS = frozenset(kind.value for kind in StopKind)
 
 def _stop(stop: case_stops.Stop) -> Stop:
     kind = StopKind(stop.kind)
-    scope = StopScope.DEBT if stop.loan_id else StopScope.CHANNEL if stop.channel else STOPS[kind].scope
-    return Stop(kind, scope, stop.from_at, stop.until, channel=stop.channel, debt=stop.loan_id)
+    scope = StopScope.CHANNEL if stop.channel else StopScope.DEBT if stop.loan_id else STOPS[kind].scope
+    contacts = StopContacts(stop.contacts) if stop.contacts else None
+    return Stop(kind, scope, stop.from_at, stop.until, channel=stop.channel, debt=stop.loan_id, contacts=contacts)
 
 
 def _facts(debt: Debt, now: datetime) -> DebtFacts:

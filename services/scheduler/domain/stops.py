@@ -43,6 +43,8 @@ class Stop(Value, frozen=True):
     loan_id: str | None = None
     channel: str | None = None
     hold: Hold | None = None
+    contacts: str | None = None
+    """What it leaves, where whoever set it has said so."""
 
     def stands(self, now: datetime) -> bool:
         """Say whether it stops contacts of every channel at this moment."""

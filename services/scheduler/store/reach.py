@@ -71,6 +71,14 @@ class ProfileKept(msgspec.Struct, frozen=True):
     addresses: tuple[AddressKept, ...]
 
 
+class ConsentKept(msgspec.Struct, frozen=True):
+    """A consent of one channel and purpose as it stands."""
+
+    granted: bool
+    counts_from: datetime | None = None
+    """Where it is dated ahead of when it was said."""
+
+
 class ContactKept(msgspec.Struct, frozen=True):
     """A contact that others have made."""
 
@@ -104,6 +112,7 @@ class Known:
 
 NOTHING = Known(Reach(), ())
 _profile = msgspec.json.Decoder(ProfileKept).decode
+_consent = msgspec.json.Decoder(ConsentKept).decode
 _contact = msgspec.json.Decoder(ContactKept).decode
 
 
@@ -146,13 +155,20 @@ async def known(
 
 
 def _reach(values: Mapping[str, bytes]) -> Reach:
-    consents = [what.split(":", 2)[1:] for what in values if what.startswith(CONSENT)]
-    granted = frozenset((channel, purpose) for channel, purpose in consents)
+    consents = {_of(what): _consent(value) for what, value in values.items() if what.startswith(CONSENT)}
+    granted = {of: one.counts_from for of, one in consents.items() if one.granted}
+    withdrawn = frozenset(consents.keys() - granted.keys())
     if PROFILE not in values:
-        return Reach(consents=granted)
+        return Reach(consents=granted, withdrawn=withdrawn)
     kept = _profile(values[PROFILE])
     addresses = tuple(Address(one.channel, one.lookup, one.priority, one.purposes) for one in kept.addresses)
-    return Reach(True, kept.timezone, kept.jurisdictions, addresses, granted)
+    return Reach(True, kept.timezone, kept.jurisdictions, addresses, granted, withdrawn)
+
+
+def _of(what: str) -> tuple[str, str]:
+    """Return the channel and the purpose of a consent's key."""
+    _, channel, purpose = what.split(":", 2)
+    return channel, purpose
 
 
 def _elsewhere(values: Mapping[str, bytes]) -> list[Prior]:

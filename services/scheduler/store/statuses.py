@@ -28,10 +28,10 @@ _UPSERT = text(
 _OF = {"tenant": ID, "borrower_id": ID}
 _STANDING = text(
     "select s.tenant, s.borrower_id, s.status_id, s.kind, s.from_at, s.until, null as loan_id, null as channel, null as case_id,"
-    f" null as ends_with, null as source, null as matter, null as paused from {unnest(_OF, 'k')}"
+    f" null as ends_with, null as source, null as matter, null as paused, null as contacts from {unnest(_OF, 'k')}"
     " join scheduler.statuses s on (s.tenant, s.borrower_id) = (k.tenant, k.borrower_id) where s.stands"
     " union all select h.tenant, h.borrower_id, h.hold_id, h.stop, h.from_at, h.until, h.loan_id, h.channel, h.case_id, h.ends_with,"
-    f" h.source, h.matter, h.paused from {unnest(_OF, 'k')}"
+    f" h.source, h.matter, h.paused, h.contacts from {unnest(_OF, 'k')}"
     " join scheduler.holds h on (h.tenant, h.borrower_id) = (k.tenant, k.borrower_id) where h.ended_at is null"
 )
 _FORGET = text(
@@ -70,10 +70,11 @@ async def stops(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> 
     """Return the stops of these (tenant, borrower): statuses and holds."""
     tenants, ids = zip(*borrowers, strict=True)
     found = await conn.execute(_STANDING, {"tenant": joined(tenants), "borrower_id": joined(ids)})
-    return [
-        ((row.tenant, row.borrower_id), Stop(row.status_id, row.kind, row.from_at, row.until, row.loan_id, row.channel, _hold(row)))
-        for row in found
-    ]
+    return [((row.tenant, row.borrower_id), _stop(row)) for row in found]
+
+
+def _stop(row: Row[Any]) -> Stop:
+    return Stop(row.status_id, row.kind, row.from_at, row.until, row.loan_id, row.channel, _hold(row), row.contacts)
 
 
 def _hold(row: Row[Any]) -> Hold | None:

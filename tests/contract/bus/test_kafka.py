@@ -46,6 +46,11 @@ def committed_on_broker(worker: KafkaWorker) -> Callable[[], bool]:
     return lambda: not worker._standing.uncommitted
 
 
+def clients() -> set[object]:
+    """The clients of the broker that are there."""
+    return {task for task in asyncio.all_tasks() if "_md_synchronizer" in str(task)}
+
+
 async def test_after_the_database_went_back_the_records_are_read_again_and_its_owner_is_told_once(on_kafka: Rig) -> None:
     rig, told = on_kafka, Calls()
     for partition in range(PARTITIONS):
@@ -82,7 +87,12 @@ async def test_a_group_is_behind_by_what_it_has_not_taken_and_one_that_never_cam
         await rig.have("a")
     await rig.publish("b", "c")
     assert await rig.bus.behind(rig.topics[0], [rig.group, "never came"]) == 2
+    asked = clients()
+    assert len(asked) == 3, "what publishes, what asks for the ends, what asks for the groups"
     assert await rig.bus.behind(rig.topics[0], ["never came"]) == 0
+    assert clients() == asked
+    await rig.bus.close()
+    assert clients() == set()
 
 
 async def test_whoever_is_ahead_is_no_restore(on_kafka: Rig) -> None:
@@ -161,6 +171,7 @@ async def test_a_broker_that_is_killed_and_comes_back_loses_nothing(on_kafka: Ri
     async with rig.running(rig.bus.consume(rig.subscription())):
         senders = [asyncio.create_task(_send_until(rig, over, sent, p)) for p in range(PARTITIONS)]
         await until(lambda: len(sent) > 100, what="some records")
+        await rig.bus.behind(rig.topics[0], [rig.group])
         await asyncio.to_thread(broker.kill)
         await asyncio.to_thread(broker.restart)
         before = len(sent)
@@ -172,7 +183,17 @@ async def test_a_broker_that_is_killed_and_comes_back_loses_nothing(on_kafka: Ri
             await until(_all_there(rig, partition, mine), what="every record that was answered for", within_s=60)
             first_seen = list(dict.fromkeys(await rig.values(partition=partition)))
             assert first_seen == mine
+    await until(_none_behind(rig), what="the clients that asked before to be made anew")
     assert await rig.rows("select topic, partition, position from effects group by 1, 2, 3 having count(*) > 1") == []
+
+
+def _none_behind(rig: Rig) -> Callable[[], Awaitable[bool]]:
+    async def none() -> bool:
+        with contextlib.suppress(TransientError):
+            return await rig.bus.behind(rig.topics[0], [rig.group]) == 0
+        return False
+
+    return none
 
 
 async def _send_until(rig: Rig, over: asyncio.Event, sent: list[str], partition: int) -> None:

@@ -17,9 +17,10 @@ from tests.support.postgres import Databases
 CASES = json.loads((Path(__file__).parents[2] / "unit" / "compliance" / "conformance.json").read_text())
 
 
-async def turn(world: World, contacts: str, scope: str = "all", **more: str) -> None:
+async def turn(world: World, contacts: str, scope: str = "all", **more: str) -> Any:
     answer = await world.call("PUT", "/v1/switch", json={"scope": scope, "contacts": contacts, "reason": "a drill", **more})
     assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 async def test_a_delivery_shows_its_rules_and_attempts(databases: Databases) -> None:
@@ -157,6 +158,19 @@ async def test_a_contact_in_the_scope_of_the_switch_stays_silent_and_another_goe
             assert len(await world.messages("b1")) == 1
 
 
+async def test_a_turn_of_the_switch_tells_what_waits_of_what_it_names_and_is_never_refused(databases: Databases) -> None:
+    async with a_world(databases, at=NIGHT) as world:
+        for borrower in ("b1", "b2"):
+            await world.late_borrower(borrower)
+            await world.request(borrower)
+        await world.cancel("b2")
+        await world.service.pump()
+        said = [await turn(world, "off", scope, key=key) for scope, key in (("step", "gentle"), ("step", "gentel"), ("channel", "sms"))]
+        assert [one["waiting"] for one in said] == [{"concerned": 1, "of": 1}, {"concerned": 0, "of": 1}, None]
+        assert ["did you mean 'gentle'?" in (one["hint"] or "") for one in said] == [False, True, False]
+        assert "did you mean 'gentle' or 'gentel'?" in (await turn(world, "on", "step", key="gentl"))["hint"]
+
+
 async def test_a_region_that_is_off_stops_people_there_too(databases: Databases) -> None:
     async with a_world(databases) as world:
         await world.late_borrower("b1")
@@ -234,12 +248,13 @@ async def test_packs_are_listed_and_shown_with_their_citations(databases: Databa
 async def test_the_service_says_whether_it_is_ready_and_what_it_counts(databases: Databases) -> None:
     async with a_world(databases) as world:
         await world.late_borrower("b1")
-        await world.request("b1")
+        await world.request("b1", jurisdictions=("TH",))
         await world.service.pump()
         assert (await world.call("GET", "/readyz")).status_code == 200
         text = (await world.call("GET", "/metrics")).text
         assert 'dunwell_contact_results_total{channel="sms",fault="none",provider="sandbox",result="accepted"} 1.0' in text
         assert 'dunwell_sends_past_payment_total{kind="aware"} 0.0' in text
+        assert 'dunwell_holidays_end_timestamp_seconds{pack="TH"}' in text
         assert 'dunwell_timer_lateness_seconds_count{kind="delivery"} 1.0' in text
 
 

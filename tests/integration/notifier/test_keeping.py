@@ -66,7 +66,7 @@ async def test_what_is_old_goes_and_what_is_younger_or_was_done_by_a_person_stay
 
 async def test_a_slot_goes_when_it_lapsed_long_ago_and_a_contact_made_in_one_stays(databases: Databases) -> None:
     async with a_world(databases, options=options()) as world:
-        await late(world, "b1", "b2", "b3")
+        await late(world, "b1", "b2", "b3", addresses={"sms": "+8613800000001", "call": "+8613800000002"})
         used, unused, replaced = [await authorize(world, who) for who in ("b1", "b2", "b3")]
         await world.recorded("b1", used["reservation"]["id"])
         await world.recorded("b3", "k3")
@@ -78,6 +78,8 @@ async def test_a_slot_goes_when_it_lapsed_long_ago_and_a_contact_made_in_one_sta
         [made] = (await world.get("/v1/borrowers/b3/contacts"))["items"]
         assert (made["contact_id"], made["decision"]["facts"]) == ("k3", {"loan-b3": [1, 1]})
         assert (unused["decision"], replaced["decision"]) == ("allow", "allow")
+        numbered = await world.scalar("select array_agg(distinct contact_id order by contact_id) from notifier.contact_numbers")
+        assert numbered == ["k3", used["reservation"]["id"]]
 
 
 async def swept(world: World) -> None:

@@ -48,11 +48,51 @@ async def test_a_number_remembers_the_contacts_of_an_owner_who_was_erased(world:
     assert (await world.delivery("b2"))["reason"] == "tt-number"
 
 
-async def test_a_call_that_was_recorded_counts_for_the_number_where_its_borrower_has_no_other(world: World) -> None:
-    await world.recorded("b1", "call-1")
+OTHER = {"sms": PHONE, "call": "+8613800000009"}
+
+
+@pytest.mark.parametrize("addresses", [{"sms": PHONE}, OTHER])
+@pytest.mark.parametrize("made", ["recorded", "reserved", "recorded and erased"])
+async def test_a_call_counts_for_every_number_that_it_may_have_gone_to(world: World, addresses: dict[str, str], made: str) -> None:
+    world.clock.advance(timedelta(seconds=1))
+    await world.profile("b1", addresses=addresses, jurisdictions=("TT",))
+    if made == "reserved":
+        asked = {"borrower_id": "b1", "debt": "loan-b1", "channel": "call", "by": "wu"}
+        assert (await world.call("POST", "/v1/contacts:authorize", json=asked)).json()["decision"] == "allow"
+    else:
+        await world.recorded("b1", "call-1", by_wallet="erased" in made)
+    if made == "recorded and erased":
+        await world.erase("b1")
     await world.request("b2")
     await world.service.pump()
     assert (await world.delivery("b2"))["reason"] == "tt-number"
+    assert await world.scalar("select count(*) from notifier.contact_numbers") == (2 if addresses == OTHER and "erased" not in made else 0)
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_call_that_was_recorded_before_its_borrower_was_known_counts_all_the_same(world: World, again: bool) -> None:
+    await world.recorded("b3", "call-1")
+    await world.profile("b3", addresses=OTHER, jurisdictions=("TT",))
+    if again:
+        await world.erase("b3")
+        world.clock.advance(timedelta(seconds=1))
+        await world.profile("b3", addresses=OTHER, jurisdictions=("TT",))
+    await world.request("b2")
+    await world.service.pump()
+    assert (await world.delivery("b2"))["reason"] == "tt-number"
+    assert await world.scalar("select count(*) from notifier.contact_numbers") == (0 if again else len(OTHER))
+
+
+async def test_a_call_to_a_number_that_is_named_counts_for_that_one_alone(world: World) -> None:
+    world.clock.advance(timedelta(seconds=1))
+    await world.profile("b1", addresses=OTHER, jurisdictions=("TT",))
+    asked = {"borrower_id": "b1", "debt": "loan-b1", "channel": "call", "by": "wu", "to": OTHER["call"]}
+    held = (await world.call("POST", "/v1/contacts:authorize", json=asked)).json()["reservation"]["id"]
+    await world.recorded("b1", held)
+    await world.recorded("b1", held)
+    await world.request("b2")
+    await world.service.pump()
+    assert (await world.delivery("b2"))["state"] == "delivered"
 
 
 async def test_who_was_erased_and_comes_back_is_counted_once(databases: Databases) -> None:

@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.bus.ports import Record, Subscription
 from libs.common.contracts.catalogue import LOAN_EVENTS_TOPIC
 from tests.integration.scheduler.desk import case_of, post, settled
+from tests.integration.scheduler.policy_world import DOCUMENT, Office
+from tests.integration.scheduler.simulating import introduce
 from tests.integration.scheduler.world import World, late, paid
 from tests.support.running import until
 
@@ -113,6 +115,21 @@ async def test_a_hold_of_one_debt_lets_the_others_be_spoken_of(world: World) -> 
     await world.local(1, 10, 15)
     (task,) = world.of("contact.requested")
     assert [debt.loan_id for debt in task.debts] == ["L2"]
+
+
+async def test_what_a_hold_of_a_channel_leaves_is_known_to_the_next_contact(world: World) -> None:
+    office = Office(world)
+    await office.activated(DOCUMENT.replace("template: gentle", "template: gentle, purpose: notice"))
+    await office.assign({"policy": "gentle-ones"})
+    await world.local(0, 22)
+    await introduce(world)
+    await world.tell(late())
+    await world.settle()
+    held = await hold(world, stop="complaint", channel="sms", contacts="limited")
+    assert (await world.next_contact())["lawful"]["channel"] == "sms"
+    await end(world, held)
+    await hold(world, stop="complaint", channel="sms", contacts="none")
+    assert (await world.next_contact())["lawful"]["channel"] == "email"
 
 
 async def test_a_hold_that_ends_with_an_event_ends_with_it(world: World) -> None:

@@ -80,9 +80,20 @@ def test_a_wish_is_asked_about_in_the_words_in_which_it_is_set(wishes: dict[str,
     assert (earliest(NOON, ["JP"], timezones=["Asia/Tokyo"], preferences=wishes) == "allow") is passes
 
 
-def test_a_wish_that_is_not_understood_is_no_question() -> None:
-    with pytest.raises(DomainError, match="no_chanels"):
-        earliest(NOON, ["JP"], timezones=["Asia/Tokyo"], preferences={"no_chanels": ["sms"]})
+@pytest.mark.parametrize(
+    ("more", "place", "meant"),
+    [
+        ({"consent": ["sms"]}, "", "consents"),
+        ({"preferences": {"no_chanels": ["sms"]}}, "preferences.", "no_channels"),
+        ({"stops": [{"kind": "promise", "promised": "2027-02-10"}]}, r"stops\[0\].", "promised_on"),
+        ({"prior": [{"at": NOON, "channel": "sms", "results": "busy"}]}, r"prior\[0\].", "result"),
+        ({"debt_facts": {"A": {"past_due": 3}}}, r"debt_facts\[...\].", "past_due_days"),
+        ({"proposed": {"at": NOON, "channel": "sms", "content": {"body": "b", "langauge": "en"}}}, "proposed.content.", "language"),
+    ],
+)
+def test_what_is_not_understood_is_no_question(more: dict[str, Any], place: str, meant: str) -> None:
+    with pytest.raises(DomainError, match=rf"question: \$\.{place}.* did you mean .*'{meant}'"):
+        earliest(NOON, ["JP"], timezones=["Asia/Tokyo"], **more)
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])

@@ -61,8 +61,8 @@ def test_a_late_debt_in_the_morning_is_sent_on_the_first_channel_with_an_address
         ({"pipeline": "pipeline_stale"}, Defer(MORNING + timedelta(seconds=1), "pipeline_stale", passing=True)),
         ({"pipeline": "feed_stale"}, Defer(MORNING + timedelta(seconds=1), "feed_stale", passing=True)),
         ({"switched_off": frozenset({"sms"})}, Defer(MORNING + timedelta(seconds=5), "switched_off", passing=True)),
-        ({"channels": {}}, Fail("no_address")),
-        ({"channels": {"sms": False}}, Fail("no_address")),
+        ({"channels": {}}, Fail("no_provider")),
+        ({"channels": {"sms": False}}, Fail("sandbox_only")),
     ],
 )
 def test_what_stands_before_everybody_stops_it(changes: Mapping[str, Any], expected: Verdict) -> None:

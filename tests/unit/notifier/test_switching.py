@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.contracts.contact_tasks import PolicyRef
-from services.notifier.domain.switching import Position, Scope, channels_at
+from services.notifier.domain.switching import Position, Scope, Waiting, channels_at, concerned, nothing_to_lift, slip
 from tests.unit.notifier.values import a_request
 
 REQUEST = a_request(policy=PolicyRef(name="standard", version=3), step="firm", template="final")
@@ -48,6 +48,44 @@ def test_who_may_be_in_a_region_is() -> None:
 
 def test_a_channel_is_off_by_itself() -> None:
     assert off("channel", "sms") == {"sms"}
+
+
+WAITING = [
+    Waiting(PolicyRef(name="standard", version=3), "firm", "final", 5), Waiting(PolicyRef(name="standard", version=2), "gentle", "soft", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scope", "key", "number", "hint"),
+    [
+        ("step", "firm", 5, None), ("step", "standard/gentle", 2, None), ("policy", "standard", 7, None), ("policy", "standard@2", 2, None),
+        ("template", "soft", 2, None),
+        ("step", "frim", 0, "of the 7 contacts that are due first none is of the step 'frim': did you mean 'firm'?"),
+        ("step", "standrad/firm", 0,
+         "of the 7 contacts that are due first none is of the step 'standrad/firm': did you mean 'standard/firm'?"),
+        ("policy", "standard@33", 0,
+         "of the 7 contacts that are due first none is of the policy 'standard@33': did you mean 'standard@3' or 'standard@2'?"),
+        ("template", "x", 0, "of the 7 contacts that are due first none is of the template 'x': there are 'final', 'soft'"),
+    ],
+)  # fmt: skip
+def test_a_position_says_how_much_of_what_waits_it_concerns_and_a_slip_what_was_meant(
+    scope: str, key: str, number: int, hint: str | None
+) -> None:
+    one = Position(scope, key, "off")
+    assert (concerned(one, WAITING), slip(one, WAITING)) == (number, hint)
+
+
+def test_where_nothing_waits_a_slip_cannot_be_seen_and_that_is_said() -> None:
+    said = "no contact waits now, by which it could be seen whether there is a step 'firm'"
+    assert slip(Position("step", "firm", "off"), []) == said
+
+
+def test_who_lets_go_on_what_was_not_stopped_hears_what_is() -> None:
+    before = [Position("step", "firm", "off"), Position("channel", "sms", "shadow"), Position("step", "gentle", "on")]
+    told = {key: nothing_to_lift(Position("step", key, "on"), before) for key in ("firm", "frim")}
+    assert told == {"firm": None, "frim": "the step 'frim' was not stopped: did you mean 'firm'?"}
+    assert nothing_to_lift(Position("template", "soft", "on"), before) == "the template 'soft' was not stopped: nor any other template"
+    assert nothing_to_lift(Position("all", "", "on"), before) is nothing_to_lift(Position("step", "frim", "off"), before) is None
 
 
 @given(st.lists(st.builds(Position, st.sampled_from([scope.value for scope in Scope]), NAMES, st.sampled_from(["on", "off", "shadow"]))))

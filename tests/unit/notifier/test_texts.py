@@ -229,7 +229,7 @@ def test_a_link_makes_no_part_more_of_a_shipped_sms(
     plain = draft(facts, Saying(Lender(lender), locale, reminder=name == "due_soon"))
     text, link = shipped(name, locale, "sms"), f"https://{host}.example/b/{'A' * 32}"
     with_link, without = (text.render(one, name=reader).body for one in (msgspec.structs.replace(plain, link=link), plain))
-    assert len(segments(with_link).parts) == len(segments(without).parts)
+    assert len(segments(with_link).parts) <= len(segments(without).parts)
     assert with_link == without or re.search(rf"{re.escape(link)}(?=\s|$)", with_link)
 
 

@@ -28,7 +28,7 @@ from tests.unit.scheduler.build import DUE, case, coming, debt, local
 
 PACKS = load_packs()
 FREE = Prices()
-BOTH = frozenset({("sms", "dunning"), ("email", "dunning")})
+BOTH = {("sms", "dunning"): None, ("email", "dunning"): None}
 REACH = Reach(True, None, (), (Address("sms", "s1"), Address("email", "e1")), BOTH)
 POLICY = Policy(
     "own", 1,

@@ -192,8 +192,15 @@ create table notifier.nameless_contacts (
 create index nameless_contacts_lookup on notifier.nameless_contacts (lookup, tenant, at);
 create index nameless_contacts_at on notifier.nameless_contacts (at);
 """
+NUMBERS = """
+create table notifier.contact_numbers (
+    tenant text not null, borrower_id text not null, contact_id text not null, lookup text not null,
+    primary key (tenant, borrower_id, contact_id, lookup)
+);
+create index contact_numbers_lookup on notifier.contact_numbers (lookup, tenant);
+"""
 
 
 def upgrade() -> None:
-    for statement in statements(BASE_0001.format(schema="notifier") + DELIVERIES + SMALL + REPLIES + UNREPORTED + NAMELESS):
+    for statement in statements(BASE_0001.format(schema="notifier") + DELIVERIES + SMALL + REPLIES + UNREPORTED + NAMELESS + NUMBERS):
         op.execute(statement)

@@ -1,0 +1,44 @@
+"""Clients of a broker that are kept between calls: made when they are first needed, and anew once they were let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+C = TypeVar("C")
+
+
+@dataclass(slots=True)
+class Kept(Generic[C]):
+    """One client for all who call."""
+
+    begin: Callable[[], Awaitable[C]]
+    end: Callable[[C], Awaitable[object]]
+    _live: C | None = None
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def live(self) -> C:
+        """Return it, begun where it is not."""
+        async with self._making:
+            if self._live is None:
+                self._live = await self.begin()
+            return self._live
+
+    async def let_go(self) -> None:
+        """End it: the next call begins another."""
+        client, self._live = self._live, None
+        if client is not None:
+            await self.end(client)
+
+
+async def begun(start: Callable[[], Awaitable[object]], stop: Callable[[], Awaitable[object]]) -> None:
+    """Start a client; one that cannot be started is stopped."""
+    try:
+        await start()
+    except BaseException:
+        with contextlib.suppress(Exception):
+            await stop()
+        raise
