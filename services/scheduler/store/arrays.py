@@ -29,6 +29,11 @@ def unnest(columns: Mapping[str, str], alias: str) -> str:
     return f"(select {_read(columns)} from {_unnested(columns)} as n({', '.join(columns)})) as {alias}"
 
 
+def in_order(columns: Mapping[str, str], alias: str) -> str:
+    """Return the same row source with the place of each row, in the column `place`."""
+    return f"(select {_read(columns)}, place from {_unnested(columns)} with ordinality as n({', '.join(columns)}, place)) as {alias}"
+
+
 def transposed(columns: Mapping[str, str], rows: Sequence[object]) -> dict[str, Any]:
     """Return the attributes of these rows, each as what its column travels as; there are two columns or more."""
     by_column = zip(*map(attrgetter(*columns), rows), strict=True) if rows else [()] * len(columns)

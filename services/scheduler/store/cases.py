@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.db.arrays import joined
-from libs.common.db.copying import copy_new
+from libs.common.errors import TransientError
 from libs.common.value import Value, replace
-from services.scheduler import tables
 from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, State
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.trials import Trial
-from services.scheduler.simulation_tables import case_counts
 from services.scheduler.store import dealings, debts, promises, statuses, story
 from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.facts import debt_stored
@@ -46,7 +42,6 @@ _TRIED = {"trial": ID}
 _SETTLED = {**_LIVED, **_MARKED, **_TRIED, **_RULED}
 """What seldom changes: where all of it is as it was read, only what is planned is written."""
 _READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_SETTLED, *_PLANNED))
-_key_of, _planned_of = attrgetter(*_KEYS), attrgetter(*_PLANNED)
 _PLANNED_FROM = len(_KEYS) + len(_SETTLED)
 _MAKE = text(
     "insert into scheduler.cases (tenant, borrower_id, case_id, currency, loan_id, assignment, policy, policy_version, state, stage, spell)"
@@ -100,16 +95,28 @@ def _saving(columns: Mapping[str, str]) -> str:
 
 
 _SAVE, _SAVE_PLANNED = text(_saving({**_SETTLED, **_PLANNED})), text(_saving(_PLANNED))
-_WHOLE = (*_KEYS, *_SETTLED, *_PLANNED, "assignment")
+_WHOLE = {**_KEYS, **_SETTLED, **_PLANNED}
+_BEGIN = text(
+    f"with begun as (insert into scheduler.cases ({', '.join(_WHOLE)}, assignment) select {', '.join(_WHOLE)}, '{ASSIGNMENT}'"
+    f" from {unnest(_WHOLE, 'v')} order by tenant, borrower_id, case_id on conflict do nothing returning tenant, reason, state, stage),"
+    " counted as (insert into scheduler.case_counts (tenant, reason, number) select tenant, reason, sum(number) from ("
+    f"{_COUNTED.format(table='begun', sign=1)} where {_IS_LATE.format(table='begun')}) d group by tenant, reason)"
+    " select count(*) from begun"
+)
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
 
 
 class Told(Value, frozen=True):
     """A debt as a fact has told it that this transaction has kept, and the segment that went into it: nobody reads again what he holds."""
 
+    case: debts.CaseOf
     fact: bytes
     segment: str | None
     debt: Debt
+
+    def within(self, segment: str | None) -> Debt:
+        """Return the debt of a borrower who is in this segment now."""
+        return self.debt if self.segment == segment else debt_stored(self.fact, segment)
 
 
 ToldBy = Mapping[debts.DebtKey, Told]
@@ -199,17 +206,8 @@ async def save(conn: AsyncConnection, held: Sequence[Held]) -> None:
         await conn.execute(_SAVE_PLANNED, {**transposed(_KEYS, [one.case for one in moved]), **transposed(_PLANNED, moved)})
     if changed:
         await conn.execute(_SAVE, _columns(changed))
-    if begun:
-        await _begin(conn, begun)
-
-
-async def _begin(conn: AsyncConnection, begun: Sequence[tuple[Held, tuple[Any, ...]]]) -> None:
-    """Write rows that were not there, and count the late cases among them."""
-    rows = ((*_key_of(one.case), *settled, *_planned_of(one), ASSIGNMENT) for one, settled in begun)
-    await copy_new(conn, tables.cases, _WHOLE, rows)
-    late = [one for one, _ in begun if one.case.state is State.OPEN and one.case.stage is Stage.OVERDUE]
-    counts = Counter((one.case.tenant, one.reason or "unplanned") for one in late)
-    await copy_new(conn, case_counts, ("tenant", "reason", "number"), ((*of, number) for of, number in counts.items()))
+    if begun and (await conn.execute(_BEGIN, _columns(begun))).scalar_one() != len(begun):
+        raise TransientError("a case was begun elsewhere meanwhile")
 
 
 def _columns(rows: Sequence[tuple[Held, tuple[Any, ...]]]) -> dict[str, Any]:
@@ -280,15 +278,15 @@ async def _debts(
     """Return the debts of cases, and the segments of their borrowers."""
     owed: dict[debts.CaseOf, list[Debt]] = {}
     segments: dict[tuple[str, str], str] = {}
-    keys = [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases]
+    keys, kept = [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases], dict(told)
     for key, (loan_id, fact, segment) in await debts.live_facts(conn, keys, but_kept=bool(told)):
-        owed.setdefault(key, []).append(debt_stored(fact, segment) if fact is not None else _as_told(told[(*key[:2], loan_id)], segment))
+        held = kept.pop((*key[:2], loan_id), None)
+        owed.setdefault(key, []).append(debt_stored(fact, segment) if held is None else held.within(segment))
         segments[key[:2]] = segment or ""
-    return owed, segments
-
-
-def _as_told(told: Told, segment: str | None) -> Debt:
-    return told.debt if told.segment == segment else debt_stored(told.fact, segment)
+    for one in kept.values():
+        if one.debt.active:
+            owed.setdefault(one.case, []).append(one.within(None))
+    return {key: sorted(found, key=lambda debt: debt.loan_id) if len(found) > 1 else found for key, found in owed.items()}, segments
 
 
 async def _stops(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str, str], list[Stop]]:

@@ -15,7 +15,7 @@ from libs.common.db.copying import copy_new
 from libs.common.value import Value
 from services.scheduler import tables
 from services.scheduler.simulation_tables import debt_facts
-from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
+from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, in_order, transposed, unnest
 from services.scheduler.store.homes import housed
 from services.scheduler.store.reach import WITH_SEGMENT
 
@@ -31,8 +31,8 @@ CaseOf = tuple[str, str, str, str]
 DebtKey = tuple[str, str, str]
 """(tenant, borrower, loan)."""
 
-Live = tuple[str, bytes | None, str | None]
-"""(loan, its fact, the segment in which its borrower is now); no fact where it was asked for without those just kept."""
+Live = tuple[str, bytes, str | None]
+"""(loan, its fact, the segment in which its borrower is now)."""
 
 _KEY = {"tenant": ID, "borrower_id": ID, "loan_id": ID}
 _COLUMNS = {
@@ -45,8 +45,7 @@ _HISTORY = {
 }
 """The columns of a fact that is kept for good, but for the moment from which it is known, and where a row has them."""
 _STAND = text(
-    f"select k.tenant, k.borrower_id, k.loan_id, d.case_loan, d.epoch, d.version, d.as_of from {unnest(_KEY, 'k')}"
-    " cross join lateral (select * from scheduler.debts d"
+    f"select k.place, d.case_loan from {in_order(_KEY, 'k')} cross join lateral (select d.case_loan from scheduler.debts d"
     " where (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id) limit 1) d"
 )
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:-1])
@@ -61,21 +60,20 @@ _RENEW = text(
 _OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID, "case_loan": WORDS}
 
 
-def _live(fact: str) -> TextClause:
-    """Return the statement that reads the debts of cases, with this of their facts."""
+def _live(more: str) -> TextClause:
+    """Return the statement that reads the debts of cases with their facts, where this is so too."""
     return text(
         f"select k.tenant, k.borrower_id, k.currency, k.case_loan, d.loan_id, d.fact, d.segment from {unnest(_OF_CASES, 'k')}"
-        f" cross join lateral (select d.loan_id, {fact} as fact, r.segment from scheduler.debts d {WITH_SEGMENT}"
+        f" cross join lateral (select d.loan_id, {FACT} as fact, r.segment from scheduler.debts d {WITH_SEGMENT}"
         " where (d.tenant, d.borrower_id, d.currency, d.case_loan) = (k.tenant, k.borrower_id, k.currency, k.case_loan)"
         " and (d.live or exists (select from scheduler.promise_debts p"
-        " where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))) offset 0) d"
+        f" where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))){more} offset 0) d"
         " order by k.tenant, k.borrower_id, d.loan_id"
     )
 
 
-_LIVE = _live(FACT)
-_LIVE_BUT_KEPT = _live(f"case when d.xmin = cast(pg_current_xact_id() as xid) then null else {FACT} end")
-"""Rows that this very transaction has written come without their facts: whoever kept those has them, and they are the larger part."""
+_LIVE, _LIVE_BUT_KEPT = _live(""), _live(" and not (d.live and r.segment is null and d.xmin = cast(pg_current_xact_id() as xid))")
+"""Whoever has kept facts in this very transaction has them, and they are the larger part."""
 _WAKE = text(
     "with due as (select tenant, borrower_id, loan_id from scheduler.debts where wake_at <= :now"
     " order by wake_at limit :limit for update skip locked)"
@@ -130,11 +128,6 @@ class DebtRow(Value, frozen=True):
         """Return which debt it is about."""
         return self.tenant, self.borrower_id, self.loan_id
 
-    @property
-    def order(self) -> tuple[int, int, date]:
-        """Return what a newer fact of the same debt has more of."""
-        return self.epoch, self.version, self.as_of
-
 
 class Home(Value, frozen=True):
     """The loan whose case a debt is in, and was in before; empty for the borrower's case, None where the debt was not known."""
@@ -164,25 +157,23 @@ async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: dateti
 
     TransientError where a debt has been told elsewhere meanwhile for the first time.
     """
-    found = await conn.execute(_STAND, transposed(_KEY, rows))
-    stood = {(tenant, borrower, loan): (order, case_loan) for tenant, borrower, loan, case_loan, *order in found}
-    new = [row for row in rows if row.key not in stood]
+    before = {rows[place - 1].key: case_loan for place, case_loan in await conn.execute(_STAND, transposed(_KEY, rows))}
+    new, known = [row for row in rows if row.key not in before], [row for row in rows if row.key in before]
     homes = {row.key: Home(row.case_loan, None) for row in new}
-    if newer := [row for row in rows if row.key in stood and row.order > tuple(stood[row.key][0])]:
-        for tenant, borrower, loan, case_loan in await conn.execute(_RENEW, transposed(_COLUMNS, newer)):
-            homes[tenant, borrower, loan] = Home(case_loan, stood[tenant, borrower, loan][1])
-    if new:
-        await copy_new(conn, tables.debts, list(_COLUMNS), map(attrgetter(*_COLUMNS), new))
-    kept = [row for row in rows if row.key in homes]
-    told = attrgetter(*_HISTORY.values())
-    await copy_new(conn, debt_facts, [*_HISTORY, "known_at"], ((*told(row), now) for row in kept))
+    if known:
+        for *key, case_loan in await conn.execute(_RENEW, transposed(_COLUMNS, known)):
+            debt = (key[0], key[1], key[2])
+            homes[debt] = Home(case_loan, before[debt])
+    await copy_new(conn, tables.debts, tuple(_COLUMNS), map(attrgetter(*_COLUMNS), new))
+    kept = map(attrgetter(*_HISTORY.values()), [row for row in rows if row.key in homes])
+    await copy_new(conn, debt_facts, (*_HISTORY, "known_at"), ((*row, now) for row in kept))
     return homes
 
 
 async def live_facts(conn: AsyncConnection, keys: Sequence[CaseOf], *, but_kept: bool = False) -> list[tuple[CaseOf, Live]]:
     """Return the facts of the active debts of these cases, and of ended ones for which a payment was promised.
 
-    With `but_kept`, without the facts that this transaction has kept.
+    With `but_kept`, without those of active debts that this transaction has kept, where the borrower is in no segment.
     """
     columns = zip(_OF_CASES.items(), zip(*keys, strict=True), strict=True)
     asked = _LIVE_BUT_KEPT if but_kept else _LIVE
