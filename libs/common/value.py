@@ -6,6 +6,7 @@ A frozen dataclass costs twelve times as much to make (decision 0009). It holds 
 from msgspec import Struct
 from msgspec import field as field  # noqa: PLC0414  # the rules find it here
 from msgspec.structs import asdict as asdict  # noqa: PLC0414  # and this
+from msgspec.structs import astuple as astuple  # noqa: PLC0414  # and this
 from msgspec.structs import replace as replace  # noqa: PLC0414  # the rules find it here
 
 

@@ -73,6 +73,11 @@ class News(Value, frozen=True):
     left: CaseKey | None
 
     @property
+    def home(self) -> debts.CaseOf:
+        """Return the same case as debts name it."""
+        return self.case.tenant, self.case.borrower_id, self.case.currency, self.case.loan_id
+
+    @property
     def cases(self) -> tuple[CaseKey, ...]:
         """Return the cases that hear of it."""
         return (self.case,) if self.left is None else (self.case, self.left)
@@ -138,7 +143,9 @@ class Intake:
         late = [one.case for one in news if seen[one.fact.debt].owed]
         corrected = await self._corrected(conn, facts)
         concerned = [*(key for one in news for key in one.cases), *corrected]
-        told = {key: cases.Told(fact.said, segments.get(key[:2]), seen[key]) for key, fact in ordered}
+        told = {
+            debt: cases.Told(new.home, new.fact.said, segments.get(debt[:2]), seen[debt]) for new in news for debt in [new.fact.debt]
+        }
         held = await cases.lock_or_begin(conn, concerned, late, policy=(BUILT_IN.name, BUILT_IN.version), told=told)
         now = await self.clock.at(conn)
         await self._absorb(conn, held, news, now=now)

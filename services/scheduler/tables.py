@@ -25,11 +25,10 @@ debts = Table(
     Column("fact_at", _moment, nullable=False),
     Column("live", Boolean, nullable=False),
     Column("owed", Boolean, nullable=False),
-    Column("fact", LargeBinary, nullable=False),
     Column("wake_at", _moment),
     Column("case_loan", Text, nullable=False),
 )
-"""The newest fact of every debt; `wake_at` is when a reminder is to be said although no case may stand yet, `case_loan` the loan whose
+"""Every debt, and which of its facts is the newest (what that says stands in `debt_facts`); `wake_at` is when a reminder is to be said although no case may stand yet, `case_loan` the loan whose
 case it is in: its own, or empty for the borrower's."""
 
 cases = Table(

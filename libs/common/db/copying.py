@@ -5,20 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import asyncpg
-from sqlalchemy import Table
+from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.errors import TransientError
+
+_BEGIN = text("select")
 
 
 async def copied(conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bool:
-    """Add these rows; False, and none is added, where one stands under a key that is taken: a copy cannot leave it out.
-
-    The savepoint is also what lets the driver's own connection be used: by then the transaction has begun.
-    """
+    """Add these rows; False, and none is added, where one stands under a key that is taken: a copy cannot leave it out."""
     try:
         async with conn.begin_nested():
-            raw = await conn.get_raw_connection()
-            copy = raw.driver_connection.copy_records_to_table  # type: ignore[union-attr]  # it is connected: the savepoint stands
-            await copy(table.name, schema_name=table.schema, columns=columns, records=rows)
+            await _copy(conn, table, columns, rows)
     except asyncpg.UniqueViolationError:
         return False
     return True
+
+
+async def copy_new(conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Add rows that were not there; TransientError, and the transaction is lost, where somebody else has added one meanwhile."""
+    try:
+        await _copy(conn, table, columns, rows)
+    except asyncpg.UniqueViolationError as error:
+        raise TransientError(f"a row of {table.name} was added elsewhere meanwhile") from error
+
+
+async def _copy(conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Copy on the driver's own connection, which begins a transaction only with the first statement that goes through SQLAlchemy."""
+    driver = (await conn.get_raw_connection()).driver_connection
+    if not driver.is_in_transaction():  # type: ignore[union-attr]  # it is connected
+        await conn.execute(_BEGIN)
+    await driver.copy_records_to_table(table.name, schema_name=table.schema, columns=columns, records=rows)  # type: ignore[union-attr]  # as above

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.scheduler.store.debts import FACT
 from services.scheduler.store.held import CaseKey
 
 _DEBT_WITH = (
@@ -21,8 +22,8 @@ _FILTERS = {
     "borrower_ids": "c.borrower_id = any(:borrower_ids)",
     "policy": "c.policy = :policy",
     "stage": "c.stage = :stage",
-    "products": _DEBT_WITH.format("convert_from(d.fact, 'UTF8')::jsonb ->> 'product' = any(:products)"),
-    "jurisdictions": _DEBT_WITH.format("convert_from(d.fact, 'UTF8')::jsonb -> 'jurisdictions' ?| :jurisdictions"),
+    "products": _DEBT_WITH.format(f"convert_from({FACT}, 'UTF8')::jsonb ->> 'product' = any(:products)"),
+    "jurisdictions": _DEBT_WITH.format(f"convert_from({FACT}, 'UTF8')::jsonb -> 'jurisdictions' ?| :jurisdictions"),
 }
 _SHOWN = 'batch_id, number, done, "by", at, ended_at'
 _BEGIN = text(

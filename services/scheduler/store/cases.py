@@ -109,9 +109,14 @@ _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant an
 class Told(Value, frozen=True):
     """A debt as a fact has told it that this transaction has kept, and the segment that went into it: nobody reads again what he holds."""
 
+    case: debts.CaseOf
     fact: bytes
     segment: str | None
     debt: Debt
+
+    def within(self, segment: str | None) -> Debt:
+        """Return the debt of a borrower who is in this segment now."""
+        return self.debt if self.segment == segment else debt_stored(self.fact, segment)
 
 
 ToldBy = Mapping[debts.DebtKey, Told]
@@ -273,15 +278,15 @@ async def _debts(
     """Return the debts of cases, and the segments of their borrowers."""
     owed: dict[debts.CaseOf, list[Debt]] = {}
     segments: dict[tuple[str, str], str] = {}
-    keys = [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases]
+    keys, kept = [(c.tenant, c.borrower_id, c.currency, c.loan_id) for c in cases], dict(told)
     for key, (loan_id, fact, segment) in await debts.live_facts(conn, keys, but_kept=bool(told)):
-        owed.setdefault(key, []).append(debt_stored(fact, segment) if fact is not None else _as_told(told[(*key[:2], loan_id)], segment))
+        held = kept.pop((*key[:2], loan_id), None)
+        owed.setdefault(key, []).append(debt_stored(fact, segment) if held is None else held.within(segment))
         segments[key[:2]] = segment or ""
-    return owed, segments
-
-
-def _as_told(told: Told, segment: str | None) -> Debt:
-    return told.debt if told.segment == segment else debt_stored(told.fact, segment)
+    for one in kept.values():
+        if one.debt.active:
+            owed.setdefault(one.case, []).append(one.within(None))
+    return {key: sorted(found, key=lambda debt: debt.loan_id) if len(found) > 1 else found for key, found in owed.items()}, segments
 
 
 async def _stops(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str, str], list[Stop]]:

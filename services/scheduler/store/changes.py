@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.store.arrays import unnest
+from services.scheduler.store.debts import FACT
 from services.scheduler.store.reach import WITH_SEGMENT
 
 _ADD = text(
@@ -24,7 +25,7 @@ _MOVE = text(
     " where tenant = :tenant and change_id = :change_id"
 )
 _END = text("delete from scheduler.policy_changes where tenant = :tenant and change_id = :change_id")
-_TOLD = "select d.tenant, d.borrower_id, d.loan_id, d.currency, d.case_loan, d.fact_at, d.owed, d.fact, r.segment"
+_TOLD = f"select d.tenant, d.borrower_id, d.loan_id, d.currency, d.case_loan, d.fact_at, d.owed, {FACT} as fact, r.segment"
 _DEBTS = text(
     f"{_TOLD} from scheduler.debts d {WITH_SEGMENT} where d.tenant = :tenant and d.live"
     " and (d.borrower_id, d.loan_id) > (:after_borrower, :after_loan) order by d.borrower_id, d.loan_id limit :limit for update of d"

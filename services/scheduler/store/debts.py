@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from operator import attrgetter
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.overdue_facts import DebtWatermark, OverdueFact
+from libs.common.db.copying import copy_new
 from libs.common.value import Value
-from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
+from services.scheduler import tables
+from services.scheduler.simulation_tables import debt_facts
+from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, in_order, transposed, unnest
 from services.scheduler.store.homes import housed
 from services.scheduler.store.reach import WITH_SEGMENT
+
+FACT = (
+    "(select f.fact from scheduler.debt_facts f where (f.tenant, f.borrower_id, f.loan_id, f.epoch, f.version, f.as_of)"
+    " = (d.tenant, d.borrower_id, d.loan_id, d.epoch, d.version, d.as_of))"
+)
+"""What the newest fact of a debt `d` says, which stands once, among all that were the newest."""
 
 CaseOf = tuple[str, str, str, str]
 """(tenant, borrower, currency, loan): the last is empty for a borrower's case."""
@@ -21,53 +31,49 @@ CaseOf = tuple[str, str, str, str]
 DebtKey = tuple[str, str, str]
 """(tenant, borrower, loan)."""
 
-Live = tuple[str, bytes | None, str | None]
-"""(loan, its fact, the segment in which its borrower is now); no fact where it was asked for without those just kept."""
+Live = tuple[str, bytes, str | None]
+"""(loan, its fact, the segment in which its borrower is now)."""
 
+_KEY = {"tenant": ID, "borrower_id": ID, "loan_id": ID}
 _COLUMNS = {
-    "tenant": ID, "borrower_id": ID, "loan_id": ID, "currency": ID, "epoch": "int", "version": "bigint", "as_of": "date",
-    "fact_at": MOMENT, "live": "boolean", "owed": "boolean", "fact": "bytea", "wake_at": MOMENT, "case_loan": WORDS,
+    **_KEY, "currency": ID, "epoch": "int", "version": "bigint", "as_of": "date", "fact_at": MOMENT, "live": "boolean", "owed": "boolean",
+    "wake_at": MOMENT, "case_loan": WORDS,
 }  # fmt: skip
+_HISTORY = {
+    **{name: name for name in ("tenant", "borrower_id", "loan_id", "epoch", "version", "as_of", "fact", "currency")},
+    **{name: f"told.{name}" for name in ("status", "bucket", "overdue", "outstanding", "past_due_from")},
+}
+"""The columns of a fact that is kept for good, but for the moment from which it is known, and where a row has them."""
+_STAND = text(
+    f"select k.place, d.case_loan from {in_order(_KEY, 'k')} cross join lateral (select d.case_loan from scheduler.debts d"
+    " where (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id) limit 1) d"
+)
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:-1])
-_TOLD = {"status": ID, "bucket": WORDS, "overdue": "bigint", "outstanding": "bigint", "past_due_from": "date"}
-_UPSERT = text(
-    "with before as (select k.tenant, k.borrower_id, k.loan_id, d.case_loan from"
-    f" {unnest(dict.fromkeys(('tenant', 'borrower_id', 'loan_id'), ID), 'k')}"
-    " cross join lateral (select d.case_loan from scheduler.debts d"
-    " where (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id) limit 1) d),"
-    f" given as (select * from {unnest({**_COLUMNS, **_TOLD}, 'v')}),"
-    f" kept as (insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
-    f" select {', '.join(_COLUMNS)} from given order by tenant, borrower_id, loan_id"
+_RENEW = text(
+    f"insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
+    f" select {', '.join(_COLUMNS)} from {unnest(_COLUMNS, 'v')} order by tenant, borrower_id, loan_id"
     f" on conflict (tenant, borrower_id, loan_id) do update set {_SET},"
     f" case_loan = {housed('d', 'excluded.owed', 'excluded.case_loan')}"
     " where (excluded.epoch, excluded.version, excluded.as_of) > (d.epoch, d.version, d.as_of)"
-    " returning tenant, borrower_id, loan_id, case_loan),"
-    " told as (insert into scheduler.debt_facts"
-    f" (tenant, borrower_id, loan_id, epoch, version, as_of, known_at, fact, currency, {', '.join(_TOLD)})"
-    f" select tenant, borrower_id, loan_id, epoch, version, as_of, :known_at, fact, currency, {', '.join(_TOLD)}"
-    " from given where (tenant, borrower_id, loan_id) in (select tenant, borrower_id, loan_id from kept)"
-    " order by 1, 2, 3 on conflict do nothing)"
-    " select k.tenant, k.borrower_id, k.loan_id, k.case_loan, b.case_loan as before from kept k"
-    " left join before b on (b.tenant, b.borrower_id, b.loan_id) = (k.tenant, k.borrower_id, k.loan_id)"
+    " returning tenant, borrower_id, loan_id, case_loan"
 )
 _OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID, "case_loan": WORDS}
 
 
-def _live(fact: str) -> TextClause:
-    """Return the statement that reads the debts of cases, with this of their facts."""
+def _live(more: str) -> TextClause:
+    """Return the statement that reads the debts of cases with their facts, where this is so too."""
     return text(
         f"select k.tenant, k.borrower_id, k.currency, k.case_loan, d.loan_id, d.fact, d.segment from {unnest(_OF_CASES, 'k')}"
-        f" cross join lateral (select d.loan_id, {fact} as fact, r.segment from scheduler.debts d {WITH_SEGMENT}"
+        f" cross join lateral (select d.loan_id, {FACT} as fact, r.segment from scheduler.debts d {WITH_SEGMENT}"
         " where (d.tenant, d.borrower_id, d.currency, d.case_loan) = (k.tenant, k.borrower_id, k.currency, k.case_loan)"
         " and (d.live or exists (select from scheduler.promise_debts p"
-        " where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))) offset 0) d"
+        f" where (p.tenant, p.borrower_id, p.loan_id) = (d.tenant, d.borrower_id, d.loan_id))){more} offset 0) d"
         " order by k.tenant, k.borrower_id, d.loan_id"
     )
 
 
-_LIVE = _live("d.fact")
-_LIVE_BUT_KEPT = _live("case when d.xmin = cast(pg_current_xact_id() as xid) then null else d.fact end")
-"""Rows that this very transaction has written come without their facts: whoever kept those has them, and they are the larger part."""
+_LIVE, _LIVE_BUT_KEPT = _live(""), _live(" and not (d.live and r.segment is null and d.xmin = cast(pg_current_xact_id() as xid))")
+"""Whoever has kept facts in this very transaction has them, and they are the larger part."""
 _WAKE = text(
     "with due as (select tenant, borrower_id, loan_id from scheduler.debts where wake_at <= :now"
     " order by wake_at limit :limit for update skip locked)"
@@ -117,6 +123,11 @@ class DebtRow(Value, frozen=True):
     wake_at: datetime | None
     case_loan: str = ""
 
+    @property
+    def key(self) -> DebtKey:
+        """Return which debt it is about."""
+        return self.tenant, self.borrower_id, self.loan_id
+
 
 class Home(Value, frozen=True):
     """The loan whose case a debt is in, and was in before; empty for the borrower's case, None where the debt was not known."""
@@ -142,16 +153,27 @@ class Woken:
 
 
 async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: datetime) -> dict[DebtKey, Home]:
-    """Keep these facts (one a debt) where they are newer, with the moment from which they are known, and return where those debts are."""
-    told = transposed(_TOLD, [row.told for row in rows])
-    changed = await conn.execute(_UPSERT, {**transposed(_COLUMNS, rows), **told, "known_at": now})
-    return {(tenant, borrower, loan): Home(case_loan, before) for tenant, borrower, loan, case_loan, before in changed}
+    """Keep these facts (one a debt, in key order) where they are newer, known from now on, and return where those debts are.
+
+    TransientError where a debt has been told elsewhere meanwhile for the first time.
+    """
+    before = {rows[place - 1].key: case_loan for place, case_loan in await conn.execute(_STAND, transposed(_KEY, rows))}
+    new, known = [row for row in rows if row.key not in before], [row for row in rows if row.key in before]
+    homes = {row.key: Home(row.case_loan, None) for row in new}
+    if known:
+        for *key, case_loan in await conn.execute(_RENEW, transposed(_COLUMNS, known)):
+            debt = (key[0], key[1], key[2])
+            homes[debt] = Home(case_loan, before[debt])
+    await copy_new(conn, tables.debts, tuple(_COLUMNS), map(attrgetter(*_COLUMNS), new))
+    kept = map(attrgetter(*_HISTORY.values()), [row for row in rows if row.key in homes])
+    await copy_new(conn, debt_facts, (*_HISTORY, "known_at"), ((*row, now) for row in kept))
+    return homes
 
 
 async def live_facts(conn: AsyncConnection, keys: Sequence[CaseOf], *, but_kept: bool = False) -> list[tuple[CaseOf, Live]]:
     """Return the facts of the active debts of these cases, and of ended ones for which a payment was promised.
 
-    With `but_kept`, without the facts that this transaction has kept.
+    With `but_kept`, without those of active debts that this transaction has kept, where the borrower is in no segment.
     """
     columns = zip(_OF_CASES.items(), zip(*keys, strict=True), strict=True)
     asked = _LIVE_BUT_KEPT if but_kept else _LIVE

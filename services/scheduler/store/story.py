@@ -9,9 +9,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.db.arrays import joined
-from libs.common.value import Value
+from libs.common.db.copying import copy_new
+from libs.common.value import Value, astuple
 from services.scheduler.domain.case import Case, Contact, ContactState, Errand
-from services.scheduler.store.arrays import ID, MOMENT, in_order, transposed, unnest
+from services.scheduler.store.arrays import ID, MOMENT, transposed, unnest
+from services.scheduler.tables import timeline
 
 _OF = {"tenant": ID, "borrower_id": ID, "case_id": ID, "spell": "int"}
 _CONTACTS = text(
@@ -51,10 +53,7 @@ _STEPS = text(
     f" where (c.tenant, c.borrower_id) = (s.tenant, s.borrower_id)) as corrected from {unnest(_TASKS_OF, 'k')}"
     " join scheduler.case_steps s on (s.tenant, s.borrower_id, s.task_id) = (k.tenant, k.borrower_id, k.task_id)"
 )
-_ENTRY = {
-    "tenant": ID, "borrower_id": ID, "case_id": ID, "at": MOMENT, "kind": ID, "reason": "text", "detail": "bytea",
-}  # fmt: skip
-_TELL = text(f"insert into scheduler.timeline ({', '.join(_ENTRY)}) select {', '.join(_ENTRY)} from {in_order(_ENTRY, 'v')} order by place")
+_ENTRY = ("tenant", "borrower_id", "case_id", "at", "kind", "reason", "detail")
 _ERRAND = {
     "tenant": "text", "borrower_id": "text", "task_id": "text", "case_id": "text", "spell": "int", "key": "text", "occurrence": "int",
     "queue": "text", "kind": "text", "created_at": "timestamptz", "due_at": "timestamptz", "priority": "int",
@@ -186,7 +185,7 @@ async def change_steps(conn: AsyncConnection, rows: Sequence[StepChange]) -> Non
 async def tell(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
     """Add to the stories, in this order."""
     if entries:
-        await conn.execute(_TELL, transposed(_ENTRY, entries))
+        await copy_new(conn, timeline, _ENTRY, map(astuple, entries))
 
 
 async def give(conn: AsyncConnection, rows: Sequence[ErrandRow]) -> None:

@@ -24,8 +24,8 @@ ROWS = {
     "segments": "insert into scheduler.segment_changes (tenant, borrower_id, at) values ('default', 'B1', :at)",
     "tasks": "insert into scheduler.tasks (tenant, borrower_id, task_id, case_id, spell, key, occurrence, queue, kind, state, created_at,"
     " due_at) values ('default', 'B1', 't', 'c', 1, 'k', 1, 'q', 'call', 'claimed', :at, :at)",
-    "reminders": "insert into scheduler.debts (tenant, borrower_id, loan_id, currency, epoch, version, as_of, fact_at, live, owed, fact,"
-    " wake_at, case_loan) values ('default', 'B1', 'L1', 'CNY', 1, 1, '2026-11-24', :at, true, false, '', :at, '')",
+    "reminders": "insert into scheduler.debts (tenant, borrower_id, loan_id, currency, epoch, version, as_of, fact_at, live, owed,"
+    " wake_at, case_loan) values ('default', 'B1', 'L1', 'CNY', 1, 1, '2026-11-24', :at, true, false, :at, '')",
     "cases": "insert into scheduler.cases (tenant, borrower_id, case_id, assignment, currency, policy, policy_version, state, stage, spell,"
     " next_at) values ('default', 'B1', 'c', 'default', 'CNY', 'p', 1, 'open', 'overdue', 1, :at)",
 }
@@ -105,7 +105,7 @@ async def test_a_pass_in_which_nothing_is_due_asks_nothing_but_its_look(world: W
 
 async def test_a_case_that_a_reminder_wakes_is_planned_in_the_same_pass(world: World) -> None:
     await write(world, ROWS["reminders"], MORNING)
-    await write(world, "update scheduler.debts set fact = convert_to('{}', 'UTF8'), live = false")
+    await write(world, "update scheduler.debts set live = false")
     await world.complete()
     assert await ticker_of(world, claim=5).make_pass() == 2
     [case] = await world.rows("select state, spell, next_at from scheduler.cases")

@@ -11,7 +11,7 @@ CASES = """
 create table scheduler.debts (
     tenant text not null, borrower_id text not null, loan_id text not null, currency text not null,
     epoch integer not null, version bigint not null, as_of date not null, fact_at timestamptz not null,
-    live boolean not null, owed boolean not null, fact bytea not null, wake_at timestamptz, case_loan text not null,
+    live boolean not null, owed boolean not null, wake_at timestamptz, case_loan text not null,
     primary key (tenant, borrower_id, loan_id)
 ) with (fillfactor = 85);
 create table scheduler.cases (
