@@ -143,9 +143,7 @@ class Intake:
         late = [one.case for one in news if seen[one.fact.debt].owed]
         corrected = await self._corrected(conn, facts)
         concerned = [*(key for one in news for key in one.cases), *corrected]
-        told = {
-            debt: cases.Told(new.home, new.fact.said, segments.get(debt[:2]), seen[debt]) for new in news for debt in [new.fact.debt]
-        }
+        told = {debt: cases.Told(new.home, new.fact.said, segments.get(debt[:2]), seen[debt]) for new in news for debt in [new.fact.debt]}
         held = await cases.lock_or_begin(conn, concerned, late, policy=(BUILT_IN.name, BUILT_IN.version), told=told)
         now = await self.clock.at(conn)
         await self._absorb(conn, held, news, now=now)
