@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, assert_never
 
 import msgspec
@@ -326,7 +327,7 @@ class Desk:
             case_id=case.case_id, borrower_id=case.borrower_id, spell=case.spell, at=at, loan_id=case.loan_id or None, reason=reason,
             detail=detail,
         )  # fmt: skip
-        about = next(filter(None, map(detail.get, _ABOUT)), None) or at.isoformat()
+        about = next(filter(None, map(detail.get, _ABOUT)), None) or _written(at)
         envelope = Envelope(
             type=f"{kind}.v1", id=ids.derived("e", case.tenant, case.case_id, case.spell, kind, about), source=self.writer.source, time=at,
             tenant=case.tenant, subject=case.case_id,
@@ -358,6 +359,12 @@ def _grounds(case: Case, step: Step) -> dict[str, Any]:
         **({"after": {"step": notice[-1].step, "task_id": notice[-1].task_id, "at": notice[-1].done_at}} if notice else {}),
         **({"approved": {"by": approved.by, "at": approved.at}} if approved is not None and approved.approved else {}),
     }  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _written(at: datetime) -> str:
+    """Return a moment as a text; that of a batch is the same for most of its cases."""
+    return at.astimezone(UTC).isoformat()
 
 
 def _ref(which: tuple[str, int]) -> PolicyRef:

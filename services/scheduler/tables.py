@@ -28,11 +28,8 @@ debts = Table(
     Column("wake_at", _moment),
     Column("case_loan", Text, nullable=False),
 )
-"""Every debt, and which of its facts is the newest (what that says stands in `debt_facts`).
-
-`wake_at` is when a reminder is to be said although no case may stand yet, `case_loan` the loan whose case it is in: its own, or empty for
-the borrower's.
-"""
+"""Every debt, and which of its facts is the newest; what that says stands once, in `debt_facts`. `wake_at` is when a reminder is to be
+said although no case may stand yet, `case_loan` the loan whose case it is in: its own, or empty for the borrower's."""
 
 cases = Table(
     "cases",

@@ -23,8 +23,10 @@ async def copied(conn: AsyncConnection, table: Table, columns: Sequence[str], ro
     return True
 
 
-async def copy_new(conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+async def copy_new(conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Add rows that were not there; TransientError, and the transaction is lost, where somebody else has added one meanwhile."""
+    if not rows:
+        return
     try:
         await _copy(conn, table, columns, rows)
     except asyncpg.UniqueViolationError as error:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.db.arrays import joined
@@ -98,10 +99,9 @@ _SAVE, _SAVE_PLANNED = text(_saving({**_SETTLED, **_PLANNED})), text(_saving(_PL
 _WHOLE = {**_KEYS, **_SETTLED, **_PLANNED}
 _BEGIN = text(
     f"with begun as (insert into scheduler.cases ({', '.join(_WHOLE)}, assignment) select {', '.join(_WHOLE)}, '{ASSIGNMENT}'"
-    f" from {unnest(_WHOLE, 'v')} order by tenant, borrower_id, case_id on conflict do nothing returning tenant, reason, state, stage),"
-    " counted as (insert into scheduler.case_counts (tenant, reason, number) select tenant, reason, sum(number) from ("
-    f"{_COUNTED.format(table='begun', sign=1)} where {_IS_LATE.format(table='begun')}) d group by tenant, reason)"
-    " select count(*) from begun"
+    f" from {unnest(_WHOLE, 'v')} order by tenant, borrower_id, case_id returning tenant, reason, state, stage)"
+    " insert into scheduler.case_counts (tenant, reason, number) select tenant, reason, sum(number) from ("
+    f"{_COUNTED.format(table='begun', sign=1)} where {_IS_LATE.format(table='begun')}) d group by tenant, reason"
 )
 _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant and c.case_id = :case_id and c.spell > 0")
 
@@ -206,8 +206,11 @@ async def save(conn: AsyncConnection, held: Sequence[Held]) -> None:
         await conn.execute(_SAVE_PLANNED, {**transposed(_KEYS, [one.case for one in moved]), **transposed(_PLANNED, moved)})
     if changed:
         await conn.execute(_SAVE, _columns(changed))
-    if begun and (await conn.execute(_BEGIN, _columns(begun))).scalar_one() != len(begun):
-        raise TransientError("a case was begun elsewhere meanwhile")
+    if begun:
+        try:
+            await conn.execute(_BEGIN, _columns(begun))
+        except IntegrityError as error:
+            raise TransientError("a case was begun elsewhere meanwhile") from error
 
 
 def _columns(rows: Sequence[tuple[Held, tuple[Any, ...]]]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.store.arrays import unnest
-from services.scheduler.store.debts import FACT
+from services.scheduler.store.debts import facts_of
 from services.scheduler.store.reach import WITH_SEGMENT
 
 _ADD = text(
@@ -25,7 +26,7 @@ _MOVE = text(
     " where tenant = :tenant and change_id = :change_id"
 )
 _END = text("delete from scheduler.policy_changes where tenant = :tenant and change_id = :change_id")
-_TOLD = f"select d.tenant, d.borrower_id, d.loan_id, d.currency, d.case_loan, d.fact_at, d.owed, {FACT} as fact, r.segment"
+_TOLD = "select d.tenant, d.borrower_id, d.loan_id, d.currency, d.case_loan, d.fact_at, d.owed, r.segment"
 _DEBTS = text(
     f"{_TOLD} from scheduler.debts d {WITH_SEGMENT} where d.tenant = :tenant and d.live"
     " and (d.borrower_id, d.loan_id) > (:after_borrower, :after_loan) order by d.borrower_id, d.loan_id limit :limit for update of d"
@@ -65,8 +66,8 @@ class Told:
     case_loan: str
     fact_at: datetime
     owed: bool
-    fact: bytes
     segment: str | None
+    fact: bytes
 
 
 async def add(conn: AsyncConnection, tenant: str, change_id: str, effective_at: datetime, *, wakes: bool) -> None:
@@ -83,7 +84,7 @@ async def claim(conn: AsyncConnection, now: datetime) -> Change | None:
 async def next_debts(conn: AsyncConnection, change: Change, limit: int) -> list[Told]:
     """Lock the next debts that have not heard of it, in key order."""
     values = {"tenant": change.tenant, "after_borrower": change.after_borrower, "after_loan": change.after_loan, "limit": limit}
-    return [Told(*row) for row in await conn.execute(_DEBTS, values)]
+    return await _with_facts(conn, (await conn.execute(_DEBTS, values)).all())
 
 
 async def claim_segments(conn: AsyncConnection, before: datetime, limit: int) -> list[tuple[str, str]]:
@@ -94,7 +95,7 @@ async def claim_segments(conn: AsyncConnection, before: datetime, limit: int) ->
 async def debts_of(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> list[Told]:
     """Lock all debts of these (tenant, borrower) in key order."""
     tenants, ids = zip(*borrowers, strict=True)
-    return [Told(*row) for row in await conn.execute(_DEBTS_OF, {"tenant": list(tenants), "borrower_id": list(ids)})]
+    return await _with_facts(conn, (await conn.execute(_DEBTS_OF, {"tenant": list(tenants), "borrower_id": list(ids)})).all())
 
 
 async def move(conn: AsyncConnection, change: Change, last: Told) -> None:
@@ -106,3 +107,9 @@ async def move(conn: AsyncConnection, change: Change, last: Told) -> None:
 async def end(conn: AsyncConnection, change: Change) -> None:
     """Forget a change of which every debt has heard."""
     await conn.execute(_END, {"tenant": change.tenant, "change_id": change.change_id})
+
+
+async def _with_facts(conn: AsyncConnection, locked: Sequence[Row[Any]]) -> list[Told]:
+    """Return debts with their facts, read behind the lock: the statement that waits for one does not see what it was told meanwhile."""
+    facts = await facts_of(conn, [(row.tenant, row.borrower_id, row.loan_id) for row in locked])
+    return [Told(*row, facts[row.tenant, row.borrower_id, row.loan_id]) for row in locked]

@@ -48,6 +48,11 @@ _STAND = text(
     f"select k.place, d.case_loan from {in_order(_KEY, 'k')} cross join lateral (select d.case_loan from scheduler.debts d"
     " where (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id) limit 1) d"
 )
+_FACTS = text(
+    f"select k.tenant, k.borrower_id, k.loan_id, {FACT} as fact from {unnest(_KEY, 'k')}"
+    " cross join lateral (select * from scheduler.debts d"
+    " where (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id) limit 1) d"
+)
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(_COLUMNS)[3:-1])
 _RENEW = text(
     f"insert into scheduler.debts as d ({', '.join(_COLUMNS)})"  # the columns are ours
@@ -161,12 +166,11 @@ async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: dateti
     new, known = [row for row in rows if row.key not in before], [row for row in rows if row.key in before]
     homes = {row.key: Home(row.case_loan, None) for row in new}
     if known:
-        for *key, case_loan in await conn.execute(_RENEW, transposed(_COLUMNS, known)):
-            debt = (key[0], key[1], key[2])
-            homes[debt] = Home(case_loan, before[debt])
-    await copy_new(conn, tables.debts, tuple(_COLUMNS), map(attrgetter(*_COLUMNS), new))
+        for tenant, borrower, loan, case_loan in await conn.execute(_RENEW, transposed(_COLUMNS, known)):
+            homes[tenant, borrower, loan] = Home(case_loan, before[tenant, borrower, loan])
+    await copy_new(conn, tables.debts, tuple(_COLUMNS), list(map(attrgetter(*_COLUMNS), new)))
     kept = map(attrgetter(*_HISTORY.values()), [row for row in rows if row.key in homes])
-    await copy_new(conn, debt_facts, (*_HISTORY, "known_at"), ((*row, now) for row in kept))
+    await copy_new(conn, debt_facts, (*_HISTORY, "known_at"), [(*row, now) for row in kept])
     return homes
 
 
@@ -179,6 +183,15 @@ async def live_facts(conn: AsyncConnection, keys: Sequence[CaseOf], *, but_kept:
     asked = _LIVE_BUT_KEPT if but_kept else _LIVE
     found = await conn.execute(asked, {name: arrayed(kind, column) for (name, kind), column in columns})
     return [(tuple(row[:4]), tuple(row[4:])) for row in found]
+
+
+async def facts_of(conn: AsyncConnection, keys: Sequence[DebtKey]) -> dict[DebtKey, bytes]:
+    """Return the newest facts of these debts."""
+    if not keys:
+        return {}
+    columns = zip(_KEY.items(), zip(*keys, strict=True), strict=True)
+    found = await conn.execute(_FACTS, {name: arrayed(kind, column) for (name, kind), column in columns})
+    return {(tenant, borrower, loan): fact for tenant, borrower, loan, fact in found}
 
 
 async def claim_woken(conn: AsyncConnection, now: datetime, limit: int) -> list[Woken]:

@@ -184,8 +184,7 @@ async def change_steps(conn: AsyncConnection, rows: Sequence[StepChange]) -> Non
 
 async def tell(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
     """Add to the stories, in this order."""
-    if entries:
-        await copy_new(conn, timeline, _ENTRY, map(astuple, entries))
+    await copy_new(conn, timeline, _ENTRY, list(map(astuple, entries)))
 
 
 async def give(conn: AsyncConnection, rows: Sequence[ErrandRow]) -> None:
