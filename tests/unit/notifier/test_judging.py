@@ -257,3 +257,22 @@ def test_a_channel_whose_providers_are_paused_is_passed_over_and_waited_for_when
     waiting = verdict(a_scene(both, resting=frozenset({"sms", "email"})))
     assert isinstance(waiting, Defer)
     assert (waiting.reason, waiting.passing) == ("provider_paused", True)
+
+
+@pytest.mark.parametrize(
+    ("email_until", "expected"), [(None, MORNING + timedelta(seconds=5)), (timedelta(days=2), MORNING + timedelta(days=1))]
+)
+def test_a_channel_that_rests_is_waited_for_as_long_as_the_rules_would_let_it_out(
+    email_until: timedelta | None, expected: datetime
+) -> None:
+    ends = [("sms", timedelta(days=1))] + ([("email", email_until)] if email_until else [])
+    holds = tuple(Hold("manual", "none", MORNING, MORNING + after, None, channel) for channel, after in ends)
+    addresses = (an_address("email"), an_address("sms"))
+    found = verdict(a_scene(known(profile=a_profile(addresses=addresses), holds=holds), resting=frozenset({"email"})))
+    assert isinstance(found, Defer)
+    assert (found.until, found.passing) == (expected, email_until is None)
+
+
+def test_what_no_rule_will_ever_let_out_waits_for_no_provider() -> None:
+    dead = known(statuses=(Status("deceased", MORNING, None),))
+    assert isinstance(verdict(a_scene(dead, resting=frozenset({"sms"}))), Suppress)
