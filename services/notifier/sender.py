@@ -79,7 +79,7 @@ class Sender:
             while not stop.is_set():
                 self.wake.clear()
                 try:
-                    await self.pass_once()
+                    await self.pass_once(stop)
                     self._reap()
                 except Exception as error:
                     if not is_transient(error):
@@ -100,14 +100,16 @@ class Sender:
             self._reap()
         return total
 
-    async def pass_once(self) -> int:
-        """Go once through everything that is due, tenant by tenant in turns; what a rate holds back goes on beside it."""
+    async def pass_once(self, stop: asyncio.Event | None = None) -> int:
+        """Go once through everything that is due until the stop, tenant by tenant in turns; what a rate holds back goes on beside it."""
         turns, flights = TenantTurns(self.claimer.engine, self.claimer.clock), Flights(IN_THE_AIR)
         self._short = False
         handled, contested = 0, False
         try:
             while keys := await turns.next(self.batch, contested=contested):
                 await flights.room()
+                if stop is not None and stop.is_set():
+                    break
                 began = stopwatch()
                 stock = await self.till.stock(keys)
                 start_by = stopwatch() + self.start_within_s
