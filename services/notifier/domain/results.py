@@ -10,8 +10,11 @@ from typing import Literal
 NO_PERMIT = "no_permit"
 """Why a message was not sent whose moment, or whose time to start, had passed before it could: it is due again at once."""
 OURS = frozenset(
-    {NO_PERMIT, "no_slot", "address_unreadable", "request_unmakeable", "in_doubt", "too_late", "no_approved_text", "no_such_value"}
-)
+    {
+        NO_PERMIT, "no_slot", "address_unreadable", "request_unmakeable", "mail_unmakeable", "sms_unmakeable", "in_doubt", "too_late",
+        "no_approved_text", "no_such_value",
+    }
+)  # fmt: skip
 """Codes of what we could not do ourselves: they say nothing of the provider."""
 
 Fault = Literal[
