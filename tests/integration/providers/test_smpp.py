@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from libs.common.clock import stopwatch
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
 from services.notifier.domain.results import Accepted, Fault, NotSent, Refused, Result, Unknown
@@ -109,6 +110,15 @@ async def test_an_smsc_that_does_not_answer_leaves_a_message_unknown_and_keeps_n
             held.accept("late")
     assert results[0] == Unknown("answer_timeout")
     assert isinstance(results[1], Accepted)
+
+
+async def test_what_finds_no_place_in_the_window_until_it_had_to_start_is_not_submitted() -> None:
+    async with linked(window="1") as (centre, provider, _):
+        await provider.listen()
+        assert provider._session is not None
+        provider._session.pace = Pace(window=1, answer_s=0.5)
+        results = await provider.deliver(texts(1, f"+{SILENT}") + texts(1, start_by=stopwatch() + 0.1))
+        assert (results, len(centre.taken)) == ([Unknown("answer_timeout"), NotSent("no_slot")], 1)
 
 
 async def test_a_message_whose_time_is_over_is_not_submitted() -> None:
