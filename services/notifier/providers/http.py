@@ -128,19 +128,23 @@ class HttpProvider:
 
     async def _send(self, message: OutgoingMessage) -> Result:
         """Give it to the provider; where its token is known no more, which took nothing, once more with another one."""
-        for _ in range(2 if self._keeper else 1):
-            now = self.clock.now()
-            token = await self._keeper.token(now) if self._keeper else None
-            if isinstance(token, Refused | NotSent):
-                return token
-            call = self._call(message, token, now)
-            outcome = call if isinstance(call, Refused) else await self.carrier.call(call, start_by=message.start_by)
-            if not isinstance(outcome, Answer):
-                return outcome
-            if outcome.status != UNAUTHENTICATED or self._keeper is None or token is None:
-                break
+        outcome = await self._given(message)
+        if self._keeper and isinstance(outcome, Answer) and outcome.status == UNAUTHENTICATED:
+            outcome = await self._given(message)
+        return self._read(outcome) if isinstance(outcome, Answer) else outcome
+
+    async def _given(self, message: OutgoingMessage) -> Answer | Refused | NotSent | Unknown:
+        now = self.clock.now()
+        token = await self._keeper.token(now) if self._keeper else None
+        if isinstance(token, Refused | NotSent):
+            return token
+        call = self._call(message, token, now)
+        if isinstance(call, Refused):
+            return call
+        outcome = await self.carrier.call(call, start_by=message.start_by)
+        if self._keeper and token and isinstance(outcome, Answer) and outcome.status == UNAUTHENTICATED:
             self._keeper.forget(token)
-        return self._read(outcome)
+        return outcome
 
     def _call(self, message: OutgoingMessage, token: Token | None, now: datetime) -> HttpCall | Refused:
         try:
