@@ -215,7 +215,7 @@ class Sender:
         elif stopwatch() > start:
             answered += [(mark, NotSent(NO_PERMIT)) for mark, _ in ready]
         elif ready:
-            results = await self._call(provider, [replace(message, start_by=start) for _, message in ready])
+            results = await self._call(provider, [self._starting(message, start) for _, message in ready])
             answered += zip((mark for mark, _ in ready), results, strict=True)
         return answered
 
@@ -225,7 +225,7 @@ class Sender:
         async def start(one: Ready, permit: Permit) -> Result:
             if stopwatch() > permit.until:
                 return NotSent(NO_PERMIT)
-            return (await self._call(provider, [replace(one[1], start_by=permit.until)]))[0]
+            return (await self._call(provider, [self._starting(one[1], permit.until)]))[0]
 
         started, late = await paced(ready, permits, start)
         return [(one[0], result) for one, result in started] + [(one[0], NotSent(NO_PERMIT)) for one in late]
@@ -241,6 +241,12 @@ class Sender:
         finally:
             self.metrics.provider_seconds.labels(self.metrics.named(provider.name)).observe(stopwatch() - began)
         return results if len(results) == len(messages) else [Unknown("answers_missing")] * len(messages)
+
+    def _starting(self, message: OutgoingMessage, by: float) -> OutgoingMessage:
+        """Return a message that must start by this second of the stopwatch, and before its end where that comes first."""
+        if message.deadline is not None:
+            by = min(by, stopwatch() + (message.deadline - self.claimer.clock.now()).total_seconds())
+        return replace(message, start_by=by)
 
     def _message(self, mark: Marked) -> OutgoingMessage | Refused:
         """Open the address and the name and finish the text; what cannot be opened is refused before anyone is called."""

@@ -142,6 +142,19 @@ async def test_a_sender_that_is_asked_to_end_claims_no_further_batch(databases: 
         assert slow.given == 2
 
 
+async def test_a_message_must_start_before_its_lawful_hours_end(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        world.clock.move_to(MORNING + timedelta(hours=12) - timedelta(milliseconds=1))
+        await world.fresh_watermarks()
+        provider = Recording()
+        await world.another(Options(providers=[provider])).pump()
+        [message] = provider.given
+        assert message.start_by is not None
+        assert message.start_by < stopwatch() + 1
+
+
 async def reached(provider: Slow, wanted: int) -> bool:
     return provider.given >= wanted
 
