@@ -8,8 +8,9 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
+from functools import partial
 
-from libs.common import logs
+from libs.common import ids, logs
 from libs.common.clock import stopwatch
 from libs.common.dialing import dial, why
 from services.notifier.domain.message import OutgoingMessage
@@ -210,7 +211,7 @@ class SmppProvider:
                 reader, writer = await asyncio.open_connection(
                     sock=made, ssl=self.context, server_hostname=self.smsc.host if self.context else None
                 )
-                session = Session(reader, writer, self.smsc.pace, self._on_said)
+                session = Session(reader, writer, self.smsc.pace, partial(self._on_said, ids.fresh()))
                 try:
                     answer = await session.bind(self.smsc.bind, CONNECT_S)
                 except BaseException:
@@ -223,8 +224,8 @@ class SmppProvider:
         writer.transport.abort()
         return _refusal(answer)
 
-    async def _on_said(self, together: list[Pdu]) -> bool:
-        """Keep what the SMSC says; what cannot be read is kept as it came."""
+    async def _on_said(self, session: str, together: list[Pdu]) -> bool:
+        """Keep what the SMSC says on a connection; what cannot be read is kept as it came."""
         words: list[Receipt | Written] = []
         for one in together:
             try:
@@ -233,7 +234,7 @@ class SmppProvider:
                 logs.get("smpp").warning("deliver_sm_unreadable", provider=self.name)
                 continue
             if word is not None:
-                words.append(word)
+                words.append(replace(word, under=f"{session}/{one.sequence}") if isinstance(word, Written) else word)
         try:
             await self.terms.hears(words, b"".join(one.encode() for one in together))
         except Exception as error:  # noqa: BLE001  # whatever it is: the SMSC is asked to say it again
