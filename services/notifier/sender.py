@@ -16,7 +16,7 @@ from services.notifier.claiming import Claimed, Claimer, Marked, MovedError
 from services.notifier.directory import Directory
 from services.notifier.domain.health import Account
 from services.notifier.domain.message import Making, OutgoingMessage, in_one_line
-from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown, in_kept_words
 from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.pacing import Flights, paced
@@ -240,7 +240,7 @@ class Sender:
             return [Unknown(type(error).__name__)] * len(messages)
         finally:
             self.metrics.provider_seconds.labels(self.metrics.named(provider.name)).observe(stopwatch() - began)
-        return results if len(results) == len(messages) else [Unknown("answers_missing")] * len(messages)
+        return [*map(in_kept_words, results)] if len(results) == len(messages) else [Unknown("answers_missing")] * len(messages)
 
     def _starting(self, message: OutgoingMessage, by: float) -> OutgoingMessage:
         """Return a message that must start by this second of the stopwatch, and before its end where that comes first."""

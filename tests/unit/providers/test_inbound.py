@@ -130,8 +130,7 @@ def test_sendgrids_letters_are_read_in_their_own_charset() -> None:
 
 @pytest.mark.parametrize("charset", ["none", "idna", "a\\u0000b", "base64"])
 def test_a_charset_that_is_none_loses_no_word(charset: str) -> None:
-    (found,) = heard(sendgrid.ADAPTER, mailed(text="STOP", charsets=f'{{"text": "{charset}"}}'), MAIL)
-    assert found.text == "STOP"
+    assert only(sendgrid.ADAPTER, mailed(text="STOP", charsets=f'{{"text": "{charset}"}}'), MAIL).text == "STOP"
 
 
 def test_a_sender_that_cannot_be_read_is_nobody() -> None:
