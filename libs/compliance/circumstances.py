@@ -47,6 +47,8 @@ class Prior(Value, frozen=True):
     direction: str = "outbound"
     to: str | None = None
     kind: str | None = None
+    of_another: bool = False
+    """Whether it was made to another owner of the same number: it counts over numbers, and over nothing else."""
 
 
 class Proposed(Value, frozen=True):

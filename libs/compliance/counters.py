@@ -82,7 +82,8 @@ def counter_of(rule: Counting, proposed: Proposed) -> Counter:
 def noticed(rule: NoticeFirst, proposed: Proposed, priors: Iterable[Prior], zones: Collection[ZoneInfo]) -> datetime:
     """Return the moment from which the notice of each debt is old enough, `NEVER` when one has had none."""
     rest = Reach(ReachKind.DATES, rule.free_days + 1)
-    given = [prior for prior in priors if prior.kind in rule.kinds and prior.channel in rule.counts and prior.result not in NOT_PLACED]
+    own = (prior for prior in priors if not prior.of_another)
+    given = [prior for prior in own if prior.kind in rule.kinds and prior.channel in rule.counts and prior.result not in NOT_PLACED]
     first = [min((prior.at for prior in given if touches(prior, rule.scope, key)), default=None) for key in keys_of(rule.scope, proposed)]
     return max(NEVER if at is None else max(_rolls_off(at, rest, zone) for zone in zones) for at in first)
 
@@ -108,9 +109,9 @@ def touches(prior: Prior, scope: CapScope, key: str) -> bool:
     """Tell whether an earlier contact falls under a key; what it does not say about itself falls under all."""
     match scope:
         case CapScope.PERSON:
-            return True
+            return not prior.of_another
         case CapScope.DEBT | CapScope.CLAIM:
-            return key == ANY or not prior.debts or key in prior.debts
+            return not prior.of_another and (key == ANY or not prior.debts or key in prior.debts)
         case CapScope.NUMBER:
             return key == ANY or prior.to is None or prior.to == key
 

@@ -76,8 +76,9 @@ class Intake:
         await borrowers.lock(conn, batch.who)
         newer = await known.keep_facts(conn, batch.facts)
         await self._on_payments(conn, batch, newer)
-        await borrowers.keep_profiles(conn, {who: resealed(self.ring, who[0], profile) for who, profile in batch.profiles.items()})
+        # before the profile of who has come back since, which would make it seem overtaken: what stood before it goes nevertheless
         await erasing.forget(conn, await borrowers.erase(conn, list(batch.erasures.values())))
+        await borrowers.keep_profiles(conn, {who: resealed(self.ring, who[0], profile) for who, profile in batch.profiles.items()})
         await borrowers.keep_consents(conn, batch.consents)
         await borrowers.keep_statuses(conn, batch.statuses)
         await reservations.settle(conn, batch.contacts)

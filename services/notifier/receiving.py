@@ -18,10 +18,11 @@ from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
 from services.notifier.domain.asking import UNREPORTED
+from services.notifier.domain.clocks import on_calendar
 from services.notifier.domain.delivery import Change, Delivery, heard
 from services.notifier.domain.receipts import News, Receipt, Standing, state_of
 from services.notifier.domain.replies import Ending, told_by_provider
-from services.notifier.domain.results import Accepted, Fault
+from services.notifier.domain.results import Accepted, Fault, kept_word
 from services.notifier.domain.states import Reached
 from services.notifier.domain.suppressions import ANYBODY, GROUND_OF
 from services.notifier.providers.kinds import ALL
@@ -255,7 +256,7 @@ def _contact_of(one: Attempt) -> tuple[Who, str]:
 
 def words_of(found: Sequence[Receipt]) -> list[Word]:
     """Return receipts under the ids by which they are known again."""
-    return [Word(_id_of(receipt), receipt) for receipt in found]
+    return [Word(_id_of(receipt), _in_kept_words(receipt)) for receipt in found]
 
 
 async def _by_part(conn: AsyncConnection, tenant: str, name: str, words: Sequence[Word]) -> Sequence[Word]:
@@ -280,6 +281,13 @@ async def _by_part(conn: AsyncConnection, tenant: str, name: str, words: Sequenc
 def _names(said: Sequence[Receipt]) -> list[str]:
     """Return the provider's names for messages of which it says nothing else, or for parts of them."""
     return [one.provider_ref for one in said if one.provider_ref and (one.of_part or not one.message_id)]
+
+
+def _in_kept_words(one: Receipt) -> Receipt:
+    """Return a receipt that names a message as the answer to it is kept."""
+    said = (one.message_id, one.provider_ref, one.event_id, one.code)
+    message_id, ref, event_id, code = (None if word is None else kept_word(word) for word in said)
+    return replace(one, message_id=message_id, provider_ref=ref, event_id=event_id, code=code, at=on_calendar(one.at))
 
 
 def _id_of(receipt: Receipt) -> bytes:

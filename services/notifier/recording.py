@@ -111,12 +111,13 @@ class Recorder:
 
     async def give_up(self, epoch: Epoch) -> int:
         """Turn what was open before this epoch into unknown, but for what surely was not attempted in the time this database has lost."""
-        total = 0
+        total, after = 0, ("", "", "")
         while True:
             async with self.engine.begin() as conn:
-                keys = await deliveries.open_before(conn, epoch=epoch.number, limit=SWEEP)
+                keys = await deliveries.open_before(conn, epoch=epoch.number, after=after, limit=SWEEP)
                 if not keys:
                     return total
+                after = keys[-1]
                 await borrowers.lock(conn, {key[:2] for key in keys})
                 open_ones = await deliveries.open_of(conn, keys)
                 now = await self.clock.at(conn)

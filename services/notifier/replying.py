@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from libs.common.errors import DomainError
 from libs.common.outbox import Outbox
 from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
+from services.notifier.domain.clocks import on_calendar
 from services.notifier.domain.delivery import Change, Delivery, Task
 from services.notifier.domain.replies import Ending, Inbound, announced, answered, confirmation, endings
 from services.notifier.domain.suppressions import ANYBODY, Ground
@@ -114,7 +116,7 @@ class Listener:
         plain = msgspec.json.encode(Spoken(one.address, one.text))
         sealed = self.directory.ring.keep(plain, context(row.tenant, row.name, known.hex()))
         lookup = lookup_of(self.directory.digest_key, row.tenant, one.channel, one.address)
-        return Heard(known, one, wishes, lookup, sealed)
+        return Heard(known, dataclasses.replace(one, at=on_calendar(one.at)), wishes, lookup, sealed)
 
     async def _act(self, conn: AsyncConnection, row: AccountRow, new: Sequence[Heard], *, callback: int, now: datetime) -> None:
         """Do what these replies wish, and say so in the cases of everybody who was contacted at their addresses."""

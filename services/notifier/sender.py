@@ -16,7 +16,7 @@ from services.notifier.claiming import Claimed, Claimer, Marked, MovedError
 from services.notifier.directory import Directory
 from services.notifier.domain.health import Account
 from services.notifier.domain.message import Making, OutgoingMessage, in_one_line
-from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown, in_kept_words
 from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.pacing import Flights, paced
@@ -79,7 +79,7 @@ class Sender:
             while not stop.is_set():
                 self.wake.clear()
                 try:
-                    await self.pass_once()
+                    await self.pass_once(stop)
                     self._reap()
                 except Exception as error:
                     if not is_transient(error):
@@ -100,14 +100,16 @@ class Sender:
             self._reap()
         return total
 
-    async def pass_once(self) -> int:
-        """Go once through everything that is due, tenant by tenant in turns; what a rate holds back goes on beside it."""
+    async def pass_once(self, stop: asyncio.Event | None = None) -> int:
+        """Go once through everything that is due until the stop, tenant by tenant in turns; what a rate holds back goes on beside it."""
         turns, flights = TenantTurns(self.claimer.engine, self.claimer.clock), Flights(IN_THE_AIR)
         self._short = False
         handled, contested = 0, False
         try:
             while keys := await turns.next(self.batch, contested=contested):
                 await flights.room()
+                if stop is not None and stop.is_set():
+                    break
                 began = stopwatch()
                 stock = await self.till.stock(keys)
                 start_by = stopwatch() + self.start_within_s
@@ -213,7 +215,7 @@ class Sender:
         elif stopwatch() > start:
             answered += [(mark, NotSent(NO_PERMIT)) for mark, _ in ready]
         elif ready:
-            results = await self._call(provider, [replace(message, start_by=start) for _, message in ready])
+            results = await self._call(provider, [self._starting(message, start) for _, message in ready])
             answered += zip((mark for mark, _ in ready), results, strict=True)
         return answered
 
@@ -223,7 +225,7 @@ class Sender:
         async def start(one: Ready, permit: Permit) -> Result:
             if stopwatch() > permit.until:
                 return NotSent(NO_PERMIT)
-            return (await self._call(provider, [replace(one[1], start_by=permit.until)]))[0]
+            return (await self._call(provider, [self._starting(one[1], permit.until)]))[0]
 
         started, late = await paced(ready, permits, start)
         return [(one[0], result) for one, result in started] + [(one[0], NotSent(NO_PERMIT)) for one in late]
@@ -238,7 +240,13 @@ class Sender:
             return [Unknown(type(error).__name__)] * len(messages)
         finally:
             self.metrics.provider_seconds.labels(self.metrics.named(provider.name)).observe(stopwatch() - began)
-        return results if len(results) == len(messages) else [Unknown("answers_missing")] * len(messages)
+        return [*map(in_kept_words, results)] if len(results) == len(messages) else [Unknown("answers_missing")] * len(messages)
+
+    def _starting(self, message: OutgoingMessage, by: float) -> OutgoingMessage:
+        """Return a message that must start by this second of the stopwatch, and before its end where that comes first."""
+        if message.deadline is not None:
+            by = min(by, stopwatch() + (message.deadline - self.claimer.clock.now()).total_seconds())
+        return replace(message, start_by=by)
 
     def _message(self, mark: Marked) -> OutgoingMessage | Refused:
         """Open the address and the name and finish the text; what cannot be opened is refused before anyone is called."""

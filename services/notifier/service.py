@@ -171,6 +171,7 @@ def _sweeper(ports: Ports, kept: Kept, packs: Packs) -> Sweeper:
     sweeps = (
         Sweep(kept.requests, keeping.forget_requests), Sweep(kept.requests, keeping.forget_history),
         Sweep(kept.spent, keeping.forget_sandbox), Sweep(kept.spent, keeping.forget_parts), Sweep(kept.requests, keeping.forget_slots),
+        Sweep(kept.requests, keeping.forget_unclaimed),
         Sweep(longest_reach(packs, CapScope.NUMBER), keeping.forget_nameless),
     )  # fmt: skip
     return Sweeper(ports.engine, ports.clock, SCHEMA, sweeps)

@@ -14,7 +14,6 @@ from libs.compliance import (
     STOPS,
     Allow,
     CapKey,
-    CapScope,
     Channel,
     Circumstances,
     DebtFacts,
@@ -68,14 +67,8 @@ def ask(asked: Asked, earlier: Earlier, packs: Packs, *, now: datetime) -> Allow
 
     Contacts of other owners of the number count in the caps over numbers and in nothing else.
     """
-    proposed, circumstances = _proposed(asked, now), _circumstances(asked, earlier.own, now, packs)
-    decision = decide(proposed, circumstances, packs)
-    if isinstance(decision, Deny) or not earlier.of_others:
-        return decision
-    over_numbers = {key.cap for key in decision.reservations if key.scope is CapScope.NUMBER}
-    wider = decide(proposed, replace(circumstances, prior=earlier.own + earlier.of_others), packs)
-    spoken = tuple(reason for reason in wider.reasons if reason.rule in over_numbers) if isinstance(wider, Deny) else ()
-    return replace(wider, reasons=spoken) if isinstance(wider, Deny) and spoken else decision
+    others = tuple(replace(prior, of_another=True) for prior in earlier.of_others)
+    return decide(_proposed(asked, now), _circumstances(asked, earlier.own + others, now, packs), packs)
 
 
 def counters(asked: Asked, packs: Packs, *, now: datetime) -> tuple[CapKey, ...]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from libs.common.contracts.borrower_profiles import BorrowerProfile, SealedAddress
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.value import Value
-from libs.compliance import Allow, Packs, RuleKind, word_of
+from libs.compliance import Deny, Packs, RuleKind, word_of
 from libs.compliance.daily import free_at
 from services.notifier.domain.daily import put_off
 from services.notifier.domain.delivery import Delivery
@@ -100,30 +100,37 @@ def _about_debts(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
 
 
 def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...], now: datetime) -> Verdict:
-    """Return the first lawful channel in the order of the request, else when one will be."""
+    """Return the first lawful channel in the order of the request, else when one will be; one that rests is waited for a little."""
     channels = usable(delivery, scene.known, debts, places=scene.places, channels=scene.channels, packs=scene.packs)
     if not channels:
         return Fail(delivery.reason if delivery.spent and delivery.reason else _no_way(delivery, scene))
+    closed, waited_for = scene.switched_off | scene.resting, set[str]()
     denied: list[Decision] = []
     words: list[str] = []
     for asked in channels:
-        if asked.channel in scene.switched_off | scene.resting:
-            continue
         answer = ask(asked, scene.earlier(asked.address.lookup), scene.packs, now=now)
         decision = kept(answer, asked, now)
-        if isinstance(answer, Allow):
-            if (full := _full_day(asked, scene, decision, now)) is not None:
-                return full
+        if isinstance(answer, Deny):
+            denied.append(decision)
+            words.append(word_of(answer.reasons))
+        elif (full := _full_day(asked, scene, decision, now)) is not None:
+            return full
+        elif asked.channel in closed:
+            waited_for.add(asked.channel)
+        else:
             return Send(asked.channel, asked.address, debts, decision, answer.asks)
-        denied.append(decision)
-        words.append(word_of(answer.reasons))
+    if waited_for:
+        return Defer(now + SWITCH_AGAIN, _why_resting(scene, waited_for), tuple(denied), passing=True)
+    return _denied(channels, denied, words, scene)
+
+
+def _denied(channels: Sequence[Asked], denied: Sequence[Decision], words: Sequence[str], scene: Scene) -> Defer | Suppress:
+    """Return when the first channel may be lawful, where the rules speak against all of them."""
     ends = [(decision.earliest, word) for decision, word in zip(denied, words, strict=True) if decision.earliest is not None]
-    if ends:
-        earliest, word = min(ends)
-        return Defer(min([earliest, *_slots(channels, denied, scene)]), word, tuple(denied))
-    if len(denied) < len(channels):
-        return Defer(now + SWITCH_AGAIN, _why_resting(scene, {asked.channel for asked in channels}), tuple(denied), passing=True)
-    return Suppress(words[0], tuple(denied))
+    if not ends:
+        return Suppress(words[0], tuple(denied))
+    earliest, word = min(ends)
+    return Defer(min([earliest, *_slots(channels, denied, scene)]), word, tuple(denied))
 
 
 def _no_way(delivery: Delivery, scene: Scene) -> str:

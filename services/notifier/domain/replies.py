@@ -19,7 +19,7 @@ CONFIRMATION = "opt_out_confirmed"
 CONFIRMED_WITHIN = timedelta(minutes=5)
 """In the United States a confirmation is presumed to be within the consent if it is sent so soon (47 CFR 64.1200(a)(12))."""
 _QUOTED = re.compile(
-    r"^[ \t]*(>|--[ \t]*$|-{3,}|_{5,}|(on|am|el|le|em|il|op|pada|den)\b.{5,200}:[ \t]*$|(from|von|de|da|van|dari):[ ]"
+    r"^[ \t]*+(>|--[ \t]*$|-{3,}|_{5,}|(on|am|el|le|em|il|op|pada|den)\b.{5,200}:[ \t]*$|(from|von|de|da|van|dari):[ ]"
     r"|\u53d1\u4ef6\u4eba|\u5bc4\u4ef6\u8005|\u5728.{3,200}\u5199\u9053|sent from my )",
     re.IGNORECASE | re.MULTILINE,
 )

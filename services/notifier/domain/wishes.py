@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -74,7 +74,7 @@ class Words:
 
 def plain(said: str) -> str:
     """Return a text without case, width, punctuation and spelling variants: letters, marks and digits, one space between words."""
-    folded = spelt(unicodedata.normalize("NFKC", said[:LONGEST]).casefold())
+    folded = spelt(unicodedata.normalize("NFKC", said[:LONGEST])[:LONGEST].casefold())
     return " ".join("".join(map(_seen, folded)).split())
 
 
@@ -121,21 +121,30 @@ def together(wishes: Iterable[Wish]) -> frozenset[Wish]:
 
 
 def _in(text: str, words: Words) -> set[Wish]:
-    if wish := next((words.whole[short] for short in _without_courtesy(text, words) if short in words.whole), None):
-        return {wish}
+    if (word := _whole(text, words)) is not None:
+        return {words.whole[word]}
     rest = words.harmless.sub(_GAP, text) if words.harmless else text
     found = {wish for wish, pattern in words.says.items() if pattern.search(rest)}
     unclear = not found and words.doubt is not None and words.doubt.search(rest)
     return {Wish.UNCLEAR} if unclear else found
 
 
-def _without_courtesy(text: str, words: Words) -> list[str]:
-    """Return a text, and what is left of it without the courtesies around it."""
+def _whole(text: str, words: Words) -> str | None:
+    """Return the word that is all of a text but for the courtesies around it, the longest of several."""
     space = " " if words.spaced else ""
-    found = [text]
-    for longer in found:
-        shorter = [short for word in words.polite for short in (longer.removeprefix(word + space), longer.removesuffix(space + word))]
-        found += [short for short in dict.fromkeys(shorter) if short not in found]
+    begins = _passed(text, [word + space for word in words.polite])
+    ends = {len(text) - end for end in _passed(text[::-1], [(space + word)[::-1] for word in words.polite])}
+    found = (word for begin in begins for word in words.whole if begin + len(word) in ends and text.startswith(word, begin))
+    return max(found, key=len, default=None)
+
+
+def _passed(text: str, courtesies: Sequence[str]) -> list[int]:
+    """Return the places up to which a text is nothing but courtesies, each once: who writes many of them is read as fast."""
+    found, seen = [0], {0}
+    for place in found:
+        further = {place + len(word) for word in courtesies if text.startswith(word, place)} - seen
+        found += further
+        seen |= further
     return found
 
 

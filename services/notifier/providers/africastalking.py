@@ -102,13 +102,13 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
 
 
 def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what somebody wrote, or that somebody has opted out of a sender's messages, which has no id: one a day is enough."""
+    """Return what somebody wrote, or that somebody has opted out of a sender's messages, which has no id: one a minute is enough."""
     said = form(callback.body)
     ref, writer, phone = text(said.get("id")), text(said.get("from")), text(said.get("phoneNumber"))
     if ref and writer:
         return (Inbound(ref, "sms", writer, said.get("text", ""), at=moment(said.get("date")), signed=False),)
     if phone and "senderId" in said and "status" not in said:
-        ref = hashlib.sha256(f"{phone} {said['senderId']} {now:%Y-%m-%d}".encode()).hexdigest()
+        ref = hashlib.sha256(f"{phone} {said['senderId']} {now:%Y-%m-%dT%H:%M}".encode()).hexdigest()
         return (Inbound(ref, "sms", phone, "", signed=False, wish=Wish.STOP),)
     return ()
 

@@ -13,7 +13,18 @@ from services.notifier.domain.results import Accepted, Result, Unknown
 from services.notifier.providers import jws
 from services.notifier.providers.codes import Codes
 from services.notifier.providers.pushes import named
-from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall, Token, TokenExchange, json_object, seconds_left, text
+from services.notifier.providers.wire import (
+    Account,
+    Adapter,
+    Answer,
+    HttpCall,
+    Token,
+    TokenExchange,
+    UnfitError,
+    json_object,
+    seconds_left,
+    text,
+)
 
 CODES = Codes.load("fcm")
 BASE = "https://fcm.googleapis.com"
@@ -21,6 +32,7 @@ TOKENS = "https://oauth2.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LONGEST_S = 2_419_200
+MOST_BYTES = 4096
 UNSAID_S = "60"
 """After a 429 that says nothing of it nothing is sent for so long."""
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
@@ -36,9 +48,12 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
         wanted["android"] = {"ttl": f"{left}s"}
         wanted["apns"] = {"headers": {"apns-expiration": str(int(now.timestamp()) + left)}}
         wanted["webpush"] = {"headers": {"TTL": str(left)}}
+    body = msgspec.json.encode({"message": wanted})
+    if len(body) > MOST_BYTES:
+        raise UnfitError("too_large", "content")  # it would be refused by the name of an error that condemns the token
     headers = {"authorization": f"Bearer {account.credentials['token']}", "content-type": "application/json"}
     url = f"{account.base_url or BASE}/v1/projects/{quote(account.settings['project_id'], safe='')}/messages:send"
-    return HttpCall(url, headers, msgspec.json.encode({"message": wanted}))
+    return HttpCall(url, headers, body)
 
 
 def read(answer: Answer) -> Result:

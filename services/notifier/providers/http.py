@@ -22,6 +22,9 @@ EARLY = timedelta(minutes=2)
 PAUSE = timedelta(seconds=10)
 """After a token was refused, no other is asked for so long: a batch does not ask once for each message."""
 TOKEN_S = 6.0
+UNAUTHENTICATED = 401
+NOT_NOW = frozenset({408, 429})
+"""What an exchange of tokens answers that has nothing against the account."""
 
 
 @dataclass(slots=True)
@@ -62,7 +65,7 @@ class Keeper:
                 answer = await self.carrier.call(call)
         except TimeoutError:
             return NotSent("no_token")
-        if not isinstance(answer, Answer) or answer.status >= 500:
+        if not isinstance(answer, Answer) or answer.status >= 500 or answer.status in NOT_NOW:
             return NotSent("no_token")
         return self._token(answer) or Refused("token_refused", "config", permanent=False)
 
@@ -124,27 +127,37 @@ class HttpProvider:
         await self.carrier.close()
 
     async def _send(self, message: OutgoingMessage) -> Result:
+        """Give it to the provider; where its token is known no more, which took nothing, once more with another one."""
+        outcome = await self._given(message)
+        if self._keeper and isinstance(outcome, Answer) and outcome.status == UNAUTHENTICATED:
+            outcome = await self._given(message)
+        return self._read(outcome) if isinstance(outcome, Answer) else outcome
+
+    async def _given(self, message: OutgoingMessage) -> Answer | Refused | NotSent | Unknown:
         now = self.clock.now()
         token = await self._keeper.token(now) if self._keeper else None
         if isinstance(token, Refused | NotSent):
             return token
+        call = self._call(message, token, now)
+        if isinstance(call, Refused):
+            return call
+        outcome = await self.carrier.call(call, start_by=message.start_by)
+        if self._keeper and token and isinstance(outcome, Answer) and outcome.status == UNAUTHENTICATED:
+            self._keeper.forget(token)
+        return outcome
+
+    def _call(self, message: OutgoingMessage, token: Token | None, now: datetime) -> HttpCall | Refused:
         try:
-            call = self.adapter.request(message, self._with(token), now)
+            return self.adapter.request(message, self._with(token), now)
         except UnfitError as unfit:
             return Refused(unfit.code, unfit.fault, permanent=unfit.fault not in {"config", "provider"})
         except Exception as error:  # noqa: BLE001  # this one message was given to nobody; the others of the batch go on
             logs.get("provider").error("request_unmakeable", provider=self.name, reason=type(error).__name__)
             return Refused("request_unmakeable", "config", permanent=False)
-        outcome = await self.carrier.call(call, start_by=message.start_by)
-        if not isinstance(outcome, Answer):
-            return outcome
-        if outcome.status == 401 and self._keeper and token:
-            self._keeper.forget(token)
-        return self._read(counted(outcome, self.clock.now()))
 
     def _read(self, answer: Answer) -> Result:
         try:
-            return self.adapter.read(answer)
+            return self.adapter.read(counted(answer, self.clock.now()))
         except Exception as error:  # noqa: BLE001  # an answer that nobody foresaw says nothing about the message
             logs.get("provider").warning("answer_unreadable", provider=self.name, status=answer.status, reason=type(error).__name__)
             return Unknown("answer_unreadable")
@@ -167,7 +180,7 @@ def counted(answer: Answer, now: datetime) -> Answer:
 def _moment(said: str | None) -> datetime | None:
     try:
         at = parsedate_to_datetime(said or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return at if at.tzinfo else None
 

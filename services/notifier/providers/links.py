@@ -22,6 +22,8 @@ class Written:
     address: str
     to: str
     said: str
+    under: str = ""
+    """The connection, and the number on it, that it came under: it has no id, and the same word may come again."""
 
 
 Heard = Callable[[Sequence[Receipt | Written], bytes], Awaitable[None]]

@@ -139,16 +139,25 @@ def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inb
     charsets = json_object(fields.get("charsets", b""))
     said = {name: _decoded(content, charsets.get(name)) for name, content in fields.items()}
     headers = HeaderParser().parsestr(said.get("headers", ""))
-    sender, ref = parseaddr(said.get("from", ""))[1], headers.get("message-id")
+    sender, ref = _sender(said.get("from", "")), headers.get("message-id")
     if not sender or not ref or headers.get("auto-submitted", "no").strip().lower() != "no":
         return ()
     return (Inbound(str(ref).strip(), "email", sender, unquoted(said.get("text", "")) or said.get("subject", ""), signed=False),)
 
 
+def _sender(written: str) -> str:
+    """Return the address that a mail comes from; none where its comments stand in one another without end."""
+    try:
+        return parseaddr(written)[1]
+    except RecursionError:
+        return ""
+
+
 def _decoded(content: bytes, charset: object) -> str:
+    """Return a field in the charset that the mail names, whatever that is."""
     try:
         return content.decode(str(charset or "utf-8"), "replace")
-    except LookupError:
+    except (LookupError, ValueError):
         return content.decode("utf-8", "replace")
 
 

@@ -139,15 +139,15 @@ async def claim(conn: AsyncConnection, keys: Sequence[Key], *, now: datetime) ->
     return await _read(conn, [(k.tenant, k.borrower_id, k.task_id) for k in keys], _DUE, {"now": now})
 
 
-async def open_before(conn: AsyncConnection, *, epoch: int, limit: int) -> list[tuple[str, str, str]]:
-    """Return what was taken in before this epoch and may still be sent."""
+async def open_before(conn: AsyncConnection, *, epoch: int, after: Task, limit: int) -> list[Task]:
+    """Return what was taken in before this epoch and may still be sent, in key order behind that one."""
     rows = await conn.execute(
         text(
             "select tenant, borrower_id, task_id from notifier.queue q join notifier.deliveries d using (tenant, borrower_id, task_id)"
-            f" where q.{_OPEN} and d.epoch < :epoch"  # no value in it
+            f" where q.{_OPEN} and d.epoch < :epoch and (tenant, borrower_id, task_id) > (:tenant, :borrower, :task)"  # no value in it
             " order by tenant, borrower_id, task_id limit :limit"
         ),
-        {"epoch": epoch, "limit": limit},
+        {"epoch": epoch, "limit": limit, "tenant": after[0], "borrower": after[1], "task": after[2]},
     )
     return [(row.tenant, row.borrower_id, row.task_id) for row in rows]
 

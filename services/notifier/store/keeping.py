@@ -37,6 +37,11 @@ _SLOTS = text(
     " delete from notifier.contacts c using o"
     " where (c.tenant, c.borrower_id, c.contact_id) = (o.tenant, o.borrower_id, o.contact_id)"
 )
+_UNCLAIMED = text(
+    "update notifier.replies r set sealed = null, lookup = '' from (select tenant, provider, id from notifier.replies"
+    " where received_at < :before and borrowers = '{}' and sealed is not null order by received_at limit :most for update skip locked) o"
+    " where (r.tenant, r.provider, r.id) = (o.tenant, o.provider, o.id)"
+)
 
 
 async def forget_requests(conn: AsyncConnection, before: datetime, most: int) -> bool:
@@ -67,3 +72,8 @@ async def forget_slots(conn: AsyncConnection, before: datetime, most: int) -> bo
 async def forget_nameless(conn: AsyncConnection, before: datetime, most: int) -> bool:
     """Forget contacts with numbers of erased owners that were made before a moment: no rule counts them any more."""
     return (await conn.execute(_NAMELESS, {"before": before, "most": most})).rowcount == most
+
+
+async def forget_unclaimed(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget what strangers wrote before a moment, and from where: no erasure of a borrower will reach it; what it suppressed stays."""
+    return (await conn.execute(_UNCLAIMED, {"before": before, "most": most})).rowcount == most

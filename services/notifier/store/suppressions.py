@@ -16,6 +16,12 @@ from services.notifier.store.borrowers import Borrower, Who, arrays
 
 _SHOWN = "s.id, s.borrower_id, s.channel, s.ground, s.since, s.source, s.provider, s.task_id, s.lifted_at, s.lifted_by, s.lifted_why"
 
+_OVERTAKEN = (
+    "exists (select from notifier.addresses a join notifier.consents c using (tenant, borrower_id)"
+    " where a.tenant = s.tenant and a.lookup = s.lookup and c.granted and c.at > s.since and s.channel in (c.channel, '*'))"
+)
+"""Whether somebody with the address has consented to the channel since."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -36,7 +42,10 @@ class Lift:
 
 
 async def keep(conn: AsyncConnection, tenant: str, endings: Collection[tuple[Ending, Source]], *, now: datetime) -> dict[Ending, str]:
-    """Write down in key order what does not stand yet, and return that with its ids."""
+    """Write down in key order what is to stand from now on, and return with its ids what did not.
+
+    What stands since before a consent no longer holds against it: said again, it is new.
+    """
     by_key = {(e.lookup, e.borrower_id, e.channel, e.ground.value): (e, source) for e, source in endings}
     ordered = [by_key[key] for key in sorted(by_key)]
     if not ordered:
@@ -44,12 +53,13 @@ async def keep(conn: AsyncConnection, tenant: str, endings: Collection[tuple[End
     made = {ids.fresh(): ending for ending, _ in ordered}
     rows = await conn.execute(
         text(
-            "insert into notifier.suppressions (tenant, id, borrower_id, channel, lookup, ground, since, source, provider, task_id)"
+            "insert into notifier.suppressions as s (tenant, id, borrower_id, channel, lookup, ground, since, source, provider, task_id)"
             " select :tenant, id, borrower_id, channel, lookup, ground, :now, source, provider, task_id from unnest(cast(:ids as text[]),"
             " cast(:borrowers as text[]), cast(:channels as text[]), cast(:lookups as text[]), cast(:grounds as text[]),"
             " cast(:sources as text[]), cast(:providers as text[]), cast(:tasks as text[]))"
             " as n(id, borrower_id, channel, lookup, ground, source, provider, task_id)"
-            " on conflict (tenant, lookup, borrower_id, channel, ground) where lifted_at is null do nothing returning id"
+            " on conflict (tenant, lookup, borrower_id, channel, ground) where lifted_at is null do update set since = excluded.since,"
+            f" id = case when {_OVERTAKEN} then excluded.id else s.id end returning id"
         ),
         {
             "tenant": tenant, "now": now, "ids": list(made), "borrowers": [e.borrower_id for e, _ in ordered],
@@ -58,7 +68,7 @@ async def keep(conn: AsyncConnection, tenant: str, endings: Collection[tuple[End
             "providers": [source.provider for _, source in ordered], "tasks": [source.task_id for _, source in ordered],
         },
     )  # fmt: skip
-    return {made[row.id]: row.id for row in rows}
+    return {made[row.id]: row.id for row in rows if row.id in made}
 
 
 async def standing(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> dict[Who, tuple[Suppression, ...]]:

@@ -15,6 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import sealing
 from libs.common.addresses import lookup_of
+from libs.common.cloudevents import Envelope
+from libs.common.contracts.borrower_profiles import BorrowerErasure
+from libs.common.contracts.catalogue import PROFILES
 from libs.common.db.rewrapping import rewrap
 from libs.common.lifecycle import Service
 from libs.common.sealing import Ring
@@ -204,3 +207,25 @@ async def test_an_erasure_that_is_older_than_the_profile_erases_nothing(database
             stamp = borrowers.Stamp(TENANT, "b1", world.clock.now() - timedelta(days=1), "x")
             assert await borrowers.erase(conn, [stamp]) == set()
         assert (await world.get("/v1/borrowers/b1"))["name"] == NAME
+
+
+async def test_who_comes_back_in_the_batch_that_erases_him_is_erased_first(databases: Databases) -> None:
+    async with a_full_life(databases) as (world, _):
+        erasure = BorrowerErasure(borrower_id="b1", time=world.clock.now(), id="x")
+        anew = world.a_profile("b1", {"sms": "+12025550199"}, time=world.clock.now() + timedelta(seconds=1))
+        await world.bus.publish(
+            [
+                world.writer.message(
+                    PROFILES,
+                    Envelope(kind, kind, "test", world.clock.now(), TENANT, "b1"),
+                    data,
+                    key=f"{TENANT}/b1/profile",
+                    borrower_id="b1",
+                )
+                for kind, data in (("borrower.erased.v1", erasure), ("borrower.profile.v1", anew))
+            ]
+        )
+        [message] = await world.messages("b1")
+        assert (message["to"], message["body"]) == (None, None)
+        assert await world.scalar("select count(lookup) from notifier.contacts where borrower_id = 'b1'") == 0
+        assert [one["address"] for one in (await world.get("/v1/borrowers/b1"))["addresses"]] == ["+12025550199"]

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from hashlib import shake_256
 
 import pytest
 
 from services.notifier.domain.message import OutgoingMessage
-from services.notifier.domain.results import Accepted, Result
+from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.domain.results import Accepted, Refused, Result
+from services.notifier.receiving import words_of
 from services.notifier.service import Options
-from tests.integration.notifier.world import World, a_world
+from services.notifier.store import receipts
+from tests.integration.notifier.world import TENANT, World, a_world
 from tests.support.postgres import Databases
+
+BEFORE_ALL = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23)))
+"""A moment that has no place in any calendar of UTC."""
 
 
 @dataclass
@@ -59,6 +66,19 @@ async def test_whatever_a_provider_raises_or_leaves_unsaid_makes_its_messages_un
         assert sorted(provider.given) == ["a", "b", "c"]
         found = [await world.delivery(borrower) for borrower in ("a", "b", "c")]
         assert [(one["state"], one["attempts"][0]["result"]) for one in found] == [("unknown", "unknown")] * 3
+
+
+@pytest.mark.parametrize("name", ["\0", shake_256(b"name").hexdigest(4000)], ids=["nothing", "too long"])
+async def test_a_name_that_no_table_takes_ends_nothing_but_is_cut(databases: Databases, name: str) -> None:
+    async with a_world(databases) as world:
+        await three_late(world)
+        answers: list[Result] = [Accepted(name), Refused(name, "content"), Accepted(name, parts=(name, "b"))]
+        await world.another(Options(providers=[Faulty(lambda _: answers)])).pump()
+        states = [(await world.delivery(borrower))["state"] for borrower in ("a", "b", "c")]
+        assert sorted(states) == ["failed", "sent", "sent"]
+        [word] = words_of([Receipt(Standing.FAILED, message_id=name, provider_ref=name, code=name, event_id=name, at=BEFORE_ALL)])
+        async with world.engine.begin() as conn:
+            assert len(await receipts.keep(conn, TENANT, "sandbox", [word], sealed=None, now=world.clock.now())) == 1
 
 
 @pytest.mark.parametrize("failing", ["a", "b", "c"])

@@ -43,18 +43,20 @@ async def test_deliveries_are_found_by_borrower_case_and_state(databases: Databa
             await world.late_borrower(borrower)
             await world.request(borrower)
         await world.cancel("b2")
+        await world.request("b2", "t-later", not_before=world.clock.now() + timedelta(hours=1))
         await world.service.pump()
         for params, tasks in (
             ({"borrower_id": "b1"}, ["t-b1"]),
-            ({"case_id": "c-b2"}, ["t-b2"]),
+            ({"case_id": "c-b2"}, ["t-b2", "t-later"]),
             ({"state": "delivered"}, ["t-b1"]),
-            ({}, ["t-b1", "t-b2"]),
+            ({"state": "pending"}, ["t-later"]),
+            ({}, ["t-b1", "t-b2", "t-later"]),
         ):
             found = await world.get("/v1/deliveries", **params)
             assert [item["task_id"] for item in found["items"]] == tasks
         first = await world.get("/v1/deliveries", limit="1")
         rest = await world.get("/v1/deliveries", cursor=first["next"])
-        assert [item["task_id"] for item in rest["items"]] == ["t-b2"]
+        assert [item["task_id"] for item in rest["items"]] == ["t-b2", "t-later"]
 
 
 async def test_the_ledger_of_a_borrower_explains_each_contact(databases: Databases) -> None:

@@ -43,6 +43,16 @@ ROWS = {
           " values ('t', '{at}', :{at}, 'call', '', 'outbound')")],
         {"young"},
     ),
+    "unclaimed": (
+        keeping.forget_unclaimed, "replies", "lookup || coalesce(convert_from(sealed, 'UTF8'), '')",
+        [
+            ("insert into notifier.replies (tenant, provider, id, channel, lookup, borrowers, wishes, signed, received_at, sealed)"
+             " values ('t', 'p', convert_to('{at}" + who + "', 'UTF8'), 'sms', '{at}', '" + whose + "', array[]::text[], true, :{at},"
+             " convert_to('" + who + "', 'UTF8'))")
+            for who, whose in (("stranger", "{{}}"), ("b1", "{{b1}}"))
+        ],
+        {"", "youngstranger", "oldb1", "youngb1"},
+    ),
     "parts": (
         keeping.forget_parts, "parts", "provider_ref",
         ["insert into notifier.parts values ('t', 'p', '{at}', 'm', 2, :{at})"],

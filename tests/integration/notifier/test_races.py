@@ -125,6 +125,36 @@ async def test_while_a_batch_is_not_answered_one_more_goes_out_and_nothing_is_ma
         assert (slow.given, await in_flight()) == (4, 0)
 
 
+async def test_a_sender_that_is_asked_to_end_claims_no_further_batch(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        for number in range(4):
+            await world.late_borrower(f"b{number}")
+            await world.request(f"b{number}")
+        slow, stop = Slow(), asyncio.Event()
+        sender = next(one for one in world.another(Options(providers=[slow]), batch=1).workers if one.name == "sender")
+        sending = asyncio.ensure_future(sender.run(stop))
+        try:
+            await until(partial(reached, slow, 2), "the second batch")
+            stop.set()
+        finally:
+            slow.go.set()
+        await asyncio.wait_for(sending, PATIENCE_S)
+        assert slow.given == 2
+
+
+async def test_a_message_must_start_before_its_lawful_hours_end(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        world.clock.move_to(MORNING + timedelta(hours=12) - timedelta(milliseconds=1))
+        await world.fresh_watermarks()
+        provider = Recording()
+        await world.another(Options(providers=[provider])).pump()
+        [message] = provider.given
+        assert message.start_by is not None
+        assert message.start_by < stopwatch() + 1
+
+
 async def reached(provider: Slow, wanted: int) -> bool:
     return provider.given >= wanted
 

@@ -118,6 +118,7 @@ async def test_an_address_that_is_none_is_used_again_once_it_is_verified_anew(da
             PROFILES, "borrower.profile.v1", msgspec.structs.replace(profile, addresses=(anew,)), borrower="b1", what="profile"
         )
         assert (await again(world, "b1", "t-2"))["attempts"][0]["provider"] == "main"
+        assert (await again(world, "b1", "t-3"))["attempts"] == [], "it is none once more"
 
 
 async def test_a_receipt_that_says_nobody_is_there_takes_the_address_out(databases: Databases) -> None:
@@ -206,8 +207,10 @@ async def test_a_start_that_was_overtaken_by_a_later_stop_lifts_nothing(database
             assert len(await standing(world)) == stands
 
 
-async def test_a_consent_given_later_than_the_opt_out_permits_again_and_an_earlier_one_does_not(databases: Databases) -> None:
-    async with a_reached_world(databases) as (world, _, url):
+async def test_a_consent_given_later_than_the_opt_out_permits_again_until_the_next_one_and_an_earlier_one_does_not(
+    databases: Databases,
+) -> None:
+    async with a_reached_world(databases) as (world, fake, url):
         await world.consent("b1", "sms")
         world.clock.advance(timedelta(seconds=1))
         await reply(world, url, "STOP")
@@ -216,6 +219,10 @@ async def test_a_consent_given_later_than_the_opt_out_permits_again_and_an_earli
         await world.consent("b1", "sms")
         await world.fresh_watermarks()
         assert (await again(world, "b1", "t-3"))["state"] == "sent"
+        world.clock.advance(timedelta(seconds=1))
+        await reply(world, url, "STOP", ref="SM2")
+        assert (await again(world, "b1", "t-4"))["reason"] == "opt_out"
+        assert [text.lower().count("no more text messages") for text in texts(fake)] == [0, 1, 0, 1], "confirmed each time"
 
 
 async def test_what_is_forged_suppresses_nothing_and_what_comes_twice_is_heard_once(databases: Databases) -> None:

@@ -14,6 +14,7 @@ from libs.common import sealing
 from libs.common.lifecycle import Service
 from services.notifier.connections import Connector
 from services.notifier.domain.receipts import Receipt, Standing
+from services.notifier.providers.links import Written
 from services.notifier.store import parts, receipts
 from services.notifier.store.receipts import Word
 from tests.integration.notifier.test_providers import a_wired_world, ask, put, route
@@ -152,6 +153,16 @@ async def test_what_a_person_writes_is_kept_sealed_as_it_came(databases: Databas
         plain = sealing.unseal(stored, world.settings.sealing_private, f"callback/{TENANT}/smsc")
         assert b"please stop" in plain
         assert await state(world) == "sent"
+
+
+async def test_replies_that_an_smsc_says_together_are_each_heard_and_one_that_it_repeats_once(databases: Databases) -> None:
+    async with a_linked_world(databases) as (world, _):
+        hears = listener_of(world.service).directory.hears
+        assert hears is not None
+        for _ in range(2):
+            await hears(TENANT, "smsc")([Written(f"1202555012{n}", "Lender", "STOP", f"session/{n}") for n in (3, 4)], b"both")
+        assert await world.scalar("select count(*) from notifier.suppressions where ground = 'opt_out'") == 2
+        assert await world.scalar("select count(*) from notifier.replies") == 2
 
 
 @pytest.mark.parametrize("changes", [{"resp_ids": "octal"}, {"window": "0"}, {"from": "a name that is too long for it"}, {"password": "x"}])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from libs.common.clock import stopwatch
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt, Standing
 from services.notifier.domain.results import Accepted, Fault, NotSent, Refused, Result, Unknown
@@ -111,6 +112,15 @@ async def test_an_smsc_that_does_not_answer_leaves_a_message_unknown_and_keeps_n
     assert isinstance(results[1], Accepted)
 
 
+async def test_what_finds_no_place_in_the_window_until_it_had_to_start_is_not_submitted() -> None:
+    async with linked(window="1") as (centre, provider, _):
+        await provider.listen()
+        assert provider._session is not None
+        provider._session.pace = Pace(window=1, answer_s=0.5)
+        results = await provider.deliver(texts(1, f"+{SILENT}") + texts(1, start_by=stopwatch() + 0.1))
+        assert (results, len(centre.taken)) == ([Unknown("answer_timeout"), NotSent("no_slot")], 1)
+
+
 async def test_a_message_whose_time_is_over_is_not_submitted() -> None:
     async with linked() as (centre, provider, _):
         assert await provider.deliver(texts(1, deadline=NOW)) == [Refused("too_late", "provider", permanent=False)]
@@ -126,7 +136,8 @@ async def test_a_receipt_is_answered_only_when_it_is_kept_and_a_reply_is_heard_t
         assert await centre.report("A00000", "DELIVRD") == 0
         assert await centre.write("STOP") == 0
     assert [word.standing for word in ear.words if isinstance(word, Receipt)] == [Standing.DELIVERED]
-    assert ear.words[-1] == Written("12025550123", "Lender", "STOP")
+    assert isinstance(heard := ear.words[-1], Written)
+    assert (heard.address, heard.to, heard.said) == ("12025550123", "Lender", "STOP")
 
 
 async def test_a_connection_that_is_lost_is_made_anew_and_receipts_come_without_anything_being_sent() -> None:
@@ -135,14 +146,17 @@ async def test_a_connection_that_is_lost_is_made_anew_and_receipts_come_without_
         provider = a_link(proxy.port, ear)
         await provider.listen()
         await centre.has_bound(1)
+        assert await centre.write("STOP") == 0
         proxy.drop()
         await proxy.served()
         await ended(provider)
         await provider.listen()
         await centre.has_bound(2)
+        assert await centre.write("STOP") == 0
         assert await centre.report("1", "DELIVRD") == 0
         await provider.close()
-    assert (proxy.connections, len(ear.words)) == (2, 1)
+    assert (proxy.connections, len(ear.words)) == (2, 3)
+    assert len({word.under for word in ear.words if isinstance(word, Written)}) == 2, "said again, it is another word"
 
 
 async def test_a_link_that_is_silent_is_tried_and_given_up_when_it_is_dead() -> None:

@@ -11,8 +11,9 @@ from email import message_from_bytes
 
 import pytest
 
+from libs.common.clock import stopwatch
 from services.notifier.domain.message import OutgoingMessage
-from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
+from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown
 from services.notifier.providers.smtp.provider import SmtpProvider
 from tests.integration.providers.cutting import closed_port
 from tests.integration.providers.proxy import Proxy, proxied
@@ -239,6 +240,21 @@ async def test_only_public_relays_are_called_where_a_tenant_names_them(host: str
     async with plain_server(PlainServer()) as server:
         results = await delivered(a_relay(server.port, host=host, public_only=True), mails(1))
         assert (results, server.connections) == ([NotSent("address_not_public")], 0)
+
+
+async def test_of_mails_that_had_to_start_before_only_the_one_is_begun_that_a_connection_was_asked_for() -> None:
+    until = stopwatch() + 0.05
+
+    def slowly(_: str, __: str) -> None:
+        while stopwatch() <= until:
+            pass
+
+    async with plain_server(PlainServer(says=slowly)) as server:
+        late, others = mails(1, start_by=stopwatch() - 1), mails(2, named="n", start_by=until)
+        results = await delivered(a_relay(server.port, connections="1"), [*late, *others])
+    assert [isinstance(result, Accepted) for result in results] == [False, True, False]
+    assert {results[0], results[2]} == {NotSent(NO_PERMIT)}
+    assert len(server.taken) == 1
 
 
 async def test_a_mail_whose_time_is_over_is_not_handed_over() -> None:

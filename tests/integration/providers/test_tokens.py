@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from libs.common.clock import DrivenClock
-from services.notifier.domain.results import Accepted, NotSent, Refused
+from services.notifier.domain.results import Accepted, NotSent, Refused, Result
 from services.notifier.providers import fcm
 from services.notifier.providers.carrier import Carrier
 from services.notifier.providers.fake.server import FakeProviders
@@ -47,10 +49,20 @@ async def test_a_token_is_fetched_once_and_again_before_it_expires_and_after_it_
         await provider.deliver(messages)
         assert Counting.asked == 2
         Counting.revoked = True
-        refused = await provider.deliver(messages)
-        assert {result.fault for result in refused if isinstance(result, Refused)} == {"config"}
         assert all(isinstance(result, Accepted) for result in await provider.deliver(messages))
         assert Counting.asked == 3
+        await provider.close()
+
+
+@pytest.mark.parametrize(("status", "result"), [(401, Refused("http_401", "config", permanent=False)), (429, NotSent("no_token"))])
+async def test_only_an_answer_against_the_account_is_its_fault(status: int, result: Result) -> None:
+    class Refusing(FakeProviders):
+        def answer(self, name: str, call: HttpCall) -> Answer:
+            return Answer(status, {}, b"") if status == 429 or not call.url.endswith("/token") else super().answer(name, call)
+
+    async with Refusing({"fcm": ACCOUNTS["fcm"]}).served() as fake:
+        provider, results = await result_of(fake.account("fcm"), DrivenClock(NOW))
+        assert results == {result}
         await provider.close()
 
 

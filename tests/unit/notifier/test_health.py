@@ -53,6 +53,11 @@ def test_what_we_could_not_start_in_time_is_nobodys_fault(code: str) -> None:
     assert answered(Health(), Tally.of([NotSent(code)] * 100), MORNING) == Health()
 
 
+@pytest.mark.parametrize("code", ["request_unmakeable", "mail_unmakeable", "sms_unmakeable"])
+def test_one_message_that_cannot_be_made_stops_no_account(code: str) -> None:
+    assert Tally.of([Refused(code, "config", permanent=False)]) == Tally()
+
+
 @given(rest=st.none() | st.integers(0, 100_000), before=st.integers(0, 50))
 def test_the_rest_that_a_provider_asks_for_is_a_floor_and_without_one_the_pauses_grow_to_a_bound(rest: int | None, before: int) -> None:
     asked = timedelta(seconds=rest) if rest is not None else None

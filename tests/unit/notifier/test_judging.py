@@ -12,7 +12,7 @@ import pytest
 from libs.common.contracts.contact_tasks import DebtRef
 from libs.common.contracts.overdue_facts import Doubt, NextDue, OverdueFact
 from libs.common.value import replace
-from libs.compliance import Packs, load_packs
+from libs.compliance import Channel, Packs, Prior, load_packs
 from libs.compliance.packs import parse_pack
 from services.notifier.domain.delivery import Delivery
 from services.notifier.domain.gatekeeping import Earlier, jurisdictions
@@ -257,3 +257,45 @@ def test_a_channel_whose_providers_are_paused_is_passed_over_and_waited_for_when
     waiting = verdict(a_scene(both, resting=frozenset({"sms", "email"})))
     assert isinstance(waiting, Defer)
     assert (waiting.reason, waiting.passing) == ("provider_paused", True)
+
+
+@pytest.mark.parametrize(
+    ("email_until", "expected"), [(None, MORNING + timedelta(seconds=5)), (timedelta(days=2), MORNING + timedelta(days=1))]
+)
+def test_a_channel_that_rests_is_waited_for_as_long_as_the_rules_would_let_it_out(
+    email_until: timedelta | None, expected: datetime
+) -> None:
+    ends = [("sms", timedelta(days=1))] + ([("email", email_until)] if email_until else [])
+    holds = tuple(Hold("manual", "none", MORNING, MORNING + after, None, channel) for channel, after in ends)
+    addresses = (an_address("email"), an_address("sms"))
+    found = verdict(a_scene(known(profile=a_profile(addresses=addresses), holds=holds), resting=frozenset({"email"})))
+    assert isinstance(found, Defer)
+    assert (found.until, found.passing) == (expected, email_until is None)
+
+
+SHARED = """
+id: TT
+name: A country that counts over numbers and over persons
+version: "1"
+verified: not law; an invented country
+zones: []
+rules:
+- {id: tt-number, kind: cap, nature: law, cite: "test", evidence: product_default, channels: [any],
+   limit: 1, unit: dial, reach: {rolling_elapsed: 1}, scope: number}
+- {id: tt-person, kind: cap, nature: law, cite: "test", evidence: product_default, channels: [any],
+   limit: 1, unit: dial, reach: {rolling_elapsed: 100}, scope: person}
+"""
+
+
+def test_what_was_said_to_another_at_the_same_number_puts_a_contact_off_by_the_rules_over_numbers_alone() -> None:
+    packs = Packs({**PACKS.by_id, "TT": parse_pack(SHARED, "TT.yaml")})
+    state = known(a_fact(jurisdictions=("TT",)), profile=a_profile(jurisdictions=("TT",)))
+    said = Prior(MORNING - timedelta(minutes=30), Channel.SMS, "", (), "dunwell", to="lookup-sms")
+    found = judged(a_delivery(channels=("sms",)), a_scene(state, packs=packs, earlier=lambda _: Earlier(of_others=(said,))))
+    assert isinstance(found, Defer)
+    assert (found.reason, found.until) == ("tt-number", MORNING + timedelta(minutes=30))
+
+
+def test_what_no_rule_will_ever_let_out_waits_for_no_provider() -> None:
+    dead = known(statuses=(Status("deceased", MORNING, None),))
+    assert isinstance(verdict(a_scene(dead, resting=frozenset({"sms"}))), Suppress)

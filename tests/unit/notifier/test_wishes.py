@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.domain.wishes import Wish, Words, plain, recognise
+from libs.common.clock import stopwatch
+from services.notifier.domain.wishes import LONGEST, Wish, Words, plain, recognise
 from services.notifier.wording import languages
 
 ROWS = Path(__file__).parents[2] / "data" / "replies.yaml"
@@ -87,3 +88,13 @@ def test_the_form_of_accents_changes_nothing(row: Row, form: str) -> None:
 def test_any_text_at_all_is_read(said: str) -> None:
     assert heard(said) <= frozenset(Wish)
     assert plain(plain(said)) == plain(said)
+
+
+def test_a_message_of_many_courtesies_is_read_as_fast_as_another() -> None:
+    began = stopwatch()
+    assert heard("ok please thanks hi " * 25 + "when" + " ok please thanks hi" * 25) == frozenset()
+    assert stopwatch() - began < 2
+
+
+def test_no_more_is_read_of_a_message_where_its_characters_stand_for_several() -> None:
+    assert len(plain("\ufdfa" * LONGEST)) <= LONGEST

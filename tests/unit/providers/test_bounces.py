@@ -106,6 +106,13 @@ def test_any_bytes_are_read_or_left(noise: bytes, place: int, server: str) -> No
         assert {one.message_id for one in reports(raw, KEY)} <= {MESSAGE.id}
 
 
+@SERVERS
+def test_a_report_is_read_whatever_follows_it_and_left_where_its_head_hardly_ends(server: str) -> None:
+    raw = bounce().written_by(server)
+    assert reports(raw + b"x\r\n" * 100_000, KEY) == reports(raw, KEY) != ()
+    assert reports(b"X-Long: " + b"x" * 40_000 + b"\r\n" + raw, KEY) == ()
+
+
 def test_a_mail_in_a_mail_a_thousand_times_over_is_left() -> None:
     raw = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (place, place) for place in range(3000))
     assert reports(raw, KEY) == ()

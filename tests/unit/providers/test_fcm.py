@@ -54,6 +54,11 @@ def test_the_check_refuses_a_member_that_fcm_does_not_name() -> None:
         checked(replace(call, body=call.body.replace(b'"notification"', b'"notificaton"')))
 
 
+def test_a_push_that_is_too_large_is_not_given_to_it_since_its_error_would_condemn_the_token() -> None:
+    with pytest.raises(UnfitError, match="too_large"):
+        fcm.request(a_message("push", "token-1", body="你" * 1400), READY, NOW)
+
+
 def test_a_push_that_has_ended_is_not_given_to_it() -> None:
     with pytest.raises(UnfitError):
         fcm.request(a_message("push", "token-1", deadline=NOW), READY, NOW)

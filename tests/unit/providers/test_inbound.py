@@ -128,6 +128,15 @@ def test_sendgrids_letters_are_read_in_their_own_charset() -> None:
     assert only(sendgrid.ADAPTER, callback, MAIL).text == "Arr\u00eatez"
 
 
+@pytest.mark.parametrize("charset", ["none", "idna", "a\\u0000b", "base64"])
+def test_a_charset_that_is_none_loses_no_word(charset: str) -> None:
+    assert only(sendgrid.ADAPTER, mailed(text="STOP", charsets=f'{{"text": "{charset}"}}'), MAIL).text == "STOP"
+
+
+def test_a_sender_that_cannot_be_read_is_nobody() -> None:
+    assert heard(sendgrid.ADAPTER, mailed(**{"from": "(" * 3000}), MAIL) == []
+
+
 @pytest.mark.parametrize("headers", ["Message-ID: <1@x>\nAuto-Submitted: auto-replied\n", "Subject: x\n", "", "\n:\n"])
 def test_what_a_program_answers_by_itself_or_has_no_id_is_no_reply(headers: str) -> None:
     assert heard(sendgrid.ADAPTER, mailed(headers), MAIL) == []

@@ -22,6 +22,7 @@ TEN_PAST = "Tue, 24 Nov 2026 02:10:00 GMT"
         ({"retry_after": TEN_PAST, "date": "Tue, 24 Nov 2026 02:11:00 GMT"}, timedelta()),
         ({"retry_after": TEN_PAST, "date": "now"}, timedelta(minutes=10)),
         ({"retry_after": "Tue, 24 Nov 2026 02:10:00 -0000"}, None),
+        ({"retry_after": "Tue, 24 Nov 2026 02:10:00 +99999999999999999999"}, None),
         ({"retry_after": "soon"}, None),
         ({}, None),
     ],

@@ -8,8 +8,10 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
+from functools import partial
 
-from libs.common import logs
+from libs.common import ids, logs
+from libs.common.clock import stopwatch
 from libs.common.dialing import dial, why
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt
@@ -95,11 +97,11 @@ class SmppProvider:
 
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
         """Return what became of each message, in their order."""
+        within = [_left(message) for message in batch]
         session = await self._bound()
         if not isinstance(session, Session):
             return [session] * len(batch)
-        begin_by = asyncio.get_running_loop().time() + BEGIN_S
-        results = await asyncio.gather(*(self._send(session, message, begin_by) for message in batch))
+        results = await asyncio.gather(*(self._send(session, *one) for one in zip(batch, within, strict=True)))
         await self._end_if_retired(session)
         return list(results)
 
@@ -141,8 +143,9 @@ class SmppProvider:
         if self._retired and session.idle:
             await session.unbind()
 
-    async def _send(self, session: Session, message: OutgoingMessage, begin_by: float) -> Result:
-        """Send the first part and, once it is taken, the others: what was not begun surely did not go out."""
+    async def _send(self, session: Session, message: OutgoingMessage, within_s: float) -> Result:
+        """Send the first part within this time and, once it is taken, the others: what was not begun surely did not go out."""
+        now = asyncio.get_running_loop().time()
         try:
             still_wanted(message, self.terms.clock.now())
             parts = self._parts(message)
@@ -151,10 +154,10 @@ class SmppProvider:
         except Exception as error:  # noqa: BLE001  # this one message was given to nobody; the others of the batch go on
             logs.get("provider").error("sms_unmakeable", provider=self.name, reason=type(error).__name__)
             return Refused("sms_unmakeable", "config", permanent=False)
-        first = await self._submit(session, parts[0], begin_by)
+        first = await self._submit(session, parts[0], now + within_s)
         if not isinstance(first, Accepted):
             return first
-        others = await asyncio.gather(*(self._submit(session, part, begin_by) for part in parts[1:]))
+        others = await asyncio.gather(*(self._submit(session, part, now + BEGIN_S) for part in parts[1:]))
         taken = [one for one in (first, *others) if isinstance(one, Accepted)]
         if len(taken) < len(parts):
             return Unknown("partial")
@@ -208,7 +211,7 @@ class SmppProvider:
                 reader, writer = await asyncio.open_connection(
                     sock=made, ssl=self.context, server_hostname=self.smsc.host if self.context else None
                 )
-                session = Session(reader, writer, self.smsc.pace, self._on_said)
+                session = Session(reader, writer, self.smsc.pace, partial(self._on_said, ids.fresh()))
                 try:
                     answer = await session.bind(self.smsc.bind, CONNECT_S)
                 except BaseException:
@@ -221,8 +224,8 @@ class SmppProvider:
         writer.transport.abort()
         return _refusal(answer)
 
-    async def _on_said(self, together: list[Pdu]) -> bool:
-        """Keep what the SMSC says; what cannot be read is kept as it came."""
+    async def _on_said(self, session: str, together: list[Pdu]) -> bool:
+        """Keep what the SMSC says on a connection; what cannot be read is kept as it came."""
         words: list[Receipt | Written] = []
         for one in together:
             try:
@@ -231,13 +234,18 @@ class SmppProvider:
                 logs.get("smpp").warning("deliver_sm_unreadable", provider=self.name)
                 continue
             if word is not None:
-                words.append(word)
+                words.append(replace(word, under=f"{session}/{one.sequence}") if isinstance(word, Written) else word)
         try:
             await self.terms.hears(words, b"".join(one.encode() for one in together))
         except Exception as error:  # noqa: BLE001  # whatever it is: the SMSC is asked to say it again
             logs.get("smpp").warning("deliver_sm_not_kept", provider=self.name, reason=type(error).__name__)
             return False
         return True
+
+
+def _left(message: OutgoingMessage) -> float:
+    """Return how long a message may wait for its place in the window: what came in since its claim was not asked about."""
+    return BEGIN_S if message.start_by is None else max(0.0, min(BEGIN_S, message.start_by - stopwatch()))
 
 
 def _refusal(answer: Pdu) -> Refused:

@@ -22,6 +22,12 @@ PLACE = "{id}"
 """Where in `bounces_to` the mark of each mail goes."""
 LONGEST_MARK = f"m-{'0' * 20}.{'a' * 16}"
 MARK_BYTES = 10
+LONGEST, LONGEST_HEAD = 262_144, 32_768
+"""Bytes of a mail, and of what stands above it, that are read: what is said stands before what is sent back.
+
+Anybody may write there, and the library takes with the square of a head.
+"""
+_HEAD = re.compile(rb"\r?\n\r?\n")
 _MARKED = re.compile(r"(?<![a-z0-9])(m-[0-9a-z]{20})\.([a-z2-7]{16})(?![a-z0-9])", re.IGNORECASE)
 _BROUGHT_TO = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "In-Reply-To", "References")
 _STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})")
@@ -45,8 +51,10 @@ def marked(message_id: str, key: bytes) -> str:
 
 def reports(raw: bytes, key: bytes) -> Sequence[Receipt]:
     """Return what a report says of one mail of ours; nothing of anything else that was written there."""
+    if len(_HEAD.split(raw[: LONGEST_HEAD + 1], maxsplit=1)[0]) > LONGEST_HEAD:
+        return ()
     try:
-        mail = BytesParser(policy=compat32).parsebytes(raw)
+        mail = BytesParser(policy=compat32).parsebytes(raw[:LONGEST])
     except RecursionError:
         return ()
     if not key or mail.get_content_type() != "multipart/report" or str(mail.get_param("report-type")).lower() != "delivery-status":

@@ -11,14 +11,15 @@ from datetime import datetime
 from functools import partial
 
 from libs.common import logs
+from libs.common.clock import stopwatch
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt
-from services.notifier.domain.results import NotSent, Refused, Result
+from services.notifier.domain.results import NO_PERMIT, NotSent, Refused, Result
 from services.notifier.providers.links import Link, Terms
 from services.notifier.providers.smtp.bounces import marked, reports
 from services.notifier.providers.smtp.mime import assemble
 from services.notifier.providers.smtp.relay import Relay, connect
-from services.notifier.providers.smtp.session import Job, Mail, Offers, Session, Until
+from services.notifier.providers.smtp.session import Job, Mail, Offers, Session, Take, Until
 from services.notifier.providers.wire import Account, Callback, UnfitError, mailbox, still_wanted
 
 WHOLE_S = 28.0
@@ -47,6 +48,11 @@ class Work:
     def over(self) -> bool:
         """Return whether there is nothing more to take."""
         return not self.waiting or asyncio.get_running_loop().time() > self.until.hand_over_by
+
+    def leave_late(self) -> None:
+        """Leave what had to start before now: what came in since its claim was not asked about."""
+        while self.waiting and _is_late(self.batch[self.waiting[0]]):
+            self.results[self.waiting.popleft()] = NotSent(NO_PERMIT)
 
     def give_back(self, place: int) -> bool:
         """Let another connection take it; once."""
@@ -122,10 +128,11 @@ class SmtpProvider:
             return
         try:
             for _ in range(MOST_CONNECTS):
+                work.leave_late()
                 session = None if work.over else await self._session(work)
                 if session is None:
                     return
-                if await session.carry(partial(self._take, work), work.until):
+                if await session.carry(self._taking(work), work.until):
                     self._keep(session)
                     return
         finally:
@@ -156,6 +163,19 @@ class SmtpProvider:
         session.idle_since = asyncio.get_running_loop().time()
         self._idle.append(session)
 
+    def _taking(self, work: Work) -> Take:
+        """Return what gives one connection its messages: the first has started when the connection was asked for."""
+        is_first = True
+
+        def take(offers: Offers) -> Job | None:
+            nonlocal is_first
+            if not is_first:
+                work.leave_late()
+            is_first = False
+            return self._take(work, offers)
+
+        return take
+
     def _take(self, work: Work, offers: Offers) -> Job | None:
         """Return the next message that this server can carry; the others are settled here."""
         while not work.over:
@@ -182,6 +202,10 @@ class SmtpProvider:
         if offers.size is not None and len(mail.content) > offers.size:
             return Refused("too_big", "content")
         return mail
+
+
+def _is_late(message: OutgoingMessage) -> bool:
+    return message.start_by is not None and stopwatch() > message.start_by
 
 
 def _wired(to: str, offers: Offers) -> str:
