@@ -15,14 +15,14 @@ from libs.common.api import answer, body_of, page, takes
 from libs.common.clock import Clock
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.errors import DomainError
-from libs.common.paging import Cursor, after_moment, cut, moment_place
+from libs.common.paging import Cursor, after_moment, cut, moment_place, part
 from libs.compliance import Packs
 from services.notifier import checking
 from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Decision
 from services.notifier.finding import expect_known
-from services.notifier.routes.callers import Limit, Reading
+from services.notifier.routes.callers import MOST, Limit, Reading
 from services.notifier.store import reading
 from services.notifier.store.reading import Filter
 
@@ -93,8 +93,9 @@ def _add_compliance(routes: APIRouter, inside: Inside) -> None:
         return answer(checking.check(await body_of(request), inside.packs))
 
     @routes.get("/compliance/packs", summary="The rules of all jurisdictions in short")
-    async def packs(_: Reading) -> Response:
-        return page([checking.describe(inside.packs[name]) for name in sorted(inside.packs)])
+    async def packs(_: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
+        names, following = part(sorted(inside.packs), cursor, limit)
+        return page([checking.describe(inside.packs[name]) for name in names], following)
 
     @routes.get("/compliance/packs/{pack_id}", summary="One pack: its rules, sources, and how well each is verified")
     async def pack(pack_id: str, _: Reading) -> Response:

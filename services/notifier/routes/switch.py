@@ -12,9 +12,10 @@ from libs.common.api import answer, page
 from libs.common.asked import Asked
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from libs.common.paging import Cursor, part
 from libs.compliance import Channel, Packs
 from services.notifier.domain.switching import KEYLESS, Scope
-from services.notifier.routes.callers import Operating, Reading
+from services.notifier.routes.callers import MOST, Limit, Operating, Reading
 from services.notifier.store import gates
 from services.notifier.store.gates import Switch
 
@@ -41,9 +42,9 @@ def routes_of(engine: AsyncEngine, clock: Clock, packs: Packs) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["switch"])
 
     @routes.get("/switch", summary="Every position of the switch that concerns the tenant")
-    async def switch(caller: Reading) -> Response:
+    async def switch(caller: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
         async with engine.connect() as conn:
-            return page([_shown(one) for one in await gates.switches(conn, caller.tenant)])
+            return page(*part([_shown(one) for one in await gates.switches(conn, caller.tenant)], cursor, limit))
 
     @routes.put("/switch", summary="Turn it: what is wider and off stays off, whatever is narrower and on")
     async def turn(wanted: SwitchIn, caller: Operating) -> Response:
