@@ -46,8 +46,17 @@ async def test_every_list_is_read_in_pages(world: World) -> None:
                 lists += 1
                 assert {"limit", "cursor"} <= {parameter["name"] for parameter in operation["parameters"]}, path
     assert lists > 30
-    packs, read, cursor = await world.get("/notifier/v1/compliance/packs"), list[Any](), None
-    while cursor is not None or not read:
-        page = await world.get("/notifier/v1/compliance/packs", limit=17, **({"cursor": cursor} if cursor else {}))
-        read, cursor = read + page["items"], page["next"]
-    assert read == packs["items"]
+    await world.http.post("/scheduler/v1/policies", json=POLICY)
+    for path, limit in (("notifier/v1/compliance/packs", 17), ("notifier/v1/templates/gentle/versions", 2), ("scheduler/v1/policies", 1)):
+        await assert_read_in_pages(world, f"/{path}", limit)
+
+
+async def assert_read_in_pages(world: World, path: str, limit: int) -> None:
+    """Read a list page by page, none of which is longer than it may be, and find what stands in it as a whole."""
+    read, cursor, pages = list[Any](), dict[str, str](), 0
+    while cursor or not pages:
+        page = await world.get(path, limit=limit, **cursor)
+        assert len(page["items"]) <= limit, path
+        read, cursor, pages = read + page["items"], {"cursor": page["next"]} if page["next"] else {}, pages + 1
+    assert pages > 1
+    assert read == (await world.get(path))["items"]

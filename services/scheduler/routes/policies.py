@@ -41,6 +41,8 @@ Approver = Annotated[Principal, Depends(requires("policies:approve"))]
 YAML = "application/yaml"
 MOST_PLACES = 50
 _MOST_VERSION = 1_000_000
+_FIRST = "@0"
+"""Before every version that is kept, and behind the built-in one."""
 _SCHEMA_TYPE = "application/schema+json"
 _BODIES = {YAML: {"schema": {"type": "string"}}, "application/json": {"schema": in_place(schema())}}
 _ONLY_SHOWN = frozenset(VersionChecked.__struct_fields__).union(VersionWhole.__struct_fields__) - {"policy"}
@@ -115,8 +117,8 @@ def _add_reading(router: APIRouter, rooms: Rooms) -> None:
             rows = await policies.search(conn, caller.tenant, name=name, after=_place(cursor), limit=limit + 1)
             active = await _active(conn, caller.tenant, rooms)
         first = [] if cursor or name not in {None, BUILT_IN.name} else [_built_in_shown(whole=False)]
-        found, following = cut(rows, limit, lambda row: f"{row.name}@{row.version}")
-        return page([*first, *(_shown(row, active) for row in found)], following)
+        shown = [*first, *(_shown(row, active) for row in rows)]
+        return page(*cut(shown[: limit + 1], limit, lambda one: _FIRST if one in first else f"{one['policy']}@{one['version']}"))
 
     @router.get("/policies/{name}/versions/{version}", summary="One version, as JSON or YAML (Accept)")
     async def read_version(name: str, version: int, caller: Reader, accept: Annotated[str, Header()] = "*/*") -> Response:
@@ -274,7 +276,7 @@ def _which(caller: Principal, name: str, version: int) -> Which:
 
 
 def _place(cursor: str | None) -> tuple[str, int]:
-    name, _, version = (cursor or "@0").rpartition("@")
+    name, _, version = (cursor or _FIRST).rpartition("@")
     return name, int(version)
 
 
