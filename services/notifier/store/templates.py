@@ -89,10 +89,7 @@ async def find(conn: AsyncConnection, tenant: str, name: str, version: int) -> V
 async def versions(conn: AsyncConnection, tenant: str, name: str, *, limit: int) -> Sequence[Version]:
     """Return the versions of a name from the oldest on."""
     rows = await conn.execute(
-        text(
-            f"select {_COLUMNS} from notifier.templates where tenant = :tenant and name = :name"
-            " order by version limit :limit"
-        ),
+        text(f"select {_COLUMNS} from notifier.templates where tenant = :tenant and name = :name order by version limit :limit"),
         {"tenant": tenant, "name": name, "limit": limit},
     )
     return rows.all()
