@@ -11,6 +11,7 @@ from libs.compliance.circumstances import (
     StopRule,
     TenantHours,
     consents_to,
+    taken_back,
 )
 from libs.compliance.content import Fault, Text, faults, languages
 from libs.compliance.counters import longest_reach
@@ -68,5 +69,6 @@ __all__ = [
     "languages",
     "load_packs",
     "longest_reach",
+    "taken_back",
     "word_of",
 ]

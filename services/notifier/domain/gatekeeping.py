@@ -32,6 +32,7 @@ from libs.compliance import (
     cap_keys,
     consents_to,
     decide,
+    taken_back,
 )
 from services.notifier.domain.known import Hold, Known, Status
 from services.notifier.domain.owed import local_date
@@ -136,7 +137,7 @@ def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime, packs:
         consents=_consents(asked, now),
         stops=(*_stops(asked.known), *_suppressed(asked, packs, now)),
         tenant_hours=asked.known.house.hours,
-        preferences=asked.known.wishes.preferences() if asked.known.wishes else Preferences(),
+        preferences=_preferences(asked, now),
         prior=prior,
         debt_facts={debt.loan_id: _debt_facts(debt, now) for debt in asked.debts},
     )
@@ -161,6 +162,13 @@ def _consents(asked: Asked, now: datetime) -> frozenset[Channel]:
     known = asked.known
     given = (of for of in known.consents if of[1] in _purposes(asked) and not _to_come(known.consented_at.get(of), now))
     return frozenset(Channel(channel) for channel, _ in given if (channel, asked.request.purpose) not in known.withdrawn)
+
+
+def _preferences(asked: Asked, now: datetime) -> Preferences:
+    """Return what the borrower asked for; who took a consent back wants none there, also where no rule asks for one."""
+    wishes = asked.known.wishes.preferences() if asked.known.wishes else Preferences()
+    closed = taken_back(asked.known.withdrawn, asked.request.purpose, _consents(asked, now))
+    return replace(wishes, no_channels=wishes.no_channels | closed) if closed else wishes
 
 
 def _to_come(at: datetime | None, now: datetime) -> bool:
