@@ -385,8 +385,8 @@ def test_defaults_spelled_out_are_no_other_content() -> None:
     one = loan("L1", instalment(1, 5), event_id="e1")
     spelt = loan("L1", instalment(1, 5, **DEFAULTS), event_id="e1", grace_days=None, tolerance=None, allocation=None, attributes={})
     assert content_of(spelt) == content_of(one)
-    absent = {"schedule": None, "attributes": None}
-    assert content_of(loan("L1", event_id="e1", **absent)) == content_of(loan("L1", event_id="e1", **absent | {"schedule": []}))
+    unplanned = loan("L1", event_id="e1", schedule=[], attributes={})
+    assert content_of(loan("L1", event_id="e1", schedule=None, attributes=None)) == content_of(unplanned)
     paid = repayment("L1", 5)
     spelt = {**paid["data"], "kind": "repayment", "allocations": []}
     assert content_of({**paid, "data": spelt}) == content_of({**paid, "data": {**spelt, "allocations": None}}) == content_of(paid)
