@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Asked(BaseModel):
-    """A body in which nothing unknown stands."""
+    """A body in which nothing unknown stands; what only answers have is left out of one that was read and is sent back."""
 
     model_config = ConfigDict(extra="forbid")
+    only_shown: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_asked(cls, given: Any) -> Any:
+        if not cls.only_shown or not isinstance(given, dict):
+            return given
+        return {key: part for key, part in given.items() if key not in cls.only_shown}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
+
+from libs.common.errors import NOT_JSON
 
 MOST_BYTES = 16 * 1024 * 1024
 """No route takes more, and most take less."""
@@ -52,6 +56,15 @@ def bounded(receive: Receive, *, most: int = MOST_BYTES) -> Receive:
         return message
 
     return receiving
+
+
+def without(body: bytes, names: Collection[str]) -> bytes:
+    """Return a JSON object without these members: what only answers have, in one that was read, changed and is sent back."""
+    try:
+        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except NOT_JSON:
+        return body
+    return body if given.keys().isdisjoint(names) else msgspec.json.encode({key: part for key, part in given.items() if key not in names})
 
 
 def too_large(most: int) -> HTTPException:

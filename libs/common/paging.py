@@ -24,6 +24,13 @@ def cut(found: Sequence[T], limit: int, place: Callable[[T], str]) -> tuple[Sequ
     return found[:limit], place(found[limit - 1]) if len(found) > limit else None
 
 
+def part(whole: Sequence[T], cursor: str | None, limit: int) -> tuple[Sequence[T], str | None]:
+    """Return a page of a list that is at hand as a whole, and the number at which it ends: None where nothing follows."""
+    begin = number_place(cursor) or 0
+    end = begin + limit
+    return whole[begin:end], str(end) if len(whole) > end else None
+
+
 def cursor_at(place: str, path: str) -> str:
     """Return a place of the list at this path as its reader gets it.
 

@@ -11,6 +11,7 @@ from libs.compliance.circumstances import (
     StopRule,
     TenantHours,
     consents_to,
+    taken_back,
 )
 from libs.compliance.consenting import consented, is_to_come
 from libs.compliance.content import Fault, Text, faults, languages
@@ -71,5 +72,6 @@ __all__ = [
     "languages",
     "load_packs",
     "longest_reach",
+    "taken_back",
     "word_of",
 ]

@@ -1,6 +1,6 @@
 """What the gate is told: the proposed contact and all that is known about the borrower at that moment."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
@@ -18,6 +18,12 @@ _CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
 def consents_to(purpose: str) -> tuple[str, ...]:
     """Return the purposes whose consent is one to a contact of this purpose."""
     return _CONSENT_ALSO_BY.get(purpose, (purpose,))
+
+
+def taken_back(withdrawn: Iterable[tuple[str, str]], purpose: str, given: Collection[Channel]) -> frozenset[Channel]:
+    """Return the channels on which the borrower took the consent to a purpose back: nothing goes there, also where no rule asks for one."""
+    of = consents_to(purpose)
+    return frozenset(Channel(channel) for channel, about in withdrawn if about in of) - frozenset(given)
 
 
 class Stop(Value, frozen=True):

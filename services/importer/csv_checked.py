@@ -73,7 +73,7 @@ class Checked:
         kind, value = event.kind, event.value
         amount = sum(getattr(value, name) for name in kind.sums)
         self.counts.setdefault(kind.event, Count()).add(event.day, amount, event.currency)
-        for row in value.schedule if kind is KINDS[LOAN] else ():
+        for row in value.schedule or () if kind is KINDS[LOAN] else ():
             total = sum(getattr(row, name) for name in COMPONENTS)
             self.counts.setdefault(INSTALMENTS, Count()).add(row.due_on, total, event.currency)
 

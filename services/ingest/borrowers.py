@@ -27,11 +27,12 @@ from libs.common.contracts.wallet_borrowers import (
 )
 from libs.common.outbox import Outbox
 from services.ingest.decoding import WalletEvent
-from services.ingest.ledger import SOURCE, Arrival, Counted, told_apart, uncounted, whole
+from services.ingest.ledger import SOURCE, Arrival, Counted, uncounted, whole
 from services.ingest.store import borrowers as store
 from services.ingest.store import parked
 from services.ingest.store.borrowers import BorrowerRow, Key, LogRow, ValueRow
 from services.ingest.store.parked import ParkedRow
+from services.ingest.telling_apart import told_apart
 
 PROFILE_PARTS = ("name", "locale", "timezone", "jurisdictions", "addresses", "attributes")
 SEALED_PARTS = ("name", "addresses")

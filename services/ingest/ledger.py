@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Protocol, TypeVar
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,6 +38,7 @@ from services.ingest.store.events import LogRow
 from services.ingest.store.loans import Key
 from services.ingest.store.parked import Decided, Decision, ParkedRow
 from services.ingest.store.products import ProductBook
+from services.ingest.telling_apart import MOST_EVENTS, told_apart, with_room
 
 SOURCE = "dunwell/ingest"
 MAKING = ("wallet.loan.disbursed.v1", log.RETRACTED)
@@ -105,6 +105,8 @@ class Ledger:
         rows = await self._log_rows(conn, arrivals)
         new = await self.adding.add(conn, [row for row, _ in rows]) if rows else set()
         fresh, others = told_apart(rows, new)
+        fresh, beyond = with_room(fresh, locked)
+        await log.take_back(conn, [row.identity for row, _ in beyond])
         retracting = {a.key: a for _, a in fresh if type(a.event.data) is EventRetracted}
         waiting = await self._waiting(conn, retracting, decided) if retracting else []
         contest = await contesting.settle(conn, [*waiting, *(Contender(row, a) for row, a in others)], list(retracting))
@@ -112,10 +114,12 @@ class Ledger:
         undigested = await self._fold(conn, locked, fresh, now)
         counted.aside = [_parked(arrival, "conflict", detail, now) for arrival, detail in contest.conflicts]
         counted.aside += [_parked(arrival, "cannot_fold", "the ledger cannot digest this event", now) for arrival in undigested]
+        counted.aside += [_parked(arrival, "too_many_events", f"a loan has {MOST_EVENTS} events at most", now) for _, arrival in beyond]
         counted.parked = await self._park(conn, locked, [*refused, *counted.aside], now)
         await self._resolve(conn, locked, [*decided, *_ended(contest.ended, counted.aside)], now)
         counted.accepted = uncounted(a for _, a in fresh) - uncounted(undigested)
-        counted.repeats = uncounted(arrivals) - uncounted(a for _, a in fresh) - uncounted(a for a, _ in contest.conflicts)
+        set_aside = [*(a for a, _ in contest.conflicts), *(a for _, a in beyond)]
+        counted.repeats = uncounted(arrivals) - uncounted(a for _, a in fresh) - uncounted(set_aside)
         await self.announce(conn, [loan for loan in locked.values() if loan.touched], now, by_time=False)
         return counted
 
@@ -331,36 +335,9 @@ def _recorded(loan: Loan, now: datetime) -> None:
         loan.standing = facts.standing(loan.book, now)
 
 
-class Identified(Protocol):
-    """A row of a log that is told apart by its identity."""
-
-    @property
-    def identity(self) -> tuple[str, str, str, str]:
-        """Return what makes it this event."""
-
-
-L = TypeVar("L", bound=Identified)
-
-
 def uncounted(arrivals: Iterable[Arrival]) -> int:
     """Return how many of these are to be counted: those that came straight on the topic."""
     return sum(not arrival.counted for arrival in arrivals)
-
-
-def told_apart(
-    rows: Sequence[tuple[L, Arrival]], new: set[tuple[str, str, str, str]] | None
-) -> tuple[list[tuple[L, Arrival]], list[tuple[L, Arrival]]]:
-    """Return the rows that were added (None: all) and those whose key was taken; of one identity twice in a batch the first was added."""
-    if new is None:
-        return list(rows), []
-    left, fresh, others = set(new), [], []
-    for row, arrival in rows:
-        if row.identity in left:
-            left.discard(row.identity)
-            fresh.append((row, arrival))
-        else:
-            others.append((row, arrival))
-    return fresh, others
 
 
 def _log_row(arrival: Arrival, versions: dict[tuple[str, str], int]) -> LogRow:

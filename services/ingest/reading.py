@@ -124,7 +124,7 @@ def _disbursed(place: e.Place, data: wire.LoanDisbursed, _: ZoneInfo, line: Line
         place, data.borrower_id, data.product, data.currency, data.disbursed_on, data.timezone, data.jurisdictions, data.grace_days,
         tolerance_of(data.tolerance) if data.tolerance is not None else None,
         allocation_of(data.allocation, line.allocation) if data.allocation is not None else None,
-        tuple(_row(row) for row in data.schedule), segment_of(data.attributes),
+        tuple(_row(row) for row in data.schedule or ()), segment_of(data.attributes or {}),
     )  # fmt: skip
 
 

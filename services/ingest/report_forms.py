@@ -48,7 +48,7 @@ def form_of(name: FormName) -> Form:
 
 
 class JsonForm:
-    """One document: the head's fields, `items`, `totals` and `undigested`."""
+    """One document: the head's fields, `items`, `totals` and `undigested`; a list that is always whole, so `next` is null."""
 
     def __init__(self) -> None:
         self._first = True
@@ -67,7 +67,9 @@ class JsonForm:
 
     def end(self, totals: Totals) -> bytes:
         """Close the list and add the sums."""
-        return b'\n],"totals":' + msgspec.json.encode(totals.rows()) + b',"undigested":' + str(totals.undigested).encode() + b"}\n"
+        return (
+            b'\n],"totals":' + msgspec.json.encode(totals.rows()) + b',"undigested":' + str(totals.undigested).encode() + b',"next":null}\n'
+        )
 
 
 class CsvForm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -28,6 +29,12 @@ from services.notifier.store.accounts import AccountRow
 
 MOST_KEPT = 100
 MARK_BYTES = 16
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What is read of a provider's request that was kept."""
+
+    body: bytes
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -171,6 +178,16 @@ class Directory:
     def sealed_words(self, tenant: str, name: str, plain: bytes) -> bytes:
         """Return what a provider has said as it is kept."""
         return self.ring.keep(plain, f"callback/{tenant}/{name}")
+
+    def said(self, tenant: str, name: str, sealed: bytes) -> str | None:
+        """Return what a provider has said, out of what was kept and without the address it called, which has a secret; None: closed."""
+        try:
+            plain = self.ring.unseal(sealed, f"callback/{tenant}/{name}")
+        except SealError:
+            return None
+        with contextlib.suppress(msgspec.MsgspecError):  # an answer to a question of ours is kept as it was read
+            plain = msgspec.json.decode(plain, type=_Kept).body
+        return plain.decode(errors="replace")
 
     def secret_hash(self, secret: str) -> bytes:
         """Return by what the secret of a URL is found."""

@@ -118,7 +118,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
         ),
         keys=Keys(ports.engine, SCHEMA, ports.clock, ports.tokens), metrics=metrics, readiness=readiness,
     )  # fmt: skip
-    app.include_router(router(Inside(ports.engine, ports.clock, packs)))
+    app.include_router(router(Inside(ports.engine, ports.clock, packs, directory)))
     app.include_router(switch_routes(ports.engine, ports.clock, packs))
     app.include_router(template_routes(Publisher(ports.engine, ports.clock, parts.sender.claimer.texts, packs)))
     parts.outlet.open(app, TenantSettings, read_by="contacts:read")

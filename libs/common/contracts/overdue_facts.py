@@ -31,7 +31,7 @@ class Anchor(Contract, frozen=True, kw_only=True):
 
 
 class Pause(Contract, frozen=True, kw_only=True):
-    """Days on which the overdue clock rests, first and last included."""
+    """Days on which the overdue clock rests: the first is in, the last is out."""
 
     from_: date = field(name="from")
     until: date | None = None

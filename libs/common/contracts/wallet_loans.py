@@ -37,6 +37,7 @@ DueClass = Literal[
     "in_advance_penalty", "in_advance_fee", "in_advance_interest", "in_advance_principal",
 ]  # fmt: skip
 FutureRule = Literal["next", "last", "spread"]
+FutureKind = Literal["default", PaymentKindName]
 
 
 PERCENT_DECIMALS = 4
@@ -66,6 +67,13 @@ def _once_each(schedule: tuple[Instalment, ...]) -> None:
         raise ValueError("an instalment number stands twice in the schedule")
 
 
+def _null_is_absent(struct: Contract, **defaults: object) -> None:
+    """Give optional parts that were written as null what they are when they are left out: the same content."""
+    for name, default in defaults.items():
+        if getattr(struct, name) is None:
+            force_setattr(struct, name, default)
+
+
 class Tolerance(Contract, frozen=True, kw_only=True):
     """What may stay open of an instalment that counts as met: the greater of the two."""
 
@@ -85,7 +93,7 @@ class Allocation(Contract, frozen=True, kw_only=True):
 
     mode: Literal["horizontal", "vertical"] | None = None
     order: tuple[DueClass, ...] | None = None
-    future_instalments: dict[str, FutureRule] | None = None
+    future_instalments: dict[FutureKind, FutureRule] | None = None
     charge_class_by: Literal["instalment_due_date", "charge_due_date"] | None = None
     charges_known: Literal["from_the_start", "from_their_date"] | None = None
     chargeback_split: tuple[ComponentName, ...] | None = None
@@ -109,14 +117,15 @@ class LoanDisbursed(Contract, frozen=True, kw_only=True):
     grace_days: Days | None = None
     tolerance: Tolerance | None = None
     allocation: Allocation | None = None
-    schedule: Schedule = ()
-    attributes: Attributes = field(default_factory=dict)
+    schedule: Schedule | None = ()
+    attributes: Attributes | None = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         on_calendar(self.disbursed_on)
         known_zone(self.timezone)
         known_currency(self.currency)
-        _once_each(self.schedule)
+        _null_is_absent(self, schedule=(), attributes={})
+        _once_each(self.schedule or ())
         not_deep(self.attributes)
 
 
@@ -209,9 +218,10 @@ class RepaymentReceived(Contract, frozen=True, kw_only=True):
     amount: Amount
     paid_at: Moment
     kind: PaymentKindName = "repayment"
-    allocations: Annotated[tuple[ExplicitAllocation, ...], Meta(max_length=MAX_INSTALMENTS)] = ()
+    allocations: Annotated[tuple[ExplicitAllocation, ...], Meta(max_length=MAX_INSTALMENTS)] | None = ()
 
     def __post_init__(self) -> None:
+        _null_is_absent(self, allocations=())
         in_utc(self, "paid_at")
         on_calendar(self.paid_at.date())
 
@@ -297,10 +307,10 @@ class LoanChargedOff(Contract, frozen=True, kw_only=True):
 
 
 class ChargeOffReversed(Contract, frozen=True, kw_only=True):
-    """A charge-off never was."""
+    """A charge-off never was; without an id none that was recorded before this."""
 
     loan_id: Id
-    charge_off_id: Id
+    charge_off_id: Id | None = None
     on: date | None = None
     reason: Text | None = None
 

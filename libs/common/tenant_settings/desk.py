@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -13,7 +14,7 @@ from libs.common import sealing
 from libs.common.api import read_as
 from libs.common.auth import Principal
 from libs.common.clock import Clock
-from libs.common.errors import DomainError
+from libs.common.errors import NOT_JSON, DomainError
 from libs.common.preconditions import expect, tag_of
 from libs.common.settings import Outlets
 from libs.common.tenant_settings import store
@@ -53,7 +54,7 @@ class SettingsDesk(Generic[S]):
 
     async def put(self, caller: Principal, body: bytes, if_match: str | None) -> Kept:
         """Set all of it anew, where the caller has seen what holds."""
-        wanted = read_as(self.form, body, code="invalid_settings", what="settings")
+        wanted = read_as(self.form, _inner(body), code="invalid_settings", what="settings")
         self._check(wanted.webhooks)
         async with self.engine.begin() as conn:
             before = (await store.current(conn, self.schema, [caller.tenant])).get(caller.tenant)
@@ -88,6 +89,14 @@ class SettingsDesk(Generic[S]):
             public = sealing.public_of(key)
             sealed = {name: sealing.seal(secret.encode(), public, context_of(tenant, name)) for name, secret in given.items()}
             await places.put_secrets(conn, self.schema, tenant, sealed)
+
+
+def _inner(body: bytes) -> bytes:
+    """Return the settings out of a whole answer that was read, changed and is sent back."""
+    with contextlib.suppress(*NOT_JSON):
+        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        return bytes(given.get("settings", body))
+    return body
 
 
 def context_of(tenant: str, webhook_id: str) -> str:

@@ -22,7 +22,7 @@ from services.ingest.domain.events import (
 )
 from services.ingest.domain.fold import AWAITED_INSTALMENT, closed_book, weight
 from services.ingest.domain.product import ProductLine
-from services.ingest.domain.select import identity, key_of
+from services.ingest.domain.select import AWAITED_CHARGE_OFF, identity, key_of
 from services.ingest.domain.value import replace
 from services.ingest.domain.work import reopened
 
@@ -62,6 +62,8 @@ def _is_awaited(book: Book, event: Placed) -> bool:
     names = {"\0".join(identity(event)), f"event\0{event.place.source}\0{event.place.id}"}
     if isinstance(event, InstalmentDue | Rescheduled):
         names.add(AWAITED_INSTALMENT)
+    if isinstance(event, ChargedOff):
+        names.add(AWAITED_CHARGE_OFF)
     return not names.isdisjoint(book.awaited)
 
 

@@ -221,10 +221,10 @@ class ChargedOff(Value, frozen=True):
 
 
 class ChargeOffReversed(Value, frozen=True):
-    """That charge-off never was."""
+    """That charge-off never was; without an id none that was recorded before."""
 
     place: Place
-    charge_off_id: str
+    charge_off_id: str | None
 
 
 class WrittenOff(Value, frozen=True):

@@ -25,6 +25,7 @@ from services.ingest.domain.events import (
 )
 from services.ingest.domain.product import Component, ProductLine
 from services.ingest.domain.select import (
+    AWAITED_CHARGE_OFF,
     Key,
     Sorted,
     Step,
@@ -273,8 +274,9 @@ def book_of(run: Run, base: Disbursed, work: Work, *, as_of: date, waived_after:
     """Return the book of a ledger, with what a later day needs to know of its events."""
     ignored, awaited = run.ignored, run.awaited
     ignored += [(event.place.id, "another disbursement makes the loan") for event in run.found.disbursed if event is not base]
-    ignored += [(event_id, f"no {what.replace('_', '-')} {name}") for what, name, event_id in idle_undoings(run.found)]
+    ignored += [(event_id, f"no {what.replace('_', '-')} {name}".rstrip()) for what, name, event_id in idle_undoings(run.found)]
     awaited |= {f"{what}\0{name}" for what, name, _ in idle_undoings(run.found)}
+    awaited |= {AWAITED_CHARGE_OFF for _ in run.found.nameless}
     later = [event for _, event in run.later]
     paid_later = (e.place.day for e in later if type(e) is Repaid and e.repayment_id not in run.found.reversed_payments)
     head = Book(

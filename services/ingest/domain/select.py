@@ -35,6 +35,8 @@ from services.ingest.domain.product import ChargesKnown
 Key = tuple[date, datetime, str, str, int]
 Identity = tuple[str, str]
 """Source and id of an event."""
+AWAITED_CHARGE_OFF = "charge_off\0"
+"""What a reversal that names none awaits: one that comes later and was recorded before it."""
 
 
 class Step(NamedTuple):
@@ -56,6 +58,7 @@ class Sorted:
     reversed_payments: set[str] = field(default_factory=set)
     undone: set[tuple[str, str]] = field(default_factory=set)
     undoing: list[tuple[str, str, str]] = field(default_factory=list)
+    nameless: list[ChargeOffReversed] = field(default_factory=list)
     ignored: list[tuple[Stamp, str]] = field(default_factory=list)
     awaited: set[str] = field(default_factory=set)
 
@@ -127,7 +130,17 @@ def told_apart(events: Iterable[LoanEvent]) -> Sorted:
                 pass
             case _:
                 found.placed.append(event)
+    for event in found.nameless:
+        _undo_nameless(found, event)
     return found
+
+
+def _undo_nameless(found: Sorted, event: ChargeOffReversed) -> None:
+    """Undo every charge-off that the publisher's books recorded before."""
+    before = [one for one in found.placed if type(one) is ChargedOff and stamp_of(one) < stamp_of(event)]
+    for name in [identity(one)[1] for one in before] or [""]:
+        found.undone.add(("charge_off", name))
+        found.undoing.append(("charge_off", name, event.place.id))
 
 
 def _undo(found: Sorted, event: RepaymentReversed | WaiverReversed | ChargeOffReversed) -> None:
@@ -138,6 +151,9 @@ def _undo(found: Sorted, event: RepaymentReversed | WaiverReversed | ChargeOffRe
         case WaiverReversed():
             what, name = "waiver", event.waiver_id
         case ChargeOffReversed():
+            if event.charge_off_id is None:
+                found.nameless.append(event)
+                return
             what, name = "charge_off", event.charge_off_id
     found.undone.add((what, name))
     found.undoing.append((what, name, event.place.id))

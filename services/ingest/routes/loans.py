@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
 from libs.common.clock import Clock
-from libs.common.contracts.values import FIRST_DAY, LAST_DAY
 from libs.common.errors import DomainError
+from libs.common.moments import Day, Moment
 from libs.common.paging import Cursor, cut, number_place
 from services.ingest.domain.events import LoanEvent
 from services.ingest.domain.fold import trace
@@ -33,36 +31,6 @@ from services.ingest.store.loans import LoanRow
 Reader = Annotated[Principal, Depends(requires("loans:read"))]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 EventLimit = Annotated[int, Query(ge=1, le=10_000, description="a loan has 10,000 events at most")]
-
-
-def _spelled_out(day: object) -> object:
-    if isinstance(day, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day, re.ASCII):
-        raise ValueError("a date is YYYY-MM-DD")
-    return day
-
-
-Day = Annotated[date, BeforeValidator(_spelled_out), Field(ge=FIRST_DAY, le=LAST_DAY)]
-"""A day of the contract's calendar."""
-
-
-def _with_offset(moment: object) -> object:
-    if isinstance(moment, str):
-        moment = re.sub(r" (?=\d\d:\d\d$)", "+", moment)
-        if not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", moment, re.ASCII):
-            raise ValueError("a moment is RFC 3339 with an offset")
-    return moment
-
-
-def _in_every_zone(moment: datetime) -> datetime:
-    try:
-        moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("a moment outside the calendar") from None
-    return moment
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_with_offset), AfterValidator(_in_every_zone)]
-"""A moment in an address, where an offset's plus that nobody has escaped arrives as a space."""
 
 
 @dataclass(frozen=True, slots=True)

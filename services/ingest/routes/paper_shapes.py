@@ -93,6 +93,7 @@ class OverdueReport(Struct):
     items: list[Line]
     totals: list[Total]
     undigested: int
+    next: None
 
 
 class DecidedEvent(Struct):

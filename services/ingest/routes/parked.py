@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from libs.common.api import answer, body_of, page, read_as
 from libs.common.auth import Principal, requires
 from libs.common.errors import NOT_JSON
+from libs.common.moments import Moment
 from libs.common.paging import Cursor, cut
 from services.ingest.deciding import ParkedDesk
-from services.ingest.routes.loans import Moment
 from services.ingest.store.parked import ParkedRow
 
 Operator = Annotated[Principal, Depends(requires("ops"))]

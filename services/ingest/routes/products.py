@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, body_of, read_as, takes
 from libs.common.auth import Principal, requires
+from libs.common.bodies import without
 from libs.common.clock import Clock
 from libs.common.contracts.values import Contract, Days, Id
 from libs.common.contracts.wallet_loans import Allocation, Tolerance
@@ -24,10 +25,11 @@ from services.ingest.domain import product as domain
 from services.ingest.reading import allocation_of, tolerance_of
 from services.ingest.store.products import ProductBook
 
+ONLY_SHOWN = ("name", "version")
 BucketName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class BoundForm(Contract, frozen=True, kw_only=True):
+class BoundForm(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bucket, by its last day; None has no end."""
 
     name: BucketName
@@ -46,7 +48,7 @@ def _rising(bounds: Sequence[BoundForm]) -> None:
         raise ValueError("a bucket's name stands twice")
 
 
-class BucketsForm(Contract, frozen=True, kw_only=True):
+class BucketsForm(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Upper bounds only, so that gaps and overlaps cannot be written."""
 
     by: Literal["past_due_days", "delinquent_days"] = "past_due_days"
@@ -57,14 +59,22 @@ class BucketsForm(Contract, frozen=True, kw_only=True):
         _rising(self.bounds)
 
 
+class ToleranceForm(Tolerance, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That of a loan, in which nothing unknown stands: a person writes it."""
+
+
+class AllocationForm(Allocation, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That of a loan, in which nothing unknown stands: a person writes it."""
+
+
 class ProductForm(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A product line as the API has it; what is absent has its default."""
 
     grace_days: Days = 0
-    tolerance: Tolerance = Tolerance(amount=0, percent=Decimal(0))
+    tolerance: ToleranceForm = ToleranceForm(amount=0, percent=Decimal(0))
     due_soon_days: Annotated[int, Meta(ge=0, le=365)] = 7
     buckets: BucketsForm = BucketsForm()
-    allocation: Allocation = Allocation()
+    allocation: AllocationForm = AllocationForm()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ class ProductDesk:
 
     async def put(self, tenant: str, name: str, body: bytes) -> dict[str, Any]:
         """Make the next version of a product line."""
-        form = read_as(ProductForm, body, code="invalid_product", what="the product line cannot be used")
+        form = read_as(ProductForm, without(body, ONLY_SHOWN), code="invalid_product", what="the product line cannot be used")
         try:
             msgspec.convert(name, Id)
         except msgspec.ValidationError as error:

@@ -17,11 +17,12 @@ from starlette.types import Send
 from libs.common import logs
 from libs.common.clock import Clock, stopwatch
 from libs.common.errors import DomainError
+from libs.common.moments import Day, Moment
 from libs.common.problems import PROBLEM
 from services.ingest import reporting
 from services.ingest.report_forms import MEDIA, Form, FormName, form_of
 from services.ingest.reporting import Asked, Head, Totals
-from services.ingest.routes.loans import Day, Moment, Reader
+from services.ingest.routes.loans import Reader
 
 AT_ONCE = 2
 """Reports in one process: each holds a connection that the intake would like to have."""

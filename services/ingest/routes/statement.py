@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer
 from libs.common.clock import Clock
+from libs.common.moments import Day, Moment
 from libs.common.problems import PROBLEM
 from services.ingest.domain.statement import stated
 from services.ingest.reporting import Asked
 from services.ingest.retelling import retold
-from services.ingest.routes.loans import Day, Moment, Reader
+from services.ingest.routes.loans import Reader
 from services.ingest.statement_forms import FormName, Stated, csv_pieces, document
 from services.ingest.statement_page import StatementPage
 

@@ -33,6 +33,7 @@ from libs.compliance import (
     consents_to,
     decide,
     is_to_come,
+    taken_back,
 )
 from services.notifier.domain.known import Hold, Known, Status
 from services.notifier.domain.owed import local_date
@@ -130,7 +131,7 @@ def _circumstances(asked: Asked, prior: tuple[Prior, ...], now: datetime, packs:
         consents=_consents(asked, now),
         stops=(*_stops(asked.known), *_suppressed(asked, packs, now)),
         tenant_hours=asked.known.house.hours,
-        preferences=asked.known.wishes.preferences() if asked.known.wishes else Preferences(),
+        preferences=_preferences(asked, now),
         prior=prior,
         debt_facts={debt.loan_id: _debt_facts(debt, now) for debt in asked.debts},
     )
@@ -154,6 +155,13 @@ def _consents(asked: Asked, now: datetime) -> frozenset[Channel]:
     known = asked.known
     given = {of: known.consented_at.get(of) for of in known.consents}
     return consented(given, known.withdrawn, asked.request.purpose, now)
+
+
+def _preferences(asked: Asked, now: datetime) -> Preferences:
+    """Return what the borrower asked for; who took a consent back wants none there, also where no rule asks for one."""
+    wishes = asked.known.wishes.preferences() if asked.known.wishes else Preferences()
+    closed = taken_back(asked.known.withdrawn, asked.request.purpose, _consents(asked, now))
+    return replace(wishes, no_channels=wishes.no_channels | closed) if closed else wishes
 
 
 def _purposes(asked: Asked) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,17 +15,21 @@ from libs.common.api import answer, body_of, page, takes
 from libs.common.clock import Clock
 from libs.common.contracts.contact_tasks import ContactRequested
 from libs.common.errors import DomainError
-from libs.common.paging import Cursor, after_moment, cut, moment_place
+from libs.common.paging import Cursor, after_moment, cut, moment_place, part
 from libs.compliance import Packs
 from services.notifier import checking
+from services.notifier.directory import Directory
+from services.notifier.domain.receipts import Standing
 from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.states import State
 from services.notifier.domain.verdicts import Decision
 from services.notifier.finding import expect_known
-from services.notifier.routes.callers import Limit, Reading
-from services.notifier.store import reading
+from services.notifier.routes.callers import MOST, Limit, Reading
+from services.notifier.routes.personal import Asking
+from services.notifier.store import pii, reading
 from services.notifier.store.reading import Filter
 
+Raw = Annotated[bool, Query(description="receipts as they came too; with the scope pii:read, and kept with who has read them")]
 _request = msgspec.json.Decoder(ContactRequested).decode
 _decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
 _decision = msgspec.json.Decoder(Decision).decode
@@ -38,6 +42,7 @@ class Inside:
     engine: AsyncEngine
     clock: Clock
     packs: Packs
+    directory: Directory
 
 
 def router(inside: Inside) -> APIRouter:
@@ -66,15 +71,23 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
         return page([_delivery(row) for row in found], following)
 
     @routes.get("/deliveries/{task_id}", summary="One message, with its attempts and what the provider said")
-    async def delivery(task_id: str, caller: Reading) -> Response:
-        async with inside.engine.connect() as conn:
+    async def delivery(task_id: str, caller: Asking, *, raw: Raw = False) -> Response:
+        reader = caller.reader if raw else None
+        async with inside.engine.begin() as conn:
             row = await reading.delivery(conn, caller.tenant, task_id)
             if row is None:
                 raise DomainError(404, "not_found", f"there is no delivery {task_id[:128]!r}")
             attempts = await reading.attempts(conn, caller.tenant, row.borrower_id, task_id)
+            heard = await reading.receipts(conn, caller.tenant, row.borrower_id, task_id)
+            if reader is not None and heard:
+                await pii.note(conn, reader, [row.borrower_id], what="receipts", at=await inside.clock.at(conn))
         said = next((a for a in reversed(attempts) if a.channel == row.channel and a.version is not None), None)
         text = {"locale": said.locale, "version": said.version} if said else None
-        shown = [dict(attempt._mapping) for attempt in attempts]  # noqa: SLF001  # SQLAlchemy's public name
+        receipts = [(one.channel, _receipt(one, inside.directory if reader else None, caller.tenant)) for one in heard]
+        shown = [
+            {**attempt._mapping, "receipts": [said for on, said in receipts if on == attempt.channel]}  # noqa: SLF001  # SQLAlchemy's public name
+            for attempt in attempts
+        ]
         return answer({**_delivery(row), "text": text, "attempts": shown})
 
     @routes.get("/borrowers/{borrower_id}/contacts", summary="The ledger of contacts that caps count, oldest first")
@@ -93,8 +106,9 @@ def _add_compliance(routes: APIRouter, inside: Inside) -> None:
         return answer(checking.check(await body_of(request), inside.packs))
 
     @routes.get("/compliance/packs", summary="The rules of all jurisdictions in short")
-    async def packs(_: Reading) -> Response:
-        return page([checking.describe(inside.packs[name]) for name in sorted(inside.packs)])
+    async def packs(_: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
+        names, following = part(sorted(inside.packs), cursor, limit)
+        return page([checking.describe(inside.packs[name]) for name in names], following)
 
     @routes.get("/compliance/packs/{pack_id}", summary="One pack: its rules, sources, and how well each is verified")
     async def pack(pack_id: str, _: Reading) -> Response:
@@ -113,6 +127,15 @@ def _delivery(row: Row[tuple[object, ...]]) -> dict[str, Any]:
         "purpose": request.purpose if request else None, "channels": request.channels if request else (),
         "policy": request.policy if request else None, "channel": row.channel, "spent_on": row.spent, "sequence": row.sequence,
         "decisions": _decisions(row.decision) if row.decision else (),
+    }  # fmt: skip
+
+
+def _receipt(row: Row[tuple[object, ...]], directory: Directory | None, tenant: str) -> dict[str, Any]:
+    """Return a word of a provider; with a directory to open it by, also as it came."""
+    return {
+        "at": row.at, "received_at": row.received_at, "standing": None if row.standing is None else Standing(row.standing).name.lower(),
+        "code": row.code, "fault": row.fault,
+        "raw": directory.said(tenant, row.provider, row.sealed) if directory is not None and row.sealed is not None else None,
     }  # fmt: skip
 
 

@@ -108,7 +108,7 @@ class Routes(Struct):
     """All routes of a tenant; version 0: none was ever set."""
 
     items: list[ProviderRoute]
-    next: None
+    next: str | None
     version: int
 
 

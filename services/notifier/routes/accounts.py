@@ -15,6 +15,7 @@ from libs.common.asked import Asked
 from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
+from libs.common.paging import Cursor, part
 from libs.common.slips import near
 from services.notifier.directory import Directory, Secrets, is_loopback, new_secret
 from services.notifier.domain.message import OutgoingMessage
@@ -24,7 +25,7 @@ from services.notifier.providers.links import LOOPBACK, Link
 from services.notifier.providers.wire import Account, Adapter, UnfitError
 from services.notifier.receiving import Receiver
 from services.notifier.routes.callbacks import callback_of
-from services.notifier.routes.callers import Operating, Reading
+from services.notifier.routes.callers import MOST, Limit, Operating, Reading
 from services.notifier.showing import health_of
 from services.notifier.store import accounts, health
 from services.notifier.store.accounts import AccountRow
@@ -67,6 +68,7 @@ class RouteIn(Asked):
 class RoutesIn(Asked):
     """All routes of the tenant."""
 
+    only_shown = frozenset({"next", "version"})
     items: list[RouteIn] = Field(max_length=1000)
 
 
@@ -93,13 +95,14 @@ def routes_of(desk: AccountDesk) -> APIRouter:
 
 def _add_providers(routes: APIRouter, desk: AccountDesk) -> None:
     @routes.get("/providers", summary="Provider accounts with health, breaker and rate; no secrets")
-    async def providers(caller: Reading) -> Response:
+    async def providers(caller: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
         builtin = [{"name": name, "channels": one.channels, "sandbox": one.sandbox} for name, one in desk.directory.builtin.items()]
         async with desk.engine.connect() as conn:
             now = await desk.clock.at(conn)
             healths = await health.of_tenant(conn, caller.tenant)
             rows = await accounts.of_tenant(conn, caller.tenant)
-        return page(builtin + [_shown(row) | health_of(healths[row.name], row.per_second, now) for row in rows])
+        shown = builtin + [_shown(row) | health_of(healths[row.name], row.per_second, now) for row in rows]
+        return page(*part(shown, cursor, limit))
 
     @routes.put("/providers/{name}", summary="Set an account; credentials are written, never shown")
     async def put(name: Name, wanted: AccountIn, caller: Operating) -> Response:
@@ -236,10 +239,10 @@ async def _pause(desk: AccountDesk, caller: Principal, name: str, *, reason: str
 
 def _add_routes(routes: APIRouter, desk: AccountDesk) -> None:
     @routes.get("/routes", summary="Which provider has which channel and country, by weight")
-    async def shown(caller: Reading) -> Response:
+    async def shown(caller: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
         async with desk.engine.connect() as conn:
             held = await accounts.routes(conn, caller.tenant)
-        return answer({"items": held.routes if held else (), "next": None, "version": held.version if held else 0})
+        return page(*part(held.routes if held else (), cursor, limit), version=held.version if held else 0)
 
     @routes.put("/routes", summary="Set all routes")
     async def put(wanted: RoutesIn, caller: Operating) -> Response:
@@ -253,7 +256,7 @@ def _add_routes(routes: APIRouter, desk: AccountDesk) -> None:
                     raise DomainError(422, "invalid_routes", f"there is no provider {one.provider!r} for {one.channel}")
             at = await desk.clock.at(conn)
             number = await accounts.put_routes(conn, caller.tenant, items, by=caller.actor, at=at)
-        return answer({"items": items, "next": None, "version": number})
+        return page(items, version=number)
 
 
 def _add_receipts(routes: APIRouter, desk: AccountDesk) -> None:

@@ -11,4 +11,5 @@ from libs.common.auth import Principal, requires
 Reading = Annotated[Principal, Depends(requires("contacts:read"))]
 Writing = Annotated[Principal, Depends(requires("contacts:write"))]
 Operating = Annotated[Principal, Depends(requires("ops"))]
-Limit = Annotated[int, Query(ge=1, le=1000)]
+MOST = 1000
+Limit = Annotated[int, Query(ge=1, le=MOST)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,7 +14,7 @@ from libs.common.api import answer, body_of, page, read_as, takes
 from libs.common.auth import Principal, requires
 from libs.common.contracts.values import WITHOUT_NUL, Contract
 from libs.common.contracts.wallet_borrowers import ChannelName
-from libs.common.errors import DomainError
+from libs.common.moments import Moment
 from libs.common.paging import Cursor, cut, moment_place, number_place
 from services.notifier.contact_book import Book
 from services.notifier.routes.callers import Limit, Operating
@@ -88,13 +87,11 @@ def _add_sandbox(routes: APIRouter, book: Book) -> None:
         caller: Asking,
         *,
         to: str | None = None,
-        since: datetime | None = None,
+        since: Moment | None = None,
         borrower_id: str | None = None,
         limit: Limit = 100,
         cursor: Cursor,
     ) -> Response:
-        if since is not None and since.tzinfo is None:
-            raise DomainError(422, "invalid_request", "since: a moment needs an offset")
         wanted = Wanted(caller.tenant, borrower_id, None, since, moment_place(cursor), limit)
         return page(*await book.messages(wanted, to=to, reader=caller.reader))
 

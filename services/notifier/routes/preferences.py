@@ -11,6 +11,7 @@ from msgspec import Meta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, body_of, page, read_as, takes
+from libs.common.bodies import without
 from libs.common.clock import Clock
 from libs.common.contracts.values import WITHOUT_NUL
 from libs.common.paging import Cursor, cut, number_place
@@ -21,6 +22,7 @@ from services.notifier.routes.callers import Limit, Reading, Writing
 from services.notifier.store import borrowers, deliveries, preferences
 from services.notifier.store.preferences import Asked
 
+ONLY_SHOWN = ("version", "by", "at")
 _wishes = msgspec.json.Decoder(Wishes).decode
 
 
@@ -50,7 +52,8 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
 
     @routes.put("/preferences", summary="Set all of it; with If-Match once something is set", openapi_extra=takes(WishesIn))
     async def put(borrower_id: str, request: Request, caller: Writing, *, if_match: IfMatch = None) -> Response:
-        wanted = read_as(WishesIn, await body_of(request), code="invalid_preferences", what="preferences")
+        body = without(await body_of(request), ONLY_SHOWN)
+        wanted = read_as(WishesIn, body, code="invalid_preferences", what="preferences")
         wishes = Wishes(no_contact=wanted.no_contact, channels=wanted.channels, language=wanted.language)
         who = (caller.tenant, borrower_id)
         async with engine.begin() as conn:

@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.api import answer, page
 from libs.common.auth import Principal
 from libs.common.errors import DomainError
-from libs.common.paging import Cursor, after_moment, cut, moment_place
+from libs.common.paging import Cursor, after_moment, cut, moment_place, part
 from services.notifier.domain.suppressions import ANYBODY
 from services.notifier.finding import expect_known
 from services.notifier.replying import Listener
 from services.notifier.routes.callbacks import callback_of
-from services.notifier.routes.callers import Limit, Operating, Reading
+from services.notifier.routes.callers import MOST, Limit, Operating, Reading
 from services.notifier.store import borrowers, deliveries, pii, replies, suppressions
 from services.notifier.store.pii import Reader
 from services.notifier.store.suppressions import Lift
@@ -87,12 +87,12 @@ def _add_replies(routes: APIRouter, listener: Listener) -> None:
 
 def _add_suppressions(routes: APIRouter, listener: Listener) -> None:
     @routes.get("/borrowers/{borrower_id}/suppressions", summary="Addresses to which nothing is sent, and why")
-    async def shown(borrower_id: str, caller: Reading) -> Response:
+    async def shown(borrower_id: str, caller: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
         """Return what was ever suppressed for the borrower or at an address of the profile, oldest first."""
         async with listener.engine.begin() as conn:
             lookups = await _lookups(conn, caller, borrower_id)
             rows = await suppressions.shown(conn, caller.tenant, borrower_id, lookups)
-        return page([_suppression(row) for row in rows])
+        return page(*part([_suppression(row) for row in rows], cursor, limit))
 
     @routes.delete("/borrowers/{borrower_id}/suppressions/{suppression_id}", summary="Lift a suppression, with a reason")
     async def lift(borrower_id: str, suppression_id: str, caller: Operating, reason: Why) -> Response:

@@ -41,6 +41,17 @@ class Delivery(Struct):
     decisions: list[Decision]
 
 
+class SaidReceipt(Struct):
+    """A word of a provider about a message; `raw` is the request that brought it, where it was asked for by who may read it."""
+
+    at: datetime | None
+    received_at: datetime
+    standing: str | None
+    code: str | None
+    fault: str
+    raw: str | None
+
+
 class Attempt(Struct):
     """One try by one provider, and what it said."""
 
@@ -56,6 +67,7 @@ class Attempt(Struct):
     code: str | None
     fault: str | None
     receipt: str | None
+    receipts: list[SaidReceipt]
 
 
 class DeliveryWithAttempts(Delivery, kw_only=True):

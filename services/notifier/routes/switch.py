@@ -14,10 +14,11 @@ from libs.common.asked import Asked
 from libs.common.clock import Clock
 from libs.common.db.failures import is_transient
 from libs.common.errors import DomainError
+from libs.common.paging import Cursor, part
 from libs.common.patience import answered
 from libs.compliance import Channel, Packs
 from services.notifier.domain.switching import KEYLESS, UNCHECKED, Scope, Waiting, concerned, nothing_to_lift, slip
-from services.notifier.routes.callers import Operating, Reading
+from services.notifier.routes.callers import MOST, Limit, Operating, Reading
 from services.notifier.store import gates
 from services.notifier.store.gates import Switch
 
@@ -48,9 +49,9 @@ def routes_of(engine: AsyncEngine, clock: Clock, packs: Packs) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["switch"])
 
     @routes.get("/switch", summary="Every position of the switch that concerns the tenant")
-    async def switch(caller: Reading) -> Response:
+    async def switch(caller: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
         async with engine.connect() as conn:
-            return page([_shown(one) for one in await gates.switches(conn, caller.tenant)])
+            return page(*part([_shown(one) for one in await gates.switches(conn, caller.tenant)], cursor, limit))
 
     @routes.put("/switch", summary="Turn it: what is wider and off stays off, whatever is narrower and on")
     async def turn(wanted: SwitchIn, caller: Operating) -> Response:

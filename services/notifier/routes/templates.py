@@ -16,7 +16,7 @@ from libs.common.auth import Principal, requires
 from libs.common.contracts.values import WITHOUT_NUL, Amount, Attributes, Contract, known_currency, not_deep, on_calendar
 from libs.common.contracts.wallet_borrowers import PurposeName
 from libs.common.errors import DomainError
-from libs.common.paging import Cursor, cut, number_place
+from libs.common.paging import Cursor, cut, number_place, part
 from libs.common.tenant_settings.forms import Locale
 from libs.common.value import asdict as value_as_dict
 from services.notifier import samples
@@ -164,14 +164,12 @@ def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
 
     @routes.get("/templates/{name}/versions", summary="All versions of a name")
     async def versions(name: str, caller: Writing, *, limit: Limit = 100, cursor: Cursor) -> Response:
-        after = number_place(cursor) or 0
+        shipped, end = publisher.shipped(name), (number_place(cursor) or 0) + limit
         async with publisher.engine.connect() as conn:
-            rows = await templates.versions(conn, caller.tenant, name, after=after, limit=limit + 1)
-        shipped = publisher.shipped(name) if cursor is None else []
-        if cursor is None and not rows and not shipped:
+            rows = await templates.versions(conn, caller.tenant, name, limit=end + 1)
+        if not rows and not shipped:
             raise DomainError(404, "not_found", f"there is no text {name[:64]!r}")
-        found, following = cut(rows, limit, lambda row: str(row.version))
-        return page([*map(_shipped, shipped), *map(_version, found)], following)
+        return page(*part([*map(_shipped, shipped), *map(_version, rows)], cursor, limit))
 
     @routes.get("/templates/{name}/versions/{version:int}", summary="One version as it is written")
     async def one(  # one query parameter each

@@ -72,6 +72,21 @@ async def attempts(conn: AsyncConnection, tenant: str, borrower_id: str, task_id
     return rows.all()
 
 
+async def receipts(conn: AsyncConnection, tenant: str, borrower_id: str, task_id: str) -> Sequence[Row[tuple[object, ...]]]:
+    """Return every word of a provider about the attempts of a delivery, in the order in which they came."""
+    rows = await conn.execute(
+        text(
+            "select a.channel, r.provider, r.at, r.received_at, r.standing, r.code, r.fault, c.sealed"
+            " from notifier.attempts a join notifier.receipts r on r.tenant = a.tenant and r.provider = a.provider"
+            " and (r.message_id = a.message_id or (r.message_id is null and r.provider_ref = a.provider_ref))"
+            " left join notifier.callbacks c on c.id = r.callback"
+            " where a.tenant = :tenant and a.borrower_id = :borrower and a.task_id = :task order by r.received_at, r.standing, r.id"
+        ),
+        {"tenant": tenant, "borrower": borrower_id, "task": task_id},
+    )
+    return rows.all()
+
+
 async def contacts(
     conn: AsyncConnection, tenant: str, borrower_id: str, *, after: tuple[datetime, str] | None, limit: int
 ) -> Sequence[Row[tuple[object, ...]]]:

@@ -86,14 +86,11 @@ async def find(conn: AsyncConnection, tenant: str, name: str, version: int) -> V
     return rows.first()
 
 
-async def versions(conn: AsyncConnection, tenant: str, name: str, *, after: int, limit: int) -> Sequence[Version]:
+async def versions(conn: AsyncConnection, tenant: str, name: str, *, limit: int) -> Sequence[Version]:
     """Return the versions of a name from the oldest on."""
     rows = await conn.execute(
-        text(
-            f"select {_COLUMNS} from notifier.templates where tenant = :tenant and name = :name and version > :after"
-            " order by version limit :limit"
-        ),
-        {"tenant": tenant, "name": name, "after": after, "limit": limit},
+        text(f"select {_COLUMNS} from notifier.templates where tenant = :tenant and name = :name order by version limit :limit"),
+        {"tenant": tenant, "name": name, "limit": limit},
     )
     return rows.all()
 

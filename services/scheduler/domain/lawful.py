@@ -27,6 +27,7 @@ from libs.compliance import (
     StopScope,
     consented,
     decide,
+    taken_back,
     word_of,
 )
 from libs.compliance.daily import ONCE_A_DAY, cite_of, free_at
@@ -191,10 +192,10 @@ def _zones(wish: Wish) -> tuple[str, ...] | None:
 def _circumstances(wish: Wish, now: datetime) -> Circumstances:
     reach = wish.reach
     named = {place for debt in wish.debts for place in debt.jurisdictions} | set(reach.jurisdictions)
+    consents = consented(reach.consents, reach.withdrawn, wish.send.purpose, now)
     return Circumstances(
         jurisdictions=tuple(sorted(named)), zones=_zones(wish), profile=wish.house.profile, role=wish.house.role,
-        consents=consented(reach.consents, reach.withdrawn, wish.send.purpose, now),
-        preferences=Preferences(), tenant_hours=wish.house.hours, stops=tuple(_stop(stop) for stop in wish.stops if stop.kind in _KINDS),
+        consents=consents, preferences=Preferences(no_channels=taken_back(reach.withdrawn, wish.send.purpose, consents)), tenant_hours=wish.house.hours, stops=tuple(_stop(stop) for stop in wish.stops if stop.kind in _KINDS),
         prior=wish.prior, debt_facts={debt.loan_id: _facts(debt, now) for debt in wish.debts},
     )  # fmt: skip
 

@@ -62,6 +62,7 @@ class ResultCode(StrEnum):
     """What came of a contact that a person has made."""
 
     RIGHT_PARTY = "right_party"
+    CONVERSATION = "conversation"
     PROMISE = "promise"
     REFUSED_TO_PAY = "refused_to_pay"
     PAID_ALREADY = "paid_already"
@@ -77,6 +78,7 @@ class ResultCode(StrEnum):
     VOICEMAIL = "voicemail"
     NO_ANSWER = "no_answer"
     BUSY = "busy"
+    BOUNCED = "bounced"
     DELIVERED = "delivered"
 
 
@@ -96,6 +98,7 @@ _TALKED = Result("conversation", right_party=True)
 RESULTS: Mapping[ResultCode, Result] = MappingProxyType(
     {
         ResultCode.RIGHT_PARTY: _TALKED,
+        ResultCode.CONVERSATION: _TALKED,
         ResultCode.PROMISE: Result("promise", right_party=True, promises=True),
         ResultCode.REFUSED_TO_PAY: _TALKED,
         ResultCode.PAID_ALREADY: _TALKED,
@@ -111,6 +114,7 @@ RESULTS: Mapping[ResultCode, Result] = MappingProxyType(
         ResultCode.VOICEMAIL: Result("voicemail"),
         ResultCode.NO_ANSWER: Result("no_answer"),
         ResultCode.BUSY: Result("busy"),
+        ResultCode.BOUNCED: Result("bounced"),
         ResultCode.DELIVERED: Result("delivered"),
     }
 )

@@ -14,11 +14,12 @@ from libs.common.api import answer, page
 from libs.common.asked import Asked
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
+from libs.common.paging import Cursor, part
 from services.scheduler.domain.dealing import OfferState, Terms
 from services.scheduler.domain.policy import DOSSIER
 from services.scheduler.finding import unknown
 from services.scheduler.routes.cases import Rooms
-from services.scheduler.routes.desk import Reader, Worker
+from services.scheduler.routes.desk import Limit, Reader, Worker
 from services.scheduler.showing import steps_shown
 from services.scheduler.store import cases, dealings
 from services.scheduler.store.held import Held
@@ -133,8 +134,8 @@ def _add_steps(router: APIRouter, rooms: Rooms) -> None:
 
 def _add_offers(router: APIRouter, rooms: Rooms) -> None:
     @router.get("/cases/{case_id}/offers", summary="The offers of a case, oldest first")
-    async def list_offers(case_id: str, caller: Reader) -> Response:
-        return page(await _offers(rooms, caller, case_id))
+    async def list_offers(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor) -> Response:
+        return page(*part(await _offers(rooms, caller, case_id), cursor, limit))
 
     @router.post(
         "/cases/{case_id}/offers", summary="Make an offer; beyond the policy's limits another person must approve it", status_code=201
@@ -149,8 +150,9 @@ def _add_offers(router: APIRouter, rooms: Rooms) -> None:
         return answer(await _offer(rooms, caller, case_id, offer_id), 201)
 
     @router.get("/cases/{case_id}/plans", summary="The instalment plans of a case that were offered, oldest first")
-    async def list_plans(case_id: str, caller: Reader) -> Response:
-        return page([one for one in await _offers(rooms, caller, case_id) if one["terms"]["kind"] == "instalment_plan"])
+    async def list_plans(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor) -> Response:
+        plans = [one for one in await _offers(rooms, caller, case_id) if one["terms"]["kind"] == "instalment_plan"]
+        return page(*part(plans, cursor, limit))
 
     @router.post(
         "/cases/{case_id}/offers/{offer_id}:approve", summary="Approve an offer beyond the limits; another person than who made it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
@@ -9,15 +10,17 @@ from typing import Annotated, Any
 import msgspec
 import yaml
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import AwareDatetime, Field
+from pydantic import BeforeValidator, Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.api import answer, body_of, in_place, page
 from libs.common.asked import Asked
 from libs.common.auth import Principal, requires
+from libs.common.bodies import without
 from libs.common.errors import DomainError
-from libs.common.paging import Cursor, cut, number_place
+from libs.common.moments import Moment
+from libs.common.paging import Cursor, cut, number_place, part
 from libs.common.preconditions import IfMatch, tag_of
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.choosing import InFlight
@@ -28,6 +31,7 @@ from services.scheduler.policies.places import MOST_BYTES
 from services.scheduler.policies.writing import encode
 from services.scheduler.routes.cases import Rooms, Wanted, asking_of
 from services.scheduler.routes.desk import Limit, Reader
+from services.scheduler.routes.policy_shapes import VersionChecked, VersionWhole
 from services.scheduler.rulebook import AssignmentItem, items_of
 from services.scheduler.store import policies
 from services.scheduler.store.policies import Which
@@ -37,8 +41,11 @@ Approver = Annotated[Principal, Depends(requires("policies:approve"))]
 YAML = "application/yaml"
 MOST_PLACES = 50
 _MOST_VERSION = 1_000_000
+_FIRST = "@0"
+"""Before every version that is kept, and behind the built-in one."""
 _SCHEMA_TYPE = "application/schema+json"
 _BODIES = {YAML: {"schema": {"type": "string"}}, "application/json": {"schema": in_place(schema())}}
+_ONLY_SHOWN = frozenset(VersionChecked.__struct_fields__).union(VersionWhole.__struct_fields__) - {"policy"}
 _DOCUMENT = {"requestBody": {"required": True, "content": _BODIES}}
 
 
@@ -52,14 +59,19 @@ class Decision(Asked):
 class Activation(Asked):
     """From when on, and what becomes of spells that run."""
 
-    effective_at: AwareDatetime | None = None
+    effective_at: Moment | None = None
     in_flight: InFlight = InFlight.PIN
+
+
+def _named(policy: object) -> object:
+    """Return the name of a policy, also where it stands as lists show it: which version holds is said by activation."""
+    return policy.get("name") if isinstance(policy, dict) else policy
 
 
 class AssignmentForm(Asked):
     """Which debts a policy rules; what is absent does not matter."""
 
-    policy: str = Field(min_length=1, max_length=63)
+    policy: Annotated[str, BeforeValidator(_named)] = Field(min_length=1, max_length=63)
     products: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=100)
     segments: list[SegmentName] = Field(default=[], max_length=100)
     jurisdictions: list[PlaceName] = Field(default=[], max_length=100)
@@ -68,6 +80,7 @@ class AssignmentForm(Asked):
 class AssignmentsForm(Asked):
     """The assignments in order: the first that fits holds."""
 
+    only_shown = frozenset({"otherwise", "next"})
     items: list[AssignmentForm] = Field(max_length=200)
 
 
@@ -104,8 +117,8 @@ def _add_reading(router: APIRouter, rooms: Rooms) -> None:
             rows = await policies.search(conn, caller.tenant, name=name, after=_place(cursor), limit=limit + 1)
             active = await _active(conn, caller.tenant, rooms)
         first = [] if cursor or name not in {None, BUILT_IN.name} else [_built_in_shown(whole=False)]
-        found, following = cut(rows, limit, lambda row: f"{row.name}@{row.version}")
-        return page([*first, *(_shown(row, active) for row in found)], following)
+        shown = [*first, *(_shown(row, active) for row in rows)]
+        return page(*cut(shown[: limit + 1], limit, lambda one: _FIRST if one in first else f"{one['policy']}@{one['version']}"))
 
     @router.get("/policies/{name}/versions/{version}", summary="One version, as JSON or YAML (Accept)")
     async def read_version(name: str, version: int, caller: Reader, accept: Annotated[str, Header()] = "*/*") -> Response:
@@ -147,7 +160,7 @@ def _add_writing(router: APIRouter, rooms: Rooms) -> None:
     @router.put("/policies/{name}/versions/{version}", summary="Write a draft anew, with If-Match", openapi_extra=_DOCUMENT)
     async def rewrite_draft(name: str, version: int, request: Request, caller: Writer, *, if_match: IfMatch = None) -> Response:
         which, asking = _which(caller, name, version), asking_of(request, caller)
-        row, checked = await rooms.desk.rewrite(caller, asking, which, await _text(request), if_match=if_match)
+        row, checked = await rooms.desk.rewrite(caller, asking, which, await _text(request, read=True), if_match=if_match)
         return _checked(row, checked)
 
     @router.post("/policies/{name}/versions/{version}:submit", summary="Have a draft decided on; it never changes again")
@@ -183,11 +196,11 @@ def _add_deciding(router: APIRouter, rooms: Rooms) -> None:
 
 def _add_assignments(router: APIRouter, rooms: Rooms) -> None:
     @router.get("/assignments", summary="Which policy rules which debts; the first that fits holds")
-    async def list_assignments(caller: Reader) -> Response:
+    async def list_assignments(caller: Reader, *, limit: Limit = 200, cursor: Cursor) -> Response:
         async with rooms.engine.connect() as conn:
             revision, items = await policies.assignments(conn, caller.tenant)
             active = await _active(conn, caller.tenant, rooms)
-        return _assignments_shown(revision, items_of(items), active)
+        return _assignments_shown(revision, *part(items_of(items), cursor, limit), active=active)
 
     @router.put("/assignments", summary="Put all assignments, with If-Match")
     async def put_assignments(form: AssignmentsForm, caller: Writer, *, if_match: IfMatch = None) -> Response:
@@ -204,7 +217,7 @@ def _add_assignments(router: APIRouter, rooms: Rooms) -> None:
         rooms.look_again()
         async with rooms.engine.connect() as conn:
             active = await _active(conn, caller.tenant, rooms)
-        return _assignments_shown(revision, items, active)
+        return _assignments_shown(revision, items, None, active=active)
 
     @router.get("/assignments/history", summary="Every change of the assignments, chained by hashes")
     async def read_assignments_history(caller: Reader, *, limit: Limit = 500, cursor: Cursor) -> Response:
@@ -226,8 +239,10 @@ async def _history(rooms: Rooms, caller: Principal, chain: str, cursor: str | No
     return page(items, following)
 
 
-async def _text(request: Request) -> str:
+async def _text(request: Request, *, read: bool = False) -> str:
+    """Return a policy as it is sent; one that may have been read here may hold what only answers have."""
     body = await body_of(request, most=MOST_BYTES)
+    body = without(body, _ONLY_SHOWN) if read else body
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -261,7 +276,7 @@ def _which(caller: Principal, name: str, version: int) -> Which:
 
 
 def _place(cursor: str | None) -> tuple[str, int]:
-    name, _, version = (cursor or "@0").rpartition("@")
+    name, _, version = (cursor or _FIRST).rpartition("@")
     return name, int(version)
 
 
@@ -284,7 +299,7 @@ def _checked(row: RowMapping, checked: Checked, status: int = 200) -> Response:
     return _tagged(answer({**_shown(row, {}), **checked.shown}, status), row)
 
 
-def _assignments_shown(revision: int, items: list[AssignmentItem], active: dict[str, int]) -> Response:
+def _assignments_shown(revision: int, items: Sequence[AssignmentItem], following: str | None, *, active: dict[str, int]) -> Response:
     numbered = {**active, BUILT_IN.name: BUILT_IN.version}
     shown = [
         {
@@ -295,7 +310,7 @@ def _assignments_shown(revision: int, items: list[AssignmentItem], active: dict[
         }
         for item in items
     ]
-    made = answer({"items": shown, "otherwise": {"name": BUILT_IN.name, "version": BUILT_IN.version}, "next": None})
+    made = page(shown, following, otherwise={"name": BUILT_IN.name, "version": BUILT_IN.version})
     made.headers["ETag"] = tag_of(revision)
     return made
 

@@ -154,7 +154,7 @@ class Assignments(Struct):
 
     items: list[AssignedPolicy]
     otherwise: PolicyNumbered
-    next: None
+    next: str | None
 
 
 class Progress(Struct):

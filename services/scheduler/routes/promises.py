@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from sqlalchemy import RowMapping
 
 from libs.common.api import answer, page
 from libs.common.asked import Asked
-from libs.common.contracts.values import on_calendar
+from libs.common.moments import Day
 from libs.common.money import MAX_MINOR
 from libs.common.paging import Cursor, cut
 from libs.compliance import Channel
@@ -19,14 +18,6 @@ from services.scheduler.casework import Casework
 from services.scheduler.promising import PromiseWanted, cancel, find, make
 from services.scheduler.routes.desk import Limit, LoanId, Reader, Words, Worker
 from services.scheduler.store import promises
-
-
-def _on_calendar(day: date) -> date:
-    on_calendar(day)
-    return day
-
-
-Day = Annotated[date, AfterValidator(_on_calendar)]
 
 
 class PromiseAsked(Asked):

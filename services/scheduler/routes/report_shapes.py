@@ -109,6 +109,7 @@ class Report(Struct, kw_only=True):
     from_: date = field(name="from")
     to: date
     timezone: str
+    next: None
 
 
 class RollRates(Report, kw_only=True):

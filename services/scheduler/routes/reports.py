@@ -15,6 +15,7 @@ from libs.common.api import answer
 from libs.common.asked import Asked
 from libs.common.contracts.values import known_zone
 from libs.common.errors import DomainError
+from libs.common.moments import Day
 from libs.common.tabular import csv_rows
 from services.scheduler.domain.days import begins
 from services.scheduler.domain.reporting import MOST_DAYS, Days, Every, first_whole, last_over
@@ -36,8 +37,8 @@ def _zone(name: str) -> str:
 class SpanForm(Asked):
     """Which days, in which zone, and as what."""
 
-    from_: date = Field(alias="from", ge=date(1970, 1, 2), le=date(2199, 12, 30))
-    to: date = Field(ge=date(1970, 1, 2), le=date(2199, 12, 30))
+    from_: Day = Field(alias="from", ge=date(1970, 1, 2), le=date(2199, 12, 30))
+    to: Day = Field(ge=date(1970, 1, 2), le=date(2199, 12, 30))
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     format: Literal["json", "csv"] = "json"
 
@@ -140,7 +141,7 @@ async def _reported(
     if asked.format == "csv":
         return _csv(table, f"{name}-{asked.from_.isoformat()}-{asked.to.isoformat()}.csv")
     head = asked.model_dump(mode="json", by_alias=True, exclude={"format"})
-    return answer({"report": name, **head, "items": table.rows}, headers=_PRIVATE)
+    return answer({"report": name, **head, "items": table.rows, "next": None}, headers=_PRIVATE)
 
 
 async def _check_kept(conn: AsyncConnection, asked: SpanForm) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import RowMapping
 
 from libs.common import ids
@@ -20,6 +20,7 @@ from libs.common.api import answer, page
 from libs.common.asked import Asked
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
+from libs.common.moments import Moment
 from libs.common.paging import Cursor, cut
 from services.scheduler.domain.choosing import InFlight
 from services.scheduler.finding import named
@@ -109,8 +110,8 @@ class SimulationForm(Form):
     version: int | None = Field(default=None, ge=1, lt=1_000_000)
     document: dict[str, Any] | Annotated[str, Field(max_length=65536)] | None = None
     mode: Literal["past", "forward"]
-    from_: AwareDatetime | None = Field(default=None, alias="from")
-    to: AwareDatetime | None = None
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
     days: int | None = Field(default=None, ge=1, le=LONGEST_DAYS)
     in_flight: InFlight = InFlight.PIN
     behaviour: BehaviourForm = BehaviourForm()
@@ -176,7 +177,7 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
             await simulations.add(conn, asked, by=by, at=await rooms.clock.at(conn))
         play.begin()
         shown = await _read(rooms, caller, made)
-        return answer(shown, 202, headers={"Location": f"simulations/{made}"})
+        return answer(shown, 202, headers={"Location": f"{request.url.path}/{made}"})
 
     @router.get("/simulations", summary="Simulations, without their results")
     async def search(

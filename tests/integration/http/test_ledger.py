@@ -84,8 +84,7 @@ async def test_what_the_api_shows_of_a_product_line_can_be_put_again(ingest: Run
         "/v1/products/p", json={"tolerance": {"percent": 2.5}, "allocation": {"future_instalments": {"recovery": "last"}}}
     )
     shown = await ingest.get("/v1/products/p")
-    again = {name: value for name, value in shown.items() if name not in ("name", "version")}
-    answer = await ingest.client.put("/v1/products/p", json=again)
+    answer = await ingest.client.put("/v1/products/p", json=shown)
     assert (answer.status_code, answer.json()) == (200, {**shown, "version": 2})
 
 
@@ -101,6 +100,10 @@ BAD_PRODUCTS: list[object] = [
     {"buckets": {"bounds": [{"name": "a", "up_to": 9}, {"name": "b", "up_to": 5}, {"name": "c", "up_to": None}]}},
     {"buckets": {"bounds": [{"name": "a", "up_to": 9}, {"name": "a", "up_to": None}]}},
     {"allocation": {"order": ["due_fee"]}},
+    {"allocation": {"modes": "vertical"}},
+    {"allocation": {"future_instalments": {"gift": "last"}}},
+    {"tolerance": {"percents": 1}},
+    {"buckets": {"nones": "M0"}},
     [],
 ]
 

@@ -13,6 +13,7 @@ from libs.common.bus.ports import Message
 from libs.common.contracts.catalogue import FACTS, PROFILES
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.errors import TransientError
+from services.ingest import telling_apart
 from tests.support.postgres import Databases
 from tests.support.running import Heard, Running, running_ingest, until
 from tests.support.wallet import NOON, TODAY, event, instalment, loan, repayment
@@ -115,6 +116,24 @@ async def test_amounts_whose_sum_passes_64_bits_are_parked_and_the_rest_of_the_b
     assert (parked["error"], parked["event"]["data"]["version"], state["events"]) == ("cannot_fold", 4, 3)
     assert state["doubt"]["parked"] == [parked["id"]]
     assert (other["doubt"], other["overdue"]["total"]) == (None, 20000)
+
+
+async def test_what_a_loan_has_no_room_for_is_parked_and_the_rest_of_the_batch_goes_on(
+    ingest: tuple[Running, Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, _ = ingest
+    monkeypatch.setattr(telling_apart, "MOST_EVENTS", 3)
+    payments = [repayment("L8", amount) for amount in (1, 2, 3, 4)]
+    await running.post(loan("L8"), payments[0])
+    await running.post(*payments, loan("L9"))
+    state = await running.get("/v1/loans/L8")
+    assert (state["events"], state["overdue"]["total"], state["version"]) == (3, 20000 - 1 - 2, 5)
+    parked = (await running.get("/v1/parked", loan_id="L8"))["items"]
+    assert {(one["error"], one["event"]["id"]) for one in parked} == {("too_many_events", one["id"]) for one in payments[2:]}
+    assert sorted(state["doubt"]["parked"]) == sorted(one["id"] for one in parked)
+    assert (await running.get("/v1/loans/L9"))["events"] == 1
+    refused = await running.client.post(f"/v1/parked/{parked[0]['id']}:retry")
+    assert (refused.status_code, refused.json()["error"]) == (409, "too_many_events")
 
 
 async def test_time_alone_makes_a_loan_due_soon_then_overdue_then_older(ingest: tuple[Running, Heard]) -> None:

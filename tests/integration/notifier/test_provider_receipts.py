@@ -134,6 +134,12 @@ async def test_the_request_is_kept_sealed_and_a_receipt_for_nothing_we_know_wait
         assert stored
         assert REAL not in stored
         assert "MessageSid" not in stored
+        (shown,) = (await world.delivery("b1"))["attempts"][0]["receipts"]
+        assert (shown["standing"], shown["code"], shown["raw"]) == ("delivered", None, None)
+        (opened,) = (await world.get("/v1/deliveries/t-b1", raw="true", reason="a dispute"))["attempts"][0]["receipts"]
+        assert "MessageSid" in opened["raw"]
+        assert "/v1/providers/" not in opened["raw"], "the address has a secret"
+        assert await world.scalar("select reason from notifier.pii_reads where what = 'receipts'") == "a dispute"
         other = Taken("SMother", REAL, "", callback=(taken.callback or "").partition("?")[0] + "?m=m-unheard-of")
         assert (await post(world, reported(world, other, Standing.DELIVERED))).json() == {"new": 1}
         assert await world.scalar("select count(*) from notifier.receipts") == 2

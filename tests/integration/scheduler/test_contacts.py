@@ -20,7 +20,7 @@ async def call(world: World, result: str, *, status: int = 201, key: str | None 
 
 @pytest.mark.parametrize(
     ("result", "counted"),
-    [("right_party", "conversation"), ("no_answer", "no_answer"), ("busy", "busy"), ("voicemail", "voicemail"),
+    [("right_party", "conversation"), ("conversation", "conversation"), ("no_answer", "no_answer"), ("bounced", "bounced"),
      ("refused_to_pay", "conversation"), ("wrong_number", "wrong_number")],
 )  # fmt: skip
 async def test_a_contact_is_told_to_whoever_counts(world: World, result: str, counted: str) -> None:

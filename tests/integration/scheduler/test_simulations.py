@@ -169,7 +169,9 @@ async def test_one_whose_process_is_gone_is_interrupted_and_says_so(world: World
 async def test_the_same_request_again_is_the_same_simulation_and_nobody_else_sees_it(world: World) -> None:
     headers = {"Idempotency-Key": "k" * 255}
     asked = {"mode": "forward", "days": 3, "document": DOCUMENT}
-    first, second = [(await world.http.post("/v1/simulations", json=asked, headers=headers)).json() for _ in range(2)]
+    made, again = [await world.http.post("/v1/simulations", json=asked, headers=headers) for _ in range(2)]
+    first, second = made.json(), again.json()
+    assert made.headers["Location"] == f"/v1/simulations/{first['simulation_id']}"
     assert first["simulation_id"] == second["simulation_id"]
     await Office(world).hire("dw_foreign", "eve", tenant="foreign", scopes=frozenset(auth.SCOPES))
     found = await Office(world).ask("GET", f"/simulations/{first['simulation_id']}", key="dw_foreign")

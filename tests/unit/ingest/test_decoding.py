@@ -385,8 +385,11 @@ def test_defaults_spelled_out_are_no_other_content() -> None:
     one = loan("L1", instalment(1, 5), event_id="e1")
     spelt = loan("L1", instalment(1, 5, **DEFAULTS), event_id="e1", grace_days=None, tolerance=None, allocation=None, attributes={})
     assert content_of(spelt) == content_of(one)
+    unplanned = loan("L1", event_id="e1", schedule=[], attributes={})
+    assert content_of(loan("L1", event_id="e1", schedule=None, attributes=None)) == content_of(unplanned)
     paid = repayment("L1", 5)
-    assert content_of({**paid, "data": {**paid["data"], "kind": "repayment", "allocations": []}}) == content_of(paid)
+    spelt = {**paid["data"], "kind": "repayment", "allocations": []}
+    assert content_of({**paid, "data": spelt}) == content_of({**paid, "data": {**spelt, "allocations": None}}) == content_of(paid)
     once = event("instalment.due", event_id="e2", loan_id="L1", n=1, due_on="2026-12-01", principal=5)
     again = {**once, "data": {**once["data"], "interest": 0, "fee": 0, "penalty": 0, "borrower_id": None, "currency": None}}
     assert content_of(again) == content_of(once)

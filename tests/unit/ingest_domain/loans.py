@@ -158,7 +158,7 @@ def undoings(draw: st.DrawFn, number: int) -> LoanEvent:
         case 1:
             return Retracted(at, draw(st.sampled_from((None, "wallet", "other"))), f"e{target}")
         case 2:
-            return ChargeOffReversed(at, f"co{target}")
+            return ChargeOffReversed(at, draw(st.sampled_from((None, f"co{target}"))))
         case _:
             return RepaymentReversed(at, f"r{target}")
 

@@ -12,6 +12,8 @@ from services.ingest.domain.events import (
     Allotted,
     ChargeAdded,
     ChargedBack,
+    ChargedOff,
+    ChargeOffReversed,
     Component,
     CreditRefunded,
     Effect,
@@ -131,6 +133,20 @@ def test_a_reversal_that_comes_first_waits_for_its_payment() -> None:
     shown = seen([LOAN, reversal, repaid(13, 300, 1)], 15)
     assert shown.anchor == Anchor(1, on(10))
     assert shown.ignored == ()
+
+
+def test_a_reversal_without_an_id_undoes_the_charge_offs_recorded_before_it_whichever_comes_first() -> None:
+    before, reversal, after = (
+        ChargedOff(place(11, 1), on(11), "co"),
+        ChargeOffReversed(place(12, 2), None),
+        ChargedOff(place(13, 3), on(13)),
+    )
+    alone = fold([LOAN, reversal], DEFAULT, on(15))
+    assert alone.ignored == (Ignored("e2", "no charge-off"),)
+    assert advance(alone, before, DEFAULT, on(15)) is None
+    both = fold([LOAN, after, reversal], DEFAULT, on(15))
+    assert (both.charged_off_on, advance(both, before, DEFAULT, on(15))) == (on(13), None)
+    assert fold([LOAN, before, reversal], DEFAULT, on(15)).charged_off_on is None
 
 
 def test_a_retracted_retraction_lets_the_event_count_again() -> None:

@@ -229,6 +229,18 @@ def test_a_hold_of_one_channel_leaves_the_others() -> None:
     assert found.channel == "email"
 
 
+def test_a_consent_that_was_taken_back_closes_its_channel_also_where_no_rule_asks_for_one() -> None:
+    addresses = (an_address("sms"), an_address("email"))
+    state = known(profile=a_profile(addresses=addresses), withdrawn=frozenset({("sms", "dunning")}))
+    found = verdict(a_scene(state))
+    assert isinstance(found, Send)
+    assert found.channel == "email"
+    given_to_another = replace(state, withdrawn=frozenset({("sms", "survey")}))
+    again = verdict(a_scene(given_to_another))
+    assert isinstance(again, Send)
+    assert again.channel == "sms"
+
+
 def test_consent_to_dunning_holds_for_reminders() -> None:
     packs = Packs({**PACKS.by_id, "TT": parse_pack(ASKING, "TT.yaml")})
     due = a_fact(overdue=0, jurisdictions=("TT",), next_due=NextDue(n=2, due_on=date(2026, 11, 30), total=100))
