@@ -348,8 +348,12 @@ def _late(case: Case, changes: list[Change], now: datetime) -> Case:
         changes.append(Reopened())
         return replace(case, state=State.OPEN, stage=Stage.OVERDUE, clear_since=None)
     changes.append(Opened())
-    spell = case.spell + (case.state is State.CLOSED)
-    return replace(case, state=State.OPEN, stage=Stage.OVERDUE, spell=spell, opened_at=now, clear_since=None)
+    begun = _next_spell(case) if case.state is State.CLOSED else case
+    return replace(begun, state=State.OPEN, stage=Stage.OVERDUE, opened_at=now, clear_since=None)
+
+
+def _next_spell(case: Case) -> Case:
+    return replace(case, spell=case.spell + 1, errands=(), approvals=(), exhibits=(), offers=())
 
 
 def _clear(case: Case, changes: list[Change], policy: Policy, *, now: datetime) -> Case:
@@ -358,7 +362,7 @@ def _clear(case: Case, changes: list[Change], policy: Policy, *, now: datetime) 
         return replace(case, state=State.CURED, stage=Stage.CLEAR, clear_since=now)
     upcoming = bool(reminded_of(case, policy, now))
     if case.state is State.CLOSED and upcoming:
-        return replace(case, state=State.OPEN, stage=Stage.PRE_DUE, spell=case.spell + 1, opened_at=None)
+        return replace(_next_spell(case), state=State.OPEN, stage=Stage.PRE_DUE, opened_at=None)
     if case.state is State.OPEN and not upcoming:
         return replace(case, state=State.CLOSED, stage=Stage.CLEAR)
     return case

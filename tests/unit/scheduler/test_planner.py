@@ -9,8 +9,10 @@ import pytest
 from libs.common.value import replace
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Cancelled, Closed, ContactState, Cured, Errand, Opened, Reopened, State, follow
+from services.scheduler.domain.dealing import Approval
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ContactDue, ErrandDue, plan, reminder_at
+from services.scheduler.domain.policy import Policy, Send, Step
 from services.scheduler.domain.stops import Hold, Stop
 from tests.unit.scheduler.build import DUE, asked, case, coming, debt, live, local, with_last
 
@@ -165,6 +167,15 @@ def test_each_due_date_is_reminded_of_once_over_all_spells() -> None:
     assert asked(planned) == ["due-soon"]
 
 
+def test_a_case_that_was_just_cured_is_reminded_of_what_comes_due_as_often_as_any_other() -> None:
+    early, late = (Step(name, day, Send(name, ("push",), "reminder"), "10:00-11:30") for name, day in (("early", -3), ("late", -1)))
+    policy = Policy("own", 1, (early, late), timedelta(days=7))
+    one, _ = follow(case(debt(due_on=DUE - timedelta(days=9))), policy, local(-5, 9))
+    one, _ = follow(replace(one, debts=(coming(),)), policy, local(-4, 9))
+    planned = plan(one, policy, local(-3, 10))
+    assert (one.state, asked(planned), planned.next_at) == (State.CURED, ["early"], local(-1, 10))
+
+
 def test_a_case_opens_is_cured_comes_back_and_closes() -> None:
     kinds = []
     one = case(debt())
@@ -172,8 +183,9 @@ def test_a_case_opens_is_cured_comes_back_and_closes() -> None:
         one, changes = follow(replace(one, debts=debts), BUILT_IN, now)
         kinds += [type(change) for change in changes]
     assert kinds == [Opened, Cured, Reopened, Cured, Closed]
-    one, changes = follow(replace(one, debts=(debt(),)), BUILT_IN, local(12, 9))
-    assert ([type(change) for change in changes], one.spell) == ([Opened], 2)
+    brought = {"errands": (Errand("t", "review", 1, None),), "approvals": (Approval("a", approved=True, by="ola", at=local(1, 9)),)}
+    one, changes = follow(replace(one, debts=(debt(),), **brought), BUILT_IN, local(12, 9))
+    assert ([type(change) for change in changes], one.spell, one.errands, one.approvals) == ([Opened], 2, (), ())
 
 
 def test_contacts_under_way_are_taken_back_once() -> None:
