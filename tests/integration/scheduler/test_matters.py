@@ -33,6 +33,7 @@ async def test_contacts_of_the_person_rest_until_it_is_answered(world: World, pa
     assert (answer["at"], answer["reason"], answer["ends_with"]) == (None, stop, task["task_id"])
     assert (await resolve(world, path, matter, "upheld"))["state"] == "resolved"
     assert (await resolve(world, path, matter, "upheld"))["outcome"] == "upheld"
+    assert [one["done_by"] for one in await tasks(world, queue=queue, state="done")] == ["mei"]
     await resolve(world, path, matter, "rejected", status=409)
     await world.local(2, 10, 15)
     assert [one.step for one in world.of("contact.requested")] == ["gentle", "firm"]
