@@ -319,8 +319,7 @@ def _stopped(one: Case) -> Case:
 
 def test_an_open_offer_puts_off_the_grave_steps_and_an_answer_lets_them_go_on() -> None:
     policy = _policy({"id": "agency", "at": {"day": 3}, "hand_over": {"to": "agency"}})
-    running, _ = follow(case(debt()), policy, local(1, 0))
-    offered = replace(running, offers=(Offer("o1", OfferState.OPEN, local(9, 0)),))
+    offered = case(debt(), offers=(Offer("o1", OfferState.OPEN, local(9, 0)),))
     declined = replace(offered, offers=(Offer("o1", OfferState.DECLINED, local(9, 0), local(4, 0)),))
     for one, now, number in ((offered, local(8, 0), 0), (offered, local(9, 0), 1), (declined, local(5, 0), 1)):
         followed, _ = follow(one, policy, now)

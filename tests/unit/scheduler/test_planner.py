@@ -7,8 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from libs.common.value import replace
+from services.scheduler.domain.advancing import followed
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Cancelled, Closed, ContactState, Cured, Errand, Opened, Reopened, State, follow
+from services.scheduler.domain.choosing import Choices
 from services.scheduler.domain.dealing import Approval
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ContactDue, ErrandDue, plan, reminder_at
@@ -183,9 +185,21 @@ def test_a_case_opens_is_cured_comes_back_and_closes() -> None:
         one, changes = follow(replace(one, debts=debts), BUILT_IN, now)
         kinds += [type(change) for change in changes]
     assert kinds == [Opened, Cured, Reopened, Cured, Closed]
-    brought = {"errands": (Errand("t", "review", 1, None),), "approvals": (Approval("a", approved=True, by="ola", at=local(1, 9)),)}
-    one, changes = follow(replace(one, debts=(debt(),), **brought), BUILT_IN, local(12, 9))
-    assert ([type(change) for change in changes], one.spell, one.errands, one.approvals) == ([Opened], 2, (), ())
+    one, changes = follow(replace(one, debts=(debt(),)), BUILT_IN, local(12, 9))
+    assert ([type(change) for change in changes], one.spell) == ([Opened], 2)
+
+
+@pytest.mark.parametrize("state", [State.CURED, State.CLOSED])
+def test_a_spell_has_nothing_of_the_one_before_though_that_was_over_unseen_but_for_the_tasks_that_stops_make(state: State) -> None:
+    told, approved = {"spell": 1, "clear_since": local(2, 9)}, Approval("legal", approved=True, by="ola", at=local(1, 9))
+    ended = case(debt(), state=state, flagged=frozenset({"call"}), acted=frozenset({"bureau"}), approvals=(approved,), **told)
+    ended = replace(ended, errands=(Errand("t1", "review", 1, None), Errand("t2", "stop:m-1", 1, None)))
+    found = followed(ended, BUILT_IN, Choices(), local(12, 9))
+    assert found is not None
+    assert [type(change) for change in found.changes] == ([Closed, Opened] if state is State.CURED else [Opened])
+    begun = found.case
+    assert (begun.spell, begun.flagged, begun.acted, begun.approvals) == (2, frozenset(), frozenset(), ())
+    assert [errand.key for errand in begun.errands] == ["stop:m-1"]
 
 
 def test_contacts_under_way_are_taken_back_once() -> None:
