@@ -107,7 +107,8 @@ class Desk:
         await story.add_steps(conn, out.steps)
         await story.change_steps(conn, out.changed)
         await story.give(conn, out.errands)
-        await holds.end(conn, out.ended)
+        if ended := await holds.end(conn, out.ended):
+            await cases.wake_others(conn, ended, min(one.ended_at for one in out.ended))
         await promises.judge(conn, out.judged)
         await dealings.add_offers(conn, out.offers)
         await trials.enter(conn, out.trials)

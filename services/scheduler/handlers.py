@@ -214,8 +214,8 @@ class Intake:
     ) -> None:
         """Do what borrowers' own words ask for; `complaining` are all cases of those who complain, which are locked."""
         about = [(CaseKey(envelope.tenant, told.borrower_id, told.case_id), envelope.type, told) for envelope, told in news]
-        replied = [(key.tenant, key.borrower_id, key.case_id) for key, kind, _ in about if kind == f"{Ending.REPLIED}.v1"]
-        await holds.end_with(conn, replied, Ending.REPLIED, now)
+        replied = [holds.CaseOf(key.tenant, key.borrower_id, key.case_id) for key, kind, _ in about if kind == f"{Ending.REPLIED}.v1"]
+        await cases.wake_others(conn, await holds.end_with(conn, replied, Ending.REPLIED, now), now)
         await hear_complaints(conn, self.desk, complaining, [told for _, kind, told in about if kind == COMPLAINED], now=now)
         await give_work(conn, self.desk, [(key, kind, told.reason) for key, kind, told in about], now)
 

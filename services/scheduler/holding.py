@@ -13,9 +13,11 @@ from libs.common.errors import DomainError
 from libs.common.value import replace
 from libs.compliance import STOPS, StopKind, StopScope
 from services.scheduler.casework import Work
+from services.scheduler.domain.errands import key_of_stop
 from services.scheduler.domain.stops import Ending, Hold, Stop
 from services.scheduler.pausing import Release, clocks_paused
-from services.scheduler.store import holds
+from services.scheduler.store import errands, holds
+from services.scheduler.store.errands import Done
 from services.scheduler.store.holds import HoldRow
 
 OF_PEOPLE = frozenset(StopKind) - {StopKind.PROMISE, StopKind.IN_DOUBT}
@@ -90,13 +92,20 @@ async def end_hold(work: Work, hold_id: str, why: str) -> RowMapping:
 
 
 async def end_all(work: Work, stops: Sequence[Stop], why: str) -> None:
-    """End these holds now."""
+    """End these holds now, and the tasks that were given because of them."""
     for stop in stops:
+        await _end_task(work, key_of_stop(stop))
         work.desk.release(work.case, Release(stop, why, work.by), work.at, work.out)
         gone = stop.status_id
         work.case = replace(work.case, stops=tuple(one for one in work.case.stops if one.status_id != gone))
     ended, work.out.ended = work.out.ended, []
     await holds.end(work.conn, ended)
+
+
+async def _end_task(work: Work, key: str) -> None:
+    for task_id in [errand.task_id for errand in work.case.errands if errand.key == key and errand.done_at is None]:
+        if (ended := await errands.complete(work.conn, work.case.tenant, task_id, Done(work.by, work.at))) is not None:
+            work.out.entries.append(work.entry("task.completed", reason=ended.kind, task_id=task_id, by=work.by))
 
 
 def of_source(work: Work, source: str) -> list[Stop]:

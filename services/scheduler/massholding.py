@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from sqlalchemy import RowMapping
@@ -14,17 +14,28 @@ from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from services.scheduler.acting import Desk
 from services.scheduler.casework import Work, bring
+from services.scheduler.domain.case import Case
 from services.scheduler.holding import HoldWanted, announce, hold_row
 from services.scheduler.store import batches, cases, holds
 from services.scheduler.store.batches import Batch, CaseFilter
 
+ITS_OWN = "~"
+"""Stands for the loan of each case."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchAsked:
-    """A hold, and the cases that it is for."""
+    """A hold, as it is set in borrowers' cases and in those of single loans, and the cases that it is for."""
 
     chosen: CaseFilter
     hold: HoldWanted
+    of_loan: HoldWanted
+
+    def of(self, case: Case) -> HoldWanted:
+        """Return the hold for a case."""
+        if not case.loan_id:
+            return self.hold
+        return self.of_loan if self.of_loan.loan_id is None else replace(self.of_loan, loan_id=case.loan_id)
 
 
 _asked = msgspec.json.Decoder(BatchAsked).decode
@@ -74,7 +85,7 @@ async def hold_some(conn: AsyncConnection, desk: Desk, clock: Clock, limit: int)
     works = [
         Work(conn, desk, one.case, one.moment(now), batch.by, key=batch.batch_id) for one in held if one.case.case_id in chosen
     ]  # fmt: skip
-    rows = [hold_row(work, asked.hold, batch.batch_id) for work in works]
+    rows = [hold_row(work, asked.of(work.case), batch.batch_id) for work in works]
     new = await holds.put(conn, rows)
     for work, row in zip(works, rows, strict=True):
         if row.hold_id in new:

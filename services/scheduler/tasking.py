@@ -23,6 +23,7 @@ from services.scheduler.domain.builtin import DOUBT_WORK
 from services.scheduler.domain.matters import Outcome
 from services.scheduler.domain.policy import Work as PolicyWork
 from services.scheduler.domain.scripts import script_of
+from services.scheduler.domain.stops import OF_STOP
 from services.scheduler.finding import named, unknown
 from services.scheduler.objecting import resolve
 from services.scheduler.outgoing import Outgoing, entry
@@ -32,7 +33,7 @@ from services.scheduler.store.errands import Done
 from services.scheduler.store.held import CaseKey, Held
 from services.scheduler.store.story import Entry
 
-MATTER_KEY = "stop:m-"
+MATTER_KEY = f"{OF_STOP}m-"
 """How the keys of tasks begin that are about what a borrower has brought up."""
 
 
@@ -112,7 +113,7 @@ class TaskDesk:
         if done.outcome is not None:
             if not task.about.startswith(MATTER_KEY):
                 raise DomainError(422, "invalid_request", "this task is about nothing that has an outcome")
-            await resolve(work, task.about.removeprefix("stop:"), done.outcome, done.note)
+            await resolve(work, task.about.removeprefix(OF_STOP), done.outcome, done.note)
         return ended or task
 
     async def _shown(self, conn: AsyncConnection, task: RowMapping, held: Held | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from libs.common.value import Value
-from services.scheduler.domain.case import Case, Change, follow
+from services.scheduler.domain.case import Case, Change, closed, follow
 from services.scheduler.domain.choosing import Choices, ruled
 from services.scheduler.domain.planner import Plan, plan
 from services.scheduler.domain.policy import Policy
@@ -28,5 +28,10 @@ def followed(case: Case, pinned: Policy | None, choices: Choices, now: datetime)
     case, policy = ruled(case, pinned, choices, now)
     if policy is None:
         return None
+    case, over = closed(case, policy, now)
+    if over:  # what follows is another spell, under the policy that is chosen now
+        case, policy = ruled(case, policy, choices, now)
+    if policy is None:
+        return None
     case, changes = follow(case, policy, now)
-    return Followed(case, policy, changes)
+    return Followed(case, policy, (*over, *changes))

@@ -148,7 +148,7 @@ class Errand(Value, frozen=True):
 
 
 class Case(Value, frozen=True):
-    """A case with all that its plan depends on; contacts and errands are those of this spell, reminders those of any."""
+    """A case with all that its plan depends on; contacts and errands are those of this spell, reminders and errands about stops of any."""
 
     tenant: str
     borrower_id: str
@@ -293,15 +293,20 @@ def reminded_of(case: Case, policy: Policy, now: datetime) -> frozenset[date]:
     return frozenset(debt.next_due_on for debt, span in spans if debt.next_due_on and span and span[0] <= now < span[1])
 
 
+def closed(case: Case, policy: Policy, now: datetime) -> tuple[Case, tuple[Change, ...]]:
+    """End a spell whose cool-down is over."""
+    if case.state is not State.CURED or case.clear_since is None or now < case.clear_since + policy.cool_down:
+        return case, ()
+    return replace(case, state=State.CLOSED, stage=Stage.CLEAR, clear_since=None, handed_to=None, handed_at=None), (Closed(case.spell),)
+
+
 def follow(case: Case, policy: Policy, now: datetime) -> tuple[Case, tuple[Change, ...]]:
     """Bring a case to where its facts and stops are now, and say what changed."""
+    case, over = closed(case, policy, now)
     case, changes = _settled(case, now)
-    if case.state is State.CURED and case.clear_since is not None and now >= case.clear_since + policy.cool_down:
-        changes.append(Closed(case.spell))
-        case = replace(case, state=State.CLOSED, stage=Stage.CLEAR, clear_since=None, handed_to=None, handed_at=None)
     case = _late(case, changes, now) if case.owed else _clear(case, changes, policy, now=now)
     cancelled = tuple(_cancelled(case, policy, now))
-    return _without(case, cancelled), (*changes, *cancelled)
+    return _without(case, cancelled), (*over, *changes, *cancelled)
 
 
 def _settled(case: Case, now: datetime) -> tuple[Case, list[Change]]:
@@ -313,14 +318,9 @@ def _settled(case: Case, now: datetime) -> tuple[Case, list[Change]]:
     promises = judged(case.promises, accounts, now)
     changes: list[Change] = [Settled(one, before[one.promise_id].state) for one in promises if one != before[one.promise_id]]
     ended = {one.promise_id: one.state.value for one in promises if not one.open}
-    kept = []
-    for stop in case.stops:
-        why = _why_over(case, stop, ended, now)
-        if why is None:
-            kept.append(stop)
-        else:
-            changes.append(Released(stop, why))
-    return replace(case, promises=tuple(promises), stops=tuple(kept)), changes
+    found = [(stop, _why_over(case, stop, ended, now)) for stop in case.stops]
+    changes += [Released(stop, why) for stop, why in found if why is not None]
+    return replace(case, promises=tuple(promises), stops=tuple(stop for stop, why in found if why is None)), changes
 
 
 def _why_over(case: Case, stop: Stop, ended: Mapping[str, str], now: datetime) -> str | None:

@@ -13,6 +13,7 @@ from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import PENDING, Case, Debt, Stage, State
 from services.scheduler.domain.policy import AppliesTo, Consolidate, Policy
 from services.scheduler.domain.standing import leading
+from services.scheduler.domain.stops import OF_STOP
 from services.scheduler.domain.trials import Arm, Trial
 
 
@@ -85,8 +86,8 @@ def ruled(case: Case, policy: Policy | None, choices: Choices, now: datetime) ->
     if _begins(case):
         concerned = case.owed or tuple(debt for debt in case.debts if debt.active and debt.next_due > 0)
         chosen, trial = choices.dealt(concerned, case.borrower_id) if concerned or policy is None else (policy, case.trial)
-        begun = replace(case, passed=frozenset(), flagged=frozenset(), acted=frozenset(), trial=trial, chosen_in=case.segment)
-        return begun, chosen
+        begun = _anew(case) if case.state is State.CLOSED else case
+        return replace(begun, passed=frozenset(), flagged=frozenset(), acted=frozenset(), trial=trial, chosen_in=case.segment), chosen
     if policy is None or (case.trial is not None and case.trial.arm is Arm.CHALLENGER):
         return case, policy
     latest = _latest(case, policy, choices)
@@ -130,9 +131,20 @@ def _begins(case: Case) -> bool:
     return case.state is State.CLOSED or (case.state is State.OPEN and case.stage is Stage.PRE_DUE and bool(case.owed))
 
 
+def _anew(case: Case) -> Case:
+    """Return a case without what people did in its last spell; tasks about stops outlast it, as stops do."""
+    kept = tuple(errand for errand in case.errands if errand.key.startswith(OF_STOP))
+    return replace(case, errands=kept, approvals=(), exhibits=(), offers=())
+
+
 def _untouched(case: Case) -> bool:
     """Say whether nothing has come of this spell yet."""
-    return not (case.errands or case.flagged or case.acted or any(contact.spell == case.spell for contact in case.contacts))
+    return not (
+        any(not errand.key.startswith(OF_STOP) for errand in case.errands)
+        or case.flagged
+        or case.acted
+        or any(contact.spell == case.spell for contact in case.contacts)
+    )
 
 
 def _under_way(case: Case, now: datetime) -> bool:

@@ -16,11 +16,11 @@ from services.scheduler.domain.builtin import (
     UNKNOWN_WORK,
 )
 from services.scheduler.domain.case import Case, Contact, ContactState, State
-from services.scheduler.domain.escalating import asked_for
+from services.scheduler.domain.escalating import asked_for, may_tell_others
 from services.scheduler.domain.matters import MATTERS
-from services.scheduler.domain.policy import Policy, Work
+from services.scheduler.domain.policy import LEGAL_QUEUE, Policy, Work
 from services.scheduler.domain.standing import is_clear, ready
-from services.scheduler.domain.stops import Stop
+from services.scheduler.domain.stops import OF_STOP, Stop
 
 NO_PROFILE = "no_profile"
 HANDED_OVER = "handed_over"
@@ -61,7 +61,7 @@ def _stop_work(stop: Stop, now: datetime) -> tuple[Work, datetime]:
 
 def key_of_stop(stop: Stop) -> str:
     """Return the key of the work that a stop makes."""
-    return f"stop:{stop.hold.source if stop.hold is not None and stop.hold.source is not None else stop.status_id}"
+    return f"{OF_STOP}{stop.hold.source if stop.hold is not None and stop.hold.source is not None else stop.status_id}"
 
 
 def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
@@ -72,7 +72,7 @@ def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[
     for key, work, moment in asked_for(case, policy):
         yield from _unless_given(case, key, work, moment)
     for step in policy.errands:
-        if isinstance(step.action, Work) and is_clear(case, step):
+        if isinstance(step.action, Work) and is_clear(case, step) and (step.action.queue != LEGAL_QUEUE or may_tell_others(case, now)):
             lead = ready(case, step, case.unstopped(now))
             yield from _unless_given(case, step.id, step.action, lead[0] if lead else None)
 

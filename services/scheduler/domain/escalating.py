@@ -42,9 +42,14 @@ Asked = tuple[str, Work, datetime | None]
 """The key of a task, what it is, and when it is to be given."""
 
 
+def may_tell_others(case: Case, now: datetime) -> bool:
+    """Say whether all that is late may be spoken of: no stop, doubt or payment under way may change what others would be told."""
+    return case.stop(now) is None and case.handed_to is None and all(case.askable(debt, now) for debt in case.owed)
+
+
 def acts(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[ActDue, datetime]]:
-    """Yield what is still to be done and when, in order; nothing while a stop, a doubt or a payment under way may change it."""
-    if case.stop(now) is not None or case.handed_to is not None or not all(debt.askable(now) for debt in case.owed):
+    """Yield what is still to be done and when, in order."""
+    if not may_tell_others(case, now):
         return
     found = []
     for step in policy.acts:

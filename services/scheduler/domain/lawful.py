@@ -195,7 +195,8 @@ def _circumstances(wish: Wish, now: datetime) -> Circumstances:
     consents = consented(reach.consents, reach.withdrawn, wish.send.purpose, now)
     return Circumstances(
         jurisdictions=tuple(sorted(named)), zones=_zones(wish), profile=wish.house.profile, role=wish.house.role,
-        consents=consents, preferences=Preferences(no_channels=taken_back(reach.withdrawn, wish.send.purpose, consents)), tenant_hours=wish.house.hours, stops=tuple(_stop(stop) for stop in wish.stops if stop.kind in _KINDS),
+        consents=consents, preferences=Preferences(no_channels=taken_back(reach.withdrawn, wish.send.purpose, consents)),
+        tenant_hours=wish.house.hours, stops=tuple(_stop(stop) for stop in wish.stops if stop.kind in _KINDS),
         prior=wish.prior, debt_facts={debt.loan_id: _facts(debt, now) for debt in wish.debts},
     )  # fmt: skip
 

@@ -214,7 +214,10 @@ def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: d
 
 
 def _reminder_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
-    """Return the window of the next reminder of those whose day has come; in a case that stands for reminders also of those to come."""
+    """Return the window of the next reminder.
+
+    Before the first one of a due date its debt wakes the case; from then on, and where it stands for reminders, the case sees to them.
+    """
     slots = [
         slot for debt in case.debts if case.askable(debt, now) and (slot := _reminder_of(case, policy, debt, now=now)) is not None
     ]  # fmt: skip
@@ -227,7 +230,7 @@ def _reminder_of(case: Case, policy: Policy, debt: Debt, *, now: datetime) -> _S
         if (step.holds(case) or case.said(step.id, debt.next_due_on)) and (span := debt.reminder_span(step)) and now < span[1]
     ]  # fmt: skip
     begun = sum(span[0] <= now for _, span in spans)
-    coming = spans[max(begun - 1, 0) : None if case.stage is Stage.PRE_DUE else begun]
+    coming = spans[max(begun - 1, 0) :] if begun or case.stage is Stage.PRE_DUE else []
     for place, (step, span) in enumerate(coming):
         if (occurrence := _open_occurrence(case, step, debt.next_due_on)) is None:
             continue

@@ -12,6 +12,10 @@ CHANNEL_STOPS = frozenset({"opt_out"})
 """Stops that close a channel, which the gate judges; every other one lets neither dunning nor reminders pass."""
 
 
+OF_STOP = "stop:"
+"""How the keys of tasks begin that a stop makes; like the stop they outlast a spell."""
+
+
 class Ending(StrEnum):
     """Events that can end a hold."""
 

@@ -18,7 +18,7 @@ from services.scheduler.casework import Casework
 from services.scheduler.domain.stops import Ending
 from services.scheduler.finding import named
 from services.scheduler.holding import OF_PEOPLE, HoldWanted, default_contacts, end_hold, needs_channel, set_hold
-from services.scheduler.massholding import BatchAsked, MassHolds
+from services.scheduler.massholding import ITS_OWN, BatchAsked, MassHolds
 from services.scheduler.routes.desk import Limit, LoanId, OnCalendar, Reader, Words, Worker
 from services.scheduler.store import holds
 from services.scheduler.store.batches import CaseFilter
@@ -84,10 +84,13 @@ class HoldAsked(Asked):
             raise ValueError("a clock does not rest for one channel")
         return self
 
-    def wanted(self, at: datetime, case_loan: str = "") -> HoldWanted:
-        """Return it with its defaults, as of a moment; in the case of one loan a stop of debts that names none is of that loan."""
-        of_case = case_loan and self.channel is None and self.scope in (None, StopScope.DEBT) and STOPS[self.stop].scope is StopScope.DEBT
-        loan_id = self.loan_id or (case_loan if of_case else None)
+    def of(self, case_loan: str) -> str | None:
+        """Return the loan that it is about; in the case of one loan a stop of debts that names none is of that loan."""
+        of_case = self.channel is None and self.scope in (None, StopScope.DEBT) and STOPS[self.stop].scope is StopScope.DEBT
+        return self.loan_id or (case_loan if of_case else None) or None
+
+    def wanted(self, at: datetime, loan_id: str | None) -> HoldWanted:
+        """Return it with its defaults, as of a moment and of this loan."""
         if self.until is not None and self.until <= at:
             raise DomainError(422, "invalid_request", "until lies in the past")
         if self.from_ is not None and self.from_ < at and self.pause:
@@ -140,7 +143,7 @@ def _add_of_case(router: APIRouter, casework: Casework) -> None:
         async with casework.on(caller, case_id) as work:
             if asked.loan_id is not None:
                 work.debt(asked.loan_id)
-            hold_id = await set_hold(work, asked.wanted(work.at, work.case.loan_id))
+            hold_id = await set_hold(work, asked.wanted(work.at, asked.of(work.case.loan_id)))
             row = await holds.find(work.conn, work.of, hold_id)
         return answer(hold_shown(row), 201) if row else answer(None, 404)
 
@@ -165,7 +168,8 @@ def _add_of_many(router: APIRouter, mass: MassHolds) -> None:
         number = await mass.count(caller.tenant, chosen)
         if asked.confirm is None:
             return answer({"count": number, "batch_id": None})
-        batch = BatchAsked(chosen, asked.hold.wanted(mass.clock.now()))
+        now = mass.clock.now()
+        batch = BatchAsked(chosen, asked.hold.wanted(now, None), asked.hold.wanted(now, asked.hold.of(ITS_OWN)))
         row = await mass.begin(caller.tenant, batch, named(caller), confirmed=asked.confirm)
         return answer(dict(row), 202)
 

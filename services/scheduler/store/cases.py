@@ -17,7 +17,7 @@ from services.scheduler.domain.case import Case, Contact, Debt, Errand, Stage, S
 from services.scheduler.domain.promises import Promise
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.trials import Trial
-from services.scheduler.store import dealings, debts, promises, statuses, story
+from services.scheduler.store import dealings, debts, holds, promises, statuses, story
 from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.facts import debt_stored
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
@@ -27,6 +27,7 @@ BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
 
 _KEYS = {"tenant": ID, "borrower_id": ID, "case_id": ID, "currency": WORDS, "loan_id": WORDS}
 _BORROWERS = {"tenant": ID, "borrower_id": ID}
+_ONE = {**_BORROWERS, "case_id": ID}
 _PLANNED = {
     "unsettled_since": MOMENT, "rests_until": MOMENT, "newest_fact_at": MOMENT, "next_at": MOMENT,
     "contact_at": MOMENT, "contact_step": ID, "reason": ID, "reason_until": MOMENT, "reason_event": ID,
@@ -53,6 +54,10 @@ _WAKE = text(
     "update scheduler.cases c set next_at = least(c.next_at, :now), newest_fact_at = greatest(c.newest_fact_at, k.fact_at)"
     f" from {unnest({**_KEYS, 'fact_at': MOMENT}, 'k')}"
     " where (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id) and c.in_doubt is null"
+)
+_WAKE_OTHERS = text(
+    f"update scheduler.cases c set next_at = least(c.next_at, :at) from {unnest(_ONE, 'k')}"
+    " where (c.tenant, c.borrower_id) = (k.tenant, k.borrower_id) and c.case_id <> k.case_id and c.state <> 'closed' and c.in_doubt is null"
 )
 _OF_KEY = (
     "cross join lateral (select * from scheduler.cases c where (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id)"
@@ -131,6 +136,15 @@ async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: da
         await conn.execute(_MAKE, {**transposed(_KEYS, missing), "policy": policy[0], "version": policy[1]})
         await lock_rows(conn, missing)  # what somebody else has made meanwhile
     await conn.execute(_WAKE, {**transposed(_KEYS, keys), "fact_at": arrayed(MOMENT, [woken[key] for key in keys]), "now": now})
+
+
+async def wake_others(conn: AsyncConnection, of: Sequence[holds.CaseOf], at: datetime) -> None:
+    """Make the other cases of these borrowers due: what rested them has ended here.
+
+    They are locked out of order. Should somebody wait for one of ours meanwhile, PostgreSQL ends one of the two, which is tried again.
+    """
+    if of:
+        await conn.execute(_WAKE_OTHERS, {**transposed(_ONE, of), "at": at})
 
 
 async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,9 +25,10 @@ _ENDED = {
     "tenant": "text", "borrower_id": "text", "hold_id": "text", "ended_at": "timestamptz", "ended_by": "text", "end_reason": "text",
 }  # fmt: skip
 _END = text(
-    "update scheduler.holds h set ended_at = v.ended_at, ended_by = v.ended_by, end_reason = v.end_reason"
+    "with ended as (update scheduler.holds h set ended_at = v.ended_at, ended_by = v.ended_by, end_reason = v.end_reason"
     f" from {unnest(_ENDED, 'v')} where (h.tenant, h.borrower_id, h.hold_id) = (v.tenant, v.borrower_id, v.hold_id)"
-    " and h.ended_at is null"
+    " and h.ended_at is null returning h.tenant, h.borrower_id, h.case_id, h.loan_id, h.channel)"
+    " select tenant, borrower_id, case_id from ended where loan_id is null and channel is null"
 )
 _SHOWN = (
     "hold_id, case_id, stop, contacts, loan_id, channel, from_at, until, ends_with, source, paused, reason, set_by, set_at, ended_at,"
@@ -43,9 +45,17 @@ _FIND = text(
 _CASES = {"tenant": "text", "borrower_id": "text", "case_id": "text"}
 _HAPPENED = text(
     f"update scheduler.holds h set until = least(h.until, :at) from {unnest(_CASES, 'v')}"
-    " where (h.tenant, h.borrower_id, h.case_id) = (v.tenant, v.borrower_id, v.case_id)"
-    " and h.ends_with = :ends_with and h.ended_at is null and h.from_at <= :at"
+    " where (h.tenant, h.borrower_id) = (v.tenant, v.borrower_id) and (h.case_id = v.case_id or h.loan_id is null)"
+    " and h.ends_with = :ends_with and h.ended_at is null and h.from_at <= :at returning v.tenant, v.borrower_id, v.case_id"
 )
+
+
+class CaseOf(NamedTuple):
+    """A case by its key in every table."""
+
+    tenant: str
+    borrower_id: str
+    case_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +100,23 @@ async def put(conn: AsyncConnection, rows: Sequence[HoldRow]) -> set[str]:
     return {row.hold_id for row in await conn.execute(_SET, transposed(_COLUMNS, rows))}
 
 
-async def end(conn: AsyncConnection, rows: Sequence[EndedRow]) -> None:
-    """End holds; one that was ended before stays as it is."""
-    if rows:
-        ordered = sorted(rows, key=lambda row: (row.tenant, row.borrower_id, row.hold_id))
-        await conn.execute(_END, transposed(_ENDED, ordered))
+async def end(conn: AsyncConnection, rows: Sequence[EndedRow]) -> list[CaseOf]:
+    """End holds; one that was ended before stays as it is. Return whose those were that rested all of a borrower's cases."""
+    if not rows:
+        return []
+    ordered = sorted(rows, key=lambda row: (row.tenant, row.borrower_id, row.hold_id))
+    return [CaseOf(*row) for row in await conn.execute(_END, transposed(_ENDED, ordered))]
 
 
-async def end_with(conn: AsyncConnection, of: Sequence[tuple[str, str, str]], event: str, at: datetime) -> None:
-    """Let the holds of these (tenant, borrower, case) be over that end with this event; the cases let go of them when looked at."""
-    if of:
-        tenants, borrowers, ids = zip(*sorted(of), strict=True)
-        values = {"tenant": list(tenants), "borrower_id": list(borrowers), "case_id": list(ids), "ends_with": event, "at": at}
-        await conn.execute(_HAPPENED, values)
+async def end_with(conn: AsyncConnection, of: Sequence[CaseOf], event: str, at: datetime) -> list[CaseOf]:
+    """Let the holds be over that end with this event: these cases' own, and those of the person; return in which cases it has ended some.
+
+    Whose holds they are lets go of them when it is looked at.
+    """
+    if not of:
+        return []
+    values = {**transposed(_CASES, sorted(of)), "ends_with": event, "at": at}
+    return sorted({CaseOf(*row) for row in await conn.execute(_HAPPENED, values)})
 
 
 async def of_case(conn: AsyncConnection, of: tuple[str, str, str], *, after: str, limit: int) -> Sequence[RowMapping]:

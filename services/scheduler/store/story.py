@@ -12,6 +12,7 @@ from libs.common.db.arrays import joined
 from libs.common.db.copying import copy_new
 from libs.common.value import Value, astuple
 from services.scheduler.domain.case import Case, Contact, ContactState, Errand
+from services.scheduler.domain.stops import OF_STOP
 from services.scheduler.store.arrays import ID, MOMENT, transposed, unnest
 from services.scheduler.tables import timeline
 
@@ -24,7 +25,8 @@ _CONTACTS = text(
 )
 _ERRANDS = text(
     f"select t.tenant, t.case_id, t.task_id, t.key, t.occurrence, t.done_at from {unnest(_OF, 'k')}"
-    " join scheduler.tasks t on (t.tenant, t.borrower_id, t.case_id, t.spell) = (k.tenant, k.borrower_id, k.case_id, k.spell)"
+    " join scheduler.tasks t on (t.tenant, t.borrower_id, t.case_id) = (k.tenant, k.borrower_id, k.case_id)"
+    f" where t.spell = k.spell or starts_with(t.key, '{OF_STOP}')"
 )
 _STEP = {
     "tenant": ID, "borrower_id": ID, "task_id": ID, "case_id": ID, "spell": "int", "step": ID, "about": "date",
@@ -152,7 +154,7 @@ async def contacts(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[t
 
 
 async def errands(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[tuple[str, str], Errand]]:
-    """Return the tasks of people of these cases' spells, by (tenant, case)."""
+    """Return the tasks of people of these cases' spells, and those about stops of any, by (tenant, case)."""
     found = await conn.execute(_ERRANDS, transposed(_OF, cases))
     return [((row.tenant, row.case_id), Errand(row.task_id, row.key, row.occurrence, row.done_at)) for row in found]
 

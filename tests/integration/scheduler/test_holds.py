@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus.ports import Record, Subscription
@@ -78,6 +79,7 @@ async def test_a_person_ends_a_hold_without_an_end_and_the_case_goes_on_at_once(
     assert (answer["at"], answer["reason"], answer["ends_with"]) == (None, "vulnerable", task["task_id"])
     ended = await end(world, held, "spoke with the family")
     assert (ended["end_reason"], ended["ended_by"]) == ("spoke with the family", "mei")
+    assert (await world.get(f"/tasks/{task['task_id']}"))["state"] == "done"
     await world.scheduler.pump()
     assert (await world.next_contact())["at"] is not None
     assert (await end(world, held))["end_reason"] == "spoke with the family"
@@ -150,34 +152,26 @@ async def test_a_hold_that_ends_with_an_event_ends_with_it(world: World) -> None
     assert [event.reason for event in world.of("case.released")] == ["contact.replied", "debt.cured"]
 
 
-async def test_the_clock_rests_with_the_hold_and_goes_on_with_its_early_end(world: World) -> None:
+@pytest.mark.parametrize("event", [None, "contact.replied", "debt.cured"])
+async def test_the_clock_rests_with_the_hold_and_goes_on_with_its_early_end(world: World, event: str | None) -> None:
     await world.tell(late())
     await world.settle()
     async with ingest_listening(world) as heard:
-        held = await hold(world, stop="hardship", pause=True)
+        held = await hold(world, stop="hardship", pause=True, end={"event": event} if event else {"person": True})
         assert held["paused"] == ["L1"]
         await world.local(3, 12)
-        await end(world, held)
-        await world.scheduler.pump()
-        await until(lambda: len(heard) == 2, "what ingest is told")
-    assert heard == [
-        ("wallet.loan.paused", {"loan_id": "L1", "from": "2026-11-24", "until": None}),
-        ("wallet.loan.resumed", {"loan_id": "L1", "on": "2026-11-27"}),
-    ]
-
-
-async def test_a_pause_within_another_one_is_taken_back_without_waking_the_clock(world: World) -> None:
-    await world.tell(late())
-    await world.settle()
-    async with ingest_listening(world) as said:
-        whole = await hold(world, stop="hardship", pause=True)
-        await hold(world, stop="moratorium", pause=True, until=hours(world, 24 * 30))
-        await world.local(3, 12)
-        await end(world, whole)
-        await world.scheduler.pump()
-        await until(lambda: len(said) == 4, "what ingest is told")
-    assert [kind for kind, _ in said] == ["wallet.loan.paused", "wallet.loan.paused", "wallet.event.retracted", "wallet.loan.paused"]
-    assert said[-1][1] == {"loan_id": "L1", "from": "2026-11-24", "until": "2026-11-26"}
+        match event:
+            case "contact.replied":
+                await world.outcome(world.of("contact.requested")[0], "replied", 3)
+            case "debt.cured":
+                await world.tell(paid())
+            case _:
+                await end(world, held)
+        await world.settle()
+        await until(lambda: len(heard) == 3, "what ingest is told")
+    first = {"loan_id": "L1", "from": "2026-11-24", "until": None}
+    assert heard[:2] == [("wallet.loan.paused", first), ("wallet.loan.paused", {**first, "until": "2026-11-27"})]
+    assert heard[2][0] == "wallet.event.retracted"
 
 
 async def test_a_request_that_is_sent_again_sets_one_hold(world: World) -> None:

@@ -173,6 +173,34 @@ async def test_what_is_about_a_debt_rests_one_loan_and_what_is_about_the_person_
     assert (await world.get("/coverage"))["uncontacted"] == 0
 
 
+async def test_what_ends_a_hold_of_the_person_in_one_case_lets_the_others_go_on_too(world: World) -> None:
+    await loanwise(world)
+    await world.tell(late("L1"), late("L2"))
+    await world.settle()
+    said = {task.debts[0].loan_id: task for task in world.of("contact.requested")}
+    for task in said.values():
+        await world.outcome(task, "sent", 1)
+    of = {loan: one["case_id"] for loan, one in (await cases(world)).items()}
+    for event in ("contact.replied", "debt.cured"):
+        await post(world, f"/cases/{of['L1']}/holds", {"stop": "manual", "end": {"event": event}})
+        await world.settle()
+        assert (await cases(world))["L2"]["reason"] == "manual"
+        await (world.outcome(said["L2"], "replied", 3) if event == "contact.replied" else world.tell(paid("L1")))
+        await world.settle()
+        assert (await cases(world))["L2"]["reason"] == "scheduled"
+
+
+async def test_holds_of_many_cases_with_a_stop_of_debts_are_each_of_the_case_s_loan(world: World) -> None:
+    await loanwise(world)
+    await world.tell(late("L1"), late("L2", product="other"))
+    await world.settle()
+    asked_for = {"filter": {"products": ["cash-loan"]}, "hold": {"stop": "dispute", "end": {"person": True}}, "confirm": 1}
+    await post(world, "/holds", asked_for, status=202)
+    await world.scheduler.pump()
+    assert {loan: one["reason"] for loan, one in (await cases(world)).items()} == {"L1": "dispute", "L2": "scheduled"}
+    assert [(held.loan_id, held.contacts) for held in world.of("case.hold_set")] == [("L1", "none")]
+
+
 async def test_an_event_of_a_loan_s_case_names_the_loan(world: World) -> None:
     await loanwise(world)
     await world.tell(late("L1"))

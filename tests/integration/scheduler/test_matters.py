@@ -33,6 +33,7 @@ async def test_contacts_of_the_person_rest_until_it_is_answered(world: World, pa
     assert (answer["at"], answer["reason"], answer["ends_with"]) == (None, stop, task["task_id"])
     assert (await resolve(world, path, matter, "upheld"))["state"] == "resolved"
     assert (await resolve(world, path, matter, "upheld"))["outcome"] == "upheld"
+    assert [one["done_by"] for one in await tasks(world, queue=queue, state="done")] == ["mei"]
     await resolve(world, path, matter, "rejected", status=409)
     await world.local(2, 10, 15)
     assert [one.step for one in world.of("contact.requested")] == ["gentle", "firm"]
@@ -48,12 +49,17 @@ async def test_a_complaint_has_its_person_even_when_nothing_is_owed_any_more(wor
     assert [task["kind"] for task in await tasks(world)] == ["complaint"]
 
 
-async def test_a_dispute_of_a_borrower_who_owes_nothing_has_its_person_too(world: World) -> None:
+async def test_a_dispute_of_a_borrower_who_owes_nothing_has_its_person_too_and_the_same_one_in_the_next_spell(world: World) -> None:
     await settled(world)
     await world.tell(paid())
     await world.settle()
     await bring_up(world, "disputes", note="the last message was wrong")
     await world.scheduler.pump()
+    assert [task["kind"] for task in await tasks(world)] == ["dispute"]
+    await world.local(8, 9)
+    await world.tell(late(version=3, days=-7))
+    await world.settle()
+    assert (await world.case())["spell"] == 2
     assert [task["kind"] for task in await tasks(world)] == ["dispute"]
 
 

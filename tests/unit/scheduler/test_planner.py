@@ -7,10 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from libs.common.value import replace
+from services.scheduler.domain.advancing import followed
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import Cancelled, Closed, ContactState, Cured, Errand, Opened, Reopened, State, follow
+from services.scheduler.domain.choosing import Choices
+from services.scheduler.domain.dealing import Approval
 from services.scheduler.domain.outcomes import after
 from services.scheduler.domain.planner import ContactDue, ErrandDue, plan, reminder_at
+from services.scheduler.domain.policy import Policy, Send, Step
 from services.scheduler.domain.stops import Hold, Stop
 from tests.unit.scheduler.build import DUE, asked, case, coming, debt, live, local, with_last
 
@@ -165,6 +169,15 @@ def test_each_due_date_is_reminded_of_once_over_all_spells() -> None:
     assert asked(planned) == ["due-soon"]
 
 
+def test_a_case_that_was_just_cured_is_reminded_of_what_comes_due_as_often_as_any_other() -> None:
+    early, late = (Step(name, day, Send(name, ("push",), "reminder"), "10:00-11:30") for name, day in (("early", -3), ("late", -1)))
+    policy = Policy("own", 1, (early, late), timedelta(days=7))
+    one, _ = follow(case(debt(due_on=DUE - timedelta(days=9))), policy, local(-5, 9))
+    one, _ = follow(replace(one, debts=(coming(),)), policy, local(-4, 9))
+    planned = plan(one, policy, local(-3, 10))
+    assert (one.state, asked(planned), planned.next_at) == (State.CURED, ["early"], local(-1, 10))
+
+
 def test_a_case_opens_is_cured_comes_back_and_closes() -> None:
     kinds = []
     one = case(debt())
@@ -174,6 +187,19 @@ def test_a_case_opens_is_cured_comes_back_and_closes() -> None:
     assert kinds == [Opened, Cured, Reopened, Cured, Closed]
     one, changes = follow(replace(one, debts=(debt(),)), BUILT_IN, local(12, 9))
     assert ([type(change) for change in changes], one.spell) == ([Opened], 2)
+
+
+@pytest.mark.parametrize("state", [State.CURED, State.CLOSED])
+def test_a_spell_has_nothing_of_the_one_before_though_that_was_over_unseen_but_for_the_tasks_that_stops_make(state: State) -> None:
+    told, approved = {"spell": 1, "clear_since": local(2, 9)}, Approval("legal", approved=True, by="ola", at=local(1, 9))
+    ended = case(debt(), state=state, flagged=frozenset({"call"}), acted=frozenset({"bureau"}), approvals=(approved,), **told)
+    ended = replace(ended, errands=(Errand("t1", "review", 1, None), Errand("t2", "stop:m-1", 1, None)))
+    found = followed(ended, BUILT_IN, Choices(), local(12, 9))
+    assert found is not None
+    assert [type(change) for change in found.changes] == ([Closed, Opened] if state is State.CURED else [Opened])
+    begun = found.case
+    assert (begun.spell, begun.flagged, begun.acted, begun.approvals) == (2, frozenset(), frozenset(), ())
+    assert [errand.key for errand in begun.errands] == ["stop:m-1"]
 
 
 def test_contacts_under_way_are_taken_back_once() -> None:

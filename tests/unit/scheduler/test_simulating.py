@@ -118,6 +118,12 @@ def test_a_task_that_takes_its_time_is_done_and_given_again() -> None:
     assert [task["number"] for task in played(subject(debt()), days=30)["tasks"]] == [1]
 
 
+def test_a_task_is_given_anew_in_the_next_spell() -> None:
+    paying = debt(next_due_on=DUE + timedelta(days=20), next_due=500)
+    result = played(subject(paying), days=40, behaviour=Behaviour(cured_by_day=((10, WHOLE),)))
+    assert (result["opened"], [task["number"] for task in result["tasks"]]) == (2, [2])
+
+
 def test_an_instalment_that_is_not_paid_comes_due_and_opens_a_spell() -> None:
     soon = coming(next_due_on=DUE + timedelta(days=3))
     result = played(subject(soon), days=20)
