@@ -41,7 +41,6 @@ class Mortal:
 
     engine: AsyncEngine
     left: int | None = None
-    died: int = 0
 
     def __post_init__(self) -> None:
         engine_events.listen(self.engine.sync_engine, "before_cursor_execute", self._count)
@@ -66,7 +65,6 @@ class Mortal:
     def revive(self) -> None:
         """Let another process begin on what this one has committed."""
         self.left = None
-        self.died += 1
 
 
 @dataclass(frozen=True)
