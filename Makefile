@@ -46,7 +46,7 @@ bench-quick: $(STAMP)  ## the same with little work: whether every part runs and
 bench-large: $(STAMP)  ## what only size shows: a million due loans, alone and through all services, millions of loans in one book; takes hours
 	@$(BIN)/python -m tests.bench --large
 
-chaos: $(STAMP)  ## all three services, broker and database killed under load, or put back to an earlier moment, and commands that are killed; five minutes
+chaos: $(STAMP)  ## all three services, broker and database killed under load, or put back to an earlier moment, commands that are killed, and more random lives; six minutes
 	@$(BIN)/python -m pytest tests -m chaos -v
 
 kafka:  ## Apache Kafka on 127.0.0.1:9092, without Docker

@@ -47,10 +47,9 @@ def standing(book: Book, now: datetime) -> Standing:
     """Return where a known loan stands at this moment, on its local day."""
     today = local_day(now, book.timezone)
     shown = view(book, today)
-    resting, change_on = resting_until(book, now), next_change_on(shown)
-    midnight = None if change_on is None else midnight_of(change_on, book.timezone)
-    next_at = midnight if resting is None or (midnight is not None and midnight < resting) else resting
-    return Standing(shown, _phase(shown), resting, change_on, next_at)
+    change_on = next_change_on(shown)
+    next_at = None if change_on is None else midnight_of(change_on, book.timezone)
+    return Standing(shown, _phase(shown), resting_until(book, today), change_on, next_at)
 
 
 class Occasion(Value, frozen=True):

@@ -247,7 +247,7 @@ class Desk:
             policy=_ref((held.policy, held.policy_version)), step=due.step.id, template=action.template,
             purpose=action.purpose, channels=action.channels, not_before=at, expires_at=due.expires_at,  # type: ignore[arg-type]  # names of the contract's lists
             fallback_after=action.fallback_after, on_unknown=action.on_unknown.value,
-            debts=tuple(DebtRef(loan_id=d.loan_id, fact_epoch=d.epoch, fact_version=d.version) for d in due.debts),
+            debts=tuple(DebtRef(loan_id=d.loan_id, fact_epoch=d.epoch, fact_version=d.version, fact_as_of=d.as_of) for d in due.debts),
             jurisdictions=tuple(sorted({name for debt in due.debts for name in debt.jurisdictions})),
             variables=self._offer_said(case, due),
         )  # fmt: skip

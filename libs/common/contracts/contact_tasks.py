@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Literal
 
 from msgspec import field
@@ -24,6 +24,8 @@ class DebtRef(Contract, frozen=True, kw_only=True):
     loan_id: Id
     fact_epoch: int
     fact_version: int
+    fact_as_of: date | None = None
+    """The day of that fact: what is late by time alone has no other version. None: any day."""
 
 
 class ContactRequested(Contract, frozen=True, kw_only=True):

@@ -11,13 +11,14 @@ from services.ingest.domain.product import AgeBy
 from services.ingest.domain.view import Anchor, LoanView, Status
 
 ONE_DAY = timedelta(days=1)
+_INSTANT = timedelta(microseconds=1)
 
 
 def next_change_on(shown: LoanView) -> date | None:
     """Return the first day after the view's on which the fact differs though nothing has happened."""
     book = shown.book
     try:
-        days = [book.next_event_on]
+        days = [book.next_event_on, _rested_on(book, shown.as_of)]
         if book.known and shown.status is Status.ACTIVE:
             if shown.ahead:
                 days += _due_days(shown)
@@ -68,12 +69,24 @@ def _bucket_day(shown: LoanView, anchor: Anchor) -> date | None:
     return day_reaching(shown.spans if by_delinquency else (), anchor.due_on, last + 1 + grace)
 
 
-def resting_until(book: Book, now: datetime) -> datetime | None:
-    """Return until when contacts rest: for payments under way without a result, and for payments dated after today."""
+def resting_until(book: Book, today: date) -> datetime | None:
+    """Return until when contacts rest: for payments under way without a result, and for payments dated after today.
+
+    What ends in the course of the day is said all that day: a fact is of its records and its date, and who reads it knows the hour.
+    """
     if not book.pending and book.repayment_until is None:
         return None
-    ends = [pending.until for pending in book.pending if pending.until > now]
-    if book.repayment_until is not None:
-        begins = datetime.combine(book.repayment_until, time.min, ZoneInfo(book.timezone)).astimezone(UTC)
-        ends += [begins] if begins > now else []
-    return max(ends, default=None)
+    ends = [pending.until for pending in book.pending]
+    ends += [] if book.repayment_until is None else [_midnight(book, book.repayment_until)]
+    begun = _midnight(book, today)
+    return max((end for end in ends if end > begun), default=None)
+
+
+def _rested_on(book: Book, today: date) -> date | None:
+    """Return the first day of which no rest is said any more; None where none is said today."""
+    end = resting_until(book, today) if book.known else None
+    return None if end is None else (end - _INSTANT).astimezone(ZoneInfo(book.timezone)).date() + ONE_DAY
+
+
+def _midnight(book: Book, day: date) -> datetime:
+    return datetime.combine(day, time.min, ZoneInfo(book.timezone)).astimezone(UTC)

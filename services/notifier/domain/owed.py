@@ -32,10 +32,7 @@ class Owed(Value, frozen=True):
 
 def behind(request: ContactRequested, facts: Mapping[str, OverdueFact]) -> bool:
     """Tell whether a fact that the request was made on has not arrived yet."""
-    return any(
-        (fact := facts.get(debt.loan_id)) is None or (fact.epoch, fact.version) < (debt.fact_epoch, debt.fact_version)
-        for debt in request.debts
-    )
+    return any((fact := facts.get(debt.loan_id)) is None or fact.order < _seen(debt) for debt in request.debts)
 
 
 def still_owed(request: ContactRequested, facts: Mapping[str, OverdueFact], now: datetime) -> Owed:
@@ -79,10 +76,17 @@ def none_left(request: ContactRequested, facts: Mapping[str, OverdueFact]) -> st
     return "paid"
 
 
+def _seen(debt: DebtRef) -> tuple[int, int, date]:
+    """Return the order of the fact that was seen when a contact was asked for."""
+    return debt.fact_epoch, debt.fact_version, debt.fact_as_of or date.min
+
+
 def _cured_since(debt: DebtRef, fact: OverdueFact) -> bool:
-    """Tell whether a debt is late no more about which a notice was asked for; a person who asks for one names no version."""
-    asked = (debt.fact_epoch, debt.fact_version)
-    return debt.fact_version > 0 and (fact.epoch, fact.version) > asked and fact.overdue.total == 0
+    """Tell whether a debt is late no more about which a notice was asked for, by an event or by time alone: late it was then.
+
+    A person who asks for one names no version, and may do so of any debt.
+    """
+    return debt.fact_version > 0 and fact.overdue.total == 0
 
 
 def _open(total: int, due_on: date, fact: OverdueFact, now: datetime) -> bool:

@@ -80,6 +80,8 @@ class Debt(Value, frozen=True):
     """A number that grows by what is paid for it, and falls by what is taken back."""
     segments: frozenset[str] = frozenset()
     """The one it was disbursed with, and the one its borrower is in now."""
+    as_of: date | None = None
+    """The day of the fact."""
 
     @property
     def owed(self) -> bool:

@@ -30,6 +30,7 @@ class FactKept(Value, frozen=True, kw_only=True):
     status: str
     epoch: int
     version: int
+    as_of: date
     overdue: Total
     outstanding: Total
     grace_days: int = 0
@@ -56,6 +57,7 @@ def debt_of(fact: OverdueFact | FactKept, segment: str | None = None) -> Debt:
         product=fact.product,
         received=-fact.outstanding.total if fact.received is None else fact.received,
         segments=_NOWHERE if fact.segment is segment is None else frozenset([one for one in (fact.segment, segment) if one is not None]),
+        as_of=fact.as_of,
     )  # fmt: skip
 
 

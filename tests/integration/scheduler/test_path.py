@@ -14,7 +14,7 @@ async def test_a_fact_becomes_one_request(world: World) -> None:
     await world.settle()
     (task,) = world.of("contact.requested")
     assert (task.step, task.template, task.purpose, task.channels) == ("gentle", "gentle", "dunning", ("sms", "email", "push"))
-    assert [(debt.loan_id, debt.fact_version) for debt in task.debts] == [("L1", 1)]
+    assert [(debt.loan_id, debt.fact_version, debt.fact_as_of) for debt in task.debts] == [("L1", 1, date(2026, 11, 24))]
     assert task.expires_at == datetime(2026, 11, 24, 3, 30, tzinfo=UTC)
     assert task.jurisdictions == ("ZZ",)
     assert len(world.of("case.opened")) == 1

@@ -1,6 +1,6 @@
 """What a book says on a day, and when it will say something else."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 
 import pytest
 
@@ -88,21 +88,21 @@ def test_a_write_off_says_what_it_wrote_off() -> None:
 # Money under way
 
 
-def test_contacts_rest_while_a_payment_is_under_way_until_its_result() -> None:
-    until = datetime.combine(on(14), time(12), UTC)
+@pytest.mark.parametrize(("hour", "last"), [(12, 14), (16, 14), (17, 15)])
+def test_contacts_rest_while_a_payment_is_under_way_until_its_result(hour: int, last: int) -> None:
+    until = datetime.combine(on(14), time(hour), UTC)  # in Shanghai in the evening, at midnight, and an hour later
     events: list[LoanEvent] = [LOAN, RepaymentPending(place(12, 1), "r2", 300, until)]
     book = fold(events, DEFAULT, on(12))
-    assert resting_until(book, until - timedelta(hours=1)) == until
-    assert resting_until(book, until) is None
+    assert [resting_until(book, on(day)) for day in (12, last, last + 1)] == [until, until, None]
+    assert next_change_on(view(book, on(last))) == on(last + 1)
     assert fold([*events, repaid(12, 300, 2)], DEFAULT, on(12)).pending == ()
     assert fold([*events, RepaymentReversed(place(13, 3), "r2")], DEFAULT, on(12)).pending == ()
 
 
 def test_a_payment_dated_after_today_rests_contacts_now_and_counts_on_its_day() -> None:
-    now = datetime.combine(on(12), time(6), UTC)
     book = fold([LOAN, repaid(14, 300, 1, recorded=12)], DEFAULT, on(12))
     assert view(book, on(12)).overdue.total == 300
-    assert resting_until(book, now) == datetime.combine(on(13), time(16), UTC)
+    assert [resting_until(book, on(day)) for day in (12, 14)] == [datetime.combine(on(13), time(16), UTC), None]
     assert next_change_on(view(book, on(12))) == on(13)
     assert next_change_on(view(book, on(13))) == on(14)
     assert seen([LOAN, repaid(14, 300, 1, recorded=12)], 14).overdue.total == 0

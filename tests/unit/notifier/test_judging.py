@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from libs.common.contracts.contact_tasks import DebtRef
-from libs.common.contracts.overdue_facts import Doubt, NextDue, OverdueFact
+from libs.common.contracts.overdue_facts import Amounts, Doubt, NextDue, OverdueFact
 from libs.common.value import replace
 from libs.compliance import Channel, Packs, Prior, load_packs
 from libs.compliance.packs import parse_pack
@@ -93,6 +93,13 @@ def test_an_epoch_later_than_that_of_the_request_is_newer_whatever_its_version()
     assert isinstance(verdict(a_scene(known(a_fact(epoch=2, version=0)))), Send)
 
 
+def test_a_fact_that_time_alone_has_changed_is_waited_for_though_its_version_is_known() -> None:
+    yesterday, today = (a_fact(as_of=date(2026, 11, day)) for day in (23, 24))
+    asked = (DebtRef(loan_id="loan", fact_epoch=1, fact_version=1, fact_as_of=today.as_of),)
+    assert verdict(a_scene(known(msgspec.structs.replace(yesterday, overdue=Amounts()))), debts=asked) == Wait("facts_behind")
+    assert isinstance(verdict(a_scene(known(today)), debts=asked), Send)
+
+
 def test_its_end_comes_before_everything() -> None:
     assert verdict(a_scene(known(), pipeline="pipeline_stale"), expires_at=MORNING) == Expire()
 
@@ -166,13 +173,18 @@ def test_debts_in_doubt_resting_or_held_are_left_out_of_a_message_about_several(
     ("fact", "purpose", "sent"),
     [
         (a_fact(overdue=0, version=2), "notice", False),
-        (a_fact(overdue=0), "notice", True),
+        (a_fact(overdue=0), "notice", False),
         (a_fact(status="written_off"), "notice", False),
         (a_fact(overdue=0, version=2), "confirmation", True),
     ],
 )
 def test_a_notice_is_of_no_debt_that_was_paid_since_it_was_asked_for_or_has_ended(fact: OverdueFact, purpose: str, *, sent: bool) -> None:
     assert isinstance(verdict(a_scene(known(fact)), purpose=purpose), Send) is sent
+
+
+def test_a_person_may_have_a_notice_sent_of_a_debt_that_is_not_late() -> None:
+    of_any_version = (DebtRef(loan_id="loan", fact_epoch=0, fact_version=0),)
+    assert isinstance(verdict(a_scene(known(a_fact(overdue=0))), purpose="notice", debts=of_any_version), Send)
 
 
 @pytest.mark.parametrize(
