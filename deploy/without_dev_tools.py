@@ -18,7 +18,7 @@ Wanted = tuple[str, frozenset[str]]
 
 def main() -> None:
     """Uninstall, pip last of all: it is no part of an image either."""
-    installed = {canonicalize_name(found.metadata["Name"]): found for found in distributions()}
+    installed: dict[str, Distribution] = {canonicalize_name(found.metadata["Name"]): found for found in distributions()}
     surplus = sorted(set(installed) - needed(installed) - {"pip"})
     sys.stdout.write(f"not needed at run time: {', '.join(surplus)}\n")
     subprocess.run([sys.executable, "-m", "pip", "uninstall", "--yes", *surplus, "pip"], check=True)  # noqa: S603  # names of installed packages

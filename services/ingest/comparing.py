@@ -25,7 +25,8 @@ from services.ingest.domain.book import Book
 from services.ingest.domain.fold import FOLD
 from services.ingest.facts import Phase
 from services.ingest.folding import Loan
-from services.ingest.ledger import MAKING, Ledger, refold_from
+from services.ingest.ledger import Ledger, refold_from
+from services.ingest.stamping import MAKING
 from services.ingest.store import events as log
 from services.ingest.store import rebuilding
 from services.ingest.store.events import LogRow

@@ -26,11 +26,11 @@ from libs.common.contracts.wallet_loans import EventRetracted, LoanDisbursed
 from libs.common.db import lineage
 from libs.common.outbox import Outbox
 from libs.common.turns import Turns
-from services.ingest import contesting, correcting, decoding, facts, folding
+from services.ingest import contesting, correcting, decoding, facts, folding, stamping
 from services.ingest.contesting import Contender
 from services.ingest.decoding import WalletEvent
 from services.ingest.folding import Loan
-from services.ingest.reading import Accepted, business_key, disbursement_of
+from services.ingest.reading import Accepted, business_key
 from services.ingest.store import events as log
 from services.ingest.store import loans as store
 from services.ingest.store import parked
@@ -41,8 +41,6 @@ from services.ingest.store.products import ProductBook
 from services.ingest.telling_apart import MOST_EVENTS, told_apart, with_room
 
 SOURCE = "dunwell/ingest"
-MAKING = ("wallet.loan.disbursed.v1", log.RETRACTED)
-"""What decides which disbursement makes a loan."""
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
@@ -218,13 +216,9 @@ class Ledger:
 
     async def stamp(self, conn: AsyncConnection, loan: Loan, logged: Iterable[tuple[LogRow, Accepted]]) -> None:
         """Give a loan the settings of the product version on the record of the disbursement that counts."""
-        making = [(row, one) for row, one in logged if row.type in MAKING]
-        counts = disbursement_of([one for _, one in making])
-        if counts is None or not isinstance(counts.data, LoanDisbursed):
-            return
-        version = loan.row.product_version = next(row.product_version for row, one in making if one is counts)
-        product = counts.data.product
-        loan.row.settings = None if version is None else await self.products.settings(conn, loan.row.tenant, product, version)
+        stamp = await stamping.stamp_of(conn, self.products, loan.row.tenant, logged)
+        if stamp is not None:
+            loan.row.product_version, loan.row.settings = stamp
 
     async def _park(self, conn: AsyncConnection, locked: dict[Key, Loan], rows: Sequence[ParkedRow], now: datetime) -> int:
         """Park events; a loan gains a record and a doubt for each that was not parked before."""

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import logs
 from libs.common.clock import pause
+from libs.common.db.engine import snapshot
 from libs.common.db.failures import is_transient
 from libs.common.repeating import patiently, repeat
 from services.ingest.comparing import Remade, mend, remade
@@ -121,8 +122,7 @@ class Rebuild:
         return await patiently(read, stop, passes=is_transient, note=_note)
 
     async def _step(self, keys: Sequence[Key]) -> Step:
-        async with self.engine.connect() as conn:
-            await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        async with snapshot(self.engine) as conn:
             seen = await remade(conn, self.ledger, keys, await self.ledger.clock.at(conn))
         there = [one for one in seen if one.stored.there or one.logged]
         different = {one.stored.row.key: one.fields for one in there if one.fields}

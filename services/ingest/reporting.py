@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import logs
 from libs.common.turns import Turns
-from services.ingest import folding
+from services.ingest import folding, stamping
 from services.ingest.domain.book import Book
 from services.ingest.domain.events import LoanEvent
 from services.ingest.domain.fold import fold
@@ -23,6 +24,7 @@ from services.ingest.store import events as log
 from services.ingest.store import report
 from services.ingest.store.events import LogRow
 from services.ingest.store.loans import LoanRow
+from services.ingest.store.products import ProductBook
 
 MOST_EVENTS = 4000
 """Events in memory at a time; one loan may have more."""
@@ -146,7 +148,7 @@ class Page:
     undigested: int
 
 
-async def pages(conn: AsyncConnection, asked: Asked, now: datetime) -> AsyncIterator[Page]:
+async def pages(conn: AsyncConnection, asked: Asked, now: datetime, products: ProductBook) -> AsyncIterator[Page]:
     """Yield the lines of a report; the caller's transaction is its snapshot."""
     every, turns = asked.as_of is not None or asked.known_at is not None, Turns()
     async for rows in report.pages(conn, asked.tenant, now, every=every):
@@ -155,8 +157,16 @@ async def pages(conn: AsyncConnection, asked: Asked, now: datetime) -> AsyncIter
         again = ((row, row.accepted) for row, done in zip(rows, made, strict=True) if not done)
         for some in log.in_groups(again, MOST_EVENTS):
             logged = await log.of_loans(conn, [row.key for row in some])
+            for row in some:
+                with suppress(msgspec.MsgspecError):  # an event that cannot be read: that loan is counted below
+                    row.settings = await judged_by(conn, products, row, logged[row.key], asked)
             await turns.each([(row, logged[row.key]) for row in some], making.from_events)
         yield Page([making.lines[row.loan_id] for row in rows if row.loan_id in making.lines], making.undigested)
+
+
+async def judged_by(conn: AsyncConnection, products: ProductBook, row: LoanRow, logged: Sequence[LogRow], asked: Asked) -> bytes | None:
+    """Return the settings of a loan's product as they were known; another disbursement may have counted then."""
+    return row.settings if asked.known_at is None else await stamping.settings_of(conn, products, row.tenant, asked.known(logged))
 
 
 def told(row: LoanRow, logged: Sequence[LogRow], asked: Asked, now: datetime) -> tuple[list[LoanEvent], ProductLine, date]:

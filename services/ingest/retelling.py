@@ -11,14 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock
 from libs.common.contracts.overdue_facts import Doubt
+from libs.common.db.engine import snapshot
 from libs.common.errors import DomainError
 from services.ingest import facts
 from services.ingest.domain.errors import CannotFold
 from services.ingest.domain.events import LoanEvent
 from services.ingest.domain.product import ProductLine
-from services.ingest.reporting import Asked, told
+from services.ingest.reporting import Asked, judged_by, told
 from services.ingest.store import events as log
 from services.ingest.store import loans, parked
+from services.ingest.store.products import ProductBook
 
 T = TypeVar("T")
 Rule = Callable[[Sequence[LoanEvent], ProductLine, date], T | None]
@@ -53,18 +55,27 @@ class Retold:
         return {"version": self.version, "events": len(self.events), "doubt": self.doubt}
 
 
-async def retold(engine: AsyncEngine, clock: Clock, loan_id: str, asked: Asked) -> Retold:
-    """Read a loan out of the log."""
-    key = asked.tenant, loan_id
-    async with engine.connect() as conn:
-        row = await loans.find(conn, *key)
-        logged = (await log.of_loans(conn, [key]))[key] if row is not None else []
-        undecided = (await parked.open_of(conn, [key])).get(key, ())
-        now = await clock.at(conn)
-    if row is None:
-        raise _unknown(loan_id)
-    events, line, day = told(row, logged, asked, now)
-    return Retold(loan_id, events, line, day, now, row.records, facts.doubt_of(row.doubt_since, undecided, row.fold_error))
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Where loans are read."""
+
+    engine: AsyncEngine
+    clock: Clock
+    products: ProductBook
+
+    async def retold(self, loan_id: str, asked: Asked) -> Retold:
+        """Read a loan, all of it as it stood at one moment."""
+        key = asked.tenant, loan_id
+        async with snapshot(self.engine) as conn:
+            row = await loans.find(conn, *key)
+            if row is None:
+                raise _unknown(loan_id)
+            logged = (await log.of_loans(conn, [key]))[key]
+            undecided = (await parked.open_of(conn, [key])).get(key, ())
+            row.settings = await judged_by(conn, self.products, row, logged, asked)
+            now = await self.clock.at(conn)
+        events, line, day = told(row, logged, asked, now)
+        return Retold(loan_id, events, line, day, now, row.records, facts.doubt_of(row.doubt_since, undecided, row.fold_error))
 
 
 def _unknown(loan_id: str) -> DomainError:

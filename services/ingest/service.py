@@ -35,6 +35,7 @@ from services.ingest.ledger import SOURCE, Ledger
 from services.ingest.observing import IngestMetrics
 from services.ingest.readers import Readers
 from services.ingest.rebuilding import Rebuild, Upgrade
+from services.ingest.retelling import Log
 from services.ingest.rewrapping import Rewrap
 from services.ingest.routes import event_route, loan_routes, parked_routes, product_routes, report_routes, statement_routes
 from services.ingest.routes.loans import LoanReader
@@ -92,10 +93,12 @@ def build(ports: Ports, settings: Settings) -> Service:
     within_s = None if settings.publish_before_answer else ANSWER_WITHIN_S
     intake = HttpIntake(gathering.publish, ports.bus.partitions, settings.tenants, parts.own, parts.own.durable, within_s)
     add_straight(app, event_route(intake))
-    app.include_router(loan_routes(LoanReader(ports.engine, ports.clock)))
-    app.include_router(statement_routes(Stater(ports.engine, ports.clock, StatementPage.load())))
-    app.include_router(report_routes(Reporter(ports.engine, ports.clock)))
-    app.include_router(product_routes(ProductDesk(ports.engine, ports.clock, parts.ledger.products)))
+    products = parts.ledger.products
+    log = Log(ports.engine, ports.clock, products)
+    app.include_router(loan_routes(LoanReader(ports.engine, log)))
+    app.include_router(statement_routes(Stater(log, StatementPage.load())))
+    app.include_router(report_routes(Reporter(ports.engine, ports.clock, products)))
+    app.include_router(product_routes(ProductDesk(ports.engine, ports.clock, products)))
     parts.outlet.open(app, ServiceSettings, read_by="loans:read")
     app.include_router(parked_routes(ParkedDesk(ports.engine, ports.clock, parts.ledger, parts.borrowers)))
     return Service(

@@ -57,7 +57,7 @@ class Watermarks:
         async with self.engine.begin() as conn:
             if not await leads(conn, "watermark"):
                 return False
-            until = await positions.watermark(conn, SCHEMA, GROUP, places=places)
+            until = await positions.watermark(conn, SCHEMA, GROUP, places=places, topics=self.topics)
             if until is None or (self.said is not None and until <= self.said):
                 return False
             now = await self.clock.at(conn)

@@ -13,12 +13,15 @@ from libs.common.bus.ports import Message, Record, UndeliveredError
 from libs.common.errors import TransientError
 
 Place = tuple[str, int]
+_LAST_MS = 253_402_300_799_999
+"""The end of the calendar; a publisher's client may write any number for the moment of a record."""
 
 
 def record_of(row: Any) -> Record:
     """Return a row of the client's; a header may have no value."""
     headers = tuple([(name, value or b"") for name, value in row.headers])
-    return Record(row.topic, row.partition, row.offset, row.key, row.value, headers, datetime.fromtimestamp(row.timestamp / 1000, UTC))
+    at = datetime.fromtimestamp(min(max(row.timestamp, 0), _LAST_MS) / 1000, UTC)
+    return Record(row.topic, row.partition, row.offset, row.key, row.value, headers, at)
 
 
 async def send(producer: Any, messages: Sequence[Message], *, within_s: float) -> Mapping[Place, BaseException]:

@@ -24,13 +24,16 @@ class TopicSpec:
     retention: timedelta
     """How long a record is kept; on a compacted topic the newest of a key stands for good, and this is for what closes a key."""
     compacted: bool
+    others_write: bool = False
+    """Its records get the broker's moment: by a publisher's own they would be deleted too early, or have been known too late."""
 
     @property
     def settings(self) -> Mapping[str, str]:
         """Return the topic's settings as Kafka names them."""
         kept = _ms(self.retention)
         if not self.compacted:
-            return {"cleanup.policy": "delete", "retention.ms": kept}
+            stamped = {"message.timestamp.type": "LogAppendTime"} if self.others_write else {}
+            return {"cleanup.policy": "delete", "retention.ms": kept, **stamped}
         return {
             "cleanup.policy": "compact", "delete.retention.ms": kept, "max.compaction.lag.ms": _ms(COMPACTED_WITHIN),
             "min.cleanable.dirty.ratio": str(DIRTY_RATIO),
@@ -46,5 +49,5 @@ def needed(tenants: Sequence[str], partitions: int) -> list[TopicSpec]:
     wallets = [topic for topic in CATALOGUE if topic.producer == "wallet"]
     inputs = [(of_tenant(topic, tenant, first=tenants[0]), topic) for topic in wallets for tenant in tenants]
     named = [*inputs, *[(topic.name, topic) for topic in INTERNAL]]
-    specs = [TopicSpec(name, partitions, topic.retention, topic.compacted) for name, topic in named]
+    specs = [TopicSpec(name, partitions, topic.retention, topic.compacted, topic in wallets) for name, topic in named]
     return specs + [TopicSpec(dead_letters_of(name), 1, DEAD_LETTERS_KEPT, compacted=False) for name, _ in named]

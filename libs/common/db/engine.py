@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -60,6 +62,14 @@ async def _connect(**where: Any) -> Any:
         place = ":".join(str(where[name]) for name in ("host", "port") if where.get(name))
         why = error.strerror or str(error) or type(error).__name__
         raise ConnectionError(f"PostgreSQL at {place or 'its usual place'} cannot be reached: {why}") from error
+
+
+@asynccontextmanager
+async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Give a connection on which nothing is written, and every statement sees the moment of the first one."""
+    async with engine.connect() as conn:
+        await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        yield conn
 
 
 async def answers(engine: AsyncEngine) -> str | None:

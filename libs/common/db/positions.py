@@ -154,12 +154,20 @@ async def caught_up(conn: AsyncConnection, schema: str, ends: Sequence[tuple[Pla
     )  # fmt: skip
 
 
-async def watermark(conn: AsyncConnection, schema: str, group: str, *, places: int) -> datetime | None:
-    """Return the least moment at which all that then stood on any input partition was committed; None until all have been."""
+async def watermark(
+    conn: AsyncConnection, schema: str, group: str, *, places: int, topics: Sequence[str] | None = None
+) -> datetime | None:  # fmt: skip
+    """Return the least moment at which all that then stood on any input partition was committed; None until all have been.
+
+    With `topics` only theirs: the positions of a topic that is read no more stand still for good.
+    """
     row = (
         await conn.execute(
-            text(f"select count(caught_up_at), min(caught_up_at) from {schema}.positions where grp = :group"),
-            {"group": group},
+            text(
+                f"select count(caught_up_at), min(caught_up_at) from {schema}.positions where grp = :group"
+                " and (cast(:topics as text[]) is null or topic = any(:topics))"
+            ),
+            {"group": group, "topics": None if topics is None else list(topics)},
         )
     ).one()
     return row[1] if row[0] >= places else None

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer, page
 from libs.common.auth import Principal, requires
-from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from libs.common.moments import Day, Moment
 from libs.common.paging import Cursor, cut, number_place
@@ -22,9 +21,8 @@ from services.ingest.domain.fold import trace
 from services.ingest.domain.product import ProductLine
 from services.ingest.domain.state import public_state
 from services.ingest.reporting import Asked
-from services.ingest.retelling import retold
-from services.ingest.store import events as log
-from services.ingest.store import loans
+from services.ingest.retelling import Log
+from services.ingest.store import events, loans
 from services.ingest.store.events import LogRow
 from services.ingest.store.loans import LoanRow
 
@@ -38,17 +36,17 @@ class LoanReader:
     """Reads loans out of the log."""
 
     engine: AsyncEngine
-    clock: Clock
+    log: Log
 
     async def state(self, tenant: str, loan_id: str, as_of: date | None, known_at: datetime | None) -> dict[str, Any]:
         """Return the public state of a loan on a day, as known now or then."""
-        told = await retold(self.engine, self.clock, loan_id, Asked(tenant, as_of, known_at))
+        told = await self.log.retold(loan_id, Asked(tenant, as_of, known_at))
         return {"loan_id": loan_id, **told.through(_state), **told.record}
 
     async def events(self, tenant: str, loan_id: str, *, after: int, limit: int) -> tuple[list[dict[str, Any]], str | None]:
         """Return accepted events of a loan in the order in which they came, which never changes, and where that page ends."""
         async with self.engine.connect() as conn:
-            logged = (await log.of_loans(conn, [(tenant, loan_id)]))[tenant, loan_id]
+            logged = (await events.of_loans(conn, [(tenant, loan_id)]))[tenant, loan_id]
         if not logged:
             raise DomainError(404, "not_found", f"no event about a loan {loan_id[:128]} has been accepted")
         end = after + limit

@@ -16,6 +16,7 @@ from starlette.types import Send
 
 from libs.common import logs
 from libs.common.clock import Clock, stopwatch
+from libs.common.db.engine import snapshot
 from libs.common.errors import DomainError
 from libs.common.moments import Day, Moment
 from libs.common.problems import PROBLEM
@@ -23,6 +24,7 @@ from services.ingest import reporting
 from services.ingest.report_forms import MEDIA, Form, FormName, form_of
 from services.ingest.reporting import Asked, Head, Totals
 from services.ingest.routes.loans import Reader
+from services.ingest.store.products import ProductBook
 
 AT_ONCE = 2
 """Reports in one process: each holds a connection that the intake would like to have."""
@@ -43,6 +45,7 @@ class Reporter:
 
     engine: AsyncEngine
     clock: Clock
+    products: ProductBook
     reader_s: float = READER_S
     running: int = field(default=0, init=False)
 
@@ -52,8 +55,7 @@ class Reporter:
             raise DomainError(429, "too_many_reports", f"{AT_ONCE} reports are under way here", headers={"Retry-After": "10"})
         self.running += 1
         try:
-            async with self.engine.connect() as conn:
-                await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            async with snapshot(self.engine) as conn:
                 waited = 0.0
                 async for piece in self._pieces(conn, asked, form):
                     began = stopwatch()
@@ -68,7 +70,7 @@ class Reporter:
     async def _pieces(self, conn: AsyncConnection, asked: Asked, form: Form) -> AsyncIterator[bytes]:
         now, totals = await self.clock.at(conn), Totals()
         yield form.begin(Head.of(asked, now))
-        async for page in reporting.pages(conn, asked, now):
+        async for page in reporting.pages(conn, asked, now, self.products):
             totals.add(page)
             if piece := await asyncio.to_thread(form.add, page.lines):
                 yield piece

@@ -8,15 +8,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.api import answer
-from libs.common.clock import Clock
 from libs.common.moments import Day, Moment
 from libs.common.problems import PROBLEM
 from services.ingest.domain.statement import stated
 from services.ingest.reporting import Asked
-from services.ingest.retelling import retold
+from services.ingest.retelling import Log
 from services.ingest.routes.loans import Reader
 from services.ingest.statement_forms import FormName, Stated, csv_pieces, document
 from services.ingest.statement_page import StatementPage
@@ -28,13 +26,12 @@ PRIVATE = {"Cache-Control": "no-store"}
 class Stater:
     """Makes statements."""
 
-    engine: AsyncEngine
-    clock: Clock
+    log: Log
     page: StatementPage
 
     async def statement(self, asked: Asked, loan_id: str) -> Stated:
         """Return the statement of a loan; made in a thread, so that a long one keeps nobody waiting."""
-        told = await retold(self.engine, self.clock, loan_id, asked)
+        told = await self.log.retold(loan_id, asked)
         made = await asyncio.to_thread(told.through, stated)
         return Stated(loan_id, told.now, asked.known_at, told.record, made)
 

@@ -112,4 +112,4 @@ async def end(conn: AsyncConnection, change: Change) -> None:
 async def _with_facts(conn: AsyncConnection, locked: Sequence[Row[Any]]) -> list[Told]:
     """Return debts with their facts, read behind the lock: the statement that waits for one does not see what it was told meanwhile."""
     facts = await facts_of(conn, [(row.tenant, row.borrower_id, row.loan_id) for row in locked])
-    return [Told(*tuple[Any, ...](row), fact=facts[row.tenant, row.borrower_id, row.loan_id]) for row in locked]
+    return [Told(**row._mapping, fact=facts[row.tenant, row.borrower_id, row.loan_id]) for row in locked]  # noqa: SLF001  # SQLAlchemy's public name

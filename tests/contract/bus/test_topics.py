@@ -62,3 +62,11 @@ async def test_everything_else_is_kept_for_its_days_and_dead_letters_for_35(kafk
     timed = {name: told for name, told in found.items() if name not in COMPACTED}
     assert {name: int(told["retention.ms"]) / DAY_MS for name, told in timed.items()} == KEPT_DAYS | letters
     assert {told["cleanup.policy"] for told in timed.values()} == {"delete"}
+
+
+async def test_what_wallets_write_has_the_brokers_moment(kafka: Broker) -> None:
+    """By a moment of its publisher's an event could be deleted as soon as it stands there."""
+    found = await described(kafka)
+    assert {name for name, told in found.items() if told["message.timestamp.type"] == "LogAppendTime"} == {
+        "wallet.loan-events", "wallet.borrower-events", "wallet.loan-events.acme", "wallet.borrower-events.acme",
+    }  # fmt: skip

@@ -23,6 +23,7 @@ from services.ingest.report_forms import CsvForm, Form, JsonForm
 from services.ingest.report_parquet import ParquetForm
 from services.ingest.reporting import Asked, Head, Line, Totals
 from services.ingest.routes.report import AT_ONCE, ReportCutError, Reporter
+from services.ingest.store.products import ProductBook
 from tests.integration.http.asking import assert_problem, listening
 from tests.support.running import Running, until
 from tests.support.wallet import NOON, TODAY, Event, event, instalment, loan, repayment
@@ -295,7 +296,7 @@ async def many(ingest: Running) -> Running:
 
 
 async def test_a_report_is_one_snapshot_however_long_it_is_read(many: Running) -> None:
-    stream = Reporter(many.engine, many.clock).stream(Asked("default"), JsonForm())
+    stream = Reporter(many.engine, many.clock, ProductBook()).stream(Asked("default"), JsonForm())
     begun = [await anext(stream), await anext(stream)]
     await many.post(repayment("L0002998", 30_000, 0), loan("new"))
     report = json.loads(b"".join([*begun, *[piece async for piece in stream]]))
@@ -307,7 +308,7 @@ async def test_a_report_is_one_snapshot_however_long_it_is_read(many: Running) -
 
 
 async def test_whoever_reads_too_slowly_loses_the_report_and_its_snapshot(many: Running) -> None:
-    reporter = Reporter(many.engine, many.clock, reader_s=0)
+    reporter = Reporter(many.engine, many.clock, ProductBook(), reader_s=0)
     with pytest.raises(ReportCutError):
         await drained(reporter.stream(Asked("default"), JsonForm()))
     assert (await open_snapshots(many.engine), reporter.running) == (0, 0)
@@ -337,7 +338,7 @@ async def multiply_to_more_than_sockets_hold(running: Running) -> None:
 
 
 async def test_more_reports_than_leave_connections_for_the_intake_are_asked_to_come_again(many: Running) -> None:
-    reporter = Reporter(many.engine, many.clock)
+    reporter = Reporter(many.engine, many.clock, ProductBook())
     under_way = [reporter.stream(Asked("default"), JsonForm()) for _ in range(AT_ONCE)]
     for stream in under_way:
         await anext(stream)
@@ -375,7 +376,7 @@ async def peak_of(running: Running, asked: Asked, form: Form) -> tuple[int, int]
     """The most memory that a report has held at a time: Python's and the library's."""
     weighed = Weighed(form)
     tracemalloc.start()
-    await drained(Reporter(running.engine, running.clock).stream(asked, weighed))
+    await drained(Reporter(running.engine, running.clock, ProductBook()).stream(asked, weighed))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return peak, weighed.most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,8 @@ from libs.common.contracts.catalogue import FACTS, PROFILES
 from libs.common.contracts.overdue_facts import OverdueFact
 from libs.common.errors import TransientError
 from services.ingest import telling_apart
+from services.ingest.tables import GROUP
+from tests.integration.ingest_decisions.books import Books, waiting_for_a_lock
 from tests.support.postgres import Databases
 from tests.support.running import Heard, Running, running_ingest, until
 from tests.support.wallet import NOON, TODAY, event, instalment, loan, repayment
@@ -171,6 +174,17 @@ async def test_a_watermark_stands_in_every_partition_behind_what_it_vouches_for(
     assert {mark.until for mark in marks} == {running.clock.now()}
 
 
+async def test_a_topic_that_is_no_longer_read_holds_no_watermark_back(ingest: tuple[Running, Heard]) -> None:
+    """A tenant who has gone leaves its positions behind, and nobody moves them any more."""
+    running, heard = ingest
+    gone = "insert into ingest.positions (grp, topic, partition, next_offset, caught_up_at) values (:grp, 'loans.gone', 0, 7, :at)"
+    async with running.engine.begin() as conn:
+        await conn.execute(text(gone), {"grp": GROUP, "at": NOON - timedelta(days=1)})
+    running.clock.advance(timedelta(seconds=5))
+    await running.service.pump()
+    assert heard.of("debt.watermark.v1")[-1].until == running.clock.now()
+
+
 async def test_a_feed_that_falls_silent_is_named_in_the_watermark(ingest: tuple[Running, Heard]) -> None:
     running, heard = ingest
     await running.post(event("feed.heartbeat", every_s=30))
@@ -240,6 +254,35 @@ async def test_a_loan_can_be_read_as_of_a_past_day_and_as_it_was_known_then(inge
     assert (on_due_day["past_due_days"], on_due_day["overdue"]["total"]) == (0, 0)
     assert (await running.get("/v1/loans/L11"))["overdue"]["total"] == 10000
     assert (await running.get("/v1/loans/L11", known_at=then.isoformat()))["overdue"]["total"] == 20000
+
+
+async def test_a_loan_that_is_read_while_it_is_taken_in_is_shown_as_it_was_before_or_after(ingest: tuple[Running, Heard]) -> None:
+    """Neither with its events and without the settings of its product, nor with more events than its version has records."""
+    running, _ = ingest
+    await running.client.put("/v1/products/cash-loan", json={"grace_days": 3})
+    await running.post(repayment("L12", 1000, -30))
+    async with running.engine.begin() as conn:
+        await conn.execute(text("lock table ingest.events in access exclusive mode"))
+        asked = asyncio.create_task(running.client.get("/v1/loans/L12"))
+        await until(lambda: waiting_for_a_lock(running.engine), what="the reader's waiting")
+        await Books(running.engine).take(conn, loan("L12"))
+    assert (await asked).status_code == 404
+
+
+async def test_what_was_known_then_is_told_by_the_product_that_was_known_then(ingest: tuple[Running, Heard]) -> None:
+    running, _ = ingest
+    await running.client.put("/v1/products/patient", json={"grace_days": 5})
+    first = loan("L13")
+    await running.post(first)
+    then = running.clock.now()
+    said = await running.get("/v1/loans/L13")
+    running.clock.advance(timedelta(hours=1))
+    retraction = event("event.retracted", loan_id="L13")
+    await running.post({**retraction, "data": {"loan_id": "L13", "event_id": first["id"]}}, loan("L13", product="patient"))
+    asked = {"known_at": then.isoformat(), "as_of": TODAY.isoformat()}
+    assert (await running.get("/v1/loans/L13", **asked))["delinquent_days"] == said["delinquent_days"] == 40
+    assert [line["delinquent_days"] for line in (await running.get("/v1/overdue-report", **asked))["items"]] == [40]
+    assert (await running.get("/v1/loans/L13"))["delinquent_days"] == 35
 
 
 async def test_a_topic_that_stands_still_makes_ingest_not_ready_and_says_which(ingest: tuple[Running, Heard]) -> None:
