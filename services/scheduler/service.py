@@ -49,7 +49,7 @@ from services.scheduler.simulator import Simulator
 from services.scheduler.store import keeping, watch
 from services.scheduler.tables import SCHEMA
 from services.scheduler.ticker import Ticker
-from services.scheduler.watcher import CaseWatch
+from services.scheduler.watcher import Alarm, CaseWatch
 
 GROUP = group_of(SCHEMA)
 BATCH_RECORDS = 4000
@@ -79,7 +79,10 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
     consumer, relay = ports.bus.consume(subscription), Relay(ports.engine, outbox, ports.bus, outlet.kept)
     base = base_gauges(ports, SCHEMA, metrics, [consumer])
     readiness = Readiness(lifecycle.checks(ports, consumer))
-    watcher = Watcher(ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, base], metrics, readiness=readiness)
+    watcher = Watcher(
+        ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, Alarm(ports.engine, ports.clock, desk).look, base], metrics,
+        readiness=readiness,
+    )  # fmt: skip
     described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES), SHAPES)
     dealer = Dealer(ports.engine, ports.clock, desk, ticker.wake.set)
     policy_desk = PolicyDesk(ports.engine, ports.clock, elsewhere, needs_simulation=settings.approval_needs_simulation)

@@ -1,4 +1,4 @@
-"""What the watcher counts on the scheduler's tables: coverage and timers."""
+"""What the watcher does on the scheduler's tables: it counts coverage and timers, and says which cases are forgotten."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock
+from services.scheduler.acting import Desk
 from services.scheduler.metrics import REASONS, Meters
-from services.scheduler.store import views, watch
+from services.scheduler.outgoing import Outgoing
+from services.scheduler.store import cases, views, watch
 
 WHOLE_EVERY = timedelta(hours=1)
 """How often the whole book is read; in between only what has changed, or has not come to pass."""
+
+FORGOTTEN = "case.uncontacted"
+MOST_TOLD = 500
+"""So many at one look; the others at the next ones."""
 
 
 @dataclass(slots=True)
@@ -45,3 +51,27 @@ class CaseWatch:
             self.meters.overdue.labels(reason).set(number)
         self.meters.due.labels("case").set(due)
         self.meters.oldest_due.labels("case").set(oldest.timestamp() if oldest else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Says of each case that is forgotten that it is, once a spell, to whoever listens."""
+
+    engine: AsyncEngine
+    clock: Clock
+    desk: Desk
+
+    async def look(self) -> None:
+        """Say it of those of which it was not said."""
+        async with self.engine.begin() as conn:
+            scope = views.Scope(None, await self.clock.at(conn))
+            found = await views.untold(conn, scope, kind=FORGOTTEN, limit=MOST_TOLD)
+            if not found:
+                return
+            held, out = await cases.lock_rows(conn, found), Outgoing()
+            still = await views.untold(conn, scope, kind=FORGOTTEN, limit=MOST_TOLD)  # others may have seen to some before they were locked
+            for one in held:
+                if one.key in still:
+                    self.desk.event(one.case, FORGOTTEN, one.moment(scope.now), out, reason=still[one.key])
+            await self.desk.save(conn, [], out)
+        self.desk.outbox.wake.set()

@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.scheduler.store.held import CaseKey
+
 SLACK = timedelta(minutes=5)
 """A moment that passed longer ago than this was missed."""
 RECENT = timedelta(days=1)
@@ -80,6 +82,11 @@ _COUNT = text(f"select count(*) from ({_UNCONTACTED}) n")
 _LIST = text(
     f"select * from ({_UNCONTACTED}) n where (borrower_id, currency, loan_id) > (:after_borrower, :after_currency, :after_loan)"
     " order by borrower_id, currency, loan_id limit :limit"
+)
+_UNTOLD = text(
+    f"select tenant, borrower_id, case_id, currency, loan_id, reason from ({_UNCONTACTED}) n where case_id is not null and not exists"
+    " (select from scheduler.timeline t where (t.tenant, t.borrower_id, t.case_id) = (n.tenant, n.borrower_id, n.case_id)"
+    " and t.kind = :kind and t.at >= n.since) limit :limit"
 )
 _REASONS = text(
     f"select c.reason, sum(c.number)::bigint as number from scheduler.case_counts c where {_OF_TENANT} group by 1 having sum(c.number) <> 0"
@@ -152,6 +159,12 @@ async def uncontacted(conn: AsyncConnection, scope: Scope, *, after: tuple[str, 
     """Return those who are forgotten, by (borrower, currency, loan)."""
     values = {**scope.values, "after_borrower": after[0], "after_currency": after[1], "after_loan": after[2], "limit": limit}
     return (await conn.execute(_LIST, values)).mappings().all()
+
+
+async def untold(conn: AsyncConnection, scope: Scope, *, kind: str, limit: int) -> dict[CaseKey, str]:
+    """Return cases that are forgotten and have no entry of this kind since their spell began, each with why."""
+    found = await conn.execute(_UNTOLD, {**scope.values, "kind": kind, "limit": limit})
+    return {CaseKey(*key): reason for *key, reason in found}
 
 
 async def fold_counts(conn: AsyncConnection) -> None:

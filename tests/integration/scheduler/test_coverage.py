@@ -13,10 +13,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.metrics import Metrics
+from libs.common.outbox import Outbox
+from services.scheduler.acting import Desk
 from services.scheduler.metrics import meters
+from services.scheduler.parking import ParkingLimit
 from services.scheduler.store import reach
 from services.scheduler.store.views import UNCOVERED
-from services.scheduler.watcher import WHOLE_EVERY, CaseWatch
+from services.scheduler.watcher import WHOLE_EVERY, Alarm, CaseWatch
 from tests.integration.scheduler.policy_world import DOCUMENT, Office
 from tests.integration.scheduler.simulating import introduce, simulated
 from tests.integration.scheduler.world import World, late, paid, scheduling
@@ -70,6 +73,23 @@ async def test_a_late_debt_without_a_case_is_found_at_once_while_its_fact_is_fre
         await watch.look()
         assert measured.uncontacted._value.get() == 1
         world.clock.advance(WHOLE_EVERY / 3)
+
+
+async def test_of_a_forgotten_case_whoever_listens_hears_once_a_spell(world: World) -> None:
+    alarm = Alarm(world.engine, world.clock, Desk(world.writer, Outbox("scheduler"), meters(Metrics()), ParkingLimit()))
+    await world.tell(late(), late("L2", "B2"))
+    await world.settle()
+    await alarm.look()
+    assert await world.rows("select 1 from scheduler.timeline where kind = 'case.uncontacted'") == []
+    world.clock.advance(timedelta(days=3))  # nobody has looked
+    listed = (await world.get("/coverage"))["items"]
+    for _ in range(2):
+        await alarm.look()
+    await world.settle()
+    heard = sorted((one.borrower_id, one.case_id, one.reason) for one in world.of("case.uncontacted"))
+    assert heard == [(one["borrower_id"], one["case_id"], one["reason"]) for one in listed]
+    assert len(heard) == 2
+    assert [entry["kind"] for entry in await world.story("B2")].count("case.uncontacted") == 1
 
 
 async def test_coverage_reads_no_case_that_is_covered(world: World) -> None:
