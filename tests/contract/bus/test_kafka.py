@@ -8,7 +8,7 @@ import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus import kafka
@@ -227,6 +227,31 @@ async def test_a_consumer_that_stands_still_before_records_ends_and_says_where(o
     died_of = await ended(running)
     assert isinstance(died_of, DeafConsumerError)
     assert f"{rig.topics[0]}/0 stands at 0" in str(died_of)
+
+
+async def test_a_partition_that_the_client_has_lost_ends_the_process_although_another_moves(on_kafka: Rig) -> None:
+    rig = on_kafka
+    worker = rig.bus.consume(rig.subscription())
+    assert isinstance(worker, KafkaWorker)
+    worker.deaf_after_s = 1.5
+    running = asyncio.ensure_future(worker.run())
+    await joined(worker, running)
+    await rig.publish("a", partition=1)
+    await rig.have("a", partition=1)
+    worker._consumer.pause(TopicPartition(rig.topics[0], 1))  # stands for a client that no longer fetches it
+    await rig.publish("b", partition=1)
+    sent = 0
+
+    async def moved_or_ended() -> bool:
+        return running.done() or len(await rig.values()) == sent
+
+    while not running.done():
+        await rig.publish("c")
+        sent += 1
+        await until(moved_or_ended, what="the other partition")
+    assert sent > 1
+    assert isinstance(died_of := await ended(running), DeafConsumerError)
+    assert f"{rig.topics[0]}/1 stands at 1" in str(died_of)
 
 
 async def test_no_partition_waits_until_others_are_empty(on_kafka: Rig) -> None:
