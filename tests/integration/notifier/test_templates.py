@@ -114,7 +114,7 @@ async def test_what_is_shipped_can_be_read_and_neither_published_nor_retired(dat
 
 WRONG: list[tuple[dict[str, Any], str, str | None, str]] = [
     ({"body": "{{ ''.__class__ }}"}, "template", "body", "only documented placeholders have fields"),
-    ({"body": "{% for a in range(9) %}x{% endfor %}"}, "template", "body", "a loop goes over debts and over nothing else"),
+    ({"body": "{% for a in range(9) %}x{% endfor %}"}, "template", "body", "a loop can only go over debts"),
     ({"body": "{{ total }} is open"}, "identity", None, "the lender is not named"),
     ({"body": "{{ lender }}: pay or we call the police"}, "forbidden_wording", "body", "arrest: a debt under a loan is no crime"),
     ({"body": "{{ lender }}: {{ total }}"}, "amount_split", None, "a part of the sum is not named"),
