@@ -290,7 +290,7 @@ async def test_a_preview_shows_text_parts_encoding_and_cost(databases: Databases
         assert (made["problems"], made["asks"]) == ([], ["forbidden_wording", "identity"])
         dear = await send(world, "POST", "/v1/templates:preview", json={**asked, "borrower_name": "Анна", "price_per_part": None})
         assert (dear["sms"]["encoding"], dear["sms"]["cost"]) == ("ucs2", None)
-        assert dear["sms"]["forcing"] == ["А", "н", "а"]  # noqa: RUF001  # Cyrillic is what makes it dear
+        assert dear["sms"]["forcing"] == ["А", "н", "а"]  # noqa: RUF001  # the Cyrillic letters make it expensive
         await send(
             world, "PUT", "/v1/settings", json={"sms_part_price": {"millionths": 45_000, "currency": "CNY"}}, headers={"If-Match": "0"}
         )

@@ -1,4 +1,4 @@
-"""Which contacts a position of the stop button concerns."""
+"""Which contacts a position of the stop button applies to."""
 
 from __future__ import annotations
 

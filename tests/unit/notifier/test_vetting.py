@@ -1,4 +1,4 @@
-"""What a template may hold, and what an attacker would like it to."""
+"""What a template may contain, and what an attacker would like it to."""
 
 from __future__ import annotations
 
