@@ -146,7 +146,7 @@ class Asker:
 
 
 def _absence_counts(lost: Lost, provider: Askable, now: datetime) -> bool:
-    """Return whether "not found" proves anything: only long after the attempt, and only from the account that made it."""
+    """Return whether "not found" proves anything: only long after the attempt, and only if the account has not changed since."""
     after = provider.absent_after
     return after is not None and lost.same_account and now >= lost.ended_at + after
 

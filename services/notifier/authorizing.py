@@ -39,7 +39,7 @@ from services.notifier.store.contacts import Contact
 from services.notifier.store.reservations import Slot
 from services.notifier.texts import settings_of
 
-PEOPLES = Literal["call", "ai_voice", "voicemail", "visit", "letter", "chat", "private_message"]
+ManualChannel = Literal["call", "ai_voice", "voicemail", "visit", "letter", "chat", "private_message"]
 """Channels used by people and other systems; the notifier itself sends on the others."""
 _Line = Annotated[str, Meta(min_length=1, max_length=128, pattern=WITHOUT_NUL)]
 
@@ -49,7 +49,7 @@ class AuthorizeIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     borrower_id: Id
     debt: Id
-    channel: PEOPLES
+    channel: ManualChannel
     by: _Line
     to: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     purpose: PurposeName = "dunning"

@@ -65,4 +65,4 @@ pii_reads = Table(
     Column("reason", Text),
     Column("at", _moment, nullable=False),
 )
-"""Who was shown personal data, about whom, what, when and why; without a borrower, nobody was found."""
+"""Who was shown personal data, whose, what, when and why; without a borrower, nobody was found."""

@@ -83,9 +83,9 @@ class Receiver:
         await self.keep(tenant, name, words_of([said]), sealed=sealed, signed=True)
 
     async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes, signed: bool) -> int:
-        """Take in what a tenant's account has said and is believed; return how many of the words are new.
+        """Take in what a tenant's account has said and is believed; return how many of the statements are new.
 
-        Unsigned words may suppress but never permit: a message they report as not delivered keeps its place in caps.
+        Unsigned ones may suppress but never permit: a message they report as not delivered keeps its place in caps.
         """
         async with self.engine.begin() as conn:
             await parts.lock(conn, tenant, name, _names([word.receipt for word in words]))
@@ -152,7 +152,7 @@ class Receiver:
     async def _reduce(
         self, conn: AsyncConnection, tenant: str, name: str, said: Sequence[Receipt], *, now: datetime, signed: bool
     ) -> list[Attempt]:  # fmt: skip
-        """Apply what is said to the deliveries concerned, and return their attempts; words about parts are combined per message first."""
+        """Apply what is said to the deliveries concerned, and return their attempts; receipts of parts are combined per message first."""
         names = _names(said)
         whole = await parts.whole(conn, tenant, name, names) if names else []
         await receipts.keep(conn, tenant, name, words_of(whole), sealed=None, now=now)
@@ -260,9 +260,9 @@ def words_of(found: Sequence[Receipt]) -> list[Word]:
 
 
 async def _by_part(conn: AsyncConnection, tenant: str, name: str, words: Sequence[Word]) -> Sequence[Word]:
-    """Identify words about one of several parts by the part's name alone: our id would stand for the whole message.
+    """Identify receipts of one of several parts by the part's name alone: our id would stand for the whole message.
 
-    That it is a part is known from the answer to the message, or from the word itself, which may come first.
+    That it is a part is known from the answer to the message, or from the receipt itself, which may come first.
     """
     supposed = [
         Part(tenant, name, one.provider_ref, one.message_id, one.parts)
@@ -291,6 +291,6 @@ def _in_kept_words(one: Receipt) -> Receipt:
 
 
 def _id_of(receipt: Receipt) -> bytes:
-    """Return what identifies a word when repeated: the provider's id for it, else everything it says."""
+    """Return what identifies a statement when repeated: the provider's id for it, else everything it says."""
     said = receipt.event_id or msgspec.json.encode(replace(receipt, address=None)).decode()
     return hashlib.sha256(said.encode()).digest()

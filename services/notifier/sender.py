@@ -132,7 +132,7 @@ class Sender:
                 await self.settle_in()
 
     def _reap(self) -> None:
-        """Forget finished sends from beside the passes; their errors are raised here."""
+        """Remove finished sends that ran beside the passes; their errors are raised here."""
         done = {task for task in self._pacing if task.done()}
         self._pacing -= done
         for task in done:

@@ -304,7 +304,7 @@ receipts = Table(
     Column("received_at", _moment, nullable=False),
     Column("callback", BigInteger),
 )
-"""Everything a provider said about a message, each word once. What an attempt came to is always worked out from all of them."""
+"""Everything a provider said about a message, each statement once. What an attempt came to is always worked out from all of them."""
 
 parts = Table(
     "parts",

@@ -1,4 +1,4 @@
-"""Which locales to look for a text in, for one reader."""
+"""The locales in which a reader's text is looked for."""
 
 from __future__ import annotations
 

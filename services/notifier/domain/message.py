@@ -17,7 +17,7 @@ from libs.compliance import ContentKind
 COMPONENTS = ("principal", "interest", "fee", "penalty")
 VARIABLE = "variables."
 """Prefix of the request's variables."""
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Embeddings, overrides and isolates of Unicode's bidirectional algorithm; a name's letters have their own direction without them."""
 WORDS = (*COMPONENTS, "name", "lender", "contact", "total", "debts", "due_on", "product", "link")
 """What a provider's approved text can be filled with, besides the variables."""
@@ -193,5 +193,5 @@ def in_one_line(name: str | None) -> str | None:
     """
     if name is None:
         return None
-    kept = "".join(" " if unicodedata.category(one) == "Cc" else one for one in name if one not in _TURNING)
+    kept = "".join(" " if unicodedata.category(one) == "Cc" else one for one in name if one not in _BIDI_CONTROLS)
     return " ".join(kept.split()) or None

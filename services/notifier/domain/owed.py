@@ -69,7 +69,7 @@ def local_date(fact: OverdueFact, now: datetime) -> date:
 
 
 def none_left(request: ContactRequested, facts: Mapping[str, OverdueFact]) -> str:
-    """Return the reason for a request of which nothing is owed any more."""
+    """Return why nothing of a request is owed any more."""
     named: Sequence[OverdueFact] = [fact for debt in request.debts if (fact := facts.get(debt.loan_id)) is not None]
     if request.purpose == "reminder" and any(fact.overdue.total > 0 for fact in named):
         return "overdue"

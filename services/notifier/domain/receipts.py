@@ -1,4 +1,4 @@
-"""What providers say about a message after accepting it, and what a set of such words comes to."""
+"""What providers say about a message after accepting it, and what a set of receipts comes to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.notifier.domain.states import Reached, State
 
 
 class Standing(IntEnum):
-    """How far a message has come; later words raise it and never lower it."""
+    """How far a message has come; later receipts raise it and never lower it."""
 
     ACCEPTED = 0
     SENT = 1
@@ -23,7 +23,7 @@ class Standing(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A provider's single word about one message."""
+    """One statement of a provider about one message."""
 
     standing: Standing | None
     """None if it is only about the person: a complaint, an unsubscription."""
@@ -32,14 +32,14 @@ class Receipt:
     provider_ref: str | None = None
     address: str | None = None
     event_id: str | None = None
-    """The provider's id of this word, if it has one."""
+    """The provider's id of this statement, if it has one."""
     at: datetime | None = None
     code: str | None = None
     fault: Fault = "none"
     of_part: bool = False
     """Whether it is about a single part of a message sent in several, even though it carries our id."""
     parts: int = 1
-    """How many parts the message has, as far as the word itself says."""
+    """How many parts the message has, as far as the receipt itself says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ def reduced(receipts: Iterable[Receipt], before: Reduced | None = None) -> Reduc
 
 
 def of_whole(message_id: str, parts: int, words: Sequence[tuple[int | str, Receipt]]) -> Receipt | None:
-    """Return what the words about parts say about their message: it has arrived when all parts have, and failed when one has.
+    """Return what the receipts of parts say about their message: it has arrived when all parts have, and failed when one has.
 
-    None if nothing has been said yet. The result does not depend on order or repetition; later words raise it and never lower it.
+    None if nothing has been said yet. The result does not depend on order or repetition; later receipts raise it and never lower it.
     """
     arrived = {part for part, one in words if one.standing is Standing.DELIVERED}
     failures = sorted((one.code or "", one.fault) for _, one in words if one.standing is Standing.FAILED)

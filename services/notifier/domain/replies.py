@@ -80,7 +80,7 @@ def endings(wishes: Collection[Wish], channel: str, lookup: str, borrowers: Coll
 
 
 def told_by_provider(delivery: Delivery, fault: Fault, code: str | None, channel: str, *, new: bool) -> Change:
-    """Return what is announced of a provider's word about the person: an opt-out only the first time, a complaint every time."""
+    """Return what is announced of a provider's statement about the person: an opt-out only the first time, a complaint every time."""
     kinds = [("opted_out", code)] if new and GROUND_OF.get(fault) is Ground.OPT_OUT else []
     return announced(delivery, kinds + ([("complained", code)] if fault == "complained" else []), channel)
 

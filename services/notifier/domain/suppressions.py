@@ -40,7 +40,7 @@ GROUND_OF: Mapping[Fault, Ground] = {
     "complained": Ground.OPT_OUT,
     "invalid_address": Ground.INVALID_ADDRESS,
 }
-"""The suppression that a provider's word calls for: whoever reports a mail as spam wants no more of them."""
+"""The suppression that a provider's statement calls for: whoever reports a mail as spam wants no more of them."""
 
 
 @dataclass(frozen=True, slots=True)

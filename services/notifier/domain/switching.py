@@ -106,11 +106,11 @@ def _concerns(one: Position, request: ContactRequested, places: tuple[str, ...])
         case Scope.POLICY | Scope.STEP | Scope.TEMPLATE:
             return one.key in _names(one.scope, request)
         case Scope.REGION:
-            return not places or any(_meet(one.key, place) for place in places)
+            return not places or any(_may_overlap(one.key, place) for place in places)
         case _:  # everyone's; a scope from a later release stops too much rather than too little
             return True
 
 
-def _meet(region: str, place: str) -> bool:
+def _may_overlap(region: str, place: str) -> bool:
     """Return whether somebody in a place may be in a region: `BR-SP` is in `BR`, and somebody somewhere in `BR` may be in `BR-SP`."""
     return region == place or place.startswith(f"{region}-") or region.startswith(f"{place}-")

@@ -23,7 +23,7 @@ class Price(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of the settings; None where not set."""
+    """All of a tenant's settings for its messages."""
 
     brand: Brand | None = None
     default_locale: Locale | None = None

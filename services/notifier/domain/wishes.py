@@ -10,18 +10,18 @@ from enum import StrEnum
 
 LONGEST = 2000
 """How many characters are read; a text message has at most 1,600, and what a mail quotes is not a wish."""
-_UNSEEN = frozenset("'\u2019\u2018\u02bc`\u00b4\u0307\u0640\u034f\u115f\u1160") | {
+_REMOVED = frozenset("'\u2019\u2018\u02bc`\u00b4\u0307\u0640\u034f\u115f\u1160") | {
     chr(mark) for first, last in ((0x064B, 0x0652), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF)) for mark in range(first, last + 1)
 }
 """Removed wherever they occur: apostrophes, the dot of a Turkish capital, Arabic points and stretching, emoji variation selectors."""
 _STOP_SIGN = 0x1F6D1
 _BOXED = {begin + place: chr(ord("a") + place) for begin in (0x1F170, 0x1F1E6) for place in range(26)}
 """Letters in filled boxes, and those that make up flags: no normalisation form covers them."""
-_SAME: dict[int, str | int | None] = {
+_VARIANTS: dict[int, str | int | None] = {
     **_BOXED, **str.maketrans("\u0131\u0623\u0625\u0622\u0671\u0649\u0629", "i\u0627\u0627\u0627\u0627\u064a\u0647"), _STOP_SIGN: " stop "
 }  # fmt: skip
 """Dotless i; the forms of alif, ya and ta marbuta; the stop sign."""
-_LOOKS = str.maketrans(
+_LOOKALIKES = str.maketrans(
     "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0455\u0456\u0458"
     "\u03b1\u03b2\u03b5\u03b9\u03ba\u03bc\u03bd\u03bf\u03c1\u03c3\u03c4\u03c5\u03c7015",
     "abekmhopctyxsijabeikmnopstyxois",
@@ -80,7 +80,7 @@ def plain(said: str) -> str:
 
 def spelt(written: str) -> str:
     """Return a text with one spelling for each character that can be written in several ways."""
-    return unicodedata.normalize("NFKC", written).translate(_SAME)
+    return unicodedata.normalize("NFKC", written).translate(_VARIANTS)
 
 
 def bare(written: str) -> str:
@@ -91,7 +91,7 @@ def bare(written: str) -> str:
 
 def recognise(said: str, languages: Iterable[Words]) -> frozenset[Wish]:
     """Return what a message wishes for in any of these languages; nothing for an ordinary message."""
-    text = _once(plain(said))
+    text = _without_repeats(plain(said))
     joined = text.replace(" ", "")
     spelled = len(joined) > 2 and len(text) == 2 * len(joined) - 1
     forms = {
@@ -101,14 +101,14 @@ def recognise(said: str, languages: Iterable[Words]) -> frozenset[Wish]:
     }
     known = tuple(languages)
     found = together(wish for words in known for wish in _in(forms[words.spaced, words.accents], words))
-    return found or _by_its_looks(joined, known)
+    return found or _lookalike(joined, known)
 
 
-def _by_its_looks(joined: str, languages: Iterable[Words]) -> frozenset[Wish]:
+def _lookalike(joined: str, languages: Iterable[Words]) -> frozenset[Wish]:
     """Return the stop a message asks for in look-alike letters or with a zero or a space in the word; it never starts anything."""
     if len(joined) < _SHORTEST or joined.isdecimal():
         return frozenset()
-    read = joined.translate(_LOOKS)
+    read = joined.translate(_LOOKALIKES)
     return frozenset(wish for words in languages if (wish := words.whole.get(read)) in {Wish.STOP, Wish.STOP_ALL})
 
 
@@ -132,13 +132,13 @@ def _in(text: str, words: Words) -> set[Wish]:
 def _whole(text: str, words: Words) -> str | None:
     """Return the word that is the whole text apart from courtesies around it; the longest if several match."""
     space = " " if words.spaced else ""
-    begins = _passed(text, [word + space for word in words.polite])
-    ends = {len(text) - end for end in _passed(text[::-1], [(space + word)[::-1] for word in words.polite])}
+    begins = _courtesy_ends(text, [word + space for word in words.polite])
+    ends = {len(text) - end for end in _courtesy_ends(text[::-1], [(space + word)[::-1] for word in words.polite])}
     found = (word for begin in begins for word in words.whole if begin + len(word) in ends and text.startswith(word, begin))
     return max(found, key=len, default=None)
 
 
-def _passed(text: str, courtesies: Sequence[str]) -> list[int]:
+def _courtesy_ends(text: str, courtesies: Sequence[str]) -> list[int]:
     """Return the positions up to which a text is only courtesies, each once, so that many courtesies do not slow it down."""
     found, seen = [0], {0}
     for place in found:
@@ -150,12 +150,12 @@ def _passed(text: str, courtesies: Sequence[str]) -> list[int]:
 
 def _seen(char: str) -> str:
     kind = unicodedata.category(char)
-    if char in _UNSEEN or kind in {"Cf", "Me"}:
+    if char in _REMOVED or kind in {"Cf", "Me"}:
         return ""
     return char if kind[0] in "LMN" else " "
 
 
-def _once(text: str) -> str:
+def _without_repeats(text: str) -> str:
     """Return a text that only repeats one word as that single word."""
     words = text.split()
     return words[0] if words and len(set(words)) == 1 else text

@@ -1,4 +1,4 @@
-"""Texts that a provider has approved, if it sends no others: which one stands for one of ours, and how it is filled in."""
+"""Approved texts, for providers that send no others: which one stands for a text of ours, and how it is filled in."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _COLUMNS = (
 _TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
 _OPEN = "state in ('pending', 'in_flight', 'sent')"
 _ENDS = "d.state = 'pending' and d.lost_time is null"
-"""States that a cancel ends at once; if it may have been sent in the lost time, the claim will call it unknown."""
+"""What a cancel ends at once; if it may have been sent in the lost time, the claim will call it unknown."""
 _EARLIER = "nullif(d.earlier_state, 'failed')"
 """What it is at least, if it may have gone out on a channel it has left."""
 _NEW = (

@@ -1,4 +1,4 @@
-"""Receipts: the sealed requests they came in, each word once, and the attempts they are about."""
+"""Receipts: the sealed requests they came in, each statement once, and the attempts they are about."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Told:
 async def keep(
     conn: AsyncConnection, tenant: str, provider: str, words: Sequence[Word], *, sealed: bytes | None, now: datetime
 ) -> list[Word]:  # fmt: skip
-    """Store the words not heard before, with the request that brought them (None if already stored), and return them."""
+    """Store the statements not heard before, with the request that brought them (None if already stored), and return them."""
     ordered = sorted({word.id: word for word in words}.values(), key=lambda word: word.id)
     if not ordered:
         return []

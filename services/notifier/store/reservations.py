@@ -58,11 +58,11 @@ async def settle(conn: AsyncConnection, made: Sequence[Contact]) -> None:
     if not made:
         return
     held = await _held(conn, {(one.tenant, one.borrower_id) for one in made})
-    there = await _there(conn, made) if held else set()
+    recorded = await _recorded(conn, made) if held else set()
     took: list[tuple[Contact, Slot]] = []
     for one in sorted(made, key=lambda contact: (contact.at, contact.contact_id)):
         slots = held.get((one.tenant, one.borrower_id), {})
-        new = (one.tenant, one.borrower_id, one.contact_id) not in there
+        new = (one.tenant, one.borrower_id, one.contact_id) not in recorded
         if new and (found := taken(_made(one), [slot.held for slot in slots.values()])) is not None:
             took.append((one, slots.pop(found.contact_id)))
     await _close(conn, took)
@@ -72,7 +72,7 @@ async def settle(conn: AsyncConnection, made: Sequence[Contact]) -> None:
 
 
 async def _close(conn: AsyncConnection, took: Sequence[tuple[Contact, Slot]]) -> None:
-    """Write into slots what was made in them, or that a record with another id stands for them."""
+    """Close slots: with the contact that was made in them, or as replaced by a record with another id."""
     ordered = sorted(took, key=lambda pair: _key(pair[1].contact))
     if not ordered:
         return
@@ -111,7 +111,7 @@ async def _held(conn: AsyncConnection, who: Iterable[Who]) -> dict[Who, dict[str
     return held
 
 
-async def _there(conn: AsyncConnection, made: Sequence[Contact]) -> set[tuple[str, str, str]]:
+async def _recorded(conn: AsyncConnection, made: Sequence[Contact]) -> set[tuple[str, str, str]]:
     """Return which of these contacts are in the ledger already: a repeated record takes no second slot."""
     rows = await conn.execute(
         text(

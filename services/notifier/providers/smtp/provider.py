@@ -190,7 +190,7 @@ class SmtpProvider:
         now = self.terms.clock.now()
         try:
             still_wanted(message, now)
-            to = _wired(message.to, offers)
+            to = _for_server(message.to, offers)
             mark = marked(message.id, self.relay.key)
             content = assemble(replace(message, to=to, id=mark), self.relay.sender, now, eight_bit=offers.eight_bit)
             mail = Mail(self.relay.return_path(mark), to, content)
@@ -208,7 +208,7 @@ def _is_late(message: OutgoingMessage) -> bool:
     return message.start_by is not None and stopwatch() > message.start_by
 
 
-def _wired(to: str, offers: Offers) -> str:
+def _for_server(to: str, offers: Offers) -> str:
     """Return an address as this server accepts it: the domain in ASCII, the local part unchanged if the server supports Unicode."""
     local, _, domain = mailbox(to).rpartition("@")
     if not to.isprintable():
@@ -221,7 +221,7 @@ def _wired(to: str, offers: Offers) -> str:
         raise UnfitError("invalid_mailbox", "invalid_address") from None
 
 
-def _came_back(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt]:  # noqa: ARG001  # every kind's shape
+def _bounced(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt]:  # noqa: ARG001  # every kind's shape
     """Return what a bounced mail says: the body is that mail, as a server or a mailbox passed it on."""
     return reports(callback.body, account.key)
 
@@ -229,5 +229,5 @@ def _came_back(callback: Callback, account: Account, now: datetime) -> Sequence[
 LINK = Link(
     kind="smtp", channels=("email",), check=Relay.of, settings=("host", "from"), secrets=("password",),
     optional=("port", "tls", "username", "password", "bounces_to", "connections", "timeout_s"),
-    open=lambda account, terms: SmtpProvider(account, Relay.of(account), terms), receipts=_came_back,
+    open=lambda account, terms: SmtpProvider(account, Relay.of(account), terms), receipts=_bounced,
 )  # fmt: skip
