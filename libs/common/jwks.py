@@ -1,4 +1,4 @@
-"""The keys of an identity provider (JWKS, RFC 7517): read from a file or an address, kept, and asked for anew within bounds."""
+"""The keys of an identity provider (JWKS, RFC 7517): read from a file or a URL, cached, and refreshed at a limited rate."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from libs.common.settings import SettingsError, TokenSettings
 from libs.common.tokens import Bearer, KeySetError, RefusedTokenError, Trust, judged, key_id, read_keys
 
 KEPT = timedelta(minutes=10)
-"""After so long keys are asked for anew, so that one the issuer has withdrawn is forgotten."""
+"""Keys are fetched again after this long, so that one the issuer has withdrawn is forgotten."""
 ASKED_AGAIN = timedelta(seconds=30)
-"""Not asked more often, whatever unknown keys tokens name and however often it fails."""
+"""The shortest time between two fetches, however many unknown keys tokens name and however often a fetch fails."""
 _LIMITS = Limits(at_once=1, answer_s=5.0)
 _WANTED = {"accept": "application/jwk-set+json, application/json"}
 
 
 class KeySource(Protocol):
-    """Where the JWKS document is."""
+    """Where the JWKS document comes from."""
 
     async def read(self) -> bytes:
-        """Return the document; KeySetError where it cannot be had."""
+        """Return the document; KeySetError where it is unavailable."""
         ...
 
     async def close(self) -> None:
-        """Let go of what was opened."""
+        """Release what was opened."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A file of this machine; whoever renews it need not tell us."""
+    """A file on this machine; it may be replaced without telling us."""
 
     path: Path
 
@@ -57,7 +57,7 @@ class KeyFile:
 
 @dataclass(frozen=True, slots=True)
 class KeyAddress:
-    """Where the issuer publishes them."""
+    """The URL where the issuer publishes the keys."""
 
     url: str
     caller: Caller = field(default_factory=lambda: Caller(_LIMITS))
@@ -73,13 +73,13 @@ class KeyAddress:
         return answer.body
 
     async def close(self) -> None:
-        """Close the connection that was kept."""
+        """Close the kept connection."""
         await self.caller.close()
 
 
 @dataclass(slots=True)
 class Tokens:
-    """Says who shows a token. Keys that were had once hold until others are: an issuer that does not answer locks nobody out."""
+    """Tells who presents a token. Keys stay valid until others replace them: an issuer that does not answer locks nobody out."""
 
     trust: Trust
     source: KeySource
@@ -90,7 +90,7 @@ class Tokens:
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def bearer(self, token: str) -> Bearer | None:
-        """Return who shows this token; None where it is not believed."""
+        """Return who presents this token; None where it is not trusted."""
         try:
             return judged(token, await self._key(key_id(token)), self.trust, self.clock.now())
         except RefusedTokenError as refused:
@@ -98,7 +98,7 @@ class Tokens:
             return None
 
     async def start(self) -> None:
-        """Have keys before the first token comes; KeySetError where that fails."""
+        """Fetch the keys before the first token arrives; KeySetError where that fails."""
         self._keys, self._had_at = read_keys(await self.source.read()), self.clock.now()
 
     async def _key(self, kid: str) -> PyJWK:
@@ -110,7 +110,7 @@ class Tokens:
         return key
 
     async def _ask(self) -> None:
-        """Have the keys anew, once for all who wait."""
+        """Fetch the keys again, once for everyone who waits."""
         async with self._asking:
             if not self._may_ask:
                 return
@@ -131,7 +131,7 @@ class Tokens:
 
 @asynccontextmanager
 async def judging(settings: TokenSettings | None, clock: Clock) -> AsyncIterator[Tokens | None]:
-    """Judge tokens, where that is switched on; what a file holds must be keys, an issuer may answer later."""
+    """Judge tokens, if that is switched on; a file must hold keys at the start, an issuer may answer later."""
     if settings is None:
         yield None
         return
@@ -148,5 +148,5 @@ async def judging(settings: TokenSettings | None, clock: Clock) -> AsyncIterator
 
 
 def _within(span: timedelta, since: datetime | None, now: datetime) -> bool:
-    """Say whether so little time has passed since then; a clock that went back counts as a long time."""
+    """Tell whether less time than that has passed; a clock that went back counts as a long time."""
     return since is not None and timedelta(0) <= now - since < span
