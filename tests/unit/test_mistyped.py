@@ -1,4 +1,4 @@
-"""What a person has mistyped on the command line or in the environment is refused in a sentence, never by a traceback."""
+"""What a person mistypes on the command line or in the environment is refused with a sentence, never with a traceback."""
 
 from __future__ import annotations
 
