@@ -35,10 +35,10 @@ ANSWER_BYTES = 1024 * 1024
 """A longer answer is not kept: its request may be repeated."""
 AGAIN_AFTER_S = 2
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_OF_THE_CALLER = frozenset({401, 403, 429})
+_ABOUT_THE_CALLER = frozenset({401, 403, 429})
 """Answers about the caller at that moment, not about the request."""
-_NOT_KEPT = frozenset({b"content-length", b"date", b"connection"})
-_TELLS = ("if-match", "content-type", "accept")
+_HEADERS_NOT_KEPT = frozenset({b"content-length", b"date", b"connection"})
+_FINGERPRINTED = ("if-match", "content-type", "accept")
 """Request headers that an answer depends on."""
 
 
@@ -68,7 +68,7 @@ class _Watched:
     def see(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.headers = [(name, value) for name, value in message.get("headers", ()) if name.lower() not in _NOT_KEPT]
+            self.headers = [(name, value) for name, value in message.get("headers", ()) if name.lower() not in _HEADERS_NOT_KEPT]
         elif message["type"] == "http.response.body" and len(self.body) <= ANSWER_BYTES:
             self.body += message.get("body", b"")
             self.whole = not message.get("more_body", False)
@@ -76,7 +76,7 @@ class _Watched:
     @property
     def kept(self) -> Kept | None:
         """Return what to replay, or None where the request may be repeated."""
-        if not self.whole or self.status >= 500 or self.status in _OF_THE_CALLER or len(self.body) > ANSWER_BYTES:
+        if not self.whole or self.status >= 500 or self.status in _ABOUT_THE_CALLER or len(self.body) > ANSWER_BYTES:
             return None
         return Kept(self.status, self.headers, bytes(self.body))
 
@@ -111,7 +111,7 @@ class AnsweringOnce:
         if (said := await self._before(asked, claim_id)) is not None:
             await said(scope, receive, send)
             return
-        await self._handle(asked, claim_id, scope, _given(body, receive), send=send)
+        await self._handle(asked, claim_id, scope, _replayed(body, receive), send=send)
 
     async def _before(self, asked: Asked, claim_id: str) -> Response | None:
         """Return an answer that needs no handling of the request; None once it is noted as under way."""
@@ -132,9 +132,9 @@ class AnsweringOnce:
             again = {"Retry-After": str(AGAIN_AFTER_S)}
             return problem(409, "in_progress", "the request under this key is still under way; repeat it to get its answer", headers=again)
         kept = asked.unseal(found.answer)
-        again_said = Response(kept.body, kept.status)
-        again_said.raw_headers = [*kept.headers, (b"content-length", str(len(kept.body)).encode()), (REPLAYED, b"true")]
-        return again_said
+        replayed = Response(kept.body, kept.status)
+        replayed.raw_headers = [*kept.headers, (b"content-length", str(len(kept.body)).encode()), (REPLAYED, b"true")]
+        return replayed
 
     async def _handle(self, asked: Asked, claim_id: str, scope: Scope, receive: Receive, *, send: Send) -> None:
         watched = _Watched()
@@ -198,7 +198,7 @@ async def _body(receive: Receive) -> bytes | None:
             return bytes(body)
 
 
-def _given(body: bytes, receive: Receive) -> Receive:
+def _replayed(body: bytes, receive: Receive) -> Receive:
     """Return a `receive` that replays a body already read."""
     given = False
 
@@ -215,5 +215,5 @@ def _given(body: bytes, receive: Receive) -> Receive:
 def _fingerprint(scope: Scope, body: bytes) -> bytes:
     headers = Headers(scope=scope)
     parts = [scope["method"].encode(), scope["path"].encode(), scope["query_string"]]
-    parts += [headers.get(name, "").encode() for name in _TELLS]
+    parts += [headers.get(name, "").encode() for name in _FINGERPRINTED]
     return hashlib.sha256(b"\0".join(parts) + b"\0" + hashlib.sha256(body).digest()).digest()

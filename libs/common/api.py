@@ -43,7 +43,7 @@ Check = Callable[[], Coroutine[Any, Any, str | None]]
 
 BODY_BYTES = 1024 * 1024
 CHECK_WITHIN_S = 5.0
-_CANNOT_BE_HELD = frozenset({"22000", "22008", "22021"})
+_UNSTORABLE = frozenset({"22000", "22008", "22021"})
 """SQLSTATEs of a caller's value that PostgreSQL cannot hold: not encodable, outside its calendar, the character 0."""
 _CODES = {
     400: "not_json", 404: "not_found", 405: "method_not_allowed", 408: "body_too_slow", 413: "body_too_large",
@@ -237,7 +237,7 @@ def refusal(error: Exception, route: str) -> Response:
         return problem(400, "body_cut", "the sender disconnected before the whole body had arrived")  # nobody reads it, but it is counted
     if is_transient(error):
         return problem(503, "unavailable", "try again in a few seconds", headers={"Retry-After": "2"})
-    if getattr(getattr(error, "orig", None), "sqlstate", None) in _CANNOT_BE_HELD:
+    if getattr(getattr(error, "orig", None), "sqlstate", None) in _UNSTORABLE:
         return problem(422, "invalid_request", "a text contains the character 0, or a moment lies outside the calendar")
     logs.get("api").error("request_failed", route=route, reason=type(error).__name__, exc_info=error)
     return problem(500, "internal", "this is an error on our side; it has been logged")
@@ -248,13 +248,13 @@ def _not_valid(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first.get("loc", ()))
     if place == "body" and not isinstance(error.body, dict | list):
-        return _no_object(request, error.body)
+        return _not_an_object(request, error.body)
     if first.get("type") == "json_invalid":
         return problem(400, "not_json", f"this is not JSON: {first.get('ctx', {}).get('error', '')} (character {first['loc'][-1]})")
     return problem(422, "invalid_request", f"{place}: {told(first)}")
 
 
-def _no_object(request: Request, body: object) -> Response:
+def _not_an_object(request: Request, body: object) -> Response:
     """Say why a body is not a JSON object: it is empty, of another media type, or another JSON value."""
     if not body:
         return problem(400, "not_json", "this is not JSON: the body is empty")

@@ -85,9 +85,9 @@ class Tokens:
     source: KeySource
     clock: Clock
     _keys: Mapping[str, PyJWK] = field(default_factory=dict)
-    _had_at: datetime | None = None
-    _asked_at: datetime | None = None
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _fetched_at: datetime | None = None
+    _tried_at: datetime | None = None
+    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def bearer(self, token: str) -> Bearer | None:
         """Return who presents this token; None where it is not trusted."""
@@ -99,34 +99,34 @@ class Tokens:
 
     async def start(self) -> None:
         """Fetch the keys before the first token arrives; KeySetError where that fails."""
-        self._keys, self._had_at = read_keys(await self.source.read()), self.clock.now()
+        self._keys, self._fetched_at = read_keys(await self.source.read()), self.clock.now()
 
     async def _key(self, kid: str) -> PyJWK:
         known = kid in self._keys
-        if self._may_ask and not (known and (self._are_new or self._asking.locked())):
-            await self._ask()
+        if self._may_fetch and not (known and (self._are_fresh or self._fetching.locked())):
+            await self._fetch()
         if (key := self._keys.get(kid)) is None:
             raise RefusedTokenError("unknown_kid")
         return key
 
-    async def _ask(self) -> None:
+    async def _fetch(self) -> None:
         """Fetch the keys again, once for everyone who waits."""
-        async with self._asking:
-            if not self._may_ask:
+        async with self._fetching:
+            if not self._may_fetch:
                 return
             try:
                 await self.start()
             except KeySetError as error:
                 logs.get("auth").warning("keys_not_refreshed", reason=str(error)[:200])
-            self._asked_at = self.clock.now()
+            self._tried_at = self.clock.now()
 
     @property
-    def _may_ask(self) -> bool:
-        return not _within(ASKED_AGAIN, self._asked_at, self.clock.now())
+    def _may_fetch(self) -> bool:
+        return not _within(ASKED_AGAIN, self._tried_at, self.clock.now())
 
     @property
-    def _are_new(self) -> bool:
-        return _within(KEPT, self._had_at, self.clock.now())
+    def _are_fresh(self) -> bool:
+        return _within(KEPT, self._fetched_at, self.clock.now())
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ FIELDS = frozenset({
     "tenant", "loan_id", "borrower_id", "case_id", "task_id", "event_id", "provider", "policy", "simulation", "webhook", "template",
 })  # fmt: skip
 """Every field that a log line may have."""
-_SAYS_VALUES = re.compile(
+_REPEATED_VALUES = re.compile(
     r"(\bDETAIL: |\bCONTEXT: |invalid input for query argument \$\d+[^:]*:|invalid input (?:syntax|value) for [^:]*:).*"
 )
 """Where PostgreSQL and its driver repeat the values they were given; the rest of that line is cut."""
@@ -40,7 +40,7 @@ def configure(service: str, version: str, *, level: str = "INFO") -> None:
         structlog.processors.format_exc_info,
     ]
     written: list[structlog.typing.Processor] = [
-        _only_known_fields, _without_values, structlog.processors.JSONRenderer(serializer=_dumps),
+        _only_known_fields, _cut_values, structlog.processors.JSONRenderer(serializer=_dumps),
     ]  # fmt: skip
     structlog.configure(
         processors=[*shared, *written],
@@ -70,9 +70,9 @@ def _only_known_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> Muta
     return {name: value for name, value in event.items() if name in FIELDS}
 
 
-def _without_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _cut_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Cut the values of a failed statement: a row may hold a name or an address."""
-    return {name: _SAYS_VALUES.sub(r"\1 ...", value) if isinstance(value, str) else value for name, value in event.items()}
+    return {name: _REPEATED_VALUES.sub(r"\1 ...", value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _dumps(value: Any, **_: Any) -> str:

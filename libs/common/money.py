@@ -18,7 +18,7 @@ _ISO_EXPONENTS = {"IQD": 3} | dict.fromkeys(("AFN", "ALL", "IRR", "KPW", "LAK", 
 
 
 _THOUSANDS = (3, 3)
-_IN_SMS = {"\u00a0": " ", "\u202f": " ", "\u2019": "'"}
+_SMS_SIGNS = {"\u00a0": " ", "\u202f": " ", "\u2019": "'"}
 
 
 @cache
@@ -36,7 +36,7 @@ def written(amount_minor: int, currency: str, locale: str, *, plain: bool = Fals
     digits = exponent(currency)
     whole, part = divmod(abs(amount_minor), 10**digits)
     decimals = f"{point}{part:0{digits}d}" if digits else ""
-    return f"{'-' if amount_minor < 0 else ''}{_grouped(whole, sizes, _IN_SMS.get(group, group) if plain else group)}{decimals}"
+    return f"{'-' if amount_minor < 0 else ''}{_grouped(whole, sizes, _SMS_SIGNS.get(group, group) if plain else group)}{decimals}"
 
 
 @lru_cache(maxsize=1024)

@@ -108,7 +108,7 @@ class Relay:
         """Publish everything in the outbox, and return the number of messages."""
         total = 0
         async with self._turn:
-            while published := await self._publish_batch():
+            while published := await self._publish_some():
                 total += published
                 if published < RELAY_BATCH:
                     break
@@ -150,7 +150,7 @@ class Relay:
         """Tell whether there is anything to publish, on the connection that holds the lock: if that is lost, this fails."""
         return bool((await holder.execute(text(f"select exists (select from {self.outbox.schema}.outbox)"))).scalar_one())
 
-    async def _publish_batch(self) -> int:
+    async def _publish_some(self) -> int:
         async with self.engine.connect() as conn:
             rows = await self.outbox.lowest(conn)
         if not rows:

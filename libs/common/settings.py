@@ -18,7 +18,7 @@ from libs.common.tokens import Trust
 
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BROKER = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-_OF_TOKENS = ("ISSUER", "AUDIENCE", "JWKS_URL", "JWKS_FILE", "TENANT_CLAIM", "SCOPE_CLAIM", "PERSON_CLAIM")
+_JWT_SETTINGS = ("ISSUER", "AUDIENCE", "JWKS_URL", "JWKS_FILE", "TENANT_CLAIM", "SCOPE_CLAIM", "PERSON_CLAIM")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -269,14 +269,14 @@ def _url(env: Mapping[str, str], name: str) -> str | None:
 
 def _tokens(env: Mapping[str, str]) -> TokenSettings | None:
     """Read whose tokens are trusted; None where nothing is set."""
-    said = {name: value for name in _OF_TOKENS if (value := env.get(f"DUNWELL_JWT_{name}"))}
+    said = {name: value for name in _JWT_SETTINGS if (value := env.get(f"DUNWELL_JWT_{name}"))}
     if not said:
         return None
     if missing := {"ISSUER", "AUDIENCE"} - said.keys():
         raise SettingsError(f"DUNWELL_JWT_{min(missing)} is not set, and other settings of JWTs are")
     if len(said.keys() & {"JWKS_URL", "JWKS_FILE"}) != 1:
         raise SettingsError("the issuer's keys: set either DUNWELL_JWT_JWKS_URL or DUNWELL_JWT_JWKS_FILE")
-    claims = {name.lower(): said[name] for name in _OF_TOKENS if name.endswith("_CLAIM") and name in said}
+    claims = {name.lower(): said[name] for name in _JWT_SETTINGS if name.endswith("_CLAIM") and name in said}
     keys = _safe_url(said["JWKS_URL"]) if "JWKS_URL" in said else Path(said["JWKS_FILE"])
     return TokenSettings(Trust(said["ISSUER"], said["AUDIENCE"], **claims), keys)
 

@@ -26,7 +26,7 @@ _RSA_BITS = 2048
 _TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 """Token types that give access; a logout token or a proof of possession is signed with the same keys."""
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HOW: Options = {
+_DECODE_OPTIONS: Options = {
     "require": ["iss", "aud", "exp", "sub"],
     "verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_sub": False, "verify_jti": False,
 }  # fmt: skip
@@ -148,7 +148,9 @@ def judged(token: str, key: PyJWK, trust: Trust, now: datetime) -> Bearer:
 def _signed(token: str, key: PyJWK, trust: Trust) -> dict[str, Any]:
     """Return the claims signed with this key, by this issuer and for this audience."""
     try:
-        claims: dict[str, Any] = jwt.decode(token, key, algorithms=ALGORITHMS, issuer=trust.issuer, audience=trust.audience, options=_HOW)
+        claims: dict[str, Any] = jwt.decode(
+            token, key, algorithms=ALGORITHMS, issuer=trust.issuer, audience=trust.audience, options=_DECODE_OPTIONS
+        )
     except (jwt.InvalidIssuerError, jwt.InvalidAudienceError) as error:
         raise RefusedTokenError("wrong_issuer" if isinstance(error, jwt.InvalidIssuerError) else "wrong_audience") from None
     except jwt.MissingRequiredClaimError:

@@ -11,16 +11,16 @@ from starlette.types import Scope
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _SHOWN = 200
-_NOWHERE, _NOT_SO = HTTPStatus.NOT_FOUND.phrase, HTTPStatus.METHOD_NOT_ALLOWED.phrase
+_NOT_FOUND, _NOT_ALLOWED = HTTPStatus.NOT_FOUND.phrase, HTTPStatus.METHOD_NOT_ALLOWED.phrase
 _UNREADABLE = "There was an error parsing the body"
 """The framework's own words."""
 
 
 def plainly(request: Request, error: HTTPException) -> HTTPException:
     """Return the framework's refusal with a reason that a caller can act on."""
-    if error.detail == _NOWHERE:
+    if error.detail == _NOT_FOUND:
         return HTTPException(404, f"nothing is at {_path(request)}; {_what_there_is(request)}", error.headers)
-    if error.detail == _NOT_SO:
+    if error.detail == _NOT_ALLOWED:
         allowed = _methods_at(request.app, request.scope)
         detail = f"{request.method} is not for {_path(request)}; what can be done there: {', '.join(allowed)}"
         return HTTPException(405, detail, {"Allow": ", ".join(allowed)})

@@ -156,7 +156,7 @@ class Deliverer:
             at = await self._carry(at, of, load)
         if at is not None:
             async with self.engine.begin() as conn:
-                await store.let_go(conn, self.schema, at)
+                await store.release(conn, self.schema, at)
 
     async def _load(self, about: Place, webhook: Webhook) -> Load | None:
         """Return what to send next, or None when nothing is waiting."""
@@ -182,7 +182,7 @@ class Deliverer:
             return None
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
-            held = await store.bring_on(conn, self.schema, about, to=load.reaches, now=now, until=now + LEASE)
+            held = await store.advance(conn, self.schema, about, to=load.reaches, now=now, until=now + LEASE)
         self.metrics.calls.labels("taken").inc(len(load.events) > 0)
         return replace(about, after=load.reaches, tries=0, failing_since=None) if held else None
 

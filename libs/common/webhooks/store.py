@@ -136,7 +136,7 @@ async def lease(conn: AsyncConnection, schema: str, lease_id: str, *, now: datet
     ]
 
 
-async def bring_on(
+async def advance(
     conn: AsyncConnection, schema: str, place: Place, *, to: Cursor, now: datetime, until: datetime | None
 ) -> bool:  # fmt: skip
     """Record how far a place has got, and extend the lease (`until` None: release it); False where somebody else has taken the place."""
@@ -151,7 +151,7 @@ async def bring_on(
     return moved.rowcount == 1
 
 
-async def let_go(conn: AsyncConnection, schema: str, place: Place) -> None:
+async def release(conn: AsyncConnection, schema: str, place: Place) -> None:
     """Release a place."""
     await conn.execute(
         text(
