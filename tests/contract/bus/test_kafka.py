@@ -1,4 +1,4 @@
-"""What only a broker can do to us: rebalances, deaf consumers, restarts, and a memory that is longer than the database's."""
+"""What only a broker can do to us: rebalances, deaf consumers, restarts, and remembering more than the database."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.support.running import until
 pytestmark = pytest.mark.kafka
 ENOUGH = 400
 LONGEST_ROUND = 6
-"""Batches of one partition before all others had one: while the first are fetched, those that are here go on."""
+"""The most batches of one partition before every other had one: while others are being fetched, those at hand continue."""
 
 
 class Calls:
-    """How often the owner was told that the database went back."""
+    """Counts how often the owner was told that the database went back."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -36,7 +36,7 @@ class Calls:
 
 
 async def go_back(rig: Rig, to: int) -> None:
-    """Put positions and effects back in one transaction, as a restore would."""
+    """Reset positions and effects in one transaction, as a restore would."""
     async with rig.engine.begin() as conn:
         await conn.exec_driver_sql(f"update ingest.positions set next_offset = least(next_offset, {to}), caught_up_at = null")
         await conn.exec_driver_sql(f"delete from effects where position >= {to}")
@@ -47,7 +47,7 @@ def committed_on_broker(worker: KafkaWorker) -> Callable[[], bool]:
 
 
 def clients() -> set[object]:
-    """The clients of the broker that are there."""
+    """The existing clients of the broker."""
     return {task for task in asyncio.all_tasks() if "_md_synchronizer" in str(task)}
 
 
@@ -127,7 +127,7 @@ async def test_a_member_that_joins_and_one_that_leaves_lose_nothing_and_double_n
 
 
 async def test_a_partition_that_is_assigned_while_the_database_is_away_is_read_once_it_is_back(on_kafka: Rig) -> None:
-    """A listener's error is swallowed by the client; the partition would be read by nobody, without a word."""
+    """The client swallows a listener's error; the partition would silently be read by nobody."""
     rig = on_kafka
     await rig.publish("a")
     worker = rig.bus.consume(rig.subscription())
@@ -163,7 +163,7 @@ async def test_a_worker_that_starts_before_its_broker_waits_for_it_and_a_produce
 
 
 async def test_a_broker_that_is_killed_and_comes_back_loses_nothing(on_kafka: Rig) -> None:
-    """What was answered for is there afterwards; what was not is published again, as the relay does."""
+    """What was acknowledged is there afterwards; what was not is published again, as the relay does."""
     rig = on_kafka
     broker = _ours(rig)
     sent: list[str] = []

@@ -116,7 +116,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None, str]] = [
     ({"body": "{{ ''.__class__ }}"}, "template", "body", "only documented placeholders have fields"),
     ({"body": "{% for a in range(9) %}x{% endfor %}"}, "template", "body", "a loop can only go over debts"),
     ({"body": "{{ total }} is open"}, "identity", None, "the lender is not named"),
-    ({"body": "{{ lender }}: pay or we call the police"}, "forbidden_wording", "body", "arrest: a debt under a loan is no crime"),
+    ({"body": "{{ lender }}: pay or we call the police"}, "forbidden_wording", "body", "arrest: a loan debt is no crime"),
     ({"body": "{{ lender }}: {{ total }}"}, "amount_split", None, "a part of the sum is not named"),
     ({"channel": "email", "subject": "You owe {{ total }}"}, "neutral_preview", "subject", "a stranger may read an amount"),
     ({"channel": "push", "subject": "{{ lender }}"}, "neutral_preview", "body", "a stranger may read an amount"),
