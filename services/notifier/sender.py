@@ -12,11 +12,13 @@ from libs.common.db import lineage
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.db.failures import is_transient
 from libs.common.sealing import Ring, SealError
+from libs.common.value import replace as put
 from services.notifier.claiming import Claimed, Claimer, Marked, MovedError
 from services.notifier.directory import Directory
 from services.notifier.domain.health import Account
 from services.notifier.domain.message import Making, OutgoingMessage, in_one_line
 from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown, in_kept_words
+from services.notifier.domain.segments import count_parts
 from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.pacing import Flights, paced
@@ -207,7 +209,7 @@ class Sender:
         for mark in marked:
             made = self._message(mark)
             if isinstance(made, OutgoingMessage):
-                ready.append((mark, made))
+                ready.append((_counted(mark, made), made))
             else:
                 answered.append((mark, made))
         if not isinstance(start, float):
@@ -281,3 +283,10 @@ class Sender:
             else:
                 self.recorder.outbox.wake.set()
                 return
+
+
+def _counted(mark: Marked, message: OutgoingMessage) -> Marked:
+    """Return an SMS with how many parts it has; what it costs depends on that."""
+    if message.channel != "sms":
+        return mark
+    return put(mark, attempt=put(mark.attempt, parts=count_parts(message.body)))

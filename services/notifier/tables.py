@@ -150,11 +150,13 @@ attempts = Table(
     Column("code", Text),
     Column("fault", Text),
     Column("receipt", Text),
+    Column("parts", Integer),
     Column("asked", Integer, nullable=False),
 )
 """Written before a provider is called: one a task and channel, opened again only by a result that says it did not go out.
 
-`locale` and `version` say which text of the task's template went out; version 0 is a shipped one. `asked` counts the questions to its
+`locale` and `version` say which text of the task's template went out; version 0 is a shipped one. `parts` is how many SMS it was, once a
+provider has taken it or may have. `asked` counts the questions to its
 provider about one whose answer was lost.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from libs.compliance.house import House
 from services.notifier.domain.locales import fallback
 from services.notifier.domain.message import Lender, TextRef
 from services.notifier.domain.replies import CONFIRMATION
-from services.notifier.domain.tenant import TenantSettings
+from services.notifier.domain.tenant import Price, TenantSettings
 from services.notifier.rendering import Compiled, RenderError, Source, compiled
 from services.notifier.store import templates
 from services.notifier.tables import SCHEMA
@@ -150,6 +151,12 @@ class Texts:
 async def settings_of(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, TenantSettings]:
     """Return what tenants have set; one that has set nothing is not in it."""
     return {tenant: _settings(kept.settings) for tenant, kept in (await settings.current(conn, SCHEMA, tenants)).items()}
+
+
+async def price_at(conn: AsyncConnection, tenant: str, at: datetime) -> Price | None:
+    """Return what a part of an SMS cost a tenant at a moment; None where no price was set."""
+    kept = await settings.in_force(conn, SCHEMA, tenant, at=at)
+    return _settings(kept.settings).sms_part_price if kept is not None else None
 
 
 def _compiled(source: Source, ref: TextRef) -> Compiled | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from libs.common.contracts.catalogue import OUTCOMES
 from libs.common.describing import Shapes
 from libs.common.feed.shapes import feed_shapes
 from libs.common.tenant_settings.shapes import settings_shapes
+from services.notifier.domain.costs import Cost
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.domain.verdicts import Decision
 from services.notifier.routes.account_shapes import ACCOUNTS
@@ -67,6 +68,8 @@ class Attempt(Struct):
     code: str | None
     fault: str | None
     receipt: str | None
+    parts: Annotated[int | None, Meta(description="how many SMS it was, by our count; null on other channels, and for what did not go out")]
+    cost: Annotated[Cost | None, Meta(description="parts times the `sms_part_price` of that moment; null without one")]
     receipts: list[SaidReceipt]
 
 
@@ -74,6 +77,7 @@ class DeliveryWithAttempts(Delivery, kw_only=True):
     """A delivery, which text it had, and its attempts."""
 
     text: dict[str, Any] | None
+    cost: Annotated[Cost | None, Meta(description="the sum of what its attempts cost; null where none of them has a price")]
     attempts: list[Attempt]
 
 

@@ -29,6 +29,8 @@ class Attempt(Value, frozen=True):
     provider: str
     locale: str | None = None
     version: int | None = None
+    parts: int | None = None
+    """How many SMS its text makes, once that is written to its end."""
 
     @property
     def key(self) -> Task:
@@ -58,6 +60,11 @@ class Closing(Value, frozen=True):
     fault: str | None = None
     receipt: str | None = None
 
+    @property
+    def parts(self) -> int | None:
+        """Return how many SMS went out, or may have."""
+        return None if self.again or self.result == "refused" else self.attempt.parts
+
 
 _BEGIN = text(
     "insert into notifier.attempts as a"
@@ -68,7 +75,8 @@ _BEGIN = text(
     " as n(tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version)"
     " on conflict (tenant, borrower_id, task_id, channel) do update set turn = excluded.turn, provider = excluded.provider,"
     " message_id = excluded.message_id, locale = excluded.locale, version = excluded.version, provider_ref = null, receipt = null,"
-    " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null"
+    " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null,"
+    " parts = null"
     " where a.again returning tenant, borrower_id, task_id"
 )
 
@@ -97,7 +105,7 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
     await conn.execute(
         text(
             "update notifier.attempts a set ended_at = :now, result = n.result, again = n.again, provider_ref = n.ref, code = n.code,"
-            " fault = n.fault, receipt = n.receipt"
+            " fault = n.fault, receipt = n.receipt, parts = case when n.result in ('refused', 'not_sent') then null else a.parts end"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
             " cast(:turns as int[]), cast(:results as text[]), cast(:agains as boolean[]), cast(:refs as text[]), cast(:codes as text[]),"
             " cast(:faults as text[]), cast(:receipts as text[]))"
@@ -110,6 +118,26 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
             "turns": [c.attempt.turn for c in closings], "results": [c.result for c in closings], "agains": [c.again for c in closings],
             "refs": [c.provider_ref for c in closings], "codes": [c.code for c in closings], "faults": [c.fault for c in closings],
             "receipts": [c.receipt for c in closings],
+        },
+    )  # fmt: skip
+
+
+async def note_parts(conn: AsyncConnection, closings: Sequence[Closing]) -> None:
+    """Write down how many SMS went out, or may have, whatever a receipt has said of them already."""
+    counted = [closing for closing in closings if closing.parts is not None]
+    if not counted:
+        return
+    await conn.execute(
+        text(
+            "update notifier.attempts a set parts = n.parts"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
+            " cast(:turns as int[]), cast(:parts as int[])) as n(tenant, borrower_id, task_id, channel, turn, parts)"
+            " where a.tenant = n.tenant and a.borrower_id = n.borrower_id and a.task_id = n.task_id and a.channel = n.channel"
+            " and a.turn = n.turn"
+        ),
+        {
+            **_arrays([closing.attempt for closing in counted]),
+            "turns": [closing.attempt.turn for closing in counted], "parts": [closing.parts for closing in counted],
         },
     )  # fmt: skip
 

@@ -114,7 +114,9 @@ async def test_what_a_provider_answers_decides_what_becomes_of_the_delivery(
         await ask(world, "b1", magic(meaning))
         await world.service.pump()
         delivery = await world.delivery("b1")
-        assert (delivery["state"], delivery["attempts"][0]["fault"]) == (state, fault)
+        (attempt,) = delivery["attempts"]
+        assert (delivery["state"], attempt["fault"]) == (state, fault)
+        assert (attempt["parts"] is None) == (meaning is not Meaning.UNKNOWN)
 
 
 async def test_a_paused_provider_is_given_nothing_and_the_message_goes_when_it_is_resumed(databases: Databases) -> None:
