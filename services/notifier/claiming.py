@@ -26,7 +26,7 @@ from services.notifier.domain.delivery import Change, Delivery, Task, fallen_bac
 from services.notifier.domain.gatekeeping import Asked, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
-from services.notifier.domain.message import Draft, Saying, draft
+from services.notifier.domain.message import Draft
 from services.notifier.domain.owed import is_owed, still_owed
 from services.notifier.domain.restoring import CLOCKS_APART, UNPROVEN, unproven
 from services.notifier.domain.routing import Carried, Routing, countries_of
@@ -37,6 +37,7 @@ from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.ledger import Ledger, counted
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.rendering import Compiled, ContentError, Form, RenderError
+from services.notifier.saying import worded
 from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known, starting
 from services.notifier.store.attempts import Attempt, Closing
 from services.notifier.store.borrowers import Who
@@ -244,20 +245,18 @@ class Claimer:
         request, borrower = delivery.request, read.locked[who]
         if borrower.profile is None or borrower.key is None:
             raise RenderError("there is no key to open the address with")
-        language, locale = read.facts[who].language, borrower.profile.locale
-        text = read.shelf.find(delivery.tenant, request.template, send.channel, locale=locale, language=language)
-        saying = Saying(
-            read.shelf.lender(delivery.tenant), read.shelf.sums_in(delivery.tenant, text.ref, language, locale),
-            plain=send.channel == "sms", reminder=request.purpose == "reminder", asks=send.asks,
-            variables=request.variables, link=read.shelf.link(delivery.tenant, request, send.channel),
-        )  # fmt: skip
-        said = draft(send.debts, saying)
-        form = text.checked(said, named=bool(borrower.profile.sealed_name))
+        said = worded(read.shelf, delivery, send, borrower.profile, language=read.facts[who].language)
+        if said.refused is not None:
+            template = f"{request.template}/{said.refused.version}"
+            logs.get("notifier").warning("text_replaced", task_id=delivery.task_id, template=template, reason=said.refused.why)
+            self.metrics.texts_replaced.labels(send.channel).inc()
         flying = judged(delivery, send).delivery
+        ref, refused = said.text.ref, said.refused
         attempt = Attempt(
-            delivery.tenant, delivery.borrower_id, delivery.task_id, send.channel, flying.turn, provider, text.ref.locale, text.ref.version
+            delivery.tenant, delivery.borrower_id, delivery.task_id, send.channel, flying.turn, provider, ref.locale, ref.version,
+            refused.version if refused else None, refused.why if refused else None,
         )  # fmt: skip
-        return Marked(flying, send, text, form, said, provider, borrower.key, borrower.profile.sealed_name, attempt)
+        return Marked(flying, send, said.text, said.form, said.draft, provider, borrower.key, borrower.profile.sealed_name, attempt)
 
     def _provider(self, delivery: Delivery, channel: str, read: Read) -> str:
         """Return who carries it: one that needs a probe, else by the draw, others before what rests or has just failed with it."""
@@ -347,7 +346,7 @@ class Claimer:
 def _why(error: Exception) -> str:
     """Return what a log may say of an error: the rules' own words, of anything else its type."""
     if isinstance(error, ContentError):
-        return "; ".join(f"{fault.kind} in {fault.part or 'text'}" for fault in error.faults)[:200]
+        return error.why
     return type(error).__name__
 
 

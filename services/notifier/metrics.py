@@ -46,6 +46,7 @@ class NotifierMetrics:
     deferred: Counter
     results: Counter
     asked: Counter
+    texts_replaced: Counter
     aware_sends: Counter
     unaware_sends: Counter
     lateness: Histogram
@@ -76,6 +77,11 @@ class NotifierMetrics:
             ),
             asked=metrics.counter(
                 "provider_searches_total", "What providers said when they were asked about a contact", provider=providers, answer=SEARCHES
+            ),
+            texts_replaced=metrics.counter(
+                "texts_replaced_total",
+                "Own texts that the rules refused at the moment of sending: the shipped one went out",
+                channel=CHANNELS[:-1],
             ),
             aware_sends=past.labels("aware"),
             unaware_sends=past.labels("unaware"),

@@ -142,6 +142,8 @@ attempts = Table(
     Column("message_id", Text, nullable=False),
     Column("locale", Text),
     Column("version", Integer),
+    Column("refused_version", Integer),
+    Column("refused_why", Text),
     Column("began_at", _moment, nullable=False),
     Column("ended_at", _moment),
     Column("result", Text),
@@ -155,7 +157,8 @@ attempts = Table(
 )
 """Written before a provider is called: one a task and channel, opened again only by a result that says it did not go out.
 
-`locale` and `version` say which text of the task's template went out; version 0 is a shipped one. `parts` is how many SMS it was, once a
+`locale` and `version` say which text of the task's template went out; version 0 is a shipped one. `refused_*`: the tenant's own one in
+its place that the rules refused as it was about to go out. `parts` is how many SMS it was, once a
 provider has taken it or may have. `asked` counts the questions to its
 provider about one whose answer was lost.
 """

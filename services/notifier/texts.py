@@ -89,6 +89,15 @@ class Shelf:
                 return self.shipped[place].text
         raise RenderError(f"there is no template {name[:64]!r} for {channel} in any locale of the reader")
 
+    def shipped_for(self, refused: TextRef, purpose: str) -> Compiled | None:
+        """Return the shipped text of that name, purpose and language; None where there is none, or where that is the refused one."""
+        if refused.version == SHIPPED:
+            return None
+        language = refused.locale.partition("-")[0]
+        places = ((refused.name, step, refused.channel) for step in fallback(refused.locale) if step.partition("-")[0] == language)
+        found = next((self.shipped[place] for place in places if place in self.shipped), None)
+        return found.text if found is not None and found.purpose == purpose else None
+
     def sums_in(self, tenant: str, text: TextRef, *readers: str | None) -> str:
         """Return in which locale sums stand in a text for this reader."""
         return written_for(text.locale, *readers, self._of(tenant).default_locale)

@@ -88,7 +88,7 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
         text = {"locale": said.locale, "version": said.version} if said else None
         receipts = [(one.channel, _receipt(one, inside.directory if reader else None, caller.tenant)) for one in heard]
         shown = [
-            {**attempt._mapping, "cost": cost, "receipts": [said for on, said in receipts if on == attempt.channel]}  # noqa: SLF001  # SQLAlchemy's public name
+            {**_attempt(attempt), "cost": cost, "receipts": [said for on, said in receipts if on == attempt.channel]}
             for attempt, cost in zip(attempts, costs, strict=True)
         ]
         return answer({**_delivery(row), "text": text, "cost": total([cost for cost in costs if cost]), "attempts": shown})
@@ -131,6 +131,13 @@ def _delivery(row: Row[tuple[object, ...]]) -> dict[str, Any]:
         "policy": request.policy if request else None, "channel": row.channel, "spent_on": row.spent, "sequence": row.sequence,
         "decisions": _decisions(row.decision) if row.decision else (),
     }  # fmt: skip
+
+
+def _attempt(row: Row[tuple[object, ...]]) -> dict[str, Any]:
+    """Return an attempt, and which text of the tenant's own the one that was said stands for."""
+    shown = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name
+    version, why = shown.pop("refused_version"), shown.pop("refused_why")
+    return {**shown, "instead_of": {"version": version, "reason": why} if version is not None else None}
 
 
 async def _cost(conn: AsyncConnection, tenant: str, attempt: Row[tuple[object, ...]]) -> Cost | None:

@@ -53,6 +53,13 @@ class SaidReceipt(Struct):
     raw: str | None
 
 
+class RefusedText(Struct):
+    """A text of the tenant's own that the rules refused as it was about to go out: the shipped one was sent."""
+
+    version: int
+    reason: str
+
+
 class Attempt(Struct):
     """One try by one provider, and what it said."""
 
@@ -61,6 +68,7 @@ class Attempt(Struct):
     provider: str
     locale: str | None
     version: int | None
+    instead_of: RefusedText | None
     began_at: datetime
     ended_at: datetime | None
     result: str | None

@@ -29,6 +29,8 @@ class Attempt(Value, frozen=True):
     provider: str
     locale: str | None = None
     version: int | None = None
+    refused_version: int | None = None
+    refused_why: str | None = None
     parts: int | None = None
     """How many SMS its text makes, once that is written to its end."""
 
@@ -68,13 +70,15 @@ class Closing(Value, frozen=True):
 
 _BEGIN = text(
     "insert into notifier.attempts as a"
-    " (tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, began_at)"
-    " select tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, :now"
+    " (tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, refused_version, refused_why, began_at)"
+    " select tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, refused_version, refused_why, :now"
     f" from unnest({column('tenants')}, {column('borrowers')}, {column('tasks')}, {column('channels')}, cast(:turns as int[]),"
-    f" {column('providers')}, {column('messages')}, {column('locales')}, cast(:versions as int[]))"
-    " as n(tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version)"
+    f" {column('providers')}, {column('messages')}, {column('locales')}, cast(:versions as int[]),"
+    " cast(:refused as int[]), cast(:whys as text[]))"
+    " as n(tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, refused_version, refused_why)"
     " on conflict (tenant, borrower_id, task_id, channel) do update set turn = excluded.turn, provider = excluded.provider,"
-    " message_id = excluded.message_id, locale = excluded.locale, version = excluded.version, provider_ref = null, receipt = null,"
+    " message_id = excluded.message_id, locale = excluded.locale, version = excluded.version,"
+    " refused_version = excluded.refused_version, refused_why = excluded.refused_why, provider_ref = null, receipt = null,"
     " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null,"
     " parts = null"
     " where a.again returning tenant, borrower_id, task_id"
@@ -92,7 +96,8 @@ async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: date
             **joined_arrays(a.key[:2] for a in ordered), "tasks": joined([a.task_id for a in ordered]),
             "channels": joined([a.channel for a in ordered]), "providers": joined([a.provider for a in ordered]),
             "messages": joined([a.message_id for a in ordered]), "locales": joined([a.locale for a in ordered]),
-            "turns": [a.turn for a in ordered], "versions": [a.version for a in ordered], "now": now,
+            "turns": [a.turn for a in ordered], "versions": [a.version for a in ordered],
+            "refused": [a.refused_version for a in ordered], "whys": [a.refused_why for a in ordered], "now": now,
         },
     )  # fmt: skip
     return {(tenant, borrower, task) for tenant, borrower, task in rows}

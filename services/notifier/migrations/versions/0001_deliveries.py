@@ -45,7 +45,7 @@ create table notifier.deliveries (
 ) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 create table notifier.attempts (
     tenant text not null, borrower_id text not null, task_id text not null, channel text not null,
-    turn integer not null, provider text not null, message_id text not null, locale text, version integer,
+    turn integer not null, provider text not null, message_id text not null, locale text, version integer, refused_version integer, refused_why text,
     began_at timestamptz not null, ended_at timestamptz,
     result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text, parts integer,
     asked integer not null default 0,
