@@ -39,7 +39,7 @@ from services.notifier.metrics import NotifierMetrics
 from services.notifier.rendering import Compiled, ContentError, Form, RenderError
 from services.notifier.saying import worded
 from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known, starting
-from services.notifier.store.attempts import Attempt, Closing
+from services.notifier.store.attempts import Attempt, Closing, Tried
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact
 from services.notifier.store.queue import Key
@@ -127,12 +127,27 @@ class Read(Value, frozen=True):
     shelf: Shelf
     ledger: Ledger
     stock: Stock
-    failed: Mapping[tuple[str, str, str, str], str]
-    """The provider that could not carry a delivery when it was last tried on a channel (tenant, borrower, task, channel)."""
+    tried: Mapping[Task, Mapping[str, Tried]]
+    """Who could not carry a delivery before, by channel."""
+
+    def routing(self, delivery: Delivery) -> Routing:
+        """Return who carries what of a delivery: nobody who does not reach its address."""
+        tried = self.tried.get(delivery.key)
+        barred = {channel: one.barred for channel, one in tried.items()} if tried else {}
+        return self.doors.routing.barring(delivery.tenant, barred)
 
     def carried(self, delivery: Delivery) -> Carried:
         """Return what is carried to where a delivery goes."""
-        return self.doors.routing.carried(delivery.tenant, self.countries[delivery.key])
+        return self.routing(delivery).carried(delivery.tenant, self.countries[delivery.key])
+
+    def failed(self, delivery: Delivery, channel: str) -> str | None:
+        """Return the provider that could not carry a delivery when it was last tried on a channel."""
+        one = self.tried.get(delivery.key, {}).get(channel) if delivery.tries else None
+        return one.failed if one is not None else None
+
+    def unreached(self, delivery: Delivery) -> frozenset[str]:
+        """Return the channels on which a provider does not reach the address of a delivery."""
+        return frozenset(channel for channel, one in self.tried.get(delivery.key, {}).items() if one.barred)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +197,8 @@ class Claimer:
         places = {one.key: jurisdictions(one.request, facts[one.tenant, one.borrower_id]) for one in due}
         self.calendars.note({place for named in places.values() for place in named}, now)
         countries = {key: countries_of(named) for key, named in places.items()}
-        failed = await attempts.failed_by(conn, [one.key for one in due if one.tries])
-        read = Read(locked, facts, places, countries, doors, shelf, Ledger(), stock, failed)
+        tried = await attempts.tried(conn, [one.key for one in due if one.turn and one.state is State.PENDING])
+        read = Read(locked, facts, places, countries, doors, shelf, Ledger(), stock, tried)
         read = replace(read, ledger=await counted(conn, *self._counters(due, read, now=now), facts, now=now))
         now = await self.clock.at(conn)
         changes: list[Change] = []
@@ -262,8 +277,8 @@ class Claimer:
         """Return who carries it: one that needs a probe, else by the draw, others before what rests or has just failed with it."""
         tenant, key = delivery.tenant, delivery.key
         countries = read.countries[key]
-        failed = read.failed.get((*key, channel))
-        routing, probes = read.doors.routing, read.stock.probes(tenant)
+        failed = read.failed(delivery, channel)
+        routing, probes = read.routing(delivery), read.stock.probes(tenant)
         if (probe := routing.probed(tenant, channel, countries, probes - {failed})) is not None:
             return probe
         avoid = read.stock.slow(tenant) | {failed}
@@ -284,10 +299,11 @@ class Claimer:
             switched_off=doors.channels(delivery.tenant, "off", delivery.request, places),
             shadowed=doors.channels(delivery.tenant, "shadow", delivery.request, places),
             channels=carried.channels,
-            resting=doors.routing.resting(delivery.tenant, countries, read.stock.probes(delivery.tenant)),
+            resting=read.routing(delivery).resting(delivery.tenant, countries, read.stock.probes(delivery.tenant)),
             down=carried.down,
             earlier=lambda lookup: read.ledger.earlier(who, lookup),
             packs=self.packs,
+            unreached=read.unreached(delivery),
             dunned=read.ledger.dunned(who, delivery.task_id),
         )
 

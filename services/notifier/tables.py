@@ -153,13 +153,14 @@ attempts = Table(
     Column("fault", Text),
     Column("receipt", Text),
     Column("parts", Integer),
+    Column("barred", ARRAY(Text), nullable=False),
     Column("asked", Integer, nullable=False),
 )
 """Written before a provider is called: one a task and channel, opened again only by a result that says it did not go out.
 
 `locale` and `version` say which text of the task's template went out; version 0 is a shipped one. `refused_*`: the tenant's own one in
 its place that the rules refused as it was about to go out. `parts` is how many SMS it was, once a
-provider has taken it or may have. `asked` counts the questions to its
+provider has taken it or may have. `barred` are the providers that do not reach its address. `asked` counts the questions to its
 provider about one whose answer was lost.
 """
 

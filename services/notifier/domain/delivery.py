@@ -19,10 +19,10 @@ SPREAD = timedelta(seconds=30)
 """Contacts that a rule releases at one moment start within so long of it."""
 BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
-PATIENCE = MappingProxyType(
-    {"throttled_recipient": (timedelta(minutes=1), timedelta(hours=1)), "throttled_content": (timedelta(minutes=1), timedelta(hours=1))}
-)
-"""The first and the longest pause after a refusal of this address or this text alone: such limits are of minutes and hours."""
+_LIMITED = (timedelta(minutes=1), timedelta(hours=1))
+PATIENCE = MappingProxyType({"throttled_recipient": _LIMITED, "throttled_content": _LIMITED, "destination": (timedelta(), timedelta())})
+"""The first and the longest pause after a refusal of this address or this text alone: such limits are of minutes and hours. Who does not
+reach an address is not asked again: it goes to another one at once."""
 TRY_FOR = timedelta(minutes=30)
 """A channel on which nothing went out is left for the next one when the next try would come so long after the first; the last never is."""
 CALLED_OFF = "cancelled"

@@ -19,9 +19,10 @@ OURS = frozenset(
 
 Fault = Literal[
     "none", "recipient", "content", "provider", "config", "throttled", "throttled_recipient", "throttled_content", "opted_out",
-    "invalid_address", "complained",
+    "invalid_address", "complained", "destination",
 ]  # fmt: skip
-"""Whose fault it is. `throttled` is the account's or the sender's; the recipient's and the content's say nothing of the provider."""
+"""Whose fault it is. `config` is of the whole account, `destination` of the account and the country or the number.
+`throttled` is the account's or the sender's; the recipient's and the content's say nothing of the provider."""
 
 
 @dataclass(frozen=True, slots=True)

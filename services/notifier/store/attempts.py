@@ -51,6 +51,13 @@ def _message_id(tenant: str, task_id: str, channel: str, turn: int) -> str:
     return ids.derived("m", tenant, task_id, channel, turn)
 
 
+class Tried(Value, frozen=True):
+    """Who could not carry a delivery on a channel: the one tried last, whose fault it was, and all that do not reach its address."""
+
+    failed: str | None
+    barred: frozenset[str]
+
+
 class Closing(Value, frozen=True):
     """What is written of an attempt's result."""
 
@@ -110,7 +117,8 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
     await conn.execute(
         text(
             "update notifier.attempts a set ended_at = :now, result = n.result, again = n.again, provider_ref = n.ref, code = n.code,"
-            " fault = n.fault, receipt = n.receipt, parts = case when n.result in ('refused', 'not_sent') then null else a.parts end"
+            " fault = n.fault, receipt = n.receipt, parts = case when n.result in ('refused', 'not_sent') then null else a.parts end,"
+            " barred = case when n.fault = 'destination' then array_append(a.barred, a.provider) else a.barred end"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
             " cast(:turns as int[]), cast(:results as text[]), cast(:agains as boolean[]), cast(:refs as text[]), cast(:codes as text[]),"
             " cast(:faults as text[]), cast(:receipts as text[]))"
@@ -166,19 +174,23 @@ async def reached(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -
     return found
 
 
-async def failed_by(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str, str], str]:
-    """Return who could not carry these deliveries when they were last tried, by channel: it was the provider, and nothing went out."""
+async def tried(conn: AsyncConnection, keys: Sequence[Task]) -> dict[Task, dict[str, Tried]]:
+    """Return by channel who could not carry these deliveries (tenant, borrower, task) before: nothing went out there."""
     if not keys:
         return {}
     rows = await conn.execute(
         text(
-            "select tenant, borrower_id, task_id, channel, provider"
+            "select tenant, borrower_id, task_id, channel, barred,"
+            " case when fault in ('provider', 'config', 'throttled') then provider end as failed"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
-            " join notifier.attempts using (tenant, borrower_id, task_id) where again and fault in ('provider', 'config', 'throttled')"
+            " join notifier.attempts using (tenant, borrower_id, task_id) where again"
         ),
         {**arrays(key[:2] for key in keys), "tasks": [key[2] for key in keys]},
     )
-    return {(row.tenant, row.borrower_id, row.task_id, row.channel): row.provider for row in rows}
+    found: dict[Task, dict[str, Tried]] = {}
+    for row in rows:
+        found.setdefault((row.tenant, row.borrower_id, row.task_id), {})[row.channel] = Tried(row.failed, frozenset(row.barred))
+    return found
 
 
 def _arrays(attempts: Sequence[Attempt]) -> dict[str, list[str]]:

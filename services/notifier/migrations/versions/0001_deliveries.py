@@ -47,7 +47,7 @@ create table notifier.attempts (
     tenant text not null, borrower_id text not null, task_id text not null, channel text not null,
     turn integer not null, provider text not null, message_id text not null, locale text, version integer, refused_version integer, refused_why text,
     began_at timestamptz not null, ended_at timestamptz,
-    result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text, parts integer,
+    result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text, parts integer, barred text[] not null default '{}',
     asked integer not null default 0,
     primary key (tenant, borrower_id, task_id, channel)
 ) with (fillfactor = 85);
