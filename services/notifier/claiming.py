@@ -22,7 +22,7 @@ from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
 from services.notifier.calendars import Calendars
 from services.notifier.directory import Directory
-from services.notifier.domain.delivery import Change, Delivery, Task, fallen_back, judged, kept_waiting, unknown, unresolved
+from services.notifier.domain.delivery import TRY_FOR, Change, Delivery, Task, fallen_back, judged, kept_waiting, unknown, unresolved
 from services.notifier.domain.gatekeeping import Asked, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
@@ -219,10 +219,9 @@ class Claimer:
         if (change := self._by_time(delivery, now)) is not None:
             return change, None
         try:
-            verdict = self._verdict(delivery, self._scene(delivery, read, now=now), now)
+            verdict, provider = self._carried(delivery, read, now)
             mark = None
             if isinstance(verdict, Send):
-                provider = self._provider(delivery, verdict.channel, read)
                 if not read.stock.take((delivery.tenant, provider)):
                     return kept_waiting(delivery, read.stock.again_at((delivery.tenant, provider), delivery.task_id)), None
                 mark = self._mark(delivery, verdict, read, provider)
@@ -247,6 +246,17 @@ class Claimer:
                 return unproven(delivery, now=now, resolve_by=now + self.resolve_within)
             case _:
                 return None
+
+    def _carried(self, delivery: Delivery, read: Read, now: datetime) -> tuple[Verdict, str]:
+        """Return the verdict and who carries the message; a channel that rests for long is left for the next one that is lawful now."""
+        scene, first = self._scene(delivery, read, now=now), None
+        while isinstance(verdict := self._verdict(delivery, scene, now), Send):
+            provider = self._provider(delivery, verdict.channel, read)
+            first = first or (verdict, provider)
+            if not read.stock.rests_for((delivery.tenant, provider), TRY_FOR):
+                return verdict, provider
+            scene = replace(scene, resting=scene.resting | {verdict.channel})
+        return first or (verdict, "")
 
     def _verdict(self, delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
         verdict = judge(delivery, scene, now)

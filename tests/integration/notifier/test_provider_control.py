@@ -54,6 +54,14 @@ async def kinds(world: World, name: str = "main") -> list[str]:
     return [one["kind"] for one in (await world.get(f"/v1/providers/{name}/history"))["items"] if one["kind"] != "weights"]
 
 
+async def rests(world: World, rest: timedelta, name: str = "main") -> None:
+    """Let a provider have asked for a rest."""
+    async with world.engine.begin() as conn:
+        await conn.execute(
+            text("update notifier.provider_states set slowed_until = :until where name = :name"), {"until": MORNING + rest, "name": name}
+        )
+
+
 async def attempts(world: World, name: str = "main") -> int:
     found: int = await world.scalar("select count(*) from notifier.attempts where provider = :name", name=name)
     return found
@@ -236,6 +244,42 @@ async def test_who_rests_leaves_its_share_to_the_others(databases: Databases) ->
             await ask(world, f"c{number}")
         await world.service.pump()
         assert Counter(name for name, _ in fake.kept) == {"second": 8}
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"), [(timedelta(minutes=31), ("delivered", "email")), (timedelta(minutes=29), ("pending", None))]
+)
+async def test_a_message_goes_on_its_next_lawful_channel_while_all_who_carry_the_first_rest_for_long(
+    databases: Databases, rest: timedelta, expected: tuple[str, str | None]
+) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", twilio(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        await rests(world, rest)
+        await world.profile("b1", addresses={"sms": REAL, "email": "li@example.com"}, jurisdictions=("TT",))
+        await world.fact("b1", jurisdictions=("TT",))
+        await world.request("b1", channels=("sms", "email"), jurisdictions=("TT",))
+        await ask(world, "b2")
+        await world.service.pump()
+        found = await world.delivery("b1")
+        assert (found["state"], found["channel"]) == expected
+        alone = await world.delivery("b2")
+        assert (alone["state"], alone["reason"], fake.kept) == ("pending", "no_permit", [])
+        await world.pass_to(MORNING + timedelta(minutes=45))
+        assert (await world.delivery("b2"))["state"] == "sent"
+
+
+async def test_a_message_goes_by_another_provider_of_its_channel_while_one_rests_for_long(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        for name in FAKES:
+            await put(world, name, twilio(fake, name))
+        await route(world, *MOSTLY_MAIN)
+        await rests(world, timedelta(hours=2))
+        await world.profile("b1", addresses={"sms": REAL, "email": "li@example.com"}, jurisdictions=("TT",))
+        await world.fact("b1", jurisdictions=("TT",))
+        await world.request("b1", channels=("sms", "email"), jurisdictions=("TT",))
+        await world.service.pump()
+        assert [name for name, _ in fake.kept] == ["second"]
 
 
 async def test_a_wrong_account_is_paused_with_its_reason_and_its_messages_go_by_another(databases: Databases) -> None:
