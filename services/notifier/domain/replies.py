@@ -18,6 +18,8 @@ CONFIRMATION = "opt_out_confirmed"
 """The template, and the step, of the one message that confirms an opt-out."""
 CONFIRMED_WITHIN = timedelta(minutes=5)
 """In the United States a confirmation is presumed to be within the consent if it is sent so soon (47 CFR 64.1200(a)(12))."""
+BROUGHT_AGAIN_WITHIN = timedelta(days=3)
+"""How long a message without a name of its own may be brought again: networks keep what was not acknowledged for so long at most."""
 _QUOTED = re.compile(
     r"^[ \t]*+(>|--[ \t]*$|-{3,}|_{5,}|(on|am|el|le|em|il|op|pada|den)\b.{5,200}:[ \t]*$|(from|von|de|da|van|dari):[ ]"
     r"|\u53d1\u4ef6\u4eba|\u5bc4\u4ef6\u8005|\u5728.{3,200}\u5199\u9053|sent from my )",
@@ -43,6 +45,8 @@ class Inbound:
     """What the provider has read in it."""
     answered: bool = False
     """Whether the provider has itself confirmed it to the sender."""
+    named: bool = True
+    """Whether `id` is of the message, so that one that is brought again is known; else it is only of the way it came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,7 @@ create table notifier.replies (
     primary key (tenant, provider, id)
 );
 create index replies_borrowers on notifier.replies using gin (borrowers);
+create index replies_lookup on notifier.replies (tenant, lookup);
 create index replies_unclaimed on notifier.replies (received_at) where borrowers = '{}' and sealed is not null;
 """
 UNREPORTED = """
