@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
 from libs.common import logs, sealing
@@ -192,15 +193,16 @@ class Sender:
 
         They start at the moments of permits, or at once and by that second of the stopwatch.
         """
-        try:
-            provider = await self.directory.provider(*account)
-        except Exception as error:  # noqa: BLE001  # nothing was given to anybody yet, whatever stood in the way
-            logs.get("sender").warning("provider_not_opened", tenant=account[0], provider=account[1], reason=type(error).__name__)
-            provider = None
-        if provider is None:
-            return Given(account, None, [(mark, NotSent("provider_gone")) for mark in marked])
-        version = self.directory.version(*account)
-        return Given(account, version, await self._deliver(provider, marked, start))
+        async with AsyncExitStack() as stack:
+            try:
+                provider = await stack.enter_async_context(self.directory.lent(*account))
+            except Exception as error:  # noqa: BLE001  # nothing was given to anybody yet, whatever stood in the way
+                logs.get("sender").warning("provider_not_opened", tenant=account[0], provider=account[1], reason=type(error).__name__)
+                provider = None
+            if provider is None:
+                return Given(account, None, [(mark, NotSent("provider_gone")) for mark in marked])
+            version = self.directory.version(*account)
+            return Given(account, version, await self._deliver(provider, marked, start))
 
     async def _deliver(self, provider: Provider, marked: Sequence[Marked], start: float | Sequence[Permit]) -> list[Answered]:
         """Return the result of each: whatever goes wrong once the provider was called leaves all of them unknown."""
