@@ -198,7 +198,7 @@ async def test_the_connections_of_a_replaced_account_end_when_the_last_message_t
         await world.service.pump()
         fake.delay_s = 1.0
         await ask(world, "b2")
-        sending = asyncio.create_task(world.service.pump())
+        sending = asyncio.ensure_future(world.service.pump())
         await until(lambda: world.scalar("select count(*) from notifier.attempts where ended_at is null"), "a message is under way")
         await put(world, "main", twilio(fake, base_url=f"http://127.0.0.1:{after.port}/main"), 200)
         await ask(world, "b3")
