@@ -75,11 +75,11 @@ class Asker:
             )
 
     async def _ask(self, lost: Lost, now: datetime) -> None:
-        provider = await self.receiver.directory.provider(lost.attempt.tenant, lost.attempt.provider)
-        question = await self._question(lost)
-        if not isinstance(provider, Askable) or question is None:
-            return
-        search = await provider.look_up(question)
+        async with self.receiver.directory.lent(lost.attempt.tenant, lost.attempt.provider) as provider:
+            question = await self._question(lost)
+            if not isinstance(provider, Askable) or question is None:
+                return
+            search = await provider.look_up(question)
         if search is None:
             self.metrics.asked.labels(self.metrics.named(lost.attempt.provider), "no_answer").inc()
             return

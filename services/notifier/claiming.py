@@ -22,11 +22,11 @@ from libs.compliance import CapKey, CapScope, Packs
 from services.notifier.announcing import Announcer
 from services.notifier.calendars import Calendars
 from services.notifier.directory import Directory
-from services.notifier.domain.delivery import Change, Delivery, Task, fallen_back, judged, kept_waiting, unknown, unresolved
+from services.notifier.domain.delivery import TRY_FOR, Change, Delivery, Task, fallen_back, judged, kept_waiting, unknown, unresolved
 from services.notifier.domain.gatekeeping import Asked, counters, jurisdictions
 from services.notifier.domain.judging import Scene, judge, usable
 from services.notifier.domain.known import Known
-from services.notifier.domain.message import Draft, Saying, draft
+from services.notifier.domain.message import Draft
 from services.notifier.domain.owed import is_owed, still_owed
 from services.notifier.domain.restoring import CLOCKS_APART, UNPROVEN, unproven
 from services.notifier.domain.routing import Carried, Routing, countries_of
@@ -37,8 +37,9 @@ from services.notifier.domain.verdicts import Fail, Send, Suppress, Verdict
 from services.notifier.ledger import Ledger, counted
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.rendering import Compiled, ContentError, Form, RenderError
+from services.notifier.saying import worded
 from services.notifier.store import attempts, borrowers, contacts, deliveries, gates, known, starting
-from services.notifier.store.attempts import Attempt, Closing
+from services.notifier.store.attempts import Attempt, Closing, Tried
 from services.notifier.store.borrowers import Who
 from services.notifier.store.contacts import Contact
 from services.notifier.store.queue import Key
@@ -126,12 +127,27 @@ class Read(Value, frozen=True):
     shelf: Shelf
     ledger: Ledger
     stock: Stock
-    failed: Mapping[tuple[str, str, str, str], str]
-    """By tenant, borrower, task and channel: the provider that failed at the last attempt."""
+    tried: Mapping[Task, Mapping[str, Tried]]
+    """By channel, the providers that could not carry a delivery before."""
+
+    def routing(self, delivery: Delivery) -> Routing:
+        """Return the routing of a delivery, without the providers that do not reach its address."""
+        tried = self.tried.get(delivery.key)
+        barred = {channel: one.barred for channel, one in tried.items()} if tried else {}
+        return self.doors.routing.barring(delivery.tenant, barred)
 
     def carried(self, delivery: Delivery) -> Carried:
         """Return which channels are carried to a delivery's countries."""
-        return self.doors.routing.carried(delivery.tenant, self.countries[delivery.key])
+        return self.routing(delivery).carried(delivery.tenant, self.countries[delivery.key])
+
+    def failed(self, delivery: Delivery, channel: str) -> str | None:
+        """Return the provider that failed at a delivery's last attempt on a channel."""
+        one = self.tried.get(delivery.key, {}).get(channel) if delivery.tries else None
+        return one.failed if one is not None else None
+
+    def unreached(self, delivery: Delivery) -> frozenset[str]:
+        """Return the channels on which a provider does not reach the address of a delivery."""
+        return frozenset(channel for channel, one in self.tried.get(delivery.key, {}).items() if one.barred)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +197,8 @@ class Claimer:
         places = {one.key: jurisdictions(one.request, facts[one.tenant, one.borrower_id]) for one in due}
         self.calendars.note({place for named in places.values() for place in named}, now)
         countries = {key: countries_of(named) for key, named in places.items()}
-        failed = await attempts.failed_by(conn, [one.key for one in due if one.tries])
-        read = Read(locked, facts, places, countries, doors, shelf, Ledger(), stock, failed)
+        tried = await attempts.tried(conn, [one.key for one in due if one.turn and one.state is State.PENDING])
+        read = Read(locked, facts, places, countries, doors, shelf, Ledger(), stock, tried)
         read = replace(read, ledger=await counted(conn, *self._counters(due, read, now=now), facts, now=now))
         now = await self.clock.at(conn)
         changes: list[Change] = []
@@ -203,10 +219,9 @@ class Claimer:
         if (change := self._by_time(delivery, now)) is not None:
             return change, None
         try:
-            verdict = self._verdict(delivery, self._scene(delivery, read, now=now), now)
+            verdict, provider = self._carried(delivery, read, now)
             mark = None
             if isinstance(verdict, Send):
-                provider = self._provider(delivery, verdict.channel, read)
                 if not read.stock.take((delivery.tenant, provider)):
                     return kept_waiting(delivery, read.stock.again_at((delivery.tenant, provider), delivery.task_id)), None
                 mark = self._mark(delivery, verdict, read, provider)
@@ -232,6 +247,17 @@ class Claimer:
             case _:
                 return None
 
+    def _carried(self, delivery: Delivery, read: Read, now: datetime) -> tuple[Verdict, str]:
+        """Return the verdict and who carries the message; a channel that rests for long is left for the next one that is lawful now."""
+        scene, first = self._scene(delivery, read, now=now), None
+        while isinstance(verdict := self._verdict(delivery, scene, now), Send):
+            provider = self._provider(delivery, verdict.channel, read)
+            first = first or (verdict, provider)
+            if not read.stock.rests_for((delivery.tenant, provider), TRY_FOR):
+                return verdict, provider
+            scene = replace(scene, resting=scene.resting | {verdict.channel})
+        return first or (verdict, "")
+
     def _verdict(self, delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
         verdict = judge(delivery, scene, now)
         if isinstance(verdict, Send) and scene.shadowed & {"*", verdict.channel}:
@@ -244,27 +270,25 @@ class Claimer:
         request, borrower = delivery.request, read.locked[who]
         if borrower.profile is None or borrower.key is None:
             raise RenderError("there is no key to open the address with")
-        language, locale = read.facts[who].language, borrower.profile.locale
-        text = read.shelf.find(delivery.tenant, request.template, send.channel, locale=locale, language=language)
-        saying = Saying(
-            read.shelf.lender(delivery.tenant), read.shelf.sums_in(delivery.tenant, text.ref, language, locale),
-            plain=send.channel == "sms", reminder=request.purpose == "reminder", asks=send.asks,
-            variables=request.variables, link=read.shelf.link(delivery.tenant, request, send.channel),
-        )  # fmt: skip
-        said = draft(send.debts, saying)
-        form = text.checked(said, named=bool(borrower.profile.sealed_name))
+        said = worded(read.shelf, delivery, send, borrower.profile, language=read.facts[who].language)
+        if said.refused is not None:
+            template = f"{request.template}/{said.refused.version}"
+            logs.get("notifier").warning("text_replaced", task_id=delivery.task_id, template=template, reason=said.refused.why)
+            self.metrics.texts_replaced.labels(send.channel).inc()
         flying = judged(delivery, send).delivery
+        ref, refused = said.text.ref, said.refused
         attempt = Attempt(
-            delivery.tenant, delivery.borrower_id, delivery.task_id, send.channel, flying.turn, provider, text.ref.locale, text.ref.version
+            delivery.tenant, delivery.borrower_id, delivery.task_id, send.channel, flying.turn, provider, ref.locale, ref.version,
+            refused.version if refused else None, refused.why if refused else None,
         )  # fmt: skip
-        return Marked(flying, send, text, form, said, provider, borrower.key, borrower.profile.sealed_name, attempt)
+        return Marked(flying, send, said.text, said.form, said.draft, provider, borrower.key, borrower.profile.sealed_name, attempt)
 
     def _provider(self, delivery: Delivery, channel: str, read: Read) -> str:
         """Return the provider: one that needs a probe, else one drawn by weight, preferably neither resting nor just failed."""
         tenant, key = delivery.tenant, delivery.key
         countries = read.countries[key]
-        failed = read.failed.get((*key, channel))
-        routing, probes = read.doors.routing, read.stock.probes(tenant)
+        failed = read.failed(delivery, channel)
+        routing, probes = read.routing(delivery), read.stock.probes(tenant)
         if (probe := routing.probed(tenant, channel, countries, probes - {failed})) is not None:
             return probe
         avoid = read.stock.slow(tenant) | {failed}
@@ -285,10 +309,11 @@ class Claimer:
             switched_off=doors.channels(delivery.tenant, "off", delivery.request, places),
             shadowed=doors.channels(delivery.tenant, "shadow", delivery.request, places),
             channels=carried.channels,
-            resting=doors.routing.resting(delivery.tenant, countries, read.stock.probes(delivery.tenant)),
+            resting=read.routing(delivery).resting(delivery.tenant, countries, read.stock.probes(delivery.tenant)),
             down=carried.down,
             earlier=lambda lookup: read.ledger.earlier(who, lookup),
             packs=self.packs,
+            unreached=read.unreached(delivery),
             dunned=read.ledger.dunned(who, delivery.task_id),
         )
 
@@ -347,7 +372,7 @@ class Claimer:
 def _why(error: Exception) -> str:
     """Return what a log may say about an error: what the content rules found, or else only its type."""
     if isinstance(error, ContentError):
-        return "; ".join(f"{fault.kind} in {fault.part or 'text'}" for fault in error.faults)[:200]
+        return error.why
     return type(error).__name__
 
 

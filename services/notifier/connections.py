@@ -80,4 +80,4 @@ class Hearing:
             await self.listener.keep(row, [self._inbound(one) for one in written], sealed=sealed)
 
     def _inbound(self, written: Written) -> Inbound:
-        return Inbound(written.under, "sms", written.address, written.said, at=self.listener.clock.now())
+        return Inbound(written.under, "sms", written.address, written.said, at=self.listener.clock.now(), named=False)

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import hmac
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -45,6 +45,16 @@ class Secrets(msgspec.Struct, frozen=True):
     """The secret part of its receipts URL."""
 
 
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A provider of one version of an account, and how many use it now."""
+
+    version: int
+    provider: HttpProvider | Linked
+    users: int = 0
+    replaced: bool = False
+
+
 @dataclass(slots=True)
 class Directory:
     """Reads accounts, opens them, and keeps one provider for each until its version changes."""
@@ -60,8 +70,8 @@ class Directory:
     """Hosts that may be called even though they are not public."""
     hears: Callable[[str, str], Heard] | None = None
     """Returns the handler for what a tenant's account says over its own connection."""
-    _live: dict[tuple[str, str], tuple[int, HttpProvider | Linked]] = field(default_factory=dict)
-    _retired: list[HttpProvider | Linked] = field(default_factory=list)
+    _live: dict[tuple[str, str], _Open] = field(default_factory=dict)
+    _retired: list[_Open] = field(default_factory=list)
     """Providers of older versions: another pass may still be sending through them."""
     _fetched: dict[str, bytes] = field(default_factory=dict)
 
@@ -70,24 +80,41 @@ class Directory:
         offers = tuple(Offer(name, provider.channels, provider.sandbox) for name, provider in self.builtin.items())
         return Routing(offers, await accounts.all_offers(conn), await accounts.all_routes(conn))
 
-    async def provider(self, tenant: str, name: str) -> Provider | None:
-        """Return a provider with its connections; None when there is none, or when its secrets cannot be opened."""
+    @contextlib.asynccontextmanager
+    async def lent(self, tenant: str, name: str) -> AsyncIterator[Provider | None]:
+        """Lend a provider, whose connections stay open until the block ends; None when there is none or it cannot be opened."""
+        found = await self._taken(tenant, name)
+        if not isinstance(found, _Open):
+            yield found
+            return
+        try:
+            yield found.provider
+        finally:
+            await self._given_back(found)
+
+    async def _taken(self, tenant: str, name: str) -> _Open | Provider | None:
+        """Return a provider and count one more user of it; a built-in one is always open."""
         async with self.engine.connect() as conn:
             row = await accounts.find(conn, tenant, name)
         if row is None:
             return self.builtin.get(name)
         live = self._live.get((tenant, name))
-        if live is not None and live[0] == row.version:
-            return live[1]
+        if live is not None and live.version == row.version:
+            live.users += 1
+            return live
         try:
-            made = self._made(row)
+            made = _Open(row.version, self._made(row), users=1)
         except SealError:
             logs.get("directory").error("secrets_unreadable", tenant=tenant, provider=name)
             return None
-        self._live[tenant, name] = (row.version, made)
+        self._live[tenant, name] = made
         if live is not None:
-            await self._retire(live[1])
+            await self._retire(live)
         return made
+
+    async def _given_back(self, opened: _Open) -> None:
+        opened.users -= 1
+        await self._close_unused(opened)
 
     @property
     def in_use(self) -> bool:
@@ -97,19 +124,31 @@ class Directory:
     def version(self, tenant: str, name: str) -> int | None:
         """Return the version of an account that was opened last; None for a built-in provider."""
         live = self._live.get((tenant, name))
-        return live[0] if live is not None else None
+        return live.version if live is not None else None
 
     async def linked(self, tenant: str, name: str) -> Linked | None:
         """Return a provider that has a connection of its own; None for any other."""
-        found = await self.provider(tenant, name)
-        live = self._live.get((tenant, name))
-        return None if live is None or live[1] is not found or isinstance(live[1], HttpProvider) else live[1]
+        async with self.lent(tenant, name) as found:
+            live = self._live.get((tenant, name))
+        return None if live is None or live.provider is not found or isinstance(live.provider, HttpProvider) else live.provider
 
-    async def _retire(self, provider: HttpProvider | Linked) -> None:
-        """Keep an older version's provider until shutdown, or, if it has its own connection, until its pending work is done."""
-        self._retired.append(provider)
-        if not isinstance(provider, HttpProvider):
-            await provider.retire()
+    async def _retire(self, opened: _Open) -> None:
+        """Keep an older version's provider until its last user or its own pending work is done."""
+        opened.replaced = True
+        self._retired.append(opened)
+        if not isinstance(opened.provider, HttpProvider):
+            await opened.provider.retire()
+        await self._close_unused(opened)
+
+    async def _close_unused(self, opened: _Open) -> None:
+        """Close a replaced provider that nobody uses; a failure to close it does not concern what was sent through it."""
+        if not opened.replaced or opened.users or opened not in self._retired or not isinstance(opened.provider, HttpProvider):
+            return
+        self._retired.remove(opened)
+        try:
+            await opened.provider.close()
+        except Exception as error:  # noqa: BLE001  # closing a connection that is gone anyway must not lose the results of a batch
+            logs.get("directory").warning("not_closed", provider=opened.provider.name, reason=type(error).__name__)
 
     async def fetch(self, url: str) -> bytes | None:
         """Return what a public address serves; certificates are cached, since every callback names one."""
@@ -126,8 +165,8 @@ class Directory:
 
     async def close(self) -> None:
         """Close all connections."""
-        for provider in [*self._retired, *(provider for _, provider in self._live.values())]:
-            await provider.close()
+        for opened in [*self._retired, *self._live.values()]:
+            await opened.provider.close()
         self._retired.clear()
         self._live.clear()
 

@@ -46,6 +46,7 @@ class NotifierMetrics:
     deferred: Counter
     results: Counter
     asked: Counter
+    texts_replaced: Counter
     aware_sends: Counter
     unaware_sends: Counter
     lateness: Histogram
@@ -81,6 +82,11 @@ class NotifierMetrics:
             ),
             asked=metrics.counter(
                 "provider_searches_total", "Providers' answers when asked about a contact", provider=providers, answer=SEARCHES
+            ),
+            texts_replaced=metrics.counter(
+                "texts_replaced_total",
+                "Own texts that the rules refused at the moment of sending: the shipped one went out",
+                channel=CHANNELS[:-1],
             ),
             aware_sends=past.labels("aware"),
             unaware_sends=past.labels("unaware"),

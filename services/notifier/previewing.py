@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from libs.common.contracts.values import Attributes
 from libs.common.errors import DomainError
 from libs.common.locales import written_for
-from libs.common.money import exponent
 from services.notifier import samples
+from services.notifier.domain.costs import cost_of
 from services.notifier.domain.message import Rendered, Saying, TextRef, draft
 from services.notifier.domain.segments import Segments, segments
 from services.notifier.domain.tenant import Price
@@ -105,13 +105,5 @@ def _sms(cut: Segments, price: Price | None) -> dict[str, object]:
     number = len(cut.parts)
     return {
         "encoding": cut.encoding.value, "units": cut.units, "parts": number, "texts": cut.parts, "forcing": cut.forcing,
-        "cost": _cost(number, price) if price is not None else None,
-    }  # fmt: skip
-
-
-def _cost(parts: int, price: Price) -> dict[str, object]:
-    """Return the cost, exact in millionths and rounded up to the minor unit."""
-    millionths = parts * price.millionths
-    return {
-        "millionths": millionths, "amount": -(-millionths * 10 ** exponent(price.currency) // 10**6), "currency": price.currency,
+        "cost": cost_of(number, price) if price is not None else None,
     }  # fmt: skip

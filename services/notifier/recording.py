@@ -59,6 +59,7 @@ class Recorder:
             moved = await self._moved_on(conn, answered, now)
             changes = await self._settled(conn, {key: by_key[key] for key in sorted(by_key.keys() - moved.keys())}, now)
             await self._write(conn, changes, [closing(*by_key[change.delivery.key]) for change in changes], now)
+            await attempts.note_parts(conn, [closing(*one) for key, one in by_key.items() if key not in moved])
             if waits:
                 await deliveries.wake(conn, waits, now=now)
             await self.outbox.append(conn, self.announcer.messages([*moved.values(), *changes], now=now))

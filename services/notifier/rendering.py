@@ -45,6 +45,11 @@ class ContentError(RenderError):
         super().__init__("; ".join(f"{fault.kind}: {fault.reason}" for fault in faults)[:500])
         self.faults = faults
 
+    @property
+    def why(self) -> str:
+        """Return which rules refused which parts, and nothing of what the text says."""
+        return "; ".join(f"{fault.kind} in {fault.part or 'text'}" for fault in self.faults)[:200]
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -20,7 +20,7 @@ from services.notifier.announcing import Announcer
 from services.notifier.directory import Directory
 from services.notifier.domain.clocks import on_calendar
 from services.notifier.domain.delivery import Change, Delivery, Task
-from services.notifier.domain.replies import Ending, Inbound, announced, answered, confirmation, endings
+from services.notifier.domain.replies import BROUGHT_AGAIN_WITHIN, Ending, Inbound, announced, answered, confirmation, endings
 from services.notifier.domain.suppressions import ANYBODY, Ground
 from services.notifier.domain.wishes import Wish, Words, recognise, together
 from services.notifier.ledger import LOOKBACK
@@ -145,9 +145,18 @@ class Listener:
         channel, source = one.inbound.channel, Source("reply", row.name, owners[0].task_id if owners else None)
         if Wish.START in one.wishes and one.inbound.signed:
             lift = Lift(row.name, Wish.START.value, now)
-            await suppressions.lift_replies(conn, row.tenant, [one.lookup], lift, said_at=one.inbound.at or now)
+            said_at = await self._start_said_at(conn, row, one, now=now)
+            await suppressions.lift_replies(conn, row.tenant, [one.lookup], lift, said_at=said_at)
         ending = endings(one.wishes, channel, one.lookup, sorted({owner.borrower_id for owner in owners}))
         return await suppressions.keep(conn, row.tenant, [(each, source) for each in ending], now=now)
+
+    async def _start_said_at(self, conn: AsyncConnection, row: AccountRow, one: Heard, *, now: datetime) -> datetime:
+        """Return since when a START surely stands: one without a name may be an earlier one, brought again after a later STOP."""
+        said_at = one.inbound.at or now
+        if one.inbound.named:
+            return said_at
+        first = await replies.first_said(conn, row.tenant, row.name, one, Wish.START, since=now - BROUGHT_AGAIN_WITHIN)
+        return said_at if first is None else min(first, said_at)
 
 
 def context(tenant: str, provider: str, reply: str) -> str:

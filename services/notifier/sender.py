@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
 from libs.common import logs, sealing
@@ -12,11 +13,13 @@ from libs.common.db import lineage
 from libs.common.db.engine import timeline as timeline_of
 from libs.common.db.failures import is_transient
 from libs.common.sealing import Ring, SealError
+from libs.common.value import replace as put
 from services.notifier.claiming import Claimed, Claimer, Marked, MovedError
 from services.notifier.directory import Directory
 from services.notifier.domain.health import Account
 from services.notifier.domain.message import Making, OutgoingMessage, in_one_line
 from services.notifier.domain.results import NO_PERMIT, Accepted, NotSent, Refused, Result, Unknown, in_kept_words
+from services.notifier.domain.segments import count_parts
 from services.notifier.domain.stock import Permit, Stock
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.pacing import Flights, paced
@@ -190,15 +193,16 @@ class Sender:
 
         `start` says when: at the times of these permits, or at once and no later than this second of the stopwatch.
         """
-        try:
-            provider = await self.directory.provider(*account)
-        except Exception as error:  # noqa: BLE001  # whatever stood in the way, nothing has been given to anybody yet
-            logs.get("sender").warning("provider_not_opened", tenant=account[0], provider=account[1], reason=type(error).__name__)
-            provider = None
-        if provider is None:
-            return Given(account, None, [(mark, NotSent("provider_gone")) for mark in marked])
-        version = self.directory.version(*account)
-        return Given(account, version, await self._deliver(provider, marked, start))
+        async with AsyncExitStack() as stack:
+            try:
+                provider = await stack.enter_async_context(self.directory.lent(*account))
+            except Exception as error:  # noqa: BLE001  # whatever stood in the way, nothing has been given to anybody yet
+                logs.get("sender").warning("provider_not_opened", tenant=account[0], provider=account[1], reason=type(error).__name__)
+                provider = None
+            if provider is None:
+                return Given(account, None, [(mark, NotSent("provider_gone")) for mark in marked])
+            version = self.directory.version(*account)
+            return Given(account, version, await self._deliver(provider, marked, start))
 
     async def _deliver(self, provider: Provider, marked: Sequence[Marked], start: float | Sequence[Permit]) -> list[Answered]:
         """Return the result of each: any error after the provider was called leaves all of them unknown."""
@@ -207,7 +211,7 @@ class Sender:
         for mark in marked:
             made = self._message(mark)
             if isinstance(made, OutgoingMessage):
-                ready.append((mark, made))
+                ready.append((_counted(mark, made), made))
             else:
                 answered.append((mark, made))
         if not isinstance(start, float):
@@ -281,3 +285,10 @@ class Sender:
             else:
                 self.recorder.outbox.wake.set()
                 return
+
+
+def _counted(mark: Marked, message: OutgoingMessage) -> Marked:
+    """Return an SMS with how many parts it has; what it costs depends on that."""
+    if message.channel != "sms":
+        return mark
+    return put(mark, attempt=put(mark.attempt, parts=count_parts(message.body)))

@@ -142,6 +142,8 @@ attempts = Table(
     Column("message_id", Text, nullable=False),
     Column("locale", Text),
     Column("version", Integer),
+    Column("refused_version", Integer),
+    Column("refused_why", Text),
     Column("began_at", _moment, nullable=False),
     Column("ended_at", _moment),
     Column("result", Text),
@@ -150,12 +152,15 @@ attempts = Table(
     Column("code", Text),
     Column("fault", Text),
     Column("receipt", Text),
+    Column("parts", Integer),
+    Column("barred", ARRAY(Text), nullable=False),
     Column("asked", Integer, nullable=False),
 )
 """Written before a provider is called: one per task and channel, opened again only by a result that says it did not go out.
 
-`locale` and `version` say which text of the task's template went out; version 0 is a shipped one. `asked` counts how often its provider
-was asked about an attempt whose answer was lost.
+`locale` and `version` say which text of the task's template went out; version 0 is a shipped one, and `refused_*` then name the tenant's
+own one that the rules refused as it was about to go out. `parts` is the number of SMS once a provider has taken it or may have. `barred`
+are the providers that do not reach its address. `asked` counts how often its provider was asked about an attempt whose answer was lost.
 """
 
 contacts = Table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from libs.compliance.house import House
 from services.notifier.domain.locales import fallback
 from services.notifier.domain.message import Lender, TextRef
 from services.notifier.domain.replies import CONFIRMATION
-from services.notifier.domain.tenant import TenantSettings
+from services.notifier.domain.tenant import Price, TenantSettings
 from services.notifier.rendering import Compiled, RenderError, Source, compiled
 from services.notifier.store import templates
 from services.notifier.tables import SCHEMA
@@ -88,6 +89,15 @@ class Shelf:
                 return self.shipped[place].text
         raise RenderError(f"there is no template {name[:64]!r} for {channel} in any locale of the reader")
 
+    def shipped_for(self, refused: TextRef, purpose: str) -> Compiled | None:
+        """Return the shipped text of that name, purpose and language; None where there is none, or where that is the refused one."""
+        if refused.version == SHIPPED:
+            return None
+        language = refused.locale.partition("-")[0]
+        places = ((refused.name, step, refused.channel) for step in fallback(refused.locale) if step.partition("-")[0] == language)
+        found = next((self.shipped[place] for place in places if place in self.shipped), None)
+        return found.text if found is not None and found.purpose == purpose else None
+
     def sums_in(self, tenant: str, text: TextRef, *readers: str | None) -> str:
         """Return the locale in which sums are written in a text for this reader."""
         return written_for(text.locale, *readers, self._of(tenant).default_locale)
@@ -150,6 +160,12 @@ class Texts:
 async def settings_of(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, TenantSettings]:
     """Return the tenants' settings; a tenant that has set nothing is absent."""
     return {tenant: _settings(kept.settings) for tenant, kept in (await settings.current(conn, SCHEMA, tenants)).items()}
+
+
+async def price_at(conn: AsyncConnection, tenant: str, at: datetime) -> Price | None:
+    """Return what a part of an SMS cost a tenant at a moment; None where no price was set."""
+    kept = await settings.in_force(conn, SCHEMA, tenant, at=at)
+    return _settings(kept.settings).sms_part_price if kept is not None else None
 
 
 def _compiled(source: Source, ref: TextRef) -> Compiled | None:

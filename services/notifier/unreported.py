@@ -36,8 +36,8 @@ class Querier:
     async def _ask(self, one: Unreported) -> None:
         """Ask about one message; whatever goes wrong affects only this question."""
         try:
-            provider = await self.receiver.directory.provider(one.tenant, one.provider)
-            word = await provider.query(one.spelled) if isinstance(provider, Queryable) else None
+            async with self.receiver.directory.lent(one.tenant, one.provider) as provider:
+                word = await provider.query(one.spelled) if isinstance(provider, Queryable) else None
             self.metrics.asked.labels(self.metrics.named(one.provider), "no_answer" if word is None else "found").inc()
             if word is not None:
                 await self.receiver.keep_answer(one.tenant, one.provider, word)

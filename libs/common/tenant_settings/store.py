@@ -34,6 +34,19 @@ async def current(conn: AsyncConnection, schema: str, tenants: Iterable[str]) ->
     return {row.tenant: Kept(row.tenant, row.version, row.settings, row.by, row.at) for row in rows}
 
 
+async def in_force(conn: AsyncConnection, schema: str, tenant: str, *, at: datetime) -> Kept | None:
+    """Return the settings that held at a moment; None where nothing was set by then."""
+    rows = await conn.execute(
+        text(
+            f"select tenant, version, settings, by, at from {schema}.settings"
+            " where tenant = :tenant and at <= :at order by version desc limit 1"
+        ),
+        {"tenant": tenant, "at": at},
+    )
+    row = rows.one_or_none()
+    return Kept(row.tenant, row.version, row.settings, row.by, row.at) if row is not None else None
+
+
 async def history(conn: AsyncConnection, schema: str, tenant: str, *, below: int | None, limit: int) -> list[Kept]:
     """Return the versions of a tenant's settings below a number, newest first."""
     rows = await conn.execute(

@@ -19,10 +19,10 @@ SPREAD = timedelta(seconds=30)
 """Contacts that a rule releases at the same time are spread over this interval."""
 BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
-PATIENCE = MappingProxyType(
-    {"throttled_recipient": (timedelta(minutes=1), timedelta(hours=1)), "throttled_content": (timedelta(minutes=1), timedelta(hours=1))}
-)
-"""First and longest pause after a limit on this address or this text alone: such limits last minutes or hours."""
+_LIMITED = (timedelta(minutes=1), timedelta(hours=1))
+PATIENCE = MappingProxyType({"throttled_recipient": _LIMITED, "throttled_content": _LIMITED, "destination": (timedelta(), timedelta())})
+"""First and longest pause after a refusal of this address or this text alone: such limits last minutes or hours. A provider that does not
+reach an address is not asked again: the message goes to another one at once."""
 TRY_FOR = timedelta(minutes=30)
 """A channel on which nothing went out is left for the next one if the next try is this long after the first; the last is never left."""
 CALLED_OFF = "cancelled"

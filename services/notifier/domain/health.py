@@ -97,6 +97,8 @@ class Tally:
                 return replace(self, faults=self.faults + 1, shown=(*self.shown, ("provider", why)))
             case Refused(code, "config"):
                 return replace(self, config=self.config or code, shown=(*self.shown, ("config", code)))
+            case Refused(code, "destination"):
+                return replace(self, good=self.good + 1, shown=(*self.shown, ("destination", code)))
             case Refused(code, "throttled", retry_after=rest):
                 longest = max((one for one in (self.rest, rest) if one is not None), default=None)
                 counted = replace(self, good=self.good + 1, throttled=self.throttled + 1, rest=longest)

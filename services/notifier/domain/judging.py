@@ -50,6 +50,8 @@ class Scene(Value, frozen=True):
     packs: Packs
     down: frozenset[str] = frozenset()
     """Channels on which a provider that is not paused has an open breaker, which ends by itself."""
+    unreached: frozenset[str] = frozenset()
+    """Channels on which a provider does not reach the address of this delivery."""
     dunned: tuple[datetime, ...] = ()
     """When the borrower was sent dunning messages of other tasks, in any case."""
 
@@ -103,7 +105,7 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
     """Return the first lawful channel in the request's order, else when one will be lawful; a resting channel is waited for briefly."""
     channels = usable(delivery, scene.known, debts, places=scene.places, channels=scene.channels, packs=scene.packs)
     if not channels:
-        return Fail(delivery.reason if delivery.spent and delivery.reason else _no_way(delivery, scene))
+        return Fail(delivery.reason if (delivery.spent or scene.unreached) and delivery.reason else _no_way(delivery, scene))
     closed, waited_for = scene.switched_off | scene.resting, set[str]()
     denied: list[Decision] = []
     words: list[str] = []

@@ -18,6 +18,8 @@ CONFIRMATION = "opt_out_confirmed"
 """The template, and the step, of the one message that confirms an opt-out."""
 CONFIRMED_WITHIN = timedelta(minutes=5)
 """In the United States a confirmation sent this soon is presumed to be covered by the consent (47 CFR 64.1200(a)(12))."""
+BROUGHT_AGAIN_WITHIN = timedelta(days=3)
+"""How long a message without an id may be delivered again: networks keep what was not acknowledged for this long at most."""
 _QUOTED = re.compile(
     r"^[ \t]*+(>|--[ \t]*$|-{3,}|_{5,}|(on|am|el|le|em|il|op|pada|den)\b.{5,200}:[ \t]*$|(from|von|de|da|van|dari):[ ]"
     r"|\u53d1\u4ef6\u4eba|\u5bc4\u4ef6\u8005|\u5728.{3,200}\u5199\u9053|sent from my )",
@@ -43,6 +45,8 @@ class Inbound:
     """What the provider itself has recognised in it."""
     answered: bool = False
     """Whether the provider itself has already confirmed it to the sender."""
+    named: bool = True
+    """Whether `id` identifies the message, so that a repeat is recognised, or only the connection it came by."""
 
 
 @dataclass(frozen=True, slots=True)

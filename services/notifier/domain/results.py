@@ -19,9 +19,10 @@ OURS = frozenset(
 
 Fault = Literal[
     "none", "recipient", "content", "provider", "config", "throttled", "throttled_recipient", "throttled_content", "opted_out",
-    "invalid_address", "complained",
+    "invalid_address", "complained", "destination",
 ]  # fmt: skip
-"""Whose fault it is. `throttled` is about the account or sender; faults of recipient or content say nothing about the provider."""
+"""Whose fault it is. `config` concerns the whole account, `destination` the account and one country or number, `throttled` the account or
+sender; faults of recipient or content say nothing about the provider."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,16 @@ class Routing:
         }
         return replace(self, accounts=found)
 
+    def barring(self, tenant: str, barred: Mapping[str, Collection[str]]) -> Routing:
+        """Return the routing in which these accounts of a tenant do not carry the channel, where any is named."""
+        if not any(barred.values()):
+            return self
+        mine = {
+            name: replace(offer, channels=tuple(channel for channel in offer.channels if name not in barred.get(channel, ())))
+            for name, offer in self.accounts.get(tenant, {}).items()
+        }
+        return replace(self, accounts={**self.accounts, tenant: mine})
+
     def choose(
         self, tenant: str, channel: str, countries: frozenset[str], *seed: object, avoid: Collection[str | None] = ()
     ) -> Offer | None:  # fmt: skip

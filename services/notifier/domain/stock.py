@@ -50,6 +50,11 @@ class Stock:
         """Return those of a tenant that asked for a rest."""
         return frozenset(name for (whose, name), one in self.admissions.items() if whose == tenant and one.slow)
 
+    def rests_for(self, account: Account, at_least: timedelta) -> bool:
+        """Say whether an account has asked for a rest that lasts so long from now."""
+        one = self.admissions.get(account)
+        return one is not None and one.slow and one.free_at is not None and one.free_at - self.now >= at_least
+
     def unused_probes(self) -> frozenset[Account]:
         """Return the accounts whose probe found no message to carry it."""
         return frozenset(account for account, one in self.admissions.items() if one.probe and not self.given[account])

@@ -25,6 +25,7 @@ from services.notifier.providers.wire import (
     HttpCall,
     e164,
     json_object,
+    moment,
     seconds_left,
     text,
 )  # fmt: skip
@@ -114,7 +115,8 @@ def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inb
     ref, sender = text(event.get("inboundMessageId")), text(event.get("originationNumber"))
     if ref is None or sender is None:
         return ()
-    return (Inbound(ref, "sms", sender, str(event.get("messageBody", ""))),)
+    at = moment(json_object(callback.body).get("Timestamp"))
+    return (Inbound(ref, "sms", sender, str(event.get("messageBody", "")), at=at),)
 
 
 def _at(millis: object) -> datetime | None:

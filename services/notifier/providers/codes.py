@@ -29,6 +29,8 @@ class Meaning(StrEnum):
     INVALID_ADDRESS = "invalid_address"
     CONFIG = "config"
     COMPLAINED = "complained"
+    DESTINATION = "destination"
+    """This account does not reach where the message goes; another may."""
 
 
 FAULTS: Mapping[Meaning, Fault] = MappingProxyType(
@@ -43,6 +45,7 @@ FAULTS: Mapping[Meaning, Fault] = MappingProxyType(
         Meaning.INVALID_ADDRESS: "invalid_address",
         Meaning.CONFIG: "config",
         Meaning.COMPLAINED: "complained",
+        Meaning.DESTINATION: "destination",
     }
 )
 _FOR_GOOD = frozenset({Meaning.PERMANENT, Meaning.OPTED_OUT, Meaning.INVALID_ADDRESS})

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.api import answer, body_of, page, takes
 from libs.common.clock import Clock
@@ -19,6 +19,7 @@ from libs.common.paging import Cursor, after_moment, cut, moment_place, part
 from libs.compliance import Packs
 from services.notifier import checking
 from services.notifier.directory import Directory
+from services.notifier.domain.costs import Cost, cost_of, total
 from services.notifier.domain.receipts import Standing
 from services.notifier.domain.reserving import RESERVED
 from services.notifier.domain.states import State
@@ -28,6 +29,7 @@ from services.notifier.routes.callers import MOST, Limit, Reading
 from services.notifier.routes.personal import Asking
 from services.notifier.store import pii, reading
 from services.notifier.store.reading import Filter
+from services.notifier.texts import price_at
 
 Raw = Annotated[bool, Query(description="also return receipts as they came; needs the scope pii:read, and the read is recorded")]
 _request = msgspec.json.Decoder(ContactRequested).decode
@@ -79,16 +81,17 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
                 raise DomainError(404, "not_found", f"there is no delivery {task_id[:128]!r}")
             attempts = await reading.attempts(conn, caller.tenant, row.borrower_id, task_id)
             heard = await reading.receipts(conn, caller.tenant, row.borrower_id, task_id)
+            costs = [await _cost(conn, caller.tenant, attempt) for attempt in attempts]
             if reader is not None and heard:
                 await pii.note(conn, reader, [row.borrower_id], what="receipts", at=await inside.clock.at(conn))
         said = next((a for a in reversed(attempts) if a.channel == row.channel and a.version is not None), None)
         text = {"locale": said.locale, "version": said.version} if said else None
         receipts = [(one.channel, _receipt(one, inside.directory if reader else None, caller.tenant)) for one in heard]
         shown = [
-            {**attempt._mapping, "receipts": [said for on, said in receipts if on == attempt.channel]}  # noqa: SLF001  # SQLAlchemy's public name
-            for attempt in attempts
+            {**_attempt(attempt), "cost": cost, "receipts": [said for on, said in receipts if on == attempt.channel]}
+            for attempt, cost in zip(attempts, costs, strict=True)
         ]
-        return answer({**_delivery(row), "text": text, "attempts": shown})
+        return answer({**_delivery(row), "text": text, "cost": total([cost for cost in costs if cost]), "attempts": shown})
 
     @routes.get("/borrowers/{borrower_id}/contacts", summary="The contacts that caps count, oldest first")
     async def contacts(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: Cursor) -> Response:
@@ -128,6 +131,21 @@ def _delivery(row: Row[tuple[object, ...]]) -> dict[str, Any]:
         "policy": request.policy if request else None, "channel": row.channel, "spent_on": row.spent, "sequence": row.sequence,
         "decisions": _decisions(row.decision) if row.decision else (),
     }  # fmt: skip
+
+
+def _attempt(row: Row[tuple[object, ...]]) -> dict[str, Any]:
+    """Return an attempt, and which text of the tenant's own the one that was said stands for."""
+    shown = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name
+    version, why = shown.pop("refused_version"), shown.pop("refused_why")
+    return {**shown, "instead_of": {"version": version, "reason": why} if version is not None else None}
+
+
+async def _cost(conn: AsyncConnection, tenant: str, attempt: Row[tuple[object, ...]]) -> Cost | None:
+    """Return what an attempt cost by the price that held when it began; None without a price, or while nobody knows that it was taken."""
+    if attempt.parts is None or attempt.result != "accepted":
+        return None
+    price = await price_at(conn, tenant, attempt.began_at)
+    return cost_of(attempt.parts, price) if price is not None else None
 
 
 def _receipt(row: Row[tuple[object, ...]], directory: Directory | None, tenant: str) -> dict[str, Any]:

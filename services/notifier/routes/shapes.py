@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from libs.common.contracts.catalogue import OUTCOMES
 from libs.common.describing import Shapes
 from libs.common.feed.shapes import feed_shapes
 from libs.common.tenant_settings.shapes import settings_shapes
+from services.notifier.domain.costs import Cost
 from services.notifier.domain.tenant import TenantSettings
 from services.notifier.domain.verdicts import Decision
 from services.notifier.routes.account_shapes import ACCOUNTS
@@ -52,6 +53,13 @@ class SaidReceipt(Struct):
     raw: str | None
 
 
+class RefusedText(Struct):
+    """A text of the tenant's own that the rules refused as it was about to go out: the shipped one was sent."""
+
+    version: int
+    reason: str
+
+
 class Attempt(Struct):
     """One try by one provider, and what it said."""
 
@@ -60,6 +68,7 @@ class Attempt(Struct):
     provider: str
     locale: str | None
     version: int | None
+    instead_of: RefusedText | None
     began_at: datetime
     ended_at: datetime | None
     result: str | None
@@ -67,6 +76,8 @@ class Attempt(Struct):
     code: str | None
     fault: str | None
     receipt: str | None
+    parts: Annotated[int | None, Meta(description="how many SMS it was, by our count; null on other channels, and for what did not go out")]
+    cost: Annotated[Cost | None, Meta(description="parts times the `sms_part_price` of that moment; null without one")]
     receipts: list[SaidReceipt]
 
 
@@ -74,6 +85,7 @@ class DeliveryWithAttempts(Delivery, kw_only=True):
     """A delivery, the text it used, and its attempts."""
 
     text: dict[str, Any] | None
+    cost: Annotated[Cost | None, Meta(description="the sum of what its attempts cost; null where none of them has a price")]
     attempts: list[Attempt]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from libs.common.describing import Shapes
+from services.notifier.domain.costs import Cost
 
 
 class TextProblem(Struct):
@@ -65,14 +66,6 @@ class TextInForce(Struct):
     drafts: int
 
 
-class SmsCost(Struct):
-    """Exact in millionths of the currency's unit, and rounded up to the minor unit."""
-
-    millionths: int
-    amount: int
-    currency: str
-
-
 class SmsParts(Struct):
     """How an SMS is split; `forcing` are the characters missing from GSM 7."""
 
@@ -81,7 +74,7 @@ class SmsParts(Struct):
     parts: int
     texts: list[str]
     forcing: list[str] | str
-    cost: SmsCost | None
+    cost: Cost | None
 
 
 class TextPreview(Struct):

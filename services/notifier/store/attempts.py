@@ -29,6 +29,10 @@ class Attempt(Value, frozen=True):
     provider: str
     locale: str | None = None
     version: int | None = None
+    refused_version: int | None = None
+    refused_why: str | None = None
+    parts: int | None = None
+    """How many SMS its text makes, once that is written to its end."""
 
     @property
     def key(self) -> Task:
@@ -47,6 +51,13 @@ def _message_id(tenant: str, task_id: str, channel: str, turn: int) -> str:
     return ids.derived("m", tenant, task_id, channel, turn)
 
 
+class Tried(Value, frozen=True):
+    """Who could not carry a delivery on a channel: the one tried last, whose fault it was, and all that do not reach its address."""
+
+    failed: str | None
+    barred: frozenset[str]
+
+
 class Closing(Value, frozen=True):
     """How an attempt is closed by its result."""
 
@@ -58,17 +69,25 @@ class Closing(Value, frozen=True):
     fault: str | None = None
     receipt: str | None = None
 
+    @property
+    def parts(self) -> int | None:
+        """Return how many SMS went out, or may have."""
+        return None if self.again or self.result == "refused" else self.attempt.parts
+
 
 _BEGIN = text(
     "insert into notifier.attempts as a"
-    " (tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, began_at)"
-    " select tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, :now"
+    " (tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, refused_version, refused_why, began_at)"
+    " select tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, refused_version, refused_why, :now"
     f" from unnest({column('tenants')}, {column('borrowers')}, {column('tasks')}, {column('channels')}, cast(:turns as int[]),"
-    f" {column('providers')}, {column('messages')}, {column('locales')}, cast(:versions as int[]))"
-    " as n(tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version)"
+    f" {column('providers')}, {column('messages')}, {column('locales')}, cast(:versions as int[]),"
+    " cast(:refused as int[]), cast(:whys as text[]))"
+    " as n(tenant, borrower_id, task_id, channel, turn, provider, message_id, locale, version, refused_version, refused_why)"
     " on conflict (tenant, borrower_id, task_id, channel) do update set turn = excluded.turn, provider = excluded.provider,"
-    " message_id = excluded.message_id, locale = excluded.locale, version = excluded.version, provider_ref = null, receipt = null,"
-    " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null"
+    " message_id = excluded.message_id, locale = excluded.locale, version = excluded.version,"
+    " refused_version = excluded.refused_version, refused_why = excluded.refused_why, provider_ref = null, receipt = null,"
+    " began_at = excluded.began_at, ended_at = null, result = null, again = false, code = null, fault = null,"
+    " parts = null"
     " where a.again returning tenant, borrower_id, task_id"
 )
 
@@ -84,7 +103,8 @@ async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: date
             **joined_arrays(a.key[:2] for a in ordered), "tasks": joined([a.task_id for a in ordered]),
             "channels": joined([a.channel for a in ordered]), "providers": joined([a.provider for a in ordered]),
             "messages": joined([a.message_id for a in ordered]), "locales": joined([a.locale for a in ordered]),
-            "turns": [a.turn for a in ordered], "versions": [a.version for a in ordered], "now": now,
+            "turns": [a.turn for a in ordered], "versions": [a.version for a in ordered],
+            "refused": [a.refused_version for a in ordered], "whys": [a.refused_why for a in ordered], "now": now,
         },
     )  # fmt: skip
     return {(tenant, borrower, task) for tenant, borrower, task in rows}
@@ -97,7 +117,8 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
     await conn.execute(
         text(
             "update notifier.attempts a set ended_at = :now, result = n.result, again = n.again, provider_ref = n.ref, code = n.code,"
-            " fault = n.fault, receipt = n.receipt"
+            " fault = n.fault, receipt = n.receipt, parts = case when n.result in ('refused', 'not_sent') then null else a.parts end,"
+            " barred = case when n.fault = 'destination' then array_append(a.barred, a.provider) else a.barred end"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
             " cast(:turns as int[]), cast(:results as text[]), cast(:agains as boolean[]), cast(:refs as text[]), cast(:codes as text[]),"
             " cast(:faults as text[]), cast(:receipts as text[]))"
@@ -110,6 +131,26 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
             "turns": [c.attempt.turn for c in closings], "results": [c.result for c in closings], "agains": [c.again for c in closings],
             "refs": [c.provider_ref for c in closings], "codes": [c.code for c in closings], "faults": [c.fault for c in closings],
             "receipts": [c.receipt for c in closings],
+        },
+    )  # fmt: skip
+
+
+async def note_parts(conn: AsyncConnection, closings: Sequence[Closing]) -> None:
+    """Write down how many SMS went out, or may have, whatever a receipt has said of them already."""
+    counted = [closing for closing in closings if closing.parts is not None]
+    if not counted:
+        return
+    await conn.execute(
+        text(
+            "update notifier.attempts a set parts = n.parts"
+            " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[]), cast(:channels as text[]),"
+            " cast(:turns as int[]), cast(:parts as int[])) as n(tenant, borrower_id, task_id, channel, turn, parts)"
+            " where a.tenant = n.tenant and a.borrower_id = n.borrower_id and a.task_id = n.task_id and a.channel = n.channel"
+            " and a.turn = n.turn"
+        ),
+        {
+            **_arrays([closing.attempt for closing in counted]),
+            "turns": [closing.attempt.turn for closing in counted], "parts": [closing.parts for closing in counted],
         },
     )  # fmt: skip
 
@@ -133,19 +174,23 @@ async def reached(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -
     return found
 
 
-async def failed_by(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str, str], str]:
-    """Return by channel the provider at these deliveries' last attempt, where the provider failed and nothing went out."""
+async def tried(conn: AsyncConnection, keys: Sequence[Task]) -> dict[Task, dict[str, Tried]]:
+    """Return by channel the providers that could not carry these deliveries (tenant, borrower, task): nothing went out through them."""
     if not keys:
         return {}
     rows = await conn.execute(
         text(
-            "select tenant, borrower_id, task_id, channel, provider"
+            "select tenant, borrower_id, task_id, channel, barred,"
+            " case when fault in ('provider', 'config', 'throttled') then provider end as failed"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
-            " join notifier.attempts using (tenant, borrower_id, task_id) where again and fault in ('provider', 'config', 'throttled')"
+            " join notifier.attempts using (tenant, borrower_id, task_id) where again"
         ),
         {**arrays(key[:2] for key in keys), "tasks": [key[2] for key in keys]},
     )
-    return {(row.tenant, row.borrower_id, row.task_id, row.channel): row.provider for row in rows}
+    found: dict[Task, dict[str, Tried]] = {}
+    for row in rows:
+        found.setdefault((row.tenant, row.borrower_id, row.task_id), {})[row.channel] = Tried(row.failed, frozenset(row.barred))
+    return found
 
 
 def _arrays(attempts: Sequence[Attempt]) -> dict[str, list[str]]:

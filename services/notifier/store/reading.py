@@ -64,7 +64,9 @@ async def attempts(conn: AsyncConnection, tenant: str, borrower_id: str, task_id
     """Return the attempts of a delivery, oldest first."""
     rows = await conn.execute(
         text(
-            "select channel, turn, provider, locale, version, began_at, ended_at, result, provider_ref, code, fault, receipt"
+            "select channel, turn, provider, locale, version, refused_version, refused_why,"
+            " began_at, ended_at, result, provider_ref, code, fault, receipt,"
+            " parts"
             " from notifier.attempts where tenant = :tenant and borrower_id = :borrower and task_id = :task order by turn"
         ),
         {"tenant": tenant, "borrower": borrower_id, "task": task_id},

@@ -74,6 +74,19 @@ async def keep(conn: AsyncConnection, tenant: str, provider: str, heard: Sequenc
     return [one for one in ordered if one.id in new]
 
 
+async def first_said(conn: AsyncConnection, tenant: str, provider: str, like: Heard, wish: Wish, *, since: datetime) -> datetime | None:
+    """Return when a wish was first brought from this address since then, by another reply than this one."""
+    rows = await conn.execute(
+        text(
+            "select min(coalesce(at, received_at)) from notifier.replies where tenant = :tenant and lookup = :lookup"
+            " and received_at >= :since and provider = :provider and id <> :id and wishes @> array[cast(:wish as text)]"
+        ),
+        {"tenant": tenant, "lookup": like.lookup, "since": since, "provider": provider, "id": like.id, "wish": wish.value},
+    )
+    found: datetime | None = rows.scalar_one()
+    return found
+
+
 async def attribute(
     conn: AsyncConnection, tenant: str, provider: str, found: Sequence[tuple[bytes, Sequence[str]]], *, callback: int
 ) -> None:  # fmt: skip

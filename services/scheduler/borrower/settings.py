@@ -1,4 +1,4 @@
-"""What a tenant sets for its borrowers' pages."""
+"""What a tenant sets for its borrowers' pages, and for its reports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from libs.common.contracts.values import known_zone
 from libs.common.tenant_settings.forms import Brand, Locale, ServiceSettings, lender_of
 
 LOAN = "{loan_id}"
@@ -19,7 +20,11 @@ class PageSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fi
 
     brand: Brand | None = None
     default_locale: Locale | None = None
+    default_zone: Annotated[str, Meta(description="an IANA time zone: the days of reports that name none")] | None = None
     pay_url: _Url | None = None
+
+    def __post_init__(self) -> None:
+        known_zone(self.default_zone)
 
     def lender(self, tenant: str) -> Brand:
         """Return who speaks for a tenant."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
+import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,6 +18,8 @@ from libs.common.contracts.values import known_zone
 from libs.common.errors import DomainError
 from libs.common.moments import Day
 from libs.common.tabular import csv_rows
+from libs.common.tenant_settings import store as settings
+from services.scheduler.borrower.settings import PageSettings
 from services.scheduler.domain.days import begins
 from services.scheduler.domain.reporting import MOST_DAYS, Days, Every, first_whole, last_over
 from services.scheduler.routes.cases import Rooms
@@ -24,7 +27,9 @@ from services.scheduler.routes.desk import Reader
 from services.scheduler.store import reports
 from services.scheduler.store.keeping import whole_since
 from services.scheduler.store.reports import Table
+from services.scheduler.tables import SCHEMA
 
+Span = TypeVar("Span", bound="SpanForm")
 Read = Callable[[AsyncConnection], Awaitable[Table]]
 _PRIVATE = {"Cache-Control": "private, no-store"}
 
@@ -39,7 +44,7 @@ class SpanForm(Asked):
 
     from_: Day = Field(alias="from", ge=date(1970, 1, 2), le=date(2199, 12, 30))
     to: Day = Field(ge=date(1970, 1, 2), le=date(2199, 12, 30))
-    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(_zone), Field(description="without it the tenant's `default_zone`, else UTC")] = "UTC"
     format: Literal["json", "csv"] = "json"
 
     @model_validator(mode="after")
@@ -81,6 +86,7 @@ def add_to(router: APIRouter, rooms: Rooms) -> None:
 def _add_debts(router: APIRouter, rooms: Rooms) -> None:
     @router.get("/reports/roll-rates", summary="How many debts, and how much, went from which bucket to which")
     async def roll_rates(caller: Reader, asked: Annotated[RollForm, Query()]) -> Response:
+        asked = await _placed(rooms, caller.tenant, asked)
         cuts = asked.days.cuts(asked.every)
         ends = [begins(day + timedelta(days=1), asked.timezone) for day in cuts]
         portions = dict(enumerate(pairwise(cuts), start=2))
@@ -94,6 +100,7 @@ def _add_debts(router: APIRouter, rooms: Rooms) -> None:
 
     @router.get("/reports/cure-rates", summary="How many were cured after each step, by policy and days late")
     async def cure_rates(caller: Reader, asked: Annotated[SpanForm, Query()]) -> Response:
+        asked = await _placed(rooms, caller.tenant, asked)
         days = asked.days
         return await _reported(
             rooms, "cure-rates", asked, lambda conn: reports.cure_rates(conn, caller.tenant, (days.begins, days.ends), asked.timezone)
@@ -101,6 +108,7 @@ def _add_debts(router: APIRouter, rooms: Rooms) -> None:
 
     @router.get("/reports/promises", summary="What became of promises to pay")
     async def promises(caller: Reader, asked: Annotated[SpanForm, Query()]) -> Response:
+        asked = await _placed(rooms, caller.tenant, asked)
         days = asked.days
         return await _reported(
             rooms, "promises", asked, lambda conn: reports.promises(conn, caller.tenant, (days.begins, days.ends))
@@ -110,20 +118,33 @@ def _add_debts(router: APIRouter, rooms: Rooms) -> None:
 def _add_contacts(router: APIRouter, rooms: Rooms) -> None:
     @router.get("/reports/funnel", summary="What became of each step's messages: due, requested, sent, delivered, paid")
     async def funnel(caller: Reader, asked: Annotated[FunnelForm, Query()]) -> Response:
+        asked = await _placed(rooms, caller.tenant, asked)
         days, within = asked.days, timedelta(days=asked.within_days)
         return await _reported(rooms, "funnel", asked, lambda conn: reports.funnel(conn, caller.tenant, (days.begins, days.ends), within))
 
     @router.get("/reports/feedback", summary="How it felt to borrowers, by the step whose message led them to their page")
     async def feedback(caller: Reader, asked: Annotated[SpanForm, Query()]) -> Response:
+        asked = await _placed(rooms, caller.tenant, asked)
         days = asked.days
         return await _reported(rooms, "feedback", asked, lambda conn: reports.feedback(conn, caller.tenant, (days.begins, days.ends)))
 
     @router.get("/reports/experiments", summary="Champion and challenger side by side")
     async def experiments(caller: Reader, asked: Annotated[ExperimentForm, Query()]) -> Response:
+        asked = await _placed(rooms, caller.tenant, asked)
         days, within = asked.days, timedelta(days=asked.within_days)
         return await _reported(
             rooms, "experiments", asked, lambda conn: reports.experiments(conn, caller.tenant, (days.begins, days.ends), within)
         )  # fmt: skip
+
+
+async def _placed(rooms: Rooms, tenant: str, asked: Span) -> Span:
+    """Return what is asked for, in the tenant's own zone where it names none."""
+    if "timezone" in asked.model_fields_set:
+        return asked
+    async with rooms.engine.connect() as conn:
+        kept = (await settings.current(conn, SCHEMA, [tenant])).get(tenant)
+    zone = msgspec.json.decode(kept.settings, type=PageSettings).default_zone if kept is not None else None
+    return asked.model_copy(update={"timezone": zone}) if zone else asked
 
 
 async def _reported(

@@ -37,6 +37,40 @@ async def test_a_delivery_shows_its_rules_and_attempts(databases: Databases) -> 
         assert [attempt["result"] for attempt in sent["attempts"]] == ["accepted"]
 
 
+async def test_a_delivery_shows_what_its_parts_cost_by_the_price_of_that_moment(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await world.late_borrower("b1")
+        await world.request("b1")
+        await world.service.pump()
+        unpriced = await world.delivery("b1")
+        parts = unpriced["attempts"][0]["parts"]
+        assert (parts >= 1, unpriced["cost"], unpriced["attempts"][0]["cost"]) == (True, None, None)
+        for version, millionths in (("0", 45_000), ("1", 60_000)):
+            world.clock.move_to(world.clock.now() + timedelta(minutes=1))
+            price = {"sms_part_price": {"millionths": millionths, "currency": "CNY"}}
+            assert (await world.call("PUT", "/v1/settings", json=price, headers={"If-Match": f'"{version}"'})).status_code == 200
+            await world.late_borrower(f"b-{version}")
+            await world.request(f"b-{version}")
+            await world.pass_to(world.clock.now() + timedelta(minutes=1))
+        for version, millionths in (("0", 45_000), ("1", 60_000)):
+            shown = await world.delivery(f"b-{version}")
+            cost = {"millionths": parts * millionths, "amount": -(-parts * millionths // 10_000), "currency": "CNY"}
+            assert (shown["cost"], shown["attempts"][0]["cost"]) == (cost, cost)
+        assert (await world.delivery("b1"))["cost"] is None
+
+
+async def test_only_sms_that_were_taken_have_parts_and_a_cost(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        price = {"sms_part_price": {"millionths": 45_000, "currency": "CNY"}}
+        assert (await world.call("PUT", "/v1/settings", json=price, headers={"If-Match": '"0"'})).status_code == 200
+        await world.late_borrower("b1", addresses={"email": "li@example.com"})
+        await world.request("b1", channels=("email",))
+        await world.service.pump()
+        sent = await world.delivery("b1")
+        assert [(one["result"], one["parts"], one["cost"]) for one in sent["attempts"]] == [("accepted", None, None)]
+        assert sent["cost"] is None
+
+
 async def test_deliveries_are_found_by_borrower_case_and_state(databases: Databases) -> None:
     async with a_world(databases) as world:
         for borrower in ("b1", "b2"):

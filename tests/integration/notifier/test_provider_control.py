@@ -20,17 +20,20 @@ from services.notifier.domain.breaker import LEAST_FAULTS, OPEN_FOR
 from services.notifier.providers.codes import Meaning
 from services.notifier.providers.fake.server import FakeProviders
 from services.notifier.providers.fake.speaker import magic
+from services.notifier.providers.wire import Account
 from services.notifier.service import build
 from services.notifier.settings import Settings
 from services.notifier.store.queue import Key
 from tests.integration.notifier.test_providers import CREDENTIALS, FAKES, REAL, a_wired_world, ask, open_packs, put, route, twilio
 from tests.integration.notifier.test_workers import shows
-from tests.integration.notifier.world import DIGEST_KEY, MORNING, PATIENCE_S, PRIVATE, TENANT, World, a_keyed_database
+from tests.integration.notifier.world import DIGEST_KEY, MORNING, PATIENCE_S, PRIVATE, TENANT, World, a_keyed_database, a_world
 from tests.integration.providers.cutting import closed_port
 from tests.support.leasing import lease_and_start, most_in_a_second
 from tests.support.postgres import Databases
 from tests.support.running import until
 
+BIRD = {"access_key": "key", "signing_key": "sign"}
+OTHER_KINDS = {"main": Account("main", "twilio", CREDENTIALS), "bird": Account("bird", "messagebird", BIRD)}
 BOTH: list[dict[str, Any]] = [{"channel": "sms", "provider": name} for name in FAKES]
 MOSTLY_MAIN: list[dict[str, Any]] = [{"channel": "sms", "provider": "main", "weight": 1000}, {"channel": "sms", "provider": "second"}]
 SECOND = timedelta(seconds=1)
@@ -49,6 +52,14 @@ async def shown(world: World, name: str = "main") -> dict[str, Any]:
 async def kinds(world: World, name: str = "main") -> list[str]:
     """Return the kinds of events in its history, newest first, except weights."""
     return [one["kind"] for one in (await world.get(f"/v1/providers/{name}/history"))["items"] if one["kind"] != "weights"]
+
+
+async def rests(world: World, rest: timedelta, name: str = "main") -> None:
+    """Let a provider have asked for a rest."""
+    async with world.engine.begin() as conn:
+        await conn.execute(
+            text("update notifier.provider_states set slowed_until = :until where name = :name"), {"until": MORNING + rest, "name": name}
+        )
 
 
 async def attempts(world: World, name: str = "main") -> int:
@@ -235,6 +246,42 @@ async def test_who_rests_leaves_its_share_to_the_others(databases: Databases) ->
         assert Counter(name for name, _ in fake.kept) == {"second": 8}
 
 
+@pytest.mark.parametrize(
+    ("rest", "expected"), [(timedelta(minutes=31), ("delivered", "email")), (timedelta(minutes=29), ("pending", None))]
+)
+async def test_a_message_goes_on_its_next_lawful_channel_while_all_who_carry_the_first_rest_for_long(
+    databases: Databases, rest: timedelta, expected: tuple[str, str | None]
+) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        await put(world, "main", twilio(fake))
+        await route(world, {"channel": "sms", "provider": "main"})
+        await rests(world, rest)
+        await world.profile("b1", addresses={"sms": REAL, "email": "li@example.com"}, jurisdictions=("TT",))
+        await world.fact("b1", jurisdictions=("TT",))
+        await world.request("b1", channels=("sms", "email"), jurisdictions=("TT",))
+        await ask(world, "b2")
+        await world.service.pump()
+        found = await world.delivery("b1")
+        assert (found["state"], found["channel"]) == expected
+        alone = await world.delivery("b2")
+        assert (alone["state"], alone["reason"], fake.kept) == ("pending", "no_permit", [])
+        await world.pass_to(MORNING + timedelta(minutes=45))
+        assert (await world.delivery("b2"))["state"] == "sent"
+
+
+async def test_a_message_goes_by_another_provider_of_its_channel_while_one_rests_for_long(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        for name in FAKES:
+            await put(world, name, twilio(fake, name))
+        await route(world, *MOSTLY_MAIN)
+        await rests(world, timedelta(hours=2))
+        await world.profile("b1", addresses={"sms": REAL, "email": "li@example.com"}, jurisdictions=("TT",))
+        await world.fact("b1", jurisdictions=("TT",))
+        await world.request("b1", channels=("sms", "email"), jurisdictions=("TT",))
+        await world.service.pump()
+        assert [name for name, _ in fake.kept] == ["second"]
+
+
 async def test_a_wrong_account_is_paused_with_its_reason_and_its_messages_go_by_another(databases: Databases) -> None:
     async with a_wired_world(databases) as (world, fake):
         await put(world, "main", twilio(fake, credentials={**CREDENTIALS, "auth_token": "wrong"}))
@@ -253,6 +300,42 @@ async def test_a_wrong_account_is_paused_with_its_reason_and_its_messages_go_by_
         assert Counter(name for name, _ in fake.kept) == {"second": 5}
         await put(world, "main", twilio(fake), 200)
         assert (await shown(world))["paused"] is False
+
+
+async def test_who_does_not_reach_a_country_is_not_paused_and_another_carries_the_message(databases: Databases) -> None:
+    async with FakeProviders(OTHER_KINDS).served() as fake, a_world(databases, options=open_packs(), fakes=True) as world:
+        await put(world, "main", twilio(fake))
+        await put(
+            world, "bird", {"kind": "messagebird", "credentials": BIRD, "settings": {"from": "Lender"}, "base_url": f"{fake.origin}/bird"}
+        )
+        await route(world, MOSTLY_MAIN[0], {"channel": "sms", "provider": "bird"})
+        await ask(world, "b1", magic(Meaning.DESTINATION))
+        await world.service.pump()
+        assert [name for name, _ in fake.kept] == ["bird"]
+        assert (await world.delivery("b1"))["state"] == "sent"
+        main = await shown(world)
+        assert (main["paused"], main["breaker"]["faults"], main["last_faults"][0]["fault"]) == (False, 0, "destination")
+        await ask(world, "b2")
+        await world.service.pump()
+        assert Counter(name for name, _ in fake.kept) == {"main": 1, "bird": 1}
+
+
+async def test_what_no_provider_of_a_channel_reaches_goes_on_to_the_next_channel_or_fails_with_the_code(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake):
+        for name in FAKES:
+            await put(world, name, twilio(fake, name))
+        await route(world, *BOTH)
+        number = magic(Meaning.DESTINATION)
+        await ask(world, "b1", number)
+        await world.profile("b2", addresses={"sms": number, "email": "li@example.com"}, jurisdictions=("TT",))
+        await world.fact("b2", jurisdictions=("TT",))
+        await world.request("b2", channels=("sms", "email"), jurisdictions=("TT",))
+        await world.service.pump()
+        alone, other = await world.delivery("b1"), await world.delivery("b2")
+        assert (alone["state"], alone["reason"], alone["attempts"][0]["turn"]) == ("failed", "21612", 2)
+        assert (other["state"], other["channel"]) == ("delivered", "email")
+        assert [(await shown(world, name))["paused"] for name in FAKES] == [False, False]
+        assert await world.scalar("select count(*) from notifier.suppressions") == 0
 
 
 async def test_a_new_version_resumes_what_paused_itself_and_not_what_a_person_has_paused(databases: Databases) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -19,7 +20,9 @@ from services.notifier.providers.fake.speaker import magic
 from services.notifier.providers.wire import Account
 from services.notifier.service import Options
 from tests.integration.notifier.world import MORNING, World, a_world
+from tests.integration.providers.proxy import Proxy, proxied
 from tests.support.postgres import Databases
+from tests.support.running import until
 
 CREDENTIALS = {"account_sid": "AC" + "0" * 32, "auth_token": "tok-secret"}
 WEBHOOK = {"kind": "webhook", "credentials": {"secret": "aa=="}, "settings": {"url": "https://a.example"}, "base_url": None}
@@ -46,6 +49,10 @@ async def a_wired_world(databases: Databases, **changes: Any) -> AsyncIterator[t
 
 def open_packs() -> Options:
     return Options(packs=Packs({**load_packs().by_id, "TT": parse_pack(OPEN, "TT.yaml")}))
+
+
+def port_of(fake: FakeProviders) -> int:
+    return int(fake.origin.rpartition(":")[2])
 
 
 def twilio(fake: FakeProviders, name: str = "main", **changes: Any) -> dict[str, Any]:
@@ -114,7 +121,9 @@ async def test_what_a_provider_answers_decides_what_becomes_of_the_delivery(
         await ask(world, "b1", magic(meaning))
         await world.service.pump()
         delivery = await world.delivery("b1")
-        assert (delivery["state"], delivery["attempts"][0]["fault"]) == (state, fault)
+        (attempt,) = delivery["attempts"]
+        assert (delivery["state"], attempt["fault"]) == (state, fault)
+        assert (attempt["parts"] is None) == (meaning is not Meaning.UNKNOWN)
 
 
 async def test_a_paused_provider_is_given_nothing_and_the_message_goes_when_it_is_resumed(databases: Databases) -> None:
@@ -179,6 +188,26 @@ async def test_new_credentials_hold_from_the_next_message_on(databases: Database
         await put(world, "main", twilio(fake), 200)
         await world.pass_to(MORNING + timedelta(seconds=30))
         assert (await world.delivery("b1"))["state"] == "sent"
+
+
+async def test_the_connections_of_a_replaced_account_end_when_the_last_message_through_them_is_answered(databases: Databases) -> None:
+    async with a_wired_world(databases) as (world, fake), proxied(Proxy(port_of(fake))) as before, proxied(Proxy(port_of(fake))) as after:
+        await put(world, "main", twilio(fake, base_url=f"http://127.0.0.1:{before.port}/main"))
+        await route(world, {"channel": "sms", "provider": "main"})
+        await ask(world, "b1")
+        await world.service.pump()
+        fake.delay_s = 1.0
+        await ask(world, "b2")
+        sending = asyncio.ensure_future(world.service.pump())
+        await until(lambda: world.scalar("select count(*) from notifier.attempts where ended_at is null"), "a message is under way")
+        await put(world, "main", twilio(fake, base_url=f"http://127.0.0.1:{after.port}/main"), 200)
+        await ask(world, "b3")
+        await sending
+        await world.service.pump()
+        assert [(await world.delivery(borrower))["state"] for borrower in ("b1", "b2", "b3")] == ["sent"] * 3
+        assert (before.connections >= 1, after.connections) == (True, 1)
+        await until(lambda: before.ended, "the connections of the account as it was have ended")
+        assert not after.ended
 
 
 @pytest.mark.parametrize(

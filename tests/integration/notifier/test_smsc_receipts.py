@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -163,6 +164,20 @@ async def test_replies_that_an_smsc_says_together_are_each_heard_and_one_that_it
             await hears(TENANT, "smsc")([Written(f"1202555012{n}", "Lender", "STOP", f"session/{n}") for n in (3, 4)], b"both")
         assert await world.scalar("select count(*) from notifier.suppressions where ground = 'opt_out'") == 2
         assert await world.scalar("select count(*) from notifier.replies") == 2
+
+
+async def test_a_start_that_an_smsc_brings_again_after_a_later_stop_lifts_nothing(databases: Databases) -> None:
+    async with a_linked_world(databases) as (world, _):
+        hears = listener_of(world.service).directory.hears
+        assert hears is not None
+        stands = []
+        for minutes, said, under in (
+            (0, "STOP", "a/1"), (1, "START", "a/2"), (2, "STOP", "a/3"), (3, "START", "b/1"), (3 * 24 * 60 + 4, "START", "c/1"),
+        ):  # fmt: skip
+            world.clock.move_to(MORNING + timedelta(minutes=minutes))
+            await hears(TENANT, "smsc")([Written("12025550123", "Lender", said, under)], b"one")
+            stands.append(await world.scalar("select count(*) from notifier.suppressions where lifted_at is null"))
+        assert stands == [1, 0, 1, 1, 0]
 
 
 @pytest.mark.parametrize("changes", [{"resp_ids": "octal"}, {"window": "0"}, {"from": "a name that is too long for it"}, {"password": "x"}])

@@ -149,17 +149,42 @@ async def test_a_text_for_named_jurisdictions_need_only_do_what_these_ask(databa
 
 async def test_a_text_that_the_readers_jurisdiction_refuses_is_set_aside_and_nobody_else_waits(databases: Databases) -> None:
     async with a_world(databases) as world:
-        await published(world, body="{{ lender }}: {{ total }}, {{ variables.more }}", jurisdictions=["ZZ"])
+        await published(world, name="ours", body="{{ lender }}: {{ total }}, {{ variables.more }}", jurisdictions=["ZZ"])
         for borrower, more in [("b1", "you will be arrested"), ("b2", "thank you")]:
             await world.late_borrower(borrower)
-            await world.request(borrower, variables={"more": more})
+            await world.request(borrower, template="ours", channels=("sms",), variables={"more": more})
         await world.late_borrower("b3")
-        await world.request("b3")
+        await world.request("b3", template="ours", channels=("sms",))
         await world.service.pump()
         assert [(await world.delivery(b))["state"] for b in ("b1", "b2", "b3")] == ["failed", "delivered", "failed"]
         assert [(await world.delivery(b))["reason"] for b in ("b1", "b3")] == ["content_refused", "in_doubt"]
         assert [message["body"] for message in await world.messages()] == ["Dunwell: CNY 120.50, thank you"]
         assert (await world.delivery("b1"))["attempts"] == []
+
+
+async def test_where_a_tenants_own_text_is_refused_the_shipped_one_goes_out_and_the_record_says_why(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        version = await published(world, body="{{ lender }}: {{ total }}, {{ variables.more }}", jurisdictions=["ZZ"])
+        for borrower, more in [("b1", "you will be arrested"), ("b2", "thank you")]:
+            await world.late_borrower(borrower)
+            await world.request(borrower, variables={"more": more})
+        await world.service.pump()
+        assert ["we have not yet received" in one["body"] for one in await world.messages()] == [True, False]
+        shown = await world.delivery("b1")
+        (attempt,) = shown["attempts"]
+        assert (shown["state"], shown["text"], attempt["version"]) == ("delivered", {"locale": "en", "version": 0}, 0)
+        assert attempt["instead_of"] == {"version": version, "reason": "forbidden_wording in body"}
+        assert (await world.delivery("b2"))["attempts"][0]["instead_of"] is None
+        assert 'dunwell_texts_replaced_total{channel="sms"} 1.0' in (await world.call("GET", "/metrics")).text
+
+
+async def test_a_shipped_text_of_another_purpose_does_not_stand_in_for_a_refused_one(databases: Databases) -> None:
+    async with a_world(databases) as world:
+        await published(world, body="{{ lender }}: {{ variables.more }}", purpose="notice", jurisdictions=["ZZ"])
+        await world.late_borrower("b1")
+        await world.request("b1", purpose="notice", variables={"more": "you will be arrested"})
+        await world.service.pump()
+        assert [(await world.delivery("b1"))[what] for what in ("state", "reason", "attempts")] == ["failed", "content_refused", []]
 
 
 async def test_a_reader_gets_the_tenants_own_text_in_the_nearest_locale(databases: Databases) -> None:

@@ -237,3 +237,13 @@ async def test_no_report_reads_a_fact_itself(world: World) -> None:
     async with world.engine.begin() as conn:
         await conn.execute(text("update scheduler.debt_facts set fact = ''"))
     assert [await report(world, name, 0, 3, **more) for name, more in asked] == before
+
+
+async def test_a_report_that_names_no_zone_is_of_the_days_of_the_tenants_own(world: World) -> None:
+    days = {"from": day(-3), "to": day(-2)}
+    assert (await world.get("/reports/promises", **days))["timezone"] == "UTC"
+    for version, zone, status in (("0", ZONE, 200), ("1", "Mars/Olympus", 422)):
+        answer = await world.http.put("/v1/settings", json={"default_zone": zone}, headers={"If-Match": f'"{version}"'})
+        assert answer.status_code == status, answer.text
+    assert (await world.get("/reports/promises", **days))["timezone"] == ZONE
+    assert (await world.get("/reports/promises", **days, timezone="America/Bogota"))["timezone"] == "America/Bogota"

@@ -61,7 +61,7 @@ def of_nobody(word: str) -> dict[str, Any]:
         (201, of_recipient(101, count=2), Unknown("answer_unreadable")),
         (201, of_recipient(403, "None"), Refused("403", "invalid_address")),
         (201, of_recipient(406, "None"), Refused("406", "opted_out")),
-        (201, of_recipient(407, "None"), Refused("407", "provider", permanent=False)),
+        (201, of_recipient(407, "None"), Refused("407", "destination", permanent=False)),
         (201, of_recipient(405, "None"), Refused("405", "config", permanent=False)),
         (201, of_recipient(500, "None"), Unknown("500")),
         (201, of_recipient(999, "None"), Unknown("999")),

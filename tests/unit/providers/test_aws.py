@@ -193,7 +193,7 @@ def test_answers_of_ses_are_read_by_the_table(status: int, body: object, headers
         ("ValidationException", "PRICE_OVER_THRESHOLD", ("content", True)),
         ("ConflictException", "RESOURCE_NOT_ACTIVE", ("config", False)),
         ("ConflictException", "DESTINATION_PHONE_NUMBER_BLOCKED_BY_PROTECT_NUMBER_OVERRIDE", ("content", True)),
-        ("ValidationException", "DESTINATION_COUNTRY_BLOCKED", ("content", True)),
+        ("ValidationException", "DESTINATION_COUNTRY_BLOCKED", ("destination", False)),
         ("ThrottlingException", None, ("throttled", False)),
     ],
 )
@@ -210,7 +210,7 @@ def test_errors_of_texts_are_read_with_their_reason(name: str, reason: str | Non
         ("INVALID_PARAMETER", ["destinationPhoneNumber"], ("invalid_address", True)),
         ("FIELD_VALIDATION_FAILED", ["MessageBody"], ("content", True)),
         ("FIELD_VALIDATION_FAILED", ["OriginationIdentity", "DestinationPhoneNumber"], ("config", False)),
-        ("COUNTRY_NOT_ENABLED", ["DestinationPhoneNumber"], ("config", False)),
+        ("COUNTRY_NOT_ENABLED", ["DestinationPhoneNumber"], ("destination", False)),
     ],
 )
 def test_a_field_that_is_wrong_with_a_text_says_whose_fault_it_is(reason: str, fields: list[str], result: tuple[str, bool]) -> None:

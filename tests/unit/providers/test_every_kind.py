@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import msgspec
 import pytest
 
+from services.notifier.domain.health import Tally
 from services.notifier.domain.results import Refused
 from services.notifier.providers.codes import Codes, Meaning
 from services.notifier.providers.fake.server import SPEAKERS
@@ -137,3 +138,13 @@ def test_a_fake_answers_every_meaning_that_its_kind_has_a_word_for_by_that_word(
     code = code_for(SPEAKERS[kind], meaning)
     assert (code is None) == (meaning not in SPEAKERS[kind].codes.api.values())
     assert code is None or SPEAKERS[kind].codes.api[code] is meaning
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("twilio", "21408"), ("twilio", "21612"), ("aws_sms", "ValidationException/COUNTRY_NOT_ENABLED"), ("vonage", "29")],
+)
+def test_a_code_about_one_destination_says_nothing_of_the_account_or_the_address(kind: str, code: str) -> None:
+    result = Codes.load(kind).result(400, code)
+    assert result == Refused(code, "destination", permanent=False)
+    assert Tally.of([result]).config is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import httpx
@@ -94,10 +95,14 @@ def test_messagebird_brings_it_signed_over_url_and_body() -> None:
     assert heard(messagebird.ADAPTER, callback, BIRD) == [Inbound("m1", "sms", "12025550123", "stop", at=NOW, signed=False)]
 
 
+BROUGHT_AT = datetime(2026, 11, 24, 2, tzinfo=UTC)
+"""When SNS says that it had the message: it may bring it hours later."""
+
+
 def test_aws_brings_it_through_the_topic_of_the_account() -> None:
     account = replace(TEXT, settings={**TEXT.settings, "topic": TOPIC})
     event = {"originationNumber": "+12025550123", "messageBody": "stop", "inboundMessageId": "i1", "destinationNumber": "+12025550100"}
-    assert heard(aws_sms.ADAPTER, brought(event), account) == [Inbound("i1", "sms", "+12025550123", "stop")]
+    assert heard(aws_sms.ADAPTER, brought(event), account) == [Inbound("i1", "sms", "+12025550123", "stop", at=BROUGHT_AT)]
     assert heard(aws_sms.ADAPTER, brought({**event, "inboundMessageId": None}), account) == []
     assert heard(aws_sms.ADAPTER, brought(event), replace(account, settings={"region": "eu-central-1"})) == "topic"
 

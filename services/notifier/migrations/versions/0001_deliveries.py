@@ -45,9 +45,9 @@ create table notifier.deliveries (
 ) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 create table notifier.attempts (
     tenant text not null, borrower_id text not null, task_id text not null, channel text not null,
-    turn integer not null, provider text not null, message_id text not null, locale text, version integer,
+    turn integer not null, provider text not null, message_id text not null, locale text, version integer, refused_version integer, refused_why text,
     began_at timestamptz not null, ended_at timestamptz,
-    result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text,
+    result text, again boolean not null default false, provider_ref text, code text, fault text, receipt text, parts integer, barred text[] not null default '{}',
     asked integer not null default 0,
     primary key (tenant, borrower_id, task_id, channel)
 ) with (fillfactor = 85);
@@ -173,6 +173,7 @@ create table notifier.replies (
     primary key (tenant, provider, id)
 );
 create index replies_borrowers on notifier.replies using gin (borrowers);
+create index replies_lookup on notifier.replies (tenant, lookup);
 create index replies_unclaimed on notifier.replies (received_at) where borrowers = '{}' and sealed is not null;
 """
 UNREPORTED = """
