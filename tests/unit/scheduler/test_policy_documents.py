@@ -1,4 +1,4 @@
-"""Policy documents: what is read, refused, warned of, and that what is accepted can be run."""
+"""Policy documents: what is read, rejected and warned about, and that whatever is accepted can be run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXAMPLE = """\
 policy: wallet-standard
 applies_to: {products: [cash-loan]}
 consolidate: borrower
-entry: latest                # a case that comes in late starts at: latest due step | first step
+entry: latest                # a case that enters late starts at: latest due step | first step
 cure: {when: clear, cool_down: 7d}
 steps:
   - {id: due-soon, at: {day: -3, between: "10:00-12:00"}, send: {template: due_soon, channels: [push, sms], purpose: reminder}}
@@ -143,7 +143,7 @@ OFFERS = st.sampled_from(
 
 @st.composite
 def _needs(draw: st.DrawFn) -> dict[str, Any]:
-    """What people must bring for a step, of one in three."""
+    """What people must supply for a step, for one step in three."""
     wanted = draw(st.sampled_from(([], [], [], [], ["approval"], ["evidence"], ["approval", "evidence"])))
     needs: dict[str, Any] = {"requires": wanted} if wanted else {}
     if "evidence" in wanted and draw(st.booleans()):
@@ -168,7 +168,7 @@ def _chained(draw: st.DrawFn, steps: list[dict[str, Any]]) -> list[dict[str, Any
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
-    """Documents of all that is supported, in any order of days."""
+    """Documents with everything that is supported, with days in any order."""
     document: dict[str, Any] = {
         "policy": draw(st.sampled_from(("ours", "others"))),
         "cure": {"cool_down": draw(DURATIONS)},
