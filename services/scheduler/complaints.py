@@ -19,7 +19,7 @@ COMPLAINED = "contact.complained.v1"
 BORROWER = "borrower"
 
 
-async def hear_complaints(
+async def open_complaints(
     conn: AsyncConnection, desk: Desk, keys: Sequence[CaseKey], heard: Sequence[ContactOutcome], *, now: datetime
 ) -> None:
     """Open the complaints; `keys` are all cases of these borrowers, already locked."""

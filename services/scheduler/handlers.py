@@ -19,7 +19,7 @@ from libs.common.contracts.overdue_facts import Anchor, DebtWatermark, OverdueFa
 from libs.common.errors import PoisonError
 from libs.common.value import Value, replace
 from services.scheduler.acting import Desk
-from services.scheduler.complaints import COMPLAINED, hear_complaints
+from services.scheduler.complaints import COMPLAINED, open_complaints
 from services.scheduler.correcting import Review, row_of
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import ContactState, Debt
@@ -207,16 +207,16 @@ class Intake:
         await self.desk.save(conn, list(touched.values()), out)
         perhaps = {(tenant, step.case_id) for (tenant, _), step in seen.items() if step.corrected and step.made_at is not None}
         await self.review.hold(conn, [one for key, one in held.items() if key in perhaps], now)
-        await self._heed(conn, news, theirs, now)
+        await self._act_on_replies(conn, news, theirs, now)
 
-    async def _heed(
+    async def _act_on_replies(
         self, conn: AsyncConnection, news: Sequence[tuple[Envelope, ContactOutcome]], complaining: Sequence[CaseKey], now: datetime
     ) -> None:
         """Act on borrowers' replies; `complaining` are all cases of those who complain, already locked."""
         about = [(CaseKey(envelope.tenant, told.borrower_id, told.case_id), envelope.type, told) for envelope, told in news]
         replied = [holds.CaseOf(key.tenant, key.borrower_id, key.case_id) for key, kind, _ in about if kind == f"{Ending.REPLIED}.v1"]
         await cases.wake_others(conn, await holds.end_with(conn, replied, Ending.REPLIED, now), now)
-        await hear_complaints(conn, self.desk, complaining, [told for _, kind, told in about if kind == COMPLAINED], now=now)
+        await open_complaints(conn, self.desk, complaining, [told for _, kind, told in about if kind == COMPLAINED], now=now)
         await give_work(conn, self.desk, [(key, kind, told.reason) for key, kind, told in about], now)
 
     async def _corrected(self, conn: AsyncConnection, facts: Sequence[Fact]) -> set[CaseKey]:

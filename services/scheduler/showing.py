@@ -120,7 +120,7 @@ def next_contact(held: Held, rules: Rules, law: Law, now: datetime) -> Mapping[s
 def _next(found: Followed, held: Held, law: Law, at: datetime) -> Mapping[str, Any]:
     case, planned = found.case, found.planned(at)
     under_way = [contact for contact in case.contacts if contact.state in PENDING and contact.expires_at > at]
-    if under_way and (waiting := case.faceless) is not None:
+    if under_way and (waiting := case.without_profile) is not None:
         return _answer(None, waiting.step, planned.reason.kind, until=waiting.expires_at, ends_with=planned.reason.errand)
     if under_way:
         last = max(under_way, key=lambda contact: contact.requested_at)

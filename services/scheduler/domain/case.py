@@ -225,7 +225,7 @@ class Case(Value, frozen=True):
         return max(found, key=lambda contact: contact.requested_at) if len(found) > 1 else found[0] if found else None
 
     @property
-    def faceless(self) -> Contact | None:
+    def without_profile(self) -> Contact | None:
         """Return the last contact of this spell if it cannot go out because the borrower has no profile."""
         last = self.last
         return last if last is not None and last.lacks_profile else None

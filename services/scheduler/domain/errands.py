@@ -32,12 +32,12 @@ def every_errand(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[st
         yield from _unless_given(case, key_of_stop(stop), *_stop_work(stop, now))
     if case.stop(now) is not None:
         return
-    if case.state is State.OPEN and (contact := case.faceless) is not None:
+    if case.state is State.OPEN and (contact := case.without_profile) is not None:
         yield from _unless_given(case, NO_PROFILE, PROFILE_WORK, contact.requested_at + PROFILE_PATIENCE)
     if case.handed_at is not None:
         yield from _unless_given(case, HANDED_OVER, HANDED_WORK, case.handed_at + HANDED_PATIENCE)
     elif case.unstopped(now):
-        yield from _errands_of_the_late(case, policy, now)
+        yield from _errands_about_overdue(case, policy, now)
 
 
 def _unended(case: Case, now: datetime) -> Iterator[Stop]:
@@ -64,7 +64,7 @@ def key_of_stop(stop: Stop) -> str:
     return f"{OF_STOP}{stop.hold.source if stop.hold is not None and stop.hold.source is not None else stop.status_id}"
 
 
-def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
+def _errands_about_overdue(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
     for contact in case.contacts:
         unresolved = contact.state is ContactState.UNRESOLVED
         if (contact.needs_person or unresolved) and contact.about is None and contact.spell == case.spell:

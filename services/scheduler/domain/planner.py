@@ -132,7 +132,7 @@ def plan(case: Case, policy: Policy, now: datetime) -> Plan:
         after, answered = having(case, due, now), standing
         standing = policy.settled(after)
         slot = _next_slot(after, standing, now)
-        if not (_only_says(due) and standing is answered and case.faceless is None):
+        if not (_only_says(due) and standing is answered and case.without_profile is None):
             beside = _beside(after, standing, now)
     upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id, slot.debts, slot.closes)
     moments = [moment for moment in _moments(after, standing, upcoming=upcoming, beside=beside) if moment > now]
@@ -146,8 +146,8 @@ def _beside(case: Case, policy: Policy, now: datetime) -> _Beside:
 def _only_says(due: list[Due]) -> bool:
     """Return whether a message is all that is done.
 
-    Everything else then stays as it was: what follows a message waits until a provider accepts it, and only conditions and `faceless`
-    depend on its request.
+    Everything else then stays as it was: what follows a message waits until a provider accepts it, and only conditions and
+    `without_profile` depend on its request.
     """
     return len(due) == 1 and isinstance(due[0], ContactDue)
 
@@ -303,7 +303,7 @@ def _moments(case: Case, policy: Policy, *, upcoming: Upcoming | None, beside: _
 
 
 def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Reason:
-    if case.state is State.OPEN and case.stop(now) is None and (contact := case.faceless) is not None:
+    if case.state is State.OPEN and case.stop(now) is None and (contact := case.without_profile) is not None:
         return Reason(NO_PROFILE, until=upcoming.at if upcoming else contact.expires_at, errand=open_errand(case, NO_PROFILE))
     if case.owed and case.stop(now) is None and (doubt := _doubt(case, case.doubtful)) is not None:
         return doubt
