@@ -1,1 +1,1 @@
-"""The scheduler: what should be said or done next about a debt, and when."""
+"""The scheduler: decides what to say or do next about a debt, and when."""

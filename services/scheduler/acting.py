@@ -1,4 +1,4 @@
-"""From what the rules say to what is written: rows, entries of the story and messages, for the cases a transaction holds."""
+"""Turns what the rules decide into rows, timeline entries and messages, for the cases a transaction holds."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ from services.scheduler.store.held import Held
 
 DOUBT_KEY = "in_doubt"
 _ABOUT = ("answer_id", "offer_id", "task_id", "hold_id", "promise_id", "matter_id", "contact_id", "step")
-"""What an event is about, the first of them that its detail has; else its moment."""
+"""What an event is about: the first of these that its detail has, else its moment."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def task_id_of(case: Case, due: ContactDue) -> str:
-    """Return the id that this contact always has; a reminder is about a due date, and so is its id."""
+    """Return the stable id of this contact; for a reminder it includes the due date."""
     step = due.step.id if due.about is None else f"{due.step.id}@{due.about.isoformat()}"
     return ids.derived("t", case.tenant, case.case_id, case.spell, step, due.occurrence)
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Which offer is made, by whom, and for which step."""
+    """Which offer is made, by whom, and by which step."""
 
     offer_id: str
     state: OfferState
@@ -82,10 +82,10 @@ class Desk:
     parking: ParkingLimit
     rulebook: Rulebook = field(default_factory=Rulebook)
     tenants: tuple[str, ...] = ("default",)
-    """The first one's topics have the plain names."""
+    """The first tenant's topics have no tenant prefix."""
 
     def follow(self, held: Held, rules: Rules, now: datetime) -> tuple[Held, Outgoing]:
-        """Bring a case to where its facts are; a rule that fails parks the case."""
+        """Bring a case up to date with its facts; a rule that fails parks the case."""
         out = Outgoing()
         try:
             return self._followed(held, rules, held.moment(now), out=out)[0], out
@@ -102,7 +102,7 @@ class Desk:
             return self._parked(held, error, now)
 
     async def save(self, conn: AsyncConnection, held: list[Held], out: Outgoing) -> None:
-        """Write the cases, then what came of them, then the messages: outbox order is commit order for a case."""
+        """Write the cases, then what came of them, then the messages, so that outbox order is commit order for a case."""
         await cases.save(conn, held)
         await story.add_steps(conn, out.steps)
         await story.change_steps(conn, out.changed)
@@ -116,7 +116,7 @@ class Desk:
         await self.outbox.append(conn, out.messages)
 
     def _followed(self, held: Held, rules: Rules, at: datetime, *, out: Outgoing) -> tuple[Held, Policy]:
-        """Bring a case to the policy version that rules it, and to where its facts are."""
+        """Bring a case to the policy version that applies to it, and up to date with its facts."""
         found = followed(held.case, rules.pinned(held), rules.choices_of(held.case.tenant), at)
         if found is None:
             raise LookupError(f"policy {held.policy} {held.policy_version} cannot be read")
@@ -154,7 +154,7 @@ class Desk:
                 assert_never(change)
 
     def release(self, case: Case, release: Release, at: datetime, out: Outgoing) -> None:
-        """Say that a hold of this case is over, whoever or whatever has ended it."""
+        """Announce that a hold of this case is over, whoever or whatever ended it."""
         stop = release.stop
         out.ended.append(holds.EndedRow(case.tenant, case.borrower_id, stop.status_id, at, release.by, release.why))
         ended = HoldEnded(hold_id=stop.status_id, borrower_id=case.borrower_id, case_id=case.case_id, at=at)
@@ -211,7 +211,7 @@ class Desk:
         )
 
     def _done(self, held: Held, due: Due, at: datetime, out: Outgoing) -> Case:
-        """Do one thing that is due, and return the case that has it."""
+        """Do one thing that is due; return the case with it done."""
         case = held.case
         match due:
             case ContactDue():
@@ -240,7 +240,7 @@ class Desk:
     def _request(self, held: Held, due: ContactDue, at: datetime, out: Outgoing) -> None:
         case, action, task_id = held.case, due.step.action, task_id_of(held.case, due)
         if not isinstance(action, Send):
-            raise TypeError(f"step {due.step.id} says nothing")
+            raise TypeError(f"step {due.step.id} sends nothing")
         loans = [debt.loan_id for debt in due.debts]
         data = ContactRequested(
             task_id=task_id, borrower_id=case.borrower_id, case_id=case.case_id,
@@ -268,13 +268,13 @@ class Desk:
         self.meters.requested.labels(action.purpose).inc()
 
     def _offer_said(self, case: Case, due: ContactDue) -> dict[str, str]:
-        """Return what a text may say of the offer that its message carries; limits are in the terms, sums are the notifier's."""
+        """Return the template variables for the offer a message carries; the limits are in its terms, the notifier works out amounts."""
         if due.step.offer is None or due.step.id not in case.acted or not case.offers:
             return {}
         return {"offer_id": case.offers[-1].offer_id, "offer_until": case.offers[-1].expires_at.isoformat()}
 
     def give(self, case: Case, due: ErrandDue, at: datetime, out: Outgoing) -> Case:
-        """Give a task to a person, and return the case that has it."""
+        """Give a task to a person; return the case that has it."""
         task_id = ids.derived("h", case.tenant, case.case_id, case.spell, due.key, due.occurrence)
         work = due.work
         out.errands.append(
@@ -287,7 +287,7 @@ class Desk:
         return replace(case, errands=(*case.errands, Errand(task_id, due.key, due.occurrence, None)))
 
     def offer(self, case: Case, made: Made, terms: Terms, at: datetime, out: Outgoing) -> Case:
-        """Make an offer, or propose one that another person must approve; the borrower's side hears of it once it is open."""
+        """Make an offer, or propose one that a second person must approve; the borrower hears of it only once it is open."""
         offer = Offer(made.offer_id, made.state, at + terms.valid_for)
         out.offers.append(
             dealings.OfferRow(
@@ -302,13 +302,13 @@ class Desk:
     def offered(
         self, case: Case, offer: Offer, terms: Mapping[str, Any], at: datetime, out: Outgoing, **detail: Any
     ) -> None:  # detail is open
-        """Tell that an offer stands: its limits, and until when."""
+        """Announce an open offer: its limits and when it expires."""
         shown = {name: value for name, value in terms.items() if name != "valid_for"}
         told = {"offer_id": offer.offer_id, "expires_at": offer.expires_at, "loans": _loans(case), **shown, **detail}
         self.event(case, "case.offer_made", at, out, reason=terms["kind"], **told)
 
     def _parked(self, held: Held, error: Exception, now: datetime) -> tuple[Held, Outgoing]:
-        """Set one case aside for a person, whatever its rules have half done."""
+        """Park one case for a person, discarding whatever its rules had half done."""
         at, out, why = held.moment(now), Outgoing(), f"{type(error).__name__}: {error}"[:300]
         self.parking.count(now, why)
         case, given = held.case, [errand for errand in held.case.errands if errand.key == DOUBT_KEY]
@@ -323,7 +323,7 @@ class Desk:
         return parked, out
 
     def event(self, case: Case, kind: str, at: datetime, out: Outgoing, /, *, reason: str | None = None, **detail: Any) -> None:
-        """Say that something has happened to a case, and tell it in its story; said again of the same thing it is the same event."""
+        """Announce an event of a case and add it to its timeline; announced again about the same thing, it has the same id."""
         data = CaseEvent(
             case_id=case.case_id, borrower_id=case.borrower_id, spell=case.spell, at=at, loan_id=case.loan_id or None, reason=reason,
             detail=detail,
@@ -338,7 +338,7 @@ class Desk:
         out.entries.append(entry(case, at, kind, reason=reason, spell=case.spell, **detail))
 
     def task_message(self, case: Case, kind: str, task_id: str, at: datetime, *, data: msgspec.Struct) -> Message:
-        """Return a message to the notifier, the same one for the same kind and id."""
+        """Return a message to the notifier; the same kind and id give the same message."""
         envelope = Envelope(
             type=kind, id=ids.derived("e", case.tenant, kind, task_id), source=self.writer.source, time=at, tenant=case.tenant,
             subject=task_id,
@@ -351,7 +351,7 @@ def _loans(case: Case) -> list[str]:
 
 
 def _grounds(case: Case, step: Step) -> dict[str, Any]:
-    """Return what an act is founded on: the debts with the facts that were seen, the notice before it, and who approved it."""
+    """Return the grounds for an act: the debts and the fact versions seen, the notice before it, and who approved it."""
     notice = case.said(step.after.step, None) if step.after is not None else ()
     approved = next((one for one in case.approvals if one.step == step.id), None)
     return {
@@ -364,7 +364,7 @@ def _grounds(case: Case, step: Step) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _written(at: datetime) -> str:
-    """Return a moment as a text; that of a batch is the same for most of its cases."""
+    """Return a moment as text; most cases of a batch share one."""
     return at.astimezone(UTC).isoformat()
 
 
@@ -373,6 +373,6 @@ def _ref(which: tuple[str, int]) -> PolicyRef:
 
 
 def _errand_id(case: Case, key_or_id: str | None) -> str | None:
-    """Return the id of the open task that a reason names."""
+    """Return the id of the open task a reason refers to."""
     found = (e.task_id for e in case.errands if e.done_at is None and key_or_id in {e.key, e.task_id})
     return next(found, None)

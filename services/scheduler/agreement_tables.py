@@ -1,4 +1,4 @@
-"""Tables of what people and borrowers have agreed or brought up; the statements that use them are in store/."""
+"""Tables of what borrowers and staff have agreed or raised; the statements that use them are in store/."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ holds = Table(
     Column("ended_by", Text),
     Column("end_reason", Text),
 )
-"""Holds; `paused` are the loans (with blanks between) whose overdue clock rests with it."""
+"""Holds; `paused` lists (separated by spaces) the loans whose overdue clock is paused with it."""
 
 promises = Table(
     "promises",
@@ -65,7 +65,7 @@ promise_debts = Table(
     Column("loan_id", Text, primary_key=True),
     Column("since", BigInteger, nullable=False),
 )
-"""What a promise is about, and what had been received for it before."""
+"""The debts a promise covers, and what each had received when it was made."""
 
 matters = Table(
     "matters",
@@ -87,7 +87,7 @@ matters = Table(
     Column("resolved_at", _moment),
     Column("resolved_by", Text),
 )
-"""Disputes, complaints, hardship and wrong numbers, and what was found."""
+"""Disputes, complaints, hardship and wrong numbers, and how each was resolved."""
 
 recorded_contacts = Table(
     "recorded_contacts",
@@ -122,4 +122,4 @@ hold_batches = Table(
     Column("after_case", Text, nullable=False),
     Column("ended_at", _moment),
 )
-"""Holds for many cases, and how far they have come."""
+"""Bulk holds and their progress."""

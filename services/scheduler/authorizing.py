@@ -1,4 +1,4 @@
-"""What the gate says before a person dials: asked of the notifier, which holds the caps; who gets no answer has no permission."""
+"""Asks the notifier, which keeps the caps, whether a person may make a contact now; no answer means no."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 AUTHORIZE = "/v1/contacts:authorize"
 TIMEOUT_S = 5.0
 CHANNELS = {"call": "call", "phone": "call", "visit": "visit", "letter": "letter"}
-"""The channel of tasks that reach out to the borrower, by their kind; others need no permission."""
+"""Channel by kind of task, for tasks that contact the borrower; others need no permission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The way to the notifier; without one nobody can be asked."""
+    """The connection to the notifier; without one nothing is permitted."""
 
     client: httpx.AsyncClient | None = None
 

@@ -1,4 +1,4 @@
-"""What a person does about a case: all of the borrower's cases are held meanwhile, and brought to what follows from it."""
+"""What a person does about a case: all of the borrower's cases are locked meanwhile, then brought up to date."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from services.scheduler.store.story import Entry
 
 @dataclass(slots=True)
 class Work:
-    """A case in hand: what is written here is written with what follows from it."""
+    """A case being worked on: what is written here is saved together with what follows from it."""
 
     conn: AsyncConnection
     desk: Desk
@@ -37,10 +37,10 @@ class Work:
     by: str
     terms: PromiseTerms = PROMISE_TERMS
     key: str | None = None
-    """What is done again under the same name: a task, a portion of a batch. What it makes has the same ids then."""
+    """Names work that may be done again (a task, a portion of a batch): what it makes has the same ids then."""
     out: Outgoing = field(default_factory=Outgoing)
     freed: bool = False
-    """Set when a person has decided on a case that its rules could not digest."""
+    """Set when a person has decided on a case that its rules had failed on."""
 
     @property
     def of(self) -> tuple[str, str, str]:
@@ -49,31 +49,31 @@ class Work:
 
     @property
     def telling(self) -> Telling:
-        """Return how ingest is told."""
+        """Return what messages to ingest need."""
         return Telling(self.desk.writer.partitions, self.desk.tenants[0], self.at)
 
     def new_id(self, prefix: str, *about: object) -> str:
-        """Return the id of what this request makes: always the same one under a key."""
+        """Return the id of what this request makes: always the same one if there is a key."""
         return ids.derived(prefix, *self.of, self.key or ids.fresh(), *about)
 
     def done(self, held: Held) -> Held:
-        """Return the case, read again, with what this work has changed of the row itself."""
+        """Apply what this work changed of the case row itself to the case, read again."""
         case = replace(held.case, nonpayment_reason=self.case.nonpayment_reason)
         return replace(held, case=case, moved_at=self.at, in_doubt=None if self.freed else held.in_doubt)
 
     def entry(self, kind: str, *, reason: str | None = None, **detail: Any) -> Entry:
-        """Return a line of the case's story."""
+        """Return an entry for the case's timeline."""
         return entry(self.case, self.at, kind, reason=reason, **detail)
 
     def debt(self, loan_id: str) -> Debt:
-        """Return a debt of the case, or refuse."""
+        """Return a debt of the case; raise if there is none."""
         found = next((debt for debt in self.case.debts if debt.loan_id == loan_id), None)
         if found is None:
             raise DomainError(422, "unknown_debt", f"case {self.case.case_id} has no debt {loan_id[:128]}")
         return found
 
     def zone(self, loans: Iterable[str]) -> str:
-        """Return the time zone of the first of these debts, else of the case's oldest one."""
+        """Return the time zone of the first of these debts, or of the case's first debt."""
         named = list(loans)
         found = [debt for debt in self.case.debts if not named or debt.loan_id in named]
         return min(found, key=lambda debt: debt.loan_id).timezone if found else "UTC"
@@ -81,7 +81,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Casework:
-    """Where people work on cases."""
+    """Gives people a case to work on."""
 
     engine: AsyncEngine
     clock: Clock
@@ -90,7 +90,7 @@ class Casework:
 
     @asynccontextmanager
     async def on(self, caller: Principal, case_id: str, *, key: str | None = None) -> AsyncIterator[Work]:
-        """Hold a case; when the work is done, bring this case and the borrower's others to where that leaves them."""
+        """Lock a case; when the work is done, bring this case and the borrower's others up to date."""
         async with self.engine.begin() as conn:
             row = await case_row(conn, caller.tenant, case_id)
             held = await cases.lock_of_borrowers(conn, [(caller.tenant, row.borrower_id)])
@@ -105,14 +105,14 @@ class Casework:
 
     @asynccontextmanager
     async def reading(self, caller: Principal, case_id: str) -> AsyncIterator[tuple[AsyncConnection, tuple[str, str, str]]]:
-        """Return a connection, and which case it is: (tenant, borrower, case)."""
+        """Return a connection, and the case as (tenant, borrower, case)."""
         async with self.engine.connect() as conn:
             row = await case_row(conn, caller.tenant, case_id)
             yield conn, (caller.tenant, row.borrower_id, case_id)
 
 
 async def bring(conn: AsyncConnection, desk: Desk, held: Sequence[Held], works: Sequence[Work], *, now: datetime) -> None:
-    """Read held cases as they are after this work, take back what may not be said any more, and have them looked at."""
+    """Read locked cases as they are after this work, cancel contacts that have lost their ground, and have the cases planned again."""
     if not held:
         return
     done = {work.case.case_id: work for work in works}

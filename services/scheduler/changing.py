@@ -1,4 +1,4 @@
-"""A changed policy, or segment, on its way to the debts: in whose case they are, when their reminders are due, which spells to look at."""
+"""Applies a changed policy or segment to the debts: which case each belongs to, when its reminder is due, which cases to plan again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from services.scheduler.store.held import CaseKey, case_key
 from services.scheduler.store.homes import Reckoned
 
 LET_FACTS_BY = timedelta(seconds=2)
-"""So long a segment waits: a fact that was taken in beside it may not have seen it."""
+"""How long a segment change waits: a fact processed at the same time may not have seen it."""
 
 
 async def tell_change(conn: AsyncConnection, rulebook: Rulebook, now: datetime, limit: int) -> int | None:
-    """Tell the next debts of a change whose moment has come, and return how many; None when there is no such change.
+    """Apply a change that has taken effect to the next debts; return how many, or None when there is no such change.
 
     Debts are locked before cases, in key order, as the handler of facts does.
     """
@@ -39,7 +39,7 @@ async def tell_change(conn: AsyncConnection, rulebook: Rulebook, now: datetime, 
 
 
 async def tell_segments(conn: AsyncConnection, rulebook: Rulebook, now: datetime, limit: int) -> int:
-    """Tell the debts of borrowers whose segment has changed, and return how many borrowers that were."""
+    """Apply changed segments to their borrowers' debts; return the number of borrowers."""
     borrowers = await changes.claim_segments(conn, now - LET_FACTS_BY, limit)
     if not borrowers:
         return 0
@@ -51,7 +51,7 @@ async def tell_segments(conn: AsyncConnection, rulebook: Rulebook, now: datetime
 
 
 async def _tell(conn: AsyncConnection, told: Sequence[Told], rules: Rules, now: datetime, *, wakes: bool) -> None:
-    """Reckon locked debts anew, and look at the late ones' cases where that is asked for, or where a debt has moved."""
+    """Recompute locked debts, and plan the overdue ones' cases again if that is asked for or if a debt has moved."""
     wished = {(debt.tenant, debt.borrower_id, debt.loan_id): _reckoned(debt, rules.choices_of(debt.tenant), now) for debt in told}
     at_home = await homes.reckon(conn, list(wished.values()))
     late: dict[CaseKey, datetime] = {}
@@ -70,6 +70,6 @@ def _reckoned(told: Told, choices: Choices, now: datetime) -> Reckoned:
         debt = debt_stored(told.fact, told.segment)
         policy, case_loan = choices.of((debt,), told.borrower_id), choices.loan_of_case(debt, told.borrower_id)
         reminded = None if told.owed else reminder_at(debt, policy, now)
-    except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it
+    except Exception:  # noqa: BLE001  # a debt the rules fail on is woken at once, so that its case is parked where people see it
         reminded = None if told.owed else now
     return Reckoned(told.tenant, told.borrower_id, told.loan_id, reminded, case_loan)

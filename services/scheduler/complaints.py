@@ -1,4 +1,4 @@
-"""Complaints that come back from the notifier: each is opened once, in the case whose message it answers."""
+"""Complaints that the notifier reports: each is opened once, in the case whose message it answers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ COMPLAINED = "contact.complained.v1"
 BORROWER = "borrower"
 
 
-async def hear_complaints(
+async def open_complaints(
     conn: AsyncConnection, desk: Desk, keys: Sequence[CaseKey], heard: Sequence[ContactOutcome], *, now: datetime
 ) -> None:
-    """Open the complaints; `keys` are all cases of these borrowers, which are locked already."""
+    """Open the complaints; `keys` are all cases of these borrowers, already locked."""
     if not heard:
         return
     held, works = await cases.lock(conn, keys), []

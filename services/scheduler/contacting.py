@@ -1,4 +1,4 @@
-"""Contacts that people have made: told to the notifier, whose caps count them, and taken for what they came to."""
+"""Contacts made by people: reported to the notifier, whose caps count them, and followed up according to their result."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from services.scheduler.store import matters
 from services.scheduler.store.matters import ContactRow
 
 LATEST = timedelta(minutes=5)
-"""Clocks of other systems may be ahead of ours by so much."""
+"""How far other systems' clocks may be ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContactMade:
-    """A contact and its result; `promise` where that is one, `reason` where the borrower said why nothing was paid."""
+    """A contact and its result; `promise` if one was made, `reason` if the borrower said why nothing was paid."""
 
     channel: str | None
     at: datetime | None
@@ -37,11 +37,11 @@ class ContactMade:
 
 
 async def record(work: Work, made: ContactMade) -> str:
-    """Record a contact once, with all that its result asks for; return its id."""
+    """Record a contact once, with everything its result calls for; return its id."""
     result, case = RESULTS[made.result], work.case
     at, channel = made.at or work.at, made.channel or "call"
     if at > work.at + LATEST:
-        raise DomainError(422, "invalid_request", "a contact cannot be made later than now")
+        raise DomainError(422, "invalid_request", "a contact cannot be in the future")
     if made.loan_id is not None:
         work.debt(made.loan_id)
     contact_id = work.new_id("k", made.task_id)
@@ -67,13 +67,13 @@ async def record(work: Work, made: ContactMade) -> str:
 
 
 def note_reason(work: Work, reason: NonpaymentReason) -> None:
-    """Keep why the borrower does not pay."""
+    """Record why the borrower does not pay."""
     work.case = replace(work.case, nonpayment_reason=reason.value)
     work.out.entries.append(work.entry("case.nonpayment_reason", reason=reason.value, by=work.by))
 
 
 def note(work: Work, text: str) -> str:
-    """Keep what is to be remembered; return its id."""
+    """Add a note; return its id."""
     note_id = work.new_id("n")
     work.out.entries.append(work.entry("case.note", note_id=note_id, text=text, by=work.by))
     return note_id

@@ -1,4 +1,4 @@
-"""Facts that correct earlier ones: kept, and laid beside the contacts that were made before they came, in whatever order both come in."""
+"""Facts that correct earlier ones: stored, and checked against the contacts made before they came, whichever arrives first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CORRECTED_KEY = "contact_corrected"
 
 
 def row_of(envelope: Envelope, fact: OverdueFact) -> CorrectionRow | None:
-    """Return what a fact tells otherwise; None where it corrects nothing."""
+    """Return what a fact corrects; None if it corrects nothing."""
     if not envelope.corrects:
         return None
     return CorrectionRow(
@@ -37,12 +37,12 @@ def row_of(envelope: Envelope, fact: OverdueFact) -> CorrectionRow | None:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Flags contacts that were made on facts since corrected, and gives those without any ground to a person."""
+    """Flags contacts made on facts that were corrected since, and gives those without any ground to a person."""
 
     desk: Desk
 
     async def hold(self, conn: AsyncConnection, before: Sequence[Held], now: datetime) -> None:
-        """Look at the contacts of the spells in which these held cases were before this transaction's news."""
+        """Review the contacts of the spells these locked cases were in before this transaction's changes."""
         if not before:
             return
         held = await cases.lock(conn, [one.key for one in before])
@@ -61,7 +61,7 @@ class Review:
             await self.desk.save(conn, touched, out)
 
     def _written(self, held: Held, new: Collection[Corrected], at: datetime, out: Outgoing) -> Held:
-        """Tell it in the story, and give one task for all contacts of the case that had no ground."""
+        """Add it to the timeline, and give one task for all of the case's groundless contacts."""
         out.entries += [_entry(held, news, at) for news in new if not news.contact.corrected]
         case, given = held.case, [errand for errand in held.case.errands if errand.key == CORRECTED_KEY]
         if any(news.groundless for news in new) and all(errand.done_at is not None for errand in given):

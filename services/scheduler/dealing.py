@@ -1,4 +1,4 @@
-"""What people settle in a case: they approve steps, attach evidence, make and decide offers, and take a case back."""
+"""What people settle in a case: they approve steps, attach evidence, make and decide on offers, and take a case back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 @dataclass(slots=True)
 class Sitting:
-    """A case that a person has in hand: locked, with its policy, and what is to be written."""
+    """A case a person is working on: locked, with its policy, and what is to be written."""
 
     conn: AsyncConnection
     held: Held
@@ -49,15 +49,15 @@ class Sitting:
 
     @property
     def case(self) -> Case:
-        """Return the case as it is by now."""
+        """Return the case in its current state."""
         return self.held.case
 
     def tell(self, kind: str, /, *, reason: str | None = None, **detail: Any) -> None:
-        """Add a line to its story."""
+        """Add an entry to its timeline."""
         self.out.entries.append(entry(self.case, self.at, kind, reason=reason, by=self.by, **detail))
 
     async def end_task(self, key: str, note: str | None) -> None:
-        """Complete the task of this key, where one is open."""
+        """Complete the open task with this key, if there is one."""
         for errand in self.case.errands:
             if errand.key == key and errand.done_at is None:
                 await errands.complete(self.conn, self.case.tenant, errand.task_id, Done(self.by, self.at, note, None))
@@ -74,7 +74,7 @@ class Dealer:
     look_again: Callable[[], None]
 
     async def decide_step(self, caller: Principal, case_id: str, step_id: str, *, approved: bool, reason: str | None) -> None:
-        """Approve or reject a step that waits for it."""
+        """Approve or reject a step that waits for approval."""
         async with self._sitting(caller, case_id) as sitting:
             step, case = _step(sitting.policy, step_id), sitting.case
             decided = next((one for one in case.approvals if one.step == step_id), None)
@@ -91,7 +91,7 @@ class Dealer:
             sitting.tell("step.approved" if approved else "step.rejected", reason=reason, step=step_id)
 
     async def attach(self, caller: Principal, case_id: str, document: str, *, sha256: str, reference: str) -> None:
-        """Attach a document; the tasks of steps that lack nothing any more are completed."""
+        """Attach a document; complete the evidence tasks of steps that now have all they need."""
         async with self._sitting(caller, case_id) as sitting:
             exhibit = Exhibit(document, sitting.by, sitting.at)
             if not await dealings.add_exhibit(sitting.conn, sitting.case, exhibit, sha256=sha256, reference=reference):
@@ -103,13 +103,13 @@ class Dealer:
                     await sitting.end_task(asking_key(Want.EVIDENCE, step.id), None)
 
     async def make_offer(self, caller: Principal, case_id: str, terms: Terms, *, reason: str | None) -> str:
-        """Make an offer within the policy's limits, or propose one that another person must approve."""
+        """Make an offer within the policy's limits, or propose one that a second person must approve."""
         async with self._sitting(caller, case_id) as sitting:
             case = sitting.case
             if not case.owed:
-                raise DomainError(409, "nothing_owed", "nothing of this case is late")
+                raise DomainError(409, "nothing_owed", "nothing in this case is overdue")
             if standing := next((offer for offer in case.offers if offer.stands(sitting.at)), None):
-                raise DomainError(409, "offer_stands", "one offer stands at a time", offer_id=standing.offer_id)
+                raise DomainError(409, "offer_stands", "only one offer can be open at a time", offer_id=standing.offer_id)
             within = any(limits.holds(terms) for limits in sitting.policy.limits)
             offer_id = ids.derived("o", case.tenant, case.case_id, case.spell, sitting.by, len(case.offers) + 1)
             made = Made(offer_id, OfferState.OPEN if within else OfferState.PROPOSED, sitting.by)
@@ -121,7 +121,7 @@ class Dealer:
         return offer_id
 
     async def decide_proposal(self, caller: Principal, case_id: str, offer_id: str, *, approved: bool, reason: str | None) -> None:
-        """Approve or reject an offer beyond the limits; another person than the one who made it."""
+        """Approve or reject an offer beyond the limits; the person who made it cannot."""
         async with self._sitting(caller, case_id) as sitting:
             row, offer = await _offer(sitting, offer_id)
             state = OfferState.OPEN if approved else OfferState.REJECTED
@@ -143,7 +143,7 @@ class Dealer:
     async def answer_offer(
         self, caller: Principal, case_id: str, offer_id: str, *, accepted: bool, taken: dict[str, Any], reason: str | None
     ) -> None:
-        """Note that the borrower has accepted an offer that stands, or declined it."""
+        """Record that the borrower has accepted or declined an open offer."""
         async with self._sitting(caller, case_id) as sitting:
             row, offer = await _offer(sitting, offer_id)
             state, terms = OfferState.ACCEPTED if accepted else OfferState.DECLINED, msgspec.json.decode(row.terms)
@@ -158,10 +158,10 @@ class Dealer:
             self.desk.event(sitting.case, f"case.offer_{state.value}", sitting.at, sitting.out, reason=reason, **told)
 
     async def take_back(self, caller: Principal, case_id: str, reason: str) -> None:
-        """Take back a case that somebody else has: its contacts go on where they were."""
+        """Take back a case that was handed over: its contacts continue where they stopped."""
         async with self._sitting(caller, case_id) as sitting:
             if sitting.case.handed_to is None:
-                raise DomainError(409, "not_handed_over", "nobody else has this case")
+                raise DomainError(409, "not_handed_over", "this case is not handed over")
             before = sitting.case
             sitting.held = replace(sitting.held, case=replace(before, handed_to=None, handed_at=None))
             await sitting.end_task(HANDED_OVER, reason)
@@ -170,9 +170,9 @@ class Dealer:
 
     @asynccontextmanager
     async def _sitting(self, caller: Principal, case_id: str) -> AsyncIterator[Sitting]:
-        """Have a case in hand, and write what came of it."""
+        """Lock a case for the caller, and write what comes of it."""
         if caller.person is None:
-            raise DomainError(403, "forbidden", "only a person does this: this key is none")
+            raise DomainError(403, "forbidden", "only a person can do this, and this key is not a person's")
         async with self.engine.begin() as conn:
             row = await case_row(conn, caller.tenant, case_id)
             [held] = await cases.lock(conn, [CaseKey(caller.tenant, row.borrower_id, case_id)])
@@ -189,13 +189,13 @@ class Dealer:
 
 
 def decided_elsewhere(case: Case, key: str, spell: int) -> str | None:
-    """Return where the decision is made that a task asks for; None for work that is done when somebody says so, or of a past spell."""
+    """Return where the decision a task asks for is made; None for work that is simply reported done, or that is of a past spell."""
     kind, _, about = key.partition(":")
     if spell != case.spell or case.state is not State.OPEN:
         return None
     case_id = case.case_id
     if kind == Want.EVIDENCE and about:
-        return f"it is completed by itself once the documents are there: POST /v1/cases/{case_id}/evidence"
+        return f"it completes by itself once the documents are attached: POST /v1/cases/{case_id}/evidence"
     if kind == Want.APPROVAL and about:
         return f"decide with POST /v1/cases/{case_id}/steps/{about}:approve or :reject"
     return f"decide with POST /v1/cases/{case_id}/offers/{about}:approve or :reject" if kind == "offer" and about else None
@@ -222,15 +222,15 @@ def _expect_undecided(case: Case, step: Step, decided: Approval | None, *, appro
 
 def _expect_another(by: str, others: set[str]) -> None:
     if by in others:
-        raise DomainError(403, "own_work", "another person decides than the one whose work it is")
+        raise DomainError(403, "own_work", "somebody other than the person whose work it is must decide")
 
 
 def _expect_state(offer: Offer, wanted: OfferState, now: datetime | None) -> None:
-    """Refuse what the offer's state does not allow; without a moment, one that has lapsed too can be decided."""
+    """Refuse what the offer's state does not allow; without `now`, an expired offer can be decided on too."""
     if offer.state is not wanted:
         raise DomainError(409, "wrong_state", f"the offer is {offer.state.value}, not {wanted.value}", state=offer.state.value)
     if now is not None and not offer.stands(now):
-        raise DomainError(409, "expired", "the offer has lapsed", expires_at=offer.expires_at)
+        raise DomainError(409, "expired", "the offer has expired", expires_at=offer.expires_at)
 
 
 async def _offer(sitting: Sitting, offer_id: str) -> tuple[RowMapping, Offer]:

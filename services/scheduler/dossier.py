@@ -1,6 +1,6 @@
-"""The dossier of a case: all that explains it, with a manifest of hashes that can be checked off line.
+"""The dossier of a case: everything that explains it, with a manifest of hashes that can be checked offline.
 
-What another service does not answer is named in the manifest, and the dossier is incomplete.
+What another service did not supply is named in the manifest, and the dossier is incomplete.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 @dataclass(slots=True)
 class Dossier:
-    """Files by name, and what could not be had."""
+    """Files by name, and what could not be obtained."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     missing: list[dict[str, str]] = field(default_factory=list)
@@ -45,20 +45,20 @@ class Dossier:
 
     @property
     def is_complete(self) -> bool:
-        """Say whether nothing is missing."""
+        """Return whether nothing is missing."""
         return not self.missing
 
     @property
     def sha256(self) -> str:
-        """Return the hash of the manifest, which holds those of all files."""
+        """Return the hash of the manifest, which contains those of all files."""
         return hashlib.sha256(self.manifest).hexdigest()
 
     def add(self, name: str, value: Any) -> None:
-        """Put a value in as JSON."""
+        """Add a value as JSON."""
         self.files[name] = _encode(value)
 
     async def add_from(self, name: str, reading: Awaitable[Any], shown: Callable[[Any], Any] = lambda found: found) -> None:
-        """Put in what another service answers, or why it does not."""
+        """Add another service's answer, or why there is none."""
         try:
             found = await reading
         except NoAnswerError as error:
@@ -70,7 +70,7 @@ class Dossier:
             self.add(name, shown(found))
 
     def close(self, about: Mapping[str, Any]) -> None:
-        """Write the manifest: no file is added after it."""
+        """Write the manifest; no file may be added after this."""
         listed = [
             {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in sorted(self.files.items())
@@ -78,12 +78,12 @@ class Dossier:
         self.manifest = _encode({**about, "complete": self.is_complete, "missing": self.missing, "files": listed})
 
     def as_json(self) -> bytes:
-        """Return it in one JSON document; manifest and files are texts, byte for byte what was hashed."""
+        """Return it as one JSON document; manifest and files are strings, byte for byte what was hashed."""
         files = {name: content.decode() for name, content in sorted(self.files.items())}
         return _encode({"sha256": self.sha256, "complete": self.is_complete, "manifest": self.manifest.decode(), "files": files})
 
     def as_zip(self) -> bytes:
-        """Return it as a ZIP archive; the same dossier is the same archive."""
+        """Return it as a ZIP archive; the same dossier gives the same archive."""
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in (*sorted(self.files.items()), (MANIFEST, self.manifest)):
@@ -93,7 +93,7 @@ class Dossier:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Makes dossiers: what the scheduler knows of one moment, then what the others answer."""
+    """Makes dossiers: the scheduler's own data as of one moment, then the other services' answers."""
 
     engine: AsyncEngine
     clock: Clock
@@ -119,7 +119,7 @@ class Archive:
         return made
 
     async def _add_policy(self, conn: AsyncConnection, made: Dossier, held: Held, now: datetime) -> None:
-        """Put in the version that rules the case, and the chain of all changes of this policy."""
+        """Add the version that applies to the case, and the chain of all changes of this policy."""
         rules = await self.rulebook.of(conn, [held.case.tenant], now, held=[held])
         policy, which = rules.pinned(held), Which(held.case.tenant, held.policy, held.policy_version)
         stored = await policies.find(conn, which)
@@ -147,7 +147,7 @@ class Archive:
         await made.add_from("deliveries.json", self._deliveries(case, asking))
 
     async def _deliveries(self, case: Case, asking: Asking) -> list[Any]:
-        """Return every delivery of the case with its attempts: what providers said, and the receipts reduced."""
+        """Return every delivery of the case with its attempts: providers' answers and condensed receipts."""
         found = await self.elsewhere.read_all("notifier", "/v1/deliveries", asking, case_id=case.case_id, limit=str(_PAGE))
         return [await self.elsewhere.read("notifier", f"/v1/deliveries/{one['task_id']}", asking) for one in found]
 

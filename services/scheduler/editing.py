@@ -1,4 +1,4 @@
-"""The life of a policy version: written, submitted, decided on by another person, active from a moment on, retired."""
+"""The life of a policy version: drafted, submitted, decided on by another person, activated from a moment on, retired."""
 
 from __future__ import annotations
 
@@ -34,36 +34,36 @@ from services.scheduler.store import changes, policies
 from services.scheduler.store.policies import Doing, Which
 
 ASSIGNMENTS = "~assignments"
-"""The chain of changes of the assignments: no policy can have this name."""
+"""The chain of changes to the assignments; no policy can have this name."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A document and what is to be said of it."""
+    """A document and the faults and warnings about it."""
 
     document: Document
     warnings: tuple[Fault, ...]
 
     @property
     def shown(self) -> dict[str, Any]:
-        """Return errors and warnings as the API has them."""
+        """Return errors and warnings as the API shows them."""
         return {"errors": [fault_shown(one) for one in self.document.faults], "warnings": [fault_shown(one) for one in self.warnings]}
 
 
 @dataclass(slots=True)
 class PolicyDesk:
-    """Does what people ask for with policies, and writes each change into its chain."""
+    """Carries out what people do with policies, and records each change in its chain."""
 
     engine: AsyncEngine
     clock: Clock
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     needs_simulation: bool = False
-    """Whether nothing is approved that was not simulated."""
+    """Whether a policy must be simulated before it is approved."""
     _packs: Packs | None = field(default=None)
 
     async def check(self, asking: Asking, text: str, jurisdictions: Sequence[str] = ()) -> Checked:
-        """Find what is wrong with a document, and what is worth a second look where it is to be used."""
+        """Find what is wrong with a document, and what deserves a second look in the places where it is to be used."""
         return await self._checked(asking, understand(text), jurisdictions)
 
     async def draft(self, caller: Principal, asking: Asking, text: str) -> tuple[RowMapping, Checked]:
@@ -81,7 +81,7 @@ class PolicyDesk:
     async def rewrite(
         self, caller: Principal, asking: Asking, which: Which, text: str, *, if_match: str | None
     ) -> tuple[RowMapping, Checked]:
-        """Write a draft anew, where it is still as its writer has seen it."""
+        """Rewrite a draft, if it is still as its writer last saw it."""
         document = _readable(text)
         if document.name != which.name:
             raise DomainError(422, "invalid_policy", f"the document is about {document.name}, not {which.name}")
@@ -95,13 +95,13 @@ class PolicyDesk:
         return row, await self._checked(asking, document)
 
     async def submit(self, caller: Principal, asking: Asking, which: Which) -> tuple[RowMapping, Checked]:
-        """Have a draft decided on; from here on it never changes."""
+        """Submit a draft for a decision; it never changes after this."""
         async with self.engine.begin() as conn:
             last, row, doing = await self._held(conn, caller, which)
             _must_be(row, "draft")
             document = understand(row.source)
             if document.faults:
-                raise DomainError(422, "invalid_policy", "it has errors, and cannot be submitted", **Checked(document, ()).shown)
+                raise DomainError(422, "invalid_policy", "it has errors and cannot be submitted", **Checked(document, ()).shown)
             await policies.put_state(conn, which, doing, "submitted")
             await policies.add_link(conn, last, doing, "submitted", version=which.version, detail=_encode(_written(document)))
             row = await _version(conn, which)
@@ -110,14 +110,14 @@ class PolicyDesk:
     async def decide(
         self, caller: Principal, which: Which, state: str, comment: str | None, *, simulation: str | None = None
     ) -> RowMapping:  # fmt: skip
-        """Approve or reject what somebody else has written and submitted, on the simulation that was seen."""
+        """Approve or reject what somebody else wrote and submitted, on the basis of the named simulation."""
         if caller.person is None:
-            raise DomainError(403, "forbidden", "only a person decides on a policy: this key is none")
+            raise DomainError(403, "forbidden", "only a person can decide on a policy, and this key is not a person's")
         async with self.engine.begin() as conn:
             last, row, doing = await self._held(conn, caller, which)
             _must_be(row, "submitted")
             if doing.by in {*row.writers, row.submitted_by}:
-                raise DomainError(403, "own_work", "another person decides than the one who wrote or submitted it")
+                raise DomainError(403, "own_work", "somebody other than its writers and submitter must decide")
             needed = self.needs_simulation and state == "approved"
             known = await seen(conn, row, which, simulation, needed=needed)
             await policies.put_state(conn, which, doing, state, comment=comment)
@@ -129,16 +129,16 @@ class PolicyDesk:
             return await _version(conn, which)
 
     async def activate(self, caller: Principal, which: Which, effective_at: datetime | None, in_flight: InFlight) -> dict[str, Any]:
-        """Make an approved version the active one from a moment on."""
+        """Make an approved version active from a moment on."""
         async with self.engine.begin() as conn:
             last, row, doing = await self._held(conn, caller, which)
             _must_be(row, "approved")
             at = doing.at if effective_at is None else effective_at
             if at < doing.at:
-                raise DomainError(422, "invalid_request", "effective_at has passed; without it the version is active at once")
+                raise DomainError(422, "invalid_request", "effective_at is in the past; leave it out to activate the version at once")
             document = understand(row.source)
             if document.faults or document.form is None:
-                raise DomainError(409, "not_understood", "this release does not understand the version any more; write a new one")
+                raise DomainError(409, "not_understood", "this release no longer understands this version; write a new one")
             await experimenting.begin(conn, which, policy_of(document.form, which.version), at)
             await policies.activate(conn, which, doing, effective_at=at, in_flight=in_flight.value)
             await changes.add(conn, caller.tenant, f"{which.name}@{which.version}/{last.seq + 1}", at, wakes=in_flight is not InFlight.PIN)
@@ -147,37 +147,37 @@ class PolicyDesk:
         return {"policy": which.name, "version": which.version, **detail}
 
     async def withdraw(self, caller: Principal, which: Which) -> dict[str, Any]:
-        """Take back the activations of a version that are still to come."""
+        """Withdraw a version's upcoming activations."""
         async with self.engine.begin() as conn:
             last, _, doing = await self._held(conn, caller, which)
             if not (moments := await policies.withdraw(conn, which, doing.at)):
-                raise DomainError(409, "nothing_coming", "no activation of this version is still to come")
+                raise DomainError(409, "nothing_coming", "this version has no upcoming activation")
             await policies.add_link(conn, last, doing, "withdrawn", version=which.version, detail=_encode({"effective_at": moments}))
         return {"policy": which.name, "version": which.version, "withdrawn": moments}
 
     async def retire(self, caller: Principal, which: Which) -> RowMapping:
-        """Take a version out of use; spells that run under it go on."""
+        """Take a version out of use; running spells continue under it."""
         async with self.engine.begin() as conn:
             last, row, doing = await self._held(conn, caller, which)
             _must_be(row, "submitted", "approved", "rejected", "draft")
             active = {one for one, _ in await policies.active(conn, [caller.tenant], doing.at)}
             coming = {one.version for one in await policies.coming(conn, caller.tenant, which.name, doing.at)}
             if which in active or which.version in coming:
-                raise DomainError(409, "in_use", "it is active: activate another version first, or will be: withdraw that")
+                raise DomainError(409, "in_use", "it is active (activate another version first) or will be (withdraw its activation)")
             await experimenting.keep_challenger(conn, which, active, doing.at)
             await policies.put_state(conn, which, doing, "retired")
             await policies.add_link(conn, last, doing, "retired", version=which.version, detail=b"{}")
             return await _version(conn, which)
 
     async def assign(self, caller: Principal, items: Sequence[AssignmentItem], if_match: str | None) -> int:
-        """Put the tenant's assignments, and return their revision."""
+        """Replace the tenant's assignments; return their revision."""
         async with self.engine.begin() as conn:
             last, doing = await policies.hold(conn, caller.tenant, ASSIGNMENTS), await self._doing(conn, caller)
             revision, before = await policies.assignments(conn, caller.tenant)
             expect(if_match, tag_of(revision))
             active = {which.name for which, _ in await policies.active(conn, [caller.tenant], doing.at)}
             if unknown := sorted({item.policy for item in items} - active - {BUILT_IN.name}):
-                raise DomainError(422, "no_active_version", f"no version is active of {', '.join(unknown)}")
+                raise DomainError(422, "no_active_version", f"no version is active for {', '.join(unknown)}")
             await policies.assign(conn, caller.tenant, doing, _encode(list(items)))
             await changes.add(conn, caller.tenant, f"{ASSIGNMENTS}/{last.seq + 1}", doing.at, wakes=False)
             detail = {"items": list(items), "before": items_of(before)}
@@ -185,7 +185,7 @@ class PolicyDesk:
         return revision + 1
 
     async def history(self, tenant: str, name: str, *, after: int, limit: int) -> list[Link]:
-        """Return the changes of a policy in order."""
+        """Return the changes to a policy, in order."""
         async with self.engine.connect() as conn:
             found = await policies.links(conn, tenant, name, after=after, limit=limit)
         if not found and not after and name != ASSIGNMENTS:
@@ -199,7 +199,7 @@ class PolicyDesk:
         return self._packs
 
     async def _checked(self, asking: Asking, document: Document, jurisdictions: Sequence[str] = ()) -> Checked:
-        """Look for what is worth a second look, beside the event loop: the gate is asked many times."""
+        """Collect the warnings, off the event loop because the gate is asked many times."""
         if document.form is None:
             return Checked(document, ())
         wanted = {*jurisdictions, *(document.form.applies_to.jurisdictions or () if document.form.applies_to else ())}
@@ -214,7 +214,7 @@ class PolicyDesk:
         return Checked(document, tuple(sorted(found, key=lambda fault: (fault.place.line, fault.place.column, fault.error))))
 
     async def _texts(self, asking: Asking) -> Texts | NoTexts:
-        """Return which texts the notifier has in force; where it cannot be asked, why."""
+        """Return the texts in force at the notifier; if it cannot be asked, the reason."""
         try:
             items = await self.elsewhere.read_all("notifier", "/v1/templates", asking, limit="1000")
             settings = await self.elsewhere.read("notifier", "/v1/settings", asking)
@@ -227,14 +227,14 @@ class PolicyDesk:
         return Doing(named(caller), await self.clock.at(conn))
 
     async def _held(self, conn: AsyncConnection, caller: Principal, which: Which) -> tuple[Link, RowMapping, Doing]:
-        """Take the chain of a policy, so that nobody else changes it, and read a version."""
+        """Lock the chain of a policy, so that nobody else changes it, and read a version."""
         await _version(conn, which)
         last = await policies.hold(conn, which.tenant, which.name)
         return last, await _version(conn, which), await self._doing(conn, caller)
 
 
 def etag(row: RowMapping) -> str:
-    """Return the tag of a version as it stands."""
+    """Return the ETag of a version in its current state."""
     return f'"{row.version}.{row.revision}"'
 
 
@@ -243,9 +243,9 @@ def _readable(text: str) -> Document:
     document = understand(text)
     if document.read.faults or document.name is None:
         shown = Checked(document, ()).shown
-        raise DomainError(422, "invalid_policy", "a draft is a document with the key policy", **shown)
+        raise DomainError(422, "invalid_policy", "a draft must be a document with the key `policy`", **shown)
     if any(fault.path == "policy" for fault in document.faults):
-        raise DomainError(422, "invalid_policy", "this is no name for a policy", **Checked(document, ()).shown)
+        raise DomainError(422, "invalid_policy", "this is not a valid name for a policy", **Checked(document, ()).shown)
     return document
 
 

@@ -1,4 +1,4 @@
-"""What ingest and the notifier know, asked over HTTP: by the tenant's service key, else by the caller's own."""
+"""Asks ingest and the notifier over HTTP, with the tenant's service key or else the caller's own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MOST_PAGES = 200
 
 
 class NoAnswerError(Exception):
-    """Another service could not be asked, or did not answer what can be used; the sentence says which and why."""
+    """Another service could not be asked, or gave no usable answer; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """For whom another service is asked: the tenant, and what the caller has shown (`Authorization`)."""
+    """On whose behalf another service is asked: the tenant, and the caller's `Authorization` header."""
 
     tenant: str
     authorization: str | None
@@ -29,18 +29,18 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """The other services by name; one that is not there cannot be asked."""
+    """Clients of the other services by name; one that is missing cannot be asked."""
 
     clients: Mapping[str, httpx.AsyncClient] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     """Service keys by tenant."""
 
     async def read(self, service: str, path: str, asking: Asking, /, **params: str) -> Any:
-        """Return what a service answers to a GET; None where it knows of no such thing."""
+        """Return a service's answer to a GET; None if it answers 404."""
         return await self._call(service, "GET", path, asking, params=params)
 
     async def ask(self, service: str, path: str, asking: Asking, body: Mapping[str, Any]) -> Any:
-        """Return what a service answers to a POST; None where it knows of no such thing."""
+        """Return a service's answer to a POST; None if it answers 404."""
         return await self._call(service, "POST", path, asking, json=body)
 
     async def _call(self, service: str, method: str, path: str, asking: Asking, **sent: Any) -> Any:
@@ -60,10 +60,10 @@ class Elsewhere:
         except httpx.HTTPError as error:
             raise NoAnswerError(f"{service}: it did not answer {path} ({type(error).__name__})") from error
         except NOT_JSON as error:
-            raise NoAnswerError(f"{service}: it answered no JSON to {path}") from error
+            raise NoAnswerError(f"{service}: its answer to {path} is not JSON") from error
 
     async def read_all(self, service: str, path: str, asking: Asking, /, **params: str) -> list[Any]:
-        """Return a whole list, page by page."""
+        """Return a whole list, fetched page by page."""
         items: list[Any] = []
         for _ in range(MOST_PAGES):
             found = await self.read(service, path, asking, **params)
@@ -76,6 +76,6 @@ class Elsewhere:
         raise NoAnswerError(f"{service}: {path} has no end")
 
     async def close(self) -> None:
-        """Close what was opened."""
+        """Close the clients."""
         for client in self.clients.values():
             await client.aclose()

@@ -1,4 +1,4 @@
-"""Tables of champions and challengers; the statements that use them are in store/."""
+"""Tables of experiments; the statements that use them are in store/."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ experiments = Table(
     Column("stopped_at", _moment),
     Column("guardrail", Text),
 )
-"""Experiments that have begun, by the champion's version, and the guardrail that has stopped one; stopped once is stopped for good."""
+"""Started experiments by the champion's version, with the guardrail that stopped one; a stopped experiment stays stopped."""
 
 trials = Table(
     "trials",
@@ -33,4 +33,4 @@ trials = Table(
     Column("arm", Text, nullable=False),
     Column("began_at", _moment, nullable=False),
 )
-"""Spells that are part of an experiment; only ever added to."""
+"""Spells that are part of an experiment; append-only."""

@@ -1,4 +1,4 @@
-"""Champion and challenger in use: what must be so when an experiment begins, and the guard that stops one."""
+"""Experiments in operation: what must hold when one begins, and the guard that stops one."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from services.scheduler.store.policies import Doing, Which
 
 LOOK_EVERY_S = 60.0
 GUARD = "guardrail"
-"""Who has stopped an experiment, in the chain of changes."""
+"""Named in the chain of changes as who stopped an experiment."""
 
 
 async def begin(conn: AsyncConnection, which: Which, champion: Policy, at: datetime) -> None:
-    """Begin the experiment of a version that becomes active, if it has one."""
+    """Begin the experiment of a version that is being activated, if it has one."""
     experiment = champion.experiment
     if experiment is None:
         return
     name, version = experiment.challenger
     challenger = await _challenger(conn, Which(which.tenant, name, version))
     if (name, version) == (which.name, which.version) or challenger.experiment is not None:
-        raise _not_ready(name, version, "is the champion itself, or a champion of its own")
+        raise _not_ready(name, version, "is the champion itself, or has an experiment of its own")
     if challenger.applies_to not in {AppliesTo(), champion.applies_to}:
         raise _not_ready(name, version, "is meant for other debts than the champion")
     await trials.begin(conn, which, f"{name}@{version}", at)
 
 
 async def keep_challenger(conn: AsyncConnection, which: Which, active: set[Which], now: datetime) -> None:
-    """Refuse to take a version out of use that is still dealt to as a challenger, or will be."""
+    """Refuse to retire a version that is, or will be, used as a challenger."""
     for champion in await trials.challenged_by(conn, which):
         coming = {one.version for one in await policies.coming(conn, champion.tenant, champion.name, now)}
         if champion in active or champion.version in coming:
@@ -51,14 +51,14 @@ async def keep_challenger(conn: AsyncConnection, which: Which, active: set[Which
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Stops experiments that have passed a guardrail: no new spell goes to the challenger."""
+    """Stops experiments that exceed a guardrail: no new spell goes to the challenger."""
 
     engine: AsyncEngine
     clock: Clock
     rulebook: Rulebook
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look every minute."""
+        """Check every minute."""
 
         async def step() -> None:
             await self.look()
@@ -66,7 +66,7 @@ class Guard:
         await repeat(step, stop, every_s=LOOK_EVERY_S, worker="scheduler/guard")
 
     async def look(self) -> int:
-        """Look at all experiments once, and return how many were stopped."""
+        """Check all experiments once; return how many were stopped."""
         number = 0
         for champion in await self._running():
             async with self.engine.begin() as conn:
@@ -74,7 +74,7 @@ class Guard:
         return number
 
     async def _running(self) -> Mapping[Which, Policy]:
-        """Return the champions that are active, and whose experiment was not stopped."""
+        """Return the active champions whose experiment has not been stopped."""
         async with self.engine.connect() as conn:
             begun = await trials.running(conn)
             rules = await self.rulebook.of(conn, {which.tenant for which in begun}, await self.clock.at(conn))

@@ -1,4 +1,4 @@
-"""Finds what a caller names, or refuses; and names the caller."""
+"""Finds what a caller refers to, or refuses; and names the caller."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from services.scheduler.store import views
 
 
 async def case_row(conn: AsyncConnection, tenant: str, case_id: str) -> RowMapping:
-    """Return a case as it is shown, or refuse."""
+    """Return a case as it is shown; raise if it is unknown."""
     if (row := await views.case(conn, tenant, case_id)) is None:
         raise unknown("case", case_id)
     return row
 
 
 def unknown(what: str, which: str) -> DomainError:
-    """Return the refusal of a name that nothing has."""
+    """Return the error for an unknown id."""
     return DomainError(404, "not_found", f"no {what} {which[:128]} is known")
 
 
 def named(caller: Principal) -> str:
-    """Return who is named for what this caller does."""
+    """Return the name to record for what this caller does."""
     return caller.name or "service"

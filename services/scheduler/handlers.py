@@ -1,4 +1,4 @@
-"""Messages in: facts, stops and outcomes, taken in by batch; the ticker decides what follows from them."""
+"""Handles messages: facts, stops and outcomes, taken in by batch; the ticker decides what follows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from libs.common.contracts.overdue_facts import Anchor, DebtWatermark, OverdueFa
 from libs.common.errors import PoisonError
 from libs.common.value import Value, replace
 from services.scheduler.acting import Desk
-from services.scheduler.complaints import COMPLAINED, hear_complaints
+from services.scheduler.complaints import COMPLAINED, open_complaints
 from services.scheduler.correcting import Review, row_of
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.case import ContactState, Debt
@@ -38,13 +38,13 @@ from services.scheduler.store.held import CaseKey, Held, case_key
 ERASED = "~erased"
 """The stop of an erased borrower: no publisher's status can have this id, and nobody can be reached."""
 LONGEST_SETTLE = 10
-"""A case that keeps changing rests this many times `settle` at most."""
+"""A case that keeps changing settles for at most this many times `settle`."""
 _STATUS = "borrower.status.v1"
 _encode = msgspec.json.Encoder().encode
 
 
 class Fact(Value, frozen=True):
-    """A fact as it came; `said` is how it was written."""
+    """A fact as received; `said` is its encoded form."""
 
     envelope: Envelope
     fact: OverdueFact
@@ -52,7 +52,7 @@ class Fact(Value, frozen=True):
 
     @property
     def debt(self) -> tuple[str, str, str]:
-        """Return which debt it is about."""
+        """Return the debt it is about."""
         return self.envelope.tenant, self.fact.borrower_id, self.fact.loan_id
 
     def case_of(self, loan_id: str) -> CaseKey:
@@ -61,12 +61,12 @@ class Fact(Value, frozen=True):
 
     @property
     def perhaps(self) -> set[CaseKey]:
-        """Return the cases that may ever have spoken of it."""
+        """Return the cases that may ever have sent something about it."""
         return {self.case_of(""), self.case_of(self.fact.loan_id)}
 
 
 class News(Value, frozen=True):
-    """A fact that was newer, in whose case its debt is, and the case that it has left."""
+    """A fact that was newer, the case its debt is in, and the case it has left."""
 
     fact: Fact
     case: CaseKey
@@ -74,17 +74,17 @@ class News(Value, frozen=True):
 
     @property
     def home(self) -> debts.CaseOf:
-        """Return the same case as debts name it."""
+        """Return the same case as debts identify it."""
         return self.case.tenant, self.case.borrower_id, self.case.currency, self.case.loan_id
 
     @property
     def cases(self) -> tuple[CaseKey, ...]:
-        """Return the cases that hear of it."""
+        """Return the cases it concerns."""
         return (self.case,) if self.left is None else (self.case, self.left)
 
 
 class FactTold(Value, frozen=True):
-    """What a line of a story says of a fact, in the order of a line's names."""
+    """What a timeline entry says about a fact, with its fields in order."""
 
     anchor: Anchor | None
     as_of: date
@@ -111,7 +111,7 @@ class Intake:
     reader: Reader
 
     async def take(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
-        """Take in a batch of one topic."""
+        """Handle a batch of one topic."""
         read = [(record, *self.reader.read(record)) for record in records]
         topic = records[0].topic
         if topic == FACTS.name:
@@ -125,7 +125,7 @@ class Intake:
         await _raise_watermarks(conn, topic, [(record.partition, data) for record, _, data in read if isinstance(data, DebtWatermark)])
 
     async def on_facts(self, conn: AsyncConnection, facts: Sequence[Fact]) -> None:
-        """Keep what is newer, and bring the cases of these debts up to date."""
+        """Keep the newer facts, and bring the cases of these debts up to date."""
         newest: dict[tuple[str, str, str], Fact] = {}
         for fact in facts:
             if (before := newest.get(key := fact.debt)) is None or fact.fact.order > before.fact.order:
@@ -150,7 +150,7 @@ class Intake:
         await self.review.hold(conn, [one for one in held if one.key in corrected] if corrected else [], now)
 
     async def on_statuses(self, conn: AsyncConnection, rows: Sequence[statuses.StatusRow]) -> None:
-        """Keep the stops of borrowers, and take back what they forbid."""
+        """Keep the stops of borrowers, and cancel the contacts they forbid."""
         newest: dict[tuple[str, str, str], statuses.StatusRow] = {}
         for row in rows:
             key = (row.tenant, row.borrower_id, row.status_id)
@@ -174,7 +174,7 @@ class Intake:
             await self._follow(conn, held, now=now, wake=Held.woken, before=told)
 
     async def on_outcomes(self, conn: AsyncConnection, outcomes: Sequence[tuple[Envelope, ContactOutcome]]) -> None:
-        """Write what became of contacts, each outcome once, and have their cases looked at."""
+        """Record what became of contacts, each outcome once, and have their cases planned again."""
         if not outcomes:
             return
         keys = {CaseKey(envelope.tenant, o.borrower_id, o.case_id) for envelope, o in outcomes}
@@ -207,20 +207,20 @@ class Intake:
         await self.desk.save(conn, list(touched.values()), out)
         perhaps = {(tenant, step.case_id) for (tenant, _), step in seen.items() if step.corrected and step.made_at is not None}
         await self.review.hold(conn, [one for key, one in held.items() if key in perhaps], now)
-        await self._heed(conn, news, theirs, now)
+        await self._act_on_replies(conn, news, theirs, now)
 
-    async def _heed(
+    async def _act_on_replies(
         self, conn: AsyncConnection, news: Sequence[tuple[Envelope, ContactOutcome]], complaining: Sequence[CaseKey], now: datetime
     ) -> None:
-        """Do what borrowers' own words ask for; `complaining` are all cases of those who complain, which are locked."""
+        """Act on borrowers' replies; `complaining` are all cases of those who complain, already locked."""
         about = [(CaseKey(envelope.tenant, told.borrower_id, told.case_id), envelope.type, told) for envelope, told in news]
         replied = [holds.CaseOf(key.tenant, key.borrower_id, key.case_id) for key, kind, _ in about if kind == f"{Ending.REPLIED}.v1"]
         await cases.wake_others(conn, await holds.end_with(conn, replied, Ending.REPLIED, now), now)
-        await hear_complaints(conn, self.desk, complaining, [told for _, kind, told in about if kind == COMPLAINED], now=now)
+        await open_complaints(conn, self.desk, complaining, [told for _, kind, told in about if kind == COMPLAINED], now=now)
         await give_work(conn, self.desk, [(key, kind, told.reason) for key, kind, told in about], now)
 
     async def _corrected(self, conn: AsyncConnection, facts: Sequence[Fact]) -> set[CaseKey]:
-        """Keep what these facts, superseded or not, tell otherwise, and return the cases of which that was not known."""
+        """Keep what these facts, superseded or not, correct; return the cases for which that is new."""
         rows = {row.key: (row, fact.perhaps) for fact in facts if (row := row_of(fact.envelope, fact.fact)) is not None}
         new = await corrections.keep(conn, [rows[key][0] for key in sorted(rows)])
         return {case for key in new for case in rows[key][1]}
@@ -229,7 +229,7 @@ class Intake:
         value, choices = fact.fact, rules.choices_of(fact.envelope.tenant)
         try:
             wake_at = None if debt.owed else reminder_at(debt, choices.of((debt,), value.borrower_id), now)
-        except Exception:  # noqa: BLE001  # what the rules cannot digest is woken at once, so that its case is parked where people see it
+        except Exception:  # noqa: BLE001  # a debt the rules fail on is woken at once, so that its case is parked where people see it
             wake_at = now
         return debts.DebtRow(
             tenant=fact.envelope.tenant, borrower_id=value.borrower_id, loan_id=value.loan_id, currency=value.currency, epoch=value.epoch,
@@ -239,7 +239,7 @@ class Intake:
         )  # fmt: skip
 
     async def _absorb(self, conn: AsyncConnection, held: Sequence[Held], news: Sequence[News], *, now: datetime) -> None:
-        """Tell the facts in the stories of their cases, and let the cases rest for more to come."""
+        """Add the facts to their cases' timelines, and let the cases settle in case more follow."""
         by_case: dict[CaseKey, list[News]] = {}
         for new in news:
             for key in new.cases:
@@ -276,7 +276,7 @@ class Intake:
 
 
 def _status_row(record: Record, envelope: Envelope, data: msgspec.Struct | None) -> statuses.StatusRow | None:
-    """Return what a message says of a stop; None when it is about something else."""
+    """Return the stop a message is about; None when it is about something else."""
     match data:
         case StatusState():
             return statuses.StatusRow(
@@ -291,7 +291,7 @@ def _status_row(record: Record, envelope: Envelope, data: msgspec.Struct | None)
 
 
 def _closed(record: Record, envelope: Envelope) -> statuses.StatusRow:
-    """Return the end of a stop; which one, only the key says: `tenant/borrower/status:id`."""
+    """Return the end of a stop; only the key says which one: `tenant/borrower/status:id`."""
     parts = (record.key or b"").decode().split("/", 2)
     if len(parts) != 3 or not parts[2].startswith("status:"):
         raise PoisonError("unreadable", "a closed status has no key of the form tenant/borrower/status:id")
@@ -302,7 +302,7 @@ def _closed(record: Record, envelope: Envelope) -> statuses.StatusRow:
 
 
 def _step_change(step: story.StepSeen, outcome: ContactOutcome, before: story.StepChange | None, kind: str) -> story.StepChange:
-    """Return what an outcome changes of a contact, beside what an earlier one of this batch did; a reply only counts on."""
+    """Return what an outcome changes of a contact, on top of earlier ones in this batch; a reply only advances the sequence."""
     if kind in REPLIES:
         held = before or story.StepChange(
             step.tenant, step.borrower_id, step.task_id, step.state.value, made_at=step.made_at, moves=False, done_at=step.done_at
@@ -315,14 +315,14 @@ def _step_change(step: story.StepSeen, outcome: ContactOutcome, before: story.St
 
 
 def _done_at(step: story.StepSeen, state: ContactState, outcome: ContactOutcome) -> datetime | None:
-    """Return when it was taken over or arrived, as long as it has: what came back and went out again counts anew."""
+    """Return when it was accepted or arrived, as long as it is done; one that came back and went out again starts afresh."""
     if state is not ContactState.DONE:
         return None
     return step.done_at if step.state is ContactState.DONE else outcome.at
 
 
 def _outcome_entry(held: Held, kind: str, outcome: ContactOutcome, *, at: datetime) -> story.Entry:
-    """Return the line of an outcome: when it was taken in, with the provider's moment beside it."""
+    """Return the timeline entry of an outcome: when it was taken in, alongside the provider's time."""
     return entry(
         held.case, at, kind, reason=outcome.reason, task_id=outcome.task_id, step=outcome.step, sequence=outcome.sequence, at=outcome.at,
         channel=outcome.channel, provider=outcome.provider, until=outcome.until, loans=outcome.loans, rules=outcome.rules,
@@ -331,13 +331,13 @@ def _outcome_entry(held: Held, kind: str, outcome: ContactOutcome, *, at: dateti
 
 
 def _news(facts: Iterable[tuple[tuple[str, str, str], Fact]], homes: Mapping[tuple[str, str, str], debts.Home]) -> list[News]:
-    """Return what is new, each with the case of its debt."""
+    """Return what is new, each fact with its debt's case."""
     found = ((fact, homes[debt]) for debt, fact in facts if debt in homes)
     return [News(fact, fact.case_of(home.case_loan), None if home.left is None else fact.case_of(home.left)) for fact, home in found]
 
 
 def _fact_entries(held: Held, new: News, at: datetime) -> list[story.Entry]:
-    """Return what the story of a case says of a fact: all of it, and that its debt has come from another case or went to one."""
+    """Return a case's timeline entries for a fact: its content, and whether the debt came from or went to another case."""
     if new.left is None:
         return [_fact_entry(held, new.fact, at)]
     moved = entry(held.case, at, "case.debt_moved", loan_id=new.fact.fact.loan_id, **{"from": new.left.case_id, "to": new.case.case_id})

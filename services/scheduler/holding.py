@@ -1,4 +1,4 @@
-"""Holds: set by people, by a promise or by what a borrower brings up; and taken away."""
+"""Holds: set by people, by a promise or by what a borrower raises; and ended."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from services.scheduler.store.errands import Done
 from services.scheduler.store.holds import HoldRow
 
 OF_PEOPLE = frozenset(StopKind) - {StopKind.PROMISE, StopKind.IN_DOUBT}
-"""Stops that a person may set: a promise is made, and what is in doubt ingest says."""
+"""Stops a person may set; the others come from making a promise, and from ingest when a debt is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
 class HoldWanted:
-    """A hold as it is asked for; without `until` and `ends_with` it stands until a person ends it."""
+    """A requested hold; without `until` and `ends_with` it stands until a person ends it."""
 
     stop: StopKind
     contacts: str
@@ -42,7 +42,7 @@ class HoldWanted:
 
 
 async def set_hold(work: Work, wanted: HoldWanted, *about: object) -> str:
-    """Set a hold, and say so; return its id. The same request sets it once."""
+    """Set a hold and announce it; return its id. The same request sets it once."""
     row = hold_row(work, wanted, *about)
     if await holds.put(work.conn, [row]):
         announce(work, row)
@@ -50,7 +50,7 @@ async def set_hold(work: Work, wanted: HoldWanted, *about: object) -> str:
 
 
 def hold_row(work: Work, wanted: HoldWanted, *about: object) -> HoldRow:
-    """Return a hold of this case as it is kept."""
+    """Return a hold of this case as stored."""
     case = work.case
     paused = [d.loan_id for d in case.debts if d.active and wanted.loan_id in (None, d.loan_id)] if wanted.pause else []
     return HoldRow(
@@ -61,7 +61,7 @@ def hold_row(work: Work, wanted: HoldWanted, *about: object) -> HoldRow:
 
 
 def announce(work: Work, row: HoldRow) -> None:
-    """Say that a hold is set: to the notifier, to whoever listens and, where the clock rests too, to ingest."""
+    """Announce a hold: to the notifier, as a case event and, if the overdue clock is paused too, to ingest."""
     case, out, desk, paused = work.case, work.out, work.desk, tuple(row.paused.split())
     said = HoldSet(
         hold_id=row.hold_id, borrower_id=case.borrower_id, case_id=case.case_id, stop=row.stop,  # type: ignore[arg-type]  # names of the contract's lists
@@ -80,19 +80,19 @@ def announce(work: Work, row: HoldRow) -> None:
 
 
 async def end_hold(work: Work, hold_id: str, why: str) -> RowMapping:
-    """End a hold that a person has set; what belongs to a promise or a matter ends with that."""
+    """End a hold set by a person; one that belongs to a promise or matter ends with that."""
     row = await holds.find(work.conn, work.of, hold_id)
     if row is None:
-        raise DomainError(404, "not_found", f"no hold {hold_id[:128]} of this case is known")
+        raise DomainError(404, "not_found", f"this case has no hold {hold_id[:128]}")
     if row.source is not None:
-        raise DomainError(409, "conflict", f"this hold belongs to {row.source}, and ends with it", source=row.source)
+        raise DomainError(409, "conflict", f"this hold belongs to {row.source} and ends with it", source=row.source)
     if row.ended_at is None:
         await end_all(work, [stop for stop in work.case.stops if stop.status_id == hold_id], why)
     return await holds.find(work.conn, work.of, hold_id) or row
 
 
 async def end_all(work: Work, stops: Sequence[Stop], why: str) -> None:
-    """End these holds now, and the tasks that were given because of them."""
+    """End these holds now, and the tasks given because of them."""
     for stop in stops:
         await _end_task(work, key_of_stop(stop))
         work.desk.release(work.case, Release(stop, why, work.by), work.at, work.out)
@@ -114,12 +114,12 @@ def of_source(work: Work, source: str) -> list[Stop]:
 
 
 def default_contacts(stop: StopKind, *, of_debt: bool) -> str:
-    """Return what a stop leaves where nobody has said: a dispute of one debt lets nothing about it pass."""
+    """Return which contacts a stop still allows by default: a dispute of one debt allows none about it."""
     if stop is StopKind.DISPUTE and of_debt:
         return "none"
     return STOPS[stop].contacts.value
 
 
 def needs_channel(stop: StopKind) -> bool:
-    """Say whether a stop is one of a channel."""
+    """Return whether a stop applies to a channel."""
     return STOPS[stop].scope is StopScope.CHANNEL

@@ -1,4 +1,4 @@
-"""The tenant's own settings for the gate (profile, role, hours, dunning a day): set at the notifier, and asked there."""
+"""The tenant's own settings for the gate (profile, role, hours, dunning messages a day): kept by the notifier, and read from it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from libs.compliance.house import House, house_of
 from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
 
 PATIENCE_S = 3.0
-"""What is shown without it is better than what comes late."""
+"""Better to show an answer without these settings than to show it late."""
 _UNSET = House()
 
 
 class HouseSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the notifier answers; `unknown` says why it did not: then what holds where nothing is set."""
+    """The notifier's answer; `unknown` says why there is none, and then the defaults apply."""
 
     profile: Profile = _UNSET.profile
     role: Role = _UNSET.role
@@ -26,12 +26,12 @@ class HouseSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def house(self) -> House:
-        """Return it as the gate is told."""
+        """Return it in the gate's form."""
         return house_of(self.profile, self.role, self.tenant_hours, self.dunning_a_day)
 
 
 async def house_settings(elsewhere: Elsewhere, asking: Asking, *, within_s: float = PATIENCE_S) -> HouseSettings:
-    """Ask the notifier; where it does not answer, say so."""
+    """Ask the notifier; if it does not answer, say why."""
     try:
         async with asyncio.timeout(within_s):
             said = await elsewhere.read("notifier", "/v1/settings", asking)

@@ -1,4 +1,4 @@
-"""The tables of links to the borrower's page; the statements that use it are in store/."""
+"""Tables of links to the borrower's page; the statements that use them are in store/."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ borrower_links = Table(
     Column("acts_since", _moment),
     Column("task_id", Text),
 )
-"""Links by the hash of their token, with the spells (`case_ids`, `spells`) of which one must last; `task_id` where a message carried it."""
+"""Links by the hash of their token; one of the spells (`case_ids`, `spells`) must be running; `task_id` if a message carried it."""
 
 link_tries = Table(
     "link_tries",
@@ -40,7 +40,7 @@ link_tries = Table(
     Column("tries", Integer, nullable=False),
     Column("tried_at", _moment, nullable=False),
 )
-"""Wrong tries in a row, by the links of messages."""
+"""Consecutive wrong tries through links in messages."""
 
 page_answers = Table(
     "page_answers",
@@ -56,4 +56,4 @@ page_answers = Table(
     Column("task_id", Text),
     Column("at", _moment, nullable=False),
 )
-"""What was answered on the page: `wishes` as JSON, a `feeling` as its word, with the step whose message led there."""
+"""Answers given on the page: `wishes` as JSON, a `feeling` as its word, with the step whose message led there."""

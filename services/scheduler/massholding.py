@@ -1,4 +1,4 @@
-"""Holds for many cases at once: counted, confirmed, and set in portions beside the ticker's other work."""
+"""Bulk holds: counted, confirmed, and set in portions alongside the ticker's other work."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from services.scheduler.store import batches, cases, holds
 from services.scheduler.store.batches import Batch, CaseFilter
 
 ITS_OWN = "~"
-"""Stands for the loan of each case."""
+"""Stands for each case's own loan."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchAsked:
-    """A hold, as it is set in borrowers' cases and in those of single loans, and the cases that it is for."""
+    """A hold, in its forms for borrowers' cases and for single-loan cases, and the cases it is for."""
 
     chosen: CaseFilter
     hold: HoldWanted
@@ -43,19 +43,19 @@ _asked = msgspec.json.Decoder(BatchAsked).decode
 
 @dataclass(frozen=True, slots=True)
 class MassHolds:
-    """Where holds of many cases are asked for."""
+    """Counts and starts bulk holds."""
 
     engine: AsyncEngine
     clock: Clock
     look_again: Callable[[], None]
 
     async def count(self, tenant: str, chosen: CaseFilter) -> int:
-        """Return how many open cases a filter finds now."""
+        """Return how many open cases match a filter now."""
         async with self.engine.connect() as conn:
             return await batches.count(conn, tenant, chosen)
 
     async def begin(self, tenant: str, asked: BatchAsked, by: str, *, confirmed: int) -> RowMapping:
-        """Begin a batch where there are still as many cases as were confirmed."""
+        """Begin a batch if the number of cases is still the confirmed one."""
         batch_id = ids.derived("hb", tenant, ids.fresh())
         async with self.engine.begin() as conn:
             number = await batches.count(conn, tenant, asked.chosen)
@@ -68,13 +68,13 @@ class MassHolds:
         return row
 
     async def read(self, tenant: str, batch_id: str) -> RowMapping:
-        """Return how far a batch has come."""
+        """Return a batch's progress."""
         async with self.engine.connect() as conn:
             return await _found(conn, tenant, batch_id)
 
 
 async def hold_some(conn: AsyncConnection, desk: Desk, clock: Clock, limit: int) -> int | None:
-    """Set the holds of the next cases of a batch, and return how many; None when there is no batch."""
+    """Set the holds of a batch's next cases; return how many, or None when there is no batch."""
     batch = await batches.claim(conn)
     if batch is None:
         return None
@@ -97,5 +97,5 @@ async def hold_some(conn: AsyncConnection, desk: Desk, clock: Clock, limit: int)
 
 async def _found(conn: AsyncConnection, tenant: str, batch_id: str) -> RowMapping:
     if (row := await batches.find(conn, tenant, batch_id)) is None:
-        raise DomainError(404, "not_found", f"no holds {batch_id[:128]} are known")
+        raise DomainError(404, "not_found", f"no bulk hold {batch_id[:128]} is known")
     return row

@@ -20,7 +20,7 @@ REASONS = (
 
 @dataclass(frozen=True, slots=True)
 class Meters:
-    """What the workers count and the watcher sets."""
+    """The counters of the workers and the gauges of the watcher."""
 
     requested: Counter
     cancelled: Counter
@@ -35,7 +35,7 @@ class Meters:
 
 
 def meters(metrics: Metrics) -> Meters:
-    """Register them."""
+    """Register the metrics."""
     return Meters(
         requested=metrics.counter("contacts_requested_total", "Contacts asked for", purpose=("reminder", "dunning", "notice")),
         cancelled=metrics.counter("contacts_cancelled_total", "Contacts taken back before they went out"),

@@ -1,4 +1,4 @@
-"""What borrowers bring up: disputes, complaints, hardship, a number that is not theirs; opened, and answered by a person."""
+"""What borrowers raise: disputes, complaints, hardship, a number that is not theirs; opened, and answered by a person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.scheduler.store.matters import MatterRow, Resolution
 
 @dataclass(frozen=True, slots=True)
 class MatterWanted:
-    """What was brought up: about which debt and which line of it, on which channel, in which words."""
+    """What was raised: about which debt and which line of it, on which channel, in which words."""
 
     kind: MatterKind
     loan_id: str | None = None
@@ -27,7 +27,7 @@ class MatterWanted:
 
 
 async def open_matter(work: Work, wanted: MatterWanted, *about: object) -> str:
-    """Open a matter; contacts rest as its row of the table says until a person has answered it. Return its id."""
+    """Open a matter and return its id; until a person answers it, contacts pause as its entry in the table says."""
     matter, case = MATTERS[wanted.kind], work.case
     if wanted.loan_id is not None:
         work.debt(wanted.loan_id)
@@ -53,19 +53,19 @@ async def open_matter(work: Work, wanted: MatterWanted, *about: object) -> str:
 
 
 def _loans(work: Work, wanted: MatterWanted) -> Sequence[str | None]:
-    """Return the debts that it is about: the one named, else all that are late; of a case without any, the person."""
+    """Return the debts it is about: the one named, else all overdue ones; in a case without debts, the person."""
     if wanted.loan_id is not None:
         return [wanted.loan_id]
     return [debt.loan_id for debt in work.case.owed or work.case.debts] or [None]
 
 
 async def resolve(work: Work, matter_id: str, outcome: Outcome, answer: str | None) -> RowMapping:
-    """Write what was found; contacts go on."""
+    """Record the outcome; contacts resume."""
     row = await find(work, matter_id)
     if row.state != "open":
         if row.outcome == outcome.value:
             return row
-        raise DomainError(409, "conflict", f"it was resolved before: {row.outcome}", outcome=row.outcome)
+        raise DomainError(409, "conflict", f"it is already resolved: {row.outcome}", outcome=row.outcome)
     await matters.resolve(work.conn, work.of[:2], matter_id, Resolution(outcome.value, answer, work.by, work.at))
     await end_all(work, of_source(work, matter_id), f"{row.kind}_{outcome.value}")
     work.desk.event(
@@ -76,8 +76,8 @@ async def resolve(work: Work, matter_id: str, outcome: Outcome, answer: str | No
 
 
 async def find(work: Work, matter_id: str) -> RowMapping:
-    """Return a matter of the case, or refuse."""
+    """Return a matter of the case; raise if it is unknown."""
     row = await matters.find(work.conn, work.of, matter_id)
     if row is None:
-        raise DomainError(404, "not_found", f"nothing of this case is known as {matter_id[:128]}")
+        raise DomainError(404, "not_found", f"this case has no matter {matter_id[:128]}")
     return row

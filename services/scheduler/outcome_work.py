@@ -1,4 +1,4 @@
-"""Tasks that outcomes make: what people say to a contact, given to a person where no rule can answer it."""
+"""Tasks made by outcomes: replies to a contact that no rule can answer are given to a person."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SUPPRESSED = "contact.suppressed.v1"
 
 
 async def give_work(conn: AsyncConnection, desk: Desk, said: Sequence[tuple[CaseKey, str, str | None]], now: datetime) -> None:
-    """Give the work that these outcomes (case, type, reason) make, one task of a kind at a time in a case.
+    """Give the work these outcomes (case, type, reason) call for, one task of a kind at a time in a case.
 
-    What is suppressed by a stop that the case knows of has its own work; the notifier's stops are known here only by what they suppress.
+    A stop the case knows about has its own work when it suppresses a contact; the notifier's own stops show only in what they suppress.
     """
     wanted: dict[tuple[CaseKey, str], tuple[Work, bool]] = {}
     for key, kind, reason in sorted(said, key=lambda one: one[1] != SUPPRESSED):

@@ -1,4 +1,4 @@
-"""What a transaction writes beside the rows of its cases: steps, tasks, entries of the story, messages."""
+"""What a transaction writes besides its case rows: steps, tasks, timeline entries, messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Outgoing(msgspec.Struct):
-    """What is written beside the case rows."""
+    """What is written besides the case rows."""
 
     entries: list[story.Entry] = msgspec.field(default_factory=list)
     messages: list[Message] = msgspec.field(default_factory=list)
@@ -28,7 +28,7 @@ class Outgoing(msgspec.Struct):
     trials: list[trials.TrialRow] = msgspec.field(default_factory=list)
 
     def add(self, other: Outgoing) -> None:
-        """Take in what another case gave."""
+        """Add what another case produced."""
         self.entries += other.entries
         self.messages += other.messages
         self.steps += other.steps
@@ -41,5 +41,5 @@ class Outgoing(msgspec.Struct):
 
 
 def entry(case: Case, at: datetime, kind: str, /, *, reason: str | None = None, **detail: Any) -> story.Entry:
-    """Return a line of a case's story."""
+    """Return an entry for a case's timeline."""
     return story.Entry(case.tenant, case.borrower_id, case.case_id, at, kind, reason, _encode(detail))

@@ -1,4 +1,4 @@
-"""How many cases the rules may fail on before it is the rules that are wrong."""
+"""Limits how many cases may be parked before the rules themselves are to blame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WINDOW = timedelta(minutes=10)
 
 
 class TooManyParkedError(Exception):
-    """The rules fail everywhere: better to stop than to park the whole book."""
+    """The rules fail everywhere: stopping is better than parking every case."""
 
 
 @dataclass(slots=True)
@@ -22,9 +22,9 @@ class ParkingLimit:
     _recent: deque[datetime] = field(default_factory=deque)
 
     def count(self, now: datetime, why: str) -> None:
-        """Count one; an error when there were too many."""
+        """Count one; raise if there were too many."""
         while self._recent and self._recent[0] < now - WINDOW:
             self._recent.popleft()
         if len(self._recent) >= self.most:
-            raise TooManyParkedError(f"{self.most} cases were parked in ten minutes, the last one because of {why}")
+            raise TooManyParkedError(f"{self.most} cases were parked in ten minutes, the latest because of {why}")
         self._recent.append(now)

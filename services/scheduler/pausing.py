@@ -1,4 +1,4 @@
-"""The overdue clock belongs to ingest: holds that pause it say so as events of the loans, as the wallet itself would."""
+"""The overdue clock belongs to ingest: holds that pause it publish loan events for it, as the wallet itself would."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The end of a hold: why, and who has ended it where a person did."""
+    """The end of a hold: why, and which person ended it, if any."""
 
     stop: Stop
     why: str
@@ -30,7 +30,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class InZone:
-    """A loan whose clock rests, and where its days begin."""
+    """A loan whose clock is paused, and its time zone."""
 
     loan_id: str
     timezone: str
@@ -38,7 +38,7 @@ class InZone:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Over how many partitions ingest reads, whose topics have the plain names, and when it is said."""
+    """What messages to ingest need: the number of partitions, the tenant whose topics are unprefixed, and the time."""
 
     partitions: int
     first_tenant: str
@@ -46,7 +46,7 @@ class Telling:
 
 
 def clocks_paused(case: Case, stop: Stop, on: Telling) -> list[Message]:
-    """Say that the clocks of the loans of this hold rest, from its first local day until the one on which it ends, which counts again."""
+    """Pause the clocks of this hold's loans, from its first local day up to (not including) the day it ends."""
     return [
         _message(case, loan, "paused", stop.status_id, LoanPaused(loan_id=loan.loan_id, from_=days[0], until=days[1]), on=on)
         for loan in _of(case, stop)
@@ -55,10 +55,10 @@ def clocks_paused(case: Case, stop: Stop, on: Telling) -> list[Message]:
 
 
 def clocks_resumed(case: Case, release: Release, on: Telling) -> list[Message]:
-    """Say that the clocks run again where a hold has ended before its time; one that came to its end has said so when it was set.
+    """Resume the clocks if a hold ended early; one that reached its planned end needs nothing, since the pause already stated it.
 
-    The pause is said again up to today and then taken back: a resume would end every pause of the loan that holds its day, other
-    holds' and the wallet's own.
+    The pause is repeated with today as its end and the first one retracted: a resume would end every pause of the loan on that day,
+    including other holds' and the wallet's own.
     """
     stop = release.stop
     if (until := _foreseen(stop)) is not None and until <= on.at:
@@ -81,24 +81,24 @@ def day_of(moment: datetime, loan: Debt | InZone) -> date:
 
 
 def event_id(tenant: str, what: str, hold_id: str, loan: InZone) -> str:
-    """Return the id that this event always has."""
+    """Return the stable id of this event."""
     return ids.derived("p", tenant, what, hold_id, loan.loan_id)
 
 
 def _days(stop: Stop, loan: InZone) -> tuple[date, date | None] | None:
-    """Return the days on which a clock rests with a hold, the last one out; None where it begins and ends on one day."""
+    """Return the days on which a hold pauses a clock, the last excluded; None if it begins and ends on the same day."""
     until = _foreseen(stop)
     begins, ends = day_of(stop.from_at, loan), None if until is None else day_of(until, loan)
     return (begins, ends) if ends is None or begins < ends else None
 
 
 def _foreseen(stop: Stop) -> datetime | None:
-    """Return until when a hold was said to last when it was set: one that an event ends had no end then."""
+    """Return the planned end of a hold when it was set: one that an event ends had none."""
     return None if stop.hold is not None and stop.hold.ends_with is not None else stop.until
 
 
 def _of(case: Case, stop: Stop) -> list[InZone]:
-    """Return the loans whose clocks rest with a hold, be they paid by now; of one that is no longer here the zone is another one's."""
+    """Return the loans whose clocks pause with a hold, even if paid by now; one no longer in the case takes another one's zone."""
     zones = {debt.loan_id: debt.timezone for debt in case.debts}
     elsewhere = next(iter(zones.values()), "UTC")
     return [InZone(loan_id, zones.get(loan_id, elsewhere)) for loan_id in (stop.hold.paused if stop.hold else ())]

@@ -1,4 +1,4 @@
-"""What the topic of profiles says of a borrower that the gate asks about: kept without name and address."""
+"""Keeps what the gate needs from the profile topic, without names and addresses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def on_profiles(conn: AsyncConnection, read: Sequence[tuple[Record, Envelo
 
 
 def _row(record: Record, envelope: Envelope, data: msgspec.Struct | None) -> ReachRow | None:
-    """Return what a message says that the gate asks about; None when it is about something else."""
+    """Return what a message says that the gate needs; None when it is about something else."""
     match data:
         case BorrowerProfile():
             addresses = tuple(AddressKept(one.channel, one.lookup, one.priority, one.purposes) for one in data.addresses)
@@ -55,7 +55,7 @@ def _row(record: Record, envelope: Envelope, data: msgspec.Struct | None) -> Rea
 
 
 def _closed(record: Record, envelope: Envelope) -> ReachRow | None:
-    """Return the end of a value: its key alone says which, `tenant/borrower/what`."""
+    """Return the removal of a value; only the key says which one: `tenant/borrower/what`."""
     match (record.key or b"").decode(errors="replace").split("/", 2):
         case [_, borrower_id, what] if what == PROFILE or what.startswith(CONSENT):
             return ReachRow(envelope.tenant, borrower_id, what, envelope.time, envelope.id, None)

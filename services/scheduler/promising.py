@@ -1,4 +1,4 @@
-"""Promises to pay: made within the limits, taken back by people, judged by the facts."""
+"""Promises to pay: made within the limits, cancelled by people, judged by the facts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from services.scheduler.store.promises import JudgedRow, PromiseRow
 
 @dataclass(frozen=True, slots=True)
 class PromiseWanted:
-    """So much by that day, for these debts or for all that are late."""
+    """An amount by a day, for these debts or for all overdue ones."""
 
     amount: int
     due_on: date
@@ -32,7 +32,7 @@ class PromiseWanted:
 
 
 async def make(work: Work, wanted: PromiseWanted, *about: object) -> str:
-    """Make a promise; contacts about its debts rest until it is kept or broken. Return its id."""
+    """Make a promise and return its id; contacts about its debts pause until it is kept or broken."""
     promise_id = work.new_id("pr", *about)
     if await promises.find(work.conn, work.of, promise_id) is not None:
         return promise_id
@@ -59,7 +59,7 @@ async def make(work: Work, wanted: PromiseWanted, *about: object) -> str:
 
 
 async def cancel(work: Work, promise_id: str, why: str | None) -> RowMapping:
-    """Take back an open promise; contacts go on."""
+    """Cancel an open promise; contacts resume."""
     row = await find(work, promise_id)
     if row.state == PromiseState.CANCELLED:
         return row
@@ -76,17 +76,17 @@ async def cancel(work: Work, promise_id: str, why: str | None) -> RowMapping:
 
 
 async def find(work: Work, promise_id: str) -> RowMapping:
-    """Return a promise of the case, or refuse."""
+    """Return a promise of the case; raise if it is unknown."""
     row = await promises.find(work.conn, work.of, promise_id)
     if row is None:
-        raise DomainError(404, "not_found", f"no promise {promise_id[:128]} of this case is known")
+        raise DomainError(404, "not_found", f"this case has no promise {promise_id[:128]}")
     return row
 
 
 def _debts(work: Work, wanted: PromiseWanted) -> tuple[Debt, ...]:
     debts = tuple(work.debt(loan_id) for loan_id in sorted(set(wanted.loans))) if wanted.loans else work.case.owed
     if not debts or not all(debt.owed for debt in debts):
-        raise DomainError(409, "nothing_owed", "a payment can be promised for what is late")
+        raise DomainError(409, "nothing_owed", "payments can only be promised for overdue debts")
     return debts
 
 
@@ -94,13 +94,13 @@ def _within(work: Work, wanted: PromiseWanted, debts: tuple[Debt, ...], terms: P
     """Refuse what the limits do not allow."""
     days = (wanted.due_on - day_of(work.at, debts[0])).days
     if not 0 <= days <= terms.most_days:
-        raise _refused(f"the day must lie within {terms.most_days} days from today", limit="max_days", allowed=terms.most_days)
+        raise _refused(f"the day must be within {terms.most_days} days from today", limit="max_days", allowed=terms.most_days)
     late = {debt.loan_id: debt.overdue for debt in work.case.owed}
     if wanted.amount > (most := promisable([debt.loan_id for debt in debts], late, work.case.promises)):
-        raise _refused("more is promised than is late, with what other open promises are of", limit="overdue", allowed=most)
+        raise _refused("together with other open promises this is more than is overdue", limit="overdue", allowed=most)
     states = Counter(promise.state for promise in work.case.promises)
     if states[PromiseState.OPEN] >= terms.most_open:
-        raise _refused(f"{terms.most_open} promises are open", limit="max_open", allowed=terms.most_open)
+        raise _refused(f"{terms.most_open} promises are already open", limit="max_open", allowed=terms.most_open)
     if states[PromiseState.BROKEN] >= terms.most_broken:
         raise _refused(f"{terms.most_broken} promises of this spell were broken", limit="max_broken", allowed=terms.most_broken)
 

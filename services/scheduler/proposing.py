@@ -1,4 +1,4 @@
-"""A policy that is proposed: what is simulated of it, and the result that whoever approves it has seen."""
+"""A proposed policy: what is simulated, and the result its approver has seen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A policy's document as JSON; a version where it is one that is kept."""
+    """A policy's document as JSON; `version` if it is a stored one."""
 
     policy: str
     version: int | None
@@ -29,7 +29,7 @@ class Proposal:
 
     @property
     def hash(self) -> str:
-        """Return the hash that names the document: another spelling of the same is the same."""
+        """Return the hash that identifies the document; differences in formatting do not change it."""
         return hashlib.sha256(self.document).hexdigest()
 
 
@@ -42,7 +42,7 @@ class Seen:
 
 
 async def kept(conn: AsyncConnection, which: Which) -> Proposal:
-    """Return a version that is kept; it must be without faults, as a draft need not be."""
+    """Return a stored version; it must have no faults, although a draft may."""
     row = await policies.find(conn, which)
     if row is None:
         raise DomainError(404, "not_found", f"no version {which.version} of {which.name[:128]} is known")
@@ -51,17 +51,17 @@ async def kept(conn: AsyncConnection, which: Which) -> Proposal:
 
 
 def written(document: str | dict[str, Any]) -> Proposal:
-    """Return a document that was never kept."""
+    """Return a document that was never stored."""
     found = understand(document if isinstance(document, str) else _encode(document).decode())
     _without_faults(found)
     return Proposal(found.name or "", None, _encode(found.read.value))
 
 
 async def seen(conn: AsyncConnection, row: RowMapping, which: Which, simulation_id: str | None, *, needed: bool) -> Seen | None:
-    """Return the simulation that a decision names; it must have ended, and be about this very document."""
+    """Return the simulation a decision names; it must have finished, and be of exactly this document."""
     if simulation_id is None:
         if needed:
-            raise DomainError(409, "simulation_needed", "here a policy is approved on a simulation: name it")
+            raise DomainError(409, "simulation_needed", "a policy can only be approved with a simulation here: name one")
         return None
     found = await simulations.find(conn, which.tenant, simulation_id)
     if found is None:
@@ -69,18 +69,18 @@ async def seen(conn: AsyncConnection, row: RowMapping, which: Which, simulation_
     if found.state != "done":
         raise DomainError(409, "simulation_not_done", f"simulation {simulation_id} is {found.state}", state=found.state)
     if found.policy != which.name or found.document_hash != Proposal(which.name, which.version, row.document).hash:
-        raise DomainError(409, "stale_simulation", "the policy is no longer what was simulated; simulate it again")
+        raise DomainError(409, "stale_simulation", "the policy has changed since it was simulated; simulate it again")
     return Seen(simulation_id, found.hash)
 
 
 def _without_faults(document: Document) -> None:
     if document.faults:
         errors = [fault_shown(fault) for fault in document.faults]
-        raise DomainError(422, "invalid_policy", "it has errors, and cannot be simulated", errors=errors, warnings=[])
+        raise DomainError(422, "invalid_policy", "it has errors and cannot be simulated", errors=errors, warnings=[])
 
 
 def fault_shown(fault: Fault) -> dict[str, Any]:
-    """Return an error or a warning as the API has it."""
+    """Return an error or a warning as the API shows it."""
     return {
         "line": fault.place.line, "column": fault.place.column, "path": fault.path, "error": fault.error, "detail": fault.detail,
     }  # fmt: skip

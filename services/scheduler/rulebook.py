@@ -1,4 +1,4 @@
-"""The policies that a batch of cases needs: what their tenants have chosen, and the versions that cases are pinned to."""
+"""The policies a batch of cases needs: their tenants' choices, and the versions that cases are pinned to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOTHING = Choices()
 
 
 class AssignmentItem(msgspec.Struct, frozen=True, kw_only=True):
-    """An assignment as it is kept."""
+    """An assignment as stored."""
 
     policy: str
     products: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class AssignmentItem(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fits(self) -> AppliesTo:
-        """Return which debts it is for."""
+        """Return the debts it is for."""
         return AppliesTo(frozenset(self.products), frozenset(self.jurisdictions), frozenset(self.segments))
 
 
@@ -43,11 +43,11 @@ class Rules:
     policies: Mapping[Which, Policy] = field(default_factory=dict)
 
     def choices_of(self, tenant: str) -> Choices:
-        """Return what a tenant has chosen."""
+        """Return a tenant's choices."""
         return self.choices.get(tenant, _NOTHING)
 
     def pinned(self, held: Held) -> Policy | None:
-        """Return the version a case is pinned to; None where it cannot be found."""
+        """Return the version a case is pinned to; None if it cannot be found."""
         return self.version(Which(held.case.tenant, held.policy, held.policy_version))
 
     def version(self, which: Which) -> Policy | None:
@@ -57,12 +57,12 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """Reads policies; what was read is kept, since a version that was submitted never changes."""
+    """Reads policies and keeps them, since a submitted version never changes."""
 
     kept: dict[Which, Policy] = field(default_factory=dict)
 
     async def of(self, conn: AsyncConnection, tenants: Iterable[str], now: datetime, *, held: Sequence[Held] = ()) -> Rules:
-        """Return what these tenants have chosen at this moment, and the versions of these cases."""
+        """Return these tenants' choices at this moment, and the versions of these cases."""
         wanted = sorted(set(tenants))
         if not wanted:
             return Rules()
@@ -81,7 +81,7 @@ class Rulebook:
         return Rules(choices, self.kept)
 
     async def _challengers(self, conn: AsyncConnection, active: Sequence[Which]) -> dict[Which, Policy]:
-        """Return the challengers of those that have an experiment which was not stopped."""
+        """Return the challengers of those with an experiment that was not stopped."""
         known = ((which, self.kept[which].experiment) for which in active if which in self.kept)
         tried = {which: Which(which.tenant, *experiment.challenger) for which, experiment in known if experiment is not None}
         if not tried:
@@ -103,7 +103,7 @@ class Rulebook:
 
 
 def items_of(stored: bytes) -> list[AssignmentItem]:
-    """Return the assignments as they are kept."""
+    """Return stored assignments."""
     return msgspec.json.decode(stored, type=list[AssignmentItem])
 
 

@@ -53,13 +53,13 @@ from services.scheduler.watcher import Alarm, CaseWatch
 
 GROUP = group_of(SCHEMA)
 BATCH_RECORDS = 4000
-"""A fact waits for half a second behind so many; a quarter of them cost a tenth more each."""
+"""A batch of this size delays a fact by half a second; a quarter of it costs a tenth more per fact."""
 JOINS_MS = 50
-"""How long a fact may wait for others: watermarks alone come on all partitions every second, each else in a transaction of its own."""
+"""How long a fact may wait for others: watermarks alone arrive on all partitions every second, each in its own transaction otherwise."""
 
 
 def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) -> lifecycle.Service:
-    """Return the scheduler on these ports; the others are asked at their addresses, unless `elsewhere` says how."""
+    """Return the scheduler on these ports; other services are reached at their addresses, unless `elsewhere` is given."""
     elsewhere = elsewhere or _elsewhere(settings)
     metrics, outbox = Metrics(), Outbox(SCHEMA)
     measured = meters(metrics)
@@ -83,7 +83,7 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
         ports, SCHEMA, [CaseWatch(ports.engine, ports.clock, measured).look, Alarm(ports.engine, ports.clock, desk).look, base], metrics,
         readiness=readiness,
     )  # fmt: skip
-    described = Described("Dunwell scheduler", "What should be said or done next, and when", ports.version, (TASKS, CASES), SHAPES)
+    described = Described("Dunwell scheduler", "Decides what to say or do next, and when", ports.version, (TASKS, CASES), SHAPES)
     dealer = Dealer(ports.engine, ports.clock, desk, ticker.wake.set)
     policy_desk = PolicyDesk(ports.engine, ports.clock, elsewhere, needs_simulation=settings.approval_needs_simulation)
     archive = Archive(ports.engine, ports.clock, desk.rulebook, elsewhere)
@@ -109,7 +109,7 @@ def build(ports: Ports, settings: Settings, elsewhere: Elsewhere | None = None) 
 
 
 async def _start(ports: Ports) -> None:
-    """Check that the schema is this release's, and note where the database is."""
+    """Check that the schema matches this release, and record the database's position."""
     if (missing := await migrate.pending(ports.engine, SCHEMA)) is not None:
         raise RuntimeError(missing)
     async with ports.engine.begin() as conn:
@@ -126,20 +126,20 @@ def _sweeper(ports: Ports, kept: Kept) -> Sweeper:
 
 
 async def _note_restore(ports: Ports) -> None:
-    """Note that the database was restored to an earlier moment: the bus knows of a later one."""
+    """Record that the database was restored to an earlier moment: the bus knows of a later one."""
     async with ports.engine.begin() as conn:
         raised = await lineage.raise_epoch(conn, SCHEMA)
     logs.get("scheduler").warning("database_went_back", epoch=raised.epoch)
 
 
 def _elsewhere(settings: Settings) -> Elsewhere:
-    """Return the other services at their addresses; engine and bus belong to whoever made them, these clients to the scheduler."""
+    """Return clients of the other services; engine and bus belong to whoever made them, these clients to the scheduler."""
     places = {"ingest": settings.ingest_url, "notifier": settings.notifier_url}
     return Elsewhere({name: httpx.AsyncClient(base_url=url) for name, url in places.items() if url}, settings.service_keys)
 
 
 async def _pump(ticker: Ticker, guard: Guard, relay: Relay) -> int:
-    """Stop experiments that have to be, plan all that is due and publish what follows, until nothing is."""
+    """Stop experiments that must be, then plan everything due and publish the results until nothing is left."""
     total = await guard.look()
     while done := await ticker.make_pass():
         total += done

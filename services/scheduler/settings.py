@@ -1,4 +1,4 @@
-"""What the scheduler is told by its environment."""
+"""The scheduler's settings from its environment."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from libs.common.settings import Kept, Outlets
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`settle_s`: how long a case rests after its newest change, ten times that at most since the first one.
+    """`settle_s`: how long a case settles after its newest change, and at most ten times that after the first.
 
-    `tenants`: the first one's topics have the plain names. `ingest_url`, `notifier_url`: where the others are asked for what the scheduler
-    shows of them; `service_keys`: with which key, by tenant, else with the caller's own. `simulation_processes` play
-    simulations beside the service; with `approval_needs_simulation` no policy is approved without one.
+    `tenants`: the first one's topics are unprefixed. `ingest_url`, `notifier_url`: where to ask for what the scheduler shows of them;
+    `service_keys`: the keys for that by tenant, else the caller's own is used. `simulation_processes` run simulations outside the
+    service; with `approval_needs_simulation` no policy is approved without one.
     """
 
     settle_s: float = 2.0
@@ -27,7 +27,7 @@ class Settings:
     simulation_processes: int = 2
     approval_needs_simulation: bool = False
     page_url: str | None = None
-    """Where borrowers reach the scheduler, for the links that are made; else where the caller does."""
+    """Where borrowers reach the scheduler, used in the links it makes; default: where the caller reaches it."""
     links: Verifier = field(default_factory=Verifier)
-    """Reads the links that the notifier writes into messages."""
+    """Reads the links the notifier writes into messages."""
     kept: Kept = field(default_factory=Kept)

@@ -24,7 +24,7 @@ from services.scheduler.store.reach import Known
 
 
 def case_shown(row: RowMapping) -> dict[str, Any]:
-    """Return a case as a list of cases has it."""
+    """Return a case as lists show it."""
     return {
         "case_id": row.case_id, "borrower_id": row.borrower_id, "currency": row.currency,
         "consolidate": "loan" if row.loan_id else "borrower", "loan_id": row.loan_id or None, "assignment": row.assignment,
@@ -49,7 +49,7 @@ def debts_shown(case: Case) -> list[dict[str, Any]]:
 
 
 def promises_shown(case: Case) -> list[dict[str, Any]]:
-    """Return what was promised in this spell, and what has come of it."""
+    """Return the promises of this spell, and what became of them."""
     return [
         {"promise_id": one.promise_id, "amount": one.amount, "due_on": one.due_on, "state": one.state, "paid": one.paid}
         for one in case.promises
@@ -57,14 +57,14 @@ def promises_shown(case: Case) -> list[dict[str, Any]]:
 
 
 def stops_shown(case: Case) -> list[dict[str, Any]]:
-    """Return what lets contacts rest, now or later."""
+    """Return what pauses contacts, now or later."""
     return [
         {"stop": one.kind, "loan_id": one.loan_id, "channel": one.channel, "from": one.from_at, "until": one.until} for one in case.stops
     ]
 
 
 def steps_shown(case: Case, policy: Policy, now: datetime) -> list[dict[str, Any]]:
-    """Return the steps about what is late, in the order of the policy: what became of each, or what it waits for."""
+    """Return the steps about overdue debts in policy order: what became of each, or what it waits for."""
     return [_step_shown(case, step, now) for step in policy.steps if step.day >= 0]
 
 
@@ -81,7 +81,7 @@ def _step_shown(case: Case, step: Step, now: datetime) -> dict[str, Any]:
 
 
 def _state_of(case: Case, step: Step, now: datetime) -> str:
-    """Return `done`, `rejected`, `condition` (not met now), `waits` (for people), or `coming` and `due` by its day."""
+    """Return `done`, `rejected`, `condition` (not met now), `waits` (for people), or by its day `coming` or `due`."""
     given = any(errand.key == step.id for errand in case.errands)
     if given or step.id in case.acted | case.flagged or case.said(step.id, None):
         return "done"
@@ -96,7 +96,7 @@ def _state_of(case: Case, step: Step, now: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """What the gate is told of the borrower, the rules, and how the tenant wants them to be read."""
+    """What the gate is told about the borrower, the rules, and the tenant's settings for them."""
 
     known: Known
     packs: Packs
@@ -104,7 +104,7 @@ class Law:
 
 
 def next_contact(held: Held, rules: Rules, law: Law, now: datetime) -> Mapping[str, Any]:
-    """Return the next moment of a contact and the first lawful one in its window, or why there is none and what ends that."""
+    """Return the next contact's moment and the first lawful one in its window, or why there is none and what ends that."""
     at = held.moment(now)
     if held.in_doubt is not None:
         return _answer(None, None, "in_doubt", ends_with=held.reason_task)
@@ -113,14 +113,14 @@ def next_contact(held: Held, rules: Rules, law: Law, now: datetime) -> Mapping[s
         if found is None:
             return _answer(None, None, "in_doubt")
         return _next(found, held, law, at)
-    except Exception:  # noqa: BLE001  # the ticker will park it; whatever the rule raised, the answer is that it is in doubt
+    except Exception:  # noqa: BLE001  # the ticker will park it; whatever the rule raised, the case is in doubt
         return _answer(None, None, "in_doubt")
 
 
 def _next(found: Followed, held: Held, law: Law, at: datetime) -> Mapping[str, Any]:
     case, planned = found.case, found.planned(at)
     under_way = [contact for contact in case.contacts if contact.state in PENDING and contact.expires_at > at]
-    if under_way and (waiting := case.faceless) is not None:
+    if under_way and (waiting := case.without_profile) is not None:
         return _answer(None, waiting.step, planned.reason.kind, until=waiting.expires_at, ends_with=planned.reason.errand)
     if under_way:
         last = max(under_way, key=lambda contact: contact.requested_at)
@@ -145,7 +145,7 @@ def _planned(planned: Plan, held: Held, lawful: Lawful, now: datetime) -> Mappin
 
 
 def _lawful(found: Followed, law: Law, step_id: str, coming: Upcoming) -> Mapping[str, Any] | None:
-    """Return the first moment in a window at which the gate lets a contact out; None where nothing is known of the borrower."""
+    """Return the first moment in a window at which the gate allows a contact; None if the borrower has no profile."""
     step = next(step for step in found.policy.steps if step.id == step_id)
     if not isinstance(step.action, Send) or not law.known.reach.known:
         return None
@@ -171,7 +171,7 @@ def _answered(first: Answer, closes: datetime) -> dict[str, Any]:
 
 
 def _rules(denied: Sequence[Denied]) -> list[dict[str, Any]]:
-    """Return the rules that speak against channels at the planned moment."""
+    """Return the rules that deny channels at the planned moment."""
     return [
         {"channel": one.channel, "rule": rule.rule, "nature": rule.nature.value, "cite": rule.cite, "until": rule.until}
         for one in denied

@@ -1,4 +1,4 @@
-"""What one simulation is, and one portion of it: read, played under two sets of rules, counted. It runs in processes of their own."""
+"""One simulation, and one portion of it: read, run under two sets of rules, counted. It runs in separate processes."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from services.scheduler.store import book
 from services.scheduler.store.book import Portion
 
 NICE = 10
-"""Whoever answers requests goes first."""
+"""Processes that answer requests go first."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which debts; what is empty does not matter."""
+    """Which debts; empty fields match everything."""
 
     products: tuple[str, ...] = ()
     jurisdictions: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BehaviourAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """How borrowers are said to behave; shares in millionths, times in seconds."""
+    """How borrowers are assumed to behave; shares in millionths, times in seconds."""
 
     pays_after_contact: int = 0
     pays_within_s: int = 3 * 86400
@@ -63,7 +63,7 @@ class PricesAsked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SimulationAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it but the policy, as it is kept."""
+    """Everything but the policy, as stored."""
 
     mode: Literal["past", "forward"]
     seed: int = 0
@@ -79,7 +79,7 @@ class SimulationAsked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
-    """One set of rules: assignments in order, the active versions by name, and who takes running spells over."""
+    """One set of rules: assignments in order, the active versions by name, and which policy takes over running spells."""
 
     assignments: tuple[AssignmentItem, ...] = ()
     active: dict[str, tuple[int, str]] = {}
@@ -89,7 +89,7 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What every portion needs; the same for all of them, and small."""
+    """What every portion needs: the same for all, and small."""
 
     tenant: str
     asked: SimulationAsked
@@ -104,19 +104,19 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """What the new rules came to, and the old ones, on the same book."""
+    """The results of the new rules and of the old ones on the same debts."""
 
     new: Tally
     old: Tally
 
 
 def play_portion(url: str, setup: Setup, portion: Portion) -> Both:
-    """Read and play a portion: the work of a process of the pool."""
+    """Read and simulate a portion: the work of one pool process."""
     return play(setup, asyncio.run(_read(url, setup, portion)))
 
 
 async def read(conn: AsyncConnection, setup: Setup, portion: Portion) -> list[Subject]:
-    """Return the borrowers of a portion that are wanted."""
+    """Return the wanted borrowers of a portion."""
     await conn.exec_driver_sql("set transaction isolation level repeatable read, read only")
     if setup.asked.mode == "past":
         found = await book.past(conn, portion, setup.from_at, setup.to)
@@ -126,7 +126,7 @@ async def read(conn: AsyncConnection, setup: Setup, portion: Portion) -> list[Su
 
 
 def play(setup: Setup, subjects: list[Subject]) -> Both:
-    """Play borrowers under both sets of rules."""
+    """Simulate borrowers under both sets of rules."""
     policies = {_which(name): decode(msgspec.json.decode(document), _which(name)[1]) for name, document in setup.documents.items()}
     settle, house = timedelta(seconds=setup.settle_s), setup.asked.judged.house
     terms = Terms(setup.from_at, setup.to, _packs(), _behaviour(setup.asked), settle, house)
@@ -147,29 +147,29 @@ def result_of(setup: Setup, both: Both) -> dict[str, Any]:
 
 def _assumptions(asked: SimulationAsked) -> list[str]:
     why = asked.judged.unknown
-    return [*ASSUMPTIONS[asked.mode], *([] if why is None else [f"the tenant has set nothing of how it is judged: {why}"])]
+    return [*ASSUMPTIONS[asked.mode], *([] if why is None else [f"the tenant's settings for the gate are the defaults: {why}"])]
 
 
 ASSUMPTIONS: Mapping[str, list[str]] = {
     "past": [
-        "payments and other facts come as they came, whatever is said",
-        "addresses, consents, zones and the tenant's settings are those of today",
+        "payments and other facts come as they did, whatever is sent",
+        "addresses, consents, time zones and the tenant's settings are today's",
         "every lawful message goes out at once and arrives",
         "tasks stay open",
-        "borrowers have no wishes",
+        "borrowers have no preferences",
     ],
     "forward": [
-        "of each debt only the instalment that is due next is known; later ones do not come",
-        "what is not stated does not happen: nobody pays, no stop begins, no fact changes",
+        "only the next instalment of each debt is known; later ones do not fall due",
+        "what is not given does not happen: nobody pays, no stop begins, no fact changes",
         "every lawful message goes out at once",
-        "caps over a number count the contacts of its own borrower only",
-        "borrowers have no wishes",
+        "caps per phone number count only the same borrower's contacts",
+        "borrowers have no preferences",
     ],
 }
 
 
 def watch_parent() -> None:
-    """Begin as a process of the pool: give way to others, and end with the process that made it, however that ends."""
+    """Initialise a pool process: lower its priority, and end it with the process that made it, however that ends."""
     os.nice(NICE)
     parent = parent_process()
     if parent is not None:
@@ -192,7 +192,7 @@ async def _read(url: str, setup: Setup, portion: Portion) -> list[Subject]:
 
 @cache
 def _packs() -> Packs:
-    """Return the packs, read once a process: they are part of the release."""
+    """Return the packs, read once per process: they are part of the release."""
     return load_packs()
 
 
@@ -231,7 +231,7 @@ def _in_sample(subject: Subject, asked: SimulationAsked) -> bool:
 
 
 def _wanted(subject: Subject, wanted: Wanted) -> Subject | None:
-    """Return a borrower with the cases that are wanted; None where none is."""
+    """Return a borrower with the wanted cases; None if there are none."""
     if wanted.borrowers and subject.borrower_id not in wanted.borrowers:
         return None
     if not (wanted.products or wanted.jurisdictions or wanted.currencies):

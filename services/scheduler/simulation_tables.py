@@ -1,4 +1,4 @@
-"""The tables of schema `scheduler` that simulations read and write, beside those in tables.py."""
+"""Tables that simulations read and write, besides those in tables.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ debt_facts = Table(
     Column("outstanding", BigInteger, nullable=False),
     Column("past_due_from", Date),
 )
-"""Every fact that was the newest of its debt, from when on it was known here, and what reports read of it; only ever added to."""
+"""Every fact that was once its debt's newest, since when it was known here, and what reports use of it; append-only."""
 
 fact_walks = Table(
     "fact_walks",
@@ -37,7 +37,7 @@ fact_walks = Table(
     Column("borrower_id", Text, nullable=False),
     Column("loan_id", Text, nullable=False),
 )
-"""Before which moment what was superseded may be gone, and how far the walk that forgets it has come; one row."""
+"""One row: the moment before which superseded facts may have been deleted, and how far the deleting walk has come."""
 
 reach = Table(
     "reach",
@@ -50,7 +50,7 @@ reach = Table(
     Column("value", LargeBinary),
     Column("segment", Text),
 )
-"""What the gate asks of a borrower, by the key of its topic (`profile`, `consent:...`, `contact:...`); no address and no name."""
+"""What the gate needs to know about a borrower, by topic key (`profile`, `consent:...`, `contact:...`); no address and no name."""
 
 segment_changes = Table(
     "segment_changes",
@@ -59,7 +59,7 @@ segment_changes = Table(
     Column("borrower_id", Text, primary_key=True),
     Column("at", _moment, nullable=False),
 )
-"""Borrowers whose segment has changed, until their debts have heard of it."""
+"""Borrowers with a changed segment that has not been applied to their debts yet."""
 
 simulations = Table(
     "simulations",
@@ -83,7 +83,7 @@ simulations = Table(
     Column("result", LargeBinary),
     Column("hash", Text),
 )
-"""What was asked to be simulated, how far it has come, and its result."""
+"""Requested simulations, their progress and result."""
 
 case_counts = Table(
     "case_counts",
@@ -92,4 +92,4 @@ case_counts = Table(
     Column("reason", Text, nullable=False),
     Column("number", BigInteger, nullable=False),
 )
-"""How many late cases have which reason, as a sum over rows that are only added; the watcher folds them."""
+"""How many overdue cases have which reason, as a sum over append-only rows; the watcher folds them."""

@@ -1,4 +1,4 @@
-"""Simulations one after the other, read and played in processes of their own, so that requests are answered meanwhile."""
+"""Runs simulations one after the other in separate processes, so that requests are answered meanwhile."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from services.scheduler.store.book import Book, Portion
 from services.scheduler.store.simulations import Asked, Ending
 
 BORROWERS = 250
-"""In one portion: what one process reads and plays at a time."""
+"""In one portion: what a process reads and simulates at a time."""
 AHEAD = 2
-"""Portions that wait for each process."""
+"""Portions queued for each process."""
 LOOK_EVERY_S = 5.0
 _asked = msgspec.json.Decoder(SimulationAsked).decode
 
 
 class EndedMeanwhileError(Exception):
-    """Somebody has ended the simulation while it ran."""
+    """Somebody ended the simulation while it was running."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is."""
+    """How far a simulation has come."""
 
     done: int
     total: int
@@ -45,7 +45,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Simulator:
-    """Takes what waits; any number of them share the work. Without processes it plays beside the event loop: for tests."""
+    """Runs waiting simulations; any number of these share the work. With 0 processes it simulates in a thread: for tests."""
 
     engine: AsyncEngine
     clock: Clock
@@ -55,11 +55,11 @@ class Simulator:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Do what waits until the stop."""
+        """Run waiting simulations until stopped."""
         await repeat(lambda: self.run_one(stop), stop, every_s=LOOK_EVERY_S, worker="scheduler/simulator", wake=self.wake)
 
     async def run_one(self, stop: asyncio.Event) -> bool:
-        """Do the next simulation that waits; False where none does."""
+        """Run the next waiting simulation; return False if there is none."""
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
             asked = await simulations.take(conn, now)
@@ -72,13 +72,13 @@ class Simulator:
         return True
 
     async def _ended(self, asked: Asked, now: datetime, stop: asyncio.Event) -> Ending | None:
-        """Return how a simulation has ended; None where somebody else has said so."""
+        """Return how a simulation ended; None if somebody else has recorded that."""
         try:
             setup = await self._setup(asked, now)
             both = await self._play(asked, setup, stop)
         except EndedMeanwhileError:
             return None
-        except Exception as error:  # noqa: BLE001  # whatever it was, this simulation has failed and no other
+        except Exception as error:  # noqa: BLE001  # whatever it was, only this simulation has failed
             logs.get("simulator").warning("simulation_failed", simulation=asked.simulation_id, exc_info=error)
             return Ending("failed", f"{type(error).__name__}: {error}"[:500])
         if both is None:
@@ -87,7 +87,7 @@ class Simulator:
         return Ending("done", result=canonical(result), hash=hash_of(result))
 
     async def _setup(self, asked: Asked, now: datetime) -> Setup:
-        """Read which policies rule now, and put the one that is simulated beside them."""
+        """Read which policies apply now, and add the one to simulate."""
         wanted = _asked(asked.asked)
         async with self.engine.connect() as conn:
             active = await policies.active(conn, [asked.tenant], now)
@@ -114,7 +114,7 @@ class Simulator:
         )  # fmt: skip
 
     async def _play(self, asked: Asked, setup: Setup, stop: asyncio.Event) -> Both | None:
-        """Play the whole book, a few portions at a time, and add up what they give; None where the stop came first."""
+        """Simulate all debts, a few portions at a time, and add up the results; None if stopped first."""
         whole = Both(Tally(), Tally())
         book = Book(setup.tenant, setup.to if setup.asked.mode == "past" else None)
         async with self.engine.connect() as conn:
@@ -141,7 +141,7 @@ class Simulator:
     async def _fill(
         self, book: Book, one: Callable[[Portion], Awaitable[Both]], running: dict[asyncio.Future[Both], int], after: str | None
     ) -> str | None:
-        """Begin portions until enough are under way, and return where the next one begins; None where there is none."""
+        """Start portions until enough are running; return where the next one begins, or None if there are no more."""
         while after is not None and len(running) < max(1, self.processes * AHEAD):
             async with self.engine.connect() as conn:
                 found = await book.portion(conn, after, self.borrowers)
@@ -153,7 +153,7 @@ class Simulator:
         return after
 
     def _player(self, setup: Setup, stack: ExitStack) -> Callable[[Portion], Awaitable[Both]]:
-        """Return what plays a portion: a process of a pool that lives as long as the simulation."""
+        """Return the function that simulates a portion: in a process pool that lives as long as the simulation."""
         if self.processes == 0:
             return lambda portion: self._beside(setup, portion)
         pool = ProcessPoolExecutor(self.processes, mp_context=get_context("spawn"), initializer=watch_parent)
@@ -176,13 +176,13 @@ class Simulator:
 def _span(asked: SimulationAsked, now: datetime) -> tuple[datetime, datetime]:
     if asked.mode == "past":
         if asked.from_at is None or asked.to is None:
-            raise ValueError("a past has a beginning and an end")
+            raise ValueError("a past period needs a beginning and an end")
         return asked.from_at, min(asked.to, now)
     return now, now + timedelta(days=asked.days or 0)
 
 
 def _head(asked: Asked, setup: Setup) -> dict[str, object]:
-    """Return what was simulated: part of the hash, so that it names the question with the answer."""
+    """Return what was simulated: part of the hash, so that it identifies the question along with the answer."""
     rest = msgspec.to_builtins(setup.asked)
     rest.pop("from_at"), rest.pop("to")
     return {

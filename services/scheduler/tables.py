@@ -28,8 +28,8 @@ debts = Table(
     Column("wake_at", _moment),
     Column("case_loan", Text, nullable=False),
 )
-"""Every debt, and which of its facts is the newest; what that says stands once, in `debt_facts`. `wake_at` is when a reminder is to be
-said although no case may stand yet, `case_loan` the loan whose case it is in: its own, or empty for the borrower's."""
+"""Every debt, and which of its facts is the newest; the fact itself is stored once, in `debt_facts`. `wake_at` is when its next reminder is
+due, even before there is a case; `case_loan` is the loan whose case it is in: its own, or empty for the borrower's."""
 
 cases = Table(
     "cases",
@@ -69,7 +69,7 @@ cases = Table(
     Column("moved_at", _moment),
     Column("covered_until", _moment),
 )
-"""A case and what its last plan said: when to look again, the next contact, and why nothing is said now."""
+"""A case and what its last plan said: when to plan it again, the next contact, and why nothing is sent now."""
 
 case_steps = Table(
     "case_steps",
@@ -97,7 +97,7 @@ case_steps = Table(
     Column("groundless", Boolean, nullable=False),
     Column("purpose", Text, nullable=False),
 )
-"""What was asked for on which facts, the last outcome of it, and whether those facts were corrected after it was made."""
+"""Requested contacts: the facts they are based on, their last outcome, and whether those facts were corrected later."""
 
 corrections = Table(
     "corrections",
@@ -112,7 +112,7 @@ corrections = Table(
     Column("caused_by", Text),
     Column("days", Text, nullable=False),
 )
-"""Facts that tell past days otherwise than those before them."""
+"""Facts that correct past days."""
 
 timeline = Table(
     "timeline",
@@ -126,7 +126,7 @@ timeline = Table(
     Column("reason", Text),
     Column("detail", LargeBinary, nullable=False),
 )
-"""A case's story, only ever added to; within a case `at` never falls."""
+"""A case's timeline, append-only; within a case `at` never decreases."""
 
 tasks = Table(
     "tasks",
@@ -168,7 +168,7 @@ statuses = Table(
     Column("time", _moment, nullable=False),
     Column("event_id", Text, nullable=False),
 )
-"""Stops of borrowers; a closed one stays as the mark that an older value comes too late."""
+"""Stops of borrowers; a closed one is kept so that an older value arriving late is recognised."""
 
 watermarks = Table(
     "watermarks",
@@ -178,7 +178,7 @@ watermarks = Table(
     Column("until", _moment, nullable=False),
     Column("stale_feeds", ARRAY(Text), nullable=False),
 )
-"""Up to when a partition of the topics from ingest is complete."""
+"""Up to when each partition of the topics from ingest is complete."""
 
 policy_chains = Table(
     "policy_chains",
@@ -188,7 +188,7 @@ policy_chains = Table(
     Column("seq", BigInteger, nullable=False),
     Column("hash", LargeBinary, nullable=False),
 )
-"""The last link of each chain of changes; whoever changes a policy holds its row."""
+"""The last link of each chain of changes; whoever changes a policy locks its row."""
 
 policy_audit = Table(
     "policy_audit",
@@ -204,7 +204,7 @@ policy_audit = Table(
     Column("previous", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
 )
-"""Every change of a policy, only ever added to; `hash` is that of `previous` and of the row."""
+"""Every change to a policy, append-only; `hash` covers `previous` and the row."""
 
 policy_versions = Table(
     "policy_versions",
@@ -228,7 +228,7 @@ policy_versions = Table(
     Column("simulation_id", Text),
     Column("simulation_hash", Text),
 )
-"""Versions: `source` as it was written, `document` what it says as JSON; both never change once it is submitted."""
+"""Versions: `source` as written, `document` its content as JSON; neither changes after submission."""
 
 policy_activations = Table(
     "policy_activations",
@@ -242,7 +242,7 @@ policy_activations = Table(
     Column("by", Text, nullable=False),
     Column("at", _moment, nullable=False),
 )
-"""Which version of a policy is active from when on; the latest one whose moment has come holds."""
+"""Which version of a policy is active from when; the latest one that has taken effect applies."""
 
 assignments = Table(
     "assignments",
@@ -253,7 +253,7 @@ assignments = Table(
     Column("at", _moment, nullable=False),
     Column("by", Text, nullable=False),
 )
-"""Which policy rules which debts, in order."""
+"""Which policy applies to which debts, in order."""
 
 policy_changes = Table(
     "policy_changes",
@@ -265,7 +265,7 @@ policy_changes = Table(
     Column("after_borrower", Text, nullable=False),
     Column("after_loan", Text, nullable=False),
 )
-"""Changes of which not every debt of the tenant has heard yet, and how far they have come."""
+"""Changes not yet applied to every debt of the tenant, and how far they have come."""
 
 approvals = Table(
     "approvals",
@@ -281,7 +281,7 @@ approvals = Table(
     Column("reason", Text),
     Column("exhibits", LargeBinary, nullable=False),
 )
-"""A person's decision on a step, once a spell; `exhibits` are the documents that stood at that moment."""
+"""A person's decision on a step, once per spell; `exhibits` are the documents attached at that moment."""
 
 exhibits = Table(
     "exhibits",
@@ -296,7 +296,7 @@ exhibits = Table(
     Column("by", Text, nullable=False),
     Column("at", _moment, nullable=False),
 )
-"""Documents that people have attached by reference and hash, only ever added to."""
+"""Documents people have attached by reference and hash, append-only."""
 
 offers = Table(
     "offers",
@@ -318,4 +318,4 @@ offers = Table(
     Column("taken", LargeBinary),
     Column("reason", Text),
 )
-"""Offers: `terms` are their limits, `taken` what the borrower has chosen within them."""
+"""Offers: `terms` are their limits, `taken` what the borrower chose within them."""

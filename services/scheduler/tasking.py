@@ -1,4 +1,4 @@
-"""Work for people: one person holds a task for a while, and what comes of it follows by itself."""
+"""Work for people: one person holds a task for a while, and its result takes effect automatically."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from services.scheduler.store.held import CaseKey, Held
 from services.scheduler.store.story import Entry
 
 MATTER_KEY = f"{OF_STOP}m-"
-"""How the keys of tasks begin that are about what a borrower has brought up."""
+"""Prefix of the keys of tasks about what a borrower raised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a person says of a task that is done: a contact with its result, or what was found about a matter."""
+    """What a person reports about a completed task: a contact with its result, or the outcome of a matter."""
 
     note: str | None = None
     contact: ContactMade | None = None
@@ -48,13 +48,13 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class TaskDesk:
-    """Where tasks are taken, given back and completed."""
+    """Where tasks are claimed, given back and completed."""
 
     casework: Casework
     gate: Gate
 
     async def claim(self, caller: Principal, task_id: str, authorization: str) -> Mapping[str, Any]:
-        """Take a task for a while, and ask the gate whether its contact may be made now: outside the transaction."""
+        """Claim a task for a while, and ask the gate, outside the transaction, whether its contact may be made now."""
         async with self.casework.engine.begin() as conn:
             held, task = await self._task(conn, caller, task_id)
             by, at = named(caller), held.moment(await self.casework.clock.at(conn))
@@ -68,7 +68,7 @@ class TaskDesk:
         return {**shown, "gate": await self._gate(claimed, case, by, authorization=authorization)}
 
     async def read(self, caller: Principal, task_id: str) -> Mapping[str, Any]:
-        """Return a task with all that its person needs but the gate's answer, for asking holds a slot in the caps."""
+        """Return a task with everything its person needs except the gate's answer, because asking takes a slot in the caps."""
         async with self.casework.engine.connect() as conn:
             task = await self._found(conn, caller, task_id)
             return await self._shown(conn, task, await cases.find(conn, caller.tenant, task.case_id))
@@ -87,7 +87,7 @@ class TaskDesk:
         return dict(released or task)
 
     async def complete(self, caller: Principal, task_id: str, done: Completion) -> Mapping[str, Any]:
-        """End a task, with what follows from its result; its case is looked at again. One that is done stays as it is."""
+        """Complete a task, with what follows from its result, and plan its case again. A completed one is unchanged."""
         async with self.casework.engine.connect() as conn:
             task = await self._found(conn, caller, task_id)
         async with self.casework.on(caller, task.case_id, key=task_id) as work:
@@ -112,12 +112,12 @@ class TaskDesk:
             await record(work, dataclasses.replace(done.contact, channel=channel, task_id=task.task_id))
         if done.outcome is not None:
             if not task.about.startswith(MATTER_KEY):
-                raise DomainError(422, "invalid_request", "this task is about nothing that has an outcome")
+                raise DomainError(422, "invalid_request", "this task is not about a matter, so it has no outcome")
             await resolve(work, task.about.removeprefix(OF_STOP), done.outcome, done.note)
         return ended or task
 
     async def _shown(self, conn: AsyncConnection, task: RowMapping, held: Held | None) -> dict[str, Any]:
-        """Return a task with what the person needs: what to say, the debts, what was promised, and why nothing was paid."""
+        """Return a task with what the person needs: the script, the debts, the promises, and why nothing was paid."""
         if held is None:
             return {**task, "script": script_of(task.kind, None), "context": None}
         case = held.case
@@ -132,7 +132,7 @@ class TaskDesk:
         return {**task, "script": script_of(task.kind, own), "context": context}
 
     async def _gate(self, task: RowMapping, held: Held | None, by: str, *, authorization: str) -> Mapping[str, Any] | None:
-        """Return what the gate says of this contact now; None for work that is none."""
+        """Return the gate's answer on this contact now; None for work that is not a contact."""
         channel = CHANNELS.get(task.kind)
         if held is None or channel is None:
             return None
@@ -142,7 +142,7 @@ class TaskDesk:
         return await self.gate.answer(question, authorization)
 
     async def _task(self, conn: AsyncConnection, caller: Principal, task_id: str) -> tuple[Held, RowMapping]:
-        """Return a task with its case locked: the case first, as everywhere."""
+        """Return a task with its case locked; the case is locked first, as everywhere."""
         task = await self._found(conn, caller, task_id)
         held = await cases.lock_rows(conn, [CaseKey(caller.tenant, task.borrower_id, task.case_id)])
         return held[0], await self._found(conn, caller, task_id)
@@ -164,7 +164,7 @@ async def _tell(conn: AsyncConnection, held: Held, said: Entry) -> None:
 
 
 async def tell_late(conn: AsyncConnection, desk: Desk, *, limit: int, now: datetime) -> int:
-    """Say of the next tasks that they were not done in time, once each, and return how many that were."""
+    """Announce the next tasks that were not done in time, once each; return how many."""
     found = await errands.late(conn, now, limit)
     if not found:
         return 0

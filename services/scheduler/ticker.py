@@ -1,4 +1,4 @@
-"""Cases that are due: claimed in batches, planned, and written with what follows, one transaction a batch."""
+"""Processes due cases: claimed in batches, planned, and written with what follows, one transaction per batch."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ CLAIM = 500
 CHUNKS_A_PASS = 4
 PASS_EVERY_S = 1.0
 BREATH_S = 0.05
-"""Wakes that come closer together than this are one."""
+"""Wake-ups closer together than this are handled as one."""
 WATERMARK_RETRY = timedelta(seconds=0.5)
 
 
 @dataclass(slots=True)
 class Ticker:
-    """Works through what is due in passes; any number of them share the work."""
+    """Works through what is due in passes; any number of tickers share the work."""
 
     engine: AsyncEngine
     clock: Clock
@@ -63,10 +63,10 @@ class Ticker:
             await pause(stop, PASS_EVERY_S, wake=self.wake)
 
     async def make_pass(self, look: watch.Look | None = None) -> int:
-        """Do all that is due, from the lowest key up, and return how many cases that was.
+        """Do everything that is due, from the lowest key up; return the number of cases.
 
-        One look asks all kinds of timers; those of which nothing is due cost no more. What becomes due behind it is seen by the next
-        pass, but for the cases that this one has woken.
+        One query checks all kinds of timers; those with nothing due cost no more. What becomes due after it is left to the next pass,
+        except for cases woken by this one.
         """
         due, total = await self._look(look), 0
         if due.changes:
@@ -82,17 +82,17 @@ class Ticker:
         return total + await self._plan_all() if due.any else 0
 
     async def _look(self, look: watch.Look | None) -> watch.Due:
-        """Ask what is due: one statement, without a transaction around it, on a connection of its own where none is kept for it."""
+        """Ask what is due: one statement outside a transaction, on its own connection unless one is passed in."""
         if look is not None:
             return await look(self.clock.known(), LET_FACTS_BY)
         async with watch.looking(self.engine) as once:
             return await once(self.clock.known(), LET_FACTS_BY)
 
     async def _plan_all(self) -> int:
-        """Plan the cases that are due, and return how many that was.
+        """Plan the cases that are due; return their number.
 
-        Within a pass the bound only rises, so that a claim does not walk over what earlier ones left behind; a row that was locked or
-        written below the bound is found by the next pass, which begins without one.
+        Within a pass the lower bound only rises, so that a claim does not rescan what earlier ones left; a row that was locked or
+        written below the bound is found by the next pass, which starts without one.
         """
         total, after = 0, cases.BEGINNING
         while True:
@@ -109,7 +109,7 @@ class Ticker:
             after = max((one.next_at or now, one.case.case_id) for one in held)
 
     async def _tell_changes(self) -> int:
-        """Have some of the debts hear of changed policies; the others in the next passes, so that no case waits for a large book."""
+        """Apply changed policies to some of the debts; later passes do the others, so that no case waits for a large portfolio."""
         total = 0
         for _ in range(CHUNKS_A_PASS):
             async with self.engine.begin() as conn:
@@ -121,7 +121,7 @@ class Ticker:
         return total
 
     async def _tell_segments(self) -> int:
-        """Have the debts of borrowers hear of their new segments."""
+        """Apply borrowers' new segments to their debts."""
         total = 0
         while True:
             async with self.engine.begin() as conn:
@@ -131,7 +131,7 @@ class Ticker:
                 return total
 
     async def _hold_many(self) -> int:
-        """Set some of the holds that were asked for many cases at once."""
+        """Set some of the holds of a bulk hold."""
         total = 0
         for _ in range(CHUNKS_A_PASS):
             async with self.engine.begin() as conn:
@@ -143,7 +143,7 @@ class Ticker:
         return total
 
     async def _tell_late(self) -> int:
-        """Say of tasks that they were not done in time."""
+        """Announce tasks that were not done in time."""
         total = 0
         while True:
             async with self.engine.begin() as conn:
@@ -155,7 +155,7 @@ class Ticker:
                 return total
 
     async def _wake_reminders(self) -> int:
-        """Open a row for the cases of debts whose reminder is due: debts are locked before cases, as the facts handler does."""
+        """Create or wake the cases of debts whose reminder is due; debts are locked before cases, as in the facts handler."""
         total = 0
         while True:
             async with self.engine.begin() as conn:
@@ -189,7 +189,7 @@ class Ticker:
         await self.desk.save(conn, planned, out)
 
     def _unsettled(self, held: Held, now: datetime, complete_until: datetime | None) -> datetime | None:
-        """Return when to look again at a case of which more facts may be on their way; None when all have come."""
+        """Return when to look again at a case for which more facts may be on their way; None if all have come."""
         if held.rests_until is not None and held.rests_until > now:
             return held.rests_until
         if held.newest_fact_at is not None and (complete_until is None or complete_until < held.newest_fact_at):

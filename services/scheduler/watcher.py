@@ -1,4 +1,4 @@
-"""What the watcher does on the scheduler's tables: it counts coverage and timers, and says which cases are forgotten."""
+"""The watcher's work on the scheduler's tables: it counts coverage and timers, and announces forgotten cases."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from services.scheduler.outgoing import Outgoing
 from services.scheduler.store import cases, views, watch
 
 WHOLE_EVERY = timedelta(hours=1)
-"""How often the whole book is read; in between only what has changed, or has not come to pass."""
+"""How often all debts are read; in between, only what has changed, or is overdue."""
 
 FORGOTTEN = "case.uncontacted"
 MOST_TOLD = 500
-"""So many at one look; the others at the next ones."""
+"""At most this many per round; the others follow in the next ones."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class CaseWatch:
     meters: Meters
     _whole_at: datetime | None = None
     _old: int = 0
-    """Forgotten debts that only the look at the whole book has found."""
+    """Forgotten debts that only the full count has found."""
 
     async def look(self) -> None:
         """Count once."""
@@ -55,21 +55,21 @@ class CaseWatch:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Says of each case that is forgotten that it is, once a spell, to whoever listens."""
+    """Announces each forgotten case, once per spell."""
 
     engine: AsyncEngine
     clock: Clock
     desk: Desk
 
     async def look(self) -> None:
-        """Say it of those of which it was not said."""
+        """Announce those not announced yet."""
         async with self.engine.begin() as conn:
             scope = views.Scope(None, await self.clock.at(conn))
             found = await views.untold(conn, scope, kind=FORGOTTEN, limit=MOST_TOLD)
             if not found:
                 return
             held, out = await cases.lock_rows(conn, found), Outgoing()
-            still = await views.untold(conn, scope, kind=FORGOTTEN, limit=MOST_TOLD)  # others may have seen to some before they were locked
+            still = await views.untold(conn, scope, kind=FORGOTTEN, limit=MOST_TOLD)  # others may have handled some before they were locked
             for one in held:
                 if one.key in still:
                     self.desk.event(one.case, FORGOTTEN, one.moment(scope.now), out, reason=still[one.key])

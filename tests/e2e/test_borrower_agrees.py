@@ -66,7 +66,11 @@ async def test_the_page_stands_while_ingest_does_not_answer(world: World) -> Non
         await auth.remove_key(conn, "ingest", SECRETS.page_key)
     world.platform.ingest.app.state.keys._cache.clear()  # a key is cached for 15 s, and nobody waits for that here
     page = await browser.send("statement")
-    assert (browser.answer.status_code, "cannot be shown just now" in page.text, "CNY 100.00 is open." in page.text) == (503, True, True)
+    assert (browser.answer.status_code, "We cannot show the lines just now" in page.text, "CNY 100.00 is open." in page.text) == (
+        503,
+        True,
+        True,
+    )
     await embedded.put_page_key(world.platform.engine, SECRETS)
     world.platform.ingest.app.state.keys._cache.clear()  # as above
     await browser.send("statement")
@@ -91,13 +95,13 @@ async def test_an_offer_that_stands_is_accepted_on_the_page_and_contacts_rest(wo
         approved = await world.http.post(path, json={}, headers={"Authorization": "Bearer dunwell-dev-2"})
         assert approved.status_code == 200, approved.text
     page = await browser.send("show", lang="en")
-    assert all(word in page.text for word in ("in monthly instalments, 6 at most", "20 % of the interest is waived"))
+    assert all(word in page.text for word in ("in at most 6 monthly instalments", "20 % of the interest is waived"))
     page = await browser.send("offer", say="accept", months="7")
     assert (browser.answer.status_code, "a number from 1 to 6" in page.text, await offers(world)) == (422, True, [("open", "dev-2")])
     form = browser.page.form("offer", say="accept", months="4")
     for _ in range(2):
         page = await browser.send_fields(form)
-    assert "The offer is accepted" in page.text or "does not stand any more" in page.text
+    assert "The offer is accepted" in page.text or "is no longer open" in page.text
     assert await offers(world) == [("accepted", "borrower")]
     [accepted] = [one for one in await world.story("B1") if one["kind"] == "case.offer_accepted"]
     assert (accepted["detail"]["taken"], accepted["detail"]["by"]) == ({"months": 4}, "borrower")

@@ -94,7 +94,7 @@ async def test_five_wrong_tries_close_a_link_for_good_and_a_notifier_that_is_awa
     assert browser.answer.status_code == 422
     form = browser.page.form("open", digits=wrong)
     page = await browser.send_fields(form)
-    assert (browser.answer.status_code, "wrong too often" in page.text) == (403, True)
+    assert (browser.answer.status_code, "wrong too many times" in page.text) == (403, True)
     page = await browser.send_fields({**form, "digits": right})
     assert (browser.answer.status_code, "CNY" in page.text) == (403, False)
     await browser.look()

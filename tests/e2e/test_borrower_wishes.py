@@ -53,7 +53,7 @@ async def test_hours_and_channels_that_are_chosen_reach_the_notifier_and_are_kep
     del form["use_sms"]
     for _ in range(2):
         page = await browser.send_fields(form)
-        assert "We write to you only then and in this way" in page.text
+        assert "We will write to you only then and in this way" in page.text
     await world.quiet()
     closed = [{"days": ["every"], "from": "00:00", "to": "11:00"}, {"days": ["every"], "from": "20:00", "to": "24:00"}]
     assert await chosen(world) == (closed, ["sms"], 1, "borrower")

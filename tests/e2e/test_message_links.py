@@ -85,7 +85,7 @@ async def test_wrong_tries_count_for_the_borrower_over_all_messages_until_a_link
         await browser.enter(wrong)
         assert browser.answer.status_code == 403
     page = await second.enter(wrong)
-    assert "wrong too often" in page.text
+    assert "wrong too many times" in page.text
     for browser in (first, second):
         await browser.look()
         assert (browser.answer.status_code, browser.page.forms) == (403, [])

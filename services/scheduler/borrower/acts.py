@@ -1,4 +1,4 @@
-"""What a borrower does on the page: the same as what people write down for a borrower, by the same ways, in the borrower's name."""
+"""What a borrower does on the page: recorded in the same way as when staff record it, but in the borrower's name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONGEST_NOTE = 4000
 STOPPED: Mapping[str, tuple[str, ...]] = {
     "sms": ("sms",), "email": ("email",), "app": ("push", "inbox"), "all": ("sms", "email", "push", "inbox"),
 }  # fmt: skip
-"""The channels that a choice closes."""
+"""The channels each choice closes."""
 ABOUT_ALL = ""
 PAGE = "borrower's page"
 LONGEST_NUMBER = 6
@@ -40,7 +40,7 @@ _MOMENT = re.compile(r"[0-9T:.Z+-]{20,40}")
 
 @dataclass(frozen=True, slots=True)
 class Promising:
-    """So much by that day."""
+    """An amount by a day."""
 
     amount: int
     due_on: date
@@ -48,13 +48,13 @@ class Promising:
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """Something that a person must answer; about one debt, or about all."""
+    """Something a person must answer, about one debt or all of them."""
 
     kind: MatterKind
     note: str | None
     loan_id: str | None = None
     line: str | None = None
-    """A line of the statement that was shown."""
+    """The line of the statement it refers to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,14 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """A plan over so many months, please."""
+    """A request for a plan over this many months."""
 
     months: int
 
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """An offer that stands is accepted, over so many months where it is a plan, or declined."""
+    """An open offer is accepted (a plan, over this many months) or declined."""
 
     offer_id: str
     accepted: bool
@@ -84,7 +84,7 @@ Act = Promising | Saying | Stopping | Planning | Answering | Wishing | Feeling
 
 
 class UnclearError(Exception):
-    """A field of a form cannot be understood: which one, and the sentence that says what would be."""
+    """A form field was not understood: which one, and the key of the sentence that says what is expected."""
 
     def __init__(self, field: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -94,13 +94,13 @@ class UnclearError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Does what a borrower wants done."""
+    """Carries out what a borrower asks for."""
 
     casework: Casework
     dealer: Dealer
 
     async def do(self, link: Link, case_id: str, act: Act, *, once: str) -> None:
-        """Do it in a case that the link shows; the same form sent again does it once."""
+        """Do it in a case the link shows; the same form sent twice does it once."""
         caller = Principal(link.tenant, BORROWER, frozenset())
         match act:
             case Planning(months):
@@ -136,7 +136,7 @@ Form = Mapping[str, str]
 
 
 def promising(form: Form, case: CaseSeen) -> Promising:
-    """Return what is promised, within what the page said before."""
+    """Return what is promised, within the limits the page showed."""
     try:
         due_on = date.fromisoformat(form.get("day", ""))
     except ValueError:
@@ -151,7 +151,7 @@ def promising(form: Form, case: CaseSeen) -> Promising:
 
 
 def hardship(form: Form, _: CaseSeen) -> Saying:
-    """Return that the borrower cannot pay; why need not be said."""
+    """Return that the borrower cannot pay; no reason is needed."""
     return Saying(MatterKind.HARDSHIP, _note(form))
 
 
@@ -167,18 +167,18 @@ def dispute(form: Form, case: CaseSeen) -> Saying:
 
 
 def debt_of(form: Form, case: CaseSeen) -> DebtSeen | None:
-    """Return the debt that a form is about, named by its place on the page."""
+    """Return the debt a form is about, identified by its position on the page."""
     places = {str(place): debt for place, debt in enumerate(case.debts, start=1)}
     return places.get(form.get("loan", ""))
 
 
 def planning(form: Form, case: CaseSeen) -> Planning:
-    """Return the plan that is asked for."""
+    """Return the requested plan."""
     return Planning(_months(form, case.bargain.plan_months))
 
 
 def answering(form: Form, case: CaseSeen) -> Answering:
-    """Return what is answered to an offer; one that does not stand any more is refused where it is answered."""
+    """Return the answer to an offer; one that is no longer open is refused when the answer is recorded."""
     offer = next((one for one in case.bargain.offers if one.offer_id == form.get("offer")), None)
     accepted = form.get("say") == "accept"
     months = _months(form, offer.max_months) if accepted and offer is not None and offer.max_months else None
@@ -186,7 +186,7 @@ def answering(form: Form, case: CaseSeen) -> Answering:
 
 
 def wishing(form: Form, _: CaseSeen) -> Wishing:
-    """Return when and how the borrower wants to be written to."""
+    """Return when and how the borrower wants to be contacted."""
     days, begins, ends = form.get("days", ""), _hour(form, "from"), _hour(form, "to")
     if days not in OTHER_DAYS or begins is None or ends is None or ends - begins < LEAST_HOURS:
         raise UnclearError("hours", "bad_hours")
@@ -197,19 +197,19 @@ def wishing(form: Form, _: CaseSeen) -> Wishing:
 
 
 def feeling(form: Form, _: CaseSeen) -> Feeling:
-    """Return how this was."""
+    """Return how the borrower found this."""
     if (how := form.get("how", "")) not in FEELINGS:
         raise UnclearError("how", "needed")
     return Feeling(how)
 
 
 def complaint(form: Form, _: CaseSeen) -> Saying:
-    """Return what the borrower is not content with."""
+    """Return what the borrower complains about."""
     return Saying(MatterKind.COMPLAINT, _needed(form))
 
 
 def stopping(form: Form, _: CaseSeen) -> Stopping:
-    """Return which messages shall stop."""
+    """Return which messages are to stop."""
     if (channels := STOPPED.get(form.get("which", ""))) is None:
         raise UnclearError("which", "needed")
     return Stopping(channels)
@@ -219,14 +219,14 @@ READERS: Mapping[str, Callable[[Form, CaseSeen], Act]] = {
     "promise": promising, "hard": hardship, "dispute": dispute, "complain": complaint, "stop": stopping,
     "plan": planning, "offer": answering, "wishes": wishing, "feel": feeling,
 }  # fmt: skip
-"""How each form of the page is read."""
+"""The function that reads each form of the page."""
 
 
 def amount_of(typed: str, currency: str) -> int | None:
-    """Return an amount as it is typed (`1,204.50`, `1.204,50`, `1204`) in minor units; None where it is not to be understood.
+    """Parse an amount as people type it (`1,204.50`, `1.204,50`, `1204`) into minor units; None when it is unclear.
 
-    The last sign is the decimal one where no more digits follow than the currency has; a lone one with three digits behind it in a
-    currency of two is one of thousands.
+    The last separator is the decimal one if no more digits follow it than the currency has decimals; a single one followed by three
+    digits, in a currency with two decimals, separates thousands.
     """
     kept = "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in typed if not char.isspace())
     kept = kept.replace("\u066b", ".").replace("\u066c", ",").replace("'", "").replace("\u2019", "")
@@ -244,7 +244,7 @@ def amount_of(typed: str, currency: str) -> int | None:
 
 
 def _is_grouped(whole: str) -> bool:
-    """Say whether these are digits, in groups of three or ungrouped, by one kind of sign."""
+    """Return whether these are digits, ungrouped or in groups of three with one kind of separator."""
     signs = {char for char in whole if not char.isdecimal()}
     if not signs:
         return True

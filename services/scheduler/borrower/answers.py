@@ -1,4 +1,4 @@
-"""What becomes of a borrower's answers: wishes go to the notifier, and both are told to whoever listens to cases."""
+"""Handles a borrower's answers: preferences go to the notifier, and both kinds are published as case events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEELINGS = ("good", "fair", "bad")
 
 @dataclass(frozen=True, slots=True)
 class Wishing:
-    """Write to me only then, and not by these groups of channels."""
+    """Contact me only in these hours, and not over these groups of channels."""
 
     hours: Hours
     closed: tuple[str, ...]
@@ -27,13 +27,13 @@ class Wishing:
 
 @dataclass(frozen=True, slots=True)
 class Feeling:
-    """How this was for the borrower."""
+    """How the borrower found this."""
 
     how: str
 
 
 async def wish(work: Work, wishing: Wishing) -> None:
-    """Tell the notifier; the same form does it once."""
+    """Tell the notifier; the same form sent twice does it once."""
     case, answer_id = work.case, work.new_id("w")
     never: tuple[Any, ...] = tuple(channel for group in wishing.closed for channel in GROUPS[group])
     wanted = PreferencesSet(
@@ -50,7 +50,7 @@ async def wish(work: Work, wishing: Wishing) -> None:
 
 
 async def feel(work: Work, link: Link, feeling: Feeling) -> None:
-    """Note how this felt, once a spell for each answer, with the step whose message led here."""
+    """Record how this felt, each answer once per spell, with the step whose message led here."""
     case = work.case
     step, task_id = (link.step, link.task_id) if link.case_id == case.case_id else (None, None)
     row = AnswerRow(

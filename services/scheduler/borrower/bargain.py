@@ -1,4 +1,4 @@
-"""What a borrower and the lender may agree on, as the page shows it: an offer that stands, and a plan that may be asked for."""
+"""What borrower and lender can agree on through the page: open offers, and a plan the borrower may ask for."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from services.scheduler.store import dealings
 PLAN = "instalment_plan"
 PLAN_STANDS = timedelta(days=14)
 MOST_MONTHS = 24
-"""Of a plan that is asked for where the policy offers none by itself: a person decides on it."""
+"""The longest plan a borrower can ask for when the policy itself offers none: a person decides on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfferSeen:
-    """An offer that the borrower can accept or decline until the end of a day."""
+    """An offer the borrower can accept or decline up to the end of `until`."""
 
     offer_id: str
     max_months: int | None
@@ -36,7 +36,7 @@ class OfferSeen:
 
 @dataclass(frozen=True, slots=True)
 class Bargain:
-    """The offers that stand, and over how many months a plan may be asked for; 0: for none."""
+    """Open offers, and the longest plan that may be asked for in months (0: none)."""
 
     offers: tuple[OfferSeen, ...] = ()
     plan_months: int = 0
@@ -46,7 +46,7 @@ NOTHING = Bargain()
 
 
 async def bargain_of(conn: AsyncConnection, case: Case, policy: Policy | None, now: datetime) -> Bargain:
-    """Return what can be agreed on; a plan is asked for once a spell, since while one stands nothing graver than a message is done."""
+    """Return what can be agreed on; one plan request per spell, because while one is open nothing beyond messages happens."""
     rows = [row for row in await dealings.offers(conn, case) if row.spell == case.spell]
     standing = [row for row in rows if row.state == OfferState.OPEN and row.expires_at > now]
     asked = any(row.made_by == BORROWER for row in rows) or any(offer.stands(now) for offer in case.offers)

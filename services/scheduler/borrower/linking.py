@@ -1,4 +1,4 @@
-"""Links to the borrower's page: made and revoked by the lender, opened by who knows how the borrower's phone number ends."""
+"""Links to the borrower's page: made and revoked by the lender, opened by whoever knows the last digits of the borrower's phone number."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from services.scheduler.store.links import LinkRow
 from services.scheduler.store.message_links import ERASED
 
 TOKEN_BYTES = 18
-"""144 random bits in 24 characters: what is sent in an SMS is paid by its length."""
+"""144 random bits in 24 characters: SMS is charged by length."""
 LONGEST_TOKEN = 64
 MESSAGE = "message"
-"""Has made a link that stood in one."""
+"""The maker of a link that a message carried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A new link; its token is shown this once."""
+    """A new link; its token is shown only once."""
 
     link_id: str
     token: str
@@ -42,7 +42,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What came of the second factor: a visit, or why there is none (`not_digits` `wrong` `locked` `away` `gone`), and the tries left."""
+    """The result of the second factor: a visit, or why not (`not_digits` `wrong` `locked` `away` `gone`), and the tries left."""
 
     visit: str | None = None
     why: str = ""
@@ -59,7 +59,7 @@ class Links:
     signed: Verifier
 
     async def make(self, caller: Principal, borrower_id: str) -> Made:
-        """Make a link that lasts as long as the spells which the borrower is in, and not longer than 30 days."""
+        """Make a link that lasts as long as the borrower's current spells, and at most 30 days."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         async with self.engine.begin() as conn:
             held = await _held(conn, caller.tenant, borrower_id)
@@ -68,7 +68,7 @@ class Links:
                 raise unknown("borrower", borrower_id)
             late = [one.case for one in held if one.case.spell and one.case.state is not State.CLOSED]
             if not late:
-                raise DomainError(409, "no_case", "nothing of this borrower's is late: there is no case to show")
+                raise DomainError(409, "no_case", "this borrower has nothing overdue: there is no case to show")
             row = LinkRow(
                 hashed(token), caller.tenant, borrower_id, f"l-{ids.fresh()}", [one.case_id for one in late], [one.spell for one in late],
                 now, named(caller), now + LASTS,
@@ -83,13 +83,13 @@ class Links:
             return await links.of_borrower(conn, caller.tenant, borrower_id, after=after, limit=limit, now=now)
 
     async def revoke(self, caller: Principal, borrower_id: str, link_id: str) -> None:
-        """Revoke a link; one that is unknown stays so."""
+        """Revoke a link; an unknown one is ignored."""
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
             await links.revoke(conn, (caller.tenant, borrower_id), link_id, by=named(caller), now=now)
 
     async def find(self, token: str) -> tuple[Link | None, datetime]:
-        """Return the link of a token and the present moment; None for what was never one."""
+        """Return the link of a token and the current time; None if there was never such a link."""
         async with self.engine.connect() as conn:
             now = await self.clock.at(conn)
             if (of := self.signed.read(token)) is not None:
@@ -98,7 +98,7 @@ class Links:
         return (found if found is not None and found.is_of(token) else None), now
 
     async def open(self, link: Link, typed: str) -> Opened:
-        """Judge the second factor. A try is counted before it is, so that no two at once are one; a notifier that is away costs none."""
+        """Check the second factor. A try is counted first, so that concurrent tries each count; if the notifier is away it is free."""
         digits = digits_of(typed)
         if digits is None:
             return Opened(why="not_digits")
@@ -122,12 +122,12 @@ class Links:
         return Opened(visit) if opened else Opened(why="gone")
 
     async def may_act(self, link: Link) -> bool:
-        """Count something that is done by a link, and say whether it still may be."""
+        """Count an act made through a link; return whether it is still allowed."""
         async with self.engine.begin() as conn:
             return await links.count_act(conn, link.token_hash, await self.clock.at(conn))
 
     async def _take_try(self, conn: AsyncConnection, link: Link) -> int | None:
-        """Count a try: of the link, or, where a message carried it, of its borrower, and keep that it was tried."""
+        """Count a try against the link; if a message carried it, against its borrower, and store the link."""
         if link.task_id is None:
             return await links.take_try(conn, link.token_hash)
         if not await _held(conn, link.tenant, link.borrower_id):
@@ -147,7 +147,7 @@ class Links:
 
 
 async def _held(conn: AsyncConnection, tenant: str, borrower_id: str) -> list[Held]:
-    """Lock the cases of a borrower; none of one who is erased."""
+    """Lock a borrower's cases; return none if the borrower was erased."""
     held = await cases.lock_of_borrowers(conn, [(tenant, borrower_id)])
     return [] if any(stop.kind == ERASED for one in held for stop in one.case.stops) else held
 

@@ -1,4 +1,4 @@
-"""The borrower's page as it is shown: no script, no cookie, nothing from elsewhere, not to be kept or found by anybody else."""
+"""Renders the borrower's page: no script, no cookies, no external content, not to be cached or indexed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """For whom a page is: in which language, from which lender, under which link and visit."""
+    """Context of a page: its language, its lender, and the link and visit it belongs to."""
 
     tongue: Tongue
     lender: Brand | None = None
@@ -46,13 +46,13 @@ class Screen:
 
     @property
     def name(self) -> str:
-        """Return how the lender is called; nothing where it is not known."""
+        """Return the lender's name; empty if unknown."""
         return "" if self.lender is None else self.lender.name
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What is shown behind the second factor: the cases, what was just done, and what was not understood."""
+    """What is shown after the second factor: the cases, what was just done, and what was not understood."""
 
     cases: tuple[CaseSeen, ...]
     done: str | None = None
@@ -72,35 +72,35 @@ class BorrowerPage:
         return cls(Page.load(__package__, "page.html.j2", "page.css.j2", posts=True))
 
     def gate(self, screen: Screen, *, alert: str | None = None, status: int = 200) -> Response:
-        """Ask for the second factor; nothing is shown but who asks."""
+        """Ask for the second factor; only the lender is named."""
         title = screen.tongue.say("lender_writes", lender=screen.name)
         return self._answer(screen, "gate", title, status, alert=alert)
 
     def whole(self, screen: Screen, whole: Whole, *, status: int = 200) -> Response:
-        """Show what is late and what can be done about it."""
+        """Show what is overdue and what can be done about it."""
         title = screen.tongue.say("title", lender=screen.name)
         return self._answer(
             screen, "whole", title, status, cases=whole.cases, done=whole.done, alert=whole.alert, wrongs=whole.wrongs, parts=PARTS
         )  # fmt: skip
 
     def statement(self, screen: Screen, case: CaseSeen, debt: DebtSeen, statement: StatementSeen) -> Response:
-        """Show the lines that led to what is open of a debt."""
+        """Show the lines that make up what is open on a debt."""
         given = {"case": case, "debt": debt, "place": case.debts.index(debt) + 1, "statement": statement}
         return self._answer(screen, "statement", screen.tongue.say("statement_title"), 200, **given)
 
     def choice(self, screen: Screen, case: CaseSeen, wishes: WishesSeen, wrong: Wrong | None) -> Response:
-        """Show when and how the borrower wants to be written to, to be changed."""
+        """Show the form for when and how the borrower wants to be contacted."""
         shown = {"wishes": wishes, "hours": wishes.hours or ALWAYS, "groups": tuple(GROUPS), "days": tuple(OTHER_DAYS)}
         given = {**shown, "case": case, "wrong": wrong}
         return self._answer(screen, "choice", screen.tongue.say("wishes_title"), 422 if wrong else 200, **given)
 
     def check(self, screen: Screen, case: CaseSeen, promise: Promising, form: Form) -> Response:
-        """Show a promise before it is one."""
+        """Show a promise for confirmation."""
         given = {"case": case, "promise": promise, "typed_amount": form.get("amount", "")}
         return self._answer(screen, "check", screen.tongue.say("check_title"), 200, **given)
 
     def plain(self, screen: Screen, key: str, status: int) -> Response:
-        """Say one thing, and nothing of any debt."""
+        """Show a single sentence, with nothing about any debt."""
         title = screen.name or screen.tongue.say("gone_title")
         return self._answer(screen, "plain", title, status, text=screen.tongue.say(key, **({"lender": screen.name} if screen.name else {})))
 

@@ -1,4 +1,4 @@
-"""Who comes with a link, and what becomes of the forms of the page."""
+"""Identifies whoever comes with a link, and handles the forms of the page."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ REFUSED = {
     "wrong_state": "offer_gone", "not_found": "offer_gone",
 }  # fmt: skip
 SHOWING = frozenset({"statement", "choose"})
-"""Acts that change nothing: the lines of a debt, and when and how the borrower wants to be written to."""
+"""Acts that change nothing: showing a debt's statement, and showing the contact preferences."""
 LONGEST_NAME = 64
-"""Of what a form is named by, so that it is done once."""
+"""Length limit of the name that makes a form take effect only once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody who holds a link: what it is now, and what a page for them is made with."""
+    """Somebody who holds a link: its current state, and what is needed to render a page for them."""
 
     link: Link
     screen: Screen
@@ -53,17 +53,17 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a browser sends beside a form: the token, and which languages its reader wants, the most wanted first."""
+    """What a browser sends besides a form: the token, and the languages its reader wants, most preferred first."""
 
     token: str
     languages: tuple[str | None, ...]
     from_elsewhere: bool = False
-    """Whether the browser says that another site has sent it."""
+    """Whether the browser says that another site sent it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """Shows the page and takes its forms."""
+    """Shows the page and handles its forms."""
 
     engine: AsyncEngine
     links: Links
@@ -72,7 +72,7 @@ class Reception:
     rulebook: Rulebook
 
     async def shown(self, asked: Asked) -> Response:
-        """Ask who is there; nothing of any debt is said, and nothing is changed: programs open every link of a message."""
+        """Ask for the second factor; show no debt and change nothing, because programs open every link in a message."""
         visitor = await self._visitor(asked)
         if visitor is None:
             return self._gone(asked)
@@ -81,7 +81,7 @@ class Reception:
         return self.page.gate(visitor.screen)
 
     async def posted(self, asked: Asked, form: Form) -> Response:
-        """Do what a form asks for, where we have made it for this very link and visit."""
+        """Do what a form asks for, if we made it for this link and visit."""
         visitor = await self._visitor(asked)
         if visitor is None:
             return self._gone(asked)
@@ -107,7 +107,7 @@ class Reception:
         return Visitor(link, Screen(tongue, settings.lender(link.tenant), asked.token), settings, standing, now)
 
     def _gone(self, asked: Asked) -> Response:
-        """Say that a link does not work: the same of one that ended, that was revoked, and that never was."""
+        """Say that a link does not work, in the same words whether it expired, was revoked or never existed."""
         return self.page.plain(Screen(tongue_of(asked.languages)), "gone", 404)
 
     async def _open(self, asked: Asked, visitor: Visitor, typed: str) -> Response:
@@ -182,7 +182,7 @@ class Reception:
 
 
 def _done(tongue: Tongue, case: CaseSeen, name: str, act: Act) -> str:
-    """Return what is said of an act that is done."""
+    """Return the confirmation of an act."""
     if isinstance(act, Promising):
         return tongue.say("promised", amount=tongue.money(act.amount, case.currency), day=tongue.day(act.due_on))
     if isinstance(act, Answering):
@@ -191,7 +191,7 @@ def _done(tongue: Tongue, case: CaseSeen, name: str, act: Act) -> str:
 
 
 def _wrong(tongue: Tongue, case: CaseSeen, name: str, error: UnclearError, form: Form) -> Wrong:
-    """Return what is to be written beside a field, with what was typed."""
+    """Return what to show beside a field, with what was typed."""
     most, last = tongue.money(case.promisable, case.currency), tongue.day(case.last_day)
     months = max([case.bargain.plan_months, *(offer.max_months or 0 for offer in case.bargain.offers)])
     given = {

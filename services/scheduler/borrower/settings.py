@@ -11,12 +11,12 @@ from libs.common.tenant_settings.forms import Brand, Locale, ServiceSettings, le
 
 LOAN = "{loan_id}"
 _Url = Annotated[
-    str, Meta(max_length=1000, pattern=r"^https://[^\s\\\"'<>]+$(?!\n)", description="`{loan_id}` in it stands for the debt that is paid")
+    str, Meta(max_length=1000, pattern=r"^https://[^\s\\\"'<>]+$(?!\n)", description="`{loan_id}` in it stands for the debt being paid")
 ]
 
 
 class PageSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of it; without a `pay_url` the page has no button to pay."""
+    """The page's settings; without a `pay_url` the page has no pay button."""
 
     brand: Brand | None = None
     default_locale: Locale | None = None
@@ -27,5 +27,5 @@ class PageSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fi
         known_zone(self.default_zone)
 
     def lender(self, tenant: str) -> Brand:
-        """Return who speaks for a tenant."""
+        """Return the lender's brand for a tenant."""
         return lender_of(self.brand, tenant)

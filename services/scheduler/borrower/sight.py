@@ -1,4 +1,4 @@
-"""What a borrower sees of the own debts: read at once, made into values before any page is."""
+"""What a borrower sees of their own debts: read in one go, and turned into values before a page is rendered."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REFERENCE_CHARS = 4
 
 @dataclass(frozen=True, slots=True)
 class DebtSeen:
-    """One debt that is late."""
+    """One overdue debt."""
 
     loan_id: str
     product: str
@@ -36,12 +36,12 @@ class DebtSeen:
     overdue: Amounts
     pay_url: str | None
     reference: str
-    """The end of the loan's id: enough to tell debts apart, too little to use."""
+    """The end of the loan's id: enough to tell debts apart, too little to misuse."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromiseSeen:
-    """A promise that is open."""
+    """An open promise."""
 
     amount: int
     due_on: date
@@ -49,7 +49,7 @@ class PromiseSeen:
 
 @dataclass(frozen=True, slots=True)
 class CaseSeen:
-    """The late debts of one currency, and what can be done about them."""
+    """The overdue debts of one currency, and what can be done about them."""
 
     case_id: str
     currency: str
@@ -60,27 +60,27 @@ class CaseSeen:
     in_doubt: bool
     bargain: Bargain = NOTHING
     promised: int = 0
-    """What open promises leave no room to promise again."""
+    """How much of the total open promises already cover."""
 
     @property
     def promisable(self) -> int:
-        """Return how much can be promised."""
+        """Return how much can still be promised."""
         return max(0, self.total - self.promised)
 
     @property
     def total(self) -> int:
-        """Return what is late in all."""
+        """Return the total overdue."""
         return sum(debt.overdue.total for debt in self.debts)
 
     @property
     def pay_url(self) -> str | None:
-        """Return where all of it is paid: where each debt has a place of its own, none."""
+        """Return where all of it can be paid; None if each debt has its own URL."""
         places = {debt.pay_url for debt in self.debts}
         return places.pop() if len(places) == 1 else None
 
 
 async def seen_by(conn: AsyncConnection, rulebook: Rulebook, link: Link, settings: PageSettings, now: datetime) -> tuple[CaseSeen, ...]:
-    """Return what the holder of a link sees: the cases of that one borrower whose spell lasts, and nothing of anybody else."""
+    """Return what the holder of a link sees: that borrower's cases with a current spell, and nothing of anybody else's."""
     keys = await links.cases_of(conn, link.tenant, link.borrower_id)
     if not keys:
         return ()

@@ -1,4 +1,4 @@
-"""A debt's statement as its borrower reads it: asked of ingest, each line under the number by which it can be disputed."""
+"""A debt's statement as its borrower reads it, fetched from ingest; each line has the number by which it can be disputed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from libs.common import logs
 from services.scheduler.elsewhere import Asking, Elsewhere, NoAnswerError
 
 WITHIN_S = 4.0
-"""So long a borrower waits for it."""
+"""How long a borrower waits for it."""
 MOST_LINES = 60
 
 
@@ -41,7 +41,7 @@ class _Said(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class LineSeen:
-    """What was added to what is open, or, below zero, taken from it, on a day; `what` is a component, or nothing of credit."""
+    """What a day added to the open amount or, if negative, took off it; `what` is a component, None for credit."""
 
     number: int
     on: date
@@ -53,7 +53,7 @@ class LineSeen:
 
 @dataclass(frozen=True, slots=True)
 class StatementSeen:
-    """The newest lines, oldest first, as they were told at a moment, and how many older ones there are."""
+    """The newest lines, oldest first, as of a moment, and how many older ones there are."""
 
     at: str
     currency: str
@@ -62,7 +62,7 @@ class StatementSeen:
 
 
 async def statement_of(elsewhere: Elsewhere, tenant: str, loan_id: str) -> StatementSeen | None:
-    """Return the statement of a loan; None while ingest does not answer: the page stands without it."""
+    """Return the statement of a loan; None if ingest does not answer, since the page works without it."""
     try:
         async with asyncio.timeout(WITHIN_S):
             answered = await elsewhere.read("ingest", f"/v1/loans/{loan_id}/statement", Asking(tenant, None))
@@ -75,7 +75,7 @@ async def statement_of(elsewhere: Elsewhere, tenant: str, loan_id: str) -> State
 
 
 def _lines(entry: _Entry) -> Iterator[LineSeen]:
-    """Yield the lines of an entry; its own where it kept something as credit."""
+    """Yield the lines of an entry, plus one for the entry itself if it changed the credit."""
     for line in entry.lines:
         amount = line.amount if line.side == "due" else -line.amount
         yield LineSeen(line.number, entry.on, line.side, line.component, line.due_on, amount)

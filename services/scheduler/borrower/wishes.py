@@ -1,4 +1,4 @@
-"""When and how a borrower wants to be written to, as the page lets it be chosen: hours of some days, and channels."""
+"""When and how a borrower wants to be contacted, within what the page lets them choose: hours on some days, and channels."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ WITHIN_S = 4.0
 GROUPS: Mapping[str, tuple[str, ...]] = {"sms": ("sms",), "email": ("email",), "app": ("push", "inbox")}
 """Channels that are chosen together."""
 OTHER_DAYS: Mapping[str, str | None] = {"every": None, "mon-fri": "sat-sun", "sat-sun": "mon-fri"}
-"""Days that may be chosen, and those that are closed then."""
+"""Choices of days, and the days each one closes."""
 LEAST_HOURS = 2
 MIDNIGHT = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """From hour to hour on some days, in the borrower's own zone."""
+    """From one hour to another on some days, in the borrower's time zone."""
 
     days: str = "every"
     begins: int = 0
     ends: int = MIDNIGHT
 
     def quiet(self) -> tuple[QuietHours, ...]:
-        """Return the hours that are closed by it."""
+        """Return the hours this closes."""
         parts = [(self.days, 0, self.begins), (self.days, self.ends, MIDNIGHT)]
         if (others := OTHER_DAYS[self.days]) is not None:
             parts.append((others, 0, MIDNIGHT))
@@ -42,14 +42,14 @@ ALWAYS = Hours()
 
 @dataclass(frozen=True, slots=True)
 class WishesSeen:
-    """What stands: hours (None: others than the page can show), and the groups of channels that are used."""
+    """Current preferences: hours (None if the page cannot show them), and the groups of channels in use."""
 
     hours: Hours | None
     used: frozenset[str]
 
 
 async def wishes_of(elsewhere: Elsewhere, tenant: str, borrower_id: str) -> WishesSeen | None:
-    """Return what the borrower has asked for so far; None while the notifier does not answer."""
+    """Return the borrower's preferences so far; None if the notifier does not answer."""
     try:
         async with asyncio.timeout(WITHIN_S):
             said = await elsewhere.read("notifier", f"/v1/borrowers/{borrower_id}/preferences", Asking(tenant, None))
@@ -60,7 +60,7 @@ async def wishes_of(elsewhere: Elsewhere, tenant: str, borrower_id: str) -> Wish
 
 
 def hours_of(no_contact: frozenset[tuple[str, str, str]]) -> Hours | None:
-    """Return the hours that close just these (days, from, to); None where the page has none such."""
+    """Return the hours that close exactly these (days, from, to); None if the page has no such choice."""
     shapes = (Hours(days, begins, ends) for days, begins, ends in product(OTHER_DAYS, range(MIDNIGHT), range(1, MIDNIGHT + 1)))
     return next((one for one in shapes if {(q.days, q.from_, q.to) for q in one.quiet()} == no_contact), None)
 

@@ -1,4 +1,4 @@
-"""What the borrower's page says, one language a file under `words/`."""
+"""The texts of the borrower's page, one file per language under `words/`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from libs.common.money import money
 FALLBACK = "en"
 _SUFFIX = ".yaml"
 _ISOLATED = "\u2068{}\u2069"
-"""A name or an amount keeps its own direction within a text of the other one."""
+"""Keeps a name or an amount in its own direction inside text of the other direction."""
 
 
 class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file."""
+    """The contents of a file."""
 
     language: str
     says: dict[str, str]
@@ -39,15 +39,15 @@ class Tongue:
     name: str
     says: Mapping[str, str]
     locale: str
-    """In which days and sums are written."""
+    """The locale for dates and amounts."""
 
     def say(self, key: str, /, **given: object) -> str:
-        """Return a sentence with what is given in its places."""
+        """Return a sentence with its placeholders filled in."""
         shown = {name: _ISOLATED.format(value) if self.direction == "rtl" else value for name, value in given.items()}
         return self.says[key].format(**shown)
 
     def day(self, on: date) -> str:
-        """Return a date as a reader expects it, its month in letters."""
+        """Return a date as a reader expects it, with the month in letters."""
         return str(format_date(on, "long", locale=self.locale))
 
     def money(self, amount_minor: int, currency: str) -> str:
@@ -57,7 +57,7 @@ class Tongue:
 
 @cache
 def tongues() -> Mapping[str, Tongue]:
-    """Return the shipped languages, read once: they are constants."""
+    """Return the shipped languages, read once because they are constant."""
     folder = files(__package__) / "words"
     found = [file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(_SUFFIX)]
     made = [_tongue(msgspec.convert(yaml.safe_load(text), Written)) for text in found]
@@ -65,7 +65,7 @@ def tongues() -> Mapping[str, Tongue]:
 
 
 def tongue_of(asked: Iterable[str | None]) -> Tongue:
-    """Return the first language asked for that there is (`zh-Hant-TW` may read `zh`), else English."""
+    """Return the first requested language we have (`zh-Hant-TW` falls back to `zh`), else English."""
     known = tongues()
     for tag in asked:
         if tag and (found := known.get(_language(tag))) is not None:
@@ -74,7 +74,7 @@ def tongue_of(asked: Iterable[str | None]) -> Tongue:
 
 
 def accepted(header: str) -> list[str]:
-    """Return the languages of an `Accept-Language`, the most wanted first; what cannot be read is left out."""
+    """Return the languages of an `Accept-Language` header, most preferred first; unreadable ones are left out."""
     wanted = []
     for part in header[:1000].split(","):
         tag, _, quality = part.strip().partition(";q=")

@@ -1,1 +1,1 @@
-"""The rules of the scheduler: functions of values and `now`."""
+"""The rules of the scheduler: pure functions of values and `now`."""

@@ -1,4 +1,4 @@
-"""A case brought to where it is now: the one way, of the ticker, of what is shown, and of a simulation."""
+"""Brings a case up to date; the ticker, what is shown, and simulations all use this."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from services.scheduler.domain.policy import Policy
 
 
 class Followed(Value, frozen=True):
-    """A case under the version that rules it, and what its facts have changed."""
+    """A case under the version that applies to it, and what its facts have changed."""
 
     case: Case
     policy: Policy
     changes: tuple[Change, ...]
 
     def planned(self, now: datetime) -> Plan:
-        """Return what is due, and what comes once that is done."""
+        """Return what is due, and what comes after it is done."""
         return plan(self.case, self.policy, now)
 
 
 def followed(case: Case, pinned: Policy | None, choices: Choices, now: datetime) -> Followed | None:
-    """Bring a case to the policy version that rules it, and to where its facts are; None where that version cannot be read."""
+    """Bring a case to the policy version that applies to it, and up to date with its facts; None if that version cannot be read."""
     case, policy = ruled(case, pinned, choices, now)
     if policy is None:
         return None
     case, over = closed(case, policy, now)
-    if over:  # what follows is another spell, under the policy that is chosen now
+    if over:  # what follows is a new spell, under the policy chosen now
         case, policy = ruled(case, policy, choices, now)
     if policy is None:
         return None

@@ -1,4 +1,4 @@
-"""The policy that rules where none was written: a reminder, three messages that grow firmer, then a person."""
+"""The policy used where none is assigned: a reminder, three increasingly firm messages, then a person."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ BUILT_IN = Policy(
     cool_down=timedelta(days=7),
 )
 STOP_WORK = Work("review", "stop_without_end", within=timedelta(days=2), again_after=timedelta(days=30))
-"""A stop that nobody has given an end."""
+"""A stop without an end date."""
 ENDING_PATIENCE = timedelta(days=30)
-"""So long an event may stay away that was to end a hold, until a person looks at it."""
+"""How long to wait for the event that should end a hold before a person looks at it."""
 FAILED_WORK = Work("review", "contact_failed", within=timedelta(days=2), again_after=None)
-"""A contact for which no channel is left."""
+"""A contact with no channel left."""
 UNKNOWN_WORK = Work("review", "contact_unknown", within=timedelta(days=2), again_after=None)
-"""A contact of which nobody has said whether it went out, and which is not said again."""
+"""A contact whose sending nobody has confirmed or denied, and which is not repeated."""
 PROFILE_WORK = Work("review", "no_profile", within=timedelta(days=1), again_after=timedelta(days=7))
-"""A borrower of whom no event has told anything, so that nobody can be reached."""
+"""A borrower without a profile, who therefore cannot be reached."""
 PROFILE_PATIENCE = timedelta(seconds=30)
-"""A profile that is on its way beside the loan's events comes within it."""
+"""How long to allow for a profile that arrives together with the loan's events."""
 CORRECTED_WORK = Work("review", "contact_corrected", within=timedelta(days=2), again_after=None)
-"""A contact that nothing called for, as is known now: somebody must see whether to say so to the borrower."""
+"""A contact now known to have been groundless: somebody must decide whether to tell the borrower."""
 COMPLAINT_WORK = Work("review", "complaint", within=timedelta(days=1), again_after=None)
-"""Somebody who was contacted has complained of it."""
+"""Somebody complained about a contact."""
 REPLY_WORK = Work("review", "reply", within=timedelta(days=1), again_after=None)
-"""Somebody has replied who needs a person: for help, or because nobody can be sure that it was no opt-out."""
+"""A reply that needs a person: it asks for help, or may be an opt-out."""
 DOUBT_WORK = Work("review", "in_doubt", within=timedelta(days=1), again_after=None)
-"""A case that the rules could not digest."""
+"""A case the rules failed on."""
 HANDED_WORK = Work("agency", "handed_over", within=timedelta(days=5), again_after=timedelta(days=30))
-"""A case that somebody else has had for a while: a person sees what became of it, and may take it back."""
+"""A case handed over some time ago: a person finds out what became of it, and may take it back."""
 HANDED_PATIENCE = timedelta(days=30)
 BOOKING_WORK = Work("review", "offer_not_booked", within=timedelta(days=1), again_after=None)
-"""An offer that was accepted, and the money is still late after the books had their time."""
+"""An accepted offer whose money is still overdue after the time allowed for booking it."""
 APPROVE_OFFER_WORK = Work("review", "approve_offer", within=timedelta(days=1), again_after=None)
-"""An offer beyond the limits of the policy."""
+"""An offer beyond the policy's limits."""
 EVIDENCE_WORK = Work("review", "evidence", within=timedelta(days=2), again_after=timedelta(days=1))
-"""Documents that a step needs; given again when it was completed and they are not there."""
+"""Documents a step needs; given again if it is completed while they are still missing."""

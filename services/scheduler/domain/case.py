@@ -1,4 +1,4 @@
-"""A case: one borrower's debts in one currency, or one loan; what was said about them, and what becomes of it when facts change."""
+"""A case: one borrower's debts in one currency, or one loan; what was sent about them, and how it changes with the facts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from services.scheduler.domain.stops import CHANNEL_STOPS, Ending, Stop, last_to
 from services.scheduler.domain.trials import Trial
 
 WITHOUT_GROUND = frozenset({"paid", "overdue", "nothing_owed", "cancelled"}) | {stop.value for stop in StopKind} - CHANNEL_STOPS
-"""Reasons of a suppression that a later fact or the end of a stop may take away: the contact surely did not go out, and may have to."""
+"""Suppression reasons that may pass with a later fact or the end of a stop: the contact surely did not go out, and may still have to."""
 HARMLESS = WITHOUT_GROUND | {"shadow"}
-"""Reasons of a suppression after which nobody needs to act: its ground is gone, or it was to be decided and not sent."""
+"""Suppression reasons that need nobody to act: the contact lost its ground, or it was only to be decided and not sent."""
 
 
 class State(StrEnum):
@@ -38,7 +38,7 @@ class Stage(StrEnum):
 
 
 class ContactState(StrEnum):
-    """What is known of a contact."""
+    """What is known about a contact."""
 
     REQUESTED = "requested"
     DEFERRED = "deferred"
@@ -53,13 +53,13 @@ class ContactState(StrEnum):
 
 PENDING = frozenset({ContactState.REQUESTED, ContactState.DEFERRED})
 DOUBTFUL = frozenset({ContactState.UNKNOWN, ContactState.UNRESOLVED})
-"""It may have gone out: never said again in the spell, and no proof that anybody was reached."""
+"""It may have gone out: never repeated in the spell, and no proof that anybody was reached."""
 PROFILE_UNKNOWN = "profile_unknown"
-"""Why a contact is put off while no event has told anything of the borrower."""
+"""Why a contact is deferred while the borrower has no profile."""
 
 
 class Debt(Value, frozen=True):
-    """The newest fact of a debt, as far as a policy reads it."""
+    """The newest fact of a debt, as far as policies use it."""
 
     loan_id: str
     epoch: int
@@ -77,23 +77,23 @@ class Debt(Value, frozen=True):
     resting_until: datetime | None = None
     product: str = ""
     received: int = 0
-    """A number that grows by what is paid for it, and falls by what is taken back."""
+    """A running total that grows with payments on the debt and falls when one is reversed."""
     segments: frozenset[str] = frozenset()
-    """The one it was disbursed with, and the one its borrower is in now."""
+    """The one it was disbursed with, and the borrower's current one."""
     as_of: date | None = None
     """The day of the fact."""
 
     @property
     def owed(self) -> bool:
-        """Say whether it is late: overdue beyond tolerance, and neither closed nor written off."""
+        """Return whether it is overdue beyond tolerance, and neither closed nor written off."""
         return self.active and self.overdue > 0 and self.past_due_from is not None
 
     def askable(self, now: datetime) -> bool:
-        """Say whether it may be spoken of: not in doubt, no payment under way."""
+        """Return whether it may be mentioned: not in doubt, no payment under way."""
         return not self.doubted and (self.resting_until is None or self.resting_until <= now)
 
     def begins(self, step: Step) -> datetime | None:
-        """Return when a step's day begins; None while a pause without an end stands before that."""
+        """Return when a step's day begins; None while an open-ended pause comes before it."""
         if self.past_due_from is None:
             return None
         if step.clock is Clock.PAST_DUE:
@@ -101,7 +101,7 @@ class Debt(Value, frozen=True):
         return reached(self.past_due_from, self.grace_days + step.day, self.timezone, self.pauses)
 
     def reminder_span(self, step: Step) -> tuple[datetime, datetime] | None:
-        """Return from when to when this reminder makes sense; None where nothing comes due."""
+        """Return from when to when this reminder makes sense; None if nothing is coming due."""
         if self.next_due_on is None or self.next_due <= 0 or not self.active or self.owed:
             return None
         from_on = date.fromordinal(self.next_due_on.toordinal() + step.day)
@@ -109,7 +109,7 @@ class Debt(Value, frozen=True):
 
 
 class Contact(Value, frozen=True):
-    """A contact that was asked for. `about` is the due date of a reminder."""
+    """A requested contact; for a reminder, `about` is the due date."""
 
     task_id: str
     spell: int
@@ -122,26 +122,26 @@ class Contact(Value, frozen=True):
     until: datetime | None = None
     reason: str | None = None
     done_at: datetime | None = None
-    """When somebody took it over or it arrived, where that is so."""
+    """When a provider accepted it or it arrived, if it did."""
 
     @property
     def needs_person(self) -> bool:
-        """Say whether no channel is left although the money is still owed."""
+        """Return whether no channel is left although the money is still owed."""
         return self.state is ContactState.FAILED or (self.state is ContactState.SUPPRESSED and self.reason not in HARMLESS)
 
     @property
     def unsaid(self) -> bool:
-        """Say whether it surely did not go out, for a reason that may pass; what was only called off may have gone out before."""
+        """Return whether it surely did not go out, for a reason that may pass; a cancelled one may have gone out before."""
         return self.state is ContactState.EXPIRED or (self.state is ContactState.SUPPRESSED and self.reason in WITHOUT_GROUND)
 
     @property
     def lacks_profile(self) -> bool:
-        """Say whether it waits, or waited to its end, for a borrower of whom nothing is known."""
+        """Return whether it waits, or waited until it expired, for a borrower's profile."""
         return self.state in {ContactState.DEFERRED, ContactState.EXPIRED} and self.reason == PROFILE_UNKNOWN
 
 
 class Errand(Value, frozen=True):
-    """A task that was given to a person."""
+    """A task given to a person."""
 
     task_id: str
     key: str
@@ -150,7 +150,7 @@ class Errand(Value, frozen=True):
 
 
 class Case(Value, frozen=True):
-    """A case with all that its plan depends on; contacts and errands are those of this spell, reminders and errands about stops of any."""
+    """A case with all its plan depends on; contacts and errands are this spell's, but reminders and errands about stops are any spell's."""
 
     tenant: str
     borrower_id: str
@@ -166,16 +166,16 @@ class Case(Value, frozen=True):
     stops: tuple[Stop, ...] = ()
     errands: tuple[Errand, ...] = ()
     passed: frozenset[str] = frozenset()
-    """Messages of the policy version that the case had left behind when it came to this version."""
+    """Messages of this policy version that the case was already past when it moved to the version."""
     flagged: frozenset[str] = frozenset()
-    """Steps that have marked the case in this spell."""
+    """Steps that have flagged the case in this spell."""
     promises: tuple[Promise, ...] = ()
-    """Those of this spell, and open ones of any."""
+    """Those of this spell, and open ones of any spell."""
     nonpayment_reason: str | None = None
     acted: frozenset[str] = frozenset()
-    """Steps of this spell that have told others, handed the case over, or made their offer."""
+    """Steps that, in this spell, have emitted their event, handed the case over, or made their offer."""
     handed_to: str | None = None
-    """Who has the case instead of us."""
+    """Who the case is handed over to."""
     handed_at: datetime | None = None
     approvals: tuple[Approval, ...] = ()
     exhibits: tuple[Exhibit, ...] = ()
@@ -183,39 +183,39 @@ class Case(Value, frozen=True):
     trial: Trial | None = None
     """The experiment that this spell is part of."""
     loan_id: str = ""
-    """The loan whose case it is; empty where it is the borrower's."""
+    """The loan of a single-loan case; empty for a borrower's case."""
     segment: str = ""
-    """The borrower's segment now; empty where he has none."""
+    """The borrower's current segment; empty if none."""
     chosen_in: str = ""
     """The borrower's segment when the policy of this spell was chosen."""
 
     @property
     def owed(self) -> tuple[Debt, ...]:
-        """Return the debts that are late."""
+        """Return the overdue debts."""
         return tuple([debt for debt in self.debts if debt.owed])
 
     def holds(self, debt: Debt) -> bool:
-        """Say whether one of its debts stays in it whatever is activated: a spell runs, or it speaks of what comes due (`store.homes`)."""
+        """Return whether a debt stays in this case whatever is activated: a spell is running, or reminders are sent (`store.homes`)."""
         return self.state is State.CURED or (self.state is State.OPEN and (self.stage is Stage.OVERDUE or not debt.owed))
 
     def stop(self, now: datetime) -> Stop | None:
-        """Return the stop of the whole person that stands and ends last."""
+        """Return the current stop of the whole person that ends last."""
         if not self.stops:
             return None
         return last_to_end((stop for stop in self.stops if stop.loan_id is None and stop.stands(now)), now)
 
     def stop_of(self, debt: Debt, now: datetime) -> Stop | None:
-        """Return the stop of this one debt that stands and ends last."""
+        """Return the current stop of this debt that ends last."""
         if not self.stops:
             return None
         return last_to_end((stop for stop in self.stops if stop.loan_id == debt.loan_id and stop.stands(now)), now)
 
     def askable(self, debt: Debt, now: datetime) -> bool:
-        """Say whether a debt may be spoken of: not in doubt, no payment under way, no stop of its own."""
+        """Return whether a debt may be mentioned: not in doubt, no payment under way, no stop of its own."""
         return debt.askable(now) and self.stop_of(debt, now) is None
 
     def unstopped(self, now: datetime) -> tuple[Debt, ...]:
-        """Return the late debts without a stop of their own."""
+        """Return the overdue debts without a stop of their own."""
         return tuple([debt for debt in self.owed if self.stop_of(debt, now) is None]) if self.stops else self.owed
 
     @property
@@ -225,24 +225,24 @@ class Case(Value, frozen=True):
         return max(found, key=lambda contact: contact.requested_at) if len(found) > 1 else found[0] if found else None
 
     @property
-    def faceless(self) -> Contact | None:
-        """Return the last contact of this spell, where it cannot go out because nothing is known of the borrower."""
+    def without_profile(self) -> Contact | None:
+        """Return the last contact of this spell if it cannot go out because the borrower has no profile."""
         last = self.last
         return last if last is not None and last.lacks_profile else None
 
     @property
     def doubtful(self) -> Contact | None:
-        """Return the last contact of this spell about what is late, where nobody can say whether it went out."""
+        """Return the last contact of this spell about overdue debts if nobody knows whether it went out."""
         last = self.last
         return last if last is not None and last.about is None and last.state in DOUBTFUL else None
 
     @property
     def rests_until(self) -> datetime | None:
-        """Return until when contacts rest because the borrower has accepted an offer."""
+        """Return until when contacts pause because the borrower has accepted an offer."""
         return max((rest for offer in self.offers if (rest := offer.rests_until) is not None), default=None)
 
     def said(self, step: str, about: date | None) -> tuple[Contact, ...]:
-        """Return the contacts of a step, the last one last."""
+        """Return the contacts of a step in order of occurrence."""
         found = [c for c in self.contacts if c.step == step and c.about == about and (about is not None or c.spell == self.spell)]
         return tuple(sorted(found, key=lambda contact: contact.occurrence) if len(found) > 1 else found)
 
@@ -252,7 +252,7 @@ class Opened(Value, frozen=True):
 
 
 class Reopened(Value, frozen=True):
-    """Overdue again before the spell was over."""
+    """Overdue again before the spell ended."""
 
 
 class Cured(Value, frozen=True):
@@ -260,13 +260,13 @@ class Cured(Value, frozen=True):
 
 
 class Closed(Value, frozen=True):
-    """Clear for the whole cool-down: the spell is over."""
+    """Clear for the whole cool-down: the spell has ended."""
 
     spell: int
 
 
 class Cancelled(Value, frozen=True):
-    """A contact that was asked for must not go out."""
+    """A requested contact must not go out."""
 
     contact: Contact
     reason: str
@@ -280,7 +280,7 @@ class Released(Value, frozen=True):
 
 
 class Settled(Value, frozen=True):
-    """Something was paid towards a promise, or it is kept, broken or void now; a kept one may break, where a payment was taken back."""
+    """Something was paid towards a promise, or its state has changed; a kept one may break when a payment is reversed."""
 
     promise: Promise
     before: PromiseState
@@ -290,7 +290,7 @@ Change = Opened | Reopened | Cured | Closed | Cancelled | Released | Settled
 
 
 def reminded_of(case: Case, policy: Policy, now: datetime) -> frozenset[date]:
-    """Return the due dates of which a reminder makes sense now."""
+    """Return the due dates for which a reminder makes sense now."""
     spans = ((debt, debt.reminder_span(step)) for step in policy.reminders for debt in case.debts)
     return frozenset(debt.next_due_on for debt, span in spans if debt.next_due_on and span and span[0] <= now < span[1])
 
@@ -303,7 +303,7 @@ def closed(case: Case, policy: Policy, now: datetime) -> tuple[Case, tuple[Chang
 
 
 def follow(case: Case, policy: Policy, now: datetime) -> tuple[Case, tuple[Change, ...]]:
-    """Bring a case to where its facts and stops are now, and say what changed."""
+    """Bring a case up to date with its facts and stops, and say what changed."""
     case, over = closed(case, policy, now)
     case, changes = _settled(case, now)
     case = _late(case, changes, now) if case.owed else _clear(case, changes, policy, now=now)
@@ -312,7 +312,7 @@ def follow(case: Case, policy: Policy, now: datetime) -> tuple[Case, tuple[Chang
 
 
 def _settled(case: Case, now: datetime) -> tuple[Case, list[Change]]:
-    """Judge the promises, and let go of the holds that are over."""
+    """Judge the promises, and release the holds that are over."""
     if not case.promises and not case.stops:
         return case, []
     accounts = {debt.loan_id: Account(debt.received, debt.owed) for debt in case.debts}
@@ -326,7 +326,7 @@ def _settled(case: Case, now: datetime) -> tuple[Case, list[Change]]:
 
 
 def _why_over(case: Case, stop: Stop, ended: Mapping[str, str], now: datetime) -> str | None:
-    """Return why a stop that this case has set is over; None while it is not, or is another's."""
+    """Return why a stop set by this case is over; None if it is not, or if it is another case's."""
     hold = stop.hold
     if hold is None or hold.case_id != case.case_id:
         return None
@@ -367,7 +367,7 @@ def _clear(case: Case, changes: list[Change], policy: Policy, *, now: datetime) 
 
 
 def _cancelled(case: Case, policy: Policy, now: datetime) -> list[Cancelled]:
-    """Return the contacts under way that have lost their ground."""
+    """Return the pending contacts that have lost their ground."""
     pending = [contact for contact in case.contacts if contact.state in PENDING]
     if not pending:
         return []
@@ -385,7 +385,7 @@ def _cancelled(case: Case, policy: Policy, now: datetime) -> list[Cancelled]:
 
 
 def _silenced(case: Case, contact: Contact, now: datetime) -> Stop | None:
-    """Return a stop that lies on a debt of this contact, where stops lie on all of them; of some, the notifier leaves them out."""
+    """Return a stop on a debt of this contact if all its debts have one; if only some do, the notifier leaves those out."""
     about = case.owed if contact.about is None else tuple(debt for debt in case.debts if debt.next_due_on == contact.about)
     stops = [case.stop_of(debt, now) for debt in about]
     return stops[0] if stops and all(stops) else None

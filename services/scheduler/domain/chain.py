@@ -1,4 +1,4 @@
-"""A chain of changes: each link is the hash of the one before and of what was changed, so that none can be altered or left out."""
+"""A chain of changes: each link is the hash of the previous one and of the change, so that none can be altered or left out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Link:
     hash: bytes = b""
 
     def hashed(self) -> bytes:
-        """Return the hash that this link must have."""
+        """Return the hash this link must have."""
         content: dict[str, Any] = {
             "tenant": self.tenant, "chain": self.chain, "seq": self.seq, "at": self.at.astimezone(UTC).isoformat(timespec="microseconds"),
             "by": self.by, "action": self.action, "version": self.version, "detail": json.loads(self.detail),
@@ -38,7 +38,7 @@ class Link:
 
 
 def broken_at(links: Iterable[Link], *, last: tuple[int, bytes]) -> int | None:
-    """Return the number of the first link that is not what was written; None for a whole chain that ends in `last`."""
+    """Return the number of the first link that was altered; None for an intact chain that ends in `last`."""
     seq, before = 0, BEGINNING
     for link in links:
         seq += 1

@@ -1,4 +1,4 @@
-"""Which policy version rules a case: chosen when a spell begins, kept, or changed as whoever activated the next version wished."""
+"""Which policy version applies to a case: chosen when a spell begins, then kept or changed as the next version's activation asks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.scheduler.domain.trials import Arm, Trial
 
 
 class InFlight(StrEnum):
-    """What becomes of the spells that run when a version is activated."""
+    """What becomes of running spells when a version is activated."""
 
     PIN = "pin"
     NEXT_STEP = "next_step"
@@ -27,7 +27,7 @@ class InFlight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Which debts a policy rules; what is empty does not matter."""
+    """Which debts a policy applies to; empty fields match everything."""
 
     policy: str
     fits: AppliesTo
@@ -35,12 +35,12 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """The version of a policy that is active, and what it asks of spells that run."""
+    """The active version of a policy, and what it asks of running spells."""
 
     policy: Policy
     in_flight: InFlight
     challenger: Policy | None = None
-    """That of its experiment; None where it has none, or none any more."""
+    """Its experiment's challenger; None if it has none, or none any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +51,26 @@ class Choices:
     active: Mapping[str, Active] = field(default_factory=dict)
 
     def of(self, debts: tuple[Debt, ...], borrower_id: str) -> Policy:
-        """Return the policy under which a spell of this borrower would begin with these debts."""
+        """Return the policy under which this borrower's spell would begin with these debts."""
         return self.dealt(debts, borrower_id)[0]
 
     @property
     def by_segment(self) -> bool:
-        """Say whether anything depends on segments."""
+        """Return whether anything depends on segments."""
         fits = (*(one.fits for one in self.assignments), *(one.policy.applies_to for one in self.active.values()))
         return any(one.segments for one in fits)
 
     def loan_of_case(self, debt: Debt, borrower_id: str) -> str:
-        """Return the loan whose case this debt would be in: its own, or empty where its policy puts a borrower's debts together."""
+        """Return the loan whose case this debt would be in: its own, or empty if its policy consolidates a borrower's debts."""
         return debt.loan_id if self.of((debt,), borrower_id).consolidate is Consolidate.LOAN else ""
 
     def dealt(self, debts: tuple[Debt, ...], borrower_id: str) -> tuple[Policy, Trial | None]:
-        """Return the policy of the first assignment that fits one of these debts, or its challenger; the built-in one where none does."""
+        """Return the policy of the first assignment that fits one of these debts, or its challenger; the built-in one if none fits."""
         found = self.first(debts)
         return (BUILT_IN, None) if found is None else _dealt(found, borrower_id)
 
     def first(self, debts: tuple[Debt, ...]) -> Active | None:
-        """Return what the first assignment names that fits one of these debts; None where none does."""
+        """Return the active version of the first assignment that fits one of these debts; None if none fits."""
         for assignment in self.assignments:
             active = self.active.get(assignment.policy)
             if active is None:
@@ -82,7 +82,7 @@ class Choices:
 
 
 def ruled(case: Case, policy: Policy | None, choices: Choices, now: datetime) -> tuple[Case, Policy | None]:
-    """Return the case under the version that rules it from now on; `policy` is the one it was pinned to."""
+    """Return the case under the version that applies from now on; `policy` is the one it was pinned to."""
     if _begins(case):
         concerned = case.owed or tuple(debt for debt in case.debts if debt.active and debt.next_due > 0)
         chosen, trial = choices.dealt(concerned, case.borrower_id) if concerned or policy is None else (policy, case.trial)
@@ -103,9 +103,9 @@ def ruled(case: Case, policy: Policy | None, choices: Choices, now: datetime) ->
 
 
 def _latest(case: Case, policy: Policy, choices: Choices) -> Active | None:
-    """Return the version that may take a running spell over: that of its policy, or of the one of its borrower's new segment.
+    """Return the version that may take over a running spell: of its own policy, or of the policy for its borrower's new segment.
 
-    Where nothing has come of the spell yet, the segment was only told later than the debt.
+    If the spell has done nothing yet, the segment merely arrived after the debt.
     """
     if case.segment != case.chosen_in and case.owed:
         chosen = choices.first(case.owed)
@@ -118,7 +118,7 @@ def _latest(case: Case, policy: Policy, choices: Choices) -> Active | None:
 
 
 def _dealt(active: Active, borrower_id: str) -> tuple[Policy, Trial | None]:
-    """Return the arm to which a borrower is dealt; without a challenger there is nothing to compare."""
+    """Return a borrower's arm; without a challenger there is nothing to compare."""
     champion, experiment = active.policy, active.policy.experiment
     if experiment is None or active.challenger is None:
         return champion, None
@@ -127,7 +127,7 @@ def _dealt(active: Active, borrower_id: str) -> tuple[Policy, Trial | None]:
 
 
 def _begins(case: Case) -> bool:
-    """Say whether no spell runs: a reminder's case is free until money is late."""
+    """Return whether no spell is running: a reminder's case is free until money is overdue."""
     return case.state is State.CLOSED or (case.state is State.OPEN and case.stage is Stage.PRE_DUE and bool(case.owed))
 
 
@@ -138,7 +138,7 @@ def _anew(case: Case) -> Case:
 
 
 def _untouched(case: Case) -> bool:
-    """Say whether nothing has come of this spell yet."""
+    """Return whether this spell has done nothing yet."""
     return not (
         any(not errand.key.startswith(OF_STOP) for errand in case.errands)
         or case.flagged
@@ -152,10 +152,10 @@ def _under_way(case: Case, now: datetime) -> bool:
 
 
 def _left_behind(case: Case, before: Policy, after: Policy) -> frozenset[str] | None:
-    """Return the messages of the new version whose days come no later than that of the last message said in this spell.
+    """Return the new version's messages whose days come no later than that of the last message sent in this spell.
 
-    What is never skipped is not among them.
-    None while that cannot be told: nothing is late just now, or the clocks of all debts stand still.
+    Messages that are never skipped are not among them.
+    None while this cannot be determined: nothing is overdue just now, or the clocks of all debts are paused.
     """
     said = {contact.step for contact in case.contacts if contact.spell == case.spell and contact.about is None} | case.passed
     known = [step for step in before.messages if step.id in said]
@@ -175,5 +175,5 @@ def _fits(debt: Debt, wanted: AppliesTo) -> bool:
 
 
 def _within(place: str, wanted: frozenset[str]) -> bool:
-    """Say whether a place, or what it is a region of, is wanted."""
+    """Return whether a place, or the jurisdiction it is a region of, is wanted."""
     return place in wanted or any(place.startswith(f"{one}-") for one in wanted)

@@ -10,27 +10,27 @@ from zoneinfo import ZoneInfo
 from services.scheduler.domain.case import ContactState
 
 MADE = frozenset({ContactState.DONE, ContactState.UNKNOWN, ContactState.UNRESOLVED})
-"""What surely or perhaps went out."""
+"""States of contacts that went out, or may have."""
 KNOWN_BY = timedelta(seconds=2)
-"""So long after a fact was said its sums are those of every message that begins."""
+"""From this long after a fact was published, every new message uses its amounts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Days told otherwise, the first in, `until` out (None: to the day of the fact and on), and whether anything was overdue on them."""
+    """Corrected days, `until` excluded (None: through the fact's own day and beyond), and whether anything was overdue on them."""
 
     from_on: date
     until: date | None
     owed: bool
 
     def hold(self, day: date) -> bool:
-        """Say whether a day is one of them."""
+        """Return whether a day is one of them."""
         return self.from_on <= day and (self.until is None or day < self.until)
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What one fact tells otherwise than the facts of the debt before it."""
+    """What one fact corrects in the debt's earlier facts."""
 
     loan_id: str
     epoch: int
@@ -42,13 +42,13 @@ class Correction:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Return what a newer fact of the debt has more of."""
+        """Return the key in which a debt's newer facts are greater."""
         return self.epoch, self.version
 
 
 @dataclass(frozen=True, slots=True)
 class DebtSeen:
-    """A debt and the fact on which the contact was asked for."""
+    """A debt, and the fact on which the contact was requested."""
 
     loan_id: str
     epoch: int
@@ -57,7 +57,7 @@ class DebtSeen:
 
 @dataclass(frozen=True, slots=True)
 class ContactMade:
-    """A contact that was made, and what has been found out about it; `about` is the due date of a reminder."""
+    """A contact that was made, and what was found about it; `about` is the due date of a reminder."""
 
     task_id: str
     step: str
@@ -70,7 +70,7 @@ class ContactMade:
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """News of a contact: for the first time corrected, or found to have had no ground, or both."""
+    """A new finding about a contact: corrected for the first time, or found to have had no ground, or both."""
 
     contact: ContactMade
     by: Correction
@@ -78,7 +78,7 @@ class Corrected:
 
 
 def corrected(contacts: Iterable[ContactMade], corrections: Sequence[Correction]) -> tuple[Corrected, ...]:
-    """Return what these corrections say of contacts that nobody has said yet."""
+    """Return the findings about these contacts that are not recorded yet."""
     found = []
     for contact in contacts:
         speaking = [_speaking(contact, debt, corrections) for debt in contact.debts]
@@ -93,7 +93,7 @@ def corrected(contacts: Iterable[ContactMade], corrections: Sequence[Correction]
 
 
 def _speaking(contact: ContactMade, debt: DebtSeen, corrections: Sequence[Correction]) -> list[tuple[Correction, Days]]:
-    """Return what was said of this debt's day after the contact, the newest last: that one tells what is known now."""
+    """Return the corrections, made after the contact, of this debt on that day, newest last: the last one is what is known now."""
     found = []
     for one in corrections:
         if one.loan_id != debt.loan_id or one.order <= (debt.epoch, debt.version) or contact.made_at >= one.said_at + KNOWN_BY:

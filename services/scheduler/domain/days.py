@@ -1,4 +1,4 @@
-"""Days of a debt as moments: when a day of the ladder begins, with grace and pauses taken off, in the loan's zone."""
+"""Days of a debt as moments: when a day of the ladder begins in the loan's zone, not counting grace and pauses."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ WHOLE_DAY = "00:00-24:00"
 
 @lru_cache(maxsize=65_536)
 def begins(day: date, zone: str) -> datetime:
-    """Return the moment at which a day begins in a zone."""
+    """Return the moment a day begins in a zone."""
     return instant(day, 0, ZoneInfo(zone))
 
 
 def day_after(moment: datetime, zone: str) -> datetime:
-    """Return the moment at which the local day after this one begins."""
+    """Return the moment the next local day begins."""
     return begins(moment.astimezone(ZoneInfo(zone)).date() + timedelta(days=1), zone)
 
 
 @lru_cache(maxsize=65_536)
 def reached(since: date, days: int, zone: str, pauses: tuple[Span, ...] = ()) -> datetime | None:
-    """Return the moment by which so many days have passed that were not paused; None while a pause has no end."""
+    """Return the moment by which this many days outside pauses have passed; None while a pause has no end."""
     on = reaching(pauses, since, days)
     return None if on is None else begins(on, zone)
 
 
 @lru_cache(maxsize=4_096)
 def window(zone: str, between: str | None, after: datetime) -> tuple[datetime, datetime]:
-    """Return the first daily window that closes after a moment; it may be open already."""
+    """Return the first daily window that closes after a moment; it may already be open."""
     return next_window(zone, between or WHOLE_DAY, after)
 
 
 def reaching(pauses: Iterable[Span], since: date, days: int) -> date | None:
-    """Return the first day by which so many days have passed that were not paused; None while a pause has no end."""
+    """Return the first day by which this many days outside pauses have passed; None while a pause has no end."""
     day, left = since, days
     for begin, end in sorted(pauses, key=lambda span: span[0]):
         if end is not None and end <= day:

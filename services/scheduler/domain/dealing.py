@@ -1,4 +1,4 @@
-"""What people settle in a case: steps that were approved or rejected, documents, and offers to the borrower."""
+"""What people settle in a case: approved and rejected steps, documents, and offers to the borrower."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 BOOKING = timedelta(days=3)
-"""So long contacts rest after an offer was accepted: the lender's books need time to reschedule."""
+"""How long contacts pause after an offer is accepted: the lender's books need time to reschedule."""
 
 
 class OfferState(StrEnum):
-    """What became of an offer; one that is open lapses at its end."""
+    """What became of an offer; an open one lapses when it expires."""
 
     PROPOSED = "proposed"
     OPEN = "open"
@@ -22,7 +22,7 @@ class OfferState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A plan or a partial waiver: at most so many months, at most so many percent waived; None: nothing of that."""
+    """A plan or a partial waiver: the most months, and the most percent waived; None: nothing of that."""
 
     kind: str
     valid_for: timedelta
@@ -31,7 +31,7 @@ class Terms:
     waive_fees_percent: int | None = None
 
     def holds(self, other: Terms) -> bool:
-        """Say whether another offer asks for no more than this one."""
+        """Return whether another offer asks for no more than this one."""
         return self.kind == other.kind and all(
             (theirs or 0) <= (ours or 0)
             for ours, theirs in (
@@ -54,7 +54,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """A document of a spell that somebody has attached: the name under which a policy asks for it."""
+    """A document somebody attached in a spell, under the name by which a policy asks for it."""
 
     document: str
     by: str
@@ -63,7 +63,7 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An offer of a spell; `decided_at` is when it was accepted, declined or rejected."""
+    """An offer made in a spell; `decided_at` is when it was accepted, declined or rejected."""
 
     offer_id: str
     state: OfferState
@@ -72,14 +72,14 @@ class Offer:
 
     @property
     def blocks_until(self) -> datetime | None:
-        """Return until when nothing graver than a message is done because of it."""
+        """Return until when nothing graver than a message happens because of it."""
         return self.expires_at if self.state in {OfferState.OPEN, OfferState.PROPOSED} else self.rests_until
 
     @property
     def rests_until(self) -> datetime | None:
-        """Return until when every contact rests because it was accepted."""
+        """Return until when every contact pauses because it was accepted."""
         return self.decided_at + BOOKING if self.state is OfferState.ACCEPTED and self.decided_at is not None else None
 
     def stands(self, now: datetime) -> bool:
-        """Say whether the borrower can still take it, or it was taken and the books have their time."""
+        """Return whether the borrower can still take it, or has taken it and the books are still being updated."""
         return (until := self.blocks_until) is not None and now < until

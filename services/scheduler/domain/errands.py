@@ -27,21 +27,21 @@ HANDED_OVER = "handed_over"
 
 
 def every_errand(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
-    """Yield every task that is to be given, now or later: its key, what it is, and when (None: not to be foreseen)."""
+    """Yield every task to be given, now or later: its key, the work, and when (None: unknown)."""
     for stop in _unended(case, now):
         yield from _unless_given(case, key_of_stop(stop), *_stop_work(stop, now))
     if case.stop(now) is not None:
         return
-    if case.state is State.OPEN and (contact := case.faceless) is not None:
+    if case.state is State.OPEN and (contact := case.without_profile) is not None:
         yield from _unless_given(case, NO_PROFILE, PROFILE_WORK, contact.requested_at + PROFILE_PATIENCE)
     if case.handed_at is not None:
         yield from _unless_given(case, HANDED_OVER, HANDED_WORK, case.handed_at + HANDED_PATIENCE)
     elif case.unstopped(now):
-        yield from _errands_of_the_late(case, policy, now)
+        yield from _errands_about_overdue(case, policy, now)
 
 
 def _unended(case: Case, now: datetime) -> Iterator[Stop]:
-    """Yield the stops that stand until a person ends them: what must be answered in any case, others where money is late."""
+    """Yield the stops that stand until a person ends them: matters to be answered always, others only while money is overdue."""
     if not case.stops:
         return
     found = [stop for stop in case.stops if stop.hold is not None and stop.hold.matter is not None and stop.hold.case_id == case.case_id]
@@ -51,7 +51,7 @@ def _unended(case: Case, now: datetime) -> Iterator[Stop]:
 
 
 def _stop_work(stop: Stop, now: datetime) -> tuple[Work, datetime]:
-    """Return what a person is to do about a stop without an end, and when: where an event should end it, only when that stays away."""
+    """Return the work for a stop without an end, and when: if an event should end it, only once that is long in coming."""
     if stop.hold is None:
         return STOP_WORK, now
     if stop.hold.matter is not None:
@@ -60,11 +60,11 @@ def _stop_work(stop: Stop, now: datetime) -> tuple[Work, datetime]:
 
 
 def key_of_stop(stop: Stop) -> str:
-    """Return the key of the work that a stop makes."""
+    """Return the key of the work a stop gives."""
     return f"{OF_STOP}{stop.hold.source if stop.hold is not None and stop.hold.source is not None else stop.status_id}"
 
 
-def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
+def _errands_about_overdue(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
     for contact in case.contacts:
         unresolved = contact.state is ContactState.UNRESOLVED
         if (contact.needs_person or unresolved) and contact.about is None and contact.spell == case.spell:
@@ -78,12 +78,12 @@ def _errands_of_the_late(case: Case, policy: Policy, now: datetime) -> Iterator[
 
 
 def key_of_contact(contact: Contact) -> str:
-    """Return the key of the work that a contact makes."""
+    """Return the key of the work a contact gives."""
     return f"contact:{contact.step}:{contact.occurrence}"
 
 
 def _unless_given(case: Case, key: str, work: Work, moment: datetime | None) -> Iterator[tuple[str, Work, datetime | None]]:
-    """Yield it for that moment; once given it comes again only some time after it was completed."""
+    """Yield it for that moment; once given, it comes again only some time after it was completed."""
     given = case.errands and sorted((e for e in case.errands if e.key == key), key=lambda errand: errand.occurrence)
     if not given:
         yield key, work, moment
@@ -92,5 +92,5 @@ def _unless_given(case: Case, key: str, work: Work, moment: datetime | None) -> 
 
 
 def open_errand(case: Case, key: str) -> str | None:
-    """Return the task of this key that is open."""
+    """Return the open task with this key."""
     return next((e.task_id or e.key for e in case.errands if e.key == key and e.done_at is None), None)

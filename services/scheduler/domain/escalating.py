@@ -1,4 +1,4 @@
-"""Steps beyond messages and work: tell others, hand the case over, make an offer; and what people are asked to bring for a step."""
+"""Steps beyond messages and work: notify others, hand the case over, make an offer; and what people are asked to supply for a step."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from services.scheduler.domain.policy import Emit, HandOver, Policy, Step, Work
 from services.scheduler.domain.standing import Want, is_asked_for, is_clear, ready, wanting
 
 ASKED_AGAIN_AFTER = timedelta(days=1)
-"""A task that asks for a decision and was completed without one is given again after this time."""
+"""When a task that asks for a decision is given again after it was completed without one."""
 
 
 class EmitDue(Value, frozen=True):
-    """Tell others now."""
+    """Notify others now."""
 
     step: Step
     event: str
 
 
 class HandOverDue(Value, frozen=True):
-    """Give the case to somebody else now."""
+    """Hand the case over now."""
 
     step: Step
     to: str
@@ -39,11 +39,11 @@ class OfferDue(Value, frozen=True):
 
 ActDue = EmitDue | HandOverDue | OfferDue
 Asked = tuple[str, Work, datetime | None]
-"""The key of a task, what it is, and when it is to be given."""
+"""The key of a task, the work, and when it is to be given."""
 
 
 def may_tell_others(case: Case, now: datetime) -> bool:
-    """Say whether all that is late may be spoken of: no stop, doubt or payment under way may change what others would be told."""
+    """Return whether everything overdue may be mentioned: no stop, doubt or pending payment could change what others are told."""
     return case.stop(now) is None and case.handed_to is None and all(case.askable(debt, now) for debt in case.owed)
 
 
@@ -72,19 +72,19 @@ def _due(step: Step) -> ActDue:
             return OfferDue(step, step.action)
         case _:
             if step.offer is None:
-                raise TypeError(f"step {step.id} does nothing of its own")
+                raise TypeError(f"step {step.id} has no action of its own")
             return OfferDue(step, step.offer)
 
 
 def without_another_offer(case: Case, moment: datetime, now: datetime) -> datetime | None:
-    """Return when an offer can be made: one stands at a time, and after one that was accepted there is no other."""
+    """Return when an offer can be made: only one is open at a time, and none follows an accepted one."""
     if any(offer.state is OfferState.ACCEPTED for offer in case.offers):
         return None
     return max([moment, *(offer.expires_at for offer in case.offers if offer.stands(now))])
 
 
 def having_done(case: Case, due: ActDue, now: datetime) -> Case:
-    """Return the case as it is once this is done."""
+    """Return the case after this is done."""
     case = replace(case, acted=case.acted | {due.step.id})
     match due:
         case HandOverDue(_, to):
@@ -96,7 +96,7 @@ def having_done(case: Case, due: ActDue, now: datetime) -> Case:
 
 
 def asked_for(case: Case, policy: Policy) -> Iterator[Asked]:
-    """Yield the tasks by which people bring evidence, then an approval, or see to an offer that nobody has booked."""
+    """Yield the tasks in which people supply evidence, then an approval, or follow up an accepted offer that was not booked."""
     for step in policy.steps:
         if step.day < 0 or not is_asked_for(case, step):
             continue
@@ -110,12 +110,12 @@ def asked_for(case: Case, policy: Policy) -> Iterator[Asked]:
 
 
 def asking_key(want: Want, step: str) -> str:
-    """Return the key of the task that asks for something for a step."""
+    """Return the key of the task that asks for something a step needs."""
     return f"{want.value}:{step}"
 
 
 def offer_key(offer_id: str) -> str:
-    """Return the key of the task that asks another person about an offer."""
+    """Return the key of the task that asks a second person about an offer."""
     return f"offer:{offer_id}"
 
 
@@ -127,7 +127,7 @@ def _work(step: Step, want: Want) -> Work:
 
 
 def awaited(case: Case) -> tuple[str, str] | None:
-    """Return what people are asked for at this moment: the reason, and the task (or its key)."""
+    """Return what people are currently asked for: the reason, and the task (or its key)."""
     for errand in case.errands:
         kind, _, about = errand.key.partition(":")
         if errand.done_at is None and about and kind in {*Want, "offer"}:

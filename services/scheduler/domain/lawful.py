@@ -1,4 +1,4 @@
-"""When a contact may lawfully go out: the gate, asked as the notifier asks it, of what the scheduler knows of the borrower."""
+"""When a contact may lawfully go out: asks the gate as the notifier does, with what the scheduler knows about the borrower."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ AS_NOTHING_IS_SET = House()
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a borrower can be reached: a keyed hash of the address, never the address."""
+    """Where a borrower can be reached: a keyed hash of the address, never the address itself."""
 
     channel: str
     lookup: str
@@ -53,26 +53,26 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What the gate asks about a borrower; `known` once a profile has come."""
+    """What the gate needs to know about a borrower; `known` once a profile has arrived."""
 
     known: bool = False
     timezone: str | None = None
     jurisdictions: tuple[str, ...] = ()
     addresses: tuple[Address, ...] = ()
     consents: Mapping[tuple[str, str], datetime | None] = field(default_factory=dict)
-    """Granted ones, by channel and purpose, and from when on each counts, where it is dated ahead."""
+    """Granted consents by channel and purpose, with the start of those that begin later."""
     withdrawn: frozenset[tuple[str, str]] = frozenset()
-    """Those that the borrower has refused or taken back."""
+    """Consents the borrower has refused or withdrawn."""
 
     def address(self, channel: str, purpose: str) -> Address | None:
-        """Return the address to use: of those for this purpose the one with the lowest priority number."""
+        """Return the address to use: the one for this purpose with the lowest priority number."""
         fitting = [a for a in self.addresses if a.channel == channel and (a.purposes is None or purpose in a.purposes)]
         return min(fitting, key=lambda address: address.priority, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A contact that is wanted, and all that the gate is told of it but the moment."""
+    """A wanted contact, and everything the gate is told about it except the time."""
 
     send: Send
     debts: tuple[Debt, ...]
@@ -80,15 +80,15 @@ class Wish:
     stops: Sequence[case_stops.Stop]
     prior: tuple[Prior, ...]
     spent: frozenset[str] = frozenset()
-    """Channels that have been tried."""
+    """Channels already tried."""
     dunned: tuple[datetime, ...] = ()
-    """When other dunning messages went out, over all cases of the borrower."""
+    """When other dunning messages went out, across all cases of the borrower."""
     house: House = AS_NOTHING_IS_SET
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Rules that spoke against a channel."""
+    """The rules that denied a channel."""
 
     channel: str
     rules: tuple[Reason, ...]
@@ -96,7 +96,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class May:
-    """It may go out now, on this channel; `denied` are those before it in the order."""
+    """It may go out now, on this channel; `denied` are the channels before it in the order."""
 
     channel: str
     lookup: str
@@ -105,7 +105,7 @@ class May:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now, but from that moment on it is asked again."""
+    """Not now; ask again at that moment."""
 
     until: datetime
     reason: str
@@ -114,7 +114,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """No moment is known at which it may."""
+    """No moment is known at which it may go out."""
 
     reason: str
     denied: tuple[Denied, ...] = ()
@@ -131,7 +131,7 @@ Answer = May | Later | Never | NoWay
 
 
 def ask(wish: Wish, packs: Packs, now: datetime) -> Answer:
-    """Return the first lawful channel in the order of the wish, else when one will be."""
+    """Return the first lawful channel in order of preference, else when one will be."""
     ways = list(_ways(wish))
     if not ways:
         return NoWay()
@@ -153,7 +153,7 @@ def ask(wish: Wish, packs: Packs, now: datetime) -> Answer:
 
 
 def earliest(wish: Wish, packs: Packs, opens: datetime, closes: datetime) -> tuple[tuple[datetime, str] | None, Answer]:
-    """Return the first lawful moment within a window with its channel (None: there is none), and the gate's first answer."""
+    """Return the first lawful moment in a window with its channel (None if there is none), and the gate's first answer."""
     first = answer = ask(wish, packs, opens)
     at = opens
     while isinstance(answer, Later) and at < answer.until < closes:
@@ -169,12 +169,12 @@ def _ways(wish: Wish) -> Iterator[Address]:
 
 
 def dunned(prior: Sequence[Prior]) -> tuple[datetime, ...]:
-    """Return when dunning messages of ours went out."""
+    """Return when our own dunning messages went out."""
     return tuple(contact.at for contact in prior if contact.by == BY_US and contact.kind == "dunning")
 
 
 def _full_day(wish: Wish, way: Address, denied: Sequence[Denied], now: datetime) -> Later | None:
-    """Return until when a dunning message waits because others have said as many today as the tenant lets out."""
+    """Return until when a dunning message waits because the tenant's daily limit is used up."""
     limit = wish.house.dunning_a_day
     if limit is None or wish.send.purpose != "dunning":
         return None

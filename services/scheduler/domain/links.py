@@ -1,4 +1,4 @@
-"""Links to the borrower's page: who holds one is let in by the end of a phone number, a few times, for a while."""
+"""Links to the borrower's page: the holder gets in with the last digits of a phone number, within a few tries, for a while."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 LASTS = timedelta(days=30)
-"""A link ends with the spell in which it was made, and after this time."""
+"""A link ends with the spell in which it was made, and at the latest after this time."""
 TRIES = 5
-"""So often the second factor may be wrong in a row; then the link is closed for good, and of messages all that the borrower has."""
+"""Wrong second factors allowed in a row; then the link is closed for good, or, for links in messages, all the borrower's links."""
 VISIT = timedelta(minutes=30)
-"""So long what the second factor has opened stays open."""
+"""How long a visit opened by the second factor lasts."""
 ACTS_AN_HOUR = 60
 DIGITS = 4
 _FORM_BYTES = 16
 
 
 class Standing(StrEnum):
-    """What a link is at a moment."""
+    """The state of a link at a moment."""
 
     OPEN = "open"
     LOCKED = "locked"
@@ -30,7 +30,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link as it is kept: the token is known by its hash alone."""
+    """A link as stored: only the hash of its token is kept."""
 
     token_hash: bytes
     tenant: str
@@ -40,9 +40,9 @@ class Link:
     revoked_at: datetime | None
     tries: int
     in_spell: bool
-    """Whether a spell in which it was made still lasts."""
+    """Whether a spell in which it was made is still running."""
     task_id: str | None = None
-    """Of the message that carried it; None of one that was made by itself."""
+    """The message that carried it; None for a link made on its own."""
     case_id: str | None = None
     spell: int | None = None
     step: str | None = None
@@ -50,41 +50,41 @@ class Link:
     visit_until: datetime | None = None
 
     def standing(self, now: datetime) -> Standing:
-        """Return what the link is."""
+        """Return the state of the link."""
         if self.revoked_at is not None or now >= self.expires_at or not self.in_spell:
             return Standing.GONE
         return Standing.LOCKED if self.tries >= TRIES else Standing.OPEN
 
     def is_of(self, token: str) -> bool:
-        """Say whether this is the link of a token; how long that takes tells nothing."""
+        """Return whether this is the link of a token, in constant time."""
         return hmac.compare_digest(self.token_hash, hashed(token))
 
     def visited_with(self, visit: str, now: datetime) -> bool:
-        """Say whether this is the visit that the second factor has opened, and whether it still is."""
+        """Return whether this is the visit opened by the second factor, and whether it is still open."""
         if self.visit_hash is None or self.visit_until is None or now >= self.visit_until:
             return False
         return hmac.compare_digest(self.visit_hash, hashed(visit))
 
 
 def hashed(secret: str) -> bytes:
-    """Return what is kept of a token, or of a visit: both are random and long, so that a plain hash is enough."""
+    """Return the hash that is stored of a token or visit: both are long and random, so a plain hash is enough."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def form_key(token: str, visit: str) -> str:
-    """Return what every form of a page carries: only who was shown a page of this link, in this visit, can know it."""
+    """Return the key every form of a page carries: only somebody shown a page of this link, in this visit, can know it."""
     return hmac.new(token.encode("utf-8", "surrogatepass"), f"form/{visit}".encode("utf-8", "surrogatepass"), "sha256").hexdigest()[
         : 2 * _FORM_BYTES
     ]
 
 
 def is_form_key(shown: str, token: str, visit: str) -> bool:
-    """Say whether a form was made by us for this link and visit."""
+    """Return whether we made this form for this link and visit."""
     return hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), form_key(token, visit).encode())
 
 
 def digits_of(typed: str) -> str | None:
-    """Return the four digits that somebody has typed, in whichever script; None where it is anything else."""
+    """Return the four digits somebody typed, in any script; None if it is anything else."""
     kept = [char for char in typed if not char.isspace()]
     found = [unicodedata.decimal(char, None) for char in kept]
     return "".join(str(digit) for digit in found) if len(found) == DIGITS and None not in found else None

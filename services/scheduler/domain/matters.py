@@ -1,4 +1,4 @@
-"""What borrowers say to us that a person must answer, and what a contact made by people comes to: closed lists, as data."""
+"""What borrowers raise that a person must answer, and what results a contact made by people can have: closed lists, as data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from libs.compliance import StopKind
 from services.scheduler.domain.policy import Work
 
 TELEPHONE = ("call", "ai_voice", "voicemail", "sms")
-"""Channels that a number reaches: one that is wrong for a call is wrong for them all, until a person knows better."""
+"""Channels a phone number reaches: if it is wrong for a call it is wrong for all of them, until a person knows better."""
 
 
 class Outcome(StrEnum):
@@ -35,7 +35,7 @@ class MatterKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """What a matter does while it is open: the stop, what that leaves, how far it reaches, and the work it gives."""
+    """What a matter does while open: the stop, which contacts that still allows, its scope, and the work it gives."""
 
     stop: StopKind
     contacts: str
@@ -59,7 +59,7 @@ MATTERS: Mapping[str, Matter] = MappingProxyType(
 
 
 class ResultCode(StrEnum):
-    """What came of a contact that a person has made."""
+    """The result of a contact made by a person."""
 
     RIGHT_PARTY = "right_party"
     CONVERSATION = "conversation"
@@ -84,7 +84,7 @@ class ResultCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a result comes to: the word by which caps count it, and what it opens or stops."""
+    """What follows from a result: how caps count it, and what it opens or stops."""
 
     counts_as: str
     right_party: bool = False

@@ -15,10 +15,10 @@ _THEN = {
     "contact.suppressed": ContactState.SUPPRESSED,
 }
 _TAKEN_BACK = frozenset({"contact.unknown", "contact.expired", "contact.suppressed"})
-"""What ends a contact that was called off: it may have gone out before, or surely did not."""
+"""Outcomes that settle a cancelled contact: it may have gone out before, or surely did not."""
 
 REPLIES = frozenset({"contact.replied", "contact.opted_out", "contact.complained"})
-"""What people say to a contact: it tells nothing of how far the contact came."""
+"""Replies to a contact: they say nothing about how far the contact got."""
 _FOR_A_PERSON: Mapping[tuple[str, str | None], Work] = {
     ("contact.replied", "unclear"): REPLY_WORK,
     ("contact.replied", "help"): REPLY_WORK,
@@ -29,15 +29,15 @@ _OPEN = PENDING | {ContactState.CANCELLED, ContactState.UNKNOWN}
 
 
 def work_after(kind: str, reason: str | None) -> Work | None:
-    """Return the work that an outcome makes for a person by itself."""
+    """Return the work an outcome gives a person by itself."""
     return _FOR_A_PERSON.get((kind, reason))
 
 
 def after(state: ContactState, kind: str, *, final: bool = False) -> ContactState:
     """Return the state of a contact after a later outcome of this kind.
 
-    What was called off is under way until an outcome says what became of it. What went out, or may have gone out, can only fail as a
-    whole: nothing makes it a contact that did not go out. `final` says of one that is unknown that nobody will be asked any more.
+    A cancelled contact stays in flight until an outcome says what became of it. One that went out, or may have, can only fail as a whole:
+    nothing turns it into one that did not go out. `final` means that nobody will be asked about an unknown one any more.
     """
     match kind:
         case "contact.unknown" if final and state in _OPEN:

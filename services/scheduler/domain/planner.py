@@ -1,4 +1,4 @@
-"""What is due for a case, what comes next, and why: one pure function of facts, contacts made, stops, policy and now."""
+"""What is due for a case, what comes next, and why: one pure function of facts, past contacts, stops, policy and now."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from services.scheduler.domain.stops import Stop
 
 
 class ContactDue(Value, frozen=True):
-    """Ask for this contact now; it must be out before the window closes."""
+    """Request this contact now; it must go out before the window closes."""
 
     step: Step
     about: date | None
@@ -43,7 +43,7 @@ class ErrandDue(Value, frozen=True):
 
 
 class FlagDue(Value, frozen=True):
-    """Mark the case now."""
+    """Flag the case now."""
 
     step: str
     name: str
@@ -56,7 +56,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Reason(Value, frozen=True):
-    """Why nothing is said at this moment, and what ends it: a moment, an event on the bus, or a person's task."""
+    """Why nothing is sent now, and what ends that: a moment, an event on the bus, or a person's task."""
 
     kind: str
     until: datetime | None = None
@@ -65,12 +65,12 @@ class Reason(Value, frozen=True):
 
     @property
     def ends(self) -> bool:
-        """Say whether anything ends it."""
+        """Return whether anything ends it."""
         return any((self.until, self.event, self.errand))
 
 
 class Upcoming(Value, frozen=True):
-    """The next contact that is planned, of which debts, and when its window closes."""
+    """The next planned contact, the debts it is about, and when its window closes."""
 
     at: datetime
     step: str
@@ -79,7 +79,7 @@ class Upcoming(Value, frozen=True):
 
 
 class Plan(Value, frozen=True):
-    """What to do now, when to look again, and why it is so."""
+    """What to do now, when to plan again, and why."""
 
     due: tuple[Due, ...]
     next_at: datetime | None
@@ -88,7 +88,7 @@ class Plan(Value, frozen=True):
 
 
 class _Slot(Value, frozen=True):
-    """The next window in which something is to be said."""
+    """The next window in which to send something."""
 
     step: Step
     about: date | None
@@ -99,26 +99,26 @@ class _Slot(Value, frozen=True):
 
 
 class _Beside(Value, frozen=True):
-    """What is to be done beside messages, now or later: each with its moment."""
+    """What is to be done besides messages, now or later, each with its moment."""
 
     flags: list[tuple[Step, datetime]]
     errands: list[tuple[str, Work, datetime | None]]
     acts: list[tuple[ActDue, datetime]]
 
     def due(self, case: Case, now: datetime) -> list[Due]:
-        """Return what of it is due."""
+        """Return the part that is due."""
         return [*_flags_due(self.flags, now), *_errands_due(case, self.errands, now), *(due for due, moment in self.acts if moment <= now)]
 
     @property
     def moments(self) -> Iterator[datetime]:
-        """Yield when each is."""
+        """Yield the moments."""
         yield from (moment for _, moment in self.flags)
         yield from (moment for _, _, moment in self.errands if moment is not None)
         yield from (moment for _, moment in self.acts)
 
 
 def plan(case: Case, policy: Policy, now: datetime) -> Plan:
-    """Return what is due, and what comes once that is done."""
+    """Return what is due, and what comes after it is done."""
     standing = policy.settled(case)
     beside = _beside(case, standing, now)
     due = beside.due(case, now)
@@ -132,7 +132,7 @@ def plan(case: Case, policy: Policy, now: datetime) -> Plan:
         after, answered = having(case, due, now), standing
         standing = policy.settled(after)
         slot = _next_slot(after, standing, now)
-        if not (_only_says(due) and standing is answered and case.faceless is None):
+        if not (_only_says(due) and standing is answered and case.without_profile is None):
             beside = _beside(after, standing, now)
     upcoming = None if slot is None else Upcoming(max(slot.opens, now), slot.step.id, slot.debts, slot.closes)
     moments = [moment for moment in _moments(after, standing, upcoming=upcoming, beside=beside) if moment > now]
@@ -144,16 +144,16 @@ def _beside(case: Case, policy: Policy, now: datetime) -> _Beside:
 
 
 def _only_says(due: list[Due]) -> bool:
-    """Say whether a message is all that is done.
+    """Return whether a message is all that is done.
 
-    What is beside it is then as before: what follows a message waits until it is taken over, and only conditions and `faceless` read that
-    it was asked for.
+    Everything else then stays as it was: what follows a message waits until a provider accepts it, and only conditions and
+    `without_profile` depend on its request.
     """
     return len(due) == 1 and isinstance(due[0], ContactDue)
 
 
 def reminder_at(debt: Debt, policy: Policy, now: datetime) -> datetime | None:
-    """Return when a reminder about this debt is to be said next, if nothing changes; None when there is none to come."""
+    """Return when the next reminder about this debt is due, if nothing changes; None if there is none to come."""
     opening = []
     for step in policy.reminders:
         if (span := debt.reminder_span(step)) is None or now >= span[1]:
@@ -165,7 +165,7 @@ def reminder_at(debt: Debt, policy: Policy, now: datetime) -> datetime | None:
 
 
 def having(case: Case, due: list[Due], now: datetime) -> Case:
-    """Return the case as it is once these are done."""
+    """Return the case after these are done."""
     contacts, errands, flagged = list(case.contacts), list(case.errands), set(case.flagged)
     for one in due:
         match one:
@@ -190,10 +190,10 @@ def _next_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
 
 
 def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: datetime) -> _Slot | None:
-    """Return the window of the latest message whose day has come, unless it was said; else of the next one.
+    """Return the window of the latest message whose day has come, unless it was sent; else of the next one.
 
-    A message whose condition is not met, or for which people have not brought what it needs, is as if it were not there; but nothing is
-    said behind one that was, other than what is never skipped: that comes first, in order.
+    A message whose condition is not met, or that lacks what people must supply, is treated as absent; but once a message was sent, no
+    earlier one is, except those that are never skipped: they come first, in order.
     """
     rungs = ladder(case, policy, debts)
     reached = [n for n, rung in enumerate(rungs) if rung.lead and rung.lead[0] <= now and (rung.holds or case.said(rung.step.id, None))]
@@ -216,7 +216,7 @@ def _message_slot(case: Case, policy: Policy, debts: tuple[Debt, ...], *, now: d
 def _reminder_slot(case: Case, policy: Policy, now: datetime) -> _Slot | None:
     """Return the window of the next reminder.
 
-    Before the first one of a due date its debt wakes the case; from then on, and where it stands for reminders, the case sees to them.
+    The debt wakes the case for the first reminder of a due date; from then on, or while the case is pre-due, the case schedules them.
     """
     slots = [
         slot for debt in case.debts if case.askable(debt, now) and (slot := _reminder_of(case, policy, debt, now=now)) is not None
@@ -245,7 +245,7 @@ def _reminder_of(case: Case, policy: Policy, debt: Debt, *, now: datetime) -> _S
 
 
 def _open_occurrence(case: Case, step: Step, about: date | None) -> int | None:
-    """Return which occurrence of a step is still to be said; None when it was said, may have been said, or is under way."""
+    """Return which occurrence of a step is still to be sent; None if it was sent, may have been, or is under way."""
     said = case.said(step.id, about)
     if not said:
         return 1
@@ -253,13 +253,13 @@ def _open_occurrence(case: Case, step: Step, about: date | None) -> int | None:
 
 
 def _rested(case: Case, zone: str) -> datetime:
-    """Return from when another message is fair: one a day at most, and none while an offer that was accepted is booked."""
+    """Return when the next message may go: at most one a day, and none while an accepted offer is being booked."""
     asked = [c.requested_at for c in case.contacts if c.about is None and c.spell == case.spell]
     return max(day_after(max(asked), zone) if asked else _LONG_AGO, case.rests_until or _LONG_AGO)
 
 
 def _carried(case: Case, step: Step, now: datetime) -> Iterator[OfferDue]:
-    """Yield the offer that a message carries, unless another one stands."""
+    """Yield the offer a message carries, unless another one is open."""
     if step.offer is not None and step.id not in case.acted and without_another_offer(case, now, now) == now:
         yield OfferDue(step, step.offer)
 
@@ -271,7 +271,7 @@ def _flags_due(flags: list[tuple[Step, datetime]], now: datetime) -> Iterator[Fl
 
 
 def _flags(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[Step, datetime]]:
-    """Yield the steps that are still to mark the case, and when; like work for people none while a stop stands on all that is late."""
+    """Yield the steps that are still to flag the case, and when; like work for people, none while all that is overdue is stopped."""
     if case.stop(now) is not None or case.handed_to is not None:
         return
     for step in policy.flags:
@@ -287,7 +287,7 @@ def _errands_due(case: Case, errands: list[tuple[str, Work, datetime | None]], n
 
 
 def _moments(case: Case, policy: Policy, *, upcoming: Upcoming | None, beside: _Beside) -> Iterator[datetime]:
-    """Yield the moments at which the plan may change by time alone."""
+    """Yield the moments at which the plan may change through time alone."""
     if upcoming is not None:
         yield upcoming.at
     if case.clear_since is not None and case.state is State.CURED:
@@ -303,7 +303,7 @@ def _moments(case: Case, policy: Policy, *, upcoming: Upcoming | None, beside: _
 
 
 def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | None) -> Reason:
-    if case.state is State.OPEN and case.stop(now) is None and (contact := case.faceless) is not None:
+    if case.state is State.OPEN and case.stop(now) is None and (contact := case.without_profile) is not None:
         return Reason(NO_PROFILE, until=upcoming.at if upcoming else contact.expires_at, errand=open_errand(case, NO_PROFILE))
     if case.owed and case.stop(now) is None and (doubt := _doubt(case, case.doubtful)) is not None:
         return doubt
@@ -321,7 +321,7 @@ def _reason(case: Case, policy: Policy, now: datetime, *, upcoming: Upcoming | N
 
 
 def _doubt(case: Case, contact: Contact | None) -> Reason | None:
-    """Return what a case waits for whose last contact may have gone out: its deadline, then a person, once."""
+    """Return what a case waits for if its last contact may have gone out: the deadline, then a person, once."""
     if contact is None:
         return None
     if contact.state is ContactState.UNKNOWN and contact.until is not None:
@@ -331,7 +331,7 @@ def _doubt(case: Case, contact: Contact | None) -> Reason | None:
 
 
 def _rests(case: Case, policy: Policy, now: datetime) -> Reason | None:
-    """Return what forbids to speak of every debt."""
+    """Return what prevents mentioning any of the debts."""
     if (stop := case.stop(now)) is not None:
         return _stopped(case, policy, stop, now=now)
     if any(case.askable(debt, now) for debt in case.owed):
@@ -344,13 +344,13 @@ def _rests(case: Case, policy: Policy, now: datetime) -> Reason | None:
 
 
 def _first_to_end(case: Case, now: datetime) -> Stop | None:
-    """Return of the stops that stand on single debts the one that ends first."""
+    """Return the single-debt stop that ends first."""
     stops = (stop for debt in case.owed if (stop := case.stop_of(debt, now)) is not None)
     return min(stops, key=lambda stop: stop.until or _NEVER, default=None)
 
 
 def _stopped(case: Case, policy: Policy, stop: Stop, *, now: datetime) -> Reason:
-    """Return what a stop waits for: its end, the event that ends it, or the person who has a task about it."""
+    """Return what a stop waits for: its end, the event that ends it, or the person with a task about it."""
     if stop.hold is not None and stop.hold.ends_with is not None:
         return Reason(stop.kind, until=stop.until, event=stop.hold.ends_with.value, errand=open_errand(case, key_of_stop(stop)))
     again = min((moment for _, _, moment in every_errand(case, policy, now) if moment is not None), default=None)
@@ -358,7 +358,7 @@ def _stopped(case: Case, policy: Policy, stop: Stop, *, now: datetime) -> Reason
 
 
 def _awaits(case: Case, policy: Policy, now: datetime) -> Reason:
-    """Return what a case waits for when there is nothing left to say."""
+    """Return what a case waits for when there is nothing left to send."""
     if (want := awaited(case)) is not None:
         return Reason(want[0], errand=want[1])
     open_errand = next((errand for errand in case.errands if errand.done_at is None), None)
@@ -367,6 +367,6 @@ def _awaits(case: Case, policy: Policy, now: datetime) -> Reason:
     coming = [moment for _, _, moment in every_errand(case, policy, now) if moment is not None]
     if coming:
         return Reason("ladder_ended", until=min(coming))
-    if (stop := _first_to_end(case, now)) is not None:  # the clocks of the other debts stand still
+    if (stop := _first_to_end(case, now)) is not None:  # the clocks of the other debts are paused
         return _stopped(case, policy, stop, now=now)
     return Reason("paused", event="debt.changed")

@@ -1,4 +1,4 @@
-"""What a policy is: immutable steps on days, some of which say something and some of which give work to a person."""
+"""What a policy is: immutable steps on given days, which send messages, give work to people, or act in other ways."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from services.scheduler.domain.case import Case
 
 LEGAL_QUEUE = "legal"
-"""Work in this queue is the lawyers': others hear of it as `case.legal_requested`."""
+"""Work in this queue is for lawyers: it is announced as `case.legal_requested`."""
 DOSSIER = "dossier"
-"""The document that is the case's own dossier, sealed while it was complete."""
+"""The case's own dossier as a document, sealed while complete."""
 
 
 class Clock(StrEnum):
-    """Which days a step counts: without grace and pauses, or plain ones since the due date."""
+    """Which days a step counts: excluding grace and pauses, or plain days since the due date."""
 
     DELINQUENT = "day"
     PAST_DUE = "day_past_due"
 
 
 class OnUnknown(StrEnum):
-    """What is done when nobody can tell whether a message went out."""
+    """What to do when nobody can tell whether a message went out."""
 
     HOLD = "hold"
     NEXT_CHANNEL = "next_channel"
@@ -37,7 +37,7 @@ class OnUnknown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Say something: channels in order of preference."""
+    """Send a message; channels in order of preference."""
 
     template: str
     channels: tuple[str, ...]
@@ -51,35 +51,35 @@ USUAL_PRIORITY = 50
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Give a task to a person; once completed it is given again after a while, as long as money is owed (None: never)."""
+    """Give a task to a person; once completed, it is given again after a while as long as money is owed (None: never)."""
 
     queue: str
     kind: str
     within: timedelta
     again_after: timedelta | None
     priority: int = USUAL_PRIORITY
-    """0 to 100: among the open tasks of a queue the higher one comes first."""
+    """0 to 100: higher comes first among a queue's open tasks."""
     script: str | None = None
-    """What the person is to say or do."""
+    """What the person should say or do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """Mark the case, and say so to whoever listens; once in a spell."""
+    """Flag the case and announce it; once in a spell."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Tell others to act, once in a spell; `event` is the type without `case.`."""
+    """Tell others to act, once in a spell; `event` is the event type without `case.`."""
 
     event: str
 
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """Give the case to somebody else: our own contacts rest until it is taken back."""
+    """Hand the case over to somebody else: our own contacts pause until it is taken back."""
 
     to: str
 
@@ -88,7 +88,7 @@ Action = Send | Work | Flag | Emit | HandOver | Terms
 
 
 class Entry(StrEnum):
-    """Where the messages of a case that comes in late begin."""
+    """With which message a case starts when it enters late."""
 
     LATEST = "latest"
     FIRST = "first"
@@ -96,7 +96,7 @@ class Entry(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """So many whole days after a message of this step was taken over or delivered."""
+    """This many whole days after a message of that step was accepted or delivered."""
 
     step: str
     days: int
@@ -104,7 +104,7 @@ class After:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRule:
-    """Where a person is asked to approve, by when, and whether it must be another one than who attached the evidence."""
+    """Which queue is asked to approve, by when, and whether the approver must differ from whoever attached the evidence."""
 
     queue: str = "review"
     within: timedelta = timedelta(days=2)
@@ -113,7 +113,7 @@ class ApprovalRule:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What people must bring before a step is done."""
+    """What people must supply before a step is done."""
 
     approval: ApprovalRule | None = None
     documents: tuple[str, ...] = ()
@@ -123,19 +123,19 @@ NOTHING_NEEDED = Needs()
 
 
 class Condition(Protocol):
-    """What must be so for a step; it can be asked of every case."""
+    """A condition for a step; it can be evaluated for every case."""
 
     @property
     def source(self) -> str:
-        """Return it as it was written."""
+        """Return the condition as written."""
 
     def holds(self, case: Case) -> bool:
-        """Say whether it is so for this case now."""
+        """Return whether it holds for this case now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happens on a day; a negative day counts to the next due date. `between` are local hours, None the whole day."""
+    """What happens on a day; negative days count back from the next due date. `between` are local hours, None the whole day."""
 
     id: str
     day: int
@@ -143,26 +143,26 @@ class Step:
     between: str | None = None
     clock: Clock = Clock.DELINQUENT
     flag: str | None = None
-    """Raised together with work or a message."""
+    """Raised along with work or a message."""
     when: Condition | None = None
     after: After | None = None
     needs: Needs = NOTHING_NEEDED
     offer: Terms | None = None
-    """Made together with work, a flag or a message."""
+    """Made along with work, a flag or a message."""
 
     @property
     def escalates(self) -> bool:
-        """Say whether it is graver than a message or a call: it waits while an offer is open."""
+        """Return whether it is graver than a message or a call: such steps wait while an offer is open."""
         legal = isinstance(self.action, Work) and self.action.queue == LEGAL_QUEUE
         return legal or self.needs != NOTHING_NEEDED or isinstance(self.action, (Emit, HandOver))
 
     @property
     def is_unconditional(self) -> bool:
-        """Say whether it comes whatever the case, by time alone."""
+        """Return whether it happens for every case, by time alone."""
         return self.when is None and self.after is None and self.needs == NOTHING_NEEDED
 
     def holds(self, case: Case) -> bool:
-        """Say whether its condition is met."""
+        """Return whether its condition is met."""
         return self.when is None or self.when.holds(case)
 
 
@@ -175,7 +175,7 @@ class Consolidate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AppliesTo:
-    """Which debts a policy is meant for; what is empty does not matter."""
+    """Which debts a policy is meant for; empty fields match everything."""
 
     products: frozenset[str] = frozenset()
     jurisdictions: frozenset[str] = frozenset()
@@ -184,7 +184,7 @@ class AppliesTo:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A condition whose answer is known."""
+    """A condition that has been evaluated."""
 
     source: str
     answer: bool
@@ -196,7 +196,7 @@ class Settled:
 
 ENDING_AFTER = 7
 ENDING = Work("review", "ladder_ended", within=timedelta(days=2), again_after=timedelta(days=14))
-"""A ladder that surely gives no work to a person ends in this one, so many days after its last message: nobody is forgotten."""
+"""Added, this many days after the last message, to a ladder that does not surely give a person work: nobody is forgotten."""
 ENDING_ID = "~ended"
 """No step of a document can have this id."""
 
@@ -220,7 +220,7 @@ class Policy:
             raise ValueError(f"two steps of {self.name} have the same id")
 
     def settled(self, case: Case) -> Policy:
-        """Return the policy with its conditions asked of this case, each once."""
+        """Return the policy with its conditions evaluated for this case, each once."""
         answers = tuple(when.holds(case) for when in self._conditions)
         if (found := self._settled.get(answers)) is None:
             found = self._settled[answers] = self._answered(answers) if answers else self
@@ -237,7 +237,7 @@ class Policy:
 
     @cached_property
     def _settled(self) -> dict[tuple[bool, ...], Policy]:
-        """Return what the policy is under each set of answers that was given so far: cases in their thousands give the same few."""
+        """Return the policy for each set of answers seen so far: thousands of cases give the same few sets."""
         return {}
 
     @cached_property
@@ -247,12 +247,12 @@ class Policy:
 
     @cached_property
     def messages(self) -> tuple[Step, ...]:
-        """Return the steps that say something about what is overdue, by day."""
+        """Return the messages about what is overdue, by day."""
         return tuple(sorted((s for s in self.steps if s.day >= 0 and isinstance(s.action, Send)), key=lambda step: step.day))
 
     @cached_property
     def errands(self) -> tuple[Step, ...]:
-        """Return the steps that give work to a person; there is always one that waits for nothing but its day."""
+        """Return the steps that give work to a person; at least one of them depends on nothing but its day."""
         found = tuple(step for step in self.steps if isinstance(step.action, Work))
         if any(step.is_unconditional for step in found):
             return found
@@ -260,12 +260,12 @@ class Policy:
 
     @cached_property
     def flags(self) -> tuple[Step, ...]:
-        """Return the steps that mark the case."""
+        """Return the steps that flag the case."""
         return tuple(step for step in self.steps if step.flag is not None or isinstance(step.action, Flag))
 
     @cached_property
     def acts(self) -> tuple[Step, ...]:
-        """Return the steps that tell others, hand the case over, or make an offer that no message carries."""
+        """Return the steps that notify others, hand the case over, or make an offer no message carries."""
         return tuple(
             step for step in self.steps
             if isinstance(step.action, (Emit, HandOver, Terms)) or (step.offer is not None and not isinstance(step.action, Send))
@@ -273,11 +273,11 @@ class Policy:
 
     @cached_property
     def never_skipped(self) -> frozenset[str]:
-        """Return the messages that are made up for, whatever comes later: notices, and those that other steps wait for."""
+        """Return the messages that are caught up on whatever comes later: notices, and those other steps wait for."""
         notices = {step.id for step in self.messages if isinstance(step.action, Send) and step.action.purpose == "notice"}
         return frozenset(notices | {step.after.step for step in self.steps if step.after is not None})
 
     @cached_property
     def limits(self) -> tuple[Terms, ...]:
-        """Return what may be offered under this policy without asking another person."""
+        """Return what may be offered under this policy without a second person."""
         return tuple(t for step in self.steps for t in (step.offer, step.action) if isinstance(t, Terms))

@@ -1,4 +1,4 @@
-"""Promises to pay: what has been paid towards each, first in first out, and what becomes of it."""
+"""Promises to pay: what has been paid towards each, oldest first, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.scheduler.domain.days import begins
 
 
 class PromiseState(StrEnum):
-    """Where a promise is."""
+    """The state of a promise."""
 
     OPEN = "open"
     KEPT = "kept"
@@ -23,12 +23,12 @@ class PromiseState(StrEnum):
 
 
 VOID = frozenset({PromiseState.INVALIDATED, PromiseState.CANCELLED})
-"""Nobody owes them any more: what was paid counts towards others."""
+"""No longer owed: what was paid counts towards other promises."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromiseTerms:
-    """What may be promised and when a promise counts as kept; amounts within `tolerance_percent` of it are the whole."""
+    """What may be promised, and when a promise counts as kept; an amount short by up to `tolerance_percent` counts as the whole."""
 
     most_open: int = 3
     most_days: int = 31
@@ -42,7 +42,7 @@ PROMISE_TERMS = PromiseTerms()
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """So much by that day for these loans; `since` is what had been received of each when it was made."""
+    """An amount by a day for these loans; `since` is what each had received when it was made."""
 
     promise_id: str
     amount: int
@@ -58,30 +58,30 @@ class Promise:
 
     @property
     def open(self) -> bool:
-        """Say whether contacts about its debts rest."""
+        """Return whether it is open, so that contacts about its debts pause."""
         return self.state is PromiseState.OPEN
 
     @property
     def enough(self) -> bool:
-        """Say whether what was paid towards it is as good as the whole."""
+        """Return whether the amount paid towards it counts as the whole."""
         return self.paid >= self.amount - self.tolerated
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a promise reads of a debt: all that was ever received for it, and whether anything is still to be paid of what was promised."""
+    """What a promise needs of a debt: the total ever received, and whether anything promised is still to be paid."""
 
     received: int
     owed: bool
 
 
 def deadline(due_on: date, zone: str, terms: PromiseTerms = PROMISE_TERMS) -> datetime:
-    """Return the moment from which an unpaid promise is broken: the day it names and its days of grace are over."""
+    """Return when an unpaid promise breaks: at the end of its day and the days of grace."""
     return begins(due_on + timedelta(days=1 + terms.grace_days), zone)
 
 
 def promisable(named: Collection[str], late: Mapping[str, int], promises: Sequence[Promise]) -> int:
-    """Return how much more can be promised of these loans: no promises together are of more than is late of what they name."""
+    """Return how much more can be promised for these loans: no set of promises may exceed what is overdue on the loans it names."""
     standing = [one for one in promises if one.open]
     together = chain.from_iterable(combinations(standing, count) for count in range(len(standing) + 1))
     return max(0, min(_late_of(named, some, late) - sum(one.amount - one.paid for one in some) for some in together))
@@ -92,15 +92,15 @@ def _late_of(named: Collection[str], promises: Sequence[Promise], late: Mapping[
 
 
 def tolerated(amount: int, terms: PromiseTerms = PROMISE_TERMS) -> int:
-    """Return how much may be missing; a promise of nothing would otherwise be kept by itself."""
+    """Return how much may be missing, less than the whole: otherwise a small promise would be kept with nothing paid."""
     return min(amount * terms.tolerance_percent // 100, max(0, amount - 1))
 
 
 def credited(promises: Sequence[Promise], accounts: Mapping[str, Account]) -> list[Promise]:
-    """Return the promises, oldest first, with what was paid towards each: no payment counts twice, and the oldest has it first.
+    """Return the promises, oldest first, with what was paid towards each: no payment counts twice, and the oldest is served first.
 
-    What comes in for a loan is a line that grows. A promise takes of it from where the line stood when it was made (or fell to
-    since), or from where the promises before it have taken, whichever is later. One that is decided takes no more than it had.
+    What a loan receives is a growing total. A promise takes from the point at which the total stood when it was made (or to which it
+    fell since), or from where earlier promises stopped, whichever is later. A decided promise takes no more than it had.
     """
     taken: dict[str, int] = {}
     found = []
@@ -121,7 +121,7 @@ def credited(promises: Sequence[Promise], accounts: Mapping[str, Account]) -> li
 
 
 def decided(promise: Promise, accounts: Mapping[str, Account], now: datetime) -> Promise:
-    """Return a promise, already credited, as it stands at this moment; once decided it only changes by a payment that is taken back."""
+    """Return a credited promise as it stands now; once decided, only a reversed payment changes it."""
     state = _state(promise, accounts, now)
     return promise if state is promise.state else replace(promise, state=state, decided_at=now)
 

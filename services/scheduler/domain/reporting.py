@@ -1,4 +1,4 @@
-"""Spans of days of a report, and the moments at which what was known is looked at."""
+"""The days a report covers, and the moments at which states are compared."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from services.scheduler.domain.days import begins
 
 MOST_DAYS = 400
 CLOSES_AFTER = timedelta(minutes=15)
-"""A day can be reported so long after its end: what was taken in on that day is committed by then (a statement lasts 30 s at most, a wait
-between two of them 60 s, and a batch has some fifteen of them, none of which ever came near that)."""
+"""A day can be reported this long after its end: by then everything taken in that day is committed (a statement lasts 30 s at most, a
+wait between two of them 60 s, and a batch has some fifteen, none of which ever came near that)."""
 
 
 class Every(StrEnum):
-    """How far apart the days are that are compared."""
+    """How far apart the compared days are."""
 
     DAY = "day"
     WEEK = "week"
@@ -25,7 +25,7 @@ class Every(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Whole days in a zone, both included."""
+    """A range of whole days in a zone, both ends included."""
 
     from_on: date
     to_on: date
@@ -45,11 +45,11 @@ class Days:
         return begins(self.to_on + timedelta(days=1), self.zone)
 
     def over(self, now: datetime) -> bool:
-        """Say whether nothing can be known any more on these days that is not known now."""
+        """Return whether everything that will ever be known about these days is known now."""
         return now >= self.ends + CLOSES_AFTER
 
     def cuts(self, every: Every) -> tuple[date, ...]:
-        """Return the days at whose ends states are compared: the one before the first, the last of each portion, and the last."""
+        """Return the days at whose ends states are compared: the one before the first, the last of each period, and the last."""
         before = self.from_on - timedelta(days=1)
         inner = (self.from_on + timedelta(days=n) for n in range(len(self)))
         return (before, *(day for day in inner if day == self.to_on or _closes(day, self.from_on, every)))
@@ -61,13 +61,13 @@ def last_over(zone: str, now: datetime) -> date:
 
 
 def first_whole(zone: str, since: datetime) -> date:
-    """Return the first day in a zone that begins when everything is kept."""
+    """Return the first day in a zone for which everything is stored."""
     day = since.astimezone(ZoneInfo(zone)).date()
     return day if begins(day, zone) >= since else day + timedelta(days=1)
 
 
 def _closes(day: date, first: date, every: Every) -> bool:
-    """Say whether a portion ends with this day: weeks are counted from the first day, months are those of the calendar."""
+    """Return whether a period ends with this day: weeks count from the first day, months are calendar months."""
     match every:
         case Every.DAY:
             return True

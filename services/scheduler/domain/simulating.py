@@ -1,4 +1,4 @@
-"""A borrower's life under a policy, from one event to the next: the planner and the gate are those of the live system."""
+"""Simulates a borrower's life under a policy, event by event, with the live system's planner and gate."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from services.scheduler.domain.tally import Tally
 from services.scheduler.domain.tracks import Track, Wanted, begun, housed, regrouped
 
 MOST_EVENTS = 20_000
-"""More in one life means that it goes round in circles."""
+"""More events in one life mean an endless loop."""
 NOON = timedelta(hours=12)
 CALLED_OFF = "cancelled"
 _ONE_DAY = timedelta(days=1)
 
 
 def simulate(subject: Subject, rule: Rule, terms: Terms, tally: Tally) -> None:
-    """Count what happens to a borrower; a rule that fails sets this borrower aside."""
+    """Simulate one borrower and count what happens; if a rule fails, only this borrower is set aside."""
     tally.count("total", "borrowers")
     try:
         _Life(subject, rule, terms, tally).run()
-    except Exception as error:  # noqa: BLE001  # as the ticker parks one case, whatever its rules raise
+    except Exception as error:  # noqa: BLE001  # as the ticker does, park this one alone whatever its rules raise
         tally.count("in_doubt", type(error).__name__)
 
 
 class _Life:
-    """One borrower, all cases on one clock."""
+    """One borrower, with all cases on one clock."""
 
     def __init__(self, subject: Subject, rule: Rule, terms: Terms, tally: Tally) -> None:
         self._subject, self._rule, self._terms, self._tally = regrouped(subject, rule.choices), rule, terms, tally
@@ -60,7 +60,7 @@ class _Life:
         self._tracks = begun(self._subject, rule)
 
     def run(self) -> None:
-        """Let the time pass."""
+        """Run the clock."""
         self._remember()
         for i, track in enumerate([*self._tracks]):
             self._begin(i, track.begun)
@@ -68,7 +68,7 @@ class _Life:
             if not self._heap or self._heap[0][0] >= self._terms.to:
                 break
             if done > MOST_EVENTS:
-                raise RuntimeError("a life without end")
+                raise RuntimeError("a simulated life did not end")
             at, _, _, action = heapq.heappop(self._heap)
             self._do(action, at)
         for track in self._tracks:
@@ -78,7 +78,7 @@ class _Life:
         heapq.heappush(self._heap, (max(at, self._terms.from_at), ORDER[type(action)], next(self._numbers), action))
 
     def _remember(self) -> None:
-        """Bring the cases of a past to where their facts were when the time begins."""
+        """Bring the cases of a past up to date with their facts at the start time."""
         for told in self._subject.told:
             if told.at >= self._terms.from_at:
                 self._push(told.at, Hear(told.case, told.debt))
@@ -111,7 +111,7 @@ class _Life:
             self._let_cure(i, start)
 
     def _take_up(self, i: int, contact: Contact, policy: Policy | None) -> None:
-        """Go on with a contact that is under way; one of a step that is no more can only expire."""
+        """Continue a contact that is under way; if its step is gone, it can only expire."""
         track = self._tracks[i]
         step = next((s for s in policy.steps if s.id == contact.step), None) if policy else None
         if step is None or not isinstance(step.action, Send):
@@ -136,7 +136,7 @@ class _Life:
             self._push(begins(debt.next_due_on + _ONE_DAY, debt.timezone), ComeDue(i, debt.loan_id, debt.next_due_on))
 
     def _let_cure(self, i: int, now: datetime) -> None:
-        """Draw when this spell ends without any help."""
+        """Draw when this spell cures by itself."""
         case = self._tracks[i].case
         first = min((debt for debt in case.owed if debt.past_due_from), key=lambda d: (d.past_due_from, d.loan_id), default=None)
         if self._terms.behaviour is None or first is None or first.past_due_from is None:
@@ -190,7 +190,7 @@ class _Life:
             self._due(i, due, now)
 
     def _hear(self, i: int, debt: Debt, now: datetime) -> None:
-        """Take a fact in, as the handler does: follow at once, plan when the case has rested."""
+        """Take in a fact as the handler does: apply it at once, plan after the settling time."""
         if not self._subject.told:
             i = housed(self._tracks, i, debt, self._rule.choices)
         track = self._tracks[i]
@@ -224,13 +224,13 @@ class _Life:
                     self._tally.count("other", type(change).__name__.lower())
 
     def _call_off(self, i: int, contact: Contact, now: datetime) -> None:
-        """Say as the notifier does that a contact which was taken back has not gone out: its case is looked at again."""
+        """Report, as the notifier does, that a cancelled contact did not go out: its case is planned again."""
         self._write(i, replace(contact, state=ContactState.SUPPRESSED, reason=CALLED_OFF, until=None))
         rests_until = self._tracks[i].rests_until
         self._push(now if rests_until is None else max(now, rests_until), Look(i, woken=True))
 
     def _due(self, i: int, due: object, now: datetime) -> None:
-        """Count what is to be done; of a kind that is not known here only that it is."""
+        """Count what is due; of kinds not handled here, only that they occurred."""
         track = self._tracks[i]
         match due:
             case ContactDue(step, about, occurrence, debts, _) if isinstance(step.action, Send):
@@ -248,7 +248,7 @@ class _Life:
                 self._tally.count("other", type(due).__name__.lower())
 
     def _try(self, i: int, task_id: str, now: datetime) -> None:
-        """Put a contact to the gate and write what becomes of it, as the notifier does."""
+        """Put a contact to the gate and record the result, as the notifier does."""
         track = self._tracks[i]
         contact = next((c for c in track.case.contacts if c.task_id == task_id and c.state in PENDING), None)
         if contact is None:
@@ -293,7 +293,7 @@ class _Life:
                 self._tally.count("refusal", rule.rule, rule.nature.value, rule.cite)
 
     def _say(self, i: int, contact: Contact, debts: tuple[Debt, ...], way: tuple[str, str], *, now: datetime) -> None:
-        """Let it go out; one that does not arrive goes on to its next channel where the step waits for receipts, else it has failed."""
+        """Send it; if it does not arrive, try the next channel when the step waits for receipts, else it has failed."""
         track, (channel, lookup), behaviour = self._tracks[i], way, self._terms.behaviour
         wanted, which = track.wanted[contact.task_id], (track.case.case_id, contact.task_id)
         loans = tuple(debt.loan_id for debt in debts)
@@ -316,7 +316,7 @@ class _Life:
             self._push(now, Try(i, contact.task_id))
 
     def _defer(self, i: int, contact: Contact, reason: str, until: datetime, *, now: datetime) -> None:
-        """Ask again then, or let it expire; the plan changes only where nothing is known of the borrower."""
+        """Ask again then, or let it expire; the plan changes only if the borrower has no profile."""
         self._tally.count("step", contact.step, "deferred")
         self._tally.count("deferred", contact.step, reason)
         self._tracks[i].word = reason
@@ -339,7 +339,7 @@ class _Life:
             self._advance(i, now)
 
     def _may_change(self, track: Track) -> bool:
-        """Say whether a contact that went out may change the plan: by a condition, or since another version waits for its end."""
+        """Return whether a contact that went out may change the plan: through a condition, or because a new version waits for it to end."""
         policy = track.policy
         if policy is None or any(step.when is not None for step in policy.steps):
             return True
@@ -367,7 +367,7 @@ class _Life:
             self._hear(pay.case, settled(debt) if pay.about is None else replace(debt, next_due=0, next_due_on=None), now)
 
     def _end(self, track: Track) -> None:
-        """Count who is forgotten at the end: by the same words as coverage."""
+        """Count who is forgotten at the end, in the same terms as coverage."""
         case, plan = track.case, track.plan
         if not case.owed or case.stage is not Stage.OVERDUE or plan is None:
             return

@@ -1,4 +1,4 @@
-"""When a step can be done, and what stands in its way: its day, the step it follows, what people must bring, an offer."""
+"""When a step can be done, and what stands in its way: its day, the step it follows, what people must supply, an offer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Lead = tuple[datetime, Debt]
 
 
 class Want(StrEnum):
-    """What people have not brought yet; the key of the task that asks for it begins with it."""
+    """What people have not supplied yet; the key of the task asking for it starts with this."""
 
     EVIDENCE = "evidence"
     APPROVAL = "approval"
 
 
 def leading(debts: tuple[Debt, ...], step: Step) -> Lead | None:
-    """Return the debt that reaches this step's day first, and when; None while the clocks of all of them stand still."""
+    """Return the debt that reaches this step's day first, and when; None while all their clocks are paused."""
     begun = [(moment, debt) for debt in debts if (moment := debt.begins(step)) is not None]
     if len(begun) == 1:
         return begun[0]
@@ -32,7 +32,7 @@ def leading(debts: tuple[Debt, ...], step: Step) -> Lead | None:
 
 
 def ready(case: Case, step: Step, debts: tuple[Debt, ...]) -> Lead | None:
-    """Return when a step can be done as far as time and the step it follows are concerned; None: not to be foreseen."""
+    """Return when time and the step it follows allow a step; None: unknown."""
     return _ready(case, step, leading(debts, step))
 
 
@@ -49,31 +49,31 @@ def _ready(case: Case, step: Step, lead: Lead | None) -> Lead | None:
 
 
 def _put_off(case: Case, step: Step) -> list[datetime | None]:
-    """Return until when offers put a step off; a message that goes on in the ladder keeps its place in it, and rests apart."""
+    """Return until when offers put a step off; a message keeps its place in the ladder, and pauses separately."""
     if step.escalates:
         return [offer.blocks_until for offer in case.offers]
     return [] if isinstance(step.action, Send) else [case.rests_until]
 
 
 def told_at(case: Case, step: str) -> datetime | None:
-    """Return when the message of a step was taken over or arrived in this spell; None where the last one did not."""
+    """Return when a step's message was accepted or arrived in this spell; None if the last one was not."""
     said = case.said(step, None)
     return said[-1].done_at if said and said[-1].state is ContactState.DONE else None
 
 
 def rejected(case: Case, step: Step) -> bool:
-    """Say whether a person has decided that it is not to be done in this spell."""
+    """Return whether a person has decided against it for this spell."""
     return any(approval.step == step.id and not approval.approved for approval in case.approvals)
 
 
 def missing(case: Case, step: Step) -> tuple[str, ...]:
-    """Return the documents that nobody has attached yet."""
+    """Return the documents nobody has attached yet."""
     there = {exhibit.document for exhibit in case.exhibits}
     return tuple(document for document in step.needs.documents if document not in there)
 
 
 def wanting(case: Case, step: Step) -> Want | None:
-    """Return what is to be brought next; the evidence comes first, since whoever approves must see it."""
+    """Return what people must supply next; evidence comes first, because the approver must see it."""
     if step.needs is NOTHING_NEEDED:
         return None
     if missing(case, step):
@@ -83,12 +83,12 @@ def wanting(case: Case, step: Step) -> Want | None:
 
 
 def is_clear(case: Case, step: Step) -> bool:
-    """Say whether its condition is met, nobody has rejected it, and nothing is wanting."""
+    """Return whether its condition is met, nobody has rejected it, and nothing is missing."""
     return step.holds(case) and not (case.approvals and rejected(case, step)) and wanting(case, step) is None
 
 
 def is_asked_for(case: Case, step: Step) -> bool:
-    """Say whether people are still to bring something for it: it is neither done nor rejected."""
+    """Return whether people still have to supply something for it: it is neither done nor rejected."""
     if wanting(case, step) is None or rejected(case, step) or not step.holds(case):
         return False
     match step.action:
@@ -101,19 +101,19 @@ def is_asked_for(case: Case, step: Step) -> bool:
 
 
 class Rung(Value, frozen=True):
-    """A message of the ladder as it stands for a case."""
+    """A message of the ladder, as it stands for a case."""
 
     step: Step
     day: Lead | None
     lead: Lead | None
-    """When it can be said, its day and all else counted; None while that cannot be foreseen."""
+    """When it can be sent, all things considered; None while unknown."""
     holds: bool
     must: bool
-    """Whether it is made up for, whatever comes later."""
+    """Whether it is caught up on whatever comes later."""
 
     @property
     def place(self) -> float:
-        """Return where it stands: in the order in which the days come, those that cannot be foreseen last."""
+        """Return its sort key: by day, unknown days last."""
         return float("inf") if self.lead is None else self.lead[0].timestamp()
 
 
@@ -125,7 +125,7 @@ def ladder(case: Case, policy: Policy, debts: tuple[Debt, ...]) -> list[Rung]:
 
 
 def _from_the_first(case: Case, rungs: Sequence[Rung]) -> list[Rung]:
-    """Return the messages of a case that begins with the first one: the others keep their distance from it."""
+    """Return the messages of a case that starts with the first one: the others keep their distance from it."""
     said = {contact.step: contact.requested_at for contact in reversed(case.contacts) if contact.spell == case.spell and not contact.about}
     if not said and not case.passed:
         order = sorted(rungs, key=lambda rung: rung.place)
@@ -137,7 +137,7 @@ def _from_the_first(case: Case, rungs: Sequence[Rung]) -> list[Rung]:
 
 
 def _days_late(requested_at: datetime, day: Lead) -> int:
-    """Return how many days after its own day the first message was asked for."""
+    """Return how many days after its own day the first message was requested."""
     zone = ZoneInfo(day[1].timezone)
     return max(0, (requested_at.astimezone(zone).date() - day[0].astimezone(zone).date()).days)
 

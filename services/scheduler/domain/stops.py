@@ -1,4 +1,4 @@
-"""Stops: what about a borrower or a debt lets contacts rest, and what ends those that people have set."""
+"""Stops: what pauses contacts for a borrower or a debt, and what ends the stops set by people."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from enum import StrEnum
 from libs.common.value import Value
 
 CHANNEL_STOPS = frozenset({"opt_out"})
-"""Stops that close a channel, which the gate judges; every other one lets neither dunning nor reminders pass."""
+"""Stops that close a channel, which the gate enforces; every other one blocks both dunning and reminders."""
 
 
 OF_STOP = "stop:"
-"""How the keys of tasks begin that a stop makes; like the stop they outlast a spell."""
+"""Prefix of the keys of tasks about a stop; like the stop, they outlast a spell."""
 
 
 class Ending(StrEnum):
@@ -25,16 +25,16 @@ class Ending(StrEnum):
 
 
 class Hold(Value, frozen=True):
-    """What a stop that people or a promise have set has beside a borrower's status: whose case set it, and what ends it."""
+    """What a stop set by people or by a promise adds to a borrower's status: whose case set it, and what ends it."""
 
     case_id: str
     ends_with: Ending | None = None
     source: str | None = None
-    """The promise or matter that it belongs to, and ends with."""
+    """The promise or matter it belongs to and ends with."""
     matter: str | None = None
     """The kind of that matter, which a person must answer."""
     paused: tuple[str, ...] = ()
-    """Loans whose overdue clock rests with it."""
+    """Loans whose overdue clock is paused with it."""
 
 
 class Stop(Value, frozen=True):
@@ -48,14 +48,14 @@ class Stop(Value, frozen=True):
     channel: str | None = None
     hold: Hold | None = None
     contacts: str | None = None
-    """What it leaves, where whoever set it has said so."""
+    """Which contacts it still allows, if whoever set it said so."""
 
     def stands(self, now: datetime) -> bool:
-        """Say whether it stops contacts of every channel at this moment."""
+        """Return whether it currently stops contacts on every channel."""
         return self.channel is None and self.kind not in CHANNEL_STOPS and self.from_at <= now and not self.over(now)
 
     def over(self, now: datetime) -> bool:
-        """Say whether its time has passed."""
+        """Return whether its time has passed."""
         return self.until is not None and self.until <= now
 
 

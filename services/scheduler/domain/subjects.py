@@ -1,4 +1,4 @@
-"""What a simulation begins with: a borrower as the book has him, the policies that rule, and the time that passes."""
+"""The input of a simulation: a borrower as recorded, the policies that apply, and the period."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from services.scheduler.domain.policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which policies rule: the tenant's choices, and every version that a case may be pinned to."""
+    """Which policies apply: the tenant's choices, and every version a case may be pinned to."""
 
     choices: Choices
     versions: Mapping[tuple[str, int], Policy] = field(default_factory=dict)
     takes_over: str | None = None
-    """A policy that also takes the spells that run on debts which fall to it, as if they had come in late."""
+    """A policy that also takes over running spells on debts assigned to it, as if they had come in late."""
 
     def version(self, pinned: tuple[str, int]) -> Policy | None:
-        """Return a version, or None where it cannot be read."""
+        """Return a version; None if it cannot be read."""
         return BUILT_IN if pinned == (BUILT_IN.name, BUILT_IN.version) else self.versions.get(pinned)
 
     def at_first(self, case: Case, pinned: tuple[str, int]) -> tuple[Case, Policy | None]:
-        """Return a case and the version under which it goes on."""
+        """Return a case and the version under which it continues."""
         if not case.owed or self.takes_over is None:
             return case, self.version(pinned)
         chosen, trial = self.choices.dealt(case.owed, case.borrower_id)
@@ -42,7 +42,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A task that was given to a person in the past."""
+    """A task given to a person in the past."""
 
     at: datetime
     errand: Errand
@@ -50,7 +50,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A case as it is found; `given` are the tasks of its past, in whatever spell."""
+    """A case at the start; `given` are the tasks of its past, in any spell."""
 
     case: Case
     policy: tuple[str, int]
@@ -61,7 +61,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A fact of the past: of which case, and when it was known."""
+    """A past fact: the case it belongs to, and when it was known."""
 
     at: datetime
     case: int
@@ -70,7 +70,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A borrower with all cases, what the gate is told, and facts of the past in the order in which they were known."""
+    """A borrower with all cases, what the gate is told, and past facts in the order in which they were known."""
 
     tenant: str
     borrower_id: str
@@ -82,7 +82,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The time that passes, the rules of the gate, and how borrowers behave; None where the past says it."""
+    """The period, the gate's rules, and how borrowers behave; None when the past says so."""
 
     from_at: datetime
     to: datetime
@@ -94,7 +94,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Plan the case, unless it has another moment by now; a `woken` one is planned in any event."""
+    """Plan the case, unless its next moment has changed since; a `woken` one is always planned."""
 
     case: int
     woken: bool = False
@@ -110,7 +110,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Hear:
-    """A fact is known."""
+    """A fact becomes known."""
 
     case: int
     debt: Debt
@@ -118,7 +118,7 @@ class Hear:
 
 @dataclass(frozen=True, slots=True)
 class Pay:
-    """Everything late is paid, or what comes due on a day; by a borrower still in this spell."""
+    """Everything overdue is paid, or what is due on a day, if the borrower is still in this spell."""
 
     case: int
     because: str
@@ -129,7 +129,7 @@ class Pay:
 
 @dataclass(frozen=True, slots=True)
 class ComeDue:
-    """An instalment has come due and was not paid."""
+    """An instalment fell due and was not paid."""
 
     case: int
     loan_id: str
@@ -146,4 +146,4 @@ class Complete:
 
 Action = Look | Try | Hear | Pay | ComeDue | Complete
 ORDER: Mapping[type[Action], int] = {Hear: 0, Pay: 1, ComeDue: 2, Complete: 3, Look: 4, Try: 5}
-"""At one moment what is known comes before what is decided on it."""
+"""At the same moment, what becomes known comes before what is decided on it."""

@@ -1,4 +1,4 @@
-"""What a simulation counts: numbers under keys that can be added in any order, and the result that they come to."""
+"""What a simulation counts: numbers under keys, which can be added in any order, and the resulting report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Key = tuple[str, ...]
 
 @dataclass(slots=True)
 class Tally:
-    """Numbers by key; adding them is the only way in which they are put together."""
+    """Numbers by key; they are only ever combined by adding."""
 
     numbers: Counter[Key] = field(default_factory=Counter)
 
@@ -23,30 +23,30 @@ class Tally:
         self.numbers[key] += by
 
     def add(self, other: Tally) -> None:
-        """Take in what another part of the book gave."""
+        """Add the numbers of another part of the book."""
         self.numbers.update(other.numbers)
 
     def of(self, kind: str) -> Iterable[tuple[Key, int]]:
-        """Return the keys of a kind without it, in order, with their numbers."""
+        """Return the keys of a kind (without the kind itself) in order, with their numbers."""
         return ((key[1:], number) for key, number in sorted(self.numbers.items()) if key[0] == kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What a part of an SMS, or a message of another channel, costs, in millionths of the currency's unit; parts by template."""
+    """The price of an SMS part, or of a message on another channel, in millionths of the currency's unit; SMS parts by template."""
 
     currency: str = ""
     millionths: Mapping[str, int] = field(default_factory=dict)
     sms_parts: Mapping[str, int] = field(default_factory=dict)
 
     def cost(self, template: str, channel: str, number: int) -> int:
-        """Return what so many messages cost."""
+        """Return the cost of this many messages."""
         parts = self.sms_parts.get(template, 1) if channel == "sms" else 1
         return number * parts * self.millionths.get(channel, 0)
 
 
 def shown(tally: Tally, prices: Prices) -> dict[str, Any]:
-    """Return what one policy came to."""
+    """Return the results of one policy."""
     total = dict(_one(tally, "total"))
     return {
         "borrowers": total.get("borrowers", 0), "cases": total.get("cases", 0), "opened": total.get("opened", 0),
@@ -62,7 +62,7 @@ def shown(tally: Tally, prices: Prices) -> dict[str, Any]:
 
 
 def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """Return by how much the new one has more; what is equal is left out of lists."""
+    """Return by how much the new result exceeds the old one; equal entries are left out of lists."""
     return {
         "contacts": new["contacts"]["number"] - old["contacts"]["number"],
         "by_channel": _more(new["contacts"]["by_channel"], old["contacts"]["by_channel"]),
@@ -76,12 +76,12 @@ def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]
 
 
 def canonical(value: Any) -> bytes:
-    """Return the one spelling of a result."""
+    """Return the canonical form of a result."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def hash_of(value: Any) -> str:
-    """Return the hash under which a result can be named: in an approval, say."""
+    """Return the hash by which a result can be referred to, for example in an approval."""
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
@@ -122,7 +122,7 @@ def _why(tally: Tally, kind: str) -> dict[str, Any]:
 
 
 def _steps(tally: Tally) -> list[dict[str, Any]]:
-    """Return what became of each step: asked for, let out or not, said, and paid after."""
+    """Return what became of each step: requested, allowed or not, sent, and paid after."""
     found: dict[str, dict[str, Any]] = {}
     for (step, what), number in tally.of("step"):
         found.setdefault(step, {"step": step})[what] = number

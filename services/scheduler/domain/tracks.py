@@ -1,4 +1,4 @@
-"""Cases on their way through a simulation, and in which of them a debt is: what the store does when facts and policies come."""
+"""Cases moving through a simulation, and which of them each debt is in: what the store does when facts and policies change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.scheduler.domain.subjects import Begun, Given, Rule, Subject
 
 @dataclass(slots=True)
 class Wanted:
-    """A contact under way: what it says, of which debts, and the channels that are spent."""
+    """A contact under way: what it sends, about which debts, and the channels already used."""
 
     send: Send
     loans: frozenset[str]
@@ -28,7 +28,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Track:
-    """A case on its way."""
+    """A case during a simulation."""
 
     begun: Begun
     case: Case
@@ -42,7 +42,7 @@ class Track:
 
 
 def begun(subject: Subject, rule: Rule) -> list[Track]:
-    """Return the cases of a borrower as they begin under these rules, each debt in the one that holds it."""
+    """Return the cases of a borrower at the start under these rules, each debt in the case that holds it."""
     tracks = [Track(one, one.case, rule.version(one.policy)) for one in subject.cases]
     for i, track in enumerate([*tracks] if not subject.told else ()):
         for debt in track.case.debts if track.begun.in_doubt is None else ():
@@ -51,7 +51,7 @@ def begun(subject: Subject, rule: Rule) -> list[Track]:
 
 
 def housed(tracks: list[Track], i: int, debt: Debt, choices: Choices) -> int:
-    """Return which case a debt is in from now on: the one in which it is, as long as that holds it, else the one its policy wishes."""
+    """Return which case a debt belongs to from now on: its current one as long as that holds it, else the one its policy asks for."""
     here = tracks[i].case
     wished = choices.loan_of_case(debt, here.borrower_id)
     if wished == here.loan_id or here.holds(debt):
@@ -67,7 +67,7 @@ def housed(tracks: list[Track], i: int, debt: Debt, choices: Choices) -> int:
 
 
 def regrouped(subject: Subject, choices: Choices) -> Subject:
-    """Return a borrower of the past with each debt in the case that these choices wish, and what was said of it in whatever case."""
+    """Return a past borrower with each debt in the case these choices ask for, and what was sent about it in any case."""
     if not subject.told:
         return subject
     last = {one.debt.loan_id: one for one in subject.told}
@@ -83,7 +83,7 @@ def regrouped(subject: Subject, choices: Choices) -> Subject:
 
 
 def _with_history(whole: Begun, loan_id: str, own: list[Begun]) -> Begun:
-    """Return the borrower's case, or a loan's, with what was said and given in either."""
+    """Return the borrower's case, or a loan's, with the contacts and tasks of both."""
     case = whole.case if not loan_id else _unopened(whole.case, loan_id)
     contacts = _once(contact for one in (whole, *own) for contact in one.case.contacts)
     given: tuple[Given, ...] = tuple(one for case_before in (whole, *own) for one in case_before.given)
@@ -95,7 +95,7 @@ def _once(contacts: Iterable[Contact]) -> tuple[Contact, ...]:
 
 
 def _unopened(of: Case, loan_id: str) -> Case:
-    """Return a case beside another one of the same borrower, in which nothing has happened yet."""
+    """Return a new case of the same borrower, in which nothing has happened yet."""
     case_id = f"{of.borrower_id}/{of.currency}/{loan_id}"
     return Case(
         of.tenant, of.borrower_id, case_id, of.currency, 0, State.CLOSED, Stage.CLEAR, opened_at=None, clear_since=None, stops=of.stops,

@@ -1,4 +1,4 @@
-"""Champion and challenger: who is dealt to which arm, and when nobody is dealt to the challenger any more."""
+"""Champion and challenger: who is assigned to which arm, and when nobody goes to the challenger any more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WHOLE = 2**64
 
 
 class Arm(StrEnum):
-    """Under which of the two policies a spell is."""
+    """Which of the two policies a spell is under."""
 
     CHAMPION = "champion"
     CHALLENGER = "challenger"
@@ -19,7 +19,7 @@ class Arm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Guardrails:
-    """How many percent of the challenger's spells may have a complaint or an opt-out, once there are enough of them to tell."""
+    """What percentage of the challenger's spells may have a complaint or an opt-out, once there are enough of them to judge."""
 
     complaint_rate: float | None = None
     opt_out_rate: float | None = None
@@ -28,7 +28,7 @@ class Guardrails:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """So many percent of the borrowers whose spell begins under the champion go under the challenger instead."""
+    """This percentage of borrowers whose spell begins under the champion go to the challenger instead."""
 
     challenger: tuple[str, int]
     share: int
@@ -36,14 +36,14 @@ class Experiment:
     stop_when: Guardrails = Guardrails()
 
     def arm_of(self, borrower_id: str) -> Arm:
-        """Return the arm to which this borrower is always dealt; another salt deals anew."""
+        """Return this borrower's arm, which never changes; another salt assigns anew."""
         digest = hashlib.blake2b(f"{self.salt}\0{borrower_id}".encode(), digest_size=8).digest()
         return Arm.CHALLENGER if int.from_bytes(digest) * 100 < self.share * _WHOLE else Arm.CHAMPION
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The experiment that a spell is part of, by the champion's version, and its arm."""
+    """The experiment a spell is part of, by the champion's version, and its arm."""
 
     policy: str
     version: int
@@ -51,7 +51,7 @@ class Trial:
 
     @staticmethod
     def read(text: str) -> Trial:
-        """Return what `str` of a trial says."""
+        """Parse the `str` of a trial."""
         which, _, arm = text.partition(" ")
         name, _, version = which.rpartition("@")
         return Trial(name, int(version), Arm(arm))
@@ -62,7 +62,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many spells the challenger was given, and in how many somebody complained or opted out."""
+    """How many spells the challenger had, and in how many somebody complained or opted out."""
 
     cases: int
     complaints: int
@@ -71,7 +71,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A guardrail that was passed; limit and rate in percent."""
+    """A guardrail that was exceeded; limit and rate in percent."""
 
     guardrail: str
     limit: float
@@ -80,12 +80,12 @@ class Passed:
 
     @property
     def rate(self) -> float:
-        """Return how many percent it was."""
+        """Return the rate in percent."""
         return round(100 * self.number / self.cases, 4)
 
 
 def passed(rails: Guardrails, counted: Counted) -> Passed | None:
-    """Return the first guardrail that was passed, or None; with too few spells none is."""
+    """Return the first exceeded guardrail, or None; with too few spells there is none."""
     if not counted.cases or counted.cases < rails.at_least:
         return None
     return next((one for one in _all(rails, counted) if 100 * one.number > one.limit * one.cases), None)

@@ -14,5 +14,5 @@ PLACES = (
     link_tables.page_answers,
     simulation_tables.simulations,
 )
-"""Tables of every module that declares some: importing it puts them beside the others."""
+"""One table of every module that declares any: importing the module registers its tables."""
 run_environment(context, PLACES[0].metadata, SCHEMA)

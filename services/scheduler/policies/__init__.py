@@ -1,1 +1,1 @@
-"""Policy documents: read with the place of every fault, checked, written, compared."""
+"""Policy documents: read with the position of every fault, checked, written, compared."""

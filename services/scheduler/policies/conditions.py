@@ -1,7 +1,7 @@
-"""Conditions of steps in CEL: a part of the language that is checked whole, so that no case can make one fail.
+"""Conditions of steps in CEL: a fully checked subset of the language, so that a condition cannot fail on any case.
 
-The library checks neither paths nor types before it runs, so what is written is parsed and typed here first. What could fail on some case
-(an index, a division, a product that overflows) or take long (macros, regular expressions) is not in the part.
+The library checks neither paths nor types before it runs, so a condition is parsed and type-checked here first. Whatever could fail on
+some case (an index, a division, an overflowing product) or take long (macros, regular expressions) is outside the subset.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from services.scheduler.domain.promises import PromiseState
 MOST_CHARACTERS = 1000
 MOST_NODES = 50
 LARGEST = 10**15
-"""Sums of as many amounts and numbers as a condition can hold stay within 64 bits."""
+"""Keeps sums of as many amounts and numbers as a condition can hold within 64 bits."""
 
 INT, TEXT, TRUTH, TEXTS, DEBTS = "number", "text", "truth", "list of texts", "list of debts"
 SCHEMA: Mapping[str, str] = {
@@ -29,7 +29,7 @@ SCHEMA: Mapping[str, str] = {
     "case.nonpayment_reason": TEXT, "promise.open": TRUTH, "promise.broken": TRUTH, "promise.count_made": INT, "promise.count_kept": INT,
     "promise.count_broken": INT,
 }  # fmt: skip
-"""What a condition may read. All of it changes with facts and outcomes only, never by time alone: days are what `at` is for."""
+"""What a condition may read. All of it changes only with facts and outcomes, never with time alone: `at` is for days."""
 COMING = frozenset({"borrower", "score"})
 _MACROS = frozenset({"all", "exists", "exists_one", "map", "filter", "has"})
 _METHODS = frozenset({"startsWith", "endsWith", "contains"})
@@ -38,7 +38,7 @@ _TOKEN = re.compile(r"""\s*(?:(?P<number>[0-9]+)(?![A-Za-z0-9_.])|(?P<text>"[^"\
 
 
 class ConditionError(Exception):
-    """A condition that is refused: `error` is its code."""
+    """A rejected condition; `error` is its code."""
 
     def __init__(self, error: str, detail: str) -> None:
         super().__init__(detail)
@@ -47,18 +47,18 @@ class ConditionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CelCondition:
-    """A condition that was checked; two of the same text are the same."""
+    """A checked condition; two with the same text are equal."""
 
     source: str
     program: Any = field(compare=False, repr=False)
     reads: frozenset[str] = field(compare=False, repr=False)
-    """Paths: to bring all that a condition can read into the library's form takes six times as long as to run it."""
+    """Paths used: converting everything a condition can read into the library's form takes six times as long as running it."""
 
     answered: list[tuple[dict[str, Any], bool]] = field(default_factory=list, compare=False, repr=False)
-    """What was seen last, with the answer: a plan asks of a case before and after what is due, which seldom changes what is read."""
+    """The last input and its answer: a plan evaluates a case before and after what is due, which seldom changes the input."""
 
     def holds(self, case: Case) -> bool:
-        """Say whether it is so for this case now."""
+        """Return whether it holds for this case now."""
         found = seen(case, self.reads)
         last = next(iter(self.answered), None)
         if last is None or last[0] != found:
@@ -68,14 +68,14 @@ class CelCondition:
 
     @property
     def is_never(self) -> bool:
-        """Say whether it is false whatever the case: it reads nothing."""
+        """Return whether it is false for every case: it reads nothing."""
         return not self.program.variables() and self.program.execute({}) is False
 
 
 def condition(source: str) -> CelCondition:
-    """Return a condition that can be run on every case, or refuse it."""
+    """Return a condition that can be run on every case, or reject it."""
     if len(source) > MOST_CHARACTERS:
-        raise ConditionError("condition", f"a condition has {MOST_CHARACTERS} characters at most")
+        raise ConditionError("condition", f"a condition has at most {MOST_CHARACTERS} characters")
     typed = _Typed(list(_tokens(source)))
     typed.check()
     try:
@@ -84,12 +84,12 @@ def condition(source: str) -> CelCondition:
     except Exception as error:
         raise ConditionError("condition", f"it cannot be run: {str(error)[:200]}") from error
     if not all(isinstance(answer, bool) for answer in answers):
-        raise ConditionError("condition", "a condition is true or false")
+        raise ConditionError("condition", "a condition must be true or false")
     return made
 
 
 def seen(case: Case, paths: Iterable[str] = SCHEMA) -> dict[str, Any]:
-    """Return what a condition reads of a case by these paths."""
+    """Return what a condition reads from a case at these paths."""
     found: dict[str, Any] = {}
     for path in paths:
         root, _, name = path.partition(".")
@@ -101,18 +101,18 @@ def seen(case: Case, paths: Iterable[str] = SCHEMA) -> dict[str, Any]:
 
 
 def _concerned(case: Case) -> tuple[Debt, ...]:
-    """Return what is late, and where nothing is, what comes due."""
+    """Return the overdue debts or, if there are none, those coming due."""
     return case.owed or tuple(debt for debt in case.debts if debt.active and debt.next_due > 0)
 
 
 def _asked(case: Case, *states: ContactState) -> list[Contact]:
-    """Return the contacts of this spell about what is late, in these states or in any."""
+    """Return this spell's contacts about overdue debts, in these states or in any."""
     asked = (contact for contact in case.contacts if contact.spell == case.spell and contact.about is None)
     return [contact for contact in asked if not states or contact.state in states]
 
 
 def _promises(case: Case, *states: PromiseState) -> int:
-    """Return how many promises were made in this spell that stand so, or anyhow."""
+    """Return how many promises made in this spell are in these states, or in any."""
     return sum(promise.spell == case.spell and (not states or promise.state in states) for promise in case.promises)
 
 
@@ -156,7 +156,7 @@ SAMPLES = (_sample(0, "", []), _sample(1, "CNY", ["cash-loan"]), _sample(LARGEST
 
 
 def _hint(rest: str) -> str:
-    """Return what to write instead, where that can be told."""
+    """Return a hint on what to write instead, if there is one."""
     sign = rest.lstrip()[:1]
     if sign.isdecimal():
         return "; numbers are whole: amounts in minor units, no decimals"
@@ -186,7 +186,7 @@ _COMPARED = {"==": (INT, TEXT, TRUTH), "!=": (INT, TEXT, TRUTH), "<": (INT,), "<
 
 @dataclass(slots=True)
 class _Typed:
-    """Parses by descent, and types on the way."""
+    """A recursive-descent parser that checks types as it goes."""
 
     tokens: list[_Token]
     at: int = 0
@@ -257,7 +257,7 @@ class _Typed:
         match token.kind:
             case "number":
                 if int(token.text) > LARGEST:
-                    raise ConditionError("condition", f"a number is {LARGEST} at most")
+                    raise ConditionError("condition", f"a number is at most {LARGEST}")
                 return INT
             case "text":
                 return self._method(TEXT)
@@ -290,13 +290,13 @@ class _Typed:
                 raise ConditionError("condition", f"a {kind} has no size")
             return INT
         if name in _MACROS or name == "matches":
-            raise ConditionError("condition", f"{name} is refused: it can take long, or fail")
+            raise ConditionError("condition", f"{name} is not allowed: it can take long, or fail")
         path = name
         if path not in SCHEMA and self._took("."):
             path = f"{name}.{self._next().text}"
             self.at += 1
         if name in COMING:
-            raise ConditionError("not_supported_yet", f"{name} is not known to conditions yet")
+            raise ConditionError("not_supported_yet", f"{name} is not available to conditions yet")
         if path not in SCHEMA:
             raise ConditionError("unknown_path", f"there is no {path[:64]}; there are {', '.join(SCHEMA)}")
         self.reads.add(path)
@@ -330,9 +330,9 @@ class _Typed:
 
     def _must(self, kind: str, wanted: str) -> None:
         if kind != wanted:
-            raise ConditionError("condition", f"a {wanted} is needed where a {kind} stands")
+            raise ConditionError("condition", f"a {wanted} is needed here, not a {kind}")
 
     def _node(self) -> None:
         self.nodes += 1
         if self.nodes > MOST_NODES:
-            raise ConditionError("condition", f"a condition has {MOST_NODES} parts at most")
+            raise ConditionError("condition", f"a condition has at most {MOST_NODES} parts")

@@ -10,7 +10,7 @@ from services.scheduler.policies.writing import encode
 
 
 def normal(source: str) -> Any:
-    """Return a document with its defaults written out, so that only what means another thing is another thing."""
+    """Return a document with its defaults written out, so that only differences in meaning show."""
     document = understand(source)
     if document.form is None:
         return document.read.value
@@ -18,7 +18,7 @@ def normal(source: str) -> Any:
 
 
 def difference(before: Any, after: Any) -> dict[str, Any]:
-    """Return what became of each step, and of all that stands beside the steps."""
+    """Return what changed in each step, and in everything outside the steps."""
     old, new = _steps(before), _steps(after)
     changed = [{"id": name, "changes": changes} for name in new if name in old and (changes := list(_changes(old[name], new[name])))]
     return {
@@ -41,7 +41,7 @@ def _head(document: Any) -> dict[str, Any]:
 
 
 def _moved(old: list[str], new: list[str]) -> list[str]:
-    """Return the steps that stand elsewhere among those that both have."""
+    """Return the steps that changed position among those both have."""
     ours, theirs = [name for name in old if name in new], [name for name in new if name in old]
     return [name for name, other in zip(theirs, ours, strict=True) if name != other]
 

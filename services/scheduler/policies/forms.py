@@ -1,4 +1,4 @@
-"""The document of a policy as people write it, type by type; the JSON Schema for editors is generated from these."""
+"""The policy document as people write it, type by type; the JSON Schema for editors is generated from these."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ BUILT_IN_NAMES = frozenset({"built-in"})
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,4})([mhd])")
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="small letters, digits and dashes; a letter first")]
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="small letters, digits, dashes and underscores")]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="lowercase letters, digits and dashes, starting with a letter")]
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="lowercase letters, digits, dashes and underscores")]
 Sent = Literal["push", "inbox", "sms", "email"]
 SegmentName = Annotated[
     str,
@@ -48,7 +48,7 @@ def _duration(text: str) -> str:
 
 def _not_reserved(name: str) -> str:
     if name in BUILT_IN_NAMES:
-        raise PydanticCustomError("reserved", "{why}", {"why": f"{name} is the name of a policy that is built in"})
+        raise PydanticCustomError("reserved", "{why}", {"why": f"{name} is the name of a built-in policy"})
     return name
 
 
@@ -58,9 +58,9 @@ def _window(text: str) -> str:
     except ValueError as error:
         raise PydanticCustomError("window", "{why}", {"why": f"a window is HH:MM-HH:MM within one day: {error}"}) from error
     if not spans:
-        raise PydanticCustomError("window", "a window that is never open lets nothing out")
+        raise PydanticCustomError("window", "nothing can go out in a window that is never open")
     if any(span.closes - span.opens < LEAST_WINDOW_MINUTES for span in spans):
-        raise PydanticCustomError("window", "a window is open for a quarter of an hour at least")
+        raise PydanticCustomError("window", "a window must be open for at least 15 minutes")
     return text
 
 
@@ -74,17 +74,17 @@ Window = Annotated[str, AfterValidator(_window), Field(max_length=100, json_sche
 
 
 class Form(BaseModel):
-    """What all parts of a document are: nothing unknown, nothing converted."""
+    """What all parts of a document have in common: no unknown keys, and no type conversion."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class At(Form):
-    """On which day, and in which local hours. Negative days count to the next due date."""
+    """On which day, and in which local hours. Negative days count back from the next due date."""
 
-    day: Annotated[int, Field(ge=-365, le=3650, description="delinquent days: without grace and pauses")] | None = None
+    day: Annotated[int, Field(ge=-365, le=3650, description="delinquent days: excluding grace and pauses")] | None = None
     day_past_due: Annotated[int, Field(ge=0, le=3650, description="plain days since the due date")] | None = None
-    between: Annotated[Window | None, Field(description="local hours, `10:00-12:00`; several parts by comma")] = None
+    between: Annotated[Window | None, Field(description="local hours, `10:00-12:00`; separate several spans with commas")] = None
 
     @model_validator(mode="after")
     def _one_clock(self) -> Self:
@@ -94,7 +94,7 @@ class At(Form):
 
 
 class SendForm(Form):
-    """Say something."""
+    """Send a message."""
 
     template: Word
     channels: Annotated[list[Sent], Field(min_length=1, max_length=4, description="in order of preference")]
@@ -105,7 +105,7 @@ class SendForm(Form):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len(set(self.channels)) != len(self.channels):
-            raise PydanticCustomError("channels", "a channel stands twice")
+            raise PydanticCustomError("channels", "a channel is listed twice")
         return self
 
 
@@ -116,13 +116,13 @@ class TaskForm(Form):
     kind: Word
     sla: Duration = "2d"
     again_after: Duration = "14d"
-    priority: Annotated[int, Field(ge=0, le=100, description="among the open tasks of a queue the higher one comes first")] = USUAL_PRIORITY
-    script: Annotated[str, Field(min_length=1, max_length=4000, description="what the person is to say or do")] | None = None
+    priority: Annotated[int, Field(ge=0, le=100, description="higher comes first among a queue's open tasks")] = USUAL_PRIORITY
+    script: Annotated[str, Field(min_length=1, max_length=4000, description="what the person should say or do")] | None = None
 
     @model_validator(mode="after")
     def _not_at_once(self) -> Self:
         if not seconds_of(self.again_after):
-            raise PydanticCustomError("task", "again_after cannot be nothing: the task would be given without end")
+            raise PydanticCustomError("task", "again_after cannot be zero: the task would be given endlessly")
         return self
 
 
@@ -138,29 +138,29 @@ class OfferForm(Form):
     @model_validator(mode="after")
     def _offers_something(self) -> Self:
         if not seconds_of(self.valid_for):
-            raise PydanticCustomError("offer", "an offer that is valid for no time is none")
+            raise PydanticCustomError("offer", "an offer must be valid for some time")
         if self.kind == "instalment_plan" and self.max_months is None:
-            raise PydanticCustomError("offer", "an instalment_plan has max_months")
+            raise PydanticCustomError("offer", "an instalment_plan needs max_months")
         if self.kind == "partial_waiver" and not (self.waive_interest_percent or self.waive_fees_percent):
-            raise PydanticCustomError("offer", "a partial_waiver has waive_interest_percent or waive_fees_percent")
+            raise PydanticCustomError("offer", "a partial_waiver needs waive_interest_percent or waive_fees_percent")
         return self
 
 
 class HandOverForm(Form):
-    """Give the case to somebody else."""
+    """Hand the case over."""
 
     to: Word
 
 
 class AfterForm(Form):
-    """So many whole days after the message of another step was taken over or delivered."""
+    """This many whole days after the message of another step was accepted or delivered."""
 
     step: Name
     days: Annotated[int, Field(ge=0, le=3650)]
 
 
 class ApprovalForm(Form):
-    """Who is asked to approve: the queue and by when, and whether it may be who attached the evidence."""
+    """Who is asked to approve: the queue and by when, and whether it may be whoever attached the evidence."""
 
     queue: Word = "review"
     sla: Duration = "2d"
@@ -168,7 +168,7 @@ class ApprovalForm(Form):
 
 
 class StepForm(Form):
-    """One step; it says something, gives work, marks the case, or hands it over."""
+    """One step; it sends a message, gives work, flags the case, makes an offer, or hands the case over."""
 
     id: Name
     at: At
@@ -188,13 +188,13 @@ class StepForm(Form):
     def _one_thing(self) -> Self:
         main = [name for name in ("send", "task", "emit", "hand_over") if getattr(self, name) is not None]
         if len(main) > 1:
-            raise PydanticCustomError("step", "{why}", {"why": f"a step does one thing, not {' and '.join(main)}: make two steps of it"})
+            raise PydanticCustomError("step", "{why}", {"why": f"a step does one thing, not {' and '.join(main)}: make it two steps"})
         if not main and self.flag is None and self.offer is None:
-            raise PydanticCustomError("step", "a step does something: send, task, offer, flag, emit or hand_over")
+            raise PydanticCustomError("step", "a step must do something: send, task, offer, flag, emit or hand_over")
         if self.at.day is not None and self.at.day < 0 and (self.send is None or self.flag or self.offer):
             raise PydanticCustomError("step", "before the due date a step can only send")
         if self.offer is not None and (self.emit or self.hand_over):
-            raise PydanticCustomError("step", "an offer stands alone or beside a message, work or a flag")
+            raise PydanticCustomError("step", "an offer comes alone or with a message, work or a flag")
         return self
 
     @model_validator(mode="after")
@@ -203,10 +203,10 @@ class StepForm(Form):
             raise PydanticCustomError("step", "a reminder waits for nothing but its day")
         for name, what in (("approval", self.approval), ("evidence", self.evidence)):
             if what is not None and name not in (self.requires or ()):
-                raise PydanticCustomError("step", "{why}", {"why": f"{name} means something only where requires names it"})
+                raise PydanticCustomError("step", "{why}", {"why": f"{name} has no effect unless requires names it"})
         for name, listed in (("requires", self.requires), ("evidence", self.evidence)):
             if listed is not None and len(set(listed)) != len(listed):
-                raise PydanticCustomError("step", "{why}", {"why": f"something stands twice in {name}"})
+                raise PydanticCustomError("step", "{why}", {"why": f"something is listed twice in {name}"})
         return self
 
     @model_validator(mode="after")
@@ -215,12 +215,12 @@ class StepForm(Form):
             return self
         before = self.at.day is not None and self.at.day < 0
         if before != (self.send.purpose == "reminder"):
-            raise PydanticCustomError("purpose", "a reminder is what is sent before the due date (a negative day), and only that")
+            raise PydanticCustomError("purpose", "purpose reminder is for messages before the due date (a negative day) only")
         return self
 
 
 class AppliesToForm(Form):
-    """Which debts it is meant for; what is absent does not matter."""
+    """Which debts it is meant for; absent keys match everything."""
 
     products: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=100)] | None = None
     segments: Annotated[list[SegmentName], Field(min_length=1, max_length=100)] | None = None
@@ -238,17 +238,17 @@ class PromisesForm(Form):
     """What may be promised, and when a promise counts as kept."""
 
     max_open: Annotated[int, Field(ge=0, le=10, description="open at once; 0: none can be made")] = USUAL.most_open
-    max_days: Annotated[int, Field(ge=0, le=365, description="from today to the day that is promised")] = USUAL.most_days
-    max_broken: Annotated[int, Field(ge=1, le=100, description="after so many broken ones in a spell none can be made")] = USUAL.most_broken
-    grace_days: Annotated[int, Field(ge=0, le=30, description="so many days the money may be late")] = USUAL.grace_days
-    tolerance_percent: Annotated[int, Field(ge=0, le=50, description="so much of the sum may be missing")] = USUAL.tolerance_percent
+    max_days: Annotated[int, Field(ge=0, le=365, description="from today to the promised day")] = USUAL.most_days
+    max_broken: Annotated[int, Field(ge=1, le=100, description="after this many broken in a spell none can be made")] = USUAL.most_broken
+    grace_days: Annotated[int, Field(ge=0, le=30, description="how many days late the money may be")] = USUAL.grace_days
+    tolerance_percent: Annotated[int, Field(ge=0, le=50, description="how much of the amount may be missing")] = USUAL.tolerance_percent
 
 
 Percent = Annotated[float, Field(ge=0, le=100, description="percent of the challenger's spells")]
 
 
 class StopForm(Form):
-    """When nobody goes to the challenger any more: passed by more than this, and at least so many spells to tell by."""
+    """When the challenger gets no new spells: a rate above its limit, once there are at least this many spells to judge by."""
 
     complaint_rate: Percent | None = None
     opt_out_rate: Percent | None = None

@@ -1,4 +1,4 @@
-"""What a document may say and hardly means: warnings, each with its place."""
+"""Warnings about what a document may say but hardly means, each with its position."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LONGEST_GAP = 45
 """Days without any step."""
 LATEST_FIRST = 7
 DUE_SOON_DAYS = 7
-"""The default of a product line: so many days ahead ingest says that a debt comes due."""
+"""The product-line default: how many days ahead ingest announces that a debt is coming due."""
 LOOKED_AHEAD = timedelta(days=15)
-"""Two weeks hold every weekday's hours twice, so that one holiday hides nothing."""
+"""Two weeks contain every weekday's hours twice, so that a single holiday hides nothing."""
 _NOWHERE = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """Where a policy is to be used, the rules there, and how the tenant wants them to be read."""
+    """Where a policy is to be used, the rules there, and the tenant's own settings for them."""
 
     packs: Packs
     jurisdictions: tuple[str, ...]
@@ -39,7 +39,7 @@ class Law:
 
 
 def warnings(document: Document, law: Law) -> tuple[Fault, ...]:
-    """Return what is worth a second look in a document whose shape is right."""
+    """Return what deserves a second look in a well-formed document."""
     if document.form is None:
         return ()
     policy = _policy(document.form)
@@ -51,7 +51,7 @@ def warnings(document: Document, law: Law) -> tuple[Fault, ...]:
 
 
 def _policy(form: PolicyForm) -> Policy | None:
-    """Return what would be run; None where faults leave nothing to run."""
+    """Return the policy that would run; None if faults prevent one."""
     try:
         return policy_of(form, 0)
     except (ValueError, ConditionError):
@@ -59,18 +59,18 @@ def _policy(form: PolicyForm) -> Policy | None:
 
 
 def _order(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
-    """Yield steps that can never be said, and reminders that no fact comes early enough for."""
+    """Yield steps that can never be sent, and reminders that are due before any fact announces them."""
     shadows: dict[tuple[Clock, int], str] = {}
     waited_for = {step.after.step for step in form.steps if step.after is not None}
     for n, step in reversed([*enumerate(form.steps)]):
         made_up_for = step.id in waited_for or (step.send is not None and step.send.purpose == "notice")
         if step.send is not None and _day(step) in shadows and not made_up_for:
-            why = f"{shadows[_day(step)]} stands on the same day, and of the messages of a day only the last is said"
+            why = f"{shadows[_day(step)]} is on the same day, and only the last message of a day is sent"
             yield ("steps", n), "unreachable", why
         if step.send is not None and not (step.when or step.after or step.requires):
             shadows.setdefault(_day(step), step.id)
         if step.at.day is not None and step.at.day < -DUE_SOON_DAYS:
-            why = f"a product line says {DUE_SOON_DAYS} days ahead that a debt comes due, unless its due_soon_days is greater"
+            why = f"a product line announces a debt {DUE_SOON_DAYS} days before it is due, unless its due_soon_days is greater"
             yield ("steps", n, "at", "day"), "beyond_due_soon_days", why
 
 
@@ -90,28 +90,28 @@ def _gaps(policy: Policy) -> Iterator[tuple[Path, str, str]]:
     place = {step.id: n for n, step in enumerate(policy.steps)}
     late = sorted((step for step in policy.steps if step.day >= 0), key=lambda step: step.day)
     if not policy.messages:
-        yield ("steps",), "gap", "nothing is said to a borrower who is late"
+        yield ("steps",), "gap", "nothing is sent to an overdue borrower"
     elif policy.messages[0].day > LATEST_FIRST:
-        yield ("steps", place[policy.messages[0].id], "at"), "gap", f"nothing is said before day {policy.messages[0].day}"
+        yield ("steps", place[policy.messages[0].id], "at"), "gap", f"nothing is sent before day {policy.messages[0].day}"
     for before, after in pairwise(late):
         if after.day - before.day > LONGEST_GAP:
             yield ("steps", place[after.id], "at"), "gap", f"nothing happens for {after.day - before.day} days before this step"
     if any(step.id == ENDING_ID for step in policy.errands):
-        why = f"no step gives work to a person whatever the case: a review is given {ENDING_AFTER} days after the last message"
+        why = f"no step gives work to a person in every case: a review task is given {ENDING_AFTER} days after the last message"
         yield ("steps",), "no_ending", why
 
 
 def _legal(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
-    """Yield what is done to a borrower who had no notice of it."""
+    """Yield steps taken against a borrower without prior notice."""
     notices = [_day(step)[1] for step in form.steps if step.send is not None and step.send.purpose == "notice"]
     for n, step in enumerate(form.steps):
         legal = step.emit is not None or step.hand_over is not None or (step.task is not None and step.task.queue == "legal")
         if legal and not any(day < _day(step)[1] for day in notices):
-            yield ("steps", n), "no_notice", "no notice stands before this step"
+            yield ("steps", n), "no_notice", "no notice comes before this step"
 
 
 def _hours(policy: Policy, law: Law) -> Iterator[tuple[Path, str, str]]:
-    """Yield what never goes out; steps alike in window, channels and purpose are asked about once."""
+    """Yield messages that can never go out; steps with the same window, channels and purpose are checked once."""
     known: dict[tuple[str, str | None, tuple[str, ...], str], bool] = {}
     for n, step in enumerate(policy.steps):
         if not isinstance(step.action, Send):
@@ -132,12 +132,12 @@ def _places(law: Law) -> Iterator[tuple[Path, str, str]]:
             yield (
                 (),
                 "unknown_jurisdiction",
-                f"there are no rules of {where[:64]}, so nothing is sent there: {near(where[:64], sorted(law.packs))}",
+                f"there are no rules for {where[:64]}, so nothing is sent there: {near(where[:64], sorted(law.packs))}",
             )
 
 
 def _let_out(step: Step, channel: str, where: str, law: Law) -> bool:
-    """Ask the gate at every window of the next days, from the earliest moment that it names."""
+    """Ask the gate at every window of the next days, from the earliest moment it names."""
     located = law.packs.locate(where)
     zones = located.pack.zones if located and located.pack.zones else (_NOWHERE,)
     return any(_let_out_in(zone, step, channel, where, law) for zone in zones)

@@ -1,4 +1,4 @@
-"""YAML or JSON as plain values, with the place of each: no tags, no anchors, no key twice, bounded in size and depth."""
+"""Reads YAML or JSON as plain values with their positions: no tags, anchors or duplicate keys, limited in size and depth."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
 _UNCLOSED = "found unexpected end of stream"
-"""Of a quoted text; what helps is where it begins."""
-_SAID = {"found character that cannot start any token": "a tab, or a sign that begins nothing in YAML: indent by blanks, quote other signs"}
-_ONE_LINE = " (all of it came as one line: curl keeps line ends with --data-binary, and takes them out with -d)"
+"""Reported for a quoted text; where the text begins is what helps."""
+_SAID = {
+    "found character that cannot start any token": "a tab, or a sign that starts nothing in YAML: indent with spaces, quote other signs"
+}
+_ONE_LINE = " (it all arrived as one line: curl keeps line breaks with --data-binary, and removes them with -d)"
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands, counted from 1."""
+    """A position in a document, counted from 1."""
 
     line: int
     column: int
@@ -42,15 +44,15 @@ class Fault:
 
 @dataclass(slots=True)
 class Read:
-    """A value, and the place of every part of it; `faults` are those of the writing itself."""
+    """A value with the position of each part; `faults` are syntax errors."""
 
     value: Any = None
     places: dict[Path, Place] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
-    nothing: str = "there is nothing in it"
+    nothing: str = "it is empty"
 
     def fault(self, path: Path, error: str, detail: str) -> Fault:
-        """Return a fault at the innermost part of this path that stands in the document."""
+        """Return a fault at the innermost part of this path that the document has."""
         found = next((self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places), Place(1, 1))
         return Fault(found, spelled(path), error, detail)
 
@@ -61,13 +63,13 @@ def spelled(path: Path) -> str:
 
 
 def read(text: str) -> Read:
-    """Return what a document says; a fault of the writing ends it."""
+    """Return the contents of a document; reading stops at a syntax error."""
     found = Read()
     if len(text.encode("utf-8", "replace")) > MOST_BYTES:
-        found.faults.append(Fault(Place(1, 1), "", "too_large", f"a policy may have {MOST_BYTES} bytes"))
+        found.faults.append(Fault(Place(1, 1), "", "too_large", f"a policy may have at most {MOST_BYTES} bytes"))
         return found
     if text.lstrip().startswith("{"):
-        text = text.replace("\t", " ")  # JSON may be indented by tabs, which YAML refuses; inside its strings there are none
+        text = text.replace("\t", " ")  # JSON may be indented with tabs, which YAML rejects; JSON strings cannot contain any
     try:
         _Builder(found).build(text)
     except _Refused as error:
@@ -83,18 +85,18 @@ def read(text: str) -> Read:
 
 
 def _joined(text: str) -> str:
-    """Return what to say where a document of several lines has come as one."""
+    """Return a hint if a document of several lines has arrived as one."""
     return _ONE_LINE if text.strip() and "\n" not in text.strip() else ""
 
 
-class _Refused(Exception):  # noqa: N818  # it ends a reading and never leaves this module
+class _Refused(Exception):  # noqa: N818  # it stops the reading and never leaves this module
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
 
 
 @dataclass(slots=True)
 class _Open:
-    """A list or mapping whose end has not come."""
+    """A list or mapping whose end has not been read yet."""
 
     path: Path
     value: list[Any] | dict[str, Any]
@@ -103,7 +105,7 @@ class _Open:
 
 @dataclass(slots=True)
 class _Builder:
-    """Puts values together out of the parser's events, without recursion."""
+    """Builds values from the parser's events, without recursion."""
 
     found: Read
     stack: list[_Open] = field(default_factory=list)
@@ -130,17 +132,17 @@ class _Builder:
         if isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
         if self.documents > 1:
-            self._refuse(place, "not_yaml", "one document is one policy; a second one begins here")
+            self._refuse(place, "not_yaml", "a file holds one policy; a second document begins here")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            self._refuse(place, "not_supported", "anchors and aliases are not read; write it out")
+            self._refuse(place, "not_supported", "anchors and aliases are not supported; write it out")
         if getattr(event, "tag", None) not in {None, "!"}:
-            self._refuse(place, "not_supported", "tags are not read")
+            self._refuse(place, "not_supported", "tags are not supported")
         if len(self.stack) > MOST_DEPTH:
-            self._refuse(place, "too_deep", f"nothing in a policy is nested deeper than {MOST_DEPTH} levels")
+            self._refuse(place, "too_deep", f"a policy is nested at most {MOST_DEPTH} levels deep")
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place) -> None:
         if "\0" in event.value:
-            self._refuse(place, "not_supported", "a text holds the character 0")
+            self._refuse(place, "not_supported", "a text contains the NUL character")
         inside = self.stack[-1] if self.stack else None
         if inside is not None and isinstance(inside.value, dict) and inside.key is None:
             self._key(inside, event.value, place)
@@ -149,18 +151,18 @@ class _Builder:
 
     def _key(self, inside: _Open, key: str, place: Place) -> None:
         if key in inside.value:
-            self._refuse(place, "duplicate_key", f"{key[:64]!r} stands twice", (*inside.path, key))
+            self._refuse(place, "duplicate_key", f"{key[:64]!r} appears twice", (*inside.path, key))
         inside.key = key
         self.found.places[(*inside.path, key)] = place
 
     def _open(self, value: list[Any] | dict[str, Any], place: Place) -> None:
         inside = self.stack[-1] if self.stack else None
         if inside is not None and isinstance(inside.value, dict) and inside.key is None:
-            self._refuse(place, "not_supported", "a key is a text")
+            self._refuse(place, "not_supported", "a key must be a text")
         self.stack.append(_Open(self._put(value, place), value))
 
     def _put(self, value: Any, place: Place) -> Path:
-        """Put a value where it belongs, and return its path."""
+        """Put a value where it belongs; return its path."""
         inside = self.stack[-1] if self.stack else None
         if inside is None:
             self.found.value = value
@@ -182,7 +184,7 @@ class _Builder:
 
 
 def _plain(text: str) -> Any:
-    """Return what an unquoted word says: only `true`, `false`, `null` and decimal numbers are more than text."""
+    """Return the value of an unquoted word: text, except for `true`, `false`, `null` and decimal numbers."""
     if text in _WORDS:
         return _WORDS[text]
     if _WHOLE.fullmatch(text):

@@ -1,4 +1,4 @@
-"""From a document to the policy that the planner runs, or to every fault with its place."""
+"""Turns a document into the policy the planner runs, or into a list of every fault with its position."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _CODES = {"missing": "missing", "extra_forbidden": "unknown_key"}
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as far as it can be understood: the form where its shape is right, and what is wrong."""
+    """A document as far as it can be understood: the form if it is well-formed, and what is wrong."""
 
     read: Read
     form: PolicyForm | None
@@ -58,13 +58,13 @@ class Document:
 
     @property
     def name(self) -> str | None:
-        """Return the policy's name, where it can be read."""
+        """Return the policy's name, if it can be read."""
         value = self.read.value
         return value["policy"] if isinstance(value, dict) and isinstance(value.get("policy"), str) else None
 
 
 class NotAPolicyError(ValueError):
-    """A stored document cannot be understood: no version that was submitted is one of those."""
+    """A stored document cannot be understood; this never holds for a submitted version."""
 
 
 def understand(text: str) -> Document:
@@ -177,7 +177,7 @@ def _shape_faults(found: Read, error: ValidationError) -> Iterator[Fault]:
 
 
 def _inconsistent(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
-    """Yield what no single step can show."""
+    """Yield faults that no single step shows."""
     seen: dict[str, StepForm] = {}
     for n, step in enumerate(form.steps):
         if step.id in seen:
@@ -192,14 +192,14 @@ def _inconsistent(form: PolicyForm) -> Iterator[tuple[Path, str, str]]:
 
 
 def _following(path: Path, step: StepForm, before: Mapping[str, StepForm]) -> Iterator[tuple[Path, str, str]]:
-    """Yield what a step cannot follow; a report to a bureau follows a notice, whatever else the policy says."""
+    """Yield what a step cannot follow; a report to a credit bureau must follow a notice, whatever else the policy says."""
     followed = before.get(step.after.step) if step.after is not None else None
     if step.after is not None and followed is None:
         yield (*path, "after", "step"), "unknown_step", f"no step before this one is called {step.after.step}"
     if followed is not None and (followed.send is None or (followed.at.day or 0) < 0):
-        yield (*path, "after", "step"), "invalid", f"{followed.id} is no message about what is late: nothing tells when it was said"
+        yield (*path, "after", "step"), "invalid", f"{followed.id} is not a message about overdue debts: nothing tells when it was sent"
     if step.emit == "bureau_report" and (followed is None or followed.send is None or followed.send.purpose != "notice"):
-        yield (*path, "emit"), "no_notice", "a report to a bureau comes after a step whose purpose is notice: say which with after"
+        yield (*path, "emit"), "no_notice", "a report to a bureau must follow a step whose purpose is notice: name it in after"
 
 
 def _by_place(fault: Fault) -> tuple[int, int, str]:

@@ -1,4 +1,4 @@
-"""What is wrong with a value, in the words of who writes policies."""
+"""Explains what is wrong with a value in the terms of those who write policies."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from libs.common.slips import near, shown, told
 from services.scheduler.policies.forms import Challenger, Name, PlaceName, PolicyForm, Word
 from services.scheduler.policies.places import Path
 
-_SAID = {"missing": "this key is missing", "model_type": "keys with their values belong here"}
+_SAID = {"missing": "this key is missing", "model_type": "expected keys with values here"}
 _SPELT = {form.metadata[0].pattern: form.description for form in (get_args(kind)[1] for kind in (Name, Word, PlaceName, Challenger))}
 _WANTED = {"int_type": "a whole number", "float_type": "a number", "string_type": "a text"}
 
 
 def said_of(path: Path, error: ErrorDetails) -> str:
-    """Return one sentence about a fault that the library found at this path."""
+    """Return one sentence about a fault the library found at this path."""
     kind, given = error["type"], error.get("input")
     if kind == "extra_forbidden":
         return f"there is no such key here: {near(str(path[-1]), list(_fields(path[:-1])))}"
     if kind == "string_pattern_mismatch":
-        return f"{shown(given)} is not spelt as it must be: {_SPELT.get(error['ctx']['pattern'], error['ctx']['pattern'])}"
+        return f"{shown(given)} has the wrong form: {_SPELT.get(error['ctx']['pattern'], error['ctx']['pattern'])}"
     if kind in _WANTED:
         return _wanted(path, _WANTED[kind], given)
     return _SAID.get(kind) or told(error)
@@ -36,7 +36,7 @@ def _wanted(path: Path, what: str, given: Any) -> str:
 
 
 def _fields(path: Path) -> dict[str, FieldInfo]:
-    """Return the keys that there are at this path, each with what is said of it."""
+    """Return the keys possible at this path, each with its description."""
     fields = PolicyForm.model_fields
     for part in path:
         if isinstance(part, str):

@@ -1,4 +1,4 @@
-"""Whether the texts that a document names are there: they are the notifier's."""
+"""Checks that the templates a document names exist: they are the notifier's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.scheduler.policies.reading import Document
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The texts in force as (name, channel, locale), and the locale of readers of whom none is known."""
+    """The texts in force as (name, channel, locale), and the default locale for readers whose own is unknown."""
 
     there: frozenset[tuple[str, str, str]]
     default_locale: str | None = None
@@ -21,17 +21,17 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class NoTexts:
-    """Nobody knows which texts there are."""
+    """It is unknown which texts exist."""
 
     why: str
 
 
 def text_warnings(document: Document, texts: Texts | NoTexts) -> tuple[Fault, ...]:
-    """Return the texts that are missing, or that this could not be looked up."""
+    """Return warnings about missing texts, or that they could not be looked up."""
     if document.form is None:
         return ()
     if isinstance(texts, NoTexts):
-        return (document.read.fault((), "texts_unknown", f"whether the texts exist is not known: {texts.why}"),)
+        return (document.read.fault((), "texts_unknown", f"it is not known whether the texts exist: {texts.why}"),)
     found = (
         one
         for n, step in enumerate(document.form.steps)
@@ -49,4 +49,4 @@ def _missing(path: Path, send: SendForm, texts: Texts) -> Iterator[tuple[Path, s
             known = sorted({name for name, of, _ in texts.there if of == channel})
             yield path, "missing_template", f"no text {send.template} for {channel} is in force: {near(send.template, known)}"
         elif wanted is not None and not locales & {wanted, wanted.partition("-")[0]}:
-            yield path, "missing_locale", f"the text {send.template} for {channel} is not there in {wanted}, the default language"
+            yield path, "missing_locale", f"the text {send.template} for {channel} does not exist in {wanted}, the default language"

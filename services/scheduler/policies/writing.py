@@ -1,4 +1,4 @@
-"""From the planner's policy to the document that says the same."""
+"""Turns the planner's policy into the equivalent document."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from services.scheduler.domain.trials import Experiment
 
 
 def encode(policy: Policy) -> dict[str, Any]:
-    """Return a policy as the value of its document; defaults are left out where a reader would miss nothing."""
+    """Return a policy as its document's value; defaults are left out where readers do not need them."""
     wanted = policy.applies_to
     limits = {"products": sorted(wanted.products), "segments": sorted(wanted.segments), "jurisdictions": sorted(wanted.jurisdictions)}
     applies = {name: value for name, value in limits.items() if value}
@@ -94,7 +94,7 @@ def _needs(needs: Needs) -> dict[str, Any]:
 
 
 def terms_written(terms: Terms) -> dict[str, Any]:
-    """Return an offer's terms as a document has them."""
+    """Return an offer's terms in document form."""
     limits = {
         "max_months": terms.max_months, "waive_interest_percent": terms.waive_interest_percent,
         "waive_fees_percent": terms.waive_fees_percent,

@@ -35,7 +35,7 @@ Wanted = Annotated[str | None, Query(max_length=128)]
 
 
 class CaseSearch(BaseModel):
-    """Which cases; what is absent does not matter."""
+    """Which cases; absent fields match everything."""
 
     borrower_id: str | None = Field(default=None, max_length=128)
     loan_id: str | None = Field(default=None, max_length=128)
@@ -54,13 +54,13 @@ class Rooms:
     rulebook: Rulebook
     desk: PolicyDesk
     look_again: Callable[[], None]
-    """Called when a person has done something that a case waits for."""
+    """Called when a person has done something a case waits for."""
     dealer: Dealer
     archive: Archive
 
 
 def asking_of(request: Request, caller: Principal) -> Asking:
-    """Return for whom other services are asked."""
+    """Return on whose behalf other services are asked."""
     return Asking(caller.tenant, request.headers.get("authorization"))
 
 
@@ -110,7 +110,7 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
 
 
 def _add_coverage(router: APIRouter, rooms: Rooms) -> None:
-    @router.get("/coverage", summary="Who would be forgotten: the number must be 0")
+    @router.get("/coverage", summary="Who would be forgotten; the number must be 0")
     async def read_coverage(caller: Reader, *, whole: bool = False, limit: Limit = 100, cursor: Cursor) -> Response:
         borrower, currency, loan = (*(cursor or "").split("/", 2), "", "")[:3]
         async with rooms.engine.connect() as conn:

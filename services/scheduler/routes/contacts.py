@@ -1,4 +1,4 @@
-"""Contacts that people have made, and what they note, over HTTP."""
+"""Contacts made by people, and their notes, over HTTP."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ByPeople = Literal["call", "ai_voice", "voicemail", "letter", "visit", "chat", "
 
 
 class ContactAsked(Asked):
-    """A contact that a person, or another system, has made, and what it came to."""
+    """A contact made by a person or another system, and its result."""
 
     channel: ByPeople
-    result: ResultCode = Field(description="its consequences follow by themselves: docs/work-for-people.md")
+    result: ResultCode = Field(description="its consequences follow automatically: docs/work-for-people.md")
     at: OnCalendar | None = Field(default=None, description="absent: now")
-    loan_id: LoanId | None = Field(default=None, description="the debt it was about; absent: all of them")
+    loan_id: LoanId | None = Field(default=None, description="the debt it was about; absent: all debts")
     by: Annotated[str, Field(max_length=128)] | None = Field(default=None, description="who made it; absent: whoever records it")
     note: Words | None = None
-    promise: PromiseAsked | None = Field(default=None, description="with the result `promise`, and with no other")
+    promise: PromiseAsked | None = Field(default=None, description="with the result `promise`, and only then")
     reason: NonpaymentReason | None = Field(default=None, description="why the borrower does not pay")
 
     @model_validator(mode="after")
@@ -37,22 +37,22 @@ class ContactAsked(Asked):
 
     @property
     def made(self) -> ContactMade:
-        """Return it as it is recorded."""
+        """Return it in the form to record."""
         promise = self.promise.wanted if self.promise else None
         return ContactMade(self.channel, self.at, self.result, self.loan_id, self.by, self.note, promise=promise, reason=self.reason)
 
 
 class NoteAsked(Asked):
-    """What is to be remembered."""
+    """A note to keep."""
 
     text: Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
     reason: NonpaymentReason | None = Field(default=None, description="why the borrower does not pay")
 
 
 def fits(result: ResultCode, promise: PromiseAsked | None) -> None:
-    """Refuse a promise without the result that says so, and the other way round."""
+    """Refuse a promise without the result `promise`, or that result without a promise."""
     if RESULTS[result].promises != (promise is not None):
-        raise ValueError("a promise is given with the result promise, and with no other")
+        raise ValueError("a promise goes with the result `promise`, and only with it")
 
 
 def add_to(router: APIRouter, casework: Casework) -> None:

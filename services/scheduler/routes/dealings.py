@@ -1,4 +1,4 @@
-"""What people settle in cases, over HTTP: approvals of steps, evidence, offers, and cases that come back."""
+"""What people settle in cases, over HTTP: approvals of steps, evidence, offers, and handed-over cases taken back."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ LONGEST_VALID = 90
 
 
 class Said(Asked):
-    """What a person says of a decision."""
+    """What a person adds to a decision."""
 
     reason: str | None = Field(default=None, min_length=1, max_length=2000)
 
 
 class Because(Asked):
-    """A decision that has a reason."""
+    """A decision that must have a reason."""
 
     reason: str = Field(min_length=1, max_length=2000)
 
 
 class Document(Asked):
-    """A document by its name in the policy, where it is kept, and the SHA-256 of its bytes."""
+    """A document: its name in the policy, where it is kept, and the SHA-256 of its bytes."""
 
     document: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
     reference: str = Field(min_length=1, max_length=2000)
@@ -62,14 +62,14 @@ class OfferForm(Asked):
     @model_validator(mode="after")
     def _offers_something(self) -> Self:
         if self.kind == "instalment_plan" and self.max_months is None:
-            raise ValueError("an instalment_plan has max_months")
+            raise ValueError("an instalment_plan needs max_months")
         if self.kind == "partial_waiver" and not (self.waive_interest_percent or self.waive_fees_percent):
-            raise ValueError("a partial_waiver has waive_interest_percent or waive_fees_percent")
+            raise ValueError("a partial_waiver needs waive_interest_percent or waive_fees_percent")
         return self
 
     @property
     def terms(self) -> Terms:
-        """Return it as the rules read it."""
+        """Return it in the form the rules use."""
         return Terms(
             self.kind, timedelta(days=self.valid_days), max_months=self.max_months, waive_interest_percent=self.waive_interest_percent,
             waive_fees_percent=self.waive_fees_percent,
@@ -87,12 +87,12 @@ class PlanForm(Asked):
 
     @property
     def offer(self) -> OfferForm:
-        """Return it as the offer that it is."""
+        """Return it as an offer."""
         return OfferForm(kind="instalment_plan", **self.model_dump())
 
 
 class Taken(Asked):
-    """What the borrower has chosen of an offer."""
+    """What the borrower chose from an offer."""
 
     months: Annotated[int | None, Field(ge=1, le=120)] = None
     reason: str | None = Field(default=None, max_length=2000)
@@ -103,7 +103,7 @@ def add_to(router: APIRouter, rooms: Rooms) -> None:
     _add_steps(router, rooms)
     _add_offers(router, rooms)
 
-    @router.post("/cases/{case_id}:take_back", summary="Take back a case that somebody else has")
+    @router.post("/cases/{case_id}:take_back", summary="Take back a case that was handed over")
     async def take_back(case_id: str, caller: Worker, said: Because) -> Response:
         await rooms.dealer.take_back(caller, case_id, said.reason)
         return await _steps(rooms, caller, case_id)
@@ -114,12 +114,12 @@ def _add_steps(router: APIRouter, rooms: Rooms) -> None:
     async def read_steps(case_id: str, caller: Reader) -> Response:
         return await _steps(rooms, caller, case_id)
 
-    @router.post("/cases/{case_id}/steps/{step}:approve", summary="Approve a step that waits for it; persons only")
+    @router.post("/cases/{case_id}/steps/{step}:approve", summary="Approve a step that waits for approval; persons only")
     async def approve_step(case_id: str, step: str, caller: Approver, *, said: Said | None = None) -> Response:
         await rooms.dealer.decide_step(caller, case_id, step, approved=True, reason=said.reason if said else None)
         return await _steps(rooms, caller, case_id)
 
-    @router.post("/cases/{case_id}/steps/{step}:reject", summary="Reject it: it is not done in this spell")
+    @router.post("/cases/{case_id}/steps/{step}:reject", summary="Reject a step: it is not done in this spell")
     async def reject_step(case_id: str, step: str, caller: Approver, *, said: Because) -> Response:
         await rooms.dealer.decide_step(caller, case_id, step, approved=False, reason=said.reason)
         return await _steps(rooms, caller, case_id)
@@ -138,7 +138,7 @@ def _add_offers(router: APIRouter, rooms: Rooms) -> None:
         return page(*part(await _offers(rooms, caller, case_id), cursor, limit))
 
     @router.post(
-        "/cases/{case_id}/offers", summary="Make an offer; beyond the policy's limits another person must approve it", status_code=201
+        "/cases/{case_id}/offers", summary="Make an offer; beyond the policy's limits a second person must approve it", status_code=201
     )
     async def make_offer(case_id: str, caller: Worker, form: OfferForm) -> Response:
         offer_id = await rooms.dealer.make_offer(caller, case_id, form.terms, reason=form.reason)
@@ -149,24 +149,22 @@ def _add_offers(router: APIRouter, rooms: Rooms) -> None:
         offer_id = await rooms.dealer.make_offer(caller, case_id, form.offer.terms, reason=form.reason)
         return answer(await _offer(rooms, caller, case_id, offer_id), 201)
 
-    @router.get("/cases/{case_id}/plans", summary="The instalment plans of a case that were offered, oldest first")
+    @router.get("/cases/{case_id}/plans", summary="The instalment plans offered in a case, oldest first")
     async def list_plans(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor) -> Response:
         plans = [one for one in await _offers(rooms, caller, case_id) if one["terms"]["kind"] == "instalment_plan"]
         return page(*part(plans, cursor, limit))
 
-    @router.post(
-        "/cases/{case_id}/offers/{offer_id}:approve", summary="Approve an offer beyond the limits; another person than who made it"
-    )
+    @router.post("/cases/{case_id}/offers/{offer_id}:approve", summary="Approve an offer beyond the limits; whoever made it cannot")
     async def approve_offer(case_id: str, offer_id: str, caller: Approver, *, said: Said | None = None) -> Response:
         await rooms.dealer.decide_proposal(caller, case_id, offer_id, approved=True, reason=said.reason if said else None)
         return answer(await _offer(rooms, caller, case_id, offer_id))
 
-    @router.post("/cases/{case_id}/offers/{offer_id}:reject", summary="Reject it")
+    @router.post("/cases/{case_id}/offers/{offer_id}:reject", summary="Reject an offer beyond the limits")
     async def reject_offer(case_id: str, offer_id: str, caller: Approver, *, said: Because) -> Response:
         await rooms.dealer.decide_proposal(caller, case_id, offer_id, approved=False, reason=said.reason)
         return answer(await _offer(rooms, caller, case_id, offer_id))
 
-    @router.post("/cases/{case_id}/offers/{offer_id}:accept", summary="The borrower accepts; the wallet reschedules then")
+    @router.post("/cases/{case_id}/offers/{offer_id}:accept", summary="The borrower accepts; the wallet then reschedules")
     async def accept_offer(case_id: str, offer_id: str, caller: Worker, *, taken: Taken | None = None) -> Response:
         chosen = {} if taken is None or taken.months is None else {"months": taken.months}
         reason = taken.reason if taken else None
@@ -203,7 +201,7 @@ async def _offer(rooms: Rooms, caller: Principal, case_id: str, offer_id: str) -
 
 
 def offer_shown(row: RowMapping, *, lapsed: bool) -> dict[str, Any]:
-    """Return an offer as the API has it; one that was not decided in time is `expired`."""
+    """Return an offer as the API shows it; one that was not decided in time is `expired`."""
     waits = row.state in {OfferState.OPEN, OfferState.PROPOSED}
     return {
         **dict(row), "state": "expired" if waits and lapsed else row.state, "terms": msgspec.json.decode(row.terms),

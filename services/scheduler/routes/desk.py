@@ -1,4 +1,4 @@
-"""What the routes share: who asks, how long a page may be, what a moment and a text may be."""
+"""What the routes share: who the caller is, page sizes, and what moments and texts may be."""
 
 from __future__ import annotations
 

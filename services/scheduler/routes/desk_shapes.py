@@ -1,4 +1,4 @@
-"""What people settle in cases, holds of many and links look like over HTTP, for OpenAPI; fields may be added, none goes."""
+"""What people settle in cases, bulk holds and links look like over HTTP, for OpenAPI; fields may be added, never removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from libs.common.describing import Shapes
 
 
 class Matter(Struct):
-    """Something the borrower has brought up, and what was found."""
+    """Something the borrower raised, and its outcome."""
 
     matter_id: str
     case_id: str
@@ -30,14 +30,14 @@ class Matter(Struct):
 
 
 class HoldsCounted(Struct):
-    """How many cases a filter finds; nothing is held yet."""
+    """How many cases a filter matches; nothing is held yet."""
 
     count: int
     batch_id: None
 
 
 class HoldBatch(Struct):
-    """A hold of many cases, and how far it has come."""
+    """A bulk hold and its progress."""
 
     batch_id: str
     number: int
@@ -48,7 +48,7 @@ class HoldBatch(Struct):
 
 
 class StepBefore(Struct):
-    """The step that a step comes after."""
+    """The step this one comes after."""
 
     step: str
     days: int
@@ -56,7 +56,7 @@ class StepBefore(Struct):
 
 
 class StepDecision(Struct):
-    """Who decided about a step."""
+    """Who decided on a step."""
 
     approved: bool
     by: str
@@ -77,7 +77,7 @@ class StepState(Struct):
 
 
 class CaseSteps(Struct):
-    """The steps of a case, and who has it now."""
+    """The steps of a case, and who it is handed over to."""
 
     items: list[StepState]
     handed_to: str | None
@@ -96,7 +96,7 @@ class OfferTerms(Struct):
 
 
 class Offer(Struct):
-    """An offer and its fate; `taken` is what the borrower has chosen of it."""
+    """An offer and what became of it; `taken` is what the borrower chose from it."""
 
     offer_id: str
     spell: int
@@ -114,7 +114,7 @@ class Offer(Struct):
 
 
 class Dossier(Struct):
-    """All that explains a case: the files and the manifest of their hashes as texts, byte for byte what was hashed."""
+    """Everything that explains a case: the files and the manifest of their hashes as strings, byte for byte what was hashed."""
 
     sha256: str
     complete: bool
@@ -123,7 +123,7 @@ class Dossier(Struct):
 
 
 class LinkMade(Struct):
-    """A link to the borrower's page; its token is shown this once."""
+    """A link to the borrower's page; its token is shown only once."""
 
     link_id: str
     token: str
@@ -132,7 +132,7 @@ class LinkMade(Struct):
 
 
 class Link(Struct):
-    """A link as it stands."""
+    """A link in its current state."""
 
     link_id: str
     made_at: datetime

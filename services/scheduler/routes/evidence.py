@@ -1,4 +1,4 @@
-"""The dossier of a case over HTTP: read, and sealed as the evidence that a step needs."""
+"""The dossier of a case over HTTP: read, and sealed as the evidence a step needs."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Kept(Asked):
 def add_to(router: APIRouter, rooms: Rooms) -> None:
     """Add these routes."""
 
-    @router.get("/cases/{case_id}/evidence", summary="The dossier, with a manifest of hashes that can be checked off line")
+    @router.get("/cases/{case_id}/evidence", summary="The dossier, with a manifest of hashes that can be checked offline")
     async def read_dossier(case_id: str, request: Request, caller: Reader, *, form: Form = "json") -> Response:
         return _packed(await _made(rooms, request, caller, case_id), case_id, form)
 
-    @router.post("/cases/{case_id}/evidence:seal", summary="Attach the dossier as it is now, where it is complete, and return it")
+    @router.post("/cases/{case_id}/evidence:seal", summary="Attach the dossier as it is now, if it is complete, and return it")
     async def seal_dossier(case_id: str, request: Request, caller: Worker, kept: Kept, *, form: Form = "json") -> Response:
         made = await _made(rooms, request, caller, case_id)
         if not made.is_complete:
-            raise DomainError(409, "dossier_incomplete", "what is missing must be there first", missing=made.missing)
+            raise DomainError(409, "dossier_incomplete", "the dossier is incomplete: supply what is missing first", missing=made.missing)
         await rooms.dealer.attach(caller, case_id, DOSSIER, sha256=made.sha256, reference=kept.reference)
         return _packed(made, case_id, form)
 

@@ -11,10 +11,10 @@ from services.scheduler.routes.desk import Limit, Reader, Worker
 
 
 def routes_of(links: Links, page_url: str | None) -> APIRouter:
-    """Return the routes; `page_url` is where borrowers reach this service, where that is not where the caller does."""
+    """Return the routes; `page_url` is where borrowers reach this service, if that differs from where the caller does."""
     router = APIRouter(prefix="/v1", tags=["borrower's page"], default_response_class=Response)
 
-    @router.post("/borrowers/{borrower_id}/links", summary="A link to the borrower's page; its token is shown this once", status_code=201)
+    @router.post("/borrowers/{borrower_id}/links", summary="A link to the borrower's page; its token is shown only once", status_code=201)
     async def make_link(borrower_id: str, request: Request, caller: Worker) -> Response:
         made = await links.make(caller, borrower_id)
         base = page_url or str(request.url.replace(path=request.scope.get("root_path", ""), query=""))

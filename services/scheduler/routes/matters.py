@@ -26,16 +26,16 @@ KINDS = {
 
 
 class MatterAsked(Asked):
-    """What the borrower has brought up."""
+    """What the borrower raised."""
 
-    loan_id: LoanId | None = Field(default=None, description="the debt it is about; a dispute without one is about all that is late")
+    loan_id: LoanId | None = Field(default=None, description="the debt it is about; a dispute without one is about all overdue debts")
     line: Annotated[str, Field(max_length=128)] | None = Field(default=None, description="a charge or an instalment of the statement")
     channel: Channel | None = None
     note: Words | None = None
 
 
 class ResolutionAsked(Asked):
-    """What was found."""
+    """The outcome."""
 
     outcome: Outcome
     answer: Words | None = None
@@ -50,29 +50,29 @@ def add_to(router: APIRouter, casework: Casework) -> None:
 def _add(router: APIRouter, casework: Casework, path: str, kind: MatterKind) -> None:
     word = kind.value.replace("_", " ")
 
-    @router.post(path, summary=f"Open a {word}: contacts rest until a person has answered", status_code=201, name=f"open_{kind}")
+    @router.post(path, summary=f"Open a {word}: contacts pause until a person has answered", status_code=201, name=f"open_{kind}")
     async def post_matter(case_id: str, asked: MatterAsked, caller: Worker) -> Response:
         wanted = MatterWanted(kind, asked.loan_id, asked.line, asked.channel.value if asked.channel else None, asked.note)
         async with casework.on(caller, case_id) as work:
             row = await find(work, await open_matter(work, wanted))
         return answer(matter_shown(row), 201)
 
-    @router.get(path, summary=f"Each {word} of a case, and what was found", name=f"list_{kind}")
+    @router.get(path, summary=f"Each {word} of a case, and its outcome", name=f"list_{kind}")
     async def list_matters(case_id: str, caller: Reader, *, limit: Limit = 100, cursor: Cursor) -> Response:
         async with casework.reading(caller, case_id) as (conn, of):
             rows = await matters.of_case(conn, of, [kind.value], after=cursor or "", limit=limit + 1)
         shown, following = cut(rows, limit, lambda row: str(row.matter_id))
         return page([matter_shown(row) for row in shown], following)
 
-    @router.post(f"{path}/{{matter_id}}:resolve", summary="Say what was found; contacts go on", name=f"resolve_{kind}")
+    @router.post(f"{path}/{{matter_id}}:resolve", summary="Record the outcome; contacts resume", name=f"resolve_{kind}")
     async def resolve_matter(case_id: str, matter_id: str, asked: ResolutionAsked, caller: Worker) -> Response:
         async with casework.on(caller, case_id) as work:
             if (await find(work, matter_id)).kind != kind:
-                raise DomainError(404, "not_found", f"no such {word} is known as {matter_id[:128]}")
+                raise DomainError(404, "not_found", f"no {word} {matter_id[:128]} is known")
             row = await resolve(work, matter_id, asked.outcome, asked.answer)
         return answer(matter_shown(row))
 
 
 def matter_shown(row: RowMapping) -> dict[str, object]:
-    """Return a matter as the API has it."""
+    """Return a matter as the API shows it."""
     return dict(row)

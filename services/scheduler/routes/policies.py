@@ -1,4 +1,4 @@
-"""Policies over HTTP: written, checked, submitted, decided on, activated, assigned, explained (contract, section 5)."""
+"""Policies over HTTP: written, checked, submitted, decided on, activated, assigned, compared (contract, section 5)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ YAML = "application/yaml"
 MOST_PLACES = 50
 _MOST_VERSION = 1_000_000
 _FIRST = "@0"
-"""Before every version that is kept, and behind the built-in one."""
+"""The place before every stored version and after the built-in one."""
 _SCHEMA_TYPE = "application/schema+json"
 _BODIES = {YAML: {"schema": {"type": "string"}}, "application/json": {"schema": in_place(schema())}}
 _ONLY_SHOWN = frozenset(VersionChecked.__struct_fields__).union(VersionWhole.__struct_fields__) - {"policy"}
@@ -50,26 +50,26 @@ _DOCUMENT = {"requestBody": {"required": True, "content": _BODIES}}
 
 
 class Decision(Asked):
-    """What a person says who decides."""
+    """What the person deciding says."""
 
     comment: str | None = Field(default=None, max_length=4000)
-    simulation: str | None = Field(default=None, max_length=128, description="the simulation on whose result it is decided")
+    simulation: str | None = Field(default=None, max_length=128, description="the simulation the decision is based on")
 
 
 class Activation(Asked):
-    """From when on, and what becomes of spells that run."""
+    """From when, and what becomes of running spells."""
 
     effective_at: Moment | None = None
     in_flight: InFlight = InFlight.PIN
 
 
 def _named(policy: object) -> object:
-    """Return the name of a policy, also where it stands as lists show it: which version holds is said by activation."""
+    """Return the name of a policy, also in the form that lists show: the version follows from activation."""
     return policy.get("name") if isinstance(policy, dict) else policy
 
 
 class AssignmentForm(Asked):
-    """Which debts a policy rules; what is absent does not matter."""
+    """Which debts a policy applies to; absent fields match everything."""
 
     policy: Annotated[str, BeforeValidator(_named)] = Field(min_length=1, max_length=63)
     products: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=100)
@@ -78,7 +78,7 @@ class AssignmentForm(Asked):
 
 
 class AssignmentsForm(Asked):
-    """The assignments in order: the first that fits holds."""
+    """The assignments in order: the first that fits applies."""
 
     only_shown = frozenset({"otherwise", "next"})
     items: list[AssignmentForm] = Field(max_length=200)
@@ -101,12 +101,12 @@ def _add_checks(router: APIRouter, rooms: Rooms) -> None:
         return Response(msgspec.json.encode(schema()), media_type=_SCHEMA_TYPE)
 
     @router.post(
-        "/policies:validate", summary="Errors and warnings of a policy, with their places; nothing is kept", openapi_extra=_DOCUMENT
+        "/policies:validate", summary="Errors and warnings of a policy, with their positions; nothing is stored", openapi_extra=_DOCUMENT
     )
     async def validate(request: Request, caller: Writer, jurisdictions: Annotated[str | None, Query(max_length=2000)] = None) -> Response:
         places = tuple(name.strip() for name in (jurisdictions or "").split(",") if name.strip())
         if len(places) > MOST_PLACES:
-            raise DomainError(422, "invalid_request", f"it is asked of {MOST_PLACES} jurisdictions at most at once")
+            raise DomainError(422, "invalid_request", f"at most {MOST_PLACES} jurisdictions can be checked at once")
         return answer((await rooms.desk.check(asking_of(request, caller), await _text(request), places)).shown)
 
 
@@ -134,7 +134,7 @@ def _add_reading(router: APIRouter, rooms: Rooms) -> None:
         shown = {**msgspec.json.decode(row.document), **_shown(row, active), "coming": coming}
         return _tagged(answer(shown), row)
 
-    @router.get("/policies/{name}/versions/{version}/diff", summary="What is different from another version, step by step")
+    @router.get("/policies/{name}/versions/{version}/diff", summary="The differences from another version, step by step")
     async def read_difference(
         name: str, version: int, caller: Reader, against: Annotated[str, Query(pattern=r"^([a-z][a-z0-9-]*@)?[0-9]{1,6}$")]
     ) -> Response:
@@ -144,7 +144,7 @@ def _add_reading(router: APIRouter, rooms: Rooms) -> None:
             before = await _document(conn, caller, other or name, int(number))
         return answer({"against": f"{other or name}@{number}", **difference(before, after)})
 
-    @router.get("/policies/{name}/history", summary="Every change of a policy, chained by hashes")
+    @router.get("/policies/{name}/history", summary="Every change to a policy, chained by hashes")
     async def read_history(name: str, caller: Reader, *, limit: Limit = 500, cursor: Cursor) -> Response:
         return await _history(rooms, caller, name, cursor, limit=limit)
 
@@ -157,13 +157,13 @@ def _add_writing(router: APIRouter, rooms: Rooms) -> None:
         made.headers["Location"] = f"{request.url.path}/{row.name}/versions/{row.version}"
         return made
 
-    @router.put("/policies/{name}/versions/{version}", summary="Write a draft anew, with If-Match", openapi_extra=_DOCUMENT)
+    @router.put("/policies/{name}/versions/{version}", summary="Rewrite a draft, with If-Match", openapi_extra=_DOCUMENT)
     async def rewrite_draft(name: str, version: int, request: Request, caller: Writer, *, if_match: IfMatch = None) -> Response:
         which, asking = _which(caller, name, version), asking_of(request, caller)
         row, checked = await rooms.desk.rewrite(caller, asking, which, await _text(request, read=True), if_match=if_match)
         return _checked(row, checked)
 
-    @router.post("/policies/{name}/versions/{version}:submit", summary="Have a draft decided on; it never changes again")
+    @router.post("/policies/{name}/versions/{version}:submit", summary="Submit a draft for a decision; it never changes again")
     async def submit(name: str, version: int, request: Request, caller: Writer) -> Response:
         return _checked(*await rooms.desk.submit(caller, asking_of(request, caller), _which(caller, name, version)))
 
@@ -173,7 +173,7 @@ def _add_deciding(router: APIRouter, rooms: Rooms) -> None:
     async def approve(name: str, version: int, caller: Approver, decision: Decision | None = None) -> Response:
         return await _decided(rooms, caller, _which(caller, name, version), "approved", decision=decision)
 
-    @router.post("/policies/{name}/versions/{version}:reject", summary="Reject it")
+    @router.post("/policies/{name}/versions/{version}:reject", summary="Reject what another person wrote and submitted")
     async def reject(name: str, version: int, caller: Approver, decision: Decision | None = None) -> Response:
         return await _decided(rooms, caller, _which(caller, name, version), "rejected", decision=decision)
 
@@ -184,7 +184,7 @@ def _add_deciding(router: APIRouter, rooms: Rooms) -> None:
         rooms.look_again()
         return answer(done)
 
-    @router.post("/policies/{name}/versions/{version}:withdraw", summary="Take back its activations that are still to come")
+    @router.post("/policies/{name}/versions/{version}:withdraw", summary="Withdraw its upcoming activations")
     async def withdraw(name: str, version: int, caller: Writer) -> Response:
         return answer(await rooms.desk.withdraw(caller, _which(caller, name, version)))
 
@@ -195,14 +195,14 @@ def _add_deciding(router: APIRouter, rooms: Rooms) -> None:
 
 
 def _add_assignments(router: APIRouter, rooms: Rooms) -> None:
-    @router.get("/assignments", summary="Which policy rules which debts; the first that fits holds")
+    @router.get("/assignments", summary="Which policy applies to which debts; the first that fits applies")
     async def list_assignments(caller: Reader, *, limit: Limit = 200, cursor: Cursor) -> Response:
         async with rooms.engine.connect() as conn:
             revision, items = await policies.assignments(conn, caller.tenant)
             active = await _active(conn, caller.tenant, rooms)
         return _assignments_shown(revision, *part(items_of(items), cursor, limit), active=active)
 
-    @router.put("/assignments", summary="Put all assignments, with If-Match")
+    @router.put("/assignments", summary="Replace all assignments, with If-Match")
     async def put_assignments(form: AssignmentsForm, caller: Writer, *, if_match: IfMatch = None) -> Response:
         items = [
             AssignmentItem(
@@ -219,7 +219,7 @@ def _add_assignments(router: APIRouter, rooms: Rooms) -> None:
             active = await _active(conn, caller.tenant, rooms)
         return _assignments_shown(revision, items, None, active=active)
 
-    @router.get("/assignments/history", summary="Every change of the assignments, chained by hashes")
+    @router.get("/assignments/history", summary="Every change to the assignments, chained by hashes")
     async def read_assignments_history(caller: Reader, *, limit: Limit = 500, cursor: Cursor) -> Response:
         return await _history(rooms, caller, ASSIGNMENTS, cursor, limit=limit)
 
@@ -240,7 +240,7 @@ async def _history(rooms: Rooms, caller: Principal, chain: str, cursor: str | No
 
 
 async def _text(request: Request, *, read: bool = False) -> str:
-    """Return a policy as it is sent; one that may have been read here may hold what only answers have."""
+    """Return a policy as sent; if it may come from reading one here, it may contain fields that only answers have."""
     body = await body_of(request, most=MOST_BYTES)
     body = without(body, _ONLY_SHOWN) if read else body
     try:
@@ -248,7 +248,7 @@ async def _text(request: Request, *, read: bool = False) -> str:
     except UnicodeDecodeError as error:
         raise DomainError(400, "not_text", "a policy is UTF-8 text: YAML or JSON") from error
     if "\0" in text:
-        raise DomainError(400, "not_text", "a policy holds the character 0")
+        raise DomainError(400, "not_text", "a policy contains the NUL character")
     return text
 
 
@@ -322,7 +322,7 @@ def _tagged(response: Response, row: RowMapping) -> Response:
 
 
 def _wants_yaml(accept: str) -> bool:
-    """Say whether YAML is named and JSON is not named before it."""
+    """Return whether YAML is named, and not after JSON."""
     names = [part.split(";")[0].strip().lower() for part in accept.split(",")]
     return next((name in {YAML, "application/x-yaml", "text/yaml"} for name in names if name.endswith(("yaml", "json"))), False)
 
@@ -341,5 +341,5 @@ def _yaml(text: str) -> Response:
 
 def _utc(moment: datetime | None) -> datetime | None:
     if moment is not None and not 1970 <= moment.year < 2200:
-        raise DomainError(422, "invalid_request", "effective_at lies between 1970 and 2199")
+        raise DomainError(422, "invalid_request", "effective_at must be between 1970 and 2199")
     return moment

@@ -1,4 +1,4 @@
-"""What policies, assignments and simulations look like over HTTP, for OpenAPI; fields may be added, none goes."""
+"""What policies, assignments and simulations look like over HTTP, for OpenAPI; fields may be added, never removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from libs.common.describing import Shapes
 
 
 class Fault(Struct):
-    """What is wrong with a document, or worth a second look, and where."""
+    """What is wrong with a document, or deserves a second look, and where."""
 
     line: int
     column: int
@@ -28,14 +28,14 @@ class Checked(Struct):
 
 
 class SimulationNamed(Struct):
-    """The simulation on whose result it was decided."""
+    """The simulation a decision was based on."""
 
     simulation_id: str
     hash: str | None
 
 
 class VersionInShort(Struct):
-    """A version of a policy and its life; of the built-in one only what it is and that it is active."""
+    """A version of a policy and its history; for the built-in one only its name and that it is active."""
 
     policy: str
     version: int
@@ -55,14 +55,14 @@ class VersionInShort(Struct):
 
 
 class VersionChecked(VersionInShort, kw_only=True):
-    """A version that was written, and what is to be said of its document."""
+    """A version that was written, and the faults and warnings of its document."""
 
     errors: list[Fault]
     warnings: list[Fault]
 
 
 class ComingActivation(Struct):
-    """An activation whose moment has not come."""
+    """An upcoming activation."""
 
     version: int
     effective_at: datetime
@@ -70,13 +70,13 @@ class ComingActivation(Struct):
 
 
 class VersionWhole(VersionInShort, kw_only=True):
-    """A version with its document, whose keys stand beside these (`GET /v1/policies/schema`), and what is to become active."""
+    """A version with its document, whose keys appear next to these (`GET /v1/policies/schema`), and its upcoming activations."""
 
     coming: list[ComingActivation] | UnsetType = UNSET
 
 
 class Change(Struct):
-    """A value that is another one; null where it is not there."""
+    """A value that differs; null where absent."""
 
     path: str
     from_: Any = field(name="from")
@@ -84,14 +84,14 @@ class Change(Struct):
 
 
 class ChangedStep(Struct):
-    """A step that both versions have."""
+    """A step both versions have."""
 
     id: str
     changes: list[Change]
 
 
 class VersionDifference(Struct):
-    """What is different from another version."""
+    """The differences from another version."""
 
     against: str
     policy: list[Change]
@@ -117,7 +117,7 @@ class ChainLink(Struct):
 
 
 class Withdrawn(Struct):
-    """Activations that were taken back: their moments."""
+    """Withdrawn activations: their moments."""
 
     policy: str
     version: int
@@ -125,7 +125,7 @@ class Withdrawn(Struct):
 
 
 class Activated(Struct):
-    """A version that becomes the active one."""
+    """A version that becomes active."""
 
     policy: str
     version: int
@@ -141,7 +141,7 @@ class PolicyNumbered(Struct):
 
 
 class AssignedPolicy(Struct):
-    """Which debts a policy rules; null or empty: whichever."""
+    """Which debts a policy applies to; null or empty matches everything."""
 
     policy: PolicyNumbered
     products: list[str]
@@ -150,7 +150,7 @@ class AssignedPolicy(Struct):
 
 
 class Assignments(Struct):
-    """The assignments in order, and what rules the others."""
+    """The assignments in order, and the policy for all other debts."""
 
     items: list[AssignedPolicy]
     otherwise: PolicyNumbered
@@ -158,14 +158,14 @@ class Assignments(Struct):
 
 
 class Progress(Struct):
-    """How far a simulation is."""
+    """The progress of a simulation."""
 
     done: int
     total: int | None
 
 
 class SimulationInShort(Struct):
-    """A simulation: what was asked, and how far it is."""
+    """A simulation: what was asked for, and its progress."""
 
     simulation_id: str
     state: str

@@ -1,4 +1,4 @@
-"""What reports of past days look like over HTTP, for OpenAPI (docs/reports.md has the meaning of each number)."""
+"""What reports on past days look like over HTTP, for OpenAPI (docs/reports.md defines each number)."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class ExperimentArm(Struct):
 
 
 class StepFeedback(Struct):
-    """How it felt to borrowers whom a step's message led to their page; without a step they came by a link that a person sent."""
+    """Feedback of borrowers who came to their page from a step's message; without a step they came by a link that a person sent."""
 
     policy: str | None
     policy_version: int | None
@@ -103,7 +103,7 @@ class StepFeedback(Struct):
 
 
 class Report(Struct, kw_only=True):
-    """Which days it is about, in which zone."""
+    """The days and the time zone a report is about."""
 
     report: str
     from_: date = field(name="from")
@@ -132,20 +132,20 @@ class PromiseReport(Report, kw_only=True):
 
 
 class Funnel(Report, kw_only=True):
-    """What became of each step's messages, and payments within so many days."""
+    """What became of each step's messages, and payments within this many days."""
 
     within_days: int
     items: list[StepFunnel]
 
 
 class FeedbackReport(Report, kw_only=True):
-    """How it felt to borrowers, by step."""
+    """Borrowers' feedback, by step."""
 
     items: list[StepFeedback]
 
 
 class ExperimentReport(Report, kw_only=True):
-    """Champion and challenger side by side, within so many days of each spell."""
+    """Champion and challenger side by side, within this many days of each spell."""
 
     within_days: int
     items: list[ExperimentArm]

@@ -1,4 +1,4 @@
-"""Reports of past days over HTTP (contract, section 5; each number is defined in docs/reports.md)."""
+"""Reports on past days over HTTP (contract, section 5; docs/reports.md defines each number)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _zone(name: str) -> str:
 
 
 class SpanForm(Asked):
-    """Which days, in which zone, and as what."""
+    """Which days, in which zone, and in which format."""
 
     from_: Day = Field(alias="from", ge=date(1970, 1, 2), le=date(2199, 12, 30))
     to: Day = Field(ge=date(1970, 1, 2), le=date(2199, 12, 30))
@@ -50,7 +50,7 @@ class SpanForm(Asked):
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         if not 0 <= (self.to - self.from_).days < MOST_DAYS:
-            raise ValueError(f"to is not before from, and a report is about {MOST_DAYS} days at most")
+            raise ValueError(f"to must not be before from, and a report covers at most {MOST_DAYS} days")
         return self
 
     @property
@@ -60,19 +60,19 @@ class SpanForm(Asked):
 
 
 class RollForm(SpanForm):
-    """How far apart the days are that are compared."""
+    """How far apart the compared days are."""
 
     every: Every = Every.DAY
 
 
 class FunnelForm(SpanForm):
-    """Within how many days after a message a payment is looked for."""
+    """Within how many days after a message a payment counts."""
 
     within_days: int = Field(default=7, ge=1, le=90)
 
 
 class ExperimentForm(SpanForm):
-    """Within how many days of its beginning a spell's cure and payments count."""
+    """Within how many days of its start a spell's cure and payments count."""
 
     within_days: int = Field(default=30, ge=1, le=90)
 
@@ -122,7 +122,7 @@ def _add_contacts(router: APIRouter, rooms: Rooms) -> None:
         days, within = asked.days, timedelta(days=asked.within_days)
         return await _reported(rooms, "funnel", asked, lambda conn: reports.funnel(conn, caller.tenant, (days.begins, days.ends), within))
 
-    @router.get("/reports/feedback", summary="How it felt to borrowers, by the step whose message led them to their page")
+    @router.get("/reports/feedback", summary="Borrowers' feedback, by the step whose message led them to their page")
     async def feedback(caller: Reader, asked: Annotated[SpanForm, Query()]) -> Response:
         asked = await _placed(rooms, caller.tenant, asked)
         days = asked.days
@@ -150,15 +150,17 @@ async def _placed(rooms: Rooms, tenant: str, asked: Span) -> Span:
 async def _reported(
     rooms: Rooms, name: str, asked: SpanForm, read: Read
 ) -> Response:  # fmt: skip
-    """Answer with these rows, once the days are over; nothing in the answer depends on when it was asked for."""
+    """Answer with these rows once the days are over; the answer does not depend on when it was asked for."""
     async with rooms.engine.connect() as conn:
         now = await rooms.clock.at(conn)
         if not asked.days.over(now):
             last = last_over(asked.timezone, now)
-            raise DomainError(422, "day_not_over", f"{last.isoformat()} is the last day there that can be reported", last=last.isoformat())
+            raise DomainError(
+                422, "day_not_over", f"{last.isoformat()} is the last day that can be reported in this zone", last=last.isoformat()
+            )
         await _check_kept(conn, asked)
         table = await read(conn)
-        await _check_kept(conn, asked)  # what went while it was read
+        await _check_kept(conn, asked)  # some may have been deleted during the read
     if asked.format == "csv":
         return _csv(table, f"{name}-{asked.from_.isoformat()}-{asked.to.isoformat()}.csv")
     head = asked.model_dump(mode="json", by_alias=True, exclude={"format"})
@@ -169,7 +171,7 @@ async def _check_kept(conn: AsyncConnection, asked: SpanForm) -> None:
     whole = await whole_since(conn)
     if asked.days.begins < whole:
         first = first_whole(asked.timezone, whole).isoformat()
-        raise DomainError(422, "days_no_longer_kept", f"{first} is the first day there that can be reported", first=first)
+        raise DomainError(422, "days_no_longer_kept", f"{first} is the first day that can be reported in this zone", first=first)
 
 
 def _csv(table: Table, file_name: str) -> Response:

@@ -1,4 +1,4 @@
-"""What the scheduler answers, for its OpenAPI; fields may be added, none goes."""
+"""The scheduler's answers, for its OpenAPI; fields may be added, never removed."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class TimelineEntry(Struct):
 
 
 class SpeakingRule(Struct):
-    """A rule that speaks against a channel at the planned moment."""
+    """A rule that denies a channel at the planned moment."""
 
     channel: str
     rule: str
@@ -98,9 +98,9 @@ class SpeakingRule(Struct):
 
 
 class LawfulMoment(Struct):
-    """The first moment in the window at which the gate lets the contact out, or why there is none.
+    """The first moment in the window at which the gate allows the contact, or why there is none.
 
-    `settings_unknown` says why it is not known how the tenant wants to be judged; then what holds where nothing is set is assumed.
+    `settings_unknown` says why the tenant's settings for the gate are unknown; the defaults are assumed then.
     """
 
     at: datetime | None
@@ -112,7 +112,7 @@ class LawfulMoment(Struct):
 
 
 class NextContact(Struct):
-    """The next contact, or null with the reason that there is none and when that reason ends."""
+    """The next contact, or null with the reason why there is none and when that reason ends."""
 
     at: datetime | None
     step: str | None
@@ -123,7 +123,7 @@ class NextContact(Struct):
 
 
 class Task(Struct):
-    """Work for a person; `about` is the step of the policy, or what gave it."""
+    """Work for a person; `about` is the policy step, or what else gave it."""
 
     task_id: str
     case_id: str
@@ -148,20 +148,20 @@ class Task(Struct):
 
 
 class TaskWithContext(Task, kw_only=True):
-    """A task with what its person is to say, and what the case is."""
+    """A task with its script, and the context of its case."""
 
     script: str | None
     context: dict[str, Any] | None
 
 
 class ClaimedTask(TaskWithContext, kw_only=True):
-    """A task that is claimed, with the gate's answer for this moment where it is a contact."""
+    """A claimed task, with the gate's answer for this moment if it is a contact."""
 
     gate: dict[str, Any] | None
 
 
 class Forgotten(Struct):
-    """A late borrower with neither a next contact nor a reason that ends."""
+    """An overdue borrower with neither a next contact nor a reason that ends."""
 
     case_id: str
     borrower_id: str
@@ -179,7 +179,7 @@ class Coverage(Struct):
 
 
 class Hold(Struct):
-    """Contacts that rest."""
+    """A hold."""
 
     hold_id: str
     case_id: str
@@ -203,7 +203,7 @@ class Hold(Struct):
 
 
 class Promise(Struct):
-    """A promise to pay, and its fate."""
+    """A promise to pay, and what became of it."""
 
     promise_id: str
     case_id: str
@@ -221,7 +221,7 @@ class Promise(Struct):
 
 
 class ContactRecorded(Struct):
-    """A contact that was recorded."""
+    """A recorded contact."""
 
     contact_id: str
     case_id: str
@@ -229,7 +229,7 @@ class ContactRecorded(Struct):
 
 
 class NoteKept(Struct):
-    """A note that was kept."""
+    """A stored note."""
 
     note_id: str
     case_id: str

@@ -1,4 +1,4 @@
-"""Simulations over HTTP: asked for, watched, read and ended (contract, section 5)."""
+"""Simulations over HTTP: requested, watched, read and cancelled (contract, section 5)."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ SimulationState = Literal["queued", "running", "done", "failed", "cancelled", "i
 
 
 class Form(Asked):
-    """Nothing that is not known."""
+    """Rejects unknown fields."""
 
 
 class CureForm(Form):
-    """By so many days past due this share has paid although nothing was said."""
+    """The share that has paid by this day past due without any contact."""
 
     day: int = Field(ge=1, le=3650)
     share: Share
@@ -56,12 +56,12 @@ class CureForm(Form):
 def _rising(table: list[CureForm]) -> list[CureForm]:
     pairs = [(one.day, one.share) for one in table]
     if any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(pairs)):
-        raise ValueError("days and shares rise from line to line")
+        raise ValueError("days and shares must rise from line to line")
     return table
 
 
 class BehaviourForm(Form):
-    """How borrowers are said to behave; what is not said does not happen."""
+    """How borrowers are assumed to behave; what is not given does not happen."""
 
     share_paying_after_contact: Share = Decimal(0)
     pays_within: Duration = "3d"
@@ -72,7 +72,7 @@ class BehaviourForm(Form):
     seed: int = Field(default=0, ge=0, lt=2**53)
 
     def asked(self) -> BehaviourAsked:
-        """Return it as it is kept."""
+        """Return it as stored."""
         return BehaviourAsked(
             pays_after_contact=_millionths(self.share_paying_after_contact), pays_within_s=_seconds(self.pays_within),
             cured_by_day=tuple((one.day, _millionths(one.share)) for one in self.cured_by_day),
@@ -83,7 +83,7 @@ class BehaviourForm(Form):
 
 
 class FilterForm(Form):
-    """Which debts; what is absent does not matter."""
+    """Which debts; absent fields match everything."""
 
     products: list[Text] = Field(default=[], max_length=100)
     jurisdictions: list[PlaceName] = Field(default=[], max_length=100)
@@ -92,19 +92,19 @@ class FilterForm(Form):
 
 
 class PricesForm(Form):
-    """What a part of an SMS or a message of another channel costs, in millionths of the currency's unit; parts by template."""
+    """The price of an SMS part, or of a message on another channel, in millionths of the currency's unit; SMS parts by template."""
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     millionths: dict[Sent, Annotated[int, Field(ge=0, le=10**9)]]
     sms_parts: dict[Text, Annotated[int, Field(ge=1, le=50)]] = Field(default={})
 
     def asked(self) -> PricesAsked:
-        """Return it as it is kept."""
+        """Return it as stored."""
         return PricesAsked(currency=self.currency, millionths=dict(self.millionths.items()), sms_parts=dict(self.sms_parts))
 
 
 class SimulationForm(Form):
-    """A version by name and number, or a document; and a span of the past, or so many days forward."""
+    """A stored version, or a document; and a period of the past, or a number of days forward."""
 
     policy: Text | None = None
     version: int | None = Field(default=None, ge=1, lt=1_000_000)
@@ -122,23 +122,23 @@ class SimulationForm(Form):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.document is None) == (self.policy is None or self.version is None):
-            raise ValueError("it is about either policy and version, or a document")
+            raise ValueError("give either policy and version, or a document")
         if self.mode == "forward" and (self.days is None or self.from_ is not None or self.to is not None):
-            raise ValueError("forward goes so many days, and begins now")
+            raise ValueError("forward takes days only: it starts now")
         if self.mode == "past":
             self._past()
         return self
 
     def _past(self) -> None:
         if self.from_ is None or self.to is None or self.days is not None or not self.from_ < self.to:
-            raise ValueError("the past has a from and a later to, and no days")
+            raise ValueError("past takes from and a later to, not days")
         if self.to - self.from_ > timedelta(days=LONGEST_DAYS):
-            raise ValueError(f"{LONGEST_DAYS} days at most are simulated")
+            raise ValueError(f"at most {LONGEST_DAYS} days can be simulated")
         if self.behaviour != BehaviourForm(seed=self.behaviour.seed):
-            raise ValueError("in the past borrowers have behaved as they did: no behaviour can be stated")
+            raise ValueError("in the past, borrowers behave as they did: behaviour cannot be given")
 
     def asked(self, judged: HouseSettings) -> SimulationAsked:
-        """Return all but the policy as it is kept."""
+        """Return everything but the policy, as stored."""
         wanted = self.filter
         return SimulationAsked(
             mode=self.mode, seed=self.behaviour.seed, from_at=self.from_, to=self.to, days=self.days, in_flight=self.in_flight.value,
@@ -153,16 +153,16 @@ class SimulationForm(Form):
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """What the routes of simulations need beside what all routes do."""
+    """What the simulation routes need in addition to the others."""
 
     begin: Callable[[], None]
-    """Called when one waits."""
+    """Called when a simulation is waiting."""
 
 
 def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
     """Add these routes."""
 
-    @router.post("/simulations", summary="Play a policy against the recorded past, or forward from the present book", status_code=202)
+    @router.post("/simulations", summary="Run a policy against the recorded past, or forward from the current debts", status_code=202)
     async def ask(form: SimulationForm, caller: Writer, request: Request) -> Response:
         by, made = named(caller), ids.fresh()
         proposal = await _proposed(rooms, caller, form)
@@ -173,7 +173,7 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
         async with rooms.engine.begin() as conn:
             whole = await whole_since(conn)
             if form.from_ is not None and form.from_ < whole:
-                raise DomainError(422, "days_no_longer_kept", f"facts are kept since {whole.isoformat()}", since=whole.isoformat())
+                raise DomainError(422, "days_no_longer_kept", f"facts are only stored since {whole.isoformat()}", since=whole.isoformat())
             await simulations.add(conn, asked, by=by, at=await rooms.clock.at(conn))
         play.begin()
         shown = await _read(rooms, caller, made)
@@ -188,11 +188,11 @@ def add_to(router: APIRouter, rooms: Rooms, play: Play) -> None:
         found, following = cut(rows, limit, lambda row: str(row.simulation_id))
         return page([_shown(row) for row in found], following)
 
-    @router.get("/simulations/{simulation_id}", summary="How far it is, and its result with the hash that names it")
+    @router.get("/simulations/{simulation_id}", summary="A simulation's progress, and its result with the hash that identifies it")
     async def read(simulation_id: str, caller: Reader) -> Response:
         return answer(await _read(rooms, caller, simulation_id))
 
-    @router.delete("/simulations/{simulation_id}", summary="End one that waits or runs")
+    @router.delete("/simulations/{simulation_id}", summary="Cancel a waiting or running simulation")
     async def cancel(simulation_id: str, caller: Writer) -> Response:
         async with rooms.engine.begin() as conn:
             now = await rooms.clock.at(conn)

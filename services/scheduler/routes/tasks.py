@@ -26,11 +26,11 @@ QueueName = Annotated[str | None, Query(max_length=128)]
 
 
 class CompletionAsked(Asked):
-    """What a person says of a task that is done; `result` where a contact was made, `outcome` where something was to be found out."""
+    """What a person reports about a completed task; `result` if a contact was made, `outcome` if something was to be decided."""
 
     note: Words | None = None
     result: ResultCode | None = None
-    channel: ByPeople | None = Field(default=None, description="absent: that of the task's kind")
+    channel: ByPeople | None = Field(default=None, description="absent: the channel of the task's kind")
     loan_id: LoanId | None = None
     promise: PromiseAsked | None = None
     reason: NonpaymentReason | None = None
@@ -39,14 +39,14 @@ class CompletionAsked(Asked):
     @model_validator(mode="after")
     def _of_a_contact(self) -> Self:
         if self.result is None and (self.promise or self.reason or self.channel):
-            raise ValueError("promise, reason and channel come with the result of a contact")
+            raise ValueError("promise, reason and channel need the result of a contact")
         if self.result is not None:
             fits(self.result, self.promise)
         return self
 
     @property
     def completion(self) -> Completion:
-        """Return it as the desk takes it."""
+        """Return it in the form the desk uses."""
         promise = self.promise.wanted if self.promise else None
         made = self.result and ContactMade(
             self.channel, None, self.result, self.loan_id, None, self.note, promise=promise, reason=self.reason
@@ -81,7 +81,7 @@ def add_to(router: APIRouter, casework: Casework, desk: TaskDesk) -> None:
     async def release_task(task_id: str, caller: Worker) -> Response:
         return answer(await desk.release(caller, task_id))
 
-    @router.post("/tasks/{task_id}:complete", summary="End a task, with what follows from its result")
+    @router.post("/tasks/{task_id}:complete", summary="Complete a task, with what follows from its result")
     async def complete_task(task_id: str, caller: Worker, asked: CompletionAsked | None = None) -> Response:
         return answer(await desk.complete(caller, task_id, asked.completion if asked else Completion()))
 

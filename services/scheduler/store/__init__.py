@@ -1,1 +1,1 @@
-"""Every SQL statement of the scheduler, by table; all of them work on batches by typed arrays."""
+"""Every SQL statement of the scheduler, by table; all of them work on batches passed as typed arrays."""

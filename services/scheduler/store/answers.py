@@ -1,4 +1,4 @@
-"""What borrowers have answered on their page: how it felt, and when and how they want to be written to."""
+"""Borrowers' answers on their page: how it felt, and when and how they want to be contacted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PUT = text(
 
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """An answer; `step` and `task_id` are of the message whose link was used, where one was."""
+    """An answer; `step` and `task_id` are those of the message whose link was used, if any."""
 
     tenant: str
     borrower_id: str
@@ -32,6 +32,6 @@ class AnswerRow:
 
 
 async def put(conn: AsyncConnection, row: AnswerRow) -> bool:
-    """Write an answer; False where it stands already."""
+    """Write an answer; return False if it is already there."""
     values = {name: getattr(row, name) for name in AnswerRow.__slots__}
     return (await conn.execute(_PUT, values)).one_or_none() is not None

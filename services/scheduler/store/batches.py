@@ -1,4 +1,4 @@
-"""Holds for many cases on their way, and which cases they are for."""
+"""Bulk holds in progress, and which cases they are for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MOVE = text(
 
 @dataclass(frozen=True, slots=True)
 class CaseFilter:
-    """Which open cases; what is None does not matter."""
+    """Which open cases; None matches everything."""
 
     borrower_ids: list[str] | None = None
     products: list[str] | None = None
@@ -54,7 +54,7 @@ class CaseFilter:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch, and the last case that has its hold."""
+    """A batch, and the last case that already has its hold."""
 
     tenant: str
     batch_id: str
@@ -65,24 +65,24 @@ class Batch:
 
 
 async def count(conn: AsyncConnection, tenant: str, chosen: CaseFilter) -> int:
-    """Return how many open cases a filter finds."""
+    """Return how many open cases match a filter."""
     where, values = _where(tenant, chosen)
     return int((await conn.execute(text(f"select count(*) from scheduler.cases c where {where}"), values)).scalar_one())
 
 
 async def begin(conn: AsyncConnection, batch: Batch, *, number: int, at: datetime) -> None:
-    """Write a batch; one of this id that stands goes on as it is."""
+    """Write a batch; an existing one with this id is left as it is."""
     values = {"tenant": batch.tenant, "batch_id": batch.batch_id, "asked": batch.asked, "by": batch.by, "at": at, "number": number}
     await conn.execute(_BEGIN, values)
 
 
 async def find(conn: AsyncConnection, tenant: str, batch_id: str) -> RowMapping | None:
-    """Return how far a batch has come, or None."""
+    """Return a batch's progress, or None."""
     return (await conn.execute(_FIND, {"tenant": tenant, "batch_id": batch_id})).mappings().one_or_none()
 
 
 async def claim(conn: AsyncConnection) -> Batch | None:
-    """Take a batch that has not come to its end and that nobody else is at, or None."""
+    """Claim an unfinished batch that nobody else is working on, or None."""
     row = (await conn.execute(_CLAIM)).one_or_none()
     return None if row is None else Batch(*row)
 
@@ -99,7 +99,7 @@ async def next_cases(conn: AsyncConnection, batch: Batch, chosen: CaseFilter, li
 
 
 async def move(conn: AsyncConnection, batch: Batch, done: Sequence[CaseKey], *, ended_at: datetime | None) -> None:
-    """Note how far a batch has come, and its end."""
+    """Record a batch's progress, or its end."""
     last = (done[-1].borrower_id, done[-1].case_id) if done else (batch.after_borrower, batch.after_case)
     values = {"tenant": batch.tenant, "batch_id": batch.batch_id, "done": len(done), "ended_at": ended_at}
     await conn.execute(_MOVE, {**values, "after_borrower": last[0], "after_case": last[1]})

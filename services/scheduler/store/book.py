@@ -1,4 +1,4 @@
-"""The book in portions of borrowers: as it is now, or as it was known at a moment and told from then on."""
+"""All debts, in portions of borrowers: as they are now, or as known at a past moment and updated from then on."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ _fact = msgspec.json.Decoder(OverdueFact).decode
 
 
 class _ContactTold(msgspec.Struct):
-    """What a story says of a contact's end."""
+    """What the timeline says about a contact's end."""
 
     task_id: str
 
 
 class _StatusTold(msgspec.Struct):
-    """What a story says of a status."""
+    """What the timeline says about a status."""
 
     status_id: str
     stands: bool
@@ -77,7 +77,7 @@ _status = msgspec.json.Decoder(_StatusTold).decode
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Borrowers of a tenant above one key, up to another."""
+    """A tenant's borrowers after one key, up to and including another."""
 
     tenant: str
     after: str
@@ -86,7 +86,7 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Which book: the present one, or (`before` a moment) what was known of the past."""
+    """All debts: the current ones, or (with `before`) those known in the past."""
 
     tenant: str
     before: datetime | None = None
@@ -96,12 +96,12 @@ class Book:
         return _BOOKS["present" if self.before is None else "past"]
 
     async def size(self, conn: AsyncConnection) -> int:
-        """Return how many borrowers it has."""
+        """Return the number of borrowers."""
         found = await conn.execute(text(f"select count(distinct d.borrower_id) from {self._source}"), self._values)
         return int(found.scalar_one())
 
     async def portion(self, conn: AsyncConnection, after: str, limit: int) -> tuple[Portion, int] | None:
-        """Return the next borrowers above a key, and how many they are; None at the end."""
+        """Return the next borrowers after a key, and their number; None at the end."""
         statement = text(
             "select count(*) as number, max(borrower_id) as last from"
             f" (select distinct d.borrower_id from {self._source} and d.borrower_id > :after order by 1 limit :limit) n"
@@ -132,7 +132,7 @@ async def present(conn: AsyncConnection, portion: Portion, now: datetime) -> lis
 
 
 async def past(conn: AsyncConnection, portion: Portion, from_at: datetime, to: datetime) -> list[Subject]:
-    """Return these borrowers with all facts known before `to`, and what was said to them before `from_at`."""
+    """Return these borrowers with all facts known before `to`, and the contacts made before `from_at`."""
     told: dict[str, list[tuple[datetime, OverdueFact]]] = {}
     for row in await conn.execute(_FACTS, {**_values(portion), "before": to}):
         told.setdefault(row.borrower_id, []).append((row.known_at, _fact(row.fact)))
@@ -151,13 +151,13 @@ async def past(conn: AsyncConnection, portion: Portion, from_at: datetime, to: d
 
 @dataclass(slots=True)
 class _Before:
-    """What was said and given by case, and what stories told of stops by borrower."""
+    """Past contacts and tasks by case, and stops in the timelines by borrower."""
 
     said: dict[str, list[Contact]] = field(default_factory=dict)
     given: dict[str, list[Given]] = field(default_factory=dict)
     stops: dict[str, list[tuple[datetime, str, bytes]]] = field(default_factory=dict)
     standing: dict[str, list[Stop]] = field(default_factory=dict)
-    """Those that stand now: no story has told those that were known before there was a case."""
+    """Current stops: no timeline has those that were known before there was a case."""
     segments: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
@@ -199,7 +199,7 @@ def _of_the_past(
 
 
 def _as_it_stood(contact: Contact, made_at: datetime | None, at: datetime, *, ended_later: bool) -> Contact:
-    """Return a contact as it was known at that moment: under way where it went out, or came to its end, only later."""
+    """Return a contact as known at that moment: under way if it went out, or ended, only later."""
     made_later = made_at is not None and made_at >= at
     open_still = made_at is None and (ended_later or contact.state in PENDING)
     if contact.expires_at > at and (made_later or open_still):
@@ -208,7 +208,7 @@ def _as_it_stood(contact: Contact, made_at: datetime | None, at: datetime, *, en
 
 
 def _stops(entries: Iterable[tuple[datetime, str, bytes]], standing: Iterable[Stop]) -> tuple[Stop, ...]:
-    """Return the stops that stories told, each from when it was known until it was told otherwise, and those that none has told."""
+    """Return the stops in the timelines, each from when it was known until it changed, and those in no timeline."""
     told_of: set[str] = set()
     open_: dict[str, Stop] = {}
     over: list[Stop] = []

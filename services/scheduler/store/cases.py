@@ -1,4 +1,4 @@
-"""Case rows: made, locked in key order, claimed when due, written back."""
+"""Case rows: created, locked in key order, claimed when due, written back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from services.scheduler.store.facts import debt_stored
 from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
 
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
-"""Where a pass over the due cases begins: below every key."""
+"""Where a pass over the due cases begins: before every key."""
 
 _KEYS = {"tenant": ID, "borrower_id": ID, "case_id": ID, "currency": WORDS, "loan_id": WORDS}
 _BORROWERS = {"tenant": ID, "borrower_id": ID}
@@ -39,10 +39,10 @@ _LIVED = {
 }  # fmt: skip
 _RULED = {"policy": ID, "policy_version": "int"}
 _MARKED = {"passed": WORDS, "flagged": WORDS, "acted": WORDS}
-"""Step ids with blanks between: an array of arrays cannot be unnested into rows."""
+"""Step ids separated by spaces: an array of arrays cannot be unnested into rows."""
 _TRIED = {"trial": ID}
 _SETTLED = {**_LIVED, **_MARKED, **_TRIED, **_RULED}
-"""What seldom changes: where all of it is as it was read, only what is planned is written."""
+"""Columns that seldom change: if all of them are as read, only the planned ones are written."""
 _READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_SETTLED, *_PLANNED))
 _PLANNED_FROM = len(_KEYS) + len(_SETTLED)
 _MAKE = text(
@@ -62,7 +62,7 @@ _WAKE_OTHERS = text(
 _OF_KEY = (
     "cross join lateral (select * from scheduler.cases c where (c.tenant, c.borrower_id, c.case_id) = (k.tenant, k.borrower_id, k.case_id)"
 )
-"""A look into the index for each key: a join may read the whole book, as it does the first five times on a connection."""
+"""An index lookup for each key: a join may scan the whole table, as it does the first five times on a connection."""
 _LOCK = text(f"select {_READ} from (select * from {unnest(_KEYS, 'v')} order by tenant, borrower_id, case_id) k {_OF_KEY} for update) c")
 _LOOK = text(f"select {_READ} from {unnest(_KEYS, 'k')} {_OF_KEY} limit 1) c")
 _LOCK_BORROWERS = text(
@@ -84,7 +84,7 @@ _IS_LATE = "{table}.state = 'open' and {table}.stage = 'overdue'"
 def _saving(columns: Mapping[str, str]) -> str:
     """Return the statement that writes these columns of cases.
 
-    Beside the rows it adds by how much the number of late cases with a reason has changed: nobody has to read the book to count it.
+    It also records by how much the number of overdue cases with each reason changes, so that counting them needs no table scan.
     """
     return (
         f"with v as (select * from {unnest({**_KEYS, **columns}, 'n')}),"
@@ -112,7 +112,7 @@ _FIND = text(f"select {_READ} from scheduler.cases c where c.tenant = :tenant an
 
 
 class Told(Value, frozen=True):
-    """A debt as a fact has told it that this transaction has kept, and the segment that went into it: nobody reads again what he holds."""
+    """A debt as told by a fact this transaction has stored, and the segment used for it: what is already in hand is not read again."""
 
     case: debts.CaseOf
     fact: bytes
@@ -120,7 +120,7 @@ class Told(Value, frozen=True):
     debt: Debt
 
     def within(self, segment: str | None) -> Debt:
-        """Return the debt of a borrower who is in this segment now."""
+        """Return the debt of a borrower who is now in this segment."""
         return self.debt if self.segment == segment else debt_stored(self.fact, segment)
 
 
@@ -129,41 +129,41 @@ _NOTHING_TOLD: ToldBy = {}
 
 
 async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: datetime, *, policy: tuple[str, int]) -> None:
-    """Make these cases due now, each with the moment of the newest fact that stands behind it; a new one is closed, without a spell yet."""
+    """Make these cases due now, each with the moment of the newest fact behind it; new ones are closed and have no spell yet."""
     keys = sorted(woken)
     missing = sorted(set(keys) - {one.key for one in await lock_rows(conn, keys)})
     if missing:
         await conn.execute(_MAKE, {**transposed(_KEYS, missing), "policy": policy[0], "version": policy[1]})
-        await lock_rows(conn, missing)  # what somebody else has made meanwhile
+        await lock_rows(conn, missing)  # those somebody else has created meanwhile
     await conn.execute(_WAKE, {**transposed(_KEYS, keys), "fact_at": arrayed(MOMENT, [woken[key] for key in keys]), "now": now})
 
 
 async def wake_others(conn: AsyncConnection, of: Sequence[holds.CaseOf], at: datetime) -> None:
-    """Make the other cases of these borrowers due: what rested them has ended here.
+    """Make the other cases of these borrowers due: what paused them has ended here.
 
-    They are locked out of order. Should somebody wait for one of ours meanwhile, PostgreSQL ends one of the two, which is tried again.
+    They are locked out of key order. If somebody is waiting for one of ours meanwhile, PostgreSQL aborts one of the two, which is retried.
     """
     if of:
         await conn.execute(_WAKE_OTHERS, {**transposed(_ONE, of), "at": at})
 
 
 async def lock_rows(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
-    """Lock these cases in key order; nothing beside the row is read."""
-    found = await conn.execute(_LOCK, transposed(_KEYS, sorted(dict.fromkeys(keys))))  # whoever has them in order, sorts for nothing
+    """Lock these cases in key order; nothing but their rows is read."""
+    found = await conn.execute(_LOCK, transposed(_KEYS, sorted(dict.fromkeys(keys))))  # already sorted keys cost no sort
     return [_held(row) for row in found]
 
 
 async def lock(conn: AsyncConnection, keys: Iterable[CaseKey]) -> list[Held]:
-    """Lock these cases in key order and read them whole."""
+    """Lock these cases in key order and read them in full."""
     return await _filled(conn, await lock_rows(conn, keys))
 
 
 async def lock_or_begin(
     conn: AsyncConnection, keys: Iterable[CaseKey], begun: Iterable[CaseKey], *, policy: tuple[str, int], told: ToldBy = _NOTHING_TOLD
 ) -> list[Held]:
-    """Lock these cases in key order and read them whole; those of `begun` that have no row yet get one when they are saved.
+    """Lock these cases in key order and read them in full; those of `begun` without a row get one when they are saved.
 
-    Whoever begins rows has locked all that stood before: so locks come before inserts everywhere, each in key order.
+    Existing rows are locked before new ones are begun: so locks come before inserts everywhere, each in key order.
     """
     rows = await lock_rows(conn, keys)
     there = {one.key for one in rows}
@@ -172,39 +172,39 @@ async def lock_or_begin(
 
 
 async def keys_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[CaseKey]:
-    """Return all cases of these (tenant, borrower), not locked."""
+    """Return the keys of all cases of these (tenant, borrower), without locking."""
     tenants, ids = zip(*sorted(set(borrowers)), strict=True)
     return [CaseKey(*row) for row in await conn.execute(_KEYS_OF, {"tenant": joined(tenants), "borrower_id": joined(ids)})]
 
 
 async def look(conn: AsyncConnection, keys: Iterable[CaseKey], *, policy: tuple[str, int]) -> list[Held]:
-    """Read these cases whole in key order without locking them; one without a row is closed and has no spell yet."""
+    """Read these cases in full in key order without locking them; one without a row is closed and has no spell yet."""
     ordered = sorted(set(keys))
     found = {one.key: one for one in (_held(row) for row in await conn.execute(_LOOK, transposed(_KEYS, ordered)))}
     return await _filled(conn, [found.get(key) or _unopened(key, policy) for key in ordered])
 
 
 async def lock_of_borrowers(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> list[Held]:
-    """Lock all cases of these (tenant, borrower) in key order and read them whole."""
+    """Lock all cases of these (tenant, borrower) in key order and read them in full."""
     tenants, ids = zip(*sorted(set(borrowers)), strict=True)
     found = await conn.execute(_LOCK_BORROWERS, {"tenant": joined(tenants), "borrower_id": joined(ids)})
     return await _filled(conn, [_held(row) for row in found])
 
 
 async def claim_due(conn: AsyncConnection, now: datetime, *, after: tuple[datetime, str], limit: int) -> list[Held]:
-    """Lock the due cases above a key that nobody else holds, and read them whole."""
+    """Lock the due cases after a key that nobody else has locked, and read them in full."""
     found = await conn.execute(CLAIM, {"now": now, "after_at": after[0], "after_id": after[1], "limit": limit})
     return await _filled(conn, [_held(row) for row in found])
 
 
 async def find(conn: AsyncConnection, tenant: str, case_id: str) -> Held | None:
-    """Read a case whole without locking it."""
+    """Read a case in full without locking it."""
     found = (await conn.execute(_FIND, {"tenant": tenant, "case_id": case_id})).all()
     return (await _filled(conn, [_held(found[0])]))[0] if found else None
 
 
 async def save(conn: AsyncConnection, held: Sequence[Held]) -> None:
-    """Write cases that this transaction holds: back, or their rows where they have none; TransientError where somebody else made one."""
+    """Write locked cases back, or insert those without a row; raise TransientError if somebody else has inserted one."""
     moved: list[Held] = []
     changed: list[tuple[Held, tuple[Any, ...]]] = []
     begun: list[tuple[Held, tuple[Any, ...]]] = []
@@ -224,11 +224,11 @@ async def save(conn: AsyncConnection, held: Sequence[Held]) -> None:
         try:
             await conn.execute(_BEGIN, _columns(begun))
         except IntegrityError as error:
-            raise TransientError("a case was begun elsewhere meanwhile") from error
+            raise TransientError("somebody else has inserted this case meanwhile") from error
 
 
 def _columns(rows: Sequence[tuple[Held, tuple[Any, ...]]]) -> dict[str, Any]:
-    """Return whole rows by column; of each the settled ones as they are now."""
+    """Return whole rows by column, with the settled columns as they are now."""
     settled = zip(_SETTLED.items(), zip(*[stored for _, stored in rows], strict=True), strict=True)
     held = [one for one, _ in rows]
     values = {name: arrayed(kind, column) for (name, kind), column in settled}
@@ -236,7 +236,7 @@ def _columns(rows: Sequence[tuple[Held, tuple[Any, ...]]]) -> dict[str, Any]:
 
 
 def _stored(one: Held) -> tuple[Any, ...]:
-    """Return the settled columns of a case, in their order."""
+    """Return a case's settled columns, in order."""
     case = one.case
     return (
         case.state.value, case.stage.value, case.spell, case.opened_at, case.clear_since, case.nonpayment_reason, case.handed_to,
@@ -260,7 +260,7 @@ def _held(row: Row[Any]) -> Held:
         nonpayment_reason=nonpayment_reason, handed_to=handed_to, handed_at=handed_at,
         trial=None if trial is None else Trial.read(trial), loan_id=loan_id, chosen_in=chosen_in,
     )  # fmt: skip
-    return Held(case, policy, version, *row[_PLANNED_FROM:], stored)  # type: ignore[call-arg]  # of a row no length is known
+    return Held(case, policy, version, *row[_PLANNED_FROM:], stored)  # type: ignore[call-arg]  # a row's length is unknown
 
 
 def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
@@ -272,7 +272,7 @@ def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
 
 
 async def _filled_anew(conn: AsyncConnection, held: list[Held], told: ToldBy) -> list[Held]:
-    """Read what the plans of cases depend on that have no row yet: nothing but debts and stops can be theirs."""
+    """Read what the plans of cases without a row depend on: they can only have debts and stops."""
     if not held:
         return []
     cases = [one.case for one in held]

@@ -1,4 +1,4 @@
-"""Changes of policies and assignments on their way to every debt of the tenant: reminders reckoned anew, cases looked at again."""
+"""Changes of policies and assignments being applied to every debt of a tenant: reminders recomputed, cases planned again."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ _DEBTS_OF = text(
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change, and the last debt that has heard of it."""
+    """A change, and the last debt it was applied to."""
 
     tenant: str
     change_id: str
     after_borrower: str
     after_loan: str
     wakes: bool
-    """Whether spells that run are to be looked at."""
+    """Whether running spells are to be planned again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A debt that hears of a change."""
+    """A debt a change is being applied to."""
 
     tenant: str
     borrower_id: str
@@ -71,24 +71,24 @@ class Told:
 
 
 async def add(conn: AsyncConnection, tenant: str, change_id: str, effective_at: datetime, *, wakes: bool) -> None:
-    """Note a change that every debt of a tenant is to hear of from a moment on."""
+    """Record a change to be applied to every debt of a tenant from a moment on."""
     await conn.execute(_ADD, {"tenant": tenant, "change_id": change_id, "effective_at": effective_at, "wakes": wakes})
 
 
 async def claim(conn: AsyncConnection, now: datetime) -> Change | None:
-    """Take a change whose moment has come and that nobody else is at, or None."""
+    """Claim a change that has taken effect and that nobody else is applying, or None."""
     row = (await conn.execute(_CLAIM, {"now": now})).one_or_none()
     return None if row is None else Change(*row)
 
 
 async def next_debts(conn: AsyncConnection, change: Change, limit: int) -> list[Told]:
-    """Lock the next debts that have not heard of it, in key order."""
+    """Lock the next debts it has not been applied to, in key order."""
     values = {"tenant": change.tenant, "after_borrower": change.after_borrower, "after_loan": change.after_loan, "limit": limit}
     return await _with_facts(conn, (await conn.execute(_DEBTS, values)).all())
 
 
 async def claim_segments(conn: AsyncConnection, before: datetime, limit: int) -> list[tuple[str, str]]:
-    """Take (tenant, borrower) whose segment had changed by a moment; each change is taken once."""
+    """Take the (tenant, borrower) whose segment had changed by a moment; each change is taken once."""
     return [(row.tenant, row.borrower_id) for row in await conn.execute(_CLAIM_SEGMENTS, {"before": before, "limit": limit})]
 
 
@@ -99,17 +99,17 @@ async def debts_of(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) 
 
 
 async def move(conn: AsyncConnection, change: Change, last: Told) -> None:
-    """Note how far a change has come."""
+    """Record how far a change has come."""
     key = {"tenant": change.tenant, "change_id": change.change_id}
     await conn.execute(_MOVE, {**key, "after_borrower": last.borrower_id, "after_loan": last.loan_id})
 
 
 async def end(conn: AsyncConnection, change: Change) -> None:
-    """Forget a change of which every debt has heard."""
+    """Delete a change that was applied to every debt."""
     await conn.execute(_END, {"tenant": change.tenant, "change_id": change.change_id})
 
 
 async def _with_facts(conn: AsyncConnection, locked: Sequence[Row[Any]]) -> list[Told]:
-    """Return debts with their facts, read behind the lock: the statement that waits for one does not see what it was told meanwhile."""
+    """Return debts with their facts, read after locking: a statement that waits for a lock does not see what changed meanwhile."""
     facts = await facts_of(conn, [(row.tenant, row.borrower_id, row.loan_id) for row in locked])
     return [Told(**row._mapping, fact=facts[row.tenant, row.borrower_id, row.loan_id]) for row in locked]  # noqa: SLF001  # SQLAlchemy's public name

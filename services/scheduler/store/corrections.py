@@ -1,4 +1,4 @@
-"""What facts tell otherwise than those before them, and the contacts that were made before they did."""
+"""What facts correct, and the contacts made before the corrections."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class CorrectionRow:
-    """What a fact tells otherwise, as it is kept; `days` as the message has them."""
+    """What a fact corrects, as stored; `days` as in the message."""
 
     tenant: str
     borrower_id: str
@@ -65,13 +65,13 @@ class CorrectionRow:
 
     @property
     def key(self) -> tuple[str, str, str, int, int]:
-        """Return what makes it this correction."""
+        """Return the key of this correction."""
         return self.tenant, self.borrower_id, self.loan_id, self.epoch, self.version
 
 
 @dataclass(frozen=True, slots=True)
 class FlagRow:
-    """A contact that was made on what has been corrected since."""
+    """A contact made on something that has been corrected since."""
 
     tenant: str
     borrower_id: str
@@ -82,12 +82,12 @@ class FlagRow:
 
 
 def encoded(debts: Sequence[DebtSeen]) -> bytes:
-    """Return the debts of a contact as its row has them."""
+    """Return the debts of a contact as stored in its row."""
     return _encode([(debt.loan_id, debt.epoch, debt.version) for debt in debts])
 
 
 async def keep(conn: AsyncConnection, rows: Sequence[CorrectionRow]) -> set[tuple[str, str, str, int, int]]:
-    """Keep what facts tell otherwise, and return the keys of what was not known."""
+    """Store corrections; return the keys of the new ones."""
     if not rows:
         return set()
     found = await conn.execute(_KEEP, transposed(_ROW, rows))
@@ -95,7 +95,7 @@ async def keep(conn: AsyncConnection, rows: Sequence[CorrectionRow]) -> set[tupl
 
 
 async def of_borrowers(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Correction]]:
-    """Return all that was corrected of the debts of these (tenant, borrower)."""
+    """Return all corrections to the debts of these (tenant, borrower)."""
     tenants, ids = zip(*borrowers, strict=True)
     found: dict[tuple[str, str], list[Correction]] = {}
     for row in await conn.execute(_OF_BORROWERS, {"tenant": list(tenants), "borrower_id": list(ids)}):
@@ -116,7 +116,7 @@ async def made(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str, 
 
 
 async def flag(conn: AsyncConnection, rows: Sequence[FlagRow]) -> None:
-    """Flag contacts whose cases are held; what was said first stays."""
+    """Flag contacts whose cases are locked; existing flags are kept."""
     if rows:
         by_key = {(row.tenant, row.borrower_id, row.task_id): row for row in rows}
         await conn.execute(_FLAG, transposed(_FLAG_ROW, [by_key[key] for key in sorted(by_key)]))

@@ -79,7 +79,7 @@ class OfferRow:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What became of an offer; `approves` where another person's decision made it one."""
+    """What became of an offer; `approves` if a second person's decision approved it."""
 
     state: OfferState
     by: str
@@ -125,7 +125,7 @@ async def add_approval(conn: AsyncConnection, case: Case, approval: Approval, *,
 
 
 async def add_exhibit(conn: AsyncConnection, case: Case, exhibit: Exhibit, *, sha256: str, reference: str) -> bool:
-    """Attach a document to this spell; False where the same one is there."""
+    """Attach a document to this spell; return False if the same one is already there."""
     values = {"document": exhibit.document, "by": exhibit.by, "at": exhibit.at, "sha256": sha256, "reference": reference}
     return bool((await conn.execute(_ADD_EXHIBIT, {**_key(case), "spell": case.spell, **values})).rowcount)
 
@@ -137,7 +137,7 @@ async def add_offers(conn: AsyncConnection, rows: Sequence[OfferRow]) -> None:
 
 
 async def put_offer(conn: AsyncConnection, case: Case, offer_id: str, decided: Decided) -> None:
-    """Write what became of an offer of a case that this transaction holds."""
+    """Record what became of an offer in a locked case."""
     values = {"offer_id": offer_id, "state": decided.state.value, "by": decided.by, "at": decided.at, "taken": decided.taken}
     more = {"reason": decided.reason, "approves": decided.approves, "expires_at": decided.expires_at}
     await conn.execute(_PUT_OFFER, {**_key(case), **values, **more})

@@ -1,4 +1,4 @@
-"""Debts as their newest facts tell them, and how far the facts reach."""
+"""Debts as described by their newest facts, and how far the facts reach."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ FACT = (
     "(select f.fact from scheduler.debt_facts f where (f.tenant, f.borrower_id, f.loan_id, f.epoch, f.version, f.as_of)"
     " = (d.tenant, d.borrower_id, d.loan_id, d.epoch, d.version, d.as_of))"
 )
-"""What the newest fact of a debt `d` says, which stands once, among all that were the newest."""
+"""The newest fact of a debt `d`, which is stored only once, among all facts that were ever the newest."""
 
 CaseOf = tuple[str, str, str, str]
-"""(tenant, borrower, currency, loan): the last is empty for a borrower's case."""
+"""(tenant, borrower, currency, loan); the loan is empty for a borrower's case."""
 
 DebtKey = tuple[str, str, str]
 """(tenant, borrower, loan)."""
 
 Live = tuple[str, bytes, str | None]
-"""(loan, its fact, the segment in which its borrower is now)."""
+"""(loan, its fact, its borrower's current segment)."""
 
 _KEY = {"tenant": ID, "borrower_id": ID, "loan_id": ID}
 _COLUMNS = {
@@ -43,7 +43,7 @@ _HISTORY = {
     **{name: name for name in ("tenant", "borrower_id", "loan_id", "epoch", "version", "as_of", "fact", "currency")},
     **{name: f"told.{name}" for name in ("status", "bucket", "overdue", "outstanding", "past_due_from")},
 }
-"""The columns of a fact that is kept for good, but for the moment from which it is known, and where a row has them."""
+"""The columns of a permanently stored fact, except when it became known, and the row attribute for each."""
 _STAND = text(
     f"select k.place, d.case_loan from {in_order(_KEY, 'k')} cross join lateral (select d.case_loan from scheduler.debts d"
     " where (d.tenant, d.borrower_id, d.loan_id) = (k.tenant, k.borrower_id, k.loan_id) limit 1) d"
@@ -66,7 +66,7 @@ _OF_CASES = {"tenant": ID, "borrower_id": ID, "currency": ID, "case_loan": WORDS
 
 
 def _live(more: str) -> TextClause:
-    """Return the statement that reads the debts of cases with their facts, where this is so too."""
+    """Return the statement that reads the debts of cases with their facts, with an additional condition."""
     return text(
         f"select k.tenant, k.borrower_id, k.currency, k.case_loan, d.loan_id, d.fact, d.segment from {unnest(_OF_CASES, 'k')}"
         f" cross join lateral (select d.loan_id, {FACT} as fact, r.segment from scheduler.debts d {WITH_SEGMENT}"
@@ -78,7 +78,7 @@ def _live(more: str) -> TextClause:
 
 
 _LIVE, _LIVE_BUT_KEPT = _live(""), _live(" and not (d.live and r.segment is null and d.xmin = cast(pg_current_xact_id() as xid))")
-"""Whoever has kept facts in this very transaction has them, and they are the larger part."""
+"""Facts stored by this very transaction are already at hand, and they are the larger part."""
 _WAKE = text(
     "with due as (select tenant, borrower_id, loan_id from scheduler.debts where wake_at <= :now"
     " order by wake_at limit :limit for update skip locked)"
@@ -96,7 +96,7 @@ _WATERMARK = text(
 
 
 class Told(Value, frozen=True):
-    """What reports read of a fact, beside its currency: each a column of its own, so that none reads the fact itself."""
+    """What reports need of a fact besides its currency: each in its own column, so that no report reads the fact itself."""
 
     status: str
     bucket: str
@@ -106,12 +106,12 @@ class Told(Value, frozen=True):
 
     @classmethod
     def by(cls, fact: OverdueFact) -> Told:
-        """Return what a fact tells."""
+        """Return it for a fact."""
         return cls(fact.status, fact.bucket, fact.overdue.total, fact.outstanding.total, fact.past_due_days_from)
 
 
 class DebtRow(Value, frozen=True):
-    """A fact as it is kept."""
+    """A fact as stored."""
 
     tenant: str
     borrower_id: str
@@ -130,19 +130,19 @@ class DebtRow(Value, frozen=True):
 
     @property
     def key(self) -> DebtKey:
-        """Return which debt it is about."""
+        """Return the key of its debt."""
         return self.tenant, self.borrower_id, self.loan_id
 
 
 class Home(Value, frozen=True):
-    """The loan whose case a debt is in, and was in before; empty for the borrower's case, None where the debt was not known."""
+    """The loan whose case a debt is in, and was in before; empty for the borrower's case, None if the debt was unknown."""
 
     case_loan: str
     before: str | None
 
     @property
     def left(self) -> str | None:
-        """Return the one that it has left."""
+        """Return the case it has left, if any."""
         return None if self.before == self.case_loan else self.before
 
 
@@ -158,9 +158,9 @@ class Woken:
 
 
 async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: datetime) -> dict[DebtKey, Home]:
-    """Keep these facts (one a debt, in key order) where they are newer, known from now on, and return where those debts are.
+    """Store these facts (one per debt, in key order) if they are newer, as known from now on; return where those debts are.
 
-    TransientError where a debt has been told elsewhere meanwhile for the first time.
+    Raise TransientError if another transaction has stored the first fact of one of these debts meanwhile.
     """
     before = {rows[place - 1].key: case_loan for place, case_loan in await conn.execute(_STAND, transposed(_KEY, rows))}
     new, known = [row for row in rows if row.key not in before], [row for row in rows if row.key in before]
@@ -175,9 +175,9 @@ async def keep_newer(conn: AsyncConnection, rows: Sequence[DebtRow], now: dateti
 
 
 async def live_facts(conn: AsyncConnection, keys: Sequence[CaseOf], *, but_kept: bool = False) -> list[tuple[CaseOf, Live]]:
-    """Return the facts of the active debts of these cases, and of ended ones for which a payment was promised.
+    """Return the facts of these cases' active debts, and of ended ones for which a payment was promised.
 
-    With `but_kept`, without those of active debts that this transaction has kept, where the borrower is in no segment.
+    `but_kept` leaves out facts of active debts that this transaction has stored, if their borrower has no segment.
     """
     columns = zip(_OF_CASES.items(), zip(*keys, strict=True), strict=True)
     asked = _LIVE_BUT_KEPT if but_kept else _LIVE
@@ -195,12 +195,12 @@ async def facts_of(conn: AsyncConnection, keys: Sequence[DebtKey]) -> dict[DebtK
 
 
 async def claim_woken(conn: AsyncConnection, now: datetime, limit: int) -> list[Woken]:
-    """Take the debts whose reminder is due; each is taken once."""
+    """Claim the debts whose reminder is due; each is claimed once."""
     return [Woken(*row) for row in await conn.execute(_WAKE, {"now": now, "limit": limit})]
 
 
 async def raise_watermarks(conn: AsyncConnection, topic: str, marks: Mapping[int, DebtWatermark]) -> None:
-    """Note how far partitions are complete; none goes back."""
+    """Record how far partitions are complete; a watermark never goes back."""
     rows = [
         {"topic": topic, "partition": partition, "until": mark.until, "stale_feeds": list(mark.stale_feeds)}
         for partition, mark in sorted(marks.items())
@@ -209,6 +209,6 @@ async def raise_watermarks(conn: AsyncConnection, topic: str, marks: Mapping[int
 
 
 async def watermarks(conn: AsyncConnection, topic: str) -> Mapping[int, datetime]:
-    """Return up to when each partition of a topic is complete."""
+    """Return the moment up to which each partition of a topic is complete."""
     found = await conn.execute(text("select partition, until from scheduler.watermarks where topic = :topic"), {"topic": topic})
     return {row.partition: row.until for row in found}

@@ -1,4 +1,4 @@
-"""Work for people: listed in the order of its urgency, claimed by one, completed; and what was not done in time."""
+"""Work for people: listed by urgency, claimed by one person, completed; and what was not done in time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.scheduler.store.arrays import unnest
 from services.scheduler.store.held import CaseKey
 
 CLAIMED_FOR = timedelta(minutes=30)
-"""So long a claim stands without a word of its holder; after that anybody may take the task."""
+"""How long a claim lasts without a sign of life from its holder; after that anybody may take the task."""
 _LAPSED = "t.state = 'claimed' and t.claimed_until <= :at"
 _TASK = (
     "t.task_id, t.case_id, t.borrower_id, t.spell, t.queue, t.kind, t.key as about, t.occurrence,"
@@ -64,7 +64,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which tasks; what is None does not matter."""
+    """Which tasks; None matches everything."""
 
     queue: str | None = None
     state: str | None = None
@@ -72,7 +72,7 @@ class Wanted:
 
 
 async def search(conn: AsyncConnection, tenant: str, wanted: Wanted, *, at: datetime, limit: int) -> Sequence[RowMapping]:
-    """Return tasks: the higher priority first, then what is to be done sooner."""
+    """Return tasks, higher priority first, then those due sooner."""
     values: dict[str, object] = {"tenant": tenant, "limit": limit, "at": at}
     parts = ["t.tenant = :tenant"]
     if wanted.queue is not None:
@@ -95,19 +95,19 @@ async def find(conn: AsyncConnection, tenant: str, task_id: str, *, at: datetime
 
 
 async def claim(conn: AsyncConnection, tenant: str, task_id: str, *, by: str, at: datetime) -> RowMapping | None:
-    """Take a task that nobody holds, or hold one's own for longer; None when it is done or another's."""
+    """Claim a task nobody holds, or extend one's own claim; None if it is done or another's."""
     values = {"tenant": tenant, "task_id": task_id, "by": by, "at": at, "until": at + CLAIMED_FOR}
     return (await conn.execute(_CLAIM, values)).mappings().one_or_none()
 
 
 async def release(conn: AsyncConnection, tenant: str, task_id: str, *, by: str, at: datetime) -> RowMapping | None:
-    """Give a task back; None when it is not this person's."""
+    """Give a task back; None if it is not this person's."""
     return (await conn.execute(_RELEASE, {"tenant": tenant, "task_id": task_id, "by": by, "at": at})).mappings().one_or_none()
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of a task: who, when, and what came of it."""
+    """The end of a task: who, when, and the result."""
 
     by: str
     at: datetime
@@ -116,19 +116,19 @@ class Done:
 
 
 async def complete(conn: AsyncConnection, tenant: str, task_id: str, done: Done) -> RowMapping | None:
-    """End a task; None when it was ended before."""
+    """Complete a task; None if it was already completed."""
     values = {"tenant": tenant, "task_id": task_id, "by": done.by, "at": done.at, "note": done.note, "result": done.result}
     return (await conn.execute(_COMPLETE, values)).mappings().one_or_none()
 
 
 async def late(conn: AsyncConnection, at: datetime, limit: int) -> list[tuple[CaseKey, str]]:
-    """Return (case, task) of tasks whose time has passed and of which that was not said yet."""
+    """Return (case, task) of overdue tasks not yet recorded as such."""
     rows = await conn.execute(_LATE, {"at": at, "limit": limit})
     return [(CaseKey(row.tenant, row.borrower_id, row.case_id), row.task_id) for row in rows]
 
 
 async def breach(conn: AsyncConnection, tasks: Sequence[tuple[CaseKey, str]], at: datetime) -> Sequence[RowMapping]:
-    """Note that these tasks, whose cases are locked, were not done in time; return those of which that is so."""
+    """Record that these tasks, whose cases are locked, were not done in time; return those for which that is so."""
     ordered = sorted((key.tenant, key.borrower_id, task_id) for key, task_id in tasks)
     tenants, borrowers, ids = zip(*ordered, strict=True)
     values = {"tenant": list(tenants), "borrower_id": list(borrowers), "task_id": list(ids), "at": at}

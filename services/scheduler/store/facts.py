@@ -1,4 +1,4 @@
-"""What the rules read of a fact: as it has just come, or as it was kept."""
+"""What the rules need of a fact, whether just received or stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Total(Value, frozen=True):
 
 
 class FactKept(Value, frozen=True, kw_only=True):
-    """The part of a fact that a debt is made of. It was checked when it was taken in: decoded so, it costs half as much as all of it."""
+    """The part of a fact that makes up a debt. It was checked on arrival: decoding it this way costs half as much as decoding it all."""
 
     loan_id: str
     product: str
@@ -47,7 +47,7 @@ _kept = msgspec.json.Decoder(FactKept).decode
 
 
 def debt_of(fact: OverdueFact | FactKept, segment: str | None = None) -> Debt:
-    """Return what the rules read of a fact, and of the segment in which its borrower is now."""
+    """Return the debt described by a fact, with its borrower's current segment."""
     return Debt(
         loan_id=fact.loan_id, epoch=fact.epoch, version=fact.version, timezone=fact.timezone, jurisdictions=fact.jurisdictions,
         active=fact.status == "active", overdue=fact.overdue.total, past_due_from=fact.past_due_days_from, grace_days=fact.grace_days,
@@ -62,5 +62,5 @@ def debt_of(fact: OverdueFact | FactKept, segment: str | None = None) -> Debt:
 
 
 def debt_stored(fact: bytes, segment: str | None) -> Debt:
-    """Return what the rules read of a fact as it is kept, and of its borrower's segment."""
+    """Return the debt described by a stored fact, with its borrower's current segment."""
     return debt_of(_kept(fact), segment)

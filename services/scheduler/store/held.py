@@ -1,4 +1,4 @@
-"""A case row that this transaction holds, with all that its plan depends on."""
+"""A case row locked by this transaction, with everything its plan depends on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ASSIGNMENT = "default"
 
 
 class Held(Value, frozen=True):
-    """The case, when to look at it again, and what the last plan said."""
+    """The case, when to plan it again, and what the last plan said."""
 
     case: Case
     policy: str
@@ -31,26 +31,26 @@ class Held(Value, frozen=True):
     in_doubt: str | None = None
     moved_at: datetime | None = None
     stored: tuple[Any, ...] | None = None
-    """The columns of the row that seldom change, as they were read; None where it was not read from its table."""
+    """The seldom-changing columns as read; None if there was no row to read."""
 
     @property
     def key(self) -> CaseKey:
-        """Return which case it is."""
+        """Return the key of the case."""
         return CaseKey(self.case.tenant, self.case.borrower_id, self.case.case_id, self.case.currency, self.case.loan_id)
 
     def moment(self, now: datetime) -> datetime:
-        """Return now, or the moment of its last entry where another replica's clock was ahead: a story never goes back."""
+        """Return now, or the time of its last entry if another replica's clock was ahead: a timeline never goes back."""
         return now if self.moved_at is None else max(now, self.moved_at)
 
     def woken(self, now: datetime) -> datetime | None:
-        """Return when to look at it because something has changed: at once, but not while it rests or a person must decide."""
+        """Return when to plan it after a change: at once, but not while it settles or waits for a person's decision."""
         if self.in_doubt is not None:
             return None
         return now if self.rests_until is None else max(now, self.rests_until)
 
 
 class CaseKey(Value, frozen=True, order=True):
-    """Which case: the order of keys is the order of locks."""
+    """Identifies a case; locks are taken in the order of these keys."""
 
     tenant: str
     borrower_id: str
@@ -60,6 +60,6 @@ class CaseKey(Value, frozen=True, order=True):
 
 
 def case_key(tenant: str, borrower_id: str, currency: str, loan_id: str = "") -> CaseKey:
-    """Return the key that this borrower's case in this currency always has, or that of one loan."""
+    """Return the fixed key of this borrower's case in this currency, or of one loan's."""
     of = (tenant, borrower_id, ASSIGNMENT, currency, *([loan_id] if loan_id else []))
     return CaseKey(tenant, borrower_id, ids.derived("c", *of), currency, loan_id)

@@ -60,7 +60,7 @@ class CaseOf(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HoldRow:
-    """A hold that is set."""
+    """A new hold."""
 
     tenant: str
     borrower_id: str
@@ -94,14 +94,14 @@ class EndedRow:
 
 
 async def put(conn: AsyncConnection, rows: Sequence[HoldRow]) -> set[str]:
-    """Write holds, and return the ids of those that did not stand yet."""
+    """Store holds; return the ids of the new ones."""
     if not rows:
         return set()
     return {row.hold_id for row in await conn.execute(_SET, transposed(_COLUMNS, rows))}
 
 
 async def end(conn: AsyncConnection, rows: Sequence[EndedRow]) -> list[CaseOf]:
-    """End holds; one that was ended before stays as it is. Return whose those were that rested all of a borrower's cases."""
+    """End holds that have not ended yet. Return the cases of those that applied to all of a borrower's cases."""
     if not rows:
         return []
     ordered = sorted(rows, key=lambda row: (row.tenant, row.borrower_id, row.hold_id))
@@ -109,9 +109,9 @@ async def end(conn: AsyncConnection, rows: Sequence[EndedRow]) -> list[CaseOf]:
 
 
 async def end_with(conn: AsyncConnection, of: Sequence[CaseOf], event: str, at: datetime) -> list[CaseOf]:
-    """Let the holds be over that end with this event: these cases' own, and those of the person; return in which cases it has ended some.
+    """Expire holds that end with this event: these cases' own, and person-wide ones; return the cases in which any expired.
 
-    Whose holds they are lets go of them when it is looked at.
+    The case that owns a hold releases it when it is next planned.
     """
     if not of:
         return []
@@ -120,7 +120,7 @@ async def end_with(conn: AsyncConnection, of: Sequence[CaseOf], event: str, at: 
 
 
 async def of_case(conn: AsyncConnection, of: tuple[str, str, str], *, after: str, limit: int) -> Sequence[RowMapping]:
-    """Return the holds of (tenant, borrower, case), ended ones too, by id."""
+    """Return the holds of (tenant, borrower, case) by id, including ended ones."""
     values = {"tenant": of[0], "borrower_id": of[1], "case_id": of[2], "after": after, "limit": limit}
     return (await conn.execute(_OF_CASE, values)).mappings().all()
 

@@ -1,4 +1,4 @@
-"""In whose case a debt is: in its own or in its borrower's, as its policy wishes, but never out of one whose spell runs."""
+"""Which case a debt is in: its own or its borrower's, as its policy asks, but it never leaves one with a running spell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.scheduler.store.arrays import transposed, unnest
 
 
 def runs(debt: str, owed: str) -> str:
-    """Return the condition that a debt's case holds it: a spell runs, or it speaks of what comes due, and this is not late."""
+    """Return the condition that a debt's case keeps it: a spell is running, or it is pre-due and this debt is not overdue."""
     return (
         "exists (select from scheduler.cases c where (c.tenant, c.borrower_id, c.currency, c.loan_id)"
         f" = ({debt}.tenant, {debt}.borrower_id, {debt}.currency, {debt}.case_loan)"
@@ -22,7 +22,7 @@ def runs(debt: str, owed: str) -> str:
 
 
 def housed(debt: str, owed: str, wished: str) -> str:
-    """Return in whose case a debt is from now on; nobody is asked where it is where it is to be."""
+    """Return the expression for a debt's case from now on; if it is already in the right one, no lookup is made."""
     return (
         f"case when {debt}.case_loan = {wished} then {debt}.case_loan"
         f" when {runs(debt, owed)} then {debt}.case_loan else {wished} end"
@@ -39,7 +39,7 @@ _RECKON = text(
 
 @dataclass(frozen=True, slots=True)
 class Reckoned:
-    """When a debt's reminder is due now, and in whose case it is to be."""
+    """When a debt's reminder is now due, and which case it should be in."""
 
     tenant: str
     borrower_id: str
@@ -49,7 +49,7 @@ class Reckoned:
 
 
 async def reckon(conn: AsyncConnection, rows: Sequence[Reckoned]) -> dict[tuple[str, str, str], str]:
-    """Write when reminders of these locked debts are due, and return in whose case each is from now on."""
+    """Store when the reminders of these locked debts are due; return which case each is in from now on."""
     if not rows:
         return {}
     found = await conn.execute(_RECKON, transposed(_RECKONED, rows))

@@ -1,4 +1,4 @@
-"""What of the past goes when it is old enough, and since when all of it is there."""
+"""Deletes what is old enough, and knows since when everything is still there."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 WALK_EVERY = timedelta(days=1)
-"""A moment from which on facts are kept whole rises by so much at least: to raise it, every debt is looked at."""
+"""The least by which the moment since which all facts are stored rises at once: each rise visits every debt."""
 _DEBT = "tenant, borrower_id, loan_id"
 _BEGINNING = {"tenant": "", "borrower_id": "", "loan_id": ""}
 
 
 def _among(of: str) -> str:
-    """Return the condition that a row is about the debts of this step; said of both sides of a join, which then reads no others."""
+    """Return the condition that a row belongs to this step's debts; stated on both sides of a join, so that it reads no others."""
     debt = f"({of}.tenant, {of}.borrower_id, {of}.loan_id)"
     return f"{debt} > (:tenant, :borrower_id, :loan_id) and {debt} <= (:last_tenant, :last_borrower_id, :last_loan_id)"
 
@@ -30,7 +30,7 @@ FORGET = text(
     " and (g.tenant, g.borrower_id, g.loan_id) = (f.tenant, f.borrower_id, f.loan_id)"
     " and (g.epoch, g.version, g.as_of) > (f.epoch, f.version, f.as_of) and g.known_at < :before)"
 )
-"""Of each debt the fact that was the newest at that moment stays, as the one that reports of later days begin with."""
+"""Each debt keeps the fact that was newest at that moment, because reports on later days start from it."""
 _FORGET_CORRECTIONS = text(f"delete from scheduler.corrections c where {_among('c')} and c.said_at < :before")
 _BEFORE = text("select before from scheduler.fact_walks")
 _LINKS = text(
@@ -45,12 +45,12 @@ _SIMULATIONS = text(
 
 
 async def whole_since(conn: AsyncConnection) -> datetime:
-    """Return the moment from which on every fact is there; to be read after what it is asked about, since it only rises."""
+    """Return the moment since which every fact is stored; read it after what it is about, since it only rises."""
     return (await conn.execute(_BEFORE)).scalar_one()  # type: ignore[no-any-return]  # typed by the column
 
 
 async def forget_facts(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget what was superseded before a moment of the next so many debts, and their corrections; False at the end of the walk."""
+    """Delete facts superseded before a moment, and their corrections, for the next debts; False at the end of the walk."""
     walk = (await conn.execute(_TAKE)).mappings().one_or_none()
     if walk is None:
         return False
@@ -70,12 +70,12 @@ async def forget_facts(conn: AsyncConnection, before: datetime, most: int) -> bo
 
 
 async def forget_links(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget links to the borrower's page that have ended before a moment."""
+    """Delete links to the borrower's page that expired before a moment."""
     return (await conn.execute(_LINKS, {"before": before, "most": most})).rowcount == most
 
 
 async def forget_simulations(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget simulations that have ended before a moment, but for those that a version of a policy was approved with."""
+    """Delete simulations that ended before a moment, except those a policy version was approved with."""
     return (await conn.execute(_SIMULATIONS, {"before": before, "most": most})).rowcount == most
 
 

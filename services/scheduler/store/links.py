@@ -1,4 +1,4 @@
-"""Links to the borrower's page: made, found by the hash of their token, tried, opened, revoked; erasure takes them out."""
+"""Links to the borrower's page: made, found by the hash of their token, tried, opened, revoked; erasure deletes them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """A link that is made: for the spells of these cases."""
+    """A new link, for the spells of these cases."""
 
     token_hash: bytes
     tenant: str
@@ -87,7 +87,7 @@ class LinkRow:
 
 
 async def make(conn: AsyncConnection, row: LinkRow) -> None:
-    """Write a link, unless it stands, and forget the borrower's links whose time has passed."""
+    """Store a link, unless it exists, and delete the borrower's expired links."""
     values = {name: getattr(row, name) for name in LinkRow.__slots__}
     await conn.execute(_FORGET_ENDED, {name: values[name] for name in ("tenant", "borrower_id", "made_at")})
     await conn.execute(_MAKE, values)
@@ -102,44 +102,44 @@ async def find(conn: AsyncConnection, token_hash: bytes) -> Link | None:
 async def of_borrower(
     conn: AsyncConnection, tenant: str, borrower_id: str, *, after: str, limit: int, now: datetime
 ) -> Sequence[RowMapping]:
-    """Return a borrower's links by id, with what they are now."""
+    """Return a borrower's links by id, with their current state."""
     values = {"tenant": tenant, "borrower_id": borrower_id, "after": after, "limit": limit, "now": now}
     return (await conn.execute(_LIST, values)).mappings().all()
 
 
 async def take_try(conn: AsyncConnection, token_hash: bytes) -> int | None:
-    """Count a try of the second factor before it is judged, and return how many that were; None when there is none left."""
+    """Count a try of the second factor before it is checked; return its number, or None if there are none left."""
     return (await conn.execute(_TRY, {"token_hash": token_hash})).scalar_one_or_none()
 
 
 async def give_try_back(conn: AsyncConnection, token_hash: bytes) -> None:
-    """Count a try out again that nobody could judge."""
+    """Undo the count of a try that nobody could check."""
     await conn.execute(_TRY_BACK, {"token_hash": token_hash})
 
 
 async def open_(conn: AsyncConnection, token_hash: bytes, visit_hash: bytes, until: datetime) -> bool:
-    """Let the holder in; False where the link was revoked or erased meanwhile."""
+    """Let the holder in; return False if the link was revoked or erased meanwhile."""
     return (await conn.execute(_OPEN, {"token_hash": token_hash, "visit_hash": visit_hash, "until": until})).one_or_none() is not None
 
 
 async def count_act(conn: AsyncConnection, token_hash: bytes, now: datetime) -> bool:
-    """Count something that is done by a link; False when that is too much for an hour."""
+    """Count an act made through a link; return False if there were too many in the last hour."""
     found = await conn.execute(_COUNT, {"token_hash": token_hash, "now": now, "hour_ago": now - _HOUR})
     return bool((found.scalar_one_or_none() or 0) <= ACTS_AN_HOUR)
 
 
 async def revoke(conn: AsyncConnection, of: tuple[str, str], link_id: str, *, by: str, now: datetime) -> None:
-    """Revoke a link of (tenant, borrower); one that is stays so."""
+    """Revoke a link of (tenant, borrower); an already revoked one is unchanged."""
     await conn.execute(_REVOKE, {"tenant": of[0], "borrower_id": of[1], "link_id": link_id, "by": by, "now": now})
 
 
 async def erase(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> None:
-    """Forget the links of erased (tenant, borrower), whose cases are locked."""
+    """Delete the links of erased (tenant, borrower), whose cases are locked."""
     tenants, ids = zip(*sorted(borrowers), strict=True)
     for statement in (_ERASE, _ERASE_TRIES):
         await conn.execute(statement, {"tenant": list(tenants), "borrower_id": list(ids)})
 
 
 async def cases_of(conn: AsyncConnection, tenant: str, borrower_id: str) -> list[CaseKey]:
-    """Return the cases of a borrower whose spell lasts, not locked."""
+    """Return a borrower's cases with a running spell, without locking."""
     return [CaseKey(*row) for row in await conn.execute(_CASES, {"tenant": tenant, "borrower_id": borrower_id})]

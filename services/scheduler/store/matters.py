@@ -1,4 +1,4 @@
-"""What borrowers brought up and what was found, and the contacts that people have made."""
+"""What borrowers raised and how it was resolved, and the contacts made by people."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _RECORD = text(
 
 @dataclass(frozen=True, slots=True)
 class MatterRow:
-    """A matter that is opened."""
+    """A new matter."""
 
     tenant: str
     borrower_id: str
@@ -58,7 +58,7 @@ class MatterRow:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What was found about a matter, and by whom."""
+    """How a matter was resolved, and by whom."""
 
     outcome: str
     answer: str | None
@@ -68,7 +68,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class ContactRow:
-    """A contact that a person has made."""
+    """A contact made by a person."""
 
     tenant: str
     borrower_id: str
@@ -86,20 +86,20 @@ class ContactRow:
 
 
 async def open_(conn: AsyncConnection, rows: Sequence[MatterRow]) -> set[str]:
-    """Write matters, and return the ids of those that did not stand yet."""
+    """Store matters; return the ids of the new ones."""
     if not rows:
         return set()
     return {row.matter_id for row in await conn.execute(_OPEN, transposed(_MATTER, rows))}
 
 
 async def resolve(conn: AsyncConnection, of: tuple[str, str], matter_id: str, found: Resolution) -> None:
-    """Write what was found about an open matter of (tenant, borrower)."""
+    """Record the resolution of an open matter of (tenant, borrower)."""
     values = {"tenant": of[0], "borrower_id": of[1], "matter_id": matter_id}
     await conn.execute(_RESOLVE, {**values, "outcome": found.outcome, "answer": found.answer, "at": found.at, "by": found.by})
 
 
 async def of_case(conn: AsyncConnection, of: tuple[str, str, str], kinds: Sequence[str], *, after: str, limit: int) -> Sequence[RowMapping]:
-    """Return the matters of these kinds of (tenant, borrower, case), by id."""
+    """Return the matters of these kinds in (tenant, borrower, case), by id."""
     values = {"tenant": of[0], "borrower_id": of[1], "case_id": of[2], "kinds": list(kinds), "after": after, "limit": limit}
     return (await conn.execute(_OF_CASE, values)).mappings().all()
 
@@ -111,5 +111,5 @@ async def find(conn: AsyncConnection, of: tuple[str, str, str], matter_id: str) 
 
 
 async def record(conn: AsyncConnection, row: ContactRow) -> bool:
-    """Write a contact; False where it stands already."""
+    """Store a contact; return False if it already exists."""
     return (await conn.execute(_RECORD, transposed(_CONTACT, [row]))).one_or_none() is not None

@@ -1,4 +1,4 @@
-"""Links that messages carry: nothing is kept of one until somebody tries it; tries count for the borrower, over all of them."""
+"""Links in messages: nothing is stored until somebody tries one; tries count per borrower, across all of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FORGET = text("delete from scheduler.link_tries where (tenant, borrower_id) = (
 
 
 async def find(conn: AsyncConnection, of: tuple[str, str], token: str, *, now: datetime) -> Link | None:
-    """Return the link of a message of (tenant, task), signed by us; None where no case has asked for such a message."""
+    """Return the link in a message of (tenant, task), which we signed; None if no case requested such a message."""
     tenant, task_id = of
     values = {"tenant": tenant, "task_id": task_id, "token_hash": hashed(token), "since": now - LASTS}
     row = (await conn.execute(_FIND, values)).one_or_none()
@@ -43,16 +43,16 @@ async def find(conn: AsyncConnection, of: tuple[str, str], token: str, *, now: d
 
 
 async def take_try(conn: AsyncConnection, of: tuple[str, str], *, now: datetime) -> int | None:
-    """Count a try of (tenant, borrower) before it is judged, and return how many that were in a row; None when there is none left."""
+    """Count a try of (tenant, borrower) before it is checked; return its number in a row, or None if there are none left."""
     values = {"tenant": of[0], "borrower_id": of[1], "now": now, "since": now - LASTS}
     return (await conn.execute(_TRY, values)).scalar_one_or_none()
 
 
 async def give_try_back(conn: AsyncConnection, of: tuple[str, str]) -> None:
-    """Count a try out again that nobody could judge."""
+    """Undo the count of a try that nobody could check."""
     await conn.execute(_TRY_BACK, {"tenant": of[0], "borrower_id": of[1]})
 
 
 async def forget_tries(conn: AsyncConnection, of: tuple[str, str]) -> None:
-    """Forget the wrong tries of (tenant, borrower), who was let in."""
+    """Reset the wrong tries of (tenant, borrower), who was let in."""
     await conn.execute(_FORGET, {"tenant": of[0], "borrower_id": of[1]})

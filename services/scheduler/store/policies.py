@@ -1,4 +1,4 @@
-"""Policies: versions, which of them is active from when on, assignments, and the chain of all changes."""
+"""Policies: versions, which of them is active from when, assignments, and the chain of all changes."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Doing:
 
 
 async def hold(conn: AsyncConnection, tenant: str, chain: str) -> Link:
-    """Take the last link of a chain, so that nobody else changes what it is about; a new chain begins."""
+    """Lock a chain by its last link, so that nobody else changes what it is about; create the chain if it is new."""
     make, take = _LOCK_CHAIN
     await conn.execute(make, {"tenant": tenant, "chain": chain, "hash": BEGINNING})
     row = (await conn.execute(take, {"tenant": tenant, "chain": chain})).one()
@@ -118,7 +118,7 @@ async def hold(conn: AsyncConnection, tenant: str, chain: str) -> Link:
 
 
 async def add_link(conn: AsyncConnection, last: Link, doing: Doing, action: str, *, version: int | None, detail: bytes) -> Link:
-    """Add a change to a chain that this transaction holds, and return it."""
+    """Add a change to a locked chain, and return it."""
     new = Link(last.tenant, last.chain, last.seq + 1, doing.at, doing.by, action, version, detail, last.hash)
     new = replace(new, hash=new.hashed())
     await conn.execute(_ADD_LINK, {name: getattr(new, name) for name in _LINK})
@@ -133,12 +133,12 @@ async def links(conn: AsyncConnection, tenant: str, chain: str, *, after: int = 
 
 
 async def find(conn: AsyncConnection, which: Which) -> RowMapping | None:
-    """Return a version with what was written, or None."""
+    """Return a version with its document, or None."""
     return (await conn.execute(_FIND, _key(which))).mappings().one_or_none()
 
 
 async def search(conn: AsyncConnection, tenant: str, *, name: str | None, after: tuple[str, int], limit: int) -> Sequence[RowMapping]:
-    """Return versions by name and number, above a key."""
+    """Return versions by name and number, after a key."""
     only = "" if name is None else " and name = :name"
     statement = text(
         f"select {_HEAD} from scheduler.policy_versions where tenant = :tenant{only} and (name, version) > (:after_name, :after_version)"
@@ -159,62 +159,62 @@ async def add_draft(conn: AsyncConnection, which: Which, doing: Doing, *, source
 
 
 async def rewrite_draft(conn: AsyncConnection, which: Which, doing: Doing, *, source: str, document: bytes) -> None:
-    """Write a draft anew; all who wrote it are kept."""
+    """Rewrite a draft; all its writers are remembered."""
     await conn.execute(_REWRITE, {**_key(which), "by": doing.by, "at": doing.at, "source": source, "document": document})
 
 
 async def put_state(conn: AsyncConnection, which: Which, doing: Doing, state: str, *, comment: str | None = None) -> None:
-    """Bring a version into a state: submitted, approved, rejected, retired."""
+    """Set the state of a version: submitted, approved, rejected, retired."""
     await conn.execute(_PUT_STATE, {**_key(which), "by": doing.by, "at": doing.at, "state": state, "comment": comment})
 
 
 async def pin_simulation(conn: AsyncConnection, which: Which, simulation_id: str, result_hash: str) -> None:
-    """Note the simulation, and its result, on which a version was decided."""
+    """Record the simulation, and its result, that a decision on a version was based on."""
     await conn.execute(_PIN_SIMULATION, {**_key(which), "simulation_id": simulation_id, "hash": result_hash})
 
 
 async def activate(conn: AsyncConnection, which: Which, doing: Doing, *, effective_at: datetime, in_flight: str) -> None:
-    """Note from when on a version is active."""
+    """Record from when a version is active."""
     values = {**_key(which), "effective_at": effective_at, "in_flight": in_flight, "by": doing.by, "at": doing.at}
     await conn.execute(_ACTIVATE, values)
 
 
 async def active(conn: AsyncConnection, tenants: Iterable[str], now: datetime) -> list[tuple[Which, str]]:
-    """Return the version of each policy that is active, and what it asks of spells that run."""
+    """Return the active version of each policy, and what it asks of running spells."""
     found = await conn.execute(_ACTIVE, {"tenants": sorted(set(tenants)), "now": now})
     return [(Which(row.tenant, row.name, row.version), row.in_flight) for row in found]
 
 
 async def coming(conn: AsyncConnection, tenant: str, name: str, now: datetime) -> Sequence[RowMapping]:
-    """Return the activations of a policy whose moment has not come."""
+    """Return the upcoming activations of a policy."""
     return (await conn.execute(_COMING, {"tenant": tenant, "name": name, "now": now})).mappings().all()
 
 
 async def withdraw(conn: AsyncConnection, which: Which, now: datetime) -> list[datetime]:
-    """Take back the activations of a version whose moment has not come, and return their moments."""
+    """Delete the upcoming activations of a version, and return their moments."""
     found = await conn.execute(_WITHDRAW, {"tenant": which.tenant, "name": which.name, "version": which.version, "now": now})
     return sorted(row.effective_at for row in found)
 
 
 async def assigned(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, bytes]:
-    """Return the assignments of these tenants, as JSON; who has none is not in it."""
+    """Return the assignments of these tenants as JSON; tenants without any are absent."""
     found = await conn.execute(_ASSIGNED, {"tenants": sorted(set(tenants))})
     return {row[0]: row[1] for row in found}
 
 
 async def assignments(conn: AsyncConnection, tenant: str) -> tuple[int, bytes]:
-    """Return (revision, assignments as JSON); revision 0 where none was ever put."""
+    """Return (revision, assignments as JSON); revision 0 if there never were any."""
     row = (await conn.execute(_ASSIGNMENTS, {"tenant": tenant})).one_or_none()
     return (0, b"[]") if row is None else (row[0], row[1])
 
 
 async def assign(conn: AsyncConnection, tenant: str, doing: Doing, items: bytes) -> None:
-    """Put the assignments of a tenant."""
+    """Replace the assignments of a tenant."""
     await conn.execute(_ASSIGN, {"tenant": tenant, "items": items, "at": doing.at, "by": doing.by})
 
 
 async def documents(conn: AsyncConnection, wanted: Iterable[Which]) -> list[tuple[Which, bytes]]:
-    """Return what these versions say, as JSON."""
+    """Return the documents of these versions, as JSON."""
     found = await conn.execute(_DOCUMENTS, transposed(_WANTED, sorted(set(wanted))))
     return [(Which(row.tenant, row.name, row.version), row.document) for row in found]
 
@@ -224,6 +224,6 @@ def _key(which: Which) -> dict[str, Any]:
 
 
 async def in_use(conn: AsyncConnection, tenant: str) -> list[tuple[Which, bytes]]:
-    """Return the documents of all versions that a case of a tenant may be pinned to."""
+    """Return the documents of all versions a tenant's case may be pinned to."""
     found = await conn.execute(_IN_USE, {"tenant": tenant})
     return [(Which(row.tenant, row.name, row.version), row.document) for row in found]

@@ -1,4 +1,4 @@
-"""Promises to pay, and what had been received for each of their debts before."""
+"""Promises to pay, and what each of their debts had received before."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _FIND = text(f"{_SHOWN} and p.promise_id = :promise_id{_BY_PROMISE}")
 
 @dataclass(frozen=True, slots=True)
 class PromiseRow:
-    """A promise that is made."""
+    """A new promise."""
 
     tenant: str
     borrower_id: str
@@ -77,7 +77,7 @@ class PromiseRow:
 
 @dataclass(frozen=True, slots=True)
 class JudgedRow:
-    """How a promise stands."""
+    """The current state of a promise."""
 
     tenant: str
     borrower_id: str
@@ -98,7 +98,7 @@ class _DebtRow:
 
 
 async def of_cases(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[tuple[str, str], Promise]]:
-    """Return the promises of these cases' spells, and open ones of any, by (tenant, case)."""
+    """Return the promises of these cases' spells, and open ones of any spell, by (tenant, case)."""
     found = await conn.execute(_STANDING, transposed(_OF, cases))
     return [
         (
@@ -113,7 +113,7 @@ async def of_cases(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[t
 
 
 async def make(conn: AsyncConnection, row: PromiseRow) -> bool:
-    """Write a promise; False where it stands already."""
+    """Store a promise; return False if it already exists."""
     new = (await conn.execute(_MAKE, transposed(_PROMISE, [row]))).one_or_none() is not None
     if new:
         await _keep_debts(conn, [row])
@@ -121,7 +121,7 @@ async def make(conn: AsyncConnection, row: PromiseRow) -> bool:
 
 
 async def judge(conn: AsyncConnection, rows: Sequence[JudgedRow]) -> None:
-    """Write how promises stand."""
+    """Store the current state of promises."""
     if rows:
         by_key = {(row.tenant, row.borrower_id, row.promise_id): row for row in rows}
         ordered = [by_key[key] for key in sorted(by_key)]

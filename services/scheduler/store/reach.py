@@ -1,4 +1,4 @@
-"""What the gate asks about borrowers, as their topic tells it: of two values of one key the greater (time, id) stays."""
+"""What the gate needs to know about borrowers, from their topic: of two values with the same key, the greater (time, id) is kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLUMNS = {"tenant": "text", "borrower_id": "text", "what": "text", "time": "ti
     "segment": "text",
 }  # fmt: skip
 WITH_SEGMENT = f"left join scheduler.reach r on (r.tenant, r.borrower_id, r.what) = (d.tenant, d.borrower_id, '{PROFILE}')"
-"""The join of debts `d` with what has their borrower's segment."""
+"""The join of debts `d` with the row that has their borrower's segment."""
 _UPSERT = text(
     f"with before as (select r.tenant, r.borrower_id, r.segment from {unnest({'tenant': 'text', 'borrower_id': 'text'}, 'k')}"
     f" join scheduler.reach r on (r.tenant, r.borrower_id, r.what) = (k.tenant, k.borrower_id, '{PROFILE}') group by 1, 2, 3),"
@@ -64,7 +64,7 @@ class AddressKept(msgspec.Struct, frozen=True):
 
 
 class ProfileKept(msgspec.Struct, frozen=True):
-    """What is kept of a profile: neither name nor address."""
+    """What is stored of a profile: neither name nor address."""
 
     timezone: str | None
     jurisdictions: tuple[str, ...]
@@ -72,15 +72,15 @@ class ProfileKept(msgspec.Struct, frozen=True):
 
 
 class ConsentKept(msgspec.Struct, frozen=True):
-    """A consent of one channel and purpose as it stands."""
+    """The current consent for one channel and purpose."""
 
     granted: bool
     counts_from: datetime | None = None
-    """Where it is dated ahead of when it was said."""
+    """The start of a consent that begins later than it was given."""
 
 
 class ContactKept(msgspec.Struct, frozen=True):
-    """A contact that others have made."""
+    """A contact made by others."""
 
     at: datetime
     channel: str
@@ -91,7 +91,7 @@ class ContactKept(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ReachRow:
-    """A value as it is kept; None is one that was closed."""
+    """A stored value; None if it was closed."""
 
     tenant: str
     borrower_id: str
@@ -104,7 +104,7 @@ class ReachRow:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the gate is told of a borrower."""
+    """What the gate is told about a borrower."""
 
     reach: Reach
     prior: tuple[Prior, ...]
@@ -117,13 +117,13 @@ _contact = msgspec.json.Decoder(ContactKept).decode
 
 
 async def keep_greater(conn: AsyncConnection, rows: Sequence[ReachRow], now: datetime) -> None:
-    """Keep these values (one a key) where they are greater; a segment that changes is noted, for the debts to hear of it."""
+    """Store these values (one per key) if they are greater; record changed segments, to be applied to the debts."""
     if rows:
         await conn.execute(_UPSERT, {**transposed(_COLUMNS, rows), "now": now})
 
 
 async def segments(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return the segments in which these (tenant, borrower) are; who is in none is not in it."""
+    """Return the segments of these (tenant, borrower); those without one are absent."""
     if not (wanted := sorted(set(borrowers))):
         return {}
     tenants, ids = zip(*wanted, strict=True)
@@ -134,7 +134,7 @@ async def segments(conn: AsyncConnection, borrowers: Iterable[tuple[str, str]]) 
 async def known(
     conn: AsyncConnection, borrowers: Sequence[tuple[str, str]], *, since: datetime, before: datetime
 ) -> Mapping[tuple[str, str], Known]:
-    """Return what is known of these (tenant, borrower), with all contacts made within this time, by whomever."""
+    """Return what is known about these (tenant, borrower), with all contacts anybody made in this period."""
     tenants, ids = zip(*sorted(borrowers), strict=True)
     who = {"tenant": list(tenants), "borrower_id": list(ids)}
     values: dict[tuple[str, str], dict[str, bytes]] = {}
@@ -166,7 +166,7 @@ def _reach(values: Mapping[str, bytes]) -> Reach:
 
 
 def _of(what: str) -> tuple[str, str]:
-    """Return the channel and the purpose of a consent's key."""
+    """Return the channel and purpose in a consent's key."""
     _, channel, purpose = what.split(":", 2)
     return channel, purpose
 

@@ -1,6 +1,6 @@
-"""Reports of past days, from what is only ever added to (facts with the moment they were known, and stories), up to the end of a day.
+"""Reports on past days, from append-only data (facts with the moment they were known, and timelines), up to the end of a day.
 
-Nothing here reads a row that is changed later, or an entry told after the end of the span: that is why the past stays as it was.
+Nothing here reads a row that may change later, or an entry added after the end of the period: so the past stays as it was.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ BANDS = ("1-7", "8-14", "15-30", "31-60", "61-90", "91+")
 
 
 def _detail(columns: str) -> str:
-    """Return the source of what an entry says, parsed once a row."""
+    """Return the row source for the content of an entry, parsed once per row."""
     return f"cross join lateral json_to_record(cast(convert_from(t.detail, 'UTF8') as json)) as d({columns})"
 
 
 def _entries(of: str) -> str:
-    """Return the source of all entries of a case up to the end: read case by case, however many the planner takes them for."""
+    """Return the row source for all entries of a case up to the end: read case by case, however many rows the planner expects."""
     return (
         f"(select * from scheduler.timeline e where (e.tenant, e.borrower_id, e.case_id)"
         f" = (:tenant, {of}.borrower_id, {of}.case_id) and e.at < :end offset 0) as t"
@@ -34,7 +34,7 @@ def _entries(of: str) -> str:
 
 
 def _story(of: str) -> str:
-    """Return the join of these entries."""
+    """Return the join with these entries."""
     return f"cross join lateral {_entries(of)}"
 
 
@@ -59,9 +59,9 @@ ROLLS = text(
     " sum(overdue_after) as overdue_after, sum(debts) / sum(sum(debts)) over (partition by n, currency, bucket_before) as rate"
     " from moved where debts > 0 group by n, currency, bucket_before, bucket_after order by n, currency, bucket_before, bucket_after"
 )
-"""A fact is the newest of its debt from when it was known until a newer one is; the ends of days that fall between are those on which it
-counts. What does not change between two ends is added up by its first and its last one: the work is that of the facts, not of debts
-times days. The primary key gives them in order, with all that is asked of them: the table itself is not read."""
+"""A fact is its debt's newest from when it was known until a newer one was; it counts at the ends of days in between. What stays the same
+over several ends is counted once at the first and removed after the last: the work grows with the facts, not with debts times days. The
+primary key yields them in order with every column needed: the table itself is not read."""
 
 _SAID = "t.kind in ('contact.sent', 'contact.delivered')"
 _IS_ASKED = "t.kind = 'contact.requested'"
@@ -79,7 +79,7 @@ _TASKS = (
     " where t.kind in ('contact.requested', 'contact.sent', 'contact.delivered', 'contact.failed', 'contact.expired',"
     " 'contact.suppressed', 'contact.cancelled') group by 1, 2, 3)"
 )
-"""What was said of each contact of the cases `who`, in one pass over their stories."""
+"""What happened to each contact of the cases `who`, in one pass over their timelines."""
 _BEGUN = (
     "select t.borrower_id, t.case_id from scheduler.timeline t"
     " where t.tenant = :tenant and t.kind = '{}' and t.at >= :begin and t.at < :end"
@@ -87,9 +87,9 @@ _BEGUN = (
 
 
 def _paid(of: str, which: str, since: str) -> str:
-    """Return the source of what was paid within the days since a moment, of the borrower's debts that are meant.
+    """Return the row source for what was paid within the period since a moment, on the borrower's selected debts.
 
-    As far as facts tell: by how much a debt's outstanding sum fell from one to the next. Read borrower by borrower.
+    As far as facts show it: by how much a debt's outstanding amount fell from one to the next. Read borrower by borrower.
     """
     return (
         "cross join lateral (select sum(fell) as paid from (select f.known_at, f.loan_id, f.currency, f.status,"
@@ -106,7 +106,7 @@ _CURRENCY = (
     " where (c.tenant, c.borrower_id, c.case_id) = (:tenant, {0}.borrower_id, {0}.case_id) offset 0) as c"
 )
 _OF_CASE = "change.currency = d.currency and d.loan_id in ('', change.loan_id)"
-"""Whether a debt is one of those that a case may hold."""
+"""Whether a debt is one that the case may contain."""
 FUNNEL = text(
     f"with who as (select distinct * from ({_BEGUN.format('contact.requested')}) as begun), {_TASKS},"
     " lived as (select a.*, c.currency, a.sent_at + cast(:within as interval) <= :end as observed, p.paid from tasks a"
@@ -192,45 +192,45 @@ FEEDBACK = text(
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows, and the names of their columns although there be none."""
+    """Rows, and the names of their columns even if there are none."""
 
     columns: tuple[str, ...]
     rows: list[dict[str, Any]]
 
     def without(self, name: str) -> Table:
-        """Return all columns but this one."""
+        """Return the table without this column."""
         rows = [{key: value for key, value in row.items() if key != name} for row in self.rows]
         return Table(tuple(key for key in self.columns if key != name), rows)
 
 
 async def roll_rates(conn: AsyncConnection, tenant: str, ends: Sequence[datetime]) -> Table:
-    """Return how many debts went from which bucket to which between each of these moments (`n`, from 2) and the one before."""
+    """Return how many debts moved between which buckets from each moment to the next (`n` numbers the later one, from 2)."""
     return await _read(conn, ROLLS, tenant=tenant, ends=list(ends), end=ends[-1])
 
 
 async def cure_rates(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], zone: str) -> Table:
-    """Return what came after a spell's beginning, and after each message, by policy, step and days late."""
+    """Return what came after the start of a spell, and after each message, by policy, step and days late."""
     begin, end = span
     return await _read(conn, CURES, tenant=tenant, begin=begin, end=end, zone=zone, bands=list(BANDS), days=list(DAYS_LATE))
 
 
 async def funnel(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], within: timedelta) -> Table:
-    """Return what became of the messages that were asked for, by policy and step."""
+    """Return what became of the requested messages, by policy and step."""
     return await _read(conn, FUNNEL, tenant=tenant, begin=span[0], end=span[1], within=within)
 
 
 async def promises(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime]) -> Table:
-    """Return what became of the promises that were made."""
+    """Return what became of the promises made."""
     return await _read(conn, PROMISES, tenant=tenant, begin=span[0], end=span[1])
 
 
 async def feedback(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime]) -> Table:
-    """Return how it felt to borrowers, by the policy and step whose message led them to the question."""
+    """Return borrowers' feedback, by the policy and step whose message led them to the question."""
     return await _read(conn, FEEDBACK, tenant=tenant, begin=span[0], end=span[1])
 
 
 async def experiments(conn: AsyncConnection, tenant: str, span: tuple[datetime, datetime], within: timedelta) -> Table:
-    """Return how the spells that began went in each arm."""
+    """Return how the new spells went in each arm."""
     return await _read(conn, EXPERIMENTS, tenant=tenant, begin=span[0], end=span[1], within=within)
 
 
@@ -240,7 +240,7 @@ async def _read(conn: AsyncConnection, statement: TextClause, **values: Any) -> 
 
 
 def _number(value: Any) -> Any:
-    """Return sums as integers, and shares to six places."""
+    """Return sums as integers, and rates to six places."""
     if not isinstance(value, Decimal):
         return value
     return int(value) if value.as_tuple().exponent == 0 else round(float(value), 6)

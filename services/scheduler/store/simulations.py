@@ -1,4 +1,4 @@
-"""Simulations: asked for, taken by one process, seen to go on, and ended."""
+"""Simulations: requested, taken by one process, kept alive, and ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 LOST_AFTER = timedelta(minutes=2)
-"""A simulation that no process has said to go on for so long has lost its process."""
+"""A simulation not kept alive for this long has lost its process."""
 _HEAD = (
     "simulation_id, state, policy, version, document_hash, asked, by, created_at, started_at, ended_at, done, total, reason, hash"
 )  # fmt: skip
@@ -50,7 +50,7 @@ _SEARCH = text(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A simulation as it is asked for; `document` is the policy's JSON, `asked` all else."""
+    """A requested simulation; `document` is the policy's JSON, `asked` everything else."""
 
     tenant: str
     simulation_id: str
@@ -62,20 +62,20 @@ class Asked:
 
 
 async def add(conn: AsyncConnection, asked: Asked, *, by: str, at: datetime) -> None:
-    """Note that it is asked for; the same id again is the same one."""
+    """Store the request; the same id again is the same one."""
     values = {name: getattr(asked, name) for name in Asked.__slots__}
     await conn.execute(_ADD, {**values, "by": by, "at": at})
 
 
 async def take(conn: AsyncConnection, now: datetime) -> Asked | None:
-    """Take the oldest one that waits, or None; those whose process is gone are ended first."""
+    """Take the oldest waiting one, or None; those whose process is gone are ended first."""
     await conn.execute(_LOSE, {"now": now, "lost": now - LOST_AFTER})
     row = (await conn.execute(_TAKE, {"now": now})).one_or_none()
     return None if row is None else Asked(*row)
 
 
 async def go_on(conn: AsyncConnection, asked: Asked, now: datetime, *, done: int, total: int) -> bool:
-    """Say that it goes on and how far it is; False where somebody has ended it."""
+    """Keep it alive and record its progress; return False if somebody has ended it."""
     found = await conn.execute(_SEE, {**_key(asked.tenant, asked.simulation_id), "now": now, "done": done, "total": total})
     return found.one_or_none() is not None
 
@@ -91,13 +91,13 @@ class Ending:
 
 
 async def end(conn: AsyncConnection, asked: Asked, ending: Ending, now: datetime) -> None:
-    """End a simulation that runs."""
+    """End a running simulation."""
     values = {"state": ending.state, "reason": ending.reason, "result": ending.result, "hash": ending.hash}
     await conn.execute(_END, {**_key(asked.tenant, asked.simulation_id), **values, "now": now})
 
 
 async def cancel(conn: AsyncConnection, tenant: str, simulation_id: str, *, by: str, now: datetime) -> bool:
-    """End one that waits or runs; False where there is nothing to end."""
+    """Cancel a waiting or running one; return False if there is nothing to cancel."""
     return (await conn.execute(_CANCEL, {**_key(tenant, simulation_id), "by": by, "now": now})).one_or_none() is not None
 
 

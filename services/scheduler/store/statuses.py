@@ -1,4 +1,4 @@
-"""Stops of borrowers: of two values of one status the greater (time, id) stays."""
+"""Stops of borrowers: of two values of the same status, the greater (time, id) is kept."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _FORGET = text(
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """A status as it is kept; one that no longer stands stays as the mark of when it ended."""
+    """A stored status; one that no longer stands is kept to mark when it ended."""
 
     tenant: str
     borrower_id: str
@@ -56,12 +56,12 @@ class StatusRow:
 
 
 async def keep_greater(conn: AsyncConnection, rows: Sequence[StatusRow]) -> set[tuple[str, str, str]]:
-    """Keep these values (one a status) where they are greater, and return (tenant, borrower, status) of those."""
+    """Store these values (one per status) if they are greater; return (tenant, borrower, status) of those."""
     return {(row.tenant, row.borrower_id, row.status_id) for row in await conn.execute(_UPSERT, transposed(_COLUMNS, rows))}
 
 
 async def forget(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]], *, but: str) -> None:
-    """Forget what was known of erased borrowers, but for one status."""
+    """Delete the statuses of erased borrowers, except for one."""
     tenants, ids = zip(*sorted(borrowers), strict=True)
     await conn.execute(_FORGET, {"tenant": joined(tenants), "borrower_id": joined(ids), "but": but})
 

@@ -1,4 +1,4 @@
-"""What was asked for and what became of it, what was given to people, and the story of a case."""
+"""Requested contacts and what became of them, tasks for people, and the timeline of a case."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _GIVE = text(
 
 
 class StepRow(Value, frozen=True):
-    """A contact that is asked for."""
+    """A new contact request."""
 
     tenant: str
     borrower_id: str
@@ -85,7 +85,7 @@ class StepRow(Value, frozen=True):
 
 
 class StepChange(Value, frozen=True):
-    """What is now known of a contact."""
+    """What is now known about a contact."""
 
     tenant: str
     borrower_id: str
@@ -97,12 +97,12 @@ class StepChange(Value, frozen=True):
     sequence: int = -1
     made_at: datetime | None = None
     moves: bool = True
-    """Whether it says how far the contact came: a reply to it does not."""
+    """Whether it says how far the contact got: a reply does not."""
     done_at: datetime | None = None
 
 
 class StepSeen(Value, frozen=True):
-    """A contact and the last outcome that was taken in; `corrected` where a fact of the borrower's debts corrects earlier ones."""
+    """A contact and its last outcome so far; `corrected` if a fact about the borrower's debts corrects earlier ones."""
 
     tenant: str
     borrower_id: str
@@ -116,7 +116,7 @@ class StepSeen(Value, frozen=True):
 
 
 class Entry(Value, frozen=True):
-    """A line of a case's story; `detail` is JSON."""
+    """An entry of a case's timeline; `detail` is JSON."""
 
     tenant: str
     borrower_id: str
@@ -128,7 +128,7 @@ class Entry(Value, frozen=True):
 
 
 class ErrandRow(Value, frozen=True):
-    """A task that is given to a person."""
+    """A new task for a person."""
 
     tenant: str
     borrower_id: str
@@ -145,7 +145,7 @@ class ErrandRow(Value, frozen=True):
 
 
 async def contacts(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[tuple[str, str], Contact]]:
-    """Return the contacts of these cases' spells, and reminders of the last ones, by (tenant, case)."""
+    """Return the contacts of these cases' spells, and recent reminders, by (tenant, case)."""
     found = await conn.execute(_CONTACTS, transposed(_OF, cases))
     return [
         ((tenant, case), Contact(task, spell, step, about, occurrence, ContactState(state), *rest))
@@ -154,7 +154,7 @@ async def contacts(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[t
 
 
 async def errands(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[tuple[str, str], Errand]]:
-    """Return the tasks of people of these cases' spells, and those about stops of any, by (tenant, case)."""
+    """Return the tasks for people of these cases' spells, and those about stops of any spell, by (tenant, case)."""
     found = await conn.execute(_ERRANDS, transposed(_OF, cases))
     return [((row.tenant, row.case_id), Errand(row.task_id, row.key, row.occurrence, row.done_at)) for row in found]
 
@@ -172,24 +172,24 @@ async def steps_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) 
 
 
 async def add_steps(conn: AsyncConnection, rows: Sequence[StepRow]) -> None:
-    """Write contacts that are asked for; one that stands already is an error of ours."""
+    """Store requested contacts; an existing one is a bug of ours."""
     if rows:
         await conn.execute(_ADD_STEPS, transposed(_STEP, rows))
 
 
 async def change_steps(conn: AsyncConnection, rows: Sequence[StepChange]) -> None:
-    """Write what is now known of contacts (one row a contact)."""
+    """Store what is now known about contacts (one row per contact)."""
     if rows:
         by_key = {(row.tenant, row.borrower_id, row.task_id): row for row in rows}
         await conn.execute(_CHANGE_STEPS, transposed(_CHANGE, [by_key[key] for key in sorted(by_key)]))
 
 
 async def tell(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
-    """Add to the stories, in this order."""
+    """Append to the timelines, in this order."""
     await copy_new(conn, timeline, _ENTRY, list(map(astuple, entries)))
 
 
 async def give(conn: AsyncConnection, rows: Sequence[ErrandRow]) -> None:
-    """Write tasks for people; a repeat is the same task."""
+    """Store tasks for people; a repeat is the same task."""
     if rows:
         await conn.execute(_GIVE, transposed(_ERRAND, rows))

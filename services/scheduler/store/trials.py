@@ -1,4 +1,4 @@
-"""Experiments: begun, stopped, the spells that are part of them, and what guardrails look at."""
+"""Experiments: begun, stopped, the spells that are part of them, and what guardrails measure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ IN_SPELL = (
     "t.at >= x.began_at and not exists (select from scheduler.timeline o where (o.tenant, o.borrower_id, o.case_id)"
     " = (x.tenant, x.borrower_id, x.case_id) and o.kind = 'case.opened' and o.at > x.began_at and o.at <= t.at)"
 )
-"""Whether an entry `t` was told in the spell of the trial `x`: before the next one began."""
+"""Whether an entry `t` belongs to the spell of the trial `x`: it came before the next one began."""
 _COUNT = text(
     "select (select count(*) from scheduler.trials x where x.tenant = :tenant and x.policy = :name and x.version = :version"
     " and x.arm = 'challenger') as cases,"
@@ -56,7 +56,7 @@ _COUNT = text(
     " where e.tenant = :tenant and e.policy = :name and e.version = :version and t.kind in"
     f" {GRIEVANCES} and (x.policy, x.version, x.arm) = (e.policy, e.version, 'challenger') and {IN_SPELL}"
 )
-"""From the few who complained to their spells, never over the stories of all."""
+"""Goes from the few complaints to their spells, never over everybody's timelines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +74,39 @@ class TrialRow:
 
 
 async def begin(conn: AsyncConnection, which: Which, challenger: str, at: datetime) -> None:
-    """Note that an experiment begins; one that has begun before, or was stopped, stays as it is."""
+    """Record the start of an experiment; one that was already started, or stopped, is unchanged."""
     await conn.execute(_BEGIN, {**_key(which), "challenger": challenger, "at": at})
 
 
 async def stopped(conn: AsyncConnection, wanted: Iterable[Which]) -> set[Which]:
-    """Return those of these champions whose experiment was stopped."""
+    """Return the champions among these whose experiment was stopped."""
     return {Which(*row) for row in await conn.execute(_STOPPED, transposed(_WANTED, sorted(wanted)))}
 
 
 async def running(conn: AsyncConnection) -> list[Which]:
-    """Return the champions of all tenants whose experiment was not stopped, whether they are active or not."""
+    """Return the champions of all tenants whose experiment was not stopped, active or not."""
     return [Which(*row) for row in await conn.execute(_RUNNING)]
 
 
 async def challenged_by(conn: AsyncConnection, which: Which) -> set[Which]:
-    """Return the champions whose experiment has this version as the challenger, and was not stopped."""
+    """Return the champions that have this version as the challenger in an experiment that was not stopped."""
     values = {"tenant": which.tenant, "challenger": f"{which.name}@{which.version}"}
     return {Which(*row) for row in await conn.execute(_CHALLENGED, values)}
 
 
 async def stop(conn: AsyncConnection, which: Which, guardrail: str, at: datetime) -> bool:
-    """Stop an experiment; False where somebody else has."""
+    """Stop an experiment; return False if somebody else has."""
     return (await conn.execute(_STOP, {**_key(which), "guardrail": guardrail, "at": at})).one_or_none() is not None
 
 
 async def enter(conn: AsyncConnection, rows: Sequence[TrialRow]) -> None:
-    """Write the spells that begin as part of an experiment."""
+    """Store the spells that begin as part of an experiment."""
     if rows:
         await conn.execute(_ENTER, transposed(_TRIAL, rows))
 
 
 async def counted(conn: AsyncConnection, which: Which) -> Counted:
-    """Return what the guardrails of an experiment look at."""
+    """Return what the guardrails of an experiment measure."""
     return Counted(*(await conn.execute(_COUNT, _key(which))).one())
 
 

@@ -1,4 +1,4 @@
-"""What the HTTP side reads."""
+"""What the HTTP API reads."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from services.scheduler.store.held import CaseKey
 SLACK = timedelta(minutes=5)
 """A moment that passed longer ago than this was missed."""
 RECENT = timedelta(days=1)
-"""A late debt without a case is looked for among facts no older than this; among all of them once an hour, and when somebody asks."""
+"""Overdue debts without a case are looked for in facts no older than this; in all facts once an hour, and on request."""
 MOST_COUNTS = 500
-"""So many rows of changed counts are added up at every reading without being folded."""
+"""Up to this many rows of count changes are summed at each read before they are folded."""
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 LOST_AFTER = timedelta(minutes=30)
-"""A contact whose window closed longer ago than this without any outcome, or an unknown one whose deadline did, is lost."""
+"""A contact is lost if its window closed longer ago than this with no outcome, or, for an unknown one, if its deadline did."""
 
 _CASE = (
     "c.case_id, c.borrower_id, c.currency, c.loan_id, c.assignment, c.policy, c.policy_version, c.state, c.stage, c.spell, c.opened_at,"
@@ -51,8 +51,8 @@ UNCOVERED = (
     "(c.covered_until <= :missed and c.covered_until < coalesce(c.next_at, timestamptz 'infinity')"
     " or c.next_at <= :missed and c.covered_until <= :missed)"
 )
-"""A case that nothing covers any more. Only one that is covered for less long than to its next look has an entry in the index of these:
-any other is looked at before, or is found among those that are due."""
+"""A case that nothing covers any more. The index only has cases whose cover ends before they are next planned: any other case is planned
+in time, or is found among those that are due."""
 _WITHOUT_NEXT = (
     "select c.tenant, c.borrower_id, c.currency, c.loan_id, c.case_id, c.opened_at as since, coalesce(c.reason, 'unplanned') as reason"
     f" from scheduler.cases c where {UNCOVERED} and {_OF_TENANT} and not {_OPEN_TASK}"
@@ -105,7 +105,7 @@ _RECOUNT = text(
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which cases; what is None does not matter."""
+    """Which cases; None matches everything."""
 
     borrower_id: str | None = None
     loan_id: str | None = None
@@ -130,14 +130,14 @@ async def case(conn: AsyncConnection, tenant: str, case_id: str) -> RowMapping |
 
 
 async def timeline(conn: AsyncConnection, of: tuple[str, str, str], *, after: tuple[datetime, int], limit: int) -> Sequence[RowMapping]:
-    """Return the story of (tenant, borrower, case) in order, above a key."""
+    """Return the timeline of (tenant, borrower, case) in order, after a key."""
     values = {"tenant": of[0], "borrower_id": of[1], "case_id": of[2], "after_at": after[0], "after_seq": after[1], "limit": limit}
     return (await conn.execute(_TIMELINE, values)).mappings().all()
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose coverage (None: every tenant's), at which moment, and whether old facts are looked at too for debts without a case."""
+    """Whose coverage (None: every tenant's), at which moment, and whether old facts are searched too for debts without a case."""
 
     tenant: str | None
     now: datetime
@@ -145,35 +145,35 @@ class Scope:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return it as statements take it."""
+        """Return it as statement parameters."""
         since = BEGINNING if self.whole else self.now - RECENT
         return {"tenant": self.tenant, "missed": self.now - SLACK, "lost": self.now - LOST_AFTER, "told_since": since}
 
 
 async def count_uncontacted(conn: AsyncConnection, scope: Scope) -> int:
-    """Return how many are forgotten; it must be 0."""
+    """Return how many borrowers are forgotten; it must be 0."""
     return int((await conn.execute(_COUNT, scope.values)).scalar_one())
 
 
 async def uncontacted(conn: AsyncConnection, scope: Scope, *, after: tuple[str, str, str], limit: int) -> Sequence[RowMapping]:
-    """Return those who are forgotten, by (borrower, currency, loan)."""
+    """Return the forgotten borrowers, by (borrower, currency, loan)."""
     values = {**scope.values, "after_borrower": after[0], "after_currency": after[1], "after_loan": after[2], "limit": limit}
     return (await conn.execute(_LIST, values)).mappings().all()
 
 
 async def untold(conn: AsyncConnection, scope: Scope, *, kind: str, limit: int) -> dict[CaseKey, str]:
-    """Return cases that are forgotten and have no entry of this kind since their spell began, each with why."""
+    """Return forgotten cases that have no entry of this kind since their spell began, each with the reason."""
     found = await conn.execute(_UNTOLD, {**scope.values, "kind": kind, "limit": limit})
     return {CaseKey(*key): reason for *key, reason in found}
 
 
 async def fold_counts(conn: AsyncConnection) -> None:
-    """Make one row of each reason's changes."""
+    """Merge each reason's changes into one row."""
     await conn.execute(_FOLD)
 
 
 async def recount(conn: AsyncConnection) -> None:
-    """Count all late cases anew, whatever was kept: what was changed by hand is right again."""
+    """Recount all overdue cases from scratch, which repairs counts after manual changes."""
     await conn.execute(_RECOUNT)
 
 

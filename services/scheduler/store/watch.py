@@ -27,13 +27,13 @@ _TIMERS = {
     "reminders": f"select wake_at from scheduler.debts where wake_at <= {_UNTIL} order by wake_at",
     "cases": f"select next_at from scheduler.cases where next_at <= {_UNTIL} order by next_at, case_id",
 }
-"""Each in the order of its index, which is then all that is read of it."""
+"""Each in the order of its index, so that nothing but the index is read."""
 LOOK = f"select {', '.join(f'({timer} limit 1) is not null as {name}' for name, timer in _TIMERS.items())}"
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Of which kinds of timers one is due, whether or not somebody else holds it."""
+    """Which kinds of timers have one due, whether or not somebody else has claimed it."""
 
     changes: bool
     segments: bool
@@ -44,19 +44,19 @@ class Due:
 
     @property
     def any(self) -> bool:
-        """Say whether anything is."""
+        """Return whether anything is due."""
         return any((self.changes, self.segments, self.hold_batches, self.tasks, self.reminders, self.cases))
 
 
 Look = Callable[[datetime | None, timedelta], Awaitable[Due]]
-"""Asks whether a timer is due at a moment, or (None) by the database's clock; those of segments let facts by for so long."""
+"""Asks which timers are due at a moment, or (None) by the database's clock; segment timers wait this long for facts first."""
 
 
 @asynccontextmanager
 async def looking(engine: AsyncEngine) -> AsyncIterator[Look]:
-    """Yield what asks all kinds of timers at once, on a connection that it keeps; errors are the driver's.
+    """Yield a function that checks all kinds of timers at once on a connection of its own; errors are the driver's.
 
-    It goes past SQLAlchemy and its pool, which would take several times as long as the driver over a statement asked all day.
+    It bypasses SQLAlchemy and its pool, which would take several times as long as the driver for a statement run all day long.
     """
     async with engine.connect() as conn:
         await conn.execution_options(isolation_level="AUTOCOMMIT")
@@ -68,7 +68,7 @@ async def looking(engine: AsyncEngine) -> AsyncIterator[Look]:
         try:
             yield look
         except BaseException:
-            await conn.invalidate()  # what the driver has met, the pool does not know of
+            await conn.invalidate()  # the pool does not know what happened to the driver
             raise
 
 
@@ -79,5 +79,5 @@ async def timers_due(conn: AsyncConnection, now: datetime) -> tuple[int, datetim
 
 
 async def next_due(conn: AsyncConnection) -> datetime | None:
-    """Return the next moment at which a case or a reminder is due."""
+    """Return the next moment at which anything is due."""
     return (await conn.execute(_NEXT)).scalar_one()  # type: ignore[no-any-return]  # typed by the statement

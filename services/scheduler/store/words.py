@@ -1,4 +1,4 @@
-"""What people have written about borrowers, which an erased borrower leaves without."""
+"""Free text about borrowers, which is deleted when they are erased."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FORGET_STORY = text(
 
 
 async def forget(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> None:
-    """Forget the words about these (tenant, borrower), whose cases are locked; what was done stays."""
+    """Delete the free text about these (tenant, borrower), whose cases are locked; what was done is kept."""
     tenants, ids = zip(*sorted(borrowers), strict=True)
     for statement in (*_FORGET, _FORGET_STORY):
         await conn.execute(statement, {"tenant": list(tenants), "borrower_id": list(ids)})

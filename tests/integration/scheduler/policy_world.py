@@ -1,4 +1,4 @@
-"""Policies over HTTP as several people use them."""
+"""Policies over HTTP, used by several people."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Office:
         return await self.ask("POST", "/policies", content=text, headers=YAML)
 
     async def activated(self, text: str = DOCUMENT, **activation: Any) -> int:
-        """Write, submit, approve and activate a version, and return its number."""
+        """Write, submit, approve and activate a version; return its number."""
         made = (await self.draft(text)).json()
         path = f"/policies/{made['policy']}/versions/{made['version']}"
         await self.hire(OTHER_KEY, "ola")
@@ -60,7 +60,7 @@ class Office:
 
 
 async def loanwise(world: World, text: str = LOANWISE, **activation: Any) -> Office:
-    """An office in which a policy, the one with a case for each loan unless told otherwise, holds for everybody."""
+    """An office where one policy applies to everybody: by default the one with a case for each loan."""
     office = Office(world)
     await office.activated(text, **activation)
     await office.assign({"policy": "gentle-ones"})

@@ -1,4 +1,4 @@
-"""Simulations as a person asks for them, played beside the test."""
+"""Simulations as a person requests them, run within the test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def simulator(engine: AsyncEngine, clock: Clock, *, processes: int = 0, borrower
 
 
 async def introduce(world: World, borrower_id: str = "B1", *, consents: tuple[str, ...] = AGREED, at: datetime | None = None) -> None:
-    """Tell of a borrower who can be reached by SMS and e-mail."""
+    """Publish a borrower who can be reached by SMS and e-mail."""
     moment = at or world.clock.now()
     addresses = tuple(SealedAddress(channel=channel, sealed="s", lookup=f"{channel}-{borrower_id}") for channel in AGREED)  # type: ignore[arg-type]
     profile = BorrowerProfile(borrower_id=borrower_id, time=moment, id=f"p-{borrower_id}", key="k", addresses=addresses)
@@ -43,7 +43,7 @@ async def ask(world: World, **asked: Any) -> Any:
 
 
 async def simulated(world: World, *, processes: int = 0, borrowers: int = 250, **asked: Any) -> Any:
-    """Ask for a simulation, play it, and return it as it ended."""
+    """Request a simulation, run it, and return it as it ended."""
     made = await ask(world, **asked)
     assert await simulator(world.engine, world.clock, processes=processes, borrowers=borrowers).run_one(asyncio.Event())
     return await world.get(f"/simulations/{made['simulation_id']}")

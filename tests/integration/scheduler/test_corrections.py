@@ -1,4 +1,4 @@
-"""Contacts that were made on facts since corrected are flagged, and work for a person where nothing called for them."""
+"""Contacts made on facts that were corrected later are flagged, and are work for a person if nothing called for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FLAGS = "select corrected_at is not null, corrected_from, groundless from schedu
 
 
 async def contacted(world: World, *, outcome: str | None = "sent") -> Any:
-    """Let a late borrower be asked, and return the request."""
+    """Have an overdue borrower contacted; return the request."""
     await world.tell(late())
     await world.settle()
     (task,) = world.of("contact.requested")

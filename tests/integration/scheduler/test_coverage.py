@@ -81,7 +81,7 @@ async def test_of_a_forgotten_case_whoever_listens_hears_once_a_spell(world: Wor
     await world.settle()
     await alarm.look()
     assert await world.rows("select 1 from scheduler.timeline where kind = 'case.uncontacted'") == []
-    world.clock.advance(timedelta(days=3))  # nobody has looked
+    world.clock.advance(timedelta(days=3))  # nothing was planned
     listed = (await world.get("/coverage"))["items"]
     for _ in range(2):
         await alarm.look()

@@ -1,4 +1,4 @@
-"""Champion and challenger at work: who goes under which, when it ends, and how they compare."""
+"""Champion and challenger at work: who goes to which, when the experiment ends, and how they compare."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHERS = [who for who in PEOPLE if who not in CHALLENGED]
 
 
 async def begun(world: World, people: list[str] = PEOPLE) -> Office:
-    """An experiment that runs, with a late debt of each of these borrowers."""
+    """A running experiment, with an overdue debt of each of these borrowers."""
     office = Office(world)
     await office.activated(CHALLENGER)
     await office.activated(TRIED)

@@ -1,4 +1,4 @@
-"""Which facts stand, and which of them is the newest, in whatever batches they come."""
+"""Which facts are stored, and which of them is the newest, whatever batches they come in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds: contacts rest, the clock too where asked, and what ends them."""
+"""Holds: contacts pause, the clock too if asked, and what ends them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ async def end(world: World, held: Any, reason: str = "no_longer_needed", *, stat
 
 
 def hours(world: World, number: float) -> str:
-    """A moment so many hours from now."""
+    """The moment this many hours from now."""
     return (world.clock.now() + timedelta(hours=number)).isoformat()
 
 
 @asynccontextmanager
 async def ingest_listening(world: World) -> AsyncIterator[list[tuple[str, Any]]]:
-    """What comes on the wallet's topic meanwhile."""
+    """What arrives on the wallet's topic meanwhile."""
     heard: list[tuple[str, Any]] = []
 
     async def hear(_: AsyncConnection, records: Sequence[Record]) -> None:

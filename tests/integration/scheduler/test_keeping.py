@@ -1,4 +1,4 @@
-"""What of the past goes and what stays: reports of days that are kept are the same before and after."""
+"""What is deleted and what stays: reports on kept days are the same before and after."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OTHER_KEY = "dw_other"
 
 
 async def forget(engine: AsyncEngine, before: datetime, *, most: int = 2) -> int:
-    """Walk over all debts, a few at a time, and return in how many batches."""
+    """Walk over all debts, a few at a time; return the number of batches."""
     async with engine.begin() as conn:
         await conn.execute(text("update scheduler.fact_walks set before = '1970-01-01Z', tenant = '', borrower_id = '', loan_id = ''"))
     batches, more = 0, True

@@ -1,4 +1,4 @@
-"""Policies with `consolidate: loan`: a case for each loan, beside those that hold all debts of a borrower."""
+"""Policies with `consolidate: loan`: a case for each loan, alongside cases that hold all debts of a borrower."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ REMINDING = '  - {id: soon, at: {day: -3, between: "10:00-11:30"}, send: {templa
 
 
 def asked(world: World) -> list[tuple[str, list[str]]]:
-    """Step and loans of every contact that was asked for."""
+    """Step and loans of every requested contact."""
     return [(task.step, [debt.loan_id for debt in task.debts]) for task in world.of("contact.requested")]
 
 
 async def cases(world: World, borrower_id: str = "B1") -> dict[str | None, Any]:
-    """The borrower's cases by the loan that each is of; None is the borrower's own."""
+    """The borrower's cases by their loan; None is the borrower's own."""
     items = (await world.get("/cases", borrower_id=borrower_id))["items"]
     found = {item["loan_id"]: item for item in items}
     assert len(found) == len(items)

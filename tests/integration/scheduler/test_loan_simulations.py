@@ -1,4 +1,4 @@
-"""Simulations of policies that part loans, and of assignments by segment."""
+"""Simulations of policies that separate loans, and of assignments by segment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def counted(result: Any) -> dict[str, int]:
 
 
 async def reached_apart(world: World) -> None:
-    """Two loans of a borrower, each in a case of its own and each spoken of once."""
+    """Two loans of a borrower, each in its own case and each mentioned once."""
     await loanwise(world)
     await introduce(world)
     await world.tell(late("L1"), late("L2"))

@@ -1,4 +1,4 @@
-"""What borrowers bring up: contacts rest, a person answers, and the case goes on."""
+"""What borrowers raise: contacts pause, a person answers, and the case continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies that were written over HTTP, at work on cases."""
+"""Policies written over HTTP, applied to cases."""
 
 from __future__ import annotations
 

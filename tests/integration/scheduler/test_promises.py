@@ -1,4 +1,4 @@
-"""Promises to pay: contacts rest, and the facts say what becomes of them."""
+"""Promises to pay: contacts pause, and the facts decide what becomes of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people say to a contact: told in its case, and work for a person where a rule cannot answer."""
+"""Replies to a contact: recorded in its case, and work for a person if no rule can answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports of past days: what they count, and that nothing that comes later changes them."""
+"""Reports on past days: what they count, and that nothing that comes later changes them."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ FULL = (
     " from generate_series(1, 20000) n, generate_series(1, 6) k"),
     "analyze scheduler.cases", "analyze scheduler.timeline", "analyze scheduler.debt_facts",
 )  # fmt: skip
-"""A book of 20,000 spells that began on 300 days."""
+"""20,000 spells that began on 300 days."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Roll rates against a count that walks over every debt on every day."""
+"""Roll rates compared with a count that walks over every debt on every day."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ facts = st.builds(
     status=st.sampled_from(["active", "active", "active", "closed", "written_off"]), currency=st.just("CNY"),
 )  # fmt: skip
 histories = st.lists(st.tuples(st.integers(-30, 100), facts), max_size=14).map(lambda told: sorted(told, key=lambda one: one[0]))
-"""Facts with the hour in which they were known."""
+"""Facts with the hour at which they became known."""
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -1,4 +1,4 @@
-"""What is asked for again after a payment was reversed or a stop has ended, and what becomes of a borrower nobody has told of."""
+"""What is requested again after a reversed payment or the end of a stop, and what happens to a borrower without a profile."""
 
 from __future__ import annotations
 

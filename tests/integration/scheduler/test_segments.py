@@ -1,4 +1,4 @@
-"""Assignments by segment: of the loan as it was disbursed, or of the borrower as he is now."""
+"""Assignments by segment: the loan's at disbursement, or the borrower's current one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AHEAD = '  - {id: ahead, at: {day: -5, between: "10:00-11:30"}, send: {template:
 
 
 async def belongs(world: World, segment: str | None, borrower_id: str = "B1") -> None:
-    """Say in which segment a borrower is."""
+    """Publish a borrower's segment."""
     attributes = {} if segment is None else {"segment": segment}
     profile = BorrowerProfile(borrower_id=borrower_id, time=world.clock.now(), id=f"p-{segment}", key="k", attributes=attributes)
     await world.bus.publish([world.message("borrower.profile.v1", profile, topic=PROFILES)])

@@ -1,4 +1,4 @@
-"""Policies that are simulated before anybody approves them."""
+"""Policies simulated before anybody approves them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMS_PRICES = {"currency": "CNY", "millionths": {"sms": 50_000}, "sms_parts": {"f
 
 
 async def late_and_told(world: World, *borrowers: str) -> None:
-    """Late borrowers who have had their first message today."""
+    """Overdue borrowers who had their first message today."""
     for name in borrowers:
         await introduce(world, name)
     await world.tell(*(late(f"L-{name}", name) for name in borrowers))

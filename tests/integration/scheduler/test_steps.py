@@ -51,7 +51,7 @@ SHA = "a" * 64
 
 
 async def begun(world: World, document: str, *, days: int = 1) -> tuple[Office, str]:
-    """A case under this policy, that is so many days late, and its path."""
+    """A case under this policy, this many days overdue, and its path."""
     office = Office(world)
     await office.activated(document)
     await office.assign({"policy": "grave-ones"})

@@ -1,4 +1,4 @@
-"""The tables as they are declared are those that stand in the database."""
+"""The declared tables match those in the database."""
 
 from __future__ import annotations
 

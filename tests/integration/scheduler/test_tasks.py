@@ -1,4 +1,4 @@
-"""Work for people: one holds it, it lapses, it is late, and what comes of it follows."""
+"""Work for people: one person holds it, the claim lapses, it is overdue, and its result takes effect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ steps:
 
 
 async def called_for(world: World, *facts: Any) -> list[Any]:
-    """The calls that these facts make."""
+    """The calls these facts lead to."""
     office = Office(world)
     await office.activated(POLICY)
     await office.assign({"policy": "by-phone"})
@@ -37,7 +37,7 @@ async def called_for(world: World, *facts: Any) -> list[Any]:
 
 
 def notifier(said: Any, *, status: int = 200, heard: list[Any] | None = None) -> httpx.AsyncClient:
-    """A notifier that gives this answer to whoever asks whether a person may be contacted."""
+    """A notifier that gives this answer to the question whether a person may make a contact."""
     app = FastAPI()
 
     @app.post("/v1/contacts:authorize")
@@ -51,7 +51,7 @@ def notifier(said: Any, *, status: int = 200, heard: list[Any] | None = None) ->
 
 @asynccontextmanager
 async def beside(engine: AsyncEngine, client: httpx.AsyncClient) -> AsyncIterator[World]:
-    """A scheduler that knows this notifier."""
+    """A scheduler connected to this notifier."""
     async with client, scheduling(engine, notifier=client) as world:
         yield world
 

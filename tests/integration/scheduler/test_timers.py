@@ -1,4 +1,4 @@
-"""What a pass of the timers asks, and that nothing which is due is passed by; and how the row of a case begins."""
+"""What a pass of the timers queries, that nothing due is missed, and how a case's row begins."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROWS = {
     "cases": "insert into scheduler.cases (tenant, borrower_id, case_id, assignment, currency, policy, policy_version, state, stage, spell,"
     " next_at) values ('default', 'B1', 'c', 'default', 'CNY', 'p', 1, 'open', 'overdue', 1, :at)",
 }
-"""A row of each kind that is due at a moment; those of segments let facts by first."""
+"""A row of each kind that is due at a moment; segment changes wait for facts first."""
 BATCH = "insert into scheduler.hold_batches (tenant, batch_id, asked, by, at, number) values ('default', 'h', '', 'mei', :at, 1)"
 DONE = {
     "tasks": "update scheduler.tasks set state = 'done'",

@@ -1,4 +1,4 @@
-"""More than one at work, interruptions, and a bus on a bad day."""
+"""Several instances at work, interruptions, and a misbehaving bus."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def test_on_a_bus_that_repeats_and_delays_every_borrower_is_asked_for_once
 
 
 async def delivered(world: World) -> None:
-    """Deliver in the bus's own order, with the ticker at work in between, until nothing waits and all has settled."""
+    """Deliver in the bus's own order, with the ticker running in between, until nothing is waiting and all cases have settled."""
     await world.complete()
     while await world.bus.step():
         world.clock.advance(timedelta(milliseconds=100))

@@ -1,4 +1,4 @@
-"""The scheduler on a real PostgreSQL, an in-process bus and a driven clock."""
+"""The scheduler on a real PostgreSQL, an in-process bus and a controlled clock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def amounts(total: int) -> Amounts:
 
 
 def late(loan_id: str = "L1", borrower_id: str = "B1", *, days: int = 1, total: int = 12050, version: int = 1, **other: Any) -> OverdueFact:
-    """A debt that is so many days past due on `TODAY`."""
+    """A debt this many days past due on `TODAY`."""
     due_on = TODAY - timedelta(days=days)
     given: dict[str, Any] = {
         "loan_id": loan_id, "borrower_id": borrower_id, "product": "cash-loan", "currency": "CNY", "timezone": ZONE,
@@ -68,14 +68,14 @@ def paid(loan_id: str = "L1", borrower_id: str = "B1", *, version: int = 2, **ot
 
 
 def due_soon(loan_id: str = "L1", borrower_id: str = "B1", *, in_days: int = 3, version: int = 1) -> OverdueFact:
-    """A debt whose next instalment is due in so many days."""
+    """A debt whose next instalment is due in this many days."""
     upcoming = NextDue(n=2, due_on=TODAY + timedelta(days=in_days), total=5000)
     return paid(loan_id, borrower_id, version=version, status="active", outstanding=amounts(5000), next_due=upcoming)
 
 
 @dataclass
 class World:
-    """A scheduler, what it publishes, and a hand on the clock."""
+    """A scheduler, what it publishes, and control of the clock."""
 
     engine: AsyncEngine
     bus: InProcessBus
@@ -100,7 +100,7 @@ class World:
         await self.bus.publish([self.message(kind, fact, corrects=corrects) for fact in facts])
 
     async def complete(self) -> None:
-        """Let the watermark pass now."""
+        """Move the watermark past now."""
         envelope = Envelope("debt.watermark.v1", "w", "test", self.clock.now(), "default", "watermark")
         await self.bus.publish(self.writer.broadcast(FACTS, envelope, DebtWatermark(until=self.clock.now()), key="w"))
 
@@ -110,7 +110,7 @@ class World:
         await self.bus.publish([self.message(f"contact.{kind}.v1", data, topic=OUTCOMES)])
 
     async def stop(self, status: Any, *, at: datetime | None = None, **other: Any) -> None:
-        """Say that something about the borrower stops contacts."""
+        """Publish a status of the borrower that stops contacts."""
         moment = at or self.clock.now()
         data = StatusState(
             **{"borrower_id": "B1", "time": moment, "id": "e", "status_id": "s1", "status": status, "from_": moment, **other}
@@ -118,7 +118,7 @@ class World:
         await self.bus.publish([self.message("borrower.status.v1", data, topic=PROFILES)])
 
     async def settle(self) -> None:
-        """Let the time pass that a case rests, and do what is due."""
+        """Let a case's settling time pass, and do what is due."""
         await self.complete()
         self.clock.advance(SETTLED)
         await self.scheduler.pump()
@@ -130,7 +130,7 @@ class World:
         await self.scheduler.pump()
 
     async def local(self, day: int, hour: int, minute: int = 0) -> None:
-        """Move to an hour in Shanghai, so many days from today."""
+        """Move to an hour in Shanghai, this many days from today."""
         await self.at(datetime(2026, 11, 24, hour, minute, tzinfo=UTC) + timedelta(days=day, hours=-8))
 
     def of(self, kind: str) -> list[Any]:
@@ -173,7 +173,7 @@ def _ear(heard: list[tuple[Envelope, Any]], engine: AsyncEngine, bus: InProcessB
 async def scheduling(
     engine: AsyncEngine, *, start: datetime = MORNING, seed: int | None = None, notifier: httpx.AsyncClient | None = None
 ) -> AsyncIterator[World]:
-    """A scheduler whose consumers run (a seeded bus is stepped instead) and whose ticker and relay are pumped."""
+    """A scheduler with running consumers (a seeded bus is stepped instead) and with ticker and relay driven by hand."""
     clock = DrivenClock(start)
     bus = InProcessBus(clock=clock, partitions=4, seed=seed)
     world = World(

@@ -26,13 +26,13 @@ def coming(loan_id: str = "L1", *, next_due_on: date = DUE, zone: str = ZONE, **
 
 
 def case(*debts: Debt, **other: Any) -> Case:
-    """A case as it was made: without a spell."""
+    """A new case, without a spell."""
     made = Case("default", "B1", "c1", "CNY", 0, State.CLOSED, Stage.CLEAR, None, None, debts=debts)
     return replace(made, **other)
 
 
 def local(day: int, hour: int, minute: int = 0, *, zone_hours: int = 8) -> datetime:
-    """A moment so many days after the due date; in Shanghai unless told."""
+    """A moment this many days after the due date; in Shanghai by default."""
     return datetime(DUE.year, DUE.month, DUE.day, hour, minute, tzinfo=UTC) + timedelta(days=day, hours=-zone_hours)
 
 
@@ -66,5 +66,5 @@ def asked(planned: Plan) -> list[str]:
 
 
 def with_last(one: Case, state: ContactState, reason: str | None = None) -> Case:
-    """The case after an outcome of its last contact."""
+    """The case after its last contact had an outcome."""
     return replace(one, contacts=(*one.contacts[:-1], replace(one.contacts[-1], state=state, reason=reason)))

@@ -1,4 +1,4 @@
-"""The borrower's page as it is shown: whole in every language, without script, and with nothing from elsewhere."""
+"""The borrower's page as rendered: complete in every language, without script or external content."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def screen(language: str = "en", *, visit: str = "visit") -> Screen:
 
 
 def every(language: str) -> dict[str, str]:
-    """Every page of a language."""
+    """Every page in a language."""
     tongue, shown = tongues()[language], screen(language)
     wrong = {CASE.case_id: Wrong("promise", "day", tongue.say("needed"), {"day": "<x>", "amount": '"', "note": ""})}
     made = {

@@ -1,4 +1,4 @@
-"""Hours and channels as the page lets them be chosen: what is shown is what stands, and what stands is what was chosen."""
+"""Hours and channels as chosen on the page: it shows what is set, and sets what was chosen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A condition that is asked of one case after another answers each by itself."""
+"""A condition evaluated for one case after another answers for each independently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds whether a case is a borrower's or a loan's, and while policies that part loans and such that do not take turns."""
+"""What holds for borrowers' and loans' cases alike, while policies that separate loans alternate with those that do not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.unit.scheduler.test_properties import calmly
 
 LOANS = ("L1", "L2", "L3")
 UNSAID = frozenset({ContactState.EXPIRED})
-"""Ends after which a contact is due again."""
+"""Outcomes after which a contact is due again."""
 
 
 def choices(*policies: Policy, in_flight: InFlight = InFlight.PIN) -> Choices:
@@ -39,14 +39,14 @@ def choices(*policies: Policy, in_flight: InFlight = InFlight.PIN) -> Choices:
 
 @dataclass
 class Borrower:
-    """A borrower's cases, with the facts of each loan going to the one that holds it, as the store has it."""
+    """A borrower's cases, with the facts of each loan going to the case that holds it, as in the store."""
 
     rules: Choices
     loans: tuple[str, ...] = LOANS
     tracks: list[Track] = field(default_factory=list)
     known: dict[str, Debt] = field(default_factory=dict)
     lives: Counter[str] = field(default_factory=Counter)
-    """How often the case that held a loan was closed."""
+    """How often the case holding a loan was closed."""
     said: list[tuple[Any, ...]] = field(default_factory=list)
     segment: str = ""
 
@@ -60,7 +60,7 @@ class Borrower:
         return found[0] if found else 0
 
     def tell(self, one: Debt) -> None:
-        """Take a fact in."""
+        """Take in a fact."""
         self.known[one.loan_id] = one = replace(one, segments=frozenset({self.segment}))
         at = self.where(one.loan_id)
         here = self.tracks[at].case
@@ -68,14 +68,14 @@ class Borrower:
         housed(self.tracks, at, one, self.rules)
 
     def hear(self) -> None:
-        """Hear of a changed policy or segment."""
+        """Apply a changed policy or segment."""
         for one in list(self.known.values()):
             self.tell(one)
         for track in self.tracks:
             track.case = replace(track.case, segment=self.segment)
 
     def look(self, now: datetime, ending: ContactState = ContactState.DONE) -> list[str]:
-        """Do what is due in every case, and return the steps of the contacts."""
+        """Do what is due in every case; return the steps of the contacts."""
         steps: list[str] = []
         for track in self.tracks:
             new = followed(track.case, track.policy, self.rules, now)
@@ -96,7 +96,7 @@ class Borrower:
 
 @dataclass(frozen=True)
 class Move:
-    """What is so from a moment on."""
+    """What applies from a moment on."""
 
     later: timedelta
     loan: str

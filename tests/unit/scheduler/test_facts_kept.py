@@ -1,4 +1,4 @@
-"""A debt is the same whether its fact has just come or was kept."""
+"""A debt is the same whether its fact was just received or stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps that wait: for another one, for people, for the borrower's answer; what holds for every policy, and some cases by hand."""
+"""Steps that wait for another step, for people or for the borrower's answer: properties of every policy, and some examples."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HAPPENINGS = st.lists(
 
 
 def _with_people(one: Case, what: str, now: datetime) -> Case:
-    """The case after people have done something, where it is asked of them."""
+    """The case after people have done something, if it was asked of them."""
     open_keys = [errand.key for errand in one.errands if errand.done_at is None]
     match what:
         case "attach":
@@ -59,13 +59,13 @@ def _ended(one: Case, ending: ContactState, now: datetime) -> Case:
 
 
 def _settled(one: Case) -> set[str]:
-    """The tasks that ended by themselves, since what they ask for is there."""
+    """The tasks that ended by themselves because what they ask for is there."""
     decided = {asking_key(want, approval.step) for want in Want for approval in one.approvals}
     return decided | ({e.key for e in one.errands if e.key.startswith("evidence:")} if one.exhibits else set())
 
 
 def _lives(one: Case, policy: Policy, happenings: list[tuple[datetime, ContactState, str]]) -> list[tuple[Case, Plan, datetime]]:
-    """The case and its plan at each of these moments, between which things happen."""
+    """The case and its plan at each of these moments, with events in between."""
     seen = []
     for now, ending, what in happenings:
         one, _ = follow(one, policy, now)
@@ -123,7 +123,7 @@ def test_nothing_else_is_said_while_a_message_that_is_never_skipped_is_open(
                 if wanting(before, step) is not None or not step.holds(before) or _is_rejected(before, step):
                     continue
                 if (lead := ready(before, step, due.debts)) is None or lead[0] > now:
-                    continue  # put off by an offer that stands
+                    continue  # put off by an open offer
                 earlier = min(begun) < min(day for day in days if day is not None)
                 assert before.said(step.id, None) or not earlier, f"{due.step.id} was said before {step.id}"
 

@@ -1,4 +1,4 @@
-"""How the tenant wants to be judged, as far as the notifier says it."""
+"""The tenant's settings for the gate, as far as the notifier supplies them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the scheduler tells the gate about a borrower, as the notifier does."""
+"""What the scheduler tells the gate about a borrower, matching the notifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links to the borrower's page: when they are open, what the second factor may be, and whose a form is."""
+"""Links to the borrower's page: when they are open, what the second factor may be, and which forms are ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which days of a loan's clock rest with a hold, as ingest counts them: the first in, the last out."""
+"""Which days a hold pauses a loan's clock, counted as ingest does: the first included, the last excluded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policy documents: what is read, refused, warned of, and that what is accepted can be run."""
+"""Policy documents: what is read, rejected and warned about, and that whatever is accepted can be run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXAMPLE = """\
 policy: wallet-standard
 applies_to: {products: [cash-loan]}
 consolidate: borrower
-entry: latest                # a case that comes in late starts at: latest due step | first step
+entry: latest                # a case that enters late starts at: latest due step | first step
 cure: {when: clear, cool_down: 7d}
 steps:
   - {id: due-soon, at: {day: -3, between: "10:00-12:00"}, send: {template: due_soon, channels: [push, sms], purpose: reminder}}
@@ -143,7 +143,7 @@ OFFERS = st.sampled_from(
 
 @st.composite
 def _needs(draw: st.DrawFn) -> dict[str, Any]:
-    """What people must bring for a step, of one in three."""
+    """What people must supply for a step, for one step in three."""
     wanted = draw(st.sampled_from(([], [], [], [], ["approval"], ["evidence"], ["approval", "evidence"])))
     needs: dict[str, Any] = {"requires": wanted} if wanted else {}
     if "evidence" in wanted and draw(st.booleans()):
@@ -168,7 +168,7 @@ def _chained(draw: st.DrawFn, steps: list[dict[str, Any]]) -> list[dict[str, Any
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
-    """Documents of all that is supported, in any order of days."""
+    """Documents with everything that is supported, with days in any order."""
     document: dict[str, Any] = {
         "policy": draw(st.sampled_from(("ours", "others"))),
         "cure": {"cool_down": draw(DURATIONS)},
@@ -251,14 +251,14 @@ def test_yaml_and_json_are_read_alike(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "detail"),
     [
-        ("", "there is nothing in it"), ("# only this", "there is nothing in it"), ("- a", "keys with their values belong here"),
-        ("policy: ours\nsteps: [{id: a, at: 3, flag: x}]", "keys with their values belong here"),
+        ("", "it is empty"), ("# only this", "it is empty"), ("- a", "expected keys with values here"),
+        ("policy: ours\nsteps: [{id: a, at: 3, flag: x}]", "expected keys with values here"),
         ("policy: ours\nsteps: 3", "a list belongs here"), ("policy: ours", "this key is missing"),
     ],
 )  # fmt: skip
 def test_what_has_the_wrong_shape_is_told_without_words_of_our_own_code(text: str, detail: str) -> None:
     said = [fault.detail for fault in understand(text).faults]
-    assert [words.partition(" (all of it came as one line")[0] for words in said] == [detail]
+    assert [words.partition(" (it all arrived as one line")[0] for words in said] == [detail]
 
 
 SLIPS = """policy: ours
@@ -277,13 +277,13 @@ steps:
         ("email]", "emial]", "'emial' is not known here: did you mean 'email'?"),
         ("day: 1", "day: one", "a whole number belongs here, not 'one'"),
         ("7d", "7", "a text belongs here, not 7: a number and m, h or d: 30m, 4h, 7d"),
-        ("ours", "Our Policy", "'Our Policy' is not spelt as it must be: small letters, digits and dashes; a letter first"),
+        ("ours", "Our Policy", "'Our Policy' has the wrong form: lowercase letters, digits and dashes, starting with a letter"),
         ('"09:30-11:30"', '"11:30-09:30"', "which ends after it begins"),
         ("> 5", "= 5", "; to compare write =="),
         ("> 5", "> 5.5", "; numbers are whole"),
         ("> 5", "> 5 and debt.count > 1", "; and is &&"),
         ("  - {id", "\t- {id", "a tab"),
-        ("\n", "", "curl keeps line ends with --data-binary"),
+        ("\n", "", "curl keeps line breaks with --data-binary"),
     ],
 )  # fmt: skip
 def test_a_slip_is_answered_by_what_was_probably_meant(right: str, wrong: str, said: str) -> None:

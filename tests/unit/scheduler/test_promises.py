@@ -1,4 +1,4 @@
-"""Promises to pay, whatever is paid and taken back, and in whatever order it comes."""
+"""Promises to pay, with any payments and reversals, in any order."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_as_much_more_can_be_promised_as_all_promises_could_be_kept_with(
     late: dict[str, int], made: list[tuple[int, set[str]]], named: set[str]
 ) -> None:
     def kept(wanted: Sequence[tuple[int, set[str]]], left: dict[str, int]) -> bool:
-        """Say whether each can be paid out of what is late, by trying every way."""
+        """Return whether each can be paid out of what is overdue, by trying every way."""
         if not wanted:
             return True
         (amount, loans), *others = wanted

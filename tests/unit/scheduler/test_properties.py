@@ -1,4 +1,4 @@
-"""What holds for every case at every moment."""
+"""Properties of every case at every moment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAUSES = st.lists(st.tuples(DATES, st.one_of(st.none(), DATES)), max_size=2).map
 )
 
 calmly = settings(deadline=None)
-"""A busy machine is no failure."""
+"""A busy machine must not cause failures."""
 
 
 @st.composite
@@ -59,7 +59,7 @@ HOLDS = st.builds(
 
 @st.composite
 def promised(draw: st.DrawFn) -> tuple[Promise, Stop]:
-    """A promise and the hold that it has."""
+    """A promise and its hold."""
     made_at, loan, amount = draw(MOMENTS), draw(st.sampled_from(("L1", "L2"))), draw(st.integers(1, 20_000))
     until = made_at + timedelta(days=draw(st.integers(1, 9)))
     name = draw(st.sampled_from(("p1", "p2")))
@@ -82,7 +82,7 @@ ENDINGS = st.sampled_from(list(ContactState))
 
 
 def lives(one: Case, moments: list[datetime], endings: list[ContactState]) -> list[tuple[Case, Case, datetime]]:
-    """The case before and after each of these moments; after each, the contacts under way come to some end."""
+    """The case before and after each of these moments; after each one, pending contacts come to some end."""
     seen = []
     for now, ending in zip(sorted(moments), endings, strict=False):
         before, _ = follow(one, BUILT_IN, now)

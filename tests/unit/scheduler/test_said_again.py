@@ -1,4 +1,4 @@
-"""A contact that surely did not go out is said again; one that may have gone out is not."""
+"""A contact that surely did not go out is requested again; one that may have gone out is not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.unit.scheduler.build import asked, case, coming, debt, live, local, w
 
 
 def after_reversal(state: ContactState, reason: str | None = None) -> Plan:
-    """The plan of the next morning, when a contact came to this while paid and the payment was reversed."""
+    """The next morning's plan, if a contact ended like this while paid and the payment was then reversed."""
     one, _ = live(case(debt()), local(1, 10))
     one, _ = follow(replace(one, debts=()), BUILT_IN, local(1, 11))
     one = with_last(one, state, reason)
@@ -109,7 +109,7 @@ def test_a_reminder_that_waits_for_a_profile_becomes_work_for_a_person_before_an
 
 
 class Truth(Enum):
-    """What really became of a request where it is sent from."""
+    """What really became of a request at the sender."""
 
     WAITS = "waits"
     FLIES = "flies"
@@ -118,7 +118,7 @@ class Truth(Enum):
 
 @dataclass(frozen=True)
 class Move:
-    """What is so at the next look, and what the sender has done until then."""
+    """What applies at the next plan, and what the sender has done by then."""
 
     later: timedelta
     owed: bool
@@ -142,14 +142,14 @@ MOVES = st.builds(
 
 
 class Sender:
-    """Sends what it was asked to, takes back what it can, and says either late or never."""
+    """Sends what it was asked to, cancels what it can, and reports each late or never."""
 
     def __init__(self) -> None:
         self.truth: dict[str, Truth] = {}
         self.unsaid: dict[str, tuple[str, str | None]] = {}
 
     def hears(self, one: Case) -> None:
-        """Take in what is asked for and what is taken back."""
+        """Take in requests and cancellations."""
         for contact in one.contacts:
             self.truth.setdefault(contact.task_id, Truth.WAITS)
             if contact.state is ContactState.CANCELLED and self.truth[contact.task_id] is Truth.WAITS:
@@ -164,7 +164,7 @@ class Sender:
                 self.truth[task_id], self.unsaid[task_id] = Truth.FLIES, (end, None)
 
     def refuses(self, *, owed: bool) -> None:
-        """Find the debt paid before the scheduler does, or come to the end of the window."""
+        """Find the debt paid before the scheduler does, or reach the end of the window."""
         for task_id, truth in list(self.truth.items()):
             if truth is Truth.WAITS:
                 self.keeps_back(task_id, *(("contact.expired", None) if owed else ("contact.suppressed", "paid")))

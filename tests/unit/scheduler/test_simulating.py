@@ -173,7 +173,7 @@ def test_in_whatever_order_borrowers_are_played_the_result_has_the_same_hash(boo
 @settings(deadline=None, max_examples=40)
 @given(book=books, behaviour=behaviours)
 def test_a_condition_that_is_always_met_changes_nothing(book: list[Debt], behaviour: Behaviour) -> None:
-    """With conditions every outcome is planned again, without them only those after which something else may be due."""
+    """With conditions every outcome triggers planning; without them, only those after which something else may be due."""
     met = tuple(dataclasses.replace(step, when=condition("debt.total >= 0")) for step in POLICY.steps[:2]) + POLICY.steps[2:]
     asking = dataclasses.replace(POLICY, steps=met)
     rule = Rule(Choices(OWN.choices.assignments, {"own": Active(asking, InFlight.PIN)}), {("own", 1): asking})

@@ -1,4 +1,4 @@
-"""Champion and challenger: who is dealt to which arm, and when the challenger is given nobody any more."""
+"""Champion and challenger: who is assigned to which arm, and when nobody goes to the challenger any more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.unit.scheduler.test_properties import CASES, MOMENTS
 
 MANY = 4000
 FEW_TIMES = settings(deadline=None, max_examples=10)
-"""Each time so many borrowers are dealt."""
+"""The number of borrowers assigned each time."""
 SALTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=64)
 SHARES = st.integers(1, 50)
 EXPERIMENTS = st.builds(Experiment, st.just(("gentle", 3)), SHARES, SALTS)

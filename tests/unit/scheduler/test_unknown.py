@@ -1,4 +1,4 @@
-"""A contact that may have gone out: held, never said again in its spell, and work for a person once nobody can say any more."""
+"""A contact that may have gone out: held, never repeated in its spell, and work for a person once nobody can find out any more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = st.sampled_from([f"contact.{kind}" for kind in ("sent", "delivered", "un
 
 
 def doubtful(state: ContactState = ContactState.UNKNOWN) -> Case:
-    """The first message of a ladder, of which nobody can say whether it went out; its deadline is the next day at 10:00."""
+    """A ladder's first message with an unknown outcome; its deadline is the next day at 10:00."""
     one, _ = live(case(debt()), local(1, 10))
     one = with_last(one, state)
     return replace(one, contacts=tuple(replace(contact, until=local(2, 10)) for contact in one.contacts))

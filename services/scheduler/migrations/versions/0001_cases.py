@@ -1,4 +1,4 @@
-"""Debts as the facts tell them, cases, what was said and done, work for people, stops, how far the facts reach, and policies."""
+"""Debts as the facts describe them, cases, what was sent and done, work for people, stops, how far the facts reach, and policies."""
 
 from alembic import op
 
