@@ -32,8 +32,9 @@ from services.ingest.decoding import WalletEvent
 from services.ingest.erasing import PROFILE_PARTS
 from services.ingest.ledger import SOURCE, Arrival, Counted, uncounted, whole
 from services.ingest.store import borrowers as store
-from services.ingest.store import parked
+from services.ingest.store import feeds, parked
 from services.ingest.store.borrowers import ERASURE, BorrowerRow, Key, LogRow, ValueRow
+from services.ingest.store.feeds import Beat
 from services.ingest.store.parked import ParkedRow
 from services.ingest.telling_apart import told_apart
 
@@ -86,10 +87,12 @@ class Borrowers:
         return counted
 
     async def _hear(self, conn: AsyncConnection, arrivals: Sequence[Arrival]) -> None:
-        beats = {
-            (a.tenant, a.event.source): (a.event.data.every_s, a.received_at) for a in arrivals if isinstance(a.event.data, FeedHeartbeat)
-        }  # fmt: skip
-        await store.heard(conn, beats)
+        beats: dict[feeds.Source, Beat] = {}
+        for one in arrivals:
+            if isinstance(one.event.data, FeedHeartbeat):
+                source, beat = (one.tenant, one.event.source), Beat(one.event.data.every_s, one.event.time, one.received_at)
+                beats[source] = beat.joined(beats.get(source, beat))
+        await feeds.heard(conn, beats)
 
     async def _log_rows(
         self, conn: AsyncConnection, arrivals: Sequence[Arrival], locked: Mapping[Key, BorrowerRow], now: datetime

@@ -140,13 +140,6 @@ _COUNT = text(
     " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as k(tenant, borrower_id)"
     " join ingest.borrower_events e on e.tenant = k.tenant and e.borrower_id = k.borrower_id group by 1, 2"
 )
-_HEARD = text(
-    "insert into ingest.feeds (tenant, source, every_s, heard_at)"
-    " select * from unnest(cast(:tenants as text[]), cast(:sources as text[]), cast(:every as int[]), cast(:at as timestamptz[]))"
-    " order by 1, 2"
-    " on conflict (tenant, source) do update set every_s = excluded.every_s, heard_at = greatest(ingest.feeds.heard_at, excluded.heard_at)"
-)
-_STALE = text("select distinct tenant from ingest.feeds where heard_at + make_interval(secs => every_s) < :now order by 1")
 
 
 async def lock(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, BorrowerRow]:
@@ -216,19 +209,3 @@ async def forget(conn: AsyncConnection, erasures: Mapping[Key, Stamp], *, whats:
     }  # fmt: skip
     await conn.execute(_FORGET, {**arrays, "whats": list(whats)})
     await conn.execute(_EMPTY, {**arrays, "type": type_})
-
-
-async def heard(conn: AsyncConnection, beats: dict[tuple[str, str], tuple[int, datetime]]) -> None:
-    """Note that these sources are alive."""
-    if beats:
-        keys = sorted(beats)
-        arrays = {
-            "tenants": [tenant for tenant, _ in keys], "sources": [source for _, source in keys],
-            "every": [beats[key][0] for key in keys], "at": [beats[key][1] for key in keys],
-        }  # fmt: skip
-        await conn.execute(_HEARD, arrays)
-
-
-async def stale_feeds(conn: AsyncConnection, now: datetime) -> tuple[str, ...]:
-    """Return the tenants with a source that has said it goes on and has not."""
-    return tuple((await conn.execute(_STALE, {"now": now})).scalars().all())
