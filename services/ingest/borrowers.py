@@ -101,9 +101,9 @@ class Borrowers:
         rows = [(self._log_row(arrival), arrival) for arrival in arrivals]
         erasures = await erasing.of(conn, rows)
         await erasing.forget(conn, erasures.brought, locked, now)
-        told = [(row, arrival, _parts_of(arrival) if not erasures.overtakes(row) else ()) for row, arrival in rows]
-        await self._give_keys(conn, [locked[arrival.key] for _, arrival, parts in told if parts])
-        return [(replace(row, data=self._sealed(arrival, locked[arrival.key])) if parts else row, arrival) for row, arrival, parts in told]
+        told = [(row, arrival, None if erasures.overtakes(row) else _update_of(arrival)) for row, arrival in rows]
+        await self._give_keys(conn, [locked[row.key] for row, _, said in told if said is not None])
+        return [(row if said is None else replace(row, data=self._sealed(said, locked[row.key])), arrival) for row, arrival, said in told]
 
     async def _give_keys(self, conn: AsyncConnection, rows: Sequence[BorrowerRow]) -> None:
         """Make a key pair for every borrower who has none."""
@@ -121,17 +121,16 @@ class Borrowers:
         data = _encode({"borrower_id": event.about} if updated else msgspec.to_builtins(event.data))
         return LogRow(arrival.tenant, event.about, event.source, event.id, event.type, event.time, digest, data, arrival.received_at)
 
-    def _sealed(self, arrival: Arrival, borrower: BorrowerRow) -> bytes:
+    def _sealed(self, data: BorrowerUpdated, borrower: BorrowerRow) -> bytes:
         """Return the data of an update with names and addresses sealed under the borrower's key."""
-        data = arrival.event.data
         plain: dict[str, Any] = msgspec.to_builtins(data)
         if borrower.public_key is None:
             raise RuntimeError("a borrower of whom something is kept has a key")
-        context = f"{arrival.tenant}/{data.borrower_id}"
+        context = f"{borrower.tenant}/{data.borrower_id}"
         if data.name is not None:
             plain["name"] = sealing.as_text(sealing.seal(data.name.encode(), borrower.public_key, f"{context}/name"))
         if data.addresses is not None:
-            addresses = [self._sealed_address(one, arrival.tenant, borrower.public_key, context) for one in data.addresses]
+            addresses = [self._sealed_address(one, borrower.tenant, borrower.public_key, context) for one in data.addresses]
             plain["addresses"] = msgspec.to_builtins(addresses)
         return _encode(plain)
 
@@ -222,10 +221,10 @@ class Borrowers:
         return self.writer.message(PROFILES, envelope, data, key=f"{tenant}/{data.borrower_id}/{what}", borrower_id=data.borrower_id)
 
 
-def _parts_of(arrival: Arrival) -> tuple[str, ...]:
-    """Return the parts of a profile that an event says."""
+def _update_of(arrival: Arrival) -> BorrowerUpdated | None:
+    """Return an update that says some part of a profile."""
     data = arrival.event.data
-    return tuple(part for part in PROFILE_PARTS if getattr(data, part) is not None) if isinstance(data, BorrowerUpdated) else ()
+    return data if isinstance(data, BorrowerUpdated) and any(getattr(data, part) is not None for part in PROFILE_PARTS) else None
 
 
 def _values(row: LogRow, event: WalletEvent) -> list[ValueRow]:

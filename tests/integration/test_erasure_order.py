@@ -24,8 +24,9 @@ from libs.common.lifecycle import Service
 from libs.common.outbox import Outbox
 from libs.common.ports import Ports
 from services.ingest import decoding
-from services.ingest.borrowers import PROFILE_PARTS, Borrowers, Sealer
+from services.ingest.borrowers import Borrowers, Sealer
 from services.ingest.decoding import WalletEvent
+from services.ingest.erasing import PROFILE_PARTS
 from services.ingest.ledger import SOURCE, Arrival
 from services.notifier import service as notifier
 from services.notifier.settings import Settings as NotifierSettings
@@ -47,8 +48,9 @@ PARTS: dict[str, Any] = {
     "addresses": lambda n: [{"channel": "sms", "address": f"{NUMBERS}{n:02d}"}], "attributes": lambda n: {"segment": f"s{n}"},
 }  # fmt: skip
 updates = st.tuples(st.just("updated"), st.sets(st.sampled_from(sorted(PARTS))))
-erasures = st.tuples(st.just("erased"), st.just(frozenset()))
-consents = st.tuples(st.just("consent"), st.just(frozenset()))
+nothing: st.SearchStrategy[set[str]] = st.just(set())
+erasures = st.tuples(st.just("erased"), nothing)
+consents = st.tuples(st.just("consent"), nothing)
 statuses = st.tuples(st.just("status"), st.sets(st.sampled_from(["s1", "s2"]), min_size=1, max_size=1))
 histories = st.lists(st.tuples(st.integers(0, PLACES), st.one_of(updates, updates, erasures, consents, statuses)), min_size=1, max_size=7)
 Told = tuple[int, tuple[str, Iterable[str]]]
@@ -77,7 +79,7 @@ class Way:
         for service in self.consumers if records else ():
             [worker] = service.consumers
             async with self.engine.begin() as conn:
-                await worker.subscription.handler(conn, records)  # type: ignore[attr-defined]  # the worker of the in-process bus has it
+                await worker.subscription.handler(conn, records)
 
     async def pass_on(self, *batches: Sequence[Event]) -> None:
         """Take batches in, and deliver what follows from each."""
