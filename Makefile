@@ -1,4 +1,4 @@
-# Two commands on a fresh machine: `make run` and `make test`. Python 3.11 and make are enough; the rest comes by itself.
+# Two commands on a fresh machine: `make run` and `make test`. Python 3.11 and make are enough; the rest is installed automatically.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,12 +12,12 @@ WORKERS ?= 2
 run: $(STAMP)  ## play the example book's history, then serve on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/dunwell up --demo
 
-# Many tests start the program as a process, which would compile all of it anew where the environment forbids to keep bytecode.
+# Many tests start the program as a process, which would recompile all of it where the environment forbids keeping bytecode.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: $(STAMP)  ## the tests, those on Apache Kafka and PostgreSQL included; under ten minutes on two cores
+test: $(STAMP)  ## all tests, including those on Apache Kafka and PostgreSQL; under ten minutes on two cores
 	@$(BIN)/python -m pytest tests -m "not chaos" --numprocesses $(WORKERS) --dist loadscope
 
-check: $(STAMP)  ## format, lint, types, the arrows between the rooms
+check: $(STAMP)  ## format, lint, types, and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -30,23 +30,23 @@ format: $(STAMP)
 schemas: $(STAMP)  ## write the JSON Schemas of all messages into docs/schemas
 	$(BIN)/python -m tests.support.schemas
 
-lock: $(STAMP)  ## resolve the dependencies anew, with hashes and without addresses
+lock: $(STAMP)  ## resolve the dependencies again, with hashes and without index URLs
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	    --group dev pyproject.toml --upgrade -o requirements.lock
 
-outside: $(STAMP)  ## the checks of $(SHARED) against a platform that this starts: how much of them passes
+outside: $(STAMP)  ## run the checks of $(SHARED) against a platform started here, and report how many pass
 	@$(BIN)/python -m tests.support.outside --shared $(SHARED) --all
 
-bench: $(STAMP)  ## rates beside the limits of this machine, of checked runs; half an hour
+bench: $(STAMP)  ## rates of verified runs, beside the limits of this machine; half an hour
 	@$(BIN)/python -m tests.bench
 
-bench-quick: $(STAMP)  ## the same with little work: whether every part runs and is right, not how fast it is; some minutes
+bench-quick: $(STAMP)  ## the same with little work: checks that every part runs and is right, not how fast it is; some minutes
 	@$(BIN)/python -m tests.bench --quick
 
 bench-large: $(STAMP)  ## what only size shows: a million due loans, alone and through all services, millions of loans in one book; takes hours
 	@$(BIN)/python -m tests.bench --large
 
-chaos: $(STAMP)  ## all three services, broker and database killed under load, or put back to an earlier moment, commands that are killed, and more random lives; six minutes
+chaos: $(STAMP)  ## services, broker and database killed under load or restored to an earlier moment, killed commands, and more random lives; six minutes
 	@$(BIN)/python -m pytest tests -m chaos -v
 
 kafka:  ## Apache Kafka on 127.0.0.1:9092, without Docker

@@ -1,4 +1,4 @@
-"""Take out of this environment what Dunwell does not need at run time: the lock holds the developers' tools too."""  # noqa: INP001  # a script of the image
+"""Remove from this environment what Dunwell does not need at run time: the lock includes development tools."""  # noqa: INP001  # a script of the image
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Wanted = tuple[str, frozenset[str]]
 
 
 def main() -> None:
-    """Uninstall, pip last of all: it is no part of an image either."""
+    """Uninstall, pip last of all: the image does not need it either."""
     installed: dict[str, Distribution] = {canonicalize_name(found.metadata["Name"]): found for found in distributions()}
     surplus = sorted(set(installed) - needed(installed) - {"pip"})
     sys.stdout.write(f"not needed at run time: {', '.join(surplus)}\n")
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def needed(installed: dict[str, Distribution]) -> set[str]:
-    """Return the packages that the root asks for, and those that they ask for."""
+    """Return the packages that the root requires, directly or indirectly."""
     todo: list[Wanted] = [(ROOT, frozenset())]
     seen: set[Wanted] = set()
     while todo:
@@ -37,7 +37,7 @@ def needed(installed: dict[str, Distribution]) -> set[str]:
 
 
 def required(package: Distribution, extras: frozenset[str]) -> Iterator[Wanted]:
-    """Yield what a package asks for here, with these extras of its own."""
+    """Yield what a package with these extras requires in this environment."""
     for text in package.requires or ():
         asked = Requirement(text)
         if asked.marker is None or any(asked.marker.evaluate({"extra": extra}) for extra in ("", *extras)):

@@ -1,8 +1,8 @@
-"""Check a dossier off line, with nothing but Python: `python check_dossier.py dossier.zip [sha256 of the manifest]`.
+"""Check a dossier offline, with nothing but Python: `python check_dossier.py dossier.zip [sha256 of the manifest]`.
 
-It takes the ZIP or the JSON form. Every file must have the size and hash that the manifest says, no file may be there that the manifest
-does not know, the chain of the policy's changes must be whole, and every message that went out must have the rule decision that let it
-out. The hash of the manifest is what was written into the case when the dossier was sealed: give it to be sure of the manifest too.
+It takes the ZIP or the JSON form. Every file must have the size and hash given in the manifest, there must be no file that the manifest
+does not list, the chain of policy changes must be intact, and every message that went out must have the rule decision that allowed it.
+The hash of the manifest was recorded in the case when the dossier was sealed: pass it to verify the manifest too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read(path: Path) -> tuple[bytes, dict[str, bytes]]:
             names = archive.namelist()
             files = {name: archive.read(name) for name in names}
         if len(files) != len(names):
-            raise ValueError("a name stands twice in the archive")
+            raise ValueError("a name occurs twice in the archive")
         return files.pop(MANIFEST), files
     document = json.loads(path.read_bytes())
     return document["manifest"].encode(), {name: text.encode() for name, text in document["files"].items()}
@@ -43,7 +43,7 @@ def check(manifest: bytes, files: dict[str, bytes], sealed: str | None = None) -
     wrong += [f"{name} is not in the manifest" for name in sorted(files.keys() - said.keys())]
     for name in sorted(said.keys() & files.keys()):
         if (len(files[name]), hashlib.sha256(files[name]).hexdigest()) != (said[name]["bytes"], said[name]["sha256"]):
-            wrong.append(f"{name} is not what the manifest says")
+            wrong.append(f"{name} does not match the manifest")
     if not wrong:
         wrong += check_chain(json.loads(files.get(HISTORY, b"[]")))
         wrong += check_contacts(files)
@@ -51,7 +51,7 @@ def check(manifest: bytes, files: dict[str, bytes], sealed: str | None = None) -
 
 
 def check_chain(links: list[dict[str, Any]]) -> list[str]:
-    """Return the first link of the policy's changes that is not the hash of what it says."""
+    """Return the first policy change whose hash does not match its content."""
     previous = b"\0" * 32
     for seq, link in enumerate(links, 1):
         at = datetime.fromisoformat(link["at"]).astimezone(UTC).isoformat(timespec="microseconds")
@@ -65,7 +65,7 @@ def check_chain(links: list[dict[str, Any]]) -> list[str]:
 
 
 def check_contacts(files: dict[str, bytes]) -> list[str]:
-    """Return the messages of ours that went out without a rule decision that allowed them, or that nobody asked for."""
+    """Return our messages that went out without a rule decision that allowed them, or without a request."""
     asked = {entry["detail"].get("task_id") for entry in json.loads(files["timeline.json"]) if entry["kind"] == "contact.requested"}
     wrong = []
     for contact in json.loads(files.get("contacts.json", b"[]")):
@@ -74,12 +74,12 @@ def check_contacts(files: dict[str, bytes]) -> list[str]:
         if contact["decision"] is None or contact["decision"]["decision"] != "allow":
             wrong.append(f"contact {contact['contact_id']} has no decision that allowed it")
         if contact["task_id"] not in asked:
-            wrong.append(f"contact {contact['contact_id']} was asked for by nobody")
+            wrong.append(f"contact {contact['contact_id']} was never requested")
     return wrong
 
 
 def main() -> int:
-    """Check the file that is named; exit status 0 only if all of it is right and nothing is missing."""
+    """Check the named file; exit status 0 only if everything is right and nothing is missing."""
     if len(sys.argv) not in {2, 3}:
         print(__doc__, file=sys.stderr)
         return 2

@@ -3,8 +3,8 @@
     python examples/listen_to_dunwell.py --book wallet.db --port 9000
 
 Webhooks bring each event within a second, the feed brings what was missed: after a downtime, or when an event arrives that is not the
-next one. Every event carries its place in the feed (`sequence`), which counts without gaps; the place and what the event changes are
-written in one transaction, so that a repeat changes nothing and nothing is left out. What this wallet keeps is what each loan owes.
+next one. Every event carries its place in the feed (`sequence`), which counts without gaps; the place and the event's effect are
+written in one transaction, so that a repeat changes nothing and nothing is missed. This wallet keeps what each loan owes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ import httpx
 
 TOPIC = "overdue-facts"
 CLOCKS_APART_S = 300
-"""A call that is older, or from the future, is one that somebody has kept and sends again."""
+"""A call that is older, or from the future, is taken for a replay."""
 
 
 class Book:
-    """What the wallet knows: the place in the feed, and the sum overdue of every loan."""
+    """What the wallet knows: its place in the feed, and the overdue sum of every loan."""
 
     def __init__(self, path: str) -> None:
         self._db = sqlite3.connect(path, check_same_thread=False)
@@ -43,22 +43,22 @@ class Book:
 
     @property
     def place(self) -> str | None:
-        """Return the sequence of the last event taken in."""
+        """Return the sequence of the last event processed."""
         row = self._db.execute("select sequence from place where topic = ?", (TOPIC,)).fetchone()
         return row[0] if row else None
 
     def is_next(self, event: Mapping[str, Any]) -> bool:
-        """Say whether nothing is missing between what was taken in and this event."""
+        """Tell whether nothing is missing between the last event processed and this one."""
         epoch, _, number = (self.place or "-0").rpartition("-")
         theirs, _, new = event["sequence"].rpartition("-")
         return theirs == epoch and int(new) == int(number) + 1
 
     def is_known(self, event: Mapping[str, Any]) -> bool:
-        """Say whether it has been taken in before."""
+        """Tell whether it has been processed before."""
         return self.place is not None and event["sequence"] <= self.place
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Write what an event changes, and its place."""
+        """Write an event's effect, and its place."""
         data = event.get("data") or {}
         with self._db:  # one transaction
             self._db.execute("insert or replace into place values (?, ?)", (TOPIC, event["sequence"]))
@@ -68,14 +68,14 @@ class Book:
         print(event["sequence"], event["type"], event["subject"], flush=True)
 
     def forget_place(self, oldest: str) -> None:
-        """Begin again at the oldest event that is kept: the wallet was away for longer than a week."""
+        """Start over at the oldest kept event: the wallet was away for longer than a week."""
         with self._db:
             self._db.execute("insert or replace into place values (?, ?)", (TOPIC, oldest))
 
 
 @dataclass
 class Wallet:
-    """Takes events in, one after the other, however they come."""
+    """Processes events one after the other, however they arrive."""
 
     book: Book
     client: httpx.Client
@@ -99,7 +99,7 @@ class Wallet:
                 return
 
     def hear(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Take in a call; ValueError where it is not Dunwell's."""
+        """Process a call; ValueError where it is not from Dunwell."""
         self._believe(headers, body)
         said = json.loads(body)
         with self.lock:
@@ -112,10 +112,10 @@ class Wallet:
                     self.catch_up()
 
     def _believe(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Check the signature as https://www.standardwebhooks.com has it."""
+        """Check the signature as https://www.standardwebhooks.com specifies it."""
         about, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
         if not at.isdecimal() or abs(time.time() - int(at)) > CLOCKS_APART_S:
-            raise ValueError("it was sent at another time")
+            raise ValueError("its timestamp is too far off")
         key = base64.b64decode(self.secret.removeprefix("whsec_"))
         right = base64.b64encode(hmac.digest(key, f"{about}.{at}.".encode() + body, hashlib.sha256)).decode()
         given = [one.partition(",") for one in headers.get("webhook-signature", "").split(" ")]
@@ -124,7 +124,7 @@ class Wallet:
 
 
 def server_of(wallet: Wallet, port: int) -> ThreadingHTTPServer:
-    """Return the server that is called."""
+    """Return the server that Dunwell calls."""
 
     class Door(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -148,9 +148,9 @@ def server_of(wallet: Wallet, port: int) -> ThreadingHTTPServer:
 def main() -> None:
     """Catch up, then listen until Ctrl-C."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--book", default="wallet.db", help="the file in which the wallet keeps what it knows")
+    parser.add_argument("--book", default="wallet.db", help="the file that stores the wallet's state")
     parser.add_argument("--port", type=int, default=9000)
-    parser.add_argument("--url", default="http://127.0.0.1:8000/ingest", help="the service that is listened to")
+    parser.add_argument("--url", default="http://127.0.0.1:8000/ingest", help="the service to listen to")
     said = parser.parse_args()
     key, secret = os.environ.get("DUNWELL_KEY", "dunwell-dev"), os.environ["DUNWELL_WEBHOOK_SECRET"]
     client = httpx.Client(base_url=said.url, headers={"Authorization": f"Bearer {key}"}, timeout=30)

@@ -1,9 +1,9 @@
-"""A loan that fell due yesterday, and what comes of it: the message, why, what is next, and how a payment silences that.
+"""A loan that fell due yesterday, and what follows: the message, the reason for it, what is next, and how a payment stops that.
 
     python examples/one_late_loan.py                          # beside `dunwell up`; needs nothing but Python
     python examples/one_late_loan.py --jurisdiction GB        # under the law of a real place, once a provider is routed
 
-The built-in policy speaks from 10:00 to 11:29 in the borrower's zone, so the borrower lives where it is ten o'clock now.
+The built-in policy sends from 10:00 to 11:29 in the borrower's zone, so the borrower lives where it is ten o'clock now.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Dunwell:
         self._key = {"Authorization": f"Bearer {key}"}
 
     def get(self, path: str) -> Any:
-        """Ask."""
-        return self._call(Request(f"{self._url}{path}", headers=self._key))  # noqa: S310  # whoever starts this says where to
+        """Return what a GET answers."""
+        return self._call(Request(f"{self._url}{path}", headers=self._key))  # noqa: S310  # the user chooses the address
 
     def post(self, *events: Mapping[str, Any]) -> None:
         """Publish events as the wallet; the 202 says that they are committed."""
@@ -42,7 +42,7 @@ class Dunwell:
             sys.exit(f"refused: {refused}")
 
     def wait_for(self, path: str, key: str, *wanted: str) -> list[Any]:
-        """Ask for a list until one of it says one of these, and return it."""
+        """Poll a list until one of its items has one of these values, and return the list."""
         deadline = time.monotonic() + PATIENCE_S
         items = self.get(path)["items"]
         while not any(item[key] in wanted for item in items):
@@ -64,24 +64,24 @@ class Dunwell:
 
 
 def event(kind: str, whose: str, /, **data: Any) -> dict[str, Any]:
-    """Return a CloudEvent of the wallet's."""
+    """Return a CloudEvent from the wallet."""
     now = datetime.now(UTC).isoformat()
     return {"specversion": "1.0", "id": f"{whose}-{kind}", "source": "examples", "type": f"wallet.{kind}.v1", "time": now, "data": data}
 
 
 def zone_at_ten(now: datetime) -> tuple[str, datetime]:
-    """Return a zone in which it is ten o'clock, and what the clocks show there. The names of these zones count westwards."""
+    """Return a zone in which it is ten o'clock, and the local time there. The names of these zones count westwards."""
     ahead = (10 - now.hour + 11) % 24 - 11
     return f"Etc/GMT{-ahead:+d}" if ahead else "Etc/GMT", now + timedelta(hours=ahead)
 
 
 def main() -> None:
-    """Lend, wait for the message, show what is known of it, and pay."""
+    """Make a loan, wait for the message, show what is known about it, and pay."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--url", default="http://127.0.0.1:8000")
     asked.add_argument("--key", default="dunwell-dev")
-    asked.add_argument("--name", default=f"reader-{int(time.time())}", help="of the borrower; another one each time")
-    asked.add_argument("--jurisdiction", default="ZZ", help="ZZ is an invented country that asks for nothing")
+    asked.add_argument("--name", default=f"reader-{int(time.time())}", help="name of the borrower; a new one each time")
+    asked.add_argument("--jurisdiction", default="ZZ", help="ZZ is an invented country with hardly any rules")
     asked.add_argument("--channel", default="sms", choices=["sms", "email", "push", "inbox"])
     asked.add_argument("--address", default="+447700900001", help="Ofcom reserves this number for drama")
     said = asked.parse_args()

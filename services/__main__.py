@@ -1,4 +1,4 @@
-"""The program's door: Ctrl-C ends it without a traceback, also while the program is still being read from the disk."""
+"""The program's entry point: Ctrl-C ends it without a traceback, even while it is still loading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ENDED_BY_HAND = 130
 def main() -> None:
     """Load the program and run it."""
     try:
-        from services import cli  # noqa: PLC0415  # this takes seconds on a busy machine, and somebody may think better of it
+        from services import cli  # noqa: PLC0415  # this takes seconds on a busy machine, during which Ctrl-C must work
 
         cli.main()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The services apart: each wired from what its environment says."""
+"""The services as separate processes, each wired from its environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.scheduler.settings import Settings as SchedulerSettings
 
 
 def wired(name: str, ports: Ports, common: Common) -> Service:
-    """Return one service on these ports, wired and not started."""
+    """Return one service on these ports, wired but not started."""
     match name:
         case "ingest":
             return ingest.build(

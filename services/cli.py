@@ -40,7 +40,7 @@ from services.ingest.rebuilding import Step, Tally
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Dunning, done well.", pretty_exceptions_enable=False)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys of tenants and persons, and the keys that seal personal data.")
-import_app = typer.Typer(no_args_is_help=True, help="Take in a book from a file.")
+import_app = typer.Typer(no_args_is_help=True, help="Import a loan book from a file.")
 ingest_app = typer.Typer(invoke_without_command=True, help="Run ingest: loan events become overdue facts.")
 app.add_typer(ingest_app, name="ingest")
 app.add_typer(keys_app, name="keys")
@@ -48,7 +48,7 @@ app.add_typer(import_app, name="import")
 app.command("fakes")(fakes.command)
 
 DAYS_BEFORE_READY = 90
-"""Of the example's history, how many are played day by day before the platform is ready; what is older is taken in at once."""
+"""How many days of the example's history are played day by day before the platform is ready; anything older is ingested at once."""
 say = Console(stderr=True, emoji=False)
 
 
@@ -61,7 +61,7 @@ class ServiceName(StrEnum):
 
 
 def main() -> None:
-    """Run the program; what is wrong with the settings is one sentence, not a traceback."""
+    """Run the program; a fault in the settings is one sentence, not a traceback."""
     with explained(say):
         app()
 
@@ -69,7 +69,7 @@ def main() -> None:
 @app.command()
 def up(
     host: Annotated[str, typer.Option(help="beyond loopback the development keys are refused")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any that is free")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free port")] = 8000,
     folder: Annotated[Path, typer.Option("--data", help="where data is kept")] = Path(".dunwell"),
     demo: Annotated[bool, typer.Option("--demo", help="play the example book's history first, the last 90 days of it day by day")] = False,
 ) -> None:
@@ -98,10 +98,10 @@ def ingest(context: typer.Context) -> None:
 def ingest_rebuild(
     tenant: Annotated[str | None, typer.Option(help="only the loans of this tenant")] = None,
     loan: Annotated[str | None, typer.Option(help="only this loan")] = None,
-    after: Annotated[str | None, typer.Option(help="go on behind this loan, TENANT/LOAN, as a run that was ended has said")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="report only: change nothing, say nothing")] = False,
+    after: Annotated[str | None, typer.Option(help="continue after this loan, TENANT/LOAN, as an interrupted run has printed")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="report only: change nothing, publish nothing")] = False,
 ) -> None:
-    """Fold the loans again out of the event log; report and repair what differs. Ends with 1 when something did."""
+    """Rebuild the loans from the event log; report and repair differences. Exits with 1 when there were any."""
     tenants = (tenant,) if tenant else settings.tenants()
     whose, _, last = (after or "").partition("/")
     if after and (whose not in tenants or not last):
@@ -126,7 +126,7 @@ def simulate(
     policy: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], *, days: simulating.Days = 90, beside: simulating.With = None,
     url: simulating.Url = "http://127.0.0.1:8000/scheduler", key: Annotated[str, typer.Option(envvar="DUNWELL_KEY")] = "dunwell-dev",
 ) -> None:  # fmt: skip
-    """Play a policy forward from the present book, beside the active one; nothing is sent."""
+    """Simulate a policy forward from the present book, beside the active one; nothing is sent."""
     with _progress("simulating") as shown:
         print(run(simulating.simulate(simulating.question_of(policy, days, beside), url=url, key=key, progress=shown, screen=say)))
 
@@ -146,10 +146,10 @@ def topics(replication: Annotated[int, typer.Option(min=1, max=100)] = 1) -> Non
 @keys_app.command("create")
 def keys_create(
     tenant: Annotated[str, typer.Option()],
-    scopes: Annotated[str, typer.Option(help=f"comma between, or `all`: {', '.join(auth.SCOPES)}")],
-    person: Annotated[str | None, typer.Option(help="whose key this is; without one it is the tenant's")] = None,
+    scopes: Annotated[str, typer.Option(help=f"separated by commas, or `all`: {', '.join(auth.SCOPES)}")],
+    person: Annotated[str | None, typer.Option(help="whose key this is; without it, the key is the tenant's")] = None,
 ) -> None:
-    """Make a key and print it, this once; only a hash of it is stored."""
+    """Make a key and print it just once; only a hash of it is stored."""
     wanted = frozenset(auth.SCOPES if scopes == "all" else [s.strip() for s in scopes.split(",")])
     if unknown := wanted - set(auth.SCOPES):
         raise SettingsError("; ".join(f"no such scope: {one}: {near(one, sorted(auth.SCOPES))}" for one in sorted(unknown)))
@@ -167,16 +167,16 @@ def keys_sealing() -> None:
 
 @keys_app.command("rotate-sealing")
 def keys_rotate_sealing() -> None:
-    """Make a new key to seal with, and print it as settings; what was sealed before is still opened."""
+    """Make a new key to seal with, and print it as settings; what was sealed before can still be opened."""
     print("\n".join(keys.rotated_settings(settings.sealing_privates())))
 
 
 @keys_app.command("rewrap")
 def keys_rewrap(
-    count: Annotated[bool, typer.Option("--count", help="only say how much is left")] = False,
-    batch: Annotated[int, typer.Option(min=1, max=10_000, help="in one transaction")] = 200,
+    count: Annotated[bool, typer.Option("--count", help="only report how much is left")] = False,
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="how many per transaction")] = 200,
 ) -> None:
-    """Seal anew what an older key was used for; may be ended and begun again. Ends with 1 while something is left."""
+    """Reseal what is sealed for an older key; may be interrupted and restarted. Exits with 1 while anything is left."""
     run(_rewrap(None if count else batch))
 
 
@@ -186,7 +186,7 @@ def import_uci(
     url: Annotated[str, typer.Option(help="the ingest service")] = "http://127.0.0.1:8000/ingest",
     key: Annotated[str, typer.Option(envvar="DUNWELL_KEY")] = "dunwell-dev",
     ends_on: Annotated[
-        str | None, typer.Option(help="the day on which the history ends, YYYY-MM-DD; the same day again is harmless")
+        str | None, typer.Option(help="the day on which the history ends, YYYY-MM-DD; importing the same day again is harmless")
     ] = None,
 ) -> None:
     """Turn the UCI credit-card file into loan events and publish them."""
@@ -194,7 +194,7 @@ def import_uci(
     events = list(uci.timeline(uci.read(file), day))
     for assumption in uci.ASSUMPTIONS:
         say.print(f"[dim]assumed:[/dim] {assumption}", highlight=False)
-    say.print(f"history ends on {day}; import again with --ends-on {day}, another day would say other things under the same ids")
+    say.print(f"history ends on {day}; to import again use --ends-on {day}: another day would publish other events under the same ids")
     with _progress("publishing") as shown:
         run(posting.publish(events, url=url, key=key, progress=shown))
     print(f"{len(events)} events published")
@@ -206,9 +206,9 @@ def import_csv(
     *,
     url: Annotated[str, typer.Option(help="the ingest service")] = "http://127.0.0.1:8000/ingest",
     key: Annotated[str, typer.Option(envvar="DUNWELL_KEY")] = "dunwell-dev",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, say what would be sent, send nothing")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="go on where the last run was ended")] = False,
-    state: Annotated[Path | None, typer.Option(help="where that is kept; without it beside the mapping")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, report what would be sent, send nothing")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue where the last run stopped")] = False,
+    state: Annotated[Path | None, typer.Option(help="where the progress is kept; beside the mapping by default")] = None,
 ) -> None:
     """Turn a lender's CSV files into events and publish them; the mapping says what is in them."""
     asked = csv_import.Asked(url, key, dry_run, resume, state)
@@ -315,7 +315,7 @@ async def _rebuild(tenants: tuple[str, ...], loan: str | None, after: tuple[str,
         await engine.dispose()
     print(tally.sentence)
     if stop.is_set():
-        say.print(f"ended early, go on with --after {'/'.join(tally.last)}" if tally.last else "ended early", highlight=False)
+        say.print(f"ended early, continue with --after {'/'.join(tally.last)}" if tally.last else "ended early", highlight=False)
         return 130
     if loan is not None and not tally.read:
         raise SettingsError(f"there is no loan {loan} of {' or '.join(tenants)}")
@@ -347,7 +347,7 @@ async def _migrate(url: str) -> int:
 async def _topics(replication: int) -> int:
     bootstrap, specs = settings.kafka_bootstrap(), needed(settings.tenants(), settings.partitions())
     made = await make_topics(bootstrap, specs, replication=replication)
-    print(f"{len(made)} topics created, {len(specs) - len(made)} were there")
+    print(f"{len(made)} topics created, {len(specs) - len(made)} already existed")
     return 0
 
 
@@ -362,7 +362,7 @@ async def _rewrap(batch: int | None) -> int:
 
 @contextlib.contextmanager
 def _progress(title: str) -> Iterator[example.Progress]:
-    """Show a bar on a terminal; elsewhere a line every tenth."""
+    """Show a progress bar on a terminal; elsewhere print a line at every tenth."""
     columns = (TextColumn(title), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     if not say.is_terminal:
         said = -1

@@ -22,7 +22,7 @@ from services.importer import uci
 BOOK = Path(__file__).resolve().parents[1] / "examples" / "uci_500.csv"
 ZONE = ZoneInfo("Asia/Taipei")
 LONGEST_WAIT = timedelta(hours=12)
-"""No event is taken in later than this after its time, though nothing else may be due for days."""
+"""The longest an event waits after its time to be ingested, even if nothing else is due for days."""
 POST_EVENTS = 5000
 
 Progress = Callable[[float], None]
@@ -30,7 +30,7 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Events in the order of their time, and the span over which they are played."""
+    """Events in time order, and the span over which they are played."""
 
     events: Sequence[dict[str, Any]]
     starts_at: datetime
@@ -38,7 +38,7 @@ class Story:
 
 
 def read_story(ends_at: datetime, *, days: int | None = None) -> Story:
-    """Read the example book so that its history ends now; with `days`, what is older is taken in at once at the start."""
+    """Read the example book so that its history ends now; with `days`, anything older is ingested at once at the start."""
     events = list(uci.timeline(uci.read(BOOK), ends_at.astimezone(ZONE).date()))
     first = _time_of(events[0])
     starts_at = first if days is None else max(first, ends_at - timedelta(days=days))
@@ -46,9 +46,9 @@ def read_story(ends_at: datetime, *, days: int | None = None) -> Story:
 
 
 async def play(platform: Platform, clock: DrivenClock, story: Story, progress: Progress) -> None:
-    """Take the story's events in, and let everything happen that falls due between them.
+    """Ingest the story's events, and let everything that falls due between them happen.
 
-    Events are taken in together up to the next moment at which something is due: nothing could have told them apart.
+    Events up to the next due moment are ingested together: nothing could tell the difference.
     """
     waiting = deque(story.events)
     async with httpx.AsyncClient(
@@ -68,12 +68,12 @@ async def play(platform: Platform, clock: DrivenClock, story: Story, progress: P
 
 
 def _run_length(waiting: deque[dict[str, Any]], until: datetime) -> int:
-    """Return how many of the first events belong to this moment, as many as one request may carry at most."""
+    """Return how many of the first events belong to this moment, up to the most one request may carry."""
     return sum(1 for _ in takewhile(lambda event: _time_of(event) <= until, islice(waiting, POST_EVENTS)))
 
 
 async def _let_pass(platform: Platform, clock: DrivenClock, until: datetime) -> None:
-    """Move the clock from one thing that is due to the next, up to that moment."""
+    """Move the clock from one due moment to the next, up to the given one."""
     while (due := await platform.next_due()) is not None and due <= until:
         clock.move_to(due)
         await platform.settle()
@@ -85,7 +85,7 @@ async def _post(client: httpx.AsyncClient, events: Sequence[dict[str, Any]]) -> 
     body = b"\n".join(msgspec.json.encode(event) for event in events)
     answer = await client.post("/v1/events", content=body, headers={"Content-Type": "application/x-ndjson"})
     if answer.status_code != 202 or answer.json()["rejected"]:
-        raise RuntimeError(f"the example book was not taken in: {answer.text[:500]}")
+        raise RuntimeError(f"the example book was not accepted: {answer.text[:500]}")
 
 
 def _time_of(event: dict[str, Any]) -> datetime:
@@ -108,7 +108,7 @@ _COUNTS = {
     "contact tasks": "select state, count(*) from notifier.deliveries group by 1 order by 1",
     "messages": "select channel, count(*) from notifier.sandbox_messages group by 1 order by 1",
 }
-"""Read over all three schemas: only a composition root may, and only to show what happened."""
+"""Queries across all three schemas: only a composition root may run them, and only to show what happened."""
 
 
 async def summarise(platform: Platform) -> Summary:

@@ -1,4 +1,4 @@
-"""The three services in one process, on an embedded PostgreSQL and the bus of this process."""
+"""The three services in one process, on an embedded PostgreSQL and an in-process bus."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ DEV_KEYS = {"dunwell-dev": "dev", "dunwell-dev-2": "dev-2"}
 PAGE = "borrower-page"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PARTITIONS = 1
-"""One process takes partitions in one after the other, so more of them would only mean more transactions."""
+"""One process consumes partitions one after the other, so more of them would only mean more transactions."""
 MOST_ROUNDS = 1000
-"""Rounds of pumping in one moment; more means that the services answer each other without end."""
+"""The most rounds of pumping in one moment; more would mean that the services trigger each other endlessly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """From where the platform is reached: from this machine alone or not, by borrowers, and by providers."""
+    """How the platform is reached: from this machine alone or not, by borrowers, and by providers."""
 
     loopback: bool = True
     page_url: str | None = None
@@ -64,7 +64,7 @@ class Reached:
 
     @classmethod
     def over(cls, listening: Listening) -> Reached:
-        """Return what follows from where it listens; on this machine alone its own address is borrowers' and providers' too."""
+        """Derive it from the listening address; on loopback, that address also serves borrowers and providers."""
         host = f"[{listening.host}]" if ":" in listening.host else listening.host
         loopback = listening.host in LOOPBACK
         own = f"http://{host}:{listening.port}" if loopback else None
@@ -85,7 +85,7 @@ class Secrets:
 
     @property
     def page_key(self) -> str:
-        """Return the key with which the scheduler asks the others for a borrower, who has none."""
+        """Return the key with which the scheduler calls the other services for a borrower, who has none."""
         return f"dw_{sealing.as_text(sealing.digest(self.digest, TENANT, 'key', PAGE))}"
 
     @property
@@ -96,7 +96,7 @@ class Secrets:
 
 @dataclass(slots=True)
 class Platform:
-    """Everything in one process, wired and not started."""
+    """Everything in one process, wired but not started."""
 
     engine: AsyncEngine
     bus: InProcessBus
@@ -108,11 +108,11 @@ class Platform:
 
     @property
     def services(self) -> Sequence[Service]:
-        """Return the three services, in the order of the data's way."""
+        """Return the three services, in the order in which data flows."""
         return self.ingest, self.scheduler, self.notifier
 
     async def settle(self) -> int:
-        """Do all that is due at this moment, in every service, until nothing is left; for a driven clock."""
+        """Do everything due at this moment, in every service, until nothing is left; for a driven clock."""
         total = 0
         for _ in range(MOST_ROUNDS):
             done = sum([await service.pump() for service in self.services])
@@ -128,7 +128,7 @@ class Platform:
 
 
 def read_secrets(folder: Path) -> Secrets:
-    """Return the folder's keys; made when there are none, readable by their owner alone."""
+    """Return the folder's keys, made if there are none, readable only by their owner."""
     path = folder / "keys.json"
     if not path.exists():
         private, public = sealing.new_pair()
@@ -142,7 +142,7 @@ def read_secrets(folder: Path) -> Secrets:
 
 @asynccontextmanager
 async def running_postgres(folder: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """Run the folder's PostgreSQL, and leave it however this ends; one platform at a time, for what one says another would not hear."""
+    """Run the folder's PostgreSQL until this ends; one platform at a time, as a second would not hear what the first publishes."""
     with _alone_in(folder):
         postgres = await asyncio.to_thread(EmbeddedPostgres, folder / "postgres")
         try:
@@ -153,7 +153,7 @@ async def running_postgres(folder: Path) -> AsyncIterator[EmbeddedPostgres]:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder; the kernel lets go of it however this process ends."""
+    """Lock a folder; the kernel releases it however this process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "in-use.lock").open("ab") as file:
         try:
@@ -177,7 +177,7 @@ async def put_page_key(engine: AsyncEngine, secrets: Secrets) -> None:
 
 
 async def put_dev_keys(engine: AsyncEngine, *, allowed: bool) -> None:
-    """Set the two persons' keys, or take them away where the platform can be reached from outside."""
+    """Add the two development keys, or remove them where the platform can be reached from outside."""
     async with engine.begin() as conn:
         for schema in migrate.SERVICES:
             for token, person in DEV_KEYS.items():
@@ -190,9 +190,9 @@ async def put_dev_keys(engine: AsyncEngine, *, allowed: bool) -> None:
 def build(
     engine: AsyncEngine, secrets: Secrets, clock: Clock, *, seed: int | None = None, settle_s: float = 2.0, at: Reached = ON_THIS_MACHINE
 ) -> Platform:  # fmt: skip
-    """Wire the three services on one bus; `seed` makes that a bus with bad days, over partitions that overtake each other.
+    """Wire the three services on one bus; with a `seed` the bus misbehaves at random, over partitions that overtake each other.
 
-    Reached from this machine alone it may call webhooks here.
+    If reached from this machine alone, it may call webhooks on this machine.
     """
     outlets = Outlets(webhook_key=secrets.sealing_private, local=at.loopback)
     bus = InProcessBus(clock=clock, seed=seed, partitions=PARTITIONS if seed is None else 4)
@@ -214,12 +214,12 @@ def build(
 
 
 def _within(service: Service) -> httpx.AsyncClient:
-    """Return a way to ask a service of this process as others ask it over HTTP, with the caller's own key."""
+    """Return a client that calls a service of this process as others call it over HTTP, with the caller's own key."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=service.app), base_url=f"http://{service.name}")
 
 
 async def open_platform(postgres: EmbeddedPostgres, folder: Path, clock: Clock, at: Reached) -> Platform:
-    """Make the database where it is missing, migrate it, and wire the platform on it."""
+    """Create the database if it is missing, migrate it, and wire the platform on it."""
     engine = make_engine(await postgres.create(DATABASE), application="embedded", pool_size=16)
     await migrate_all(engine)
     await put_dev_keys(engine, allowed=at.loopback)

@@ -1,4 +1,4 @@
-"""How a command ends: Ctrl-C and SIGTERM let it clear up, and whatever a person can mend is a sentence."""
+"""How a command ends: Ctrl-C and SIGTERM let it clean up, and a fault that a person can fix is one sentence."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from services.importer.uci import RowError
 
 ENDED_BY_HAND, ENDED_BY_SIGTERM = 130, 143
 FAULTS = (SettingsError, OSError, RuntimeError, RowError, DBAPIError)
-"""Faults of a setting, a file, an address or the machine; of the database while nothing was asked of it yet."""
+"""Faults of a setting, a file, an address or the machine; of the database only before it was sent a statement."""
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end; a number other than 0 is the exit code."""
+    """Run to the end; a result other than 0 is the exit code."""
     code = ENDED_BY_HAND
     with contextlib.suppress(KeyboardInterrupt):
         try:
@@ -38,7 +38,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 @contextlib.contextmanager
 def explained(say: Console) -> Iterator[None]:
-    """Turn a fault that a person can mend into a sentence and exit code 2; anything else is ours, and keeps its traceback."""
+    """Turn a fault that a person can fix into a sentence and exit code 2; anything else is ours, and keeps its traceback."""
     try:
         yield
     except FAULTS as error:
@@ -50,7 +50,7 @@ def explained(say: Console) -> Iterator[None]:
 
 
 async def _until_sigterm(work: Coroutine[Any, Any, Any]) -> Any:
-    """Leave nothing running: unless the work answers to SIGTERM itself, it is cancelled, as Ctrl-C does."""
+    """Leave nothing running: unless the work handles SIGTERM itself, it is cancelled, as by Ctrl-C."""
     here = asyncio.current_task()
     if here is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, here.cancel)

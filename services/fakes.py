@@ -1,4 +1,4 @@
-"""The providers' fakes as a program of their own: what an account is sent through before it is paid for."""
+"""The fake providers as a program of their own, to send through before an account is paid for."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ HOST = "127.0.0.1"
 AWS = {"access_key_id": "AKIDFAKE", "secret_access_key": "fake"}
 TEXTS = ("due_soon", "gentle", "firm", "offer", "final", "bureau_notice")
 MADE_HERE = frozenset({sendgrid.SIGNING})
-"""Credentials of a fake that an account of ours has not."""
+"""Credentials that only the fake has, not our account."""
 say = Console()
 
 
 def command(
     port: Annotated[int, typer.Option(help="on this machine only")] = 8010,
     receipts: Annotated[
-        list[str] | None, typer.Option(help="KIND=URL: where receipts go of which the message says nothing; repeat it")
+        list[str] | None, typer.Option(help="KIND=URL: where to send receipts if the message does not say; may be repeated")
     ] = None,
     after: Annotated[float, typer.Option(min=0.0, max=3600.0, help="seconds from a message to its receipt")] = 1.0,
 ) -> None:
-    """Run fakes of the providers, to send through with no account anywhere, until Ctrl-C."""
+    """Run fake providers, to send through without an account anywhere, until Ctrl-C."""
     urls = dict(_pair(one) for one in receipts or ())
     run(_serve(FakeProviders(accounts()), port, urls, after))
 
 
 def accounts() -> dict[str, Account]:
-    """Return an account of every kind that can be led here; what must be secret is new each time, or no secret."""
+    """Return an account of every kind that can be pointed here; what must be secret is new each time, the rest is no secret."""
     key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     public = base64.b64encode(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
@@ -73,7 +73,7 @@ def accounts() -> dict[str, Account]:
 
 
 def wanted(fakes: FakeProviders, name: str) -> dict[str, Any]:
-    """Return what `PUT /v1/providers/{name}` takes to lead an account to its fake."""
+    """Return the body of `PUT /v1/providers/{name}` that points an account at its fake."""
     account = fakes.account(name)
     credentials = {key: value for key, value in account.credentials.items() if key not in MADE_HERE}
     return {"kind": account.kind, "credentials": credentials, "settings": dict(account.settings), "base_url": account.base_url}
@@ -96,10 +96,10 @@ async def _serve(fakes: FakeProviders, port: int, urls: Mapping[str, str], after
 
 
 def _explain(fakes: FakeProviders) -> None:
-    bases = Table("kind", "base URL", title="providers' fakes, as accounts lead to them")
+    bases = Table("kind", "base URL", title="fake providers, with base URLs for accounts")
     for name, account in fakes.accounts.items():
         bases.add_row(account.kind, f"{fakes.origin}/{name}")
-    asked = Table("phone number", "elsewhere", "what comes of it", title="addresses that ask for an answer")
+    asked = Table("phone number", "elsewhere", "result", title="addresses that ask for an answer")
     for meaning in (one for one in Meaning if one is not Meaning.COMPLAINED):
         asked.add_row(magic(meaning), f"{meaning}@...", f"answered as {meaning}")
     asked.add_row(FAILS, "fails@...", "taken, then its receipt says failed")
@@ -111,7 +111,7 @@ def _explain(fakes: FakeProviders) -> None:
 
 
 def _texts(params: Mapping[str, str] | list[str]) -> str:
-    """Return approved texts for every text of ours in English, with a place for the sum."""
+    """Return approved templates for each of our English texts, with a placeholder for the sum."""
     return msgspec.json.encode({name: {"en": {"code": "1", "params": params}} for name in TEXTS}).decode()
 
 

@@ -1,4 +1,4 @@
-"""Keys of callers, and the keys that seal personal data: made, changed, and what was sealed sealed anew."""
+"""Keys of callers, and the keys that seal personal data: making, rotating, and resealing what was sealed before."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from services.notifier.store.sealed import PLACES as NOTIFIER
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """What is sealed for another key than the newest, by table, and what of it no key at hand opened."""
+    """What is sealed for a key other than the newest, by table, and how much of it no available key opened."""
 
     by_table: dict[str, int]
     unreadable: int = 0
 
     @property
     def total(self) -> int:
-        """Return how much that is in all."""
+        """Return the total."""
         return sum(self.by_table.values())
 
 
 async def create(url: str, principal: auth.Principal) -> str:
-    """Make a key of a caller in every schema, and return it."""
+    """Make a caller's key in every schema, and return it."""
     engine, token = make_engine(url, application="keys"), auth.new_token()
     try:
         async with engine.begin() as conn:
@@ -58,14 +58,14 @@ def fresh_settings() -> list[str]:
 
 
 def rotated_settings(before: Sequence[bytes]) -> list[str]:
-    """Return a new sealing key as settings, the keys before it behind it; the one that addresses are found by stays."""
+    """Return a new sealing key as settings, followed by the earlier ones; the key that addresses are found by stays."""
     private, public = sealing.new_pair()
     ring = ",".join(_text(key) for key in (private, *before))
     return [*_settings([("SEALING_PUBLIC_KEY", public)]), f"DUNWELL_SEALING_PRIVATE_KEY={ring}"]
 
 
 async def rewrap_once(url: str, ring: Ring, *, partitions: int, batch: int | None) -> Remaining:
-    """Seal anew whatever is left (with no batch: nothing), and return what is left then."""
+    """Reseal whatever is left (with no batch: nothing), and return what remains."""
     engine, unreadable = make_engine(url, application="rewrap"), 0
     try:
         if batch is not None:
@@ -83,7 +83,7 @@ async def remaining(engine: AsyncEngine, ring: Ring) -> dict[str, int]:
 
 
 async def rewrap_all(engine: AsyncEngine, ring: Ring, *, partitions: int, batch: int) -> AsyncIterator[Done]:
-    """Seal anew what an older key was used for: ingest's first, since the notifier hears of keys from it."""
+    """Reseal what is sealed for an older key: ingest's part first, since the notifier learns of keys from it."""
     for schema in ("ingest", "notifier"):
         if (missing := await migrate.pending(engine, schema)) is not None:
             raise RuntimeError(missing)

@@ -21,14 +21,14 @@ def day_of(value: str) -> date:
     try:
         typed = date.fromisoformat(value)
     except ValueError:
-        raise SettingsError(f"{value!r} is no date like 2026-01-31") from None
+        raise SettingsError(f"{value!r} is not a date like 2026-01-31") from None
     if not FIRST_YEAR <= typed.year <= LAST_YEAR:
         raise SettingsError(f"{value} lies outside the years {FIRST_YEAR} to {LAST_YEAR}")
     return typed
 
 
 async def publish(events: Sequence[dict[str, Any]], *, url: str, key: str, progress: Callable[[float], None]) -> None:
-    """Post events in order; the first refusal ends it with what was refused."""
+    """Post events in order; the first refusal raises an error that says what was refused."""
     async with connected(url, key) as client:
         for start in range(0, len(events), CHUNK):
             body = b"\n".join(msgspec.json.encode(event) for event in events[start : start + CHUNK])

@@ -1,4 +1,4 @@
-"""A policy in a file, simulated by a running scheduler: watched while it goes on, and shown as a table."""
+"""Simulates a policy file on a running scheduler: shows its progress, then the result as a table."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ OVER = frozenset({"done", "failed", "cancelled", "interrupted"})
 MOST_RULES = 10
 
 
-Days = Annotated[int, typer.Option(help="so many days from now, 180 at most")]
+Days = Annotated[int, typer.Option(help="how many days from now, at most 180")]
 Url = Annotated[str, typer.Option(help="the scheduler")]
 With = Annotated[Path | None, typer.Option("--with", exists=True, dir_okay=False, help="YAML: behaviour, prices, filter, sample ...")]
 _ALLOWED = frozenset({"behaviour", "prices", "filter", "sample", "in_flight"})
 
 
 def question_of(policy: Path, days: int, beside: Path | None) -> dict[str, Any]:
-    """Return what is asked of the scheduler."""
+    """Return the request to the scheduler."""
     asked = {} if beside is None else _read_yaml(beside)
     if not isinstance(asked, dict) or (unknown := set(asked) - _ALLOWED):
-        raise SettingsError(f"{beside} holds {', '.join(sorted(map(str, unknown))) if isinstance(asked, dict) else 'no keys'}: "
-                            f"what it may hold is {', '.join(sorted(_ALLOWED))}")  # fmt: skip
+        raise SettingsError(f"{beside} contains {', '.join(sorted(map(str, unknown))) if isinstance(asked, dict) else 'no keys'}: "
+                            f"it may contain {', '.join(sorted(_ALLOWED))}")  # fmt: skip
     return {"document": _read(policy), "mode": "forward", "days": days, **asked}
 
 
@@ -42,18 +42,18 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is no text in UTF-8: {error}") from None
+        raise SettingsError(f"{path} is not UTF-8 text: {error}") from None
 
 
 def _read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(_read(path))
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is no YAML: {error}") from None
+        raise SettingsError(f"{path} is not YAML: {error}") from None
 
 
 async def simulate(question: dict[str, Any], *, url: str, key: str, progress: Callable[[float], None], screen: Console) -> str:
-    """Show the result once it is there, and return which simulation it is; a SettingsError says what was wrong with the question."""
+    """Show the result when it is ready, and return the simulation's id and hash; a SettingsError says what was wrong with the request."""
     async with connected(url, key) as client:
         one = await _asked(client, "POST", "v1/simulations", json=question)
         while one["state"] not in OVER:
@@ -102,7 +102,7 @@ def _three(new: int, old: int) -> tuple[str, str, str]:
 
 
 def _rules(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
-    """Return the rules that spoke, the most frequent first."""
+    """Return the rules that refused contacts, the most frequent first."""
     refused, before = _refused(new), _refused(old)
     return sorted({*refused, *before}, key=lambda rule: (-refused.get(rule, 0), -before.get(rule, 0), rule))
 

@@ -129,7 +129,7 @@ def cache() -> Path:
 
 
 def kafka_version() -> str:
-    """Return Kafka's version as pom.xml has it."""
+    """Return Kafka's version from pom.xml."""
     found = re.search(r"<kafka\.version>([^<]+)<", POM.read_text(encoding="utf-8"))
     if found is None:
         raise BrokerError(f"{POM} names no kafka.version")
@@ -268,7 +268,7 @@ def stay(process: subprocess.Popen[bytes], *, with_parent: bool) -> int:
 
 
 def answers(port: int) -> bool:
-    """Say whether a broker answers an ApiVersions request (key 18, version 0, correlation 7, no client id)."""
+    """Tell whether a broker answers an ApiVersions request (key 18, version 0, correlation 7, no client id)."""
     request = struct.pack(">hhih", 18, 0, 7, -1)
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:

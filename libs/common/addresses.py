@@ -1,4 +1,4 @@
-"""Addresses as they are compared: one telephone is one telephone, whichever channel it is reached by and however it is written."""
+"""Addresses in comparable form: a phone is the same phone whichever channel reaches it and however its number is written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SEPARATORS = re.compile(r"[\s().\-/]+")
 
 
 def kind_of(channel: str) -> str:
-    """Return what an address of a channel is: a phone, a place, or what only this channel has."""
+    """Return the kind of address a channel uses: a phone, a place, or one that only this channel has."""
     if channel in PHONE:
         return "phone"
     return "place" if channel in PLACE else channel
 
 
 def compared(channel: str, address: str) -> str:
-    """Return an address in the one form in which it is compared."""
+    """Return an address in its canonical form for comparison."""
     plain = address.strip()
     match kind_of(channel):
         case "phone":
@@ -34,5 +34,5 @@ def compared(channel: str, address: str) -> str:
 
 
 def lookup_of(key: bytes, tenant: str, channel: str, address: str) -> str:
-    """Return the keyed hash by which an address is found without being read."""
+    """Return the keyed hash by which an address is found without opening it."""
     return sealing.as_text(sealing.digest(key, tenant, kind_of(channel), compared(channel, address)))

@@ -1,4 +1,4 @@
-"""What the HTTP side of every service has: problem documents, probes, metrics, and its own description."""
+"""What the HTTP side of every service shares: problem documents, probes, metrics, and its own description."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from libs.common.whereabouts import METHODS, plainly
 
 T = TypeVar("T")
 Check = Callable[[], Coroutine[Any, Any, str | None]]
-"""Returns None when all is well, else what is not."""
+"""Returns None when all is well, else what is wrong."""
 
 BODY_BYTES = 1024 * 1024
 CHECK_WITHIN_S = 5.0
-_CANNOT_BE_HELD = frozenset({"22000", "22008", "22021"})
-"""SQLSTATEs of a value of the caller's that PostgreSQL has no place for: not encodable, outside its calendar, the character 0."""
+_UNSTORABLE = frozenset({"22000", "22008", "22021"})
+"""SQLSTATEs of a caller's value that PostgreSQL cannot hold: not encodable, outside its calendar, the character 0."""
 _CODES = {
     400: "not_json", 404: "not_found", 405: "method_not_allowed", 408: "body_too_slow", 413: "body_too_large",
     415: "unsupported_media_type",
 }  # fmt: skip
-"""Codes for what is refused before a route has looked at it; 400 is said of a body that is not even text."""
+"""Codes for what is refused before a route has seen it; 400 is for a body that is not even text."""
 
 
 @dataclass(slots=True)
@@ -62,14 +62,14 @@ class Readiness:
     within_s: float = CHECK_WITHIN_S
 
     async def missing(self) -> dict[str, str]:
-        """Return what stands in the way, by check."""
+        """Return what is missing, by check."""
         if self.closed is not None:
             return {"lifecycle": self.closed}
         found = await asyncio.gather(*(self._asked(check) for check in self.checks.values()))
         return {name: why for name, why in zip(self.checks, found, strict=True) if why is not None}
 
     async def _asked(self, check: Check) -> str | None:
-        """Return what a check says, or that it says nothing."""
+        """Return what a check reports, or that it did not answer."""
         try:
             return await answered(check(), self.within_s)
         except TimeoutError as error:
@@ -78,7 +78,7 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What an app says of itself."""
+    """How an app describes itself."""
 
     title: str
     summary: str
@@ -88,7 +88,7 @@ class Described:
 
 
 def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: Readiness) -> StraightApp:
-    """Return the app with everything that all services share; routes are added by the service."""
+    """Return the app with everything all services share; the service adds its routes."""
     app = StraightApp(
         title=described.title, summary=described.summary, version=described.version, docs_url=None, redoc_url=None, redirect_slashes=False
     )
@@ -110,7 +110,7 @@ def make_app(described: Described, *, keys: Keys, metrics: Metrics, readiness: R
 
 
 def add_straight(app: StraightApp, route: StraightRoute) -> None:
-    """Let the app look here before it looks anywhere else; what goes wrong is answered and counted as on any other route."""
+    """Make the app try this route first; its errors are answered and counted as on any other route."""
     observed: Observed = app.state.observed
 
     async def straight(scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,7 +119,7 @@ def add_straight(app: StraightApp, route: StraightRoute) -> None:
         try:
             try:
                 response = await route.answer(Request(scope, bodies.in_time(scope, bodies.unpacked(scope, receive)), send))
-            except Exception as error:  # noqa: BLE001  # it becomes a problem document, whatever it is
+            except Exception as error:  # noqa: BLE001  # any error becomes a problem document
                 response = refusal(error, route.path)
             status = response.status_code
             await response(scope, receive, send)
@@ -131,12 +131,12 @@ def add_straight(app: StraightApp, route: StraightRoute) -> None:
 
 
 def answer(value: Any, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a value as JSON: msgspec writes structs, dates and moments as the contract has them."""
+    """Return a value as JSON: msgspec writes structs, dates and moments as the contract requires."""
     return Response(msgspec.json.encode(value), status, media_type="application/json", headers=headers)
 
 
 class Page(Response):
-    """A list as the contract has lists; where it goes on is written when it is known which list that is."""
+    """A list in the contract's form; its `next` is written on sending, when the path of the list is known."""
 
     media_type = "application/json"
 
@@ -154,27 +154,27 @@ class Page(Response):
 
 
 def page(items: Sequence[Any], following: str | None = None, **beside: object) -> Response:
-    """Return a list that goes on behind the place `following`, with what is to stand beside it."""
+    """Return a page whose list continues after the place `following`, with further fields beside it."""
     return Page({**beside, "items": items}, following)
 
 
 def read_as(type_: type[T], body: bytes, *, code: str, what: str) -> T:
-    """Return a JSON body as a value of the type, or refuse what is no JSON (400) or another thing (422 with this code)."""
+    """Return a JSON body as a value of the type, or refuse what is not JSON (400) or not that type (422 with this code)."""
     try:
         return msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError as error:
         raise DomainError(422, code, f"{what}: {explained(error, type_)}") from error
     except NOT_JSON as error:
-        raise DomainError(400, "not_json", f"this is no JSON: {error}") from error
+        raise DomainError(400, "not_json", f"this is not JSON: {error}") from error
 
 
 def takes(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return how OpenAPI describes a route that reads this JSON body by itself (`openapi_extra`)."""
+    """Return the `openapi_extra` of a route that reads this JSON body itself."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": in_place(msgspec.json.schema(struct))}}}}
 
 
 def in_place(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON Schema with each definition where it is referred to: within OpenAPI its references would lead nowhere."""
+    """Return a JSON Schema with every definition inlined: inside OpenAPI its references would lead nowhere."""
     definitions = schema["$defs"]
 
     def whole(part: Any) -> Any:
@@ -191,7 +191,7 @@ def in_place(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 async def body_of(request: Request, *, most: int = BODY_BYTES) -> bytes:
-    """Return the body of a request, or refuse one that is larger than anything that is asked for there."""
+    """Return the body of a request, or refuse one that is too large for this call."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
@@ -202,12 +202,12 @@ async def body_of(request: Request, *, most: int = BODY_BYTES) -> bytes:
 
 
 def route_of(scope: Scope) -> str:
-    """Return the pattern of a route, never the path: a path holds ids, and tokens."""
+    """Return the pattern of a route, never the path: a path holds ids and tokens."""
     return str(getattr(scope.get("route"), "path", "unmatched"))
 
 
 def render_problems(app: FastAPI) -> None:
-    """Let the app refuse in problem documents."""
+    """Make the app answer errors with problem documents."""
 
     @app.exception_handler(DomainError)
     async def on_domain_error(request: Request, error: DomainError) -> Response:
@@ -228,36 +228,36 @@ def render_problems(app: FastAPI) -> None:
 
 
 def refusal(error: Exception, route: str) -> Response:
-    """Return the problem document for an error of a route; a fault of ours is logged."""
+    """Return the problem document for an error in a route; a fault of ours is logged."""
     if isinstance(error, DomainError):
         return problem(error.status, error.code, error.detail, headers=error.headers, **error.extra)
     if isinstance(error, HTTPException):
         return problem(error.status_code, _CODES.get(error.status_code, "http_error"), error.detail, headers=dict(error.headers or {}))
     if isinstance(error, ClientDisconnect):
-        return problem(400, "body_cut", "the sender has gone before all of the body had come")  # nobody reads it; it is counted
+        return problem(400, "body_cut", "the sender disconnected before the whole body had arrived")  # nobody reads it, but it is counted
     if is_transient(error):
         return problem(503, "unavailable", "try again in a few seconds", headers={"Retry-After": "2"})
-    if getattr(getattr(error, "orig", None), "sqlstate", None) in _CANNOT_BE_HELD:
-        return problem(422, "invalid_request", "a text holds the character 0, or a moment lies outside the calendar")
+    if getattr(getattr(error, "orig", None), "sqlstate", None) in _UNSTORABLE:
+        return problem(422, "invalid_request", "a text contains the character 0, or a moment lies outside the calendar")
     logs.get("api").error("request_failed", route=route, reason=type(error).__name__, exc_info=error)
-    return problem(500, "internal", "this is a fault of ours; it has been logged")
+    return problem(500, "internal", "this is an error on our side; it has been logged")
 
 
 def _not_valid(request: Request, error: RequestValidationError) -> Response:
-    """Say where a request is not what is asked for, and why."""
+    """Say where a request is invalid, and why."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first.get("loc", ()))
     if place == "body" and not isinstance(error.body, dict | list):
-        return _no_object(request, error.body)
+        return _not_an_object(request, error.body)
     if first.get("type") == "json_invalid":
-        return problem(400, "not_json", f"this is no JSON: {first.get('ctx', {}).get('error', '')} (character {first['loc'][-1]})")
+        return problem(400, "not_json", f"this is not JSON: {first.get('ctx', {}).get('error', '')} (character {first['loc'][-1]})")
     return problem(422, "invalid_request", f"{place}: {told(first)}")
 
 
-def _no_object(request: Request, body: object) -> Response:
-    """Say what a body is that is no JSON object: none at all, of another type, or another JSON value."""
+def _not_an_object(request: Request, body: object) -> Response:
+    """Say why a body is not a JSON object: it is empty, of another media type, or another JSON value."""
     if not body:
-        return problem(400, "not_json", "this is no JSON: the body is empty")
+        return problem(400, "not_json", "this is not JSON: the body is empty")
     if "json" not in (kind := request.headers.get("content-type", "")):
         return problem(415, "unsupported_media_type", f"send Content-Type: application/json, not {kind[:100] or 'none'}")
     return problem(422, "invalid_request", "body: a JSON object is expected")
@@ -297,10 +297,10 @@ class Observed:
     requests: Counter
     took: Histogram
     _bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(default_factory=dict, init=False)
-    """What counts, by its labels: finding it by them costs more than to count."""
+    """The children by their labels: looking one up costs more than counting."""
 
     def note(self, scope: Scope, status: int, began: float) -> None:
-        """Note what became of a request that began at this reading of the stopwatch."""
+        """Record the outcome of a request that began at this reading of the stopwatch."""
         route = route_of(scope)
         labels = route, scope["method"] if route != "unmatched" and scope["method"] in METHODS else "any", status
         if (bound := self._bound.get(labels)) is None:
@@ -311,7 +311,7 @@ class Observed:
 
 
 class Watched:
-    """Observes every request that has a place among the routes; what goes wrong in it is answered, and its connection goes on."""
+    """Observes every request; an error in it is answered, and the connection stays open."""
 
     def __init__(self, app: ASGIApp, *, observed: Observed) -> None:
         self._app = app
@@ -323,7 +323,9 @@ class Watched:
             await self._app(scope, receive, send)
             return
         if "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
-            await problem(400, "invalid_request", "an address holds the character 0, which nothing of ours has")(scope, receive, send)
+            await problem(400, "invalid_request", "an address contains the character 0, which no address of ours does")(
+                scope, receive, send
+            )
             return
         began, status = stopwatch(), 0
 
@@ -336,7 +338,7 @@ class Watched:
         try:
             await self._app(scope, _body_of(scope, receive), noting)
         except Exception as error:
-            if status:  # half an answer has gone out: it must break off, so that it is not taken for a whole one
+            if status:  # part of an answer has gone out: it must break off, so that nobody takes it for a whole one
                 raise
             await refusal(error, route_of(scope))(scope, receive, noting)
         finally:
@@ -344,6 +346,6 @@ class Watched:
 
 
 def _body_of(scope: Scope, receive: Receive) -> Receive:
-    """Return what gives the body of a request; that of events has a bound of its own."""
+    """Return the `receive` for the body of a request; posts of events have their own limit."""
     plain = bodies.in_time(scope, bodies.unpacked(scope, receive))
     return plain if scope["path"].endswith(BY_THEIR_OWN_IDS) else bodies.bounded(plain)

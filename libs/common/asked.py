@@ -1,4 +1,4 @@
-"""What bodies of requests have in common where pydantic reads them."""
+"""The common base of request bodies that pydantic reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Asked(BaseModel):
-    """A body in which nothing unknown stands; what only answers have is left out of one that was read and is sent back."""
+    """A body that refuses unknown fields; fields that only answers have are dropped, so that what was read can be sent back."""
 
     model_config = ConfigDict(extra="forbid")
     only_shown: ClassVar[frozenset[str]] = frozenset()

@@ -19,13 +19,13 @@ def schemas(topics: Sequence[Topic]) -> dict[str, Any]:
 
 
 def components_of(structs: Sequence[type[msgspec.Struct]], *, ref_template: str) -> dict[str, Any]:
-    """Return the JSON Schemas of these structs and of all that is in them, by name."""
+    """Return the JSON Schemas of these structs and of all they contain, by name."""
     _, components = msgspec.json.schema_components(structs, ref_template=ref_template)
     return {name: _as_read(schema) for name, schema in components.items()}
 
 
 def _as_read(schema: Any) -> Any:
-    """Say of decimals what our decoder takes, numbers too; msgspec names only the form in which it writes them."""
+    """Describe decimals as our decoder takes them, numbers included; msgspec only names the form in which it writes them."""
     if isinstance(schema, list):
         return [_as_read(part) for part in schema]
     if not isinstance(schema, dict):
@@ -35,7 +35,7 @@ def _as_read(schema: Any) -> Any:
 
 
 def describe(title: str, version: str, topics: Sequence[Topic]) -> dict[str, Any]:
-    """Return the AsyncAPI 3 document of a service: what it writes and what it reads; the title ends with the service's name."""
+    """Return the AsyncAPI 3 document of a service: what it sends and receives; the title ends with the service's name."""
     actions = {topic.name: "send" if title.endswith(topic.producer) else "receive" for topic in topics}
     return {
         "asyncapi": "3.0.0",

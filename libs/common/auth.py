@@ -1,4 +1,4 @@
-"""Who is calling: keys of tenants and persons, stored hashed, with scopes; and the tokens of an identity provider."""
+"""Who is calling: keys of tenants and persons, stored hashed, with scopes, and tokens of an identity provider."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SCOPES = (
     "templates:write", "contacts:read", "contacts:write", "pii:read", "ops",
 )  # fmt: skip
 OF_PERSONS = frozenset({"policies:approve"})
-"""Scopes that no machine has, whatever its token says."""
+"""Scopes that no machine gets, whatever its token says."""
 SCHEME = "key"
-"""How OpenAPI calls the scheme by which callers are known."""
+"""OpenAPI's name for the security scheme."""
 CACHED_FOR = timedelta(seconds=15)
 TRUSTED_FOR = timedelta(hours=1)
-"""So long after it was last found a key holds while the database is away: nobody can take it back meanwhile, and events need none."""
+"""How long after its last look-up a key stays valid while the database is down: nobody can revoke it then, and events need no database."""
 LOOKED_UP_WITHIN_S = 1.0
-"""Whoever has a key that was found before waits no longer for a database that does not answer."""
+"""A caller whose key was found before waits no longer than this for a database that does not answer."""
 CACHE_SIZE = 10_000
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="dunwell"'}
 _FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
@@ -41,23 +41,23 @@ _FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller: a tenant, perhaps a person of it, and what they may do."""
+    """The caller: a tenant, perhaps one of its people, and what they may do."""
 
     tenant: str
     person: str | None
     scopes: frozenset[str]
     loopback_only: bool = False
     subject: str | None = None
-    """How the identity provider names a caller that showed its token, a person or a machine; None for one with a key."""
+    """The identity provider's name for a caller with its token, a person or a machine; None for a caller with a key."""
 
     @property
     def name(self) -> str | None:
-        """Return what a person or a machine is called; None for a tenant's key, which has no name."""
+        """Return the name of a person or machine; None for a tenant's key, which has none."""
         return self.person or self.subject
 
     @property
     def actor(self) -> str:
-        """Return who is named for what this caller does: a person, a machine, or that it was a key of the tenant."""
+        """Return who is recorded for what this caller does: a person, a machine, or `key` for a key of the tenant."""
         return self.name or "key"
 
 
@@ -67,12 +67,12 @@ def new_token() -> str:
 
 
 def hashed(token: str) -> bytes:
-    """Return what is stored of a key."""
+    """Return the hash that is stored of a key."""
     return hashlib.sha256(token.encode()).digest()
 
 
 async def add_key(conn: AsyncConnection, schema: str, token: str, principal: Principal) -> None:
-    """Store a key; the same one again is replaced."""
+    """Store a key; storing it again replaces it."""
     await conn.execute(
         text(
             f"insert into {schema}.api_keys (key_hash, tenant, person, scopes, loopback_only)"  # the schema is ours
@@ -94,7 +94,7 @@ async def remove_key(conn: AsyncConnection, schema: str, token: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Whose a key is, or nobody's; when that was looked up, and until when it is not looked up again."""
+    """Whose key it is, if anybody's; when that was looked up, and until when it is not looked up again."""
 
     principal: Principal | None
     at: datetime
@@ -103,7 +103,7 @@ class _Found:
 
 @dataclass(slots=True)
 class Keys:
-    """Looks keys up in this service's schema; an answer is kept for a few seconds."""
+    """Looks keys up in this service's schema; results are cached for a few seconds."""
 
     engine: AsyncEngine
     schema: str
@@ -150,7 +150,7 @@ class Keys:
 
 
 def caller_of(bearer: Bearer) -> Principal:
-    """Return what a token's bearer may do here: scopes that are not ours are nothing, and some are no machine's."""
+    """Return what a token's bearer may do here: scopes that are not ours are ignored, and some are never a machine's."""
     scopes = bearer.scopes & frozenset(SCOPES)
     if bearer.is_person:
         return Principal(bearer.tenant, bearer.subject, scopes, subject=bearer.subject)
@@ -158,10 +158,10 @@ def caller_of(bearer: Bearer) -> Principal:
 
 
 class Requires(SecurityBase):
-    """Lets in whoever has the scope; the keys are the app's own (`app.state.keys`). OpenAPI reads the scope out of the scheme's name.
+    """Lets in callers with the scope; the keys are the app's own (`app.state.keys`). OpenAPI takes the scope from the scheme's name.
 
-    Who has a key writes calls by hand or by program, and is told of a parameter that the call does not have. Links and callbacks, which
-    have no key, go through the hands of others, who add some.
+    Callers with a key write their own calls, so they are told about a parameter that the call does not have. Links and callbacks, which
+    have no key, pass through third parties, who add some.
     """
 
     def __init__(self, scope: str) -> None:
@@ -173,7 +173,7 @@ class Requires(SecurityBase):
         )
 
     async def __call__(self, request: Request) -> Principal:
-        """Return who calls, or refuse."""
+        """Return the caller, or refuse."""
         principal = await _identify(request)
         if self.scope not in principal.scopes:
             raise DomainError(403, "forbidden", f"this key or token lacks the scope {self.scope}")
@@ -183,7 +183,7 @@ class Requires(SecurityBase):
 
 
 def requires(scope: str) -> Requires:
-    """Return the dependency of a route that asks for this scope."""
+    """Return the dependency of a route that requires this scope."""
     return Requires(scope)
 
 

@@ -1,4 +1,4 @@
-"""Messages of one row: a row a message would cost the database more than the rest of its way."""
+"""Several messages in one row: a row per message would cost the database more than all other handling of the message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ unpacked = msgspec.msgpack.Decoder(list[Message]).decode
 
 
 def bundled(messages: Sequence[Message], *, most: int, most_bytes: int) -> Iterator[Sequence[Message]]:
-    """Yield the messages in parts, none of which the database finds large."""
+    """Yield the messages in parts of limited number and size."""
     first = size = 0
     for at, message in enumerate(messages):
         size += len(message.value or b"")

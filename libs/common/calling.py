@@ -1,7 +1,7 @@
-"""The one place that calls others over HTTP, and says where a call failed.
+"""The one place that makes HTTP calls, and says at which stage a call failed.
 
-What decides is not which error was raised but whether a byte of the request had been written when it was: aiohttp, and httpx over HTTP/2,
-tell us right before they write the first one. Nothing is repeated, no redirect is followed, no cookie kept, no proxy taken from the
+What matters is not which error was raised but whether a byte of the request had been written by then: aiohttp, and httpx over HTTP/2,
+tell us right before they write the first one. Nothing is retried, no redirect is followed, no cookie is kept, no proxy is taken from the
 environment.
 """
 
@@ -23,18 +23,18 @@ from libs.common.dialing import why
 from libs.common.public import PublicResolver, public_socket
 
 NOT_IN_TIME = "not_in_time"
-"""Why a call was not begun that had to start by a certain moment."""
+"""Why a call that had to start by a certain moment was not begun."""
 KEPT_S = 60.0
-"""For how long a connection over HTTP/2 is kept that nothing uses."""
+"""How long an idle HTTP/2 connection is kept."""
 BODY_LIMIT = 256 * 1024
-"""Bytes of an answer or a receipt that are read; what is longer is none."""
+"""The most bytes read of an answer or a receipt; anything longer is not one."""
 _HEADERS = {"user-agent": "dunwell", "accept-encoding": "identity"}
-"""What every request says that does not say otherwise."""
+"""Default headers of every request."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpCall:
-    """A request; what sends something is always a `POST`: what HTTP calls idempotent, a client may repeat by itself."""
+    """A request; whatever sends something is a `POST`, because a client may itself repeat methods that HTTP calls idempotent."""
 
     url: str
     headers: Mapping[str, str]
@@ -44,7 +44,7 @@ class HttpCall:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer; its headers are found by their names in lower case."""
+    """A complete answer; headers are looked up by lower-case name."""
 
     status: int
     headers: Mapping[str, str]
@@ -62,7 +62,7 @@ class CallFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many calls at once, and for how long each part of one may last; together less than the sender waits for a batch."""
+    """How many calls at once, and how long each stage may last; in total less than the sender waits for a batch."""
 
     at_once: int = 100
     slot_s: float = 5.0
@@ -73,7 +73,7 @@ class Limits:
 
 
 class _Progress:
-    """How far one call has come: its deadline is moved once it begins to be written."""
+    """The progress of one call: its deadline is extended when its first byte is written."""
 
     def __init__(self, scope: asyncio.Timeout, answer_s: float) -> None:
         self.begun = False
@@ -94,20 +94,20 @@ class _Transport(Protocol):
 
 
 class Caller:
-    """Makes calls, so many at once; with `public_only`, to none but public addresses."""
+    """Makes a limited number of calls at once; with `public_only`, only to public addresses."""
 
     def __init__(
         self, limits: Limits | None = None, *, public_only: bool = False, context: ssl.SSLContext | None = None, http2: bool = False
     ) -> None:
         if http2 and public_only:
-            raise ValueError("over HTTP/2 no address can be kept out")
+            raise ValueError("over HTTP/2 addresses cannot be checked")
         self.limits = limits or Limits()
         context = context or (ssl.create_default_context() if http2 else _trusting_the_usual())
         self._slots = asyncio.Semaphore(self.limits.at_once)
         self._transport: _Transport = _Http2(self.limits, context) if http2 else _Http1(self.limits, context, public_only=public_only)
 
     async def call(self, call: HttpCall, *, start_by: float | None = None) -> Answer:
-        """Return the answer; CallFailedError where there is none, NOT_IN_TIME where it had no slot by that second of the stopwatch."""
+        """Return the answer; CallFailedError where there is none, NOT_IN_TIME where it got no slot by that reading of the stopwatch."""
         await self._slot()
         try:
             if start_by is not None and stopwatch() > start_by:
@@ -117,7 +117,7 @@ class Caller:
             self._slots.release()
 
     async def close(self) -> None:
-        """Close the connections that were kept."""
+        """Close the kept connections."""
         await self._transport.close()
 
     async def _slot(self) -> None:
@@ -136,7 +136,7 @@ class Caller:
         try:
             async with scope:
                 return await self._transport.exchange(call, {**_HEADERS, **call.headers}, progress)
-        except Exception as error:  # whatever it is: only whether a byte was written counts
+        except Exception as error:  # whatever it is, only whether a byte was written matters
             timed_out = isinstance(error, TimeoutError)
             if progress.begun:
                 raise CallFailedError("answer_timeout" if timed_out else "connection_lost", begun=True) from error
@@ -144,7 +144,7 @@ class Caller:
 
 
 class _Http1:
-    """Keeps connections and gives each one request at a time."""
+    """Keeps connections alive and gives each one request at a time."""
 
     def __init__(self, limits: Limits, context: ssl.SSLContext, *, public_only: bool) -> None:
         self._limits = limits
@@ -153,7 +153,7 @@ class _Http1:
         self._session: aiohttp.ClientSession | None = None
 
     async def exchange(self, call: HttpCall, headers: Mapping[str, str], progress: _Progress) -> Answer:
-        """Return the answer; whatever is raised says that there is none."""
+        """Return the answer; any exception means that there is none."""
         if self._session is None:
             self._session = self._open()
         asked = self._session.request(
@@ -163,12 +163,12 @@ class _Http1:
             return Answer(answer.status, answer.headers, await _whole(answer.content.iter_any()))
 
     async def close(self) -> None:
-        """Close the connections that were kept."""
+        """Close the kept connections."""
         if self._session is not None:
             await self._session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        """Return a session; only within the loop can one be made."""
+        """Return a session; one can only be made inside the event loop."""
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_on_first_byte)
         connector = aiohttp.TCPConnector(
@@ -185,14 +185,14 @@ class _Http1:
 
 
 class _Http2:
-    """Lets requests share one connection, on which nothing but HTTP/2 is spoken."""
+    """Shares one HTTP/2 connection between requests."""
 
     def __init__(self, limits: Limits, context: ssl.SSLContext) -> None:
         bounds = httpx.Limits(max_connections=limits.at_once, max_keepalive_connections=1, keepalive_expiry=KEPT_S)
         self._transport = httpx.AsyncHTTPTransport(verify=context, http1=False, http2=True, limits=bounds, trust_env=False)
 
     async def exchange(self, call: HttpCall, headers: Mapping[str, str], progress: _Progress) -> Answer:
-        """Return the answer; whatever is raised says that there is none."""
+        """Return the answer; any exception means that there is none."""
 
         async def on_step(step: str, _: dict[str, object]) -> None:
             if step == "http2.send_request_headers.started":
@@ -206,18 +206,18 @@ class _Http2:
             await response.aclose()
 
     async def close(self) -> None:
-        """Close the connection that was kept."""
+        """Close the kept connection."""
         await self._transport.aclose()
 
 
 @cache
 def _trusting_the_usual() -> ssl.SSLContext:
-    """Return the context of HTTP/1.1 calls: to read the machine's authorities takes longer than to build the service that calls."""
+    """Return the context of HTTP/1.1 calls: reading the machine's certificate authorities takes longer than building the service."""
     return ssl.create_default_context()
 
 
 async def _whole(parts: AsyncIterable[bytes]) -> bytes:
-    """Return a body; what is longer than an answer is none."""
+    """Return a body; one that exceeds the limit is not an answer."""
     body = b""
     async for part in parts:
         body += part

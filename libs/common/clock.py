@@ -1,4 +1,4 @@
-"""Time as a part that is passed in: the only file that reads the wall clock."""
+"""Time as a dependency that is passed in: the only file that reads the wall clock."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Clock(Protocol):
-    """Two readings: of this process, and of the database, which all replicas share and which decides."""
+    """Two readings: this process's, and the database's, which all replicas share and which decides."""
 
     def now(self) -> datetime:
-        """Return this process's moment; for logs, metrics and answers, never for what is stored as due."""
+        """Return the time by this process; for logs, metrics and answers, never for anything stored as due."""
         ...
 
     async def at(self, conn: AsyncConnection) -> datetime:
@@ -23,7 +23,7 @@ class Clock(Protocol):
         ...
 
     def known(self) -> datetime | None:
-        """Return that moment without the database; None where only the database has it, for a statement that can ask it itself."""
+        """Return that moment without asking the database; None where only the database knows it and the statement must ask for it."""
         ...
 
 
@@ -32,7 +32,7 @@ class WallClock:
 
     def now(self) -> datetime:
         """Return the moment by this machine's clock."""
-        return datetime.now(UTC)  # noqa: TID251  # this is the file that may
+        return datetime.now(UTC)  # noqa: TID251  # the one file that may
 
     async def at(self, conn: AsyncConnection) -> datetime:
         """Return the moment by the database's clock, so that skewed replicas agree."""
@@ -43,7 +43,7 @@ class WallClock:
 
 
 class DrivenClock:
-    """A time that tests and the demo move by hand; it never goes back."""
+    """A clock that tests and the demo move by hand; it never goes back."""
 
     def __init__(self, start: datetime) -> None:
         self._now = start
@@ -65,7 +65,7 @@ class DrivenClock:
         self._now = max(self._now, moment)
 
     def advance(self, by: timedelta) -> None:
-        """Let that much time pass."""
+        """Move the clock forward by that much."""
         self.move_to(self._now + by)
 
 
@@ -78,35 +78,35 @@ class HandoverClock:
 
     @property
     def driven(self) -> DrivenClock:
-        """Return the clock to drive; an error once it was handed over."""
+        """Return the clock to drive; raises once it was handed over."""
         if self._driven is None:
-            raise RuntimeError("the clock already is the wall clock")
+            raise RuntimeError("the clock has already become the wall clock")
         return self._driven
 
     def hand_over(self) -> None:
-        """From now on this is the wall clock."""
+        """Become the wall clock from now on."""
         self._driven = None
 
     def now(self) -> datetime:
-        """Return the moment of whichever clock rules."""
+        """Return the moment by the clock in charge."""
         return (self._driven or self._wall).now()
 
     async def at(self, conn: AsyncConnection) -> datetime:
-        """Return the moment of whichever clock rules."""
+        """Return the moment by the clock in charge."""
         return await (self._driven or self._wall).at(conn)
 
     def known(self) -> datetime | None:
-        """Return what whichever clock rules knows."""
+        """Return what the clock in charge knows."""
         return (self._driven or self._wall).known()
 
 
 def stopwatch() -> float:
-    """Return seconds of a clock that only durations may be taken from."""
+    """Return the seconds of a clock that is good only for durations."""
     return time.perf_counter()
 
 
 async def pause(stop: asyncio.Event, seconds: float, *, wake: asyncio.Event | None = None) -> None:
-    """Wait that long, or until the stop or the wake comes."""
+    """Wait that long, or until `stop` or `wake` is set."""
     waiting = [asyncio.ensure_future(event.wait()) for event in (stop, wake) if event is not None]
     try:
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

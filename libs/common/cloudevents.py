@@ -23,7 +23,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What stands around the data of a message of ours."""
+    """The attributes around the data of one of our messages."""
 
     type: str
     id: str
@@ -32,18 +32,18 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     tenant: str
     subject: str
     corrects: tuple[CorrectedDays, ...] = ()
-    """The past days of which this fact says something else than those before it did."""
+    """The past days about which this fact corrects earlier ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Makes the messages of one service for one number of partitions."""
+    """Makes the messages of one service for a fixed number of partitions."""
 
     source: str
     partitions: int
 
     def message(self, topic: Topic, envelope: Envelope, data: msgspec.Struct | None, *, key: str, borrower_id: str) -> Message:
-        """Return a message on the borrower's partition; `data` None closes a compacted key."""
+        """Return a message on the borrower's partition; `data` None is a tombstone for the key."""
         value = None if data is None else _encode(data)
         return Message(topic.name, partition_of(envelope.tenant, borrower_id, self.partitions), key.encode(), value, headers_of(envelope))
 
@@ -55,7 +55,7 @@ class Writer:
 
 @lru_cache(maxsize=64)
 def _written(time: datetime) -> bytes:
-    """Return a moment as a header; that of a batch is the same in each of its messages."""
+    """Return a moment as a header value; all messages of a batch share it, so it is cached."""
     return time.astimezone(UTC).isoformat().encode()
 
 
@@ -88,7 +88,7 @@ class Reader:
         return cls({name: msgspec.json.Decoder(struct) for topic in topics for name, struct in topic.types.items()})
 
     def read(self, record: Record) -> tuple[Envelope, msgspec.Struct | None]:
-        """Return a message's attributes and data (None: a closed key); PoisonError when it is none of ours."""
+        """Return a message's attributes and data (None: a tombstone); PoisonError when it is not one of ours."""
         headers = dict(record.headers)
         try:
             envelope = Envelope(

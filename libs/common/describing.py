@@ -1,4 +1,4 @@
-"""OpenAPI of every service, completed in one place: names of calls, who may make them, what they answer and how they refuse."""
+"""Completes the OpenAPI document of every service: names of calls, who may make them, what they answer and how they refuse."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from libs.common.auth import SCHEME
 from libs.common.problems import PROBLEM
 
 Shapes = Mapping[str, Any]
-"""What calls answer, by operation id: a struct, or a list for a page of them. `id:code` is the answer under another code than the usual."""
+"""What calls answer, by operation id: a struct, or a list for a page of them. `id:code` is the answer under an unusual status."""
 
 _REF = "#/components/schemas/{name}"
 _DONE = ("200", "201", "202")
 _MADE_BY_FASTAPI = ("HTTPValidationError", "ValidationError")
 _REFUSALS = {
-    "400": "the body is no JSON",
+    "400": "the body is not JSON",
     "401": "no valid key or token",
     "403": "the key or token lacks the scope",
-    "404": "nothing is known under this id",
-    "409": "it does not go with what stands, or the first call under this Idempotency-Key is under way",
-    "412": "somebody has changed it since (`changed_meanwhile`)",
+    "404": "nothing is known by this id",
+    "409": "it conflicts with the present state, or the first call under this Idempotency-Key is still under way",
+    "412": "somebody has changed it since you read it (`changed_meanwhile`)",
     "413": "the body is too large",
-    "415": "another content type than is taken",
-    "422": "the request cannot be used: `detail` says where and why; where a key is needed, so is one with a query parameter that is not"
+    "415": "the content type is not supported",
+    "422": "the request is invalid: `detail` says where and why; so is, in calls that need a key, one with a query parameter that is not"
     " described here",
     "428": "If-Match is needed",
     "503": "try again after `Retry-After` seconds",
@@ -44,17 +44,17 @@ _PROBLEM = {
         "title": {"type": "string", "examples": ["Not Found"]},
         "status": {"type": "integer", "examples": [404]},
         "detail": {"type": "string", "description": "One sentence for a person", "examples": ["no loan L1 is known"]},
-        "code": {"type": "string", "description": "Stable; what a program asks for", "examples": ["not_found"]},
+        "code": {"type": "string", "description": "Stable; for programs to test", "examples": ["not_found"]},
     },
 }  # fmt: skip
 _IDEMPOTENCY_KEY = {
     "name": HEADER, "in": "header", "required": False, "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "the same call under the same key within 24 hours gets the first answer again, and is not done again",
+    "description": "the same call under the same key within 24 hours gets the first answer again and is not done twice",
 }  # fmt: skip
 
 
 def complete(app: FastAPI, shapes: Shapes) -> None:
-    """Let the app describe itself so that clients can be made from it."""
+    """Make the app describe itself well enough to generate clients from it."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -62,11 +62,11 @@ def complete(app: FastAPI, shapes: Shapes) -> None:
             _complete(described(), shapes)
         return app.openapi_schema or {}
 
-    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents to add to what it describes
+    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents for extending OpenAPI
 
 
 def name_of(method: str, path: str) -> str:
-    """Return what a call is named by, from its method and path: `getLoanStatement`, `claimTask`, `putProduct`."""
+    """Return the operation id of a call, made from its method and path: `getLoanStatement`, `claimTask`, `putProduct`."""
     path, _, action = path.removeprefix("/v1/").partition(":")
     parts = path.split("/")
     named = parts[:1] if len(parts) == 1 else []
@@ -104,7 +104,7 @@ def _complete(said: dict[str, Any], shapes: Shapes) -> None:
 
 
 def _let_in(operation: dict[str, Any]) -> None:
-    """Say which scope a call needs, as the name of its scheme has it; one without is open to all."""
+    """Add the scope a call needs, taken from the name of its scheme; a call without one is open to all."""
     scopes = [name.removeprefix(f"{SCHEME}/") for scheme in operation.get("security", ()) for name in scheme]
     operation["security"] = [{SCHEME: scopes}] if scopes else []
     for scope in scopes:
@@ -116,7 +116,7 @@ def _ask(operation: dict[str, Any], method: str, path: str) -> None:
         operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     for parameter in operation.get("parameters", ()):
         if parameter["name"].lower() == _IF_MATCH.lower():
-            parameter |= {"name": _IF_MATCH, "description": "the ETag that you have read; `*` is whichever stands"}
+            parameter |= {"name": _IF_MATCH, "description": "the ETag that you have read; `*` matches any"}
 
 
 def _answer(operation: dict[str, Any], shape: Any) -> None:

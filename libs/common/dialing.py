@@ -1,4 +1,4 @@
-"""Connections to a host that somebody else has named: to public addresses only, where that is asked for."""
+"""Connections to a host that somebody else has named; on request, to public addresses only."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from aiohttp import ThreadedResolver
 from libs.common.public import NotPublicError, PublicResolver, public_socket
 
 NEXT_ADDRESS_S = 0.25
-"""An address that does not answer is not waited for longer before the next one is tried beside it."""
+"""How long to wait for one address before the next is tried in parallel."""
 
 
 async def dial(host: str, port: int, *, public_only: bool) -> socket.socket:
-    """Return a connected socket; it goes to the very address that was looked at."""
+    """Return a connected socket; it goes to the very address that was checked."""
     resolver = PublicResolver() if public_only else ThreadedResolver()
     found = await resolver.resolve(host, port)
     infos = [(one["family"], socket.SOCK_STREAM, one["proto"], "", (one["host"], one["port"])) for one in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What the decoder raises for bytes that are no JSON, or JSON that is nested too deeply."""
+"""What the decoder raises for bytes that are not JSON, or for JSON nested too deeply."""
 
 
 class TransientError(Exception):
@@ -13,7 +13,7 @@ class TransientError(Exception):
 
 
 class PoisonError(Exception):
-    """A record that will never be understood; it is set aside and the rest goes on."""
+    """A record that will never be readable; it is set aside and the rest goes on."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -22,7 +22,7 @@ class PoisonError(Exception):
 
 
 class DomainError(Exception):
-    """What the caller did wrong, as a problem document (RFC 9457) with a stable code."""
+    """A mistake of the caller's, as a problem document (RFC 9457) with a stable code."""
 
     def __init__(self, status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: object) -> None:
         super().__init__(detail)
@@ -34,7 +34,7 @@ class DomainError(Exception):
 
 
 class PositionMovedError(Exception):
-    """Somebody else has moved this partition's position: read on from where the database is."""
+    """Somebody else has moved this partition's position: continue from the database's position."""
 
     def __init__(self, next_offset: int) -> None:
         super().__init__(f"the position is at {next_offset}")
@@ -42,4 +42,4 @@ class PositionMovedError(Exception):
 
 
 class DeadLetterLimitError(Exception):
-    """Too many bad records: better to stop than to empty the topic into its dead-letter queue."""
+    """Too many bad records: better to stop than to drain the topic into its dead-letter queue."""

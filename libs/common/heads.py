@@ -1,4 +1,4 @@
-"""HEAD wherever there is GET, as HTTP asks: load balancers and watchers of URLs probe with it."""
+"""HEAD wherever there is GET, as HTTP requires: load balancers and URL monitors probe with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class AnsweringHeads:
-    """Answers HEAD as GET is answered, headers and all, and leaves the body out."""
+    """Answers HEAD like GET, with the same headers and no body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

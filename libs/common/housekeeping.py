@@ -1,4 +1,4 @@
-"""What is kept for a time is dropped when that has passed."""
+"""Drops what is only kept for a time once that time has passed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Housekeeper:
-    """Drops old parts of the feed and answers that nobody will ask for again, a few at a time."""
+    """Drops old parts of the feed and expired idempotent answers, a few at a time."""
 
     engine: AsyncEngine
     schema: str
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Do so once a minute until the stop."""
+        """Tidy once a minute until stopped."""
         await repeat(self.tidy, stop, every_s=EVERY_S, worker=f"{self.schema}/housekeeper")
 
     async def tidy(self) -> None:
-        """Drop all that is old enough now."""
+        """Drop everything that is old enough now."""
         while await self._some():
             pass
 

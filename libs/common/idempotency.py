@@ -1,8 +1,8 @@
 """Answers kept for a day under their Idempotency-Key.
 
-A kept answer is encrypted with a key derived from the caller's own key, of which only a hash is stored: some answers show a secret this
-one time, and nobody but who asked can open them. The token of an identity provider is another one a few minutes later: such a caller is
-known by its name, and its answers are encrypted with a key derived from the name and the Idempotency-Key, of which only a hash is stored.
+A kept answer is encrypted with a key derived from the caller's own key, of which only a hash is stored: some answers show a secret just
+once, and nobody but the caller can open them. A token of an identity provider changes every few minutes: such a caller is known by its
+name, and its answers are encrypted with a key derived from the name and the Idempotency-Key, of which only a hash is stored.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from libs.common.auth import Principal, hashed
 
 KEPT = timedelta(hours=24)
 UNDER_WAY = timedelta(minutes=2)
-"""Longer than any request takes; the request of a process that is gone is forgotten then."""
+"""Longer than any request takes; after it, the request of a dead process is forgotten."""
 _NONCE_BYTES = 12
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
-    """An answer as it went out."""
+    """An answer as it was sent."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -40,7 +40,7 @@ _decode = msgspec.msgpack.Decoder(Kept).decode
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request under its key: whose token, which key, and a hash of all that the answer depends on."""
+    """A request under its key: whose token, which key, and a hash of everything the answer depends on."""
 
     token: str
     key: str
@@ -48,7 +48,7 @@ class Asked:
 
     @classmethod
     def by(cls, caller: Principal, token: str, key: str, request: bytes) -> Asked:
-        """Return the request of this caller, who has shown this token."""
+        """Return the request of this caller, who presented this token."""
         if caller.subject is None:
             return cls(token, key, request)
         name = "\0".join(("jwt", caller.tenant, "machine" if caller.person is None else "person", caller.subject, key))
@@ -56,7 +56,7 @@ class Asked:
 
     @property
     def named(self) -> dict[str, object]:
-        """Return what it is found by."""
+        """Return the parameters that identify it."""
         return {"caller": hashed(self.token), "key": self.key}
 
     def seal(self, kept: Kept) -> bytes:
@@ -75,7 +75,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What stands under a key: of which request, and its answer once there is one; `lost` where it is done and there will be none."""
+    """What is stored under a key: the request, and its answer once there is one; `lost` where it was done but will never have one."""
 
     request: bytes
     answer: bytes | None
@@ -98,7 +98,7 @@ async def claim(conn: AsyncConnection, schema: str, asked: Asked, claim_id: str)
 
 
 async def find(conn: AsyncConnection, schema: str, asked: Asked) -> Found | None:
-    """Return what stands under a key."""
+    """Return what is stored under a key."""
     row = (
         await conn.execute(
             text(
@@ -112,7 +112,7 @@ async def find(conn: AsyncConnection, schema: str, asked: Asked) -> Found | None
 
 
 def mark_written(conn: Connection, schema: str, asked: Asked, claim_id: str) -> bool:
-    """Note in the transaction of a request that it is done; False where the key was given to another meanwhile."""
+    """Note in a request's own transaction that it is done; False where the key has since gone to another."""
     marked = conn.execute(
         text(
             f"update {schema}.idempotency set written_at = coalesce(written_at, clock_timestamp()),"
@@ -124,7 +124,7 @@ def mark_written(conn: Connection, schema: str, asked: Asked, claim_id: str) -> 
 
 
 async def keep(conn: AsyncConnection, schema: str, asked: Asked, claim_id: str, kept: Kept) -> None:
-    """Keep the answer of a request, if it still is this one that is under way."""
+    """Keep the answer of a request, if it still holds its key."""
     await conn.execute(
         text(
             f"update {schema}.idempotency set status = :status, answer = :answer,"
@@ -135,7 +135,7 @@ async def keep(conn: AsyncConnection, schema: str, asked: Asked, claim_id: str, 
 
 
 async def release(conn: AsyncConnection, schema: str, asked: Asked, claim_id: str) -> None:
-    """Forget a request that came to nothing, so that it may be made again; one that was written stays."""
+    """Forget a request that failed, so that it may be repeated; one that has written stays."""
     await conn.execute(
         text(f"delete from {schema}.idempotency where caller = :caller and key = :key and claim = :claim and written_at is null"),
         {**asked.named, "claim": claim_id},
@@ -143,7 +143,7 @@ async def release(conn: AsyncConnection, schema: str, asked: Asked, claim_id: st
 
 
 async def prune(conn: AsyncConnection, schema: str, *, most: int) -> int:
-    """Forget answers whose day has passed, so many at most, and return how many that was."""
+    """Forget expired answers, at most so many, and return their number."""
     gone = await conn.execute(
         text(
             f"delete from {schema}.idempotency i using (select caller, key from {schema}.idempotency"

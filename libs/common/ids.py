@@ -1,4 +1,4 @@
-"""Identifiers: derived where a repeat must be the same thing, random and ordered by time elsewhere."""
+"""Identifiers: derived where a repeat must give the same one, random and ordered by time elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEPARATOR = "\x1f"
 
 
 def derived(prefix: str, *parts: object) -> str:
-    """Return the id that these parts always give: 100 bits, `prefix-` and 20 characters of base 32."""
+    """Return the id that always results from these parts: 100 bits, as `prefix-` and 20 characters of base 32."""
     digest = _begun(prefix).copy()
     digest.update(_SEPARATOR.join([part if type(part) is str else str(part) for part in parts]).encode())
     return numbered(prefix, int.from_bytes(digest.digest()) >> 4)
@@ -25,13 +25,13 @@ def derived(prefix: str, *parts: object) -> str:
 
 @lru_cache(maxsize=64)
 def _begun(prefix: str) -> hashlib.blake2b:
-    """Return the digest of nothing yet under this prefix: to copy it costs less than to begin another."""
+    """Return the empty digest for this prefix: copying it is cheaper than making another."""
     return hashlib.blake2b(digest_size=13, person=prefix.encode()[:16])
 
 
 def numbered(prefix: str, number: int) -> str:
     """Return the derived id that is this number of 100 bits."""
-    high, low = number >> 50, number & (1 << 50) - 1  # halves are small for the interpreter, and so are all their parts
+    high, low = number >> 50, number & (1 << 50) - 1  # halves, so that the interpreter works with small integers
     return (
         f"{prefix}-{_THREES[high >> 35]}{_THREES[high >> 20 & 32767]}{_THREES[high >> 5 & 32767]}{_THREES[(high & 31) << 10 | low >> 40]}"
         f"{_THREES[low >> 25 & 32767]}{_THREES[low >> 10 & 32767]}{_PAIRS[low & 1023]}"
@@ -39,7 +39,7 @@ def numbered(prefix: str, number: int) -> str:
 
 
 def number_of(prefix: str, identifier: str) -> int | None:
-    """Return the number that a derived id is; None for an id that was not derived under this prefix."""
+    """Return the number of a derived id; None for an id that was not derived under this prefix."""
     head, _, said = identifier.partition("-")
     if head != prefix or len(said) != _CHARS or not _DIGITS.keys() >= set(said):
         return None
@@ -50,7 +50,7 @@ def number_of(prefix: str, identifier: str) -> int | None:
 
 
 def fresh() -> str:
-    """Return a new UUIDv7: later ones sort after earlier ones, which keeps index pages together."""
+    """Return a new UUIDv7: later ones sort after earlier ones, which keeps index writes local."""
     millis = time.time_ns() // 1_000_000
     chance = secrets.randbits(74)
     value = (millis & (1 << 48) - 1) << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | chance & (1 << 62) - 1

@@ -1,4 +1,4 @@
-"""The keys of an identity provider (JWKS, RFC 7517): read from a file or an address, kept, and asked for anew within bounds."""
+"""The keys of an identity provider (JWKS, RFC 7517): read from a file or a URL, cached, and refreshed at a limited rate."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from libs.common.settings import SettingsError, TokenSettings
 from libs.common.tokens import Bearer, KeySetError, RefusedTokenError, Trust, judged, key_id, read_keys
 
 KEPT = timedelta(minutes=10)
-"""After so long keys are asked for anew, so that one the issuer has withdrawn is forgotten."""
+"""Keys are fetched again after this long, so that one the issuer has withdrawn is forgotten."""
 ASKED_AGAIN = timedelta(seconds=30)
-"""Not asked more often, whatever unknown keys tokens name and however often it fails."""
+"""The shortest time between two fetches, however many unknown keys tokens name and however often a fetch fails."""
 _LIMITS = Limits(at_once=1, answer_s=5.0)
 _WANTED = {"accept": "application/jwk-set+json, application/json"}
 
 
 class KeySource(Protocol):
-    """Where the JWKS document is."""
+    """Where the JWKS document comes from."""
 
     async def read(self) -> bytes:
-        """Return the document; KeySetError where it cannot be had."""
+        """Return the document; KeySetError where it is unavailable."""
         ...
 
     async def close(self) -> None:
-        """Let go of what was opened."""
+        """Release what was opened."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A file of this machine; whoever renews it need not tell us."""
+    """A file on this machine; it may be replaced without telling us."""
 
     path: Path
 
@@ -57,7 +57,7 @@ class KeyFile:
 
 @dataclass(frozen=True, slots=True)
 class KeyAddress:
-    """Where the issuer publishes them."""
+    """The URL where the issuer publishes the keys."""
 
     url: str
     caller: Caller = field(default_factory=lambda: Caller(_LIMITS))
@@ -73,24 +73,24 @@ class KeyAddress:
         return answer.body
 
     async def close(self) -> None:
-        """Close the connection that was kept."""
+        """Close the kept connection."""
         await self.caller.close()
 
 
 @dataclass(slots=True)
 class Tokens:
-    """Says who shows a token. Keys that were had once hold until others are: an issuer that does not answer locks nobody out."""
+    """Tells who presents a token. Keys stay valid until others replace them: an issuer that does not answer locks nobody out."""
 
     trust: Trust
     source: KeySource
     clock: Clock
     _keys: Mapping[str, PyJWK] = field(default_factory=dict)
-    _had_at: datetime | None = None
-    _asked_at: datetime | None = None
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _fetched_at: datetime | None = None
+    _tried_at: datetime | None = None
+    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def bearer(self, token: str) -> Bearer | None:
-        """Return who shows this token; None where it is not believed."""
+        """Return who presents this token; None where it is not trusted."""
         try:
             return judged(token, await self._key(key_id(token)), self.trust, self.clock.now())
         except RefusedTokenError as refused:
@@ -98,40 +98,40 @@ class Tokens:
             return None
 
     async def start(self) -> None:
-        """Have keys before the first token comes; KeySetError where that fails."""
-        self._keys, self._had_at = read_keys(await self.source.read()), self.clock.now()
+        """Fetch the keys before the first token arrives; KeySetError where that fails."""
+        self._keys, self._fetched_at = read_keys(await self.source.read()), self.clock.now()
 
     async def _key(self, kid: str) -> PyJWK:
         known = kid in self._keys
-        if self._may_ask and not (known and (self._are_new or self._asking.locked())):
-            await self._ask()
+        if self._may_fetch and not (known and (self._are_fresh or self._fetching.locked())):
+            await self._fetch()
         if (key := self._keys.get(kid)) is None:
             raise RefusedTokenError("unknown_kid")
         return key
 
-    async def _ask(self) -> None:
-        """Have the keys anew, once for all who wait."""
-        async with self._asking:
-            if not self._may_ask:
+    async def _fetch(self) -> None:
+        """Fetch the keys again, once for everyone who waits."""
+        async with self._fetching:
+            if not self._may_fetch:
                 return
             try:
                 await self.start()
             except KeySetError as error:
                 logs.get("auth").warning("keys_not_refreshed", reason=str(error)[:200])
-            self._asked_at = self.clock.now()
+            self._tried_at = self.clock.now()
 
     @property
-    def _may_ask(self) -> bool:
-        return not _within(ASKED_AGAIN, self._asked_at, self.clock.now())
+    def _may_fetch(self) -> bool:
+        return not _within(ASKED_AGAIN, self._tried_at, self.clock.now())
 
     @property
-    def _are_new(self) -> bool:
-        return _within(KEPT, self._had_at, self.clock.now())
+    def _are_fresh(self) -> bool:
+        return _within(KEPT, self._fetched_at, self.clock.now())
 
 
 @asynccontextmanager
 async def judging(settings: TokenSettings | None, clock: Clock) -> AsyncIterator[Tokens | None]:
-    """Judge tokens, where that is switched on; what a file holds must be keys, an issuer may answer later."""
+    """Judge tokens, if that is switched on; a file must hold keys at the start, an issuer may answer later."""
     if settings is None:
         yield None
         return
@@ -148,5 +148,5 @@ async def judging(settings: TokenSettings | None, clock: Clock) -> AsyncIterator
 
 
 def _within(span: timedelta, since: datetime | None, now: datetime) -> bool:
-    """Say whether so little time has passed since then; a clock that went back counts as a long time."""
+    """Tell whether less time than that has passed; a clock that went back counts as a long time."""
     return since is not None and timedelta(0) <= now - since < span

@@ -1,4 +1,4 @@
-"""How a process lives: workers that end it when they die, readiness that says why, and an end that loses nothing."""
+"""The life of a process: workers that end it when they die, readiness that says why, and a shutdown that loses nothing."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ BACKLOG = 2048
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Something that runs until the stop; one that returns earlier or raises has died."""
+    """Something that runs until stopped; a worker that returns earlier or raises has died."""
 
     name: str
     run: Callable[[asyncio.Event], Awaitable[None]]
     by_time: bool = True
-    """Whether it acts by itself as time passes; such a worker rests while somebody else drives the clock."""
+    """Whether it acts on its own as time passes; such a worker does not run while something else drives the clock."""
 
 
 @dataclass(slots=True)
 class Service:
-    """A service that has been wired and not started."""
+    """A service, wired but not started."""
 
     name: str
     app: FastAPI
@@ -49,12 +49,12 @@ class Service:
     consumers: Sequence[BusWorker]
     readiness: Readiness
     start: Callable[[], Awaitable[None]]
-    """Run once before the workers: checks that the database is the one it was."""
+    """Run once before the workers: checks that the database is still the same one."""
     close: Callable[[], Awaitable[None]]
     pump: Callable[[], Awaitable[int]]
-    """Do all that is due now and publish what follows, once, without the workers; returns how much that was. For a driven clock."""
+    """Do everything due now and publish the results, once, without the workers; returns how much was done. For a driven clock."""
     next_due: Callable[[], Awaitable[datetime | None]]
-    """The next moment at which something will be due; None when nothing waits. For a driven clock."""
+    """The next moment at which something is due; None when nothing is waiting. For a driven clock."""
 
 
 @dataclass(slots=True)
@@ -66,14 +66,14 @@ class Ending:
     reason: str = ""
 
     def ask(self, reason: str, code: int = 0) -> None:
-        """End, for this reason; the first one counts."""
+        """Ask for the end; the first reason counts."""
         if not self.asked.is_set():
             self.reason, self.code = reason, code
             self.asked.set()
 
 
 def checks(ports: Ports, worker: BusWorker) -> dict[str, Check]:
-    """Return what every service needs to be ready: its database, the bus, and a consumer that goes on."""
+    """Return the readiness checks of every service: its database, the bus, and a running consumer."""
 
     async def database() -> str | None:
         return await answers(ports.engine)
@@ -107,7 +107,7 @@ def consumer(name: str, worker: BusWorker) -> Worker:
 
 @dataclass(slots=True)
 class Crew:
-    """The workers of some services while they run."""
+    """The running workers of some services."""
 
     services: Sequence[Service]
     ending: Ending
@@ -120,7 +120,7 @@ class Crew:
         self.tasks += [asyncio.create_task(_watched(service, worker, self.stop, self.ending)) for service, worker in chosen]
 
     async def rest(self) -> None:
-        """Let all of them end what they have in hand."""
+        """Stop all of them, letting each finish its work in hand."""
         self.stop.set()
         if self.tasks:
             _, late = await asyncio.wait(self.tasks, timeout=WORKERS_END_WITHIN_S)
@@ -131,7 +131,7 @@ class Crew:
 
 @contextlib.asynccontextmanager
 async def working(services: Sequence[Service], ending: Ending, *, clock_is_driven: bool = False) -> AsyncIterator[Crew]:
-    """Run the workers of these services; a dead one asks for the end. Where the clock is driven, those that act by time wait."""
+    """Run the workers of these services; one that dies asks for the end. While the clock is driven, those that act by time wait."""
     crew = Crew(services, ending)
     for service in services:
         await service.start()
@@ -148,7 +148,7 @@ async def working(services: Sequence[Service], ending: Ending, *, clock_is_drive
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where to serve, and how long to go on serving once the end was asked for."""
+    """Where to serve, and how long to keep serving once the end was asked for."""
 
     host: str
     door: socket.socket
@@ -156,13 +156,13 @@ class Listening:
 
     @property
     def port(self) -> int:
-        """Return the port that it listens on."""
+        """Return the port it listens on."""
         return int(self.door.getsockname()[1])
 
 
 @contextlib.contextmanager
 def listening_on(host: str, port: int, *, drain_s: float, choose: str) -> Iterator[Listening]:
-    """Take the port before anything else is started; where it cannot be had, an OSError says how to choose another."""
+    """Take the port before anything else is started; if it is not available, an OSError says how to choose another."""
     try:
         door = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
     except OSError as error:
@@ -202,16 +202,16 @@ async def serve(
 
 
 def spare_the_collector() -> None:
-    """Look for cyclic garbage seldom: a batch makes tens of thousands of values that live as long as it, and no cycles.
+    """Collect cyclic garbage rarely: a batch makes tens of thousands of values that live as long as it does, and no cycles.
 
-    Looking through them took a fifth of the CPU of taking events in.
+    Scanning them took a fifth of the CPU time of ingestion.
     """
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 50, 100)
 
 
 async def drain(services: Sequence[Service], ending: Ending, drain_s: float) -> None:
-    """Say not ready and keep serving, until whoever balances the load has seen it."""
+    """Report not ready and keep serving until the load balancer has noticed."""
     for service in services:
         service.readiness.closed = f"ending: {ending.reason}"
     logs.get("lifecycle").info("ending", reason=ending.reason, code=ending.code)
@@ -226,7 +226,7 @@ async def _prepare(crew: Crew, prepare: Callable[[], Awaitable[None]] | None) ->
         service.readiness.closed = "starting"
     try:
         await prepare()
-    except Exception as error:  # noqa: BLE001  # it runs in a task of its own: the end must say what happened there
+    except Exception as error:  # noqa: BLE001  # it runs in a task of its own: the reason for the end must say what happened there
         logs.get("lifecycle").error("preparing_failed", reason=str(error)[:500], exc_info=error)
         crew.ending.ask(f"preparing failed: {error}", EXIT_DEAD_WORKER)
         return
@@ -239,7 +239,7 @@ async def _watched(service: Service, worker: Worker, stop: asyncio.Event, ending
     try:
         await worker.run(stop)
         if not stop.is_set():
-            raise RuntimeError("it returned although nobody had asked")
+            raise RuntimeError("it returned without being asked to stop")
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001  # whatever killed it, the process must end and say why
@@ -250,7 +250,7 @@ async def _watched(service: Service, worker: Worker, stop: asyncio.Event, ending
 
 
 class _Server(uvicorn.Server):
-    """uvicorn closes its socket at SIGTERM, while the load balancer still sends; here the lifecycle decides."""
+    """uvicorn would close its socket at SIGTERM, while the load balancer still sends; here the lifecycle decides."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -1,4 +1,4 @@
-"""In which locale sums and days stand in a text: its language is the text's, its country the reader's."""
+"""The locale for amounts and dates in a text: the language is the text's, the country the reader's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from babel import Locale, UnknownLocaleError
 def written_for(text: str, *readers: str | None) -> str:
     """Return the locale of a text, with the country of the first reader's locale of that language where the text names none.
 
-    In Mexico 1,020.50 is what 1.020,50 is in Spain; a text in Spanish may be read in both.
+    Mexico writes 1,020.50 where Spain writes 1.020,50; a text in Spanish may be read in both.
     """
     language, country = _parts(text)
     if country is not None:
@@ -21,7 +21,7 @@ def written_for(text: str, *readers: str | None) -> str:
 
 @lru_cache(maxsize=1024)
 def _parts(locale: str) -> tuple[str, str | None]:
-    """Return a locale's language, and its country (or a larger region: `419`) where CLDR knows how people write there."""
+    """Return a locale's language, and its country (or larger region, such as `419`) where CLDR knows the combination."""
     language, *rest = locale.replace("_", "-").lower().split("-")
     country = next((tag.upper() for tag in rest if len(tag) == 2 or (len(tag) == 3 and tag.isdigit())), None)
     try:

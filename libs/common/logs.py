@@ -1,6 +1,6 @@
-"""Structured logs: one JSON object a line, ids in clear, personal data never.
+"""Structured logs: one JSON object per line, ids in clear, personal data never.
 
-Field names are an allow-list; what is not on it is dropped, so that a name or an address cannot slip into a log by a new keyword.
+Field names are an allow-list; anything else is dropped, so that a name or an address cannot slip into a log through a new keyword.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ FIELDS = frozenset({
     "tenant", "loan_id", "borrower_id", "case_id", "task_id", "event_id", "provider", "policy", "simulation", "webhook", "template",
 })  # fmt: skip
 """Every field that a log line may have."""
-_SAYS_VALUES = re.compile(
+_REPEATED_VALUES = re.compile(
     r"(\bDETAIL: |\bCONTEXT: |invalid input for query argument \$\d+[^:]*:|invalid input (?:syntax|value) for [^:]*:).*"
 )
-"""Where PostgreSQL and its driver repeat what they were given; the rest of that line is not kept."""
+"""Where PostgreSQL and its driver repeat the values they were given; the rest of that line is cut."""
 REPEAT_AFTER_S = 10.0
 SENTENCE, SENTENCES = 200, 1000
-"""Characters of a sentence that are compared, and how many are kept in mind."""
+"""How many characters of a sentence are compared, and how many sentences are remembered."""
 
 
 def configure(service: str, version: str, *, level: str = "INFO") -> None:
-    """Send all logs, those of libraries included, to stderr as JSON lines."""
+    """Send all logs, including those of libraries, to stderr as JSON lines."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -40,7 +40,7 @@ def configure(service: str, version: str, *, level: str = "INFO") -> None:
         structlog.processors.format_exc_info,
     ]
     written: list[structlog.typing.Processor] = [
-        _only_known_fields, _without_values, structlog.processors.JSONRenderer(serializer=_dumps),
+        _only_known_fields, _cut_values, structlog.processors.JSONRenderer(serializer=_dumps),
     ]  # fmt: skip
     structlog.configure(
         processors=[*shared, *written],
@@ -62,7 +62,7 @@ def configure(service: str, version: str, *, level: str = "INFO") -> None:
 
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
-    """Return a logger; `name` is the part of the product that speaks."""
+    """Return a logger; `name` is the part of the product that logs."""
     return structlog.get_logger().bind(part=name)  # type: ignore[no-any-return]  # structlog types it as Any
 
 
@@ -70,9 +70,9 @@ def _only_known_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> Muta
     return {name: value for name, value in event.items() if name in FIELDS}
 
 
-def _without_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Cut what a failed statement was given: a row may hold a name or an address."""
-    return {name: _SAYS_VALUES.sub(r"\1 ...", value) if isinstance(value, str) else value for name, value in event.items()}
+def _cut_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut the values of a failed statement: a row may hold a name or an address."""
+    return {name: _REPEATED_VALUES.sub(r"\1 ...", value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _dumps(value: Any, **_: Any) -> str:
@@ -80,7 +80,7 @@ def _dumps(value: Any, **_: Any) -> str:
 
 
 class Seldom(logging.Filter):
-    """Lets each sentence of a library through once in ten seconds: while a broker is away, its client says so forty times a second."""
+    """Passes each sentence of a library once in ten seconds: while a broker is down, its client says so forty times a second."""
 
     def __init__(self, now: Callable[[], float] = stopwatch) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Seldom(logging.Filter):
         self._said = dict[tuple[str, str], float]()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether this one is to be written."""
+        """Tell whether to write this record."""
         sentence, now = (record.name, str(record.msg)[:SENTENCE]), self._now()
         if now - self._said.get(sentence, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
             return False

@@ -1,4 +1,4 @@
-"""Prometheus metrics of one service, by the catalogue of docs/operations.md; label values are closed sets."""
+"""Prometheus metrics of one service, as listed in docs/operations.md; label values are closed sets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LATENESS_BUCKETS_S = (0.5, 1, 5, 15, 60, 300, 900, 3600)
 
 @dataclass(slots=True)
 class Metrics:
-    """A registry of its own for each service, so that three of them can live in one process."""
+    """A separate registry for each service, so that three of them can share a process."""
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     _before_scrape: list[Callable[[], None]] = field(default_factory=list)
 
     def counter(self, name: str, meaning: str, **labels: Iterable[str]) -> Counter:
-        """Return a counter; every combination of its label values exists at 0 from the start, else `increase()` misses the first."""
+        """Return a counter; every combination of its label values starts at 0, else `increase()` would miss the first count."""
         made = Counter(f"dunwell_{name}", meaning, list(labels), registry=self.registry)
         _fill(made, [list(values) for values in labels.values()])
         return made
@@ -35,12 +35,12 @@ class Metrics:
         return Histogram(f"dunwell_{name}", meaning, list(labels), registry=self.registry, buckets=tuple(buckets))
 
     def of_process(self, version: str) -> None:
-        """Add which release this is, and what every Prometheus client says of its process: memory, CPU, open files, start."""
+        """Add the release, and what every Prometheus client reports of its process: memory, CPU, open files, start."""
         self.gauge("build_info", "Always 1, of this release", "version").labels(version).set(1)
         ProcessCollector(registry=self.registry)
 
     def before_scrape(self, refresh: Callable[[], None]) -> None:
-        """Call this before every scrape: for gauges that are read from memory."""
+        """Call this before every scrape, for gauges that are read from memory."""
         self._before_scrape.append(refresh)
 
     def exposed(self) -> bytes:

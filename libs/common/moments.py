@@ -1,4 +1,4 @@
-"""Days and moments as callers write them, in addresses and in bodies: one spelling each, and no numbers."""
+"""Days and moments as callers write them, in URLs and in bodies: one spelling each, and no numbers."""
 
 from __future__ import annotations
 
@@ -38,4 +38,4 @@ def _in_every_zone(moment: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_with_offset), AfterValidator(_in_every_zone)]
-"""A moment; in an address an offset's plus that nobody has escaped arrives as a space."""
+"""A moment; in a URL, an offset's unescaped plus arrives as a space."""

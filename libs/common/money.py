@@ -1,4 +1,4 @@
-"""Money: integers in minor units of an ISO 4217 currency, written for people only at the edge."""
+"""Money: integers in minor units of an ISO 4217 currency, formatted for people only at the edge."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from babel import Locale
 from babel.numbers import get_currency_precision, get_decimal_symbol, get_group_symbol, list_currencies
 
 CURRENCIES = frozenset(list_currencies())
-"""ISO 4217 codes, those withdrawn included: old loans keep their currency."""
+"""ISO 4217 codes, including withdrawn ones: old loans keep their currency."""
 
 MAX_MINOR = 10**15
 """The largest amount of the public contract, in minor units."""
 
 _ISO_EXPONENTS = {"IQD": 3} | dict.fromkeys(("AFN", "ALL", "IRR", "KPW", "LAK", "LBP", "MGA", "MMK", "RSD", "SOS", "SYP", "YER"), 2)
-"""Where CLDR has 0 because nobody writes the decimals: an amount in minor units read by it would be a hundred times too large."""
+"""Where CLDR has 0 because nobody writes the decimals: read that way, an amount in minor units would be a hundred times too large."""
 
 
 _THOUSANDS = (3, 3)
-_IN_SMS = {"\u00a0": " ", "\u202f": " ", "\u2019": "'"}
+_SMS_SIGNS = {"\u00a0": " ", "\u202f": " ", "\u2019": "'"}
 
 
 @cache
 def exponent(currency: str) -> int:
-    """Return how many decimals ISO 4217 gives the currency: its minor unit is ten to the power of minus that."""
+    """Return the number of decimals ISO 4217 gives the currency: its minor unit is ten to the power of minus that."""
     return _ISO_EXPONENTS.get(currency, get_currency_precision(currency))
 
 
 def written(amount_minor: int, currency: str, locale: str, *, plain: bool = False) -> str:
     """Return the amount as a reader of that locale expects it, without the currency: `1,204.50`.
 
-    `plain`: with signs that the alphabet of SMS has; one that it has not would make every SMS hold less than half.
+    `plain`: only with characters of the SMS alphabet; any other would leave less than half the room in every SMS.
     """
     group, point, sizes = _signs(locale)
     digits = exponent(currency)
     whole, part = divmod(abs(amount_minor), 10**digits)
     decimals = f"{point}{part:0{digits}d}" if digits else ""
-    return f"{'-' if amount_minor < 0 else ''}{_grouped(whole, sizes, _IN_SMS.get(group, group) if plain else group)}{decimals}"
+    return f"{'-' if amount_minor < 0 else ''}{_grouped(whole, sizes, _SMS_SIGNS.get(group, group) if plain else group)}{decimals}"
 
 
 @lru_cache(maxsize=1024)
 def money(amount_minor: int, currency: str, locale: str, *, plain: bool = False) -> str:
-    """Return an amount with its currency: `CNY 120.50`; one message says most of its amounts more than once."""
+    """Return an amount with its currency: `CNY 120.50`; cached, as a message repeats most of its amounts."""
     return f"{currency} {written(amount_minor, currency, locale.replace('-', '_'), plain=plain)}"
 
 
@@ -59,7 +59,7 @@ def _grouped(whole: int, sizes: tuple[int, int], sign: str) -> str:
 
 @cache
 def _signs(locale: str) -> tuple[str, str, tuple[int, int]]:
-    """Return what a locale writes between groups and before decimals, and how many digits the last and the other groups have.
+    """Return a locale's group separator, its decimal separator, and the number of digits in the last and the other groups.
 
     An unknown one raises UnknownLocaleError.
     """

@@ -18,15 +18,15 @@ from libs.common.feed.store import interrupt
 from libs.common.repeating import repeat
 
 RELAY_BATCH = 2000
-"""So many messages are published at once, and what stands in a row with the last of them."""
+"""How many messages are published at once, plus whatever shares a row with the last of them."""
 BUNDLE_MESSAGES = 1000
 BUNDLE_BYTES = 1024 * 1024
 IDLE_S = 1.0
-"""A relay that was not woken looks by itself this often."""
+"""How often a relay checks without being woken."""
 
 
 class Row(NamedTuple):
-    """What one transaction says, or a part of it."""
+    """The messages of one transaction, or part of them."""
 
     id: int
     messages: list[Message]
@@ -45,9 +45,9 @@ class Outbox:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def append(self, conn: AsyncConnection, messages: Sequence[Message]) -> None:
-        """Write messages to be published once this transaction is committed, in this order.
+        """Write messages to be published, in this order, once this transaction is committed.
 
-        What one transaction says stands in few rows: a row a message costs the database more than the rest of its way.
+        A transaction's messages share a few rows: a row per message costs the database more than all other handling of it.
         """
         bundles = list(bundled(messages, most=BUNDLE_MESSAGES, most_bytes=BUNDLE_BYTES))
         if bundles:
@@ -66,7 +66,7 @@ class Outbox:
         return int(found.scalar_one())
 
     async def lowest(self, conn: AsyncConnection, most: int = RELAY_BATCH) -> list[Row]:
-        """Return the lowest rows; no row more once there are so many messages."""
+        """Return the lowest rows, and no further row once they hold so many messages."""
         rows = (
             await conn.execute(
                 text(
@@ -80,7 +80,7 @@ class Outbox:
         return [Row(row.id, unpacked(row.bundle)) for row in rows]
 
     async def remove(self, conn: AsyncConnection, rows: Sequence[Row]) -> list[Row]:
-        """Remove rows, and return those of them that still stood."""
+        """Remove rows, and return those that were still there."""
         gone = await conn.execute(
             text(f"delete from {self.schema}.outbox o using unnest(cast(:ids as bigint[])) as i(id) where o.id = i.id returning o.id"),
             {"ids": [row.id for row in rows]},
@@ -91,21 +91,21 @@ class Outbox:
 
 @dataclass(slots=True)
 class Relay:
-    """Publishes the outbox: claim in a transaction, publish outside one, delete in another.
+    """Publishes the outbox: read rows, publish outside any transaction, delete them in another.
 
-    A session lock per schema keeps one relay at work; should two ever overlap (a lost connection), rows are published twice but
-    none before one that was written earlier to its partition, because each takes the lowest rows that still stand.
+    A session lock per schema keeps a single relay at work; should two ever overlap (a lost connection), rows are published twice, but
+    never before one written earlier to the same partition, because each relay takes the lowest rows that remain.
     """
 
     engine: AsyncEngine
     outbox: Outbox
     bus: Bus
     feed: Feed | None = None
-    """Where what was published is kept, for those without Kafka; None: nowhere, and what was kept before says that it ends."""
+    """Where published messages are kept for readers without Kafka; None: nowhere, and a feed kept earlier tells its readers so."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def drain(self) -> int:
-        """Publish all that stands, and return how many that was."""
+        """Publish everything in the outbox, and return the number of messages."""
         total = 0
         async with self._turn:
             while published := await self._publish_some():
@@ -115,7 +115,7 @@ class Relay:
         return total
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Publish whatever comes until the stop; only the holder of the lock does."""
+        """Publish whatever arrives until stopped; only the holder of the lock does."""
         await repeat(lambda: self._hold_and_publish(stop), stop, every_s=0, worker=f"{self.outbox.schema}/relay")
 
     async def _hold_and_publish(self, stop: asyncio.Event) -> None:
@@ -126,14 +126,14 @@ class Relay:
                 while not stop.is_set():
                     self.outbox.wake.clear()
                     held = held or await self._take_over(holder)
-                    if held and await self._something_stands(holder):
+                    if held and await self._has_messages(holder):
                         await self.drain()
                     await pause(stop, IDLE_S, wake=self.outbox.wake)
             finally:
-                await holder.invalidate()  # the lock ends with the session; back in the pool it would keep everybody from publishing
+                await holder.invalidate()  # the lock ends with the session; back in the pool, it would stop everyone from publishing
 
     async def _take_over(self, holder: AsyncConnection) -> bool:
-        """Become the one that publishes, where nobody is."""
+        """Become the publishing relay, if nobody is."""
         if not await self._take_lock(holder):
             return False
         if self.feed is None:
@@ -142,12 +142,12 @@ class Relay:
         return True
 
     async def _take_lock(self, holder: AsyncConnection) -> bool:
-        """Take the lock where nobody has it; it is held as long as this connection lives."""
+        """Take the lock if nobody has it; it is held as long as this connection lives."""
         lock = text("select pg_try_advisory_lock(0, hashtext(:name))")
         return bool((await holder.execute(lock, {"name": f"dunwell-relay-{self.outbox.schema}"})).scalar_one())
 
-    async def _something_stands(self, holder: AsyncConnection) -> bool:
-        """Say whether there is anything to publish, on the very connection that holds the lock: when it is lost, this fails."""
+    async def _has_messages(self, holder: AsyncConnection) -> bool:
+        """Tell whether there is anything to publish, on the connection that holds the lock: if that is lost, this fails."""
         return bool((await holder.execute(text(f"select exists (select from {self.outbox.schema}.outbox)"))).scalar_one())
 
     async def _publish_some(self) -> int:

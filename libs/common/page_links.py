@@ -1,4 +1,4 @@
-"""Links to the borrower's page that stand in messages: signed, so that none has to be kept, and nobody can make one without the key."""
+"""Links to the borrower's page, for messages: signed, so that none has to be stored and nobody can make one without the key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from libs.common import ids, sealing
 
 TOKEN_CHARS = 32
-"""13 bytes of a task's id and 11 of the mark: 88 bits, in an SMS paid by its length."""
+"""13 bytes of a task's id and an 11-byte (88-bit) mark: an SMS is paid for by its length."""
 _ID_BYTES = 13
 _MARK_BYTES = 11
 _TASK = "t"
@@ -25,25 +25,25 @@ class PageLinks:
     key: bytes
 
     def of(self, tenant: str, task_id: str) -> str | None:
-        """Return the link of a task's message; None for a task that no policy has planned."""
+        """Return the link for a task's message; None for a task not planned by a policy."""
         token = token_of(self.key, tenant, task_id)
         return None if token is None else f"{self.url}/b/{token}"
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Reads the links of these tenants: signed with the newest key, or with one before it."""
+    """Verifies links of these tenants, signed with the newest key or an earlier one."""
 
     keys: tuple[bytes, ...] = ()
     tenants: tuple[str, ...] = ()
 
     def read(self, token: str) -> tuple[str, str] | None:
-        """Return tenant and task of a token; None where it is none of ours."""
+        """Return the tenant and task of a token; None where it is not one of ours."""
         return task_of(self.keys, self.tenants, token)
 
 
 def token_of(key: bytes, tenant: str, task_id: str) -> str | None:
-    """Return the token of a task; None where its id is not one that a policy gives."""
+    """Return the token of a task; None where its id is not of the kind that a policy assigns."""
     number = ids.number_of(_TASK, task_id)
     if number is None:
         return None
@@ -51,7 +51,7 @@ def token_of(key: bytes, tenant: str, task_id: str) -> str | None:
 
 
 def task_of(keys: Iterable[bytes], tenants: Iterable[str], token: str) -> tuple[str, str] | None:
-    """Return (tenant, task) of a token that one of the keys has signed, else None; nothing has to be looked up for it."""
+    """Return the (tenant, task) of a token signed with one of the keys, else None; nothing has to be looked up."""
     if len(token) != TOKEN_CHARS:
         return None
     try:

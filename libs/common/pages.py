@@ -1,4 +1,4 @@
-"""Pages that stand alone: a template and its style, no script, nothing from elsewhere."""
+"""Self-contained pages: a template and its style, no script, nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A compiled page, and the headers under which a browser shows it: with its own style and nothing else."""
+    """A compiled page, and headers that allow the browser its own style and nothing else."""
 
     template: Template
     headers: Mapping[str, str]
@@ -22,7 +22,7 @@ class Page:
     @classmethod
     @cache
     def load(cls, package: str, html: str, css: str, *, posts: bool = False) -> Page:
-        """Compile the shipped templates of a package, once a process; `posts` lets its forms be sent to where it came from."""
+        """Compile the shipped templates of a package, once per process; `posts` allows its forms to be sent to their own origin."""
 
         def source(name: str) -> str:
             return (files(package) / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Cursors of lists: where a page ended. A list takes back only what it has given; whoever sends anything else is told so."""
+"""Cursors of lists: where a page ended. A list accepts only cursors it has issued, and refuses anything else."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _CHECK_BYTES = 6
 
 
 def cut(found: Sequence[T], limit: int, place: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
-    """Return a page and the place where it ends, out of what was asked for with a limit one higher: None where nothing follows."""
+    """Return a page and the place where it ends (None if nothing follows), from rows fetched with a limit one higher."""
     return found[:limit], place(found[limit - 1]) if len(found) > limit else None
 
 
 def part(whole: Sequence[T], cursor: str | None, limit: int) -> tuple[Sequence[T], str | None]:
-    """Return a page of a list that is at hand as a whole, and the number at which it ends: None where nothing follows."""
+    """Return a page of a list held in memory, and the number at which it ends: None if nothing follows."""
     begin = number_place(cursor) or 0
     end = begin + limit
     return whole[begin:end], str(end) if len(whole) > end else None
 
 
 def cursor_at(place: str, path: str) -> str:
-    """Return a place of the list at this path as its reader gets it.
+    """Return the cursor for a place in the list at this path.
 
-    The check finds mistakes (a cursor that was cut off, mended, or another list's); nobody sees more by passing it.
+    The check catches mistakes (a cursor that was cut off, edited, or from another list); passing it gives nobody access to more.
     """
     said = place.encode()
     return base64.urlsafe_b64encode(_check(said, path) + said).decode().rstrip("=")
 
 
 def place_of(cursor: str, path: str) -> str:
-    """Return the place that a cursor of the list at this path names, or refuse one that was not given there."""
+    """Return the place named by a cursor of the list at this path, or refuse one that was not issued there."""
     try:
         raw = base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         place = raw[_CHECK_BYTES:].decode()
@@ -53,16 +53,16 @@ def place_of(cursor: str, path: str) -> str:
 
 
 async def _place_asked_for(request: Request, cursor: Annotated[str | None, Query(max_length=_LONGEST)] = None) -> str | None:
-    """Return behind which place a page is to begin."""
+    """Return the place after which a page is to begin."""
     return None if cursor is None else place_of(cursor, request.scope["path"])
 
 
 Cursor = Annotated[str | None, Depends(_place_asked_for)]
-"""Behind which place of the list a page is to begin; None for the first one. `libs.common.api.page` writes the next one."""
+"""The place after which a page is to begin; None for the first page. `libs.common.api.page` writes the next one."""
 
 
 def after_moment(at: datetime, last: str) -> str:
-    """Return the place in a list by (moment, id)."""
+    """Return a place in a list ordered by (moment, id)."""
     return f"{at.isoformat()}~{last}"
 
 
@@ -90,8 +90,8 @@ def number_place(place: str | None) -> int | None:
 
 
 def refused() -> DomainError:
-    """Return what is said of a cursor that none of our pages has given."""
-    return DomainError(422, "invalid_request", "cursor: not one that this list has given; begin without one")
+    """Return the refusal of a cursor that none of our pages has issued."""
+    return DomainError(422, "invalid_request", "cursor: not one issued by this list; begin without one")
 
 
 def _check(place: bytes, path: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Query parameters that a call does not have: who mistypes one would else get the answer to another question."""
+"""Query parameters that a call does not have: without a refusal, a mistyped one would get the answer to another question."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from libs.common.slips import near
 
 _SHOWN = 100
 _ELSEWHERE = (params.Path, params.Header, params.Cookie)
-"""What is no part of a query; of a form that is one the fields have no kind."""
+"""Parameters that are not part of a query; the fields of a model that is one have no kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The query parameters of an app's calls, those of each worked out when it is first asked with a query."""
+    """The query parameters of an app's calls, worked out for each when it is first called with a query."""
 
     _of: dict[int, tuple[APIRoute, frozenset[str]]] = field(default_factory=dict)
-    """By the identity of a route, which is kept with them: it can be no key, as it is equal to others."""
+    """By the `id` of a route, which is kept with them: the route itself cannot be a key, as it equals others."""
 
     def expect_known(self, request: Request) -> None:
-        """Refuse a query in which a name stands that the call does not have, or one stands twice."""
+        """Refuse a query with a name that the call does not have, or with the same name twice."""
         if not (query := request.scope["query_string"]):
             return
         known = self._known(request.scope["route"])

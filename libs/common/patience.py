@@ -12,7 +12,7 @@ T = TypeVar("T")
 async def answered(work: Coroutine[Any, Any, T], within_s: float) -> T:
     """Return what the work gives, or raise TimeoutError.
 
-    Its end is not waited for then: on a connection on which nothing comes that may take as long as the answer.
+    It does not wait for the cancelled work to end: on a silent connection that may take as long as the answer.
     """
     asking = asyncio.ensure_future(work)
     asking.add_done_callback(lambda task: task.cancelled() or task.exception())

@@ -1,4 +1,4 @@
-"""What a service is wired with by whoever starts it."""
+"""What a composition root passes to a service."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from libs.common.jwks import Tokens
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The outside of a service: its database, the bus, the time, the release it belongs to, and the identity provider."""
+    """A service's outside world: its database, the bus, the time, its release, and the identity provider."""
 
     engine: AsyncEngine
     bus: Bus
     clock: Clock
     version: str
     tokens: Tokens | None = None
-    """Judges JWTs; None where only keys open the door."""
+    """Judges JWTs; None where only keys are accepted."""

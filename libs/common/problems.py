@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): how every service says that a request came to nothing."""
+"""Problem documents (RFC 9457): how every service reports that a request failed."""
 
 from __future__ import annotations
 

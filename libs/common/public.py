@@ -1,4 +1,4 @@
-"""Calling only public addresses: what a customer's URL leads to must not be a machine of ours."""
+"""Calling only public addresses: a customer's URL must not lead to one of our own machines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 
 class NotPublicError(OSError):
-    """A name or an address leads to something that is not public."""
+    """A name or address leads to something that is not public."""
 
 
 def is_public(address: str) -> bool:
-    """Return whether an address is one of the open internet; what carries an IPv4 address inside counts by that."""
+    """Return whether an address is on the public internet; one that embeds an IPv4 address is judged by that."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -32,7 +32,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves a name and refuses it when any of its addresses is not public; the connection goes to what was looked at."""
+    """Resolves a name and refuses it when any of its addresses is not public; the connection goes to the addresses checked."""
 
     def __init__(self, inner: AbstractResolver | None = None) -> None:
         self._inner = inner or ThreadedResolver()
@@ -45,12 +45,12 @@ class PublicResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        """Close what resolves."""
+        """Close the inner resolver."""
         await self._inner.close()
 
 
 def public_socket(info: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
-    """Return a socket for an address; refused for one that is not public, be it written in the URL itself."""
+    """Return a socket for an address; refuse one that is not public, even if written in the URL itself."""
     family, kind, proto, _, address = info
     if not is_public(str(address[0])):
         raise NotPublicError(f"{address[0]} is not public")

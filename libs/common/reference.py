@@ -1,4 +1,4 @@
-"""The calls of a service as one page to be read: made out of its OpenAPI document, no script, nothing from elsewhere."""
+"""A service's calls as one readable page: made from its OpenAPI document, no script, nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RESPONSE = "#/components/responses/"
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What is sent or answered: `about` says which, as which media type, and by which schema."""
+    """A request or answer body: `about` says which it is, followed by its media type and schema."""
 
     about: str
     media: str
@@ -24,7 +24,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operation as the page has it; `refusals` are those that many calls have."""
+    """An operation as the page shows it; `refusals` are those shared by many calls."""
 
     name: str
     method: str
@@ -48,7 +48,7 @@ class Reference:
         return cls(Page.load(__package__, "reference.html.j2", "reference.css.j2"))
 
     def render(self, said: Mapping[str, Any]) -> str:
-        """Return the page of an OpenAPI document."""
+        """Return the page for an OpenAPI document."""
         components = said.get("components", {})
         return self.page.template.render(
             info=said["info"],
@@ -86,7 +86,7 @@ def _bodies(about: str, said: Mapping[str, Any]) -> list[Body]:
 
 
 def name_in(schema: Mapping[str, Any]) -> str | None:
-    """Return the name of the schema that this one refers to, itself or as the items of a page; None where it says all by itself."""
+    """Return the name of the schema that this one refers to, directly or as the items of a page; None if it is self-contained."""
     items = schema.get("properties", {}).get("items", {}).get("items", {})
     ref = schema.get("$ref") or items.get("$ref")
     return None if ref is None else str(ref).removeprefix(_SCHEMA)

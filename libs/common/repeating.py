@@ -1,4 +1,4 @@
-"""Work that is done again and again: a failure that passes by itself is waited out, any other ends the worker."""
+"""Repeated work: a transient failure is waited out, any other ends the worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 async def repeat(
     step: Callable[[], Awaitable[bool | None]], stop: asyncio.Event, *, every_s: float, worker: str, wake: asyncio.Event | None = None
 ) -> None:
-    """Do the step, rest until the time or the wake comes, do it again, until stopped; after a step that says True without a rest."""
+    """Repeat the step until stopped, pausing in between for that time or until woken; a step that returns True is repeated at once."""
     wait = FIRST_WAIT_S
     while not stop.is_set():
         if wake is not None:
@@ -42,7 +42,7 @@ async def repeat(
 async def patiently(
     work: Callable[[], Awaitable[T]], stop: asyncio.Event, *, passes: Callable[[Exception], bool], note: Callable[[Exception], None]
 ) -> T | None:
-    """Return what the work gives, trying again while what stands in its way passes by itself; None when the stop came first."""
+    """Return what the work gives, trying again after errors that `passes` calls transient; None when the stop came first."""
     wait = FIRST_TRY_AGAIN_S
     while not stop.is_set():
         try:

@@ -1,13 +1,13 @@
-"""Personal data is sealed where it comes in and opened only by the notifier.
+"""Personal data is sealed where it enters and opened only by the notifier.
 
 Each borrower has an X25519 key pair. ingest makes it, keeps the public half to seal with, and wraps the private half for the
-notifier, whose own private key ingest never sees. Whoever destroys the wrapped half has erased the borrower: what was sealed stays in
-the record and can be read by nobody. Sealing is ECIES: X25519, HKDF-SHA256, AES-256-GCM, with tenant, borrower and field as the
-authenticated context, so that a sealed address cannot be moved to another borrower. What is sealed begins with the id of the key that it
-is sealed for, so that a change of keys can be counted and the right one of a ring is taken at once.
+notifier, whose own private key ingest never sees. Destroying the wrapped half erases the borrower: sealed data stays in the
+record and nobody can read it. Sealing is ECIES: X25519, HKDF-SHA256, AES-256-GCM, with tenant, borrower and field as the
+authenticated context, so that a sealed address cannot be moved to another borrower. Sealed data begins with the id of the key it is
+sealed for, so that the progress of a key rotation can be counted and the right key of a ring is found at once.
 
-What a holder of a private key seals for himself takes no exchange of keys: AES-256-GCM under a key of its own for each, which
-HKDF-SHA256 expands out of his private key. It is opened at a thirtieth of the cost.
+What the holder of a private key seals for itself needs no key exchange: AES-256-GCM under a separate key for each, which
+HKDF-SHA256 expands from the private key. Opening it costs a thirtieth as much.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 VERSION, OWN = b"\x02", b"\x03"
-"""What is sealed with a public key, and what the holder of a private key has sealed for himself."""
+"""Sealed with a public key, and sealed by the holder of a private key for itself."""
 HEAD_BYTES = 9
-"""The version, and 8 bytes that say whose public key it is sealed for: 12 characters of base64 without padding."""
+"""The version, and 8 bytes that identify the public key it is sealed for: 12 characters of base64 without padding."""
 KEY_BYTES, TAG_BYTES = 32, 16
 _NONCE = b"\x00" * 12
 """Every message has a key of its own, so a fixed nonce is never used twice under one key."""
 
 
 class SealError(Exception):
-    """What was sealed cannot be opened: another key, another context, or damaged."""
+    """Sealed data cannot be opened: another key, another context, or damage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ def public_of(private: bytes) -> bytes:
 
 
 def new_borrower_key(notifier_public: bytes, context: str) -> BorrowerKey:
-    """Make a borrower's key pair, its private half wrapped for the notifier."""
+    """Make a borrower's key pair, with its private half wrapped for the notifier."""
     private, public = new_pair()
     return BorrowerKey(public, seal(private, notifier_public, f"{context}/key"))
 
 
 def seal(plain: bytes, public: bytes, context: str) -> bytes:
-    """Seal for the holder of the private half; `context` must be given again to open."""
+    """Seal for the holder of the private half; opening needs the same `context`."""
     ephemeral = X25519PrivateKey.generate()
     mine = ephemeral.public_key().public_bytes_raw()
     key = _derive(ephemeral.exchange(X25519PublicKey.from_public_bytes(public)), mine, public)
@@ -72,7 +72,7 @@ def seal(plain: bytes, public: bytes, context: str) -> bytes:
 
 
 class Holder:
-    """A private key, to open many things: it is loaded once, and only for what was sealed with its public half."""
+    """A private key that opens many things: it is loaded once, and only for data sealed with its public half."""
 
     __slots__ = ("_pair", "_private", "own_head")
 
@@ -82,7 +82,7 @@ class Holder:
         self._private = private
         self._pair: _Pair | None = None
         self.own_head = OWN + hashlib.sha256(b"dunwell own key" + private).digest()[: HEAD_BYTES - 1]
-        """What everything begins with that its holder has sealed for himself."""
+        """The first bytes of everything its holder has sealed for itself."""
 
     @property
     def public(self) -> bytes:
@@ -91,11 +91,11 @@ class Holder:
 
     @property
     def head(self) -> bytes:
-        """Return what everything begins with that is sealed with the public half."""
+        """Return the first bytes of everything sealed with the public half."""
         return self._loaded().head
 
     def keep(self, plain: bytes, context: str) -> bytes:
-        """Seal for the holder himself."""
+        """Seal for the holder itself."""
         salt = os.urandom(KEY_BYTES)
         return self.own_head + salt + AESGCM(self._own(salt)).encrypt(_NONCE, plain, context.encode())
 
@@ -113,7 +113,7 @@ class Holder:
             raise SealError("another key or another context") from None
 
     def _own(self, salt: bytes) -> bytes:
-        """Return the key of one thing: HKDF-Expand of RFC 5869, whose first and only block is one HMAC."""
+        """Return the key for one sealed thing: HKDF-Expand of RFC 5869, whose first and only block is one HMAC."""
         return hmac.digest(self._private, b"dunwell own 1" + salt + b"\x01", "sha256")
 
     def _loaded(self) -> _Pair:
@@ -123,7 +123,7 @@ class Holder:
 
 
 class _Pair:
-    """A private key with its public half: to load it costs as much as an exchange."""
+    """A private key with its public half: loading it costs as much as a key exchange."""
 
     __slots__ = ("_key", "head", "public")
 
@@ -137,23 +137,23 @@ class _Pair:
 
 
 def unseal(sealed: bytes, private: bytes, context: str) -> bytes:
-    """Open one thing that was sealed for this private key in this context."""
+    """Open one thing sealed for this private key in this context."""
     return Holder(private).unseal(sealed, context)
 
 
 def head_of(public: bytes) -> bytes:
-    """Return what everything begins with that is sealed for this public key."""
+    """Return the first bytes of everything sealed for this public key."""
     return VERSION + hashlib.sha256(b"dunwell key" + public).digest()[: HEAD_BYTES - 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """The notifier's private keys, the newest first: that one is sealed for, each of them opens."""
+    """The notifier's private keys, newest first: the newest seals, any of them opens."""
 
     privates: tuple[bytes, ...] = field(repr=False)
     public: bytes = field(init=False)
     heads: tuple[bytes, bytes] = field(init=False)
-    """What everything begins with that is sealed for the newest key: with its public half, and by its holder."""
+    """The first bytes of everything sealed for the newest key: with its public half, and by its holder."""
     _newest: Holder = field(init=False, repr=False, compare=False)
     _holders: Mapping[bytes, Holder] = field(init=False, repr=False, compare=False)
 
@@ -169,18 +169,18 @@ class Ring:
         return seal(plain, self.public, context)
 
     def keep(self, plain: bytes, context: str) -> bytes:
-        """Seal for the ring itself, by its newest key."""
+        """Seal for the ring itself, with its newest key."""
         return self._newest.keep(plain, context)
 
     def unseal(self, sealed: bytes, context: str) -> bytes:
-        """Open with the key that it was sealed for; SealError when that is not in the ring."""
+        """Open with the key it was sealed for; SealError when that is not in the ring."""
         holder = self._holders.get(sealed[:HEAD_BYTES])
         if holder is None:
             raise SealError("sealed for a key that is not in the ring")
         return holder.unseal(sealed, context)
 
     def holder(self, wrapped: str, context: str) -> Holder:
-        """Return a borrower's key out of its wrapped form, ready to open what is sealed for it; ValueError where there is none inside."""
+        """Unwrap a borrower's key, ready to open what is sealed for it; ValueError where there is none inside."""
         return Holder(self.unseal(from_text(wrapped), f"{context}/key"))
 
 
@@ -190,12 +190,12 @@ def digest(key: bytes, *parts: str) -> bytes:
 
 
 def as_text(sealed: bytes) -> str:
-    """Return sealed bytes as they stand in JSON."""
+    """Return sealed bytes as text for JSON."""
     return base64.b64encode(sealed).decode()
 
 
 def from_text(text: str) -> bytes:
-    """Return sealed bytes out of JSON."""
+    """Return sealed bytes from their text in JSON."""
     return base64.b64decode(text)
 
 

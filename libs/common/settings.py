@@ -18,45 +18,45 @@ from libs.common.tokens import Trust
 
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BROKER = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-_OF_TOKENS = ("ISSUER", "AUDIENCE", "JWKS_URL", "JWKS_FILE", "TENANT_CLAIM", "SCOPE_CLAIM", "PERSON_CLAIM")
+_JWT_SETTINGS = ("ISSUER", "AUDIENCE", "JWKS_URL", "JWKS_FILE", "TENANT_CLAIM", "SCOPE_CLAIM", "PERSON_CLAIM")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class SettingsError(Exception):
-    """A setting is missing or cannot be read; the sentence names the variable."""
+    """A setting is missing or invalid; the sentence names the variable."""
 
 
 def version() -> str:
-    """Return the release that runs."""
+    """Return the running release."""
     return metadata.version("dunwell")
 
 
 @dataclass(frozen=True, slots=True)
 class Outlets:
-    """How a service may tell what it says to those without Kafka."""
+    """How a service may publish to those without Kafka."""
 
     keeps_feed: bool = True
     webhook_key: bytes | None = None
-    """Seals the secrets of webhooks; without it there are none."""
+    """Seals the secrets of webhooks; without it, webhooks are not available."""
     local: bool = False
-    """Whether a webhook may lead to this machine, over plain HTTP: for a platform on somebody's desk."""
+    """Whether a webhook may lead to this machine, over plain HTTP: for a platform on a developer's machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """For how long is kept what grows without end and nobody needs for good."""
+    """How long to keep data that grows without end and is not needed for good."""
 
     facts: timedelta = timedelta(days=1100)
-    """What was superseded: reports and simulations of the past reach so far back."""
+    """Superseded facts: reports and simulations of the past reach this far back."""
     requests: timedelta = timedelta(days=400)
-    """What providers posted, as it came, how they fared, and what people were let do and did not record."""
+    """Providers' raw posts, the history of their health, and permits to contact somebody that were never followed by a record."""
     spent: timedelta = timedelta(days=90)
-    """What has come to its end: links, simulations, the content of parked events, names of parts, what the sandbox was given."""
+    """What is finished: links, simulations, the content of parked events, names of parts, messages to the sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenSettings:
-    """Whose tokens are believed, and where the issuer's keys are: at an address, or in a file."""
+    """Whose tokens are trusted, and where the issuer's keys are: at a URL, or in a file."""
 
     trust: Trust
     keys: str | Path
@@ -64,7 +64,7 @@ class TokenSettings:
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What every service needs to run apart."""
+    """What every service needs to run on its own."""
 
     database_url: str
     kafka_bootstrap: str
@@ -127,7 +127,7 @@ def public_url(env: Mapping[str, str] | None = None) -> str | None:
 
 
 def _page(env: Mapping[str, str], service: str) -> dict[str, Any]:
-    """Read where the borrower's page is and what its links are signed with; who knows the page can write none without a key."""
+    """Read where the borrower's page is and what its links are signed with; knowing the page, nobody can make a link without a key."""
     if service == "ingest":
         return {}
     url, keys = page_url(env), _keys(env, "DUNWELL_LINK_KEY") if env.get("DUNWELL_LINK_KEY") else ()
@@ -147,15 +147,15 @@ def required(name: str) -> str:
 
 
 def kafka_bootstrap(env: Mapping[str, str] | None = None) -> str:
-    """Return where brokers are, comma between."""
+    """Return the brokers, separated by commas."""
     value = _in(os.environ if env is None else env, "DUNWELL_KAFKA_BOOTSTRAP")
     if not all(_BROKER.fullmatch(part.strip()) for part in value.split(",")):
-        raise SettingsError(f"DUNWELL_KAFKA_BOOTSTRAP must be brokers like 127.0.0.1:9092, comma between, not {value!r}")
+        raise SettingsError(f"DUNWELL_KAFKA_BOOTSTRAP must be brokers like 127.0.0.1:9092, separated by commas, not {value!r}")
     return value
 
 
 def sealing_privates(env: Mapping[str, str] | None = None) -> tuple[bytes, ...]:
-    """Return the private keys that open what is sealed: the newest first, after commas those that were before it."""
+    """Return the private keys that open what is sealed: the newest first, followed by the earlier ones."""
     return _keys(os.environ if env is None else env, "DUNWELL_SEALING_PRIVATE_KEY")
 
 
@@ -172,13 +172,13 @@ def tenants(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
     named = tuple(t.strip() for t in env.get("DUNWELL_TENANTS", "default").split(",") if t.strip())
     if not named or len(set(named)) != len(named) or not all(_TENANT.fullmatch(name) for name in named):
         raise SettingsError(
-            "DUNWELL_TENANTS must name at least one tenant, each once, with A-Z a-z 0-9 . _ - only: they are parts of topics"
+            "DUNWELL_TENANTS must name at least one tenant, each once, with A-Z a-z 0-9 . _ - only: they become parts of topic names"
         )
     return named
 
 
 def partitions(env: Mapping[str, str] | None = None) -> int:
-    """Return over how many partitions every topic is spread."""
+    """Return the number of partitions of every topic."""
     number = _integer(os.environ if env is None else env, "DUNWELL_PARTITIONS", 12)
     if number < 1:
         raise SettingsError(f"DUNWELL_PARTITIONS must be 1 or more, not {number}")
@@ -186,7 +186,7 @@ def partitions(env: Mapping[str, str] | None = None) -> int:
 
 
 def simulation_processes(env: Mapping[str, str] | None = None) -> int:
-    """Return how many processes play simulations beside the scheduler."""
+    """Return the number of processes that run simulations beside the scheduler."""
     number = _integer(os.environ if env is None else env, "DUNWELL_SIMULATION_PROCESSES", 2)
     if not 1 <= number <= 64:
         raise SettingsError(f"DUNWELL_SIMULATION_PROCESSES must lie between 1 and 64, not {number}")
@@ -194,7 +194,7 @@ def simulation_processes(env: Mapping[str, str] | None = None) -> int:
 
 
 def approval_needs_simulation(env: Mapping[str, str] | None = None) -> bool:
-    """Say whether no policy is approved that was not simulated."""
+    """Tell whether a policy must have been simulated before it is approved."""
     value = (os.environ if env is None else env).get("DUNWELL_APPROVAL_NEEDS_SIMULATION", "no").lower()
     if value not in {"yes", "no"}:
         raise SettingsError(f"DUNWELL_APPROVAL_NEEDS_SIMULATION must be yes or no, not {value!r}")
@@ -202,7 +202,7 @@ def approval_needs_simulation(env: Mapping[str, str] | None = None) -> bool:
 
 
 def kept(env: Mapping[str, str] | None = None) -> Kept:
-    """Return for how long is kept what is not kept for good."""
+    """Return how long to keep what is not kept for good."""
     env = os.environ if env is None else env
     usual = Kept()
     return Kept(
@@ -268,21 +268,21 @@ def _url(env: Mapping[str, str], name: str) -> str | None:
 
 
 def _tokens(env: Mapping[str, str]) -> TokenSettings | None:
-    """Read whose tokens are believed; None where nothing is said of it."""
-    said = {name: value for name in _OF_TOKENS if (value := env.get(f"DUNWELL_JWT_{name}"))}
+    """Read whose tokens are trusted; None where nothing is set."""
+    said = {name: value for name in _JWT_SETTINGS if (value := env.get(f"DUNWELL_JWT_{name}"))}
     if not said:
         return None
     if missing := {"ISSUER", "AUDIENCE"} - said.keys():
         raise SettingsError(f"DUNWELL_JWT_{min(missing)} is not set, and other settings of JWTs are")
     if len(said.keys() & {"JWKS_URL", "JWKS_FILE"}) != 1:
         raise SettingsError("the issuer's keys: set either DUNWELL_JWT_JWKS_URL or DUNWELL_JWT_JWKS_FILE")
-    claims = {name.lower(): said[name] for name in _OF_TOKENS if name.endswith("_CLAIM") and name in said}
+    claims = {name.lower(): said[name] for name in _JWT_SETTINGS if name.endswith("_CLAIM") and name in said}
     keys = _safe_url(said["JWKS_URL"]) if "JWKS_URL" in said else Path(said["JWKS_FILE"])
     return TokenSettings(Trust(said["ISSUER"], said["AUDIENCE"], **claims), keys)
 
 
 def _safe_url(value: str) -> str:
-    """Return an address that nobody between can answer for: over TLS, or on this machine."""
+    """Return a URL that nobody in between can answer for: over TLS, or on this machine."""
     parts = urlsplit(value)
     host = parts.hostname or ""
     try:
@@ -295,7 +295,7 @@ def _safe_url(value: str) -> str:
 
 
 def _service_keys(env: Mapping[str, str]) -> dict[str, str]:
-    """Read `key` (of the first tenant), or `tenant=key` by comma: a key opens the books of its own tenant only."""
+    """Read `key` (of the first tenant), or `tenant=key` separated by commas: a key opens only its own tenant's books."""
     parts = [part.strip() for part in env.get("DUNWELL_SERVICE_KEY", "").split(",") if part.strip()]
     pairs = [part.partition("=")[::2] if "=" in part else (tenants(env)[0], part) for part in parts]
     if unknown := {tenant for tenant, _ in pairs} - set(tenants(env)):
@@ -313,7 +313,7 @@ def _level(env: Mapping[str, str]) -> str:
 def _key(env: Mapping[str, str], name: str) -> bytes:
     try:
         value = base64.b64decode(_in(env, name), validate=True)
-    except ValueError:  # binascii.Error is one, and text beyond ASCII another
+    except ValueError:  # for bad base64 as for text beyond ASCII
         raise SettingsError(f"{name} is not base64: make keys with `dunwell keys sealing`") from None
     if len(value) != 32:
         raise SettingsError(f"{name} must hold 32 bytes: make keys with `dunwell keys sealing`")

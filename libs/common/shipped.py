@@ -1,4 +1,4 @@
-"""Files that come with the product."""
+"""Reading files that ship with the product."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's where the library was built with it, ten times faster; safe either way."""
+"""libyaml's loader where PyYAML was built with it, ten times faster; safe either way."""
 
 
 def written_in(text: str) -> Any:
-    """Return what a YAML text says; YAMLError when it is none."""
+    """Parse a YAML text; YAMLError when it is not one."""
     return yaml.load(text, Loader=_LOADER)  # noqa: S506  # both loaders are safe ones

@@ -1,4 +1,4 @@
-"""What to answer to a slip: the word that was probably meant, and what belongs in a place, in plain words."""
+"""How to answer a slip: the word that was probably meant, and what belongs in its place, in plain words."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ _BELONGS = {
     "float_": "a number belongs here", "bool_": "true or false belongs here", "string_type": "a text belongs here",
     "list_type": "a list belongs here", "model_": "an object belongs here", "date_": _DATE, "datetime_": _MOMENT, "timezone_aware": _MOMENT,
 }  # fmt: skip
-"""By how pydantic's types of errors begin."""
+"""By the beginning of pydantic's error types."""
 _PYTHON_DATE = re.compile(r"datetime\.date\((\d+), (\d+), (\d+)\)")
 _SAID = {
     "Invalid RFC3339 encoded datetime": _MOMENT,
@@ -44,13 +44,13 @@ def _meant(word: str, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def near(word: str, known: Sequence[str]) -> str:
-    """Return a hint at what was probably meant, or all there is."""
+    """Return a hint at what was probably meant, or list every choice."""
     found = _meant(word, tuple(known))
     return f"did you mean {' or '.join(map(repr, found))}?" if found else f"there are {', '.join(map(repr, known))}"
 
 
 def told(error: Mapping[str, Any]) -> str:
-    """Return one sentence about an error of pydantic's, without the names of Python's types."""
+    """Return one sentence about a pydantic error, without the names of Python types."""
     kind, said = str(error.get("type")), str(error.get("msg", "not valid"))
     if kind in ("literal_error", "enum"):
         known = str(error.get("ctx", {}).get("expected", "")).replace(" or ", ", ").split(", ")
@@ -64,13 +64,13 @@ def told(error: Mapping[str, Any]) -> str:
 
 
 def shown(given: object) -> str:
-    """Return a value as it was given, cut where it is long."""
+    """Return a value as it was given, shortened if it is long."""
     whole = repr(given)
     return whole if len(whole) <= MOST_SHOWN else f"{whole[:MOST_SHOWN]}..."
 
 
 def explained(error: msgspec.ValidationError, form: Any) -> str:
-    """Return the library's sentence about something that is no `form`, in plain words behind the place it is about."""
+    """Return the library's sentence about something that is not a `form`, in plain words after the place it is about."""
     place, sentence = place_of(error, form)
     return f"$.{place}: {sentence}" if place else sentence
 
@@ -91,7 +91,7 @@ def place_of(error: msgspec.ValidationError, form: Any) -> tuple[str, str]:
 
 
 def _of_kind(sentence: str, form: Any, place: str) -> str:
-    """Return what belongs in the place, and how the form describes that."""
+    """Return what belongs in the place, and how the form describes it."""
     means = "".join(f": {one}" for one in _described(form, place))
     if expected := _EXPECTED.fullmatch(sentence):
         return f"{_named(expected[1])} belongs here" + (f", not {_named(expected[2])}" if expected[2] else "") + means
@@ -111,7 +111,7 @@ def _named(kinds: str) -> str:
 
 
 def _at(form: Any, place: str) -> list[Type]:
-    """Return what may stand at a place of a form."""
+    """Return the types allowed at a place of a form."""
     return [one for outer in _outer(form, place) for one in _parts(outer)]
 
 
@@ -123,7 +123,7 @@ def _outer(form: Any, place: str) -> list[Type]:
 
 
 def _described(form: Any, place: str) -> list[str]:
-    """Return how a form describes what stands at a place."""
+    """Return a form's descriptions of what belongs at a place."""
     schemas = [one.extra_json_schema or {} for one in _outer(form, place) if isinstance(one, Metadata)]
     return [schema["description"] for schema in schemas if "description" in schema]
 
@@ -143,7 +143,7 @@ def _inside(one: Type, key: str | None) -> Iterator[Type]:
 
 
 def _parts(one: Type) -> Iterator[Type]:
-    """Yield a type, or those of a union, without what is said of them."""
+    """Yield a type, or the members of a union, without their metadata."""
     while isinstance(one, Metadata):
         one = one.type
     if isinstance(one, UnionType):

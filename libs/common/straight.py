@@ -1,4 +1,4 @@
-"""A route for what is called for every event: described like any other, and called past the framework's layers."""
+"""A route for calls made for every event: described like any other, but called without the framework's layers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from libs.common.auth import Principal
 
 
 class StraightRoute(APIRoute):
-    """A route that is called without FastAPI's solving of dependencies.
+    """A route that is called without FastAPI's dependency resolution.
 
-    That, the search for the route and the layers before it took three quarters of the CPU between the server and the endpoint.
+    That, the search for the route and the middleware took three quarters of the CPU time between the server and the endpoint.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class StraightRoute(APIRoute):
 
 
 class StraightApp(FastAPI):
-    """An app that looks for its straight routes before anything else; an address with a query goes the way of all others."""
+    """An app that tries its straight routes before anything else; a URL with a query takes the usual way."""
 
     def __init__(self, **described: Any) -> None:  # what FastAPI takes
         super().__init__(**described)

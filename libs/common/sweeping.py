@@ -1,4 +1,4 @@
-"""What is kept for a time and grows without end is dropped when that has passed, at a pace that leaves the database to others."""
+"""Drops data that grows without end once its retention time has passed, at a pace that leaves the database to others."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from libs.common.repeating import repeat
 EVERY_S = 3600.0
 AT_ONCE = 500
 RESTS = 9
-"""How much longer it rests after a batch than that took: a tenth of the time it works."""
+"""How many times longer than a batch it rests after it: it works a tenth of the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What goes after how long: `drop(conn, before, most)` takes some of what is older, and says whether there may be more."""
+    """What is dropped after how long: `drop(conn, before, most)` deletes some of what is older, and tells whether there may be more."""
 
     kept: timedelta
     drop: Callable[[AsyncConnection, datetime, int], Awaitable[bool]]
@@ -29,7 +29,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Sweeper:
-    """Drops what is old enough, a few at a time, once an hour."""
+    """Drops what is old enough once an hour, a few rows at a time."""
 
     engine: AsyncEngine
     clock: Clock
@@ -37,11 +37,11 @@ class Sweeper:
     sweeps: Sequence[Sweep]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Do so until the stop."""
+        """Sweep until stopped."""
         await repeat(partial(self.sweep, stop), stop, every_s=EVERY_S, worker=f"{self.schema}/sweeper")
 
     async def sweep(self, stop: asyncio.Event) -> None:
-        """Drop all that is old enough now, with rests in between; a stop ends it."""
+        """Drop everything that is old enough now, with rests in between; a stop ends it."""
         time = asyncio.get_running_loop().time
         for sweep in self.sweeps:
             more = True

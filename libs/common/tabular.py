@@ -1,4 +1,4 @@
-"""Rows of CSV that a spreadsheet takes for nothing but text and numbers."""
+"""CSV rows that a spreadsheet reads as text and numbers only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 
 
 def csv_rows(rows: Iterable[Iterable[object]]) -> bytes:
-    """Return rows of CSV in which no text is taken for a formula: one that would be begins with an apostrophe."""
+    """Return CSV rows in which no text is taken for a formula: a text that would be is prefixed with an apostrophe."""
     text = io.StringIO()
     csv.writer(text).writerows([_cell(value) for value in row] for row in rows)
     return text.getvalue().encode()

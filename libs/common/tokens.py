@@ -1,4 +1,4 @@
-"""JSON Web Tokens of an identity provider, judged: signature, issuer, audience, time, and what they say of the caller (decision 0020)."""
+"""Judging JSON Web Tokens of an identity provider: signature, issuer, audience, time, and what they say of the caller (decision 0020)."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from jwt.types import Options
 from msgspec import Meta, Struct
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
-"""What a signature may be made by: each key can do one of them, and none of them is checked with a secret."""
+"""Accepted signature algorithms: each key supports one of them, and none is verified with a shared secret."""
 LEEWAY = timedelta(seconds=30)
-"""How far the issuer's clock may be from ours."""
+"""How far the issuer's clock may differ from ours."""
 LONGEST = 8192
 _KINDS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
-"""The algorithm of a key, by its type and curve."""
+"""A key's algorithm by its type and curve."""
 _RSA_BITS = 2048
 _TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
-"""Kinds of token that give access; a logout token or a proof of possession is signed with the same keys."""
+"""Token types that give access; a logout token or a proof of possession is signed with the same keys."""
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HOW: Options = {
+_DECODE_OPTIONS: Options = {
     "require": ["iss", "aud", "exp", "sub"],
     "verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_sub": False, "verify_jti": False,
 }  # fmt: skip
-"""Times are not judged by the library, which has a clock of its own."""
+"""Times are not left to the library, which has a clock of its own."""
 
 
 class KeySetError(Exception):
-    """A JWKS document has no key that can be used."""
+    """A JWKS document has no usable key."""
 
 
 class RefusedTokenError(Exception):
-    """A token that is not believed; `reason` is of a closed set, for the log."""
+    """A token that is not trusted; `reason` is from a closed set, for the log."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class RefusedTokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose tokens for whom are believed, and by which names they say what no standard names."""
+    """Whose tokens, and for whom, are trusted, and the names of the claims that no standard names."""
 
     issuer: str
     audience: str
@@ -58,7 +58,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Who shows a token: whom the issuer means by `sub`, and whether that is a person."""
+    """Who presents a token: whom the issuer means by `sub`, and whether that is a person."""
 
     tenant: str
     subject: str
@@ -79,16 +79,16 @@ class _Claims(Struct):
 
 
 def is_token(text: str) -> bool:
-    """Say whether this is a JWT by its looks: three parts; a key of ours has one."""
+    """Tell whether this looks like a JWT: it has three parts; a key of ours has one."""
     return text.count(".") == 2
 
 
 def read_keys(document: bytes) -> dict[str, PyJWK]:
-    """Return the public keys of a JWKS document by `kid`, those that can be used; KeySetError where there is none."""
+    """Return the usable public keys of a JWKS document by `kid`; KeySetError where there is none."""
     try:
         said = msgspec.json.decode(document, type=_KeySet)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise KeySetError(f"it is no JWKS: {error}") from error
+        raise KeySetError(f"it is not a JWKS: {error}") from error
     keys = {one["kid"]: key for one in reversed(said.keys) if (key := _usable(one)) is not None}
     if not keys:
         raise KeySetError(f"none of its {len(said.keys)} keys is a public one with a kid for {', '.join(ALGORITHMS)}")
@@ -96,7 +96,7 @@ def read_keys(document: bytes) -> dict[str, PyJWK]:
 
 
 def _usable(said: Mapping[str, Any]) -> PyJWK | None:
-    """Return a key for one of our algorithms; None for secrets, private keys, short ones, and those for something else."""
+    """Return a key for one of our algorithms; None for secrets, private keys, short keys, and keys for something else."""
     kind, curve, kid = (said.get(name) for name in ("kty", "crv", "kid"))
     algorithm = _KINDS.get((kind, curve)) if isinstance(kind, str) and isinstance(curve, str | None) else None
     if algorithm is None or not isinstance(kid, str) or "d" in said:
@@ -112,7 +112,7 @@ def _usable(said: Mapping[str, Any]) -> PyJWK | None:
 
 
 def key_id(token: str) -> str:
-    """Return which key a token says it was signed with; nothing else of it is believed yet."""
+    """Return the key that a token says it was signed with; nothing else in it is trusted yet."""
     if len(token) > LONGEST:
         raise RefusedTokenError("too_long")
     try:
@@ -128,7 +128,7 @@ def key_id(token: str) -> str:
 
 
 def judged(token: str, key: PyJWK, trust: Trust, now: datetime) -> Bearer:
-    """Return who shows this token, or refuse it."""
+    """Return who presents this token, or refuse it."""
     claims = _signed(token, key, trust)
     try:
         fixed = msgspec.convert(claims, _Claims)
@@ -146,9 +146,11 @@ def judged(token: str, key: PyJWK, trust: Trust, now: datetime) -> Bearer:
 
 
 def _signed(token: str, key: PyJWK, trust: Trust) -> dict[str, Any]:
-    """Return the claims that this key has signed, of this issuer and for this audience."""
+    """Return the claims signed with this key, by this issuer and for this audience."""
     try:
-        claims: dict[str, Any] = jwt.decode(token, key, algorithms=ALGORITHMS, issuer=trust.issuer, audience=trust.audience, options=_HOW)
+        claims: dict[str, Any] = jwt.decode(
+            token, key, algorithms=ALGORITHMS, issuer=trust.issuer, audience=trust.audience, options=_DECODE_OPTIONS
+        )
     except (jwt.InvalidIssuerError, jwt.InvalidAudienceError) as error:
         raise RefusedTokenError("wrong_issuer" if isinstance(error, jwt.InvalidIssuerError) else "wrong_audience") from None
     except jwt.MissingRequiredClaimError:
@@ -159,6 +161,6 @@ def _signed(token: str, key: PyJWK, trust: Trust) -> dict[str, Any]:
 
 
 def _scopes(said: object) -> frozenset[str]:
-    """Return scopes as OAuth writes them, or as a list; what is neither gives none."""
+    """Return scopes from OAuth's string or a list; anything else gives none."""
     words = said.split() if isinstance(said, str) else said if isinstance(said, list) else ()
     return frozenset(word for word in words if isinstance(word, str))

@@ -1,4 +1,4 @@
-"""Long work on the thread that also answers callers: one at a time, in pieces between which everybody else has a turn."""
+"""Long work on the thread that also answers callers: one lot at a time, in pieces between which everyone else gets a turn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 from libs.common.clock import stopwatch
 
 LONGEST_S = 0.002
-"""How long others wait for one piece: a post needs a dozen turns of the loop, and waited for a whole batch at each."""
+"""How long others wait for one piece: a post needs a dozen turns of the event loop, and used to wait for a whole batch at each."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,13 +18,13 @@ R = TypeVar("R")
 
 @dataclass(slots=True)
 class Turns:
-    """Works off one lot after the other: lots side by side would all end, and let go of what they have locked, with the last."""
+    """Works through one lot after the other: interleaved lots would all finish, and release their locks, only with the last."""
 
     longest_s: float = LONGEST_S
     _one_lot: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def each(self, items: Iterable[T], do: Callable[[T], R]) -> list[R]:
-        """Return what this gives for each, in order; whenever that has lasted for so long, whatever else waits runs once."""
+        """Return the result of `do` for each item, in order; after every `longest_s` of work, whatever else is waiting gets to run."""
         done: list[R] = []
         async with self._one_lot:
             began = stopwatch()

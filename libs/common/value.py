@@ -1,6 +1,6 @@
-"""What a value is that is made by the ten thousand: immutable, compared by its parts, and cheap.
+"""The base of values made by the ten thousand: immutable, compared by their parts, and cheap.
 
-A frozen dataclass costs twelve times as much to make (decision 0009). It holds no cycle, so that the collector need not look at it.
+A frozen dataclass costs twelve times as much to make (decision 0009). A value holds no cycles, so the collector need not track it.
 """
 
 from msgspec import Struct

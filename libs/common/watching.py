@@ -1,4 +1,4 @@
-"""The watcher: queries for metrics run here, one replica at a time, never in a scrape."""
+"""The watcher: queries for metrics run here, on one replica at a time, never during a scrape."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from libs.common.repeating import repeat
 
 INTERVAL_S = 15.0
 REASONS = ("unreadable", "not_json", "malformed", "unknown_type", "too_large", "other")
-"""Why a record is set aside, as the label has it; any other reason counts as `other`."""
+"""Reasons for setting a record aside, as label values; any other counts as `other`."""
 
 
 class Watcher:
-    """Looks at the tables every few seconds; a zero gauge means nothing unless this is fresh."""
+    """Queries the tables every few seconds; a gauge at zero means nothing unless its last success is recent."""
 
     def __init__(
         self, ports: Ports, schema: str, looks: Sequence[Callable[[], Awaitable[None]]], metrics: Metrics, *, readiness: Readiness
@@ -35,11 +35,11 @@ class Watcher:
         metrics.gauge("watcher_interval_seconds", "How often it looks").set(INTERVAL_S)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look again and again until stopped."""
+        """Repeat until stopped."""
         await repeat(self.look, stop, every_s=INTERVAL_S, worker=f"{self._schema}/watcher")
 
     async def look(self) -> None:
-        """Look once, at the tables unless another replica does at this moment."""
+        """Check readiness once, and query the tables unless another replica is doing so now."""
         missing = await self._readiness.missing()
         for check in (*self._readiness.checks, "lifecycle"):
             self._ready.labels(check).set(check not in missing)
@@ -52,7 +52,7 @@ class Watcher:
 
 
 def base_gauges(ports: Ports, schema: str, metrics: Metrics, workers: Sequence[BusWorker]) -> Callable[[], Awaitable[None]]:
-    """Return the look at what every service has: its outbox and its consumers."""
+    """Return the query for what every service has: its outbox and its consumers."""
     rows = metrics.gauge("outbox_rows", "Messages written and not yet published")
     oldest = metrics.gauge("outbox_oldest_timestamp_seconds", "Moment of the oldest of them, 0: none")
     lag = metrics.gauge("consumer_lag_records", "Records that stand behind this member's position", "topic", "partition")
@@ -87,7 +87,7 @@ def base_gauges(ports: Ports, schema: str, metrics: Metrics, workers: Sequence[B
 
 
 def _dead_letters(ports: Ports, metrics: Metrics, workers: Sequence[BusWorker]) -> Callable[[], None]:
-    """Return what shows the records that were set aside, and how many more may be."""
+    """Return the update of the metrics of records set aside, and of how many more may be."""
     topics = [topic for worker in workers for topic in worker.subscription.topics]
     letters = metrics.counter("dead_letters_total", "Records that were set aside", topic=topics, reason=REASONS)
     left = metrics.gauge("dead_letter_budget_ratio", "Share of what may be set aside that is left, 0: the topic stands still", "topic")

@@ -1,4 +1,4 @@
-"""What the gate is told: the proposed contact and all that is known about the borrower at that moment."""
+"""What the gate is given: the proposed contact and everything known about the borrower at that moment."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ _CONSENT_ALSO_BY = {"reminder": ("reminder", "dunning")}
 
 
 def consents_to(purpose: str) -> tuple[str, ...]:
-    """Return the purposes whose consent is one to a contact of this purpose."""
+    """Return the purposes for which a consent also covers a contact of this purpose."""
     return _CONSENT_ALSO_BY.get(purpose, (purpose,))
 
 
 def taken_back(withdrawn: Iterable[tuple[str, str]], purpose: str, given: Collection[Channel]) -> frozenset[Channel]:
-    """Return the channels on which the borrower took the consent to a purpose back: nothing goes there, also where no rule asks for one."""
+    """Return the channels on which the borrower withdrew consent to a purpose: nothing goes there, even where no rule requires consent."""
     of = consents_to(purpose)
     return frozenset(Channel(channel) for channel, about in withdrawn if about in of) - frozenset(given)
 
 
 class Stop(Value, frozen=True):
-    """A stop in force in [since, until), or over the promised date; without either it has no known end.
+    """A stop in force during [since, until), or until the promised date has passed; with neither it has no known end.
 
-    A debt or channel of None means every one.
+    A debt or channel of None means all of them.
     """
 
     kind: StopKind
@@ -43,7 +43,7 @@ class Stop(Value, frozen=True):
 
 
 class Prior(Value, frozen=True):
-    """A contact made before, by anyone; an empty result is unknown and counts."""
+    """An earlier contact, by anyone; an empty result means unknown, and counts."""
 
     at: datetime
     channel: Channel
@@ -54,7 +54,7 @@ class Prior(Value, frozen=True):
     to: str | None = None
     kind: str | None = None
     of_another: bool = False
-    """Whether it was made to another owner of the same number: it counts over numbers, and over nothing else."""
+    """Whether it was made to another owner of the same number: it counts in caps per number, and in no others."""
 
 
 class Proposed(Value, frozen=True):
@@ -67,11 +67,11 @@ class Proposed(Value, frozen=True):
     to: str | None = None
     addressee: str = "debtor"
     content: Text | None = None
-    """The text as it will be read; None is not judged."""
+    """The text as its reader will see it; None is not judged."""
 
 
 class DebtFacts(Value, frozen=True):
-    """What conditions of rules ask about a debt, as of the proposed moment; None is unknown."""
+    """What the conditions of rules need to know about a debt, as of the proposed moment; None is unknown."""
 
     past_due_days: int | None = None
     principal: int | None = None
@@ -80,7 +80,7 @@ class DebtFacts(Value, frozen=True):
 
 
 class Preferences(Value, frozen=True):
-    """The borrower's wishes, which can only narrow: the hours that are left to us and the channels that are not."""
+    """The borrower's wishes, which can only restrict: the hours still open to us and the channels that are not."""
 
     hours: WeeklyHours | None = None
     no_channels: frozenset[Channel] = frozenset()
@@ -99,7 +99,7 @@ class Preferences(Value, frozen=True):
 
 
 class TenantHours(Value, frozen=True):
-    """The hours the tenant gives itself, in the borrower's zones."""
+    """The contact hours the tenant sets for itself, in the borrower's zones."""
 
     hours: WeeklyHours
 
@@ -110,7 +110,7 @@ class TenantHours(Value, frozen=True):
 
 
 class Circumstances(Value, frozen=True):
-    """All that is known; zones None is unknown, consents None was not asked, consents listed are all there are."""
+    """Everything known; zones None: unknown; consents None: not asked about, otherwise the complete set."""
 
     jurisdictions: tuple[str, ...]
     zones: tuple[str, ...] | None
@@ -126,7 +126,7 @@ class Circumstances(Value, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class StopRule:
-    """The row of a stop: how far it reaches, what it leaves, and the purposes that pass when it leaves something."""
+    """A row of the table of stops: how far the stop reaches, what it still allows, and the purposes that pass when it allows some."""
 
     scope: StopScope
     contacts: StopContacts
@@ -163,7 +163,7 @@ STOPS: Mapping[StopKind, StopRule] = MappingProxyType(
 
 
 def _quiet(begins: str, ends: str) -> tuple[tuple[int, Span], ...]:
-    """Return the parts of a quiet time by the day they fall on; one that ends before it begins runs over midnight."""
+    """Return the parts of a quiet period, each with its day offset; one that ends before it begins runs past midnight."""
     start, end = parse_minute(begins), parse_minute(ends)
     if start < end:
         return ((0, Span(start, end)),)

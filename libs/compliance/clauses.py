@@ -1,4 +1,4 @@
-"""What rules come to for one proposed contact: clocks that open and close, and rests that end once."""
+"""What rules amount to for one proposed contact: clocks that open and close, and rests that end once."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -19,14 +19,14 @@ _DAYS_AHEAD = range(HORIZON.days)
 
 
 class Life(NamedTuple):
-    """The moments [since, until) in which a rule is in force."""
+    """The period [since, until) in which a rule is in force."""
 
     since: datetime = ALWAYS
     until: datetime = NEVER
 
 
 class Voice(NamedTuple):
-    """Whose rule a clause is."""
+    """The rule a clause comes from."""
 
     rule: str
     nature: Nature
@@ -41,16 +41,16 @@ class Rest(Value, frozen=True):
     life: Life
 
     def blocked(self, at: datetime) -> datetime | None:
-        """Return the first later moment this clause lets pass, `NEVER` when none is known, None when it lets pass now."""
+        """Return the first later moment this clause allows, `NEVER` when none is known, None when it allows the contact now."""
         return self.life.until if self.life.since <= at < self.life.until else None
 
     def holds_until(self, at: datetime) -> datetime:
-        """Return the moment up to which a clause that lets pass now goes on doing so."""
+        """Return the moment until which a clause that allows the contact now keeps allowing it."""
         return self.life.since if at < self.life.since else NEVER
 
 
 class Clock(Value, frozen=True):
-    """Only the open hours of one zone pass; steady ones (no holidays, no clock changes) repeat every week."""
+    """Contacts pass only in the open hours of one zone; a steady clock (no holidays, no clock changes) repeats every week."""
 
     voice: Voice
     zone: ZoneInfo
@@ -60,7 +60,7 @@ class Clock(Value, frozen=True):
     steady: bool = False
 
     def blocked(self, at: datetime) -> datetime | None:
-        """Return the first later moment this clause lets pass, `NEVER` when none is known, None when it lets pass now."""
+        """Return the first later moment this clause allows, `NEVER` when none is known, None when it allows the contact now."""
         if not self.life.since <= at < self.life.until:
             return None
         today = at.astimezone(self.zone).date()
@@ -72,7 +72,7 @@ class Clock(Value, frozen=True):
         return self.life.until
 
     def holds_until(self, at: datetime) -> datetime:
-        """Return the moment up to which a clause that lets pass now goes on doing so, adjoining days joined."""
+        """Return the moment until which a clause that allows the contact now keeps allowing it, joining adjacent days."""
         if at < self.life.since:
             return self.life.since
         if at >= self.life.until:
@@ -107,10 +107,10 @@ Clause = Clock | Rest
 
 
 def search(clauses: tuple[Clause, ...], at: datetime) -> datetime | None:
-    """Return the earliest moment from `at` on that every clause lets pass, None when no such moment is known.
+    """Return the earliest moment from `at` on that every clause allows, None when no such moment is known.
 
-    Each step goes to the moment a refusing clause names, before which that clause lets nothing pass, so no allowed moment is
-    passed over. It ends 400 days after the last rest, and two weeks after steady clocks were left alone to refuse: they always will.
+    Each step jumps to the moment a refusing clause names; that clause allows nothing before it, so no allowed moment is skipped.
+    The search ends 400 days after the last rest, or after two weeks in which only steady clocks refused: they always will.
     """
     moment = rested = unsteady = at
     while moment <= rested + HORIZON and moment <= unsteady + FORTNIGHT:

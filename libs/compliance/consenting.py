@@ -11,14 +11,14 @@ AHEAD = timedelta(minutes=1)
 
 
 def is_to_come(at: datetime | None, now: datetime) -> bool:
-    """Tell whether a consent is dated ahead: until then it permits nothing, and no opt-out is older than it."""
+    """Tell whether a consent is dated in the future: until then it permits nothing and overrides no opt-out."""
     return at is not None and at > now + AHEAD
 
 
 def consented(
     given: Mapping[tuple[str, str], datetime | None], withdrawn: Collection[tuple[str, str]], purpose: str, now: datetime
 ) -> frozenset[Channel]:
-    """Return the channels of the consents (channel, purpose) given by now; who took back the one to this very purpose has none to it."""
+    """Return the channels consented to by now for a purpose; one withdrawn for this very purpose is not among them."""
     purposes = consents_to(purpose)
     standing = (channel for (channel, to), at in given.items() if to in purposes and not is_to_come(at, now))
     return frozenset(Channel(channel) for channel in standing if (channel, purpose) not in withdrawn)

@@ -1,4 +1,4 @@
-"""What the rules ask of a text: judged on the text as its reader will see it."""
+"""What the rules require of a text, judged as its reader will see it."""
 
 import re
 import unicodedata
@@ -23,13 +23,13 @@ BASE = Content(
     ),
     frozenset({ContentKind.IDENTITY, ContentKind.FORBIDDEN_WORDING}),
 )
-"""What holds whatever the jurisdiction."""
+"""Applies in every jurisdiction."""
 PREVIEWS: Mapping[str, frozenset[str]] = MappingProxyType(
     {Channel.EMAIL.value: frozenset({"subject"}), Channel.PUSH.value: frozenset({"subject", "body"})}
 )
 """The parts of a message that a stranger may see on a screen, by channel."""
 EVERYWHERE = "en"
-"""A language whose words are looked for in texts of any other too."""
+"""The language whose words are also looked for in texts of every other language."""
 LONGEST_EXCERPT = 80
 _DIGITS = str.maketrans("123456789", "000000000")
 _INVISIBLE = re.compile(
@@ -52,17 +52,17 @@ class Part(Value, frozen=True):
 
 
 class Text(Value, frozen=True):
-    """A text as it will be read, and what it must agree with. A lender of None is not judged, amounts of None are unknown."""
+    """A text as it will be read, and what it must agree with; a lender of None is not checked, amounts of None are unknown."""
 
     parts: tuple[Part, ...]
     language: str | None = None
     lender: str | None = None
     amounts: tuple[str, ...] | None = None
-    """The components of the sum that are not zero, as they are written in this text."""
+    """The non-zero components of the sum, as written in this text."""
 
 
 class Fault(Value, frozen=True):
-    """What a text does not do that it must, or does that it must not: where, and why."""
+    """Something a text must do and does not, or must not do and does: where, and why."""
 
     kind: ContentKind
     reason: str
@@ -72,18 +72,18 @@ class Fault(Value, frozen=True):
 
 
 def languages() -> frozenset[str]:
-    """Return the languages there are lists of words for."""
+    """Return the languages that have word lists."""
     return frozenset(wordings())
 
 
 def faults(text: Text, asks: frozenset[ContentKind]) -> tuple[Fault, ...]:
-    """Return what is wrong with a text by what is asked of it, in the order of the closed list."""
+    """Return the faults of a text against what is asked of it, in the order of the closed list."""
     read = replace(text, parts=tuple(Part(part.name, plain(part.text), part.preview) for part in text.parts))
     return tuple(fault for kind in ContentKind if kind in asks for fault in _faults(read, kind))
 
 
 def plain(text: str) -> str:
-    """Return a text as it is read: compatible forms made one, invisible characters gone, white space single."""
+    """Return a text as it is read: compatibility forms normalised, invisible characters removed, white space collapsed."""
     if not text.isascii():
         text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
     return " ".join(text.split())
@@ -120,7 +120,7 @@ def _split(read: Text) -> Iterator[Fault]:
 
 
 def _in_words(read: Text, kind: ContentKind) -> Iterator[Fault]:
-    """Yield faults that hang on words, and on no number: texts that differ in their digits alone are looked through once."""
+    """Yield faults that depend on words, not numbers: texts that differ only in their digits are searched once."""
     numberless = tuple(Part(part.name, part.text.translate(_DIGITS), part.preview) for part in read.parts)
     said = {part.name: part.text for part in read.parts}
     for fault, length in _by_words(Text(numberless, read.language, read.lender), kind):
@@ -130,7 +130,7 @@ def _in_words(read: Text, kind: ContentKind) -> Iterator[Fault]:
 
 @lru_cache(maxsize=1024)
 def _by_words(read: Text, kind: ContentKind) -> tuple[tuple[Fault, int], ...]:
-    """Return faults, each with how many characters it is about."""
+    """Return faults, each with the length of its excerpt."""
     match kind:
         case ContentKind.OPT_OUT:
             return tuple(_opt_out(read))
@@ -156,7 +156,7 @@ def _forbidden(read: Text) -> Iterator[tuple[Fault, int]]:
 
 
 def _previews(read: Text) -> Iterator[tuple[Fault, int]]:
-    """Look through what a stranger may see, but for the lender's own name: that may well say what it does."""
+    """Check what a stranger may see, except the lender's own name, which may well say what it does."""
     own = re.compile(re.escape(plain(read.lender).translate(_DIGITS)), re.IGNORECASE) if read.lender else None
     for part in read.parts:
         if not part.preview:
@@ -170,7 +170,7 @@ def _previews(read: Text) -> Iterator[tuple[Fault, int]]:
 
 
 def _lists(read: Text) -> list[Wordings]:
-    """Return the lists to look in: of the text's language and of English, all of them where the language is not known."""
+    """Return the word lists to search: those of the text's language and of English, or all of them where the language is unknown."""
     known = wordings()
     if read.language is None:
         return list(known.values())

@@ -1,4 +1,4 @@
-"""Counters over earlier contacts: which of them count, over what, and when the next one is free."""
+"""Counters over earlier contacts: which of them count, over what, and when the next one is allowed."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ _LONGEST = {ReachKind.ELAPSED: timedelta(hours=1), ReachKind.DATES: _A_DAY, Reac
 _RESERVED_IN = Cap | Spacing | ChannelLock
 
 ANY = ""
-"""The key of a counter that no debt or number narrows: the borrower himself, or what is not known."""
+"""The key of a counter not narrowed to a debt or number: it covers the whole borrower, or the debt or number is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A rule over earlier contacts in one form: so many of these within reach, counted over this scope."""
+    """A rule about earlier contacts in one common form: at most so many of these within reach, counted over this scope."""
 
     scope: CapScope
     reach: Reach
@@ -54,7 +54,7 @@ class Counter:
         return prior.result not in self.uncounted and prior.kind not in self.exempt
 
     def free_at(self, priors: Iterable[Prior], key: str, zones: Iterable[ZoneInfo]) -> datetime | None:
-        """Return the moment from which one more is free in all these zones, None when it is free anyway."""
+        """Return the moment from which one more is allowed in all these zones, None when it is allowed already."""
         if self.limit == 0:
             return NEVER
         moments = sorted((prior.at for prior in priors if touches(prior, self.scope, key) and self.counted(prior)), reverse=True)
@@ -64,7 +64,7 @@ class Counter:
 
 
 def counter_of(rule: Counting, proposed: Proposed) -> Counter:
-    """Return the counter a rule comes to for this contact."""
+    """Return the counter that a rule amounts to for this contact."""
     exempt = frozenset(_kinds(rule.terms.exempt))
     match rule:
         case Cap():
@@ -80,7 +80,7 @@ def counter_of(rule: Counting, proposed: Proposed) -> Counter:
 
 
 def noticed(rule: NoticeFirst, proposed: Proposed, priors: Iterable[Prior], zones: Collection[ZoneInfo]) -> datetime:
-    """Return the moment from which the notice of each debt is old enough, `NEVER` when one has had none."""
+    """Return the moment from which every debt's notice is old enough, `NEVER` when a debt has had none."""
     rest = Reach(ReachKind.DATES, rule.free_days + 1)
     own = (prior for prior in priors if not prior.of_another)
     given = [prior for prior in own if prior.kind in rule.kinds and prior.channel in rule.counts and prior.result not in NOT_PLACED]
@@ -89,7 +89,7 @@ def noticed(rule: NoticeFirst, proposed: Proposed, priors: Iterable[Prior], zone
 
 
 def longest_reach(packs: Mapping[str, Pack], scope: CapScope) -> timedelta:
-    """Return after how long no rule of any pack counts a contact over this scope, wherever on earth it was made."""
+    """Return how long a contact can count over this scope under any rule of any pack, in any time zone."""
     rules = [rule for pack in packs.values() for rule in pack.rules if isinstance(rule, _RESERVED_IN) and rule.scope is scope]
     return _A_DAY + max(map(_reach_of, rules), default=timedelta())
 
@@ -106,7 +106,7 @@ def keys_of(scope: CapScope, proposed: Proposed) -> tuple[str, ...]:
 
 
 def touches(prior: Prior, scope: CapScope, key: str) -> bool:
-    """Tell whether an earlier contact falls under a key; what it does not say about itself falls under all."""
+    """Tell whether an earlier contact falls under a key; one that does not name its debts or number falls under all."""
     match scope:
         case CapScope.PERSON:
             return not prior.of_another

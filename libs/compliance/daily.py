@@ -1,4 +1,4 @@
-"""At most one dunning message a day over all of a borrower's cases: no rule of a pack but ours, by default."""
+"""At most one dunning message a day across all of a borrower's cases: our default, not a rule of any pack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CITE_MANY = "product default: as many dunning messages a day over all cases of 
 
 
 def free_at(earlier: Collection[datetime], limit: int, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return when one more may go out, by the calendar of every zone, where so many of today's have gone out; None: now."""
+    """Return when one more may go out by the calendar of every zone, if today's limit is reached; None: now."""
     ends = []
     for zone in map(ZoneInfo, zones):
         today = now.astimezone(zone).date()
@@ -22,5 +22,5 @@ def free_at(earlier: Collection[datetime], limit: int, zones: Sequence[str], now
 
 
 def cite_of(limit: int) -> str:
-    """Return whose rule it is."""
+    """Return the citation for this limit."""
     return _CITE if limit == 1 else _CITE_MANY

@@ -22,7 +22,7 @@ from libs.compliance.vocabulary import (
 
 
 class CapKey(NamedTuple):
-    """One counter a contact is reserved in; the key is a debt, a number, or empty for the borrower himself."""
+    """One counter a contact is reserved in; the key is a debt, a number, or empty for the borrower as a whole."""
 
     scope: CapScope
     key: str
@@ -30,7 +30,7 @@ class CapKey(NamedTuple):
 
 
 class Reason(Value, frozen=True):
-    """One rule that spoke against it, and until when it does (None: no end is known)."""
+    """One rule that forbids the contact, and until when (None: no end is known)."""
 
     rule: str
     nature: Nature
@@ -40,7 +40,7 @@ class Reason(Value, frozen=True):
 
 
 def word_of(reasons: Sequence[Reason]) -> str:
-    """Return one word for why: the stop where one speaks, else the first rule of which no end is known, else the first."""
+    """Return one word for the denial: the stop if there is one, else the first rule with no known end, else the first rule."""
     for reason in reasons:
         if reason.kind is RuleKind.STOP:
             return reason.rule.removeprefix("stop-")
@@ -49,17 +49,17 @@ def word_of(reasons: Sequence[Reason]) -> str:
 
 
 class Allow(Value, frozen=True):
-    """It may be made now, and up to the end of the window, once the reservations are taken; packs by version."""
+    """The contact may be made from now until the window ends, once the reservations are taken; packs by version."""
 
     reservations: tuple[CapKey, ...]
     window_ends: datetime
     packs: Mapping[str, str]
     asks: frozenset[ContentKind]
-    """What the rules ask of its text."""
+    """What the rules require of its text."""
 
 
 class Deny(Value, frozen=True):
-    """Not now: the earliest moment at which every rule lets it pass, None when no such moment is known."""
+    """Not now: the earliest moment at which every rule allows it, None when no such moment is known."""
 
     earliest: datetime | None
     reasons: tuple[Reason, ...]
@@ -84,7 +84,7 @@ def cap_keys(proposed: Proposed, circumstances: Circumstances, packs: Packs) -> 
 
 
 def content_asked(proposed: Proposed, circumstances: Circumstances, packs: Packs) -> frozenset[ContentKind]:
-    """Return what the rules ask of the text of this contact."""
+    """Return what the rules require of the text of this contact."""
     return asked_of_content(ask(proposed, circumstances, packs))
 
 
@@ -101,7 +101,7 @@ def _keys(question: Question) -> tuple[CapKey, ...]:
 
 
 def _reasons(read: tuple[Clause, ...], question: Question) -> tuple[Reason, ...]:
-    """Return the rules that speak against it now, each once, with the latest end it names in any zone."""
+    """Return the rules that forbid it now, each once, with its latest end over all zones."""
     spoken = [(clause, until) for clause in read if (until := clause.blocked(question.at)) is not None]
     if not spoken:
         return ()

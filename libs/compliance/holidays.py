@@ -9,7 +9,7 @@ from libs.compliance.hours import WEEKDAYS
 
 @dataclass(frozen=True, slots=True)
 class Holidays:
-    """The holidays of whole years; a day of any other year may be one, so the narrower row of hours holds then."""
+    """The holidays of a range of years; any day outside it may be one, so the narrower row of hours applies there."""
 
     name: str
     days: frozenset[date]

@@ -1,4 +1,4 @@
-"""Local hours as instants: what a wall clock's window means on a given day, also in the nights when the clock is moved."""
+"""Local hours as instants: what a wall clock's window means on a given day, including nights when the clock changes."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def parse_minute(text: str) -> int:
 
 
 def parse_spans(text: str) -> tuple[Span, ...]:
-    """Return the spans of `08:00-12:00, 13:00-20:00`, or none of `none`; those that touch become one."""
+    """Return the spans of `08:00-12:00, 13:00-20:00`, or no spans for `none`; touching ones are merged."""
     if text.strip() == "none":
         return ()
     return joined(_parse_span(part) for part in text.split(","))
@@ -84,7 +84,7 @@ def parse_week(rows: Mapping[str, str]) -> WeeklyHours:
 
 
 def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Return the same minutes in order, as spans that do not touch."""
+    """Return the same minutes as sorted spans, touching ones merged."""
     whole: list[Span] = []
     for span in sorted(spans):
         if whole and span.opens <= whole[-1].closes:
@@ -95,7 +95,7 @@ def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def without(spans: Iterable[Span], taken: Span) -> tuple[Span, ...]:
-    """Return the spans less one part of the day."""
+    """Return the spans with one part of the day removed."""
     left: list[Span] = []
     for span in spans:
         if span.opens < min(span.closes, taken.opens):
@@ -106,7 +106,7 @@ def without(spans: Iterable[Span], taken: Span) -> tuple[Span, ...]:
 
 
 def common(ours: Iterable[Span], theirs: Iterable[Span]) -> tuple[Span, ...]:
-    """Return the parts of the day that both have."""
+    """Return the parts of the day that are in both."""
     theirs = tuple(theirs)
     return tuple(
         Span(max(a.opens, b.opens), min(a.closes, b.closes))
@@ -117,7 +117,7 @@ def common(ours: Iterable[Span], theirs: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def instant(day: date, minute: int, zone: ZoneInfo, *, fold: int = 0) -> datetime:
-    """Return the UTC moment of a local minute; one that the clock skips is the moment of the skip."""
+    """Return the UTC moment of a local minute; a minute that the clock skips maps to the moment of the skip."""
     wall = datetime.combine(day, _MIDNIGHT, UTC) + timedelta(minutes=minute)
     before, after = _offset(zone, wall), _offset(zone, wall.replace(fold=1))
     if before < after:
@@ -127,10 +127,10 @@ def instant(day: date, minute: int, zone: ZoneInfo, *, fold: int = 0) -> datetim
 
 @lru_cache(maxsize=4096)
 def opened(span: Span, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return the moments a span opens and closes on a day; equal ones mean that the clock skipped it.
+    """Return the moments a span opens and closes on a day; they are equal when the clock skips it.
 
-    Where the opening minute comes twice the later one counts (but a day begins at its first midnight), unless the
-    span would then be empty: a doubled hour is counted once.
+    If the opening minute occurs twice, the later one counts (though a day begins at its first midnight), unless the
+    span would then be empty: a repeated hour is counted once.
     """
     closes = instant(day, span.closes, zone)
     opens = instant(day, span.opens, zone, fold=1 if span.opens else 0)
@@ -142,7 +142,7 @@ def next_window(zone: str, between: str, after: datetime, *, days: Collection[in
 
     Args:
         zone: IANA name; an unknown one raises `zoneinfo.ZoneInfoNotFoundError`.
-        between: `10:00-11:30`, half-open; several parts by comma.
+        between: `10:00-11:30`, half-open; several parts are separated by commas.
         after: an aware moment.
         days: weekdays on which the window exists, Monday being 0.
     """

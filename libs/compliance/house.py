@@ -8,17 +8,17 @@ from libs.compliance.vocabulary import Profile, Role
 
 
 class House(Value, frozen=True):
-    """How the tenant wants to be judged: by which reading, as whom, within which hours of its own, how often in a day."""
+    """How a tenant's contacts are judged: by which profile, in which role, within which hours of its own, how often a day."""
 
     profile: Profile = Profile.STRICT
     role: Role = Role.FIRST_PARTY
     hours: TenantHours | None = None
     dunning_a_day: int | None = 1
-    """Dunning messages to one borrower over all cases; None: as many as the rules let out."""
+    """Dunning messages a day to one borrower across all cases; None: as many as the rules allow."""
 
 
 def house_of(profile: str, role: str, hours: dict[str, str] | None, dunning_a_day: int | None) -> House:
-    """Return it as a tenant has said it; hours that cannot be read are a ValueError."""
+    """Return the house a tenant has set; hours that cannot be read raise ValueError."""
     try:
         own = None if hours is None else TenantHours.parse(hours)
     except ValueError as error:

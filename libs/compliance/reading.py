@@ -1,4 +1,4 @@
-"""Reads rules against one proposed contact: which of them bind, and the clauses they come to."""
+"""Applies rules to one proposed contact: which of them bind, and the clauses they amount to."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -33,7 +33,7 @@ from libs.compliance.rules import (
 from libs.compliance.vocabulary import ContentKind, Nature, Profile, Purpose, RuleKind, StopContacts, StopScope
 
 PLACELESS = tuple(f"Etc/GMT{hours:+d}" for hours in range(-14, 13))
-"""Every whole offset on earth, UTC+14 to UTC-12: where nothing at all is known of a place."""
+"""Every whole UTC offset, +14 to -12: used where nothing is known about the place."""
 
 KINDS: Mapping[type[Rule], RuleKind] = MappingProxyType(
     {
@@ -91,7 +91,7 @@ def ask(proposed: Proposed, circumstances: Circumstances, packs: Packs) -> Quest
 
 
 def clauses(question: Question) -> Iterator[Clause]:
-    """Yield what every rule comes to: of the packs, the stops, the tenant and the borrower."""
+    """Yield the clauses of every rule: of the packs, the stops, the tenant and the borrower."""
     for name, located in question.located:
         if located is None:
             yield _lost(name)
@@ -109,7 +109,7 @@ def clauses(question: Question) -> Iterator[Clause]:
 
 
 def asked_of_content(question: Question) -> frozenset[ContentKind]:
-    """Return what every rule that binds now asks of the text."""
+    """Return what the rules that bind now require of the text."""
     bound = [(rule, question.zones_of(located)) for _, located in question.located if located for rule in located.rules]
     asking = [
         rule.asks
@@ -121,7 +121,7 @@ def asked_of_content(question: Question) -> frozenset[ContentKind]:
 
 
 def binds(terms: Terms, question: Question) -> bool:
-    """Tell whether a rule is about this contact, whatever the moment."""
+    """Tell whether a rule applies to this contact, regardless of the moment."""
     proposed, circumstances = question.proposed, question.circumstances
     if proposed.channel not in terms.channels or proposed.purpose in terms.exempt:
         return False
@@ -198,7 +198,7 @@ def _stops(question: Question) -> Iterator[Clause]:
 
 
 def _ends(stop: Stop, question: Question) -> datetime:
-    """Return when a stop ends; one for a promised date rests over that date wherever the borrower may be."""
+    """Return when a stop ends; one for a promised date lasts until that date has passed wherever the borrower may be."""
     if stop.until is not None or stop.promised_on is None:
         return stop.until or NEVER
     return max((instant(stop.promised_on + timedelta(days=1), 0, zone) for zone in question.all_zones()), default=NEVER)
@@ -225,7 +225,7 @@ def _wishes(question: Question) -> Iterator[Clause]:
 
 
 def _plain(voice: Voice, hours: WeeklyHours, question: Question) -> Iterator[Clause]:
-    """Yield clocks of hours that no pack gave; their holidays are those of every pack that names some."""
+    """Yield clocks for hours that do not come from a pack; their holidays are those of every pack that names some."""
     rules = (rule for _, located in question.located if located for rule in located.rules)
     named = {rule.holidays for rule in rules if isinstance(rule, Window) and rule.holidays} if hours.holiday is not None else set()
     for zone in question.all_zones():

@@ -12,7 +12,7 @@ from libs.compliance.vocabulary import CapScope, Channel, ContentKind, Evidence,
 
 @dataclass(frozen=True, slots=True)
 class PastDue:
-    """The days past due, both included, for which a rule holds (None: no bound)."""
+    """The days past due, inclusive, for which a rule applies (None: no bound)."""
 
     least: int | None = None
     most: int | None = None
@@ -20,10 +20,10 @@ class PastDue:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What must be so for a rule to hold.
+    """What must be true for a rule to apply.
 
-    The strict profile does not look at roles and days past due: the rule holds; under the legal floor unknown days count as so.
-    A rule of certain products holds for a debt known to be one of them, in either profile.
+    The strict profile ignores roles and days past due: the rule applies; under the legal floor unknown days meet the condition.
+    A rule for certain products applies to a debt known to be one of them, under either profile.
     """
 
     roles: frozenset[Role] | None = None
@@ -33,7 +33,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What every rule has: its name and strength, what it is about, and from when (local date) to when (excluded) it is in force."""
+    """What every rule has: its name and strength, what it is about, and the local dates [since, until) in which it is in force."""
 
     id: str
     nature: Nature
@@ -68,7 +68,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """At most `limit` counted contacts within reach; `counts` are the channels that share the counter, `kinds` the only kinds that do."""
+    """At most `limit` counted contacts within reach; `counts` are the channels that share the counter, `kinds` the only kinds counted."""
 
     terms: Terms
     limit: int
@@ -81,7 +81,7 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
-    """Free local dates between two contacts."""
+    """Contact-free local dates between two contacts."""
 
     terms: Terms
     free_days: int
@@ -91,9 +91,9 @@ class Spacing:
 
 @dataclass(frozen=True, slots=True)
 class CoolOff:
-    """Rest after a contact of one of these kinds or results, whoever began it; the day of the contact is the first.
+    """A rest after a contact of one of these kinds or results, whoever initiated it; the day of the contact is its first.
 
-    A result that is not known may be one of them.
+    An unknown result counts as one of them.
     """
 
     terms: Terms
@@ -106,7 +106,7 @@ class CoolOff:
 
 @dataclass(frozen=True, slots=True)
 class NoticeFirst:
-    """Nothing before one of these kinds of notice was given and so many whole dates have passed since."""
+    """Nothing until a notice of one of these kinds was given and so many whole dates have passed since."""
 
     terms: Terms
     free_days: int
@@ -117,7 +117,7 @@ class NoticeFirst:
 
 @dataclass(frozen=True, slots=True)
 class ChannelLock:
-    """After a contact only the same channel within reach."""
+    """After a contact, only the same channel may be used within reach."""
 
     terms: Terms
     unit: Unit
@@ -128,7 +128,7 @@ class ChannelLock:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """These channels need the borrower's consent; `together`: it is one for all of them, so that at one address it is revoked for all."""
+    """These channels need the borrower's consent; `together`: one consent covers all, so revoking it at an address revokes all."""
 
     terms: Terms
     together: bool = False
@@ -136,7 +136,7 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """These channels may not be used; a closed list of channels is the ban of all others."""
+    """These channels may not be used; a closed list of allowed channels is a ban on all others."""
 
     terms: Terms
 
@@ -151,7 +151,7 @@ class Addressees:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the text must say, and must not; it speaks only where a text is put to the gate."""
+    """What the text must and must not say; it applies only when the gate is given a text."""
 
     terms: Terms
     asks: frozenset[ContentKind]
@@ -178,7 +178,7 @@ class Pack:
 
     @property
     def holidays_known_to(self) -> date | None:
-        """Return the last day of the list of holidays that ends first; None where no hours go by one."""
+        """Return the last day covered by the holiday calendar that ends first; None where no hours depend on one."""
         years = [rule.holidays.last_year for rule in self.rules if isinstance(rule, Window) and rule.holidays is not None]
         return date(min(years), 12, 31) if years else None
 
@@ -216,7 +216,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packs(Mapping[str, Pack]):
-    """Packs by id and the zones they have met, read once and passed in."""
+    """Packs by id and the zones loaded so far, read once and passed in."""
 
     by_id: Mapping[str, Pack]
     places: Places = field(default_factory=Places)
@@ -242,7 +242,7 @@ class Packs(Mapping[str, Pack]):
         return Located(pack, pack.rules_of(region))
 
     def revoked_with(self, channel: str, jurisdictions: Iterable[str]) -> frozenset[str]:
-        """Return the other channels whose opt-out, at an address that this channel reaches too, is one from this channel."""
+        """Return the other channels whose opt-out, at an address that this channel reaches too, also applies to this channel."""
         found = (located for name in jurisdictions if (located := self.locate(name)) is not None)
         one = (rule.terms.channels for at in found for rule in at.rules if isinstance(rule, Consent) and rule.together)
         return frozenset(other.value for channels in one if channel in channels for other in channels) - {channel}

@@ -1,4 +1,4 @@
-"""The closed lists the gate speaks in."""
+"""The closed lists of words that the gate uses."""
 
 from enum import StrEnum
 
@@ -62,14 +62,14 @@ class StopScope(StrEnum):
 
 
 class StopContacts(StrEnum):
-    """What a stop leaves: nothing at all, or the purposes its row of the table lets pass."""
+    """What a stop still allows: nothing, or the purposes that its row of the table lets pass."""
 
     NONE = "none"
     LIMITED = "limited"
 
 
 class Profile(StrEnum):
-    """Which rules bind: all of any nature in their conservative reading, or law and presumption only."""
+    """Which rules bind: those of every nature, read conservatively, or only law and presumption."""
 
     STRICT = "strict"
     LEGAL_FLOOR = "legal_floor"
@@ -135,7 +135,7 @@ class ContentKind(StrEnum):
 
 
 class Unit(StrEnum):
-    """What one count of a cap is: dialled, placed (not busy), begun (a message could be left), made; what is unknown counts."""
+    """What a cap counts: dialled, placed (not busy), begun (a message could be left), made; an unknown result counts."""
 
     DIAL = "dial"
     ATTEMPT = "attempt"
@@ -153,7 +153,7 @@ class CapScope(StrEnum):
 
 
 class ReachKind(StrEnum):
-    """How the time a cap looks back over is measured."""
+    """How the period that a cap looks back over is measured."""
 
     DATES = "rolling_calendar_days"
     ELAPSED = "rolling_elapsed"

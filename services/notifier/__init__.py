@@ -1,1 +1,1 @@
-"""May it be said now, how, and what became of it."""
+"""Decides whether a contact may go out now and how, sends it, and tracks what became of it."""

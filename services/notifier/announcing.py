@@ -1,4 +1,4 @@
-"""Outcomes as messages: one for every step in the life of a delivery, numbered."""
+"""Outcomes as messages: one numbered message for every step in the life of a delivery."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SOURCE = "dunwell/notifier"
 
 @dataclass(frozen=True, slots=True)
 class Announcer:
-    """Writes outcomes for the borrowers' partitions."""
+    """Writes outcomes to the borrowers' partitions."""
 
     writer: Writer
 
     def messages(self, changes: Iterable[Change], *, now: datetime) -> list[Message]:
-        """Return what these changes announce, in order."""
+        """Return the messages for these changes, in order."""
         return [self._message(change, outcome, now) for change in changes for outcome in change.outcomes]
 
     def _message(self, change: Change, outcome: Outcome, now: datetime) -> Message:

@@ -1,4 +1,4 @@
-"""Asks providers what became of messages of which nobody knows: few times, further and further apart, and without a lock."""
+"""Asks providers about messages whose outcome is unknown: a few times, at growing intervals, holding no lock."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from services.notifier.unreported import Querier
 
 LOOK_EVERY_S = 5.0
 AT_ONCE = 10
-"""Questions in one look, asked at the same time: an outage leaves many, and they are asked about as slowly."""
+"""Questions per round, asked concurrently: an outage leaves many, and they are worked off this slowly."""
 LOOKS_BACK = PAUSES[-1] * 2
 KINDS = tuple(kind for kind, adapter in ADAPTERS.items() if adapter.look_up is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Asks about attempts whose answers were lost, and takes what it learns in like a receipt."""
+    """Asks about attempts whose answers were lost, and records what it learns like a receipt."""
 
     receiver: Receiver
     metrics: NotifierMetrics
     querier: Querier
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Ask until the stop."""
+        """Ask until stopped."""
 
         async def step() -> bool:
             return await self.look() >= AT_ONCE
@@ -49,14 +49,14 @@ class Asker:
         await repeat(step, stop, every_s=LOOK_EVERY_S, worker="notifier/asker")
 
     async def drain(self) -> int:
-        """Ask all that is to be asked now, and return how many questions that were."""
+        """Ask everything that is due now; return the number of questions."""
         total = 0
         while asked := await self.look():
             total += asked
         return total
 
     async def look(self) -> int:
-        """Ask once what is due, and return how many questions that were."""
+        """Ask one round of due questions; return how many there were."""
         async with self.receiver.engine.begin() as conn:
             now = await self.receiver.clock.at(conn)
             lost = await asking.claim(conn, KINDS, PAUSES, since=now - LOOKS_BACK, now=now, limit=AT_ONCE)
@@ -64,7 +64,7 @@ class Asker:
         return len(lost) + await self.querier.look()
 
     async def _ask_alone(self, lost: Lost, now: datetime) -> None:
-        """Ask about one; whatever a rule raises sets this question aside and no other."""
+        """Ask about one message; an error raised by a rule affects only this question."""
         try:
             await self._ask(lost, now)
         except Exception as error:
@@ -96,7 +96,7 @@ class Asker:
                 await self._never_taken(lost, why)
 
     async def _question(self, lost: Lost) -> Question | None:
-        """Return what is asked; None where the address is not known any more."""
+        """Return the question; None when the address is no longer known."""
         one = lost.attempt
         async with self.receiver.engine.connect() as conn:
             borrower = await borrowers.find(conn, one.tenant, one.borrower_id)
@@ -114,14 +114,14 @@ class Asker:
         return Question(lost.message_id, to, lost.began_at, lost.ended_at, lost.asked)
 
     async def _found(self, lost: Lost, said: Receipt) -> None:
-        """Take in what was found like a receipt of the message."""
+        """Record what was found as a receipt of the message."""
         of, word = lost.attempt, Receipt(
             said.standing, message_id=lost.message_id, provider_ref=said.provider_ref, at=said.at, code=said.code, fault=said.fault
         )  # fmt: skip
         await self.receiver.keep_answer(of.tenant, of.provider, word)
 
     async def _never_taken(self, lost: Lost, why: str) -> None:
-        """Close the attempt as one that surely did not go out: it counts in no cap."""
+        """Close the attempt as never sent: it counts towards no cap."""
         of = lost.attempt
         receiver = self.receiver
         async with receiver.engine.begin() as conn:
@@ -146,7 +146,7 @@ class Asker:
 
 
 def _absence_counts(lost: Lost, provider: Askable, now: datetime) -> bool:
-    """Say whether it proves something that a message is not found: long after it was given, to the very account that it was given to."""
+    """Return whether "not found" proves anything: only long after the attempt, and only if the account has not changed since."""
     after = provider.absent_after
     return after is not None and lost.same_account and now >= lost.ended_at + after
 

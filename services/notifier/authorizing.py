@@ -1,4 +1,4 @@
-"""`POST /v1/contacts:authorize`: may a person make this contact now? A yes holds a slot in the caps until it is made or lapses."""
+"""`POST /v1/contacts:authorize`: may a person make this contact now? A yes holds a slot in the caps until it is used or lapses."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from services.notifier.store.contacts import Contact
 from services.notifier.store.reservations import Slot
 from services.notifier.texts import settings_of
 
-PEOPLES = Literal["call", "ai_voice", "voicemail", "visit", "letter", "chat", "private_message"]
-"""Channels that people and other systems use; the notifier sends on the others by itself."""
+ManualChannel = Literal["call", "ai_voice", "voicemail", "visit", "letter", "chat", "private_message"]
+"""Channels used by people and other systems; the notifier itself sends on the others."""
 _Line = Annotated[str, Meta(min_length=1, max_length=128, pattern=WITHOUT_NUL)]
 
 
 class AuthorizeIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A contact that somebody is about to make; without `to` it may be any of the borrower's addresses of its kind."""
+    """A contact somebody is about to make; without `to` it may go to any of the borrower's addresses of that kind."""
 
     borrower_id: Id
     debt: Id
-    channel: PEOPLES
+    channel: ManualChannel
     by: _Line
     to: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     purpose: PurposeName = "dunning"
@@ -58,17 +58,17 @@ class AuthorizeIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """A yes, as it is kept."""
+    """A yes, in the form in which it is stored."""
 
     allow: Allow
     decision: Decision
     lookups: tuple[str, ...]
-    """Of the addresses that it may go to."""
+    """The addresses it may go to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A contact as a claim would know it: whose, what is asked of the rules, and all that is known."""
+    """A contact as a claim would see it: the borrower, the request, and everything known."""
 
     who: Who
     wanted: AuthorizeIn
@@ -78,18 +78,18 @@ class Case:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Return every jurisdiction that anybody has named."""
+        """Return the jurisdictions named by any source."""
         return jurisdictions(self.request, self.known)
 
     def asked(self, now: datetime) -> Asked:
-        """Return it as it is put to the gate."""
+        """Return the question for the gate."""
         debts = unstopped(still_owed(self.request, self.known.facts, now).debts, self.request, self.known, now)
         return Asked(self.request, self.known, self.wanted.channel, self.address, debts, self.places, self.wanted.addressee)
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Lets people make contacts, under the locks under which a claim decides."""
+    """Authorises contacts that people make, under the same locks as a claim."""
 
     engine: AsyncEngine
     clock: Clock
@@ -100,12 +100,12 @@ class Desk:
     stale_after: timedelta
 
     async def authorize(self, tenant: str, wanted: AuthorizeIn) -> dict[str, object]:
-        """Return the answer in the shape of the check, with a reservation where it is a yes."""
+        """Return the answer in the form of a compliance check, with a reservation if it is a yes."""
         who = (tenant, wanted.borrower_id)
         async with self.engine.begin() as conn:
             await expect_known(conn, *who)
             await borrowers.lock(conn, [who])
-            locked = await borrowers.lock_free(conn, [who])  # this transaction holds the row, so it is free to it
+            locked = await borrowers.lock_free(conn, [who])  # this transaction already holds the row lock
             house = (await settings_of(conn, {tenant})).get(tenant, TenantSettings()).house
             mine = replace((await known.known_of(conn, locked))[who], house=house)
             answer = await self._decide(conn, who, mine, wanted)
@@ -117,7 +117,7 @@ class Desk:
             return {**checking.written(answer.allow, _zone(mine.profile)), "reservation": held}
 
     async def _decide(self, conn: AsyncConnection, who: Who, mine: Known, wanted: AuthorizeIn) -> Permitted | dict[str, object]:
-        """Ask all that a claim asks, in its order; what is written of a no, or the yes, which holds for every address that may be meant."""
+        """Make all the checks of a claim, in its order; return the refusal as written, or a yes that holds for every possible address."""
         if (profile := mine.profile) is None:
             return _barred("erased" if mine.erased else "profile_unknown")
         named = lookup_of(self.digest_key, who[0], wanted.channel, wanted.to) if wanted.to else None
@@ -131,7 +131,7 @@ class Desk:
         scene = await self._scene(conn, cases[0], ledger)
         now = await self.clock.at(conn)
         answers = [self._answer(case, replace(scene, known=case.known), ledger, now) for case in cases]
-        return _together(answers)
+        return _combined(answers)
 
     def _answer(self, case: Case, scene: Scene, ledger: Ledger, now: datetime) -> Permitted | dict[str, object]:
         zone = _zone(case.known.profile)
@@ -146,7 +146,7 @@ class Desk:
         return checking.written(answer, zone)
 
     async def _count(self, conn: AsyncConnection, cases: Sequence[Case]) -> Ledger:
-        """Lock the counters of this contact, then read what they count."""
+        """Lock the counters for this contact, then read what they count."""
         keys: set[tuple[str, str, str]] = set()
         lookups: set[tuple[str, str]] = set()
         for case in cases:
@@ -157,7 +157,7 @@ class Desk:
         return await counted(conn, keys, lookups, [cases[0].who], now=cases[0].request.not_before)
 
     async def _scene(self, conn: AsyncConnection, case: Case, ledger: Ledger) -> Scene:
-        """Return what stands before all borrowers, and that a person can be had on this channel."""
+        """Return the scene that a claim would judge; the channel is carried, by the person who makes the contact."""
         doors = Doors(await gates.watermarks(conn), await gates.switches(conn), await self.directory.routing(conn))
         return Scene(
             known=case.known,
@@ -172,8 +172,8 @@ class Desk:
         )
 
 
-def _together(answers: Sequence[Permitted | dict[str, object]]) -> Permitted | dict[str, object]:
-    """Return the first no, else the yes: to the one address, or to whichever it will be."""
+def _combined(answers: Sequence[Permitted | dict[str, object]]) -> Permitted | dict[str, object]:
+    """Return the first refusal; without one, a single yes for all the addresses."""
     yes = [answer for answer in answers if isinstance(answer, Permitted)]
     if len(yes) < len(answers):
         return next(answer for answer in answers if not isinstance(answer, Permitted))
@@ -181,7 +181,7 @@ def _together(answers: Sequence[Permitted | dict[str, object]]) -> Permitted | d
 
 
 def _request(wanted: AuthorizeIn, now: datetime) -> ContactRequested:
-    """Return the contact as a task of this moment, so that it is judged like one."""
+    """Return the contact as a task due now, so that it is judged like one."""
     return ContactRequested(
         task_id="-", borrower_id=wanted.borrower_id, case_id="-", policy=PolicyRef(name="-", version=0), step="-", template="-",
         purpose=wanted.purpose, channels=(wanted.channel,), not_before=now, expires_at=now + HELD_FOR,
@@ -199,7 +199,7 @@ def _slot(permitted: Permitted, who: Who, wanted: AuthorizeIn) -> Slot:
 
 
 def _barred(word: str, end: datetime | None = None, *, zone: ZoneInfo | None = None) -> dict[str, object]:
-    """Return a no that no rule of a pack has said, in the shape of one that a rule has."""
+    """Return a refusal that comes from no pack rule, in the same form as one that does."""
     until = checking.local(end, zone)
     cite = f"product default: {WHY.get(word, word)}"
     rule = {"rule": word, "nature": Nature.PRODUCT_DEFAULT.value, "kind": "state", "cite": cite, "until": until}
@@ -207,5 +207,5 @@ def _barred(word: str, end: datetime | None = None, *, zone: ZoneInfo | None = N
 
 
 def _zone(profile: BorrowerProfile | None) -> ZoneInfo | None:
-    """Return the zone in which moments of the answer are written: the borrower's."""
+    """Return the zone for the times in the answer: the borrower's."""
     return ZoneInfo(profile.timezone) if profile is not None and profile.timezone else None

@@ -1,4 +1,4 @@
-"""Up to when the holidays are known of the places in which somebody is contacted: afterwards the gate keeps those shut on many a day."""
+"""Until when the holidays of the places we contact are known: after that the gate forbids contact there on many days."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WARNED_BEFORE = timedelta(days=90)
 
 @dataclass(frozen=True, slots=True)
 class Calendars:
-    """Shows of each pack, once somebody is to be contacted by it, when its lists of holidays end."""
+    """Exports the end of each pack's holiday calendar, from the first contact decided under that pack."""
 
     packs: Packs
     ends: Gauge
     _met: set[str] = field(default_factory=set, init=False)
 
     def note(self, places: Iterable[str], now: datetime) -> None:
-        """Note that contacts to these jurisdictions are decided on."""
+        """Note that contacts in these jurisdictions are being decided."""
         for place in set(places) - self._met:
             if (found := self.packs.locate(place)) is not None:
                 self._met.add(place)

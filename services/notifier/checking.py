@@ -1,4 +1,4 @@
-"""`POST /v1/compliance/check`: a question to the gate in the shape of the public contract, answered without touching state."""
+"""`POST /v1/compliance/check`: a question to the gate in the form of the public contract; answering it changes no state."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from services.notifier.domain.preferences import ChannelWishes, Quiet, Wishes
 
 
 class StopIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A stop; without a scope it reaches as far as the channel or debt it names, else as far as its kind."""
+    """A stop; without a scope it covers the channel or debt it names, or else whatever its kind covers."""
 
     kind: StopName
     scope: Literal["person", "debt", "channel"] | None = None
@@ -57,7 +57,7 @@ class StopIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class PriorIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A contact made before."""
+    """An earlier contact."""
 
     at: Moment
     channel: ChannelName
@@ -71,7 +71,7 @@ class PriorIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ContentIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A text to be judged; a lender that is not named is not looked for, amounts that are not given are unknown."""
+    """A text to judge; the lender's name is looked for only if given, and amounts not given are unknown."""
 
     body: str
     subject: str | None = None
@@ -80,7 +80,7 @@ class ContentIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True)
     amounts: tuple[str, ...] | None = None
 
     def read(self, channel: str) -> Text:
-        """Return it as the rules read it on a channel."""
+        """Return the text as the rules read it on this channel."""
         previews = PREVIEWS.get(channel, frozenset())
         said = [(name, text) for name, text in (("subject", self.subject), ("body", self.body)) if text is not None]
         return Text(tuple(Part(name, text, name in previews) for name, text in said), self.language, self.lender, self.amounts)
@@ -109,7 +109,7 @@ class DebtFactsIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class WishesIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the borrower asked for, as it is set for him; a wish that is not understood is no question."""
+    """What the borrower asked for, as it is set through the API; a question with an unreadable wish is refused."""
 
     no_contact: tuple[Quiet, ...] = ()
     no_channels: tuple[ChannelName, ...] = ()
@@ -117,9 +117,9 @@ class WishesIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     language: str | None = None
 
     def preferences(self) -> Preferences:
-        """Return it as the gate takes it."""
-        set_for_him = Wishes(no_contact=self.no_contact, channels=self.channels).preferences()
-        return replace(set_for_him, no_channels=set_for_him.no_channels | frozenset(map(Channel, self.no_channels)))
+        """Return the wishes as the gate takes them."""
+        wished = Wishes(no_contact=self.no_contact, channels=self.channels).preferences()
+        return replace(wished, no_channels=wished.no_channels | frozenset(map(Channel, self.no_channels)))
 
 
 class CheckIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,18 +139,18 @@ class CheckIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def check(body: bytes, packs: Packs) -> dict[str, object]:
-    """Return the gate's answer; a question that cannot be read is refused with the place and the reason."""
+    """Return the gate's answer; an unreadable question is refused, saying where and why."""
     question = read_as(CheckIn, body, code="invalid_request", what="question")
     try:
         return written(decide(_proposed(question.proposed), _circumstances(question), packs), _zone(question))
     except OverflowError as error:
-        raise DomainError(422, "invalid_request", "question: a moment lies too near the end of the calendar") from error
+        raise DomainError(422, "invalid_request", "question: a time is too close to the end of the calendar") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DomainError(422, "invalid_request", str(error)[:300]) from error
 
 
 def describe(pack: Pack) -> dict[str, object]:
-    """Return a pack as it is listed."""
+    """Return the summary of a pack."""
     return {
         "id": pack.id, "name": pack.name, "version": pack.version, "verified": pack.verified, "sandbox_only": pack.sandbox_only,
         "regions": sorted(pack.regions), "zones": pack.zones, "sources": pack.sources, "holidays_known_to": pack.holidays_known_to,
@@ -158,7 +158,7 @@ def describe(pack: Pack) -> dict[str, object]:
 
 
 def describe_whole(pack: Pack) -> dict[str, object]:
-    """Return a pack with its rules: what each says, on whom, its citation, and how well it is verified."""
+    """Return a pack with its rules: what each says, what it applies to, its citation, and how well it is verified."""
     rules = [
         {
             "rule": rule.terms.id, "kind": KINDS[type(rule)].value, "nature": rule.terms.nature.value, "cite": rule.terms.cite,
@@ -173,7 +173,7 @@ def describe_whole(pack: Pack) -> dict[str, object]:
 
 
 def _particulars(rule: Rule) -> dict[str, object]:
-    """Return what a rule says beyond what all rules have."""
+    """Return the fields specific to this kind of rule."""
     match rule:
         case Window():
             days = {**dict(zip(WEEKDAYS, rule.hours.days, strict=True)), "holiday": rule.hours.holiday}
@@ -254,7 +254,7 @@ def _stop(stop: StopIn, at: datetime) -> Stop:
 
 
 def _scope(stop: StopIn, kind: StopKind) -> StopScope:
-    """Return how far a stop reaches that does not say: as far as the channel or debt it names, as of a hold; a death all the way."""
+    """Return how far a stop reaches if it does not say: the channel or debt it names, like a hold; a death reaches everything."""
     if STOPS[kind].contacts is StopContacts.NONE:
         return STOPS[kind].scope
     named = StopScope.CHANNEL if stop.channel else StopScope.DEBT if stop.debt else None
@@ -273,7 +273,7 @@ def _debts(one: str | None, several: Sequence[str]) -> tuple[str, ...]:
 
 
 def _zone(question: CheckIn) -> ZoneInfo | None:
-    """Return the zone in which moments of the answer are written."""
+    """Return the zone for the times in the answer."""
     if question.timezones == "unknown" or not question.timezones:
         return None
     try:
@@ -283,7 +283,7 @@ def _zone(question: CheckIn) -> ZoneInfo | None:
 
 
 def written(answer: Allow | Deny, zone: ZoneInfo | None) -> dict[str, object]:
-    """Return the gate's answer in the shape of the contract, its moments in a zone where one is known."""
+    """Return the gate's answer in the form of the contract, with times in a zone where one is known."""
     if isinstance(answer, Allow):
         return {
             "decision": "allow", "earliest": None, "rules": [], "window_ends": local(answer.window_ends, zone),
@@ -297,5 +297,5 @@ def written(answer: Allow | Deny, zone: ZoneInfo | None) -> dict[str, object]:
 
 
 def local(moment: datetime | None, zone: ZoneInfo | None) -> datetime | None:
-    """Return a moment as it is written in a zone."""
+    """Return a time as written in a zone."""
     return moment.astimezone(zone) if moment is not None and zone is not None else moment

@@ -1,4 +1,4 @@
-"""The claim: in one transaction, everything that must be so for a contact to start, and the mark that it has."""
+"""The claim: one transaction that checks everything a contact needs in order to start, and marks it as started."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ from services.notifier.tables import SCHEMA
 from services.notifier.texts import Shelf, Texts
 
 GONE = "process_gone"
-"""Why an attempt is unknown that has no result: the process that made it ended first."""
+"""Why an attempt without a result is unknown: the process that made it ended first."""
 TWICE = "attempt_stands"
-"""Why a delivery is unknown that would be sent although an attempt on that channel was never closed."""
+"""Why a delivery is unknown that was about to be sent while an attempt on that channel was still open."""
 
 
 class MovedError(Exception):
-    """The database is not where it was when the service started."""
+    """The database's timeline has changed since the sender last looked."""
 
 
 class Marked(Value, frozen=True):
-    """A delivery in flight: what to say, to whom (sealed), and by whom."""
+    """A delivery in flight: what to send, to whom (sealed), and through which provider."""
 
     delivery: Delivery
     send: Send
@@ -67,7 +67,7 @@ class Marked(Value, frozen=True):
     key: str
     sealed_name: str | None
     attempt: Attempt
-    """What was written before it starts."""
+    """The attempt, as written before it starts."""
 
     @property
     def loans(self) -> tuple[str, ...]:
@@ -76,14 +76,14 @@ class Marked(Value, frozen=True):
 
     @property
     def ends_at(self) -> datetime:
-        """Return until when it may be said: a provider that tries for longer would say it at an hour that the rules forbid."""
+        """Return the latest time it may be delivered: a provider that keeps trying for longer would deliver at a forbidden hour."""
         ends = self.delivery.request.expires_at
         return min(ends, self.send.decision.window_ends or ends)
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What one claim came to."""
+    """The outcome of one claim."""
 
     marked: tuple[Marked, ...] = ()
     handled: int = 0
@@ -91,14 +91,14 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What stands before all borrowers: watermarks, switch and routes, as they are in this transaction."""
+    """What applies to all borrowers: watermarks, switch and routes, as of this transaction."""
 
     marks: Mapping[tuple[str, int], gates.Watermark]
     switches: Sequence[gates.Switch]
     routing: Routing
 
     def pipeline(self, who: Who, partitions: int, *, now: datetime, stale_after: timedelta) -> str | None:
-        """Return why the way of the facts is not fresh for a borrower, or None; a watermark of a time to come says nothing of now."""
+        """Return why the facts about a borrower may not be fresh, or None; a watermark in the future proves nothing about now."""
         partition = partition_of(*who, partitions)
         facts, profiles = self.marks.get((FACTS.name, partition)), self.marks.get((PROFILES.name, partition))
         if facts is None or profiles is None or any(abs(now - mark.until) > stale_after for mark in (facts, profiles)):
@@ -106,7 +106,7 @@ class Doors:
         return "feed_stale" if who[0] in facts.stale_feeds or who[0] in profiles.stale_feeds else None
 
     def channels(self, tenant: str, contacts: str, request: ContactRequested, places: tuple[str, ...]) -> frozenset[str]:
-        """Return the channels on which the switch says so of a contact; `*` is all of them."""
+        """Return the channels on which the switch has this effect on the contact; `*` means all."""
         if not self.switches:
             return frozenset()
         mine = (one.position for one in self.switches if one.tenant in {gates.EVERYWHERE, tenant})
@@ -114,29 +114,29 @@ class Doors:
 
 
 class Read(Value, frozen=True):
-    """What one claim has read under its locks."""
+    """Everything one claim has read under its locks."""
 
     locked: Mapping[Who, borrowers.Borrower]
     facts: Mapping[Who, Known]
     places: Mapping[Task, tuple[str, ...]]
     """The jurisdictions of each delivery."""
     countries: Mapping[Task, frozenset[str]]
-    """The countries of those."""
+    """The countries of those jurisdictions."""
     doors: Doors
     shelf: Shelf
     ledger: Ledger
     stock: Stock
     failed: Mapping[tuple[str, str, str, str], str]
-    """The provider that could not carry a delivery when it was last tried on a channel (tenant, borrower, task, channel)."""
+    """By tenant, borrower, task and channel: the provider that failed at the last attempt."""
 
     def carried(self, delivery: Delivery) -> Carried:
-        """Return what is carried to where a delivery goes."""
+        """Return which channels are carried to a delivery's countries."""
         return self.doors.routing.carried(delivery.tenant, self.countries[delivery.key])
 
 
 @dataclass(frozen=True, slots=True)
 class Claimer:
-    """Claims what is due, a batch at a time."""
+    """Claims due deliveries, a batch at a time."""
 
     engine: AsyncEngine
     clock: Clock
@@ -152,11 +152,11 @@ class Claimer:
     grace: timedelta
     resolve_within: timedelta
     group: str
-    """The consumer group that the notifier reads its inputs in, over so many `places`: partitions of all topics."""
+    """The consumer group that reads the notifier's inputs; `places` is the number of partitions of all its topics."""
     places: int
 
     async def claim(self, keys: Sequence[Key], stock: Stock, *, timeline: int | None) -> Claimed:
-        """Decide on these deliveries and mark those that may go out, no more than the stock has; MovedError when the database has moved."""
+        """Decide these deliveries and mark those that may go out, within the stock; MovedError when the database's timeline has changed."""
         async with self.engine.begin() as conn:
             await by_keys(conn)
             if await timeline_of(conn) != timeline:
@@ -194,12 +194,12 @@ class Claimer:
         return await self._write(conn, due, changes, marked, now=now)
 
     async def _has_read_the_lost_time(self, conn: AsyncConnection) -> bool:
-        """Say whether all that stood on the bus when this epoch began is taken in, again where it was so before."""
+        """Return whether everything on the bus when this epoch began has been read, for a second time if it was read before."""
         read_until = await positions.watermark(conn, SCHEMA, self.group, places=self.places)
         return read_until is not None and read_until >= (await gates.epoch(conn)).since + CLOCKS_APART
 
     def _one(self, delivery: Delivery, read: Read, *, now: datetime) -> tuple[Change, Marked | None]:
-        """Return what becomes of one delivery; whatever a rule raises sets this one aside and no other."""
+        """Decide one delivery; an error raised by a rule affects only this one."""
         if (change := self._by_time(delivery, now)) is not None:
             return change, None
         try:
@@ -210,7 +210,7 @@ class Claimer:
                 if not read.stock.take((delivery.tenant, provider)):
                     return kept_waiting(delivery, read.stock.again_at((delivery.tenant, provider), delivery.task_id)), None
                 mark = self._mark(delivery, verdict, read, provider)
-        except Exception as error:  # noqa: BLE001  # any error of a rule or a template parks the delivery it came from
+        except Exception as error:  # noqa: BLE001  # an error in a rule or a template parks only its own delivery
             logs.get("notifier").warning("delivery_in_doubt", task_id=delivery.task_id, reason=_why(error))
             verdict, mark = Fail(error.word if isinstance(error, RenderError) else "in_doubt"), None
         if mark is None:
@@ -219,7 +219,7 @@ class Claimer:
         return Change(mark.delivery), mark
 
     def _by_time(self, delivery: Delivery, now: datetime) -> Change | None:
-        """Return what time alone makes of a delivery that is not waiting to be sent; None for one that is."""
+        """Return what the passage of time makes of a delivery that is not waiting to be sent; None for one that is."""
         match delivery.state:
             case State.IN_FLIGHT:
                 return unknown(delivery, GONE, now=now, resolve_by=now + self.resolve_within)
@@ -239,7 +239,7 @@ class Claimer:
         return verdict
 
     def _mark(self, delivery: Delivery, send: Send, read: Read, provider: str) -> Marked:
-        """Return the delivery in flight with what it will say, the text judged once so that one that may not be said never starts."""
+        """Return the delivery in flight with its text, which is judged here so that a forbidden one never starts."""
         who = (delivery.tenant, delivery.borrower_id)
         request, borrower = delivery.request, read.locked[who]
         if borrower.profile is None or borrower.key is None:
@@ -260,7 +260,7 @@ class Claimer:
         return Marked(flying, send, text, form, said, provider, borrower.key, borrower.profile.sealed_name, attempt)
 
     def _provider(self, delivery: Delivery, channel: str, read: Read) -> str:
-        """Return who carries it: one that needs a probe, else by the draw, others before what rests or has just failed with it."""
+        """Return the provider: one that needs a probe, else one drawn by weight, preferably neither resting nor just failed."""
         tenant, key = delivery.tenant, delivery.key
         countries = read.countries[key]
         failed = read.failed.get((*key, channel))
@@ -295,7 +295,7 @@ class Claimer:
     def _counters(
         self, due: Sequence[Delivery], read: Read, *, now: datetime
     ) -> tuple[set[tuple[str, str, str]], set[tuple[str, str]]]:  # fmt: skip
-        """Return the rows of all counters, and the addresses that some of them count by."""
+        """Return the rows of all counters to lock, and the addresses that some of them count by."""
         keys: set[tuple[str, str, str]] = set()
         lookups: set[tuple[str, str]] = set()
         for delivery in (one for one in due if one.state is State.PENDING):
@@ -311,13 +311,13 @@ class Claimer:
             debts = still_owed(delivery.request, known.facts, now).debts
             channels = usable(delivery, known, debts, places=places, channels=read.carried(delivery).channels, packs=self.packs)
             return [(asked, counter) for asked in channels for counter in counters(asked, self.packs, now=now)]
-        except Exception:  # noqa: BLE001  # the verdict on this delivery meets the same error, and parks it
+        except Exception:  # noqa: BLE001  # the verdict on this delivery will hit the same error and park it
             return []
 
     async def _write(
         self, conn: AsyncConnection, due: Sequence[Delivery], changes: Sequence[Change], marked: Sequence[Marked], *, now: datetime
     ) -> tuple[Marked, ...]:
-        """Write attempts, contacts, deliveries, and last what is announced of them."""
+        """Write attempts, contacts and deliveries, and lastly the announcements."""
         begun = await attempts.begin(conn, [mark.attempt for mark in marked], now=now)
         before = {delivery.key: delivery for delivery in due}
         held_back = {mark.delivery.key for mark in marked} - begun
@@ -337,7 +337,7 @@ class Claimer:
         return started
 
     def _watch(self, marked: Sequence[Marked], now: datetime) -> None:
-        """Count contacts that name a debt which is known to be paid: there must be none."""
+        """Count contacts that name a debt known to be paid: there must be none."""
         for mark in marked:
             purpose = mark.delivery.request.purpose
             if purpose in {"dunning", "reminder"} and not all(is_owed(debt, purpose, now) for debt in mark.send.debts):
@@ -345,19 +345,19 @@ class Claimer:
 
 
 def _why(error: Exception) -> str:
-    """Return what a log may say of an error: the rules' own words, of anything else its type."""
+    """Return what a log may say about an error: what the content rules found, or else only its type."""
     if isinstance(error, ContentError):
         return "; ".join(f"{fault.kind} in {fault.part or 'text'}" for fault in error.faults)[:200]
     return type(error).__name__
 
 
 def _started(mark: Marked, until: datetime) -> Marked:
-    """Return it as it is written, its grace given: an attempt without a result by then is due again, and becomes unknown."""
+    """Return it as written, with its grace period: without a result by then the attempt is due again, and becomes unknown."""
     return replace(mark, delivery=replace(mark.delivery, next_at=until, revision=mark.delivery.revision + 1))
 
 
 def given_up(delivery: Delivery, why: str) -> Closing:
-    """Return what is written of the attempt of a delivery of which nothing is known any more."""
+    """Return the closing of an attempt whose outcome is given up as unknown."""
     attempt = Attempt(delivery.tenant, delivery.borrower_id, delivery.task_id, delivery.channel or "", delivery.turn, "")
     return Closing(attempt, "unknown", code=why)
 

@@ -1,4 +1,4 @@
-"""Connections on which providers say by themselves what became of messages: kept up also while nothing is sent, and listened to."""
+"""Connections on which providers report without being asked: kept open and listened to even while nothing is sent."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ LOOK_EVERY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """Connects the accounts of all kinds that listen."""
+    """Connects the accounts of every kind that listens."""
 
     engine: AsyncEngine
     directory: Directory
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look again and again until the stop: a connection that was lost is made anew."""
+        """Check repeatedly until stopped: a lost connection is made again."""
         while not stop.is_set():
             try:
                 await self.look()
-            except Exception as error:  # noqa: BLE001  # the database is away, or one account cannot be opened: the next look tells
+            except Exception as error:  # noqa: BLE001  # the database is down, or an account cannot be opened: the next round retries
                 logs.get("listener").warning("look_failed", reason=type(error).__name__)
             await pause(stop, LOOK_EVERY_S)
 
     async def look(self) -> None:
-        """Connect what is not connected."""
+        """Connect whatever is not connected."""
         async with self.engine.connect() as conn:
             listening = await accounts.of_kinds(conn, [link.kind for link in LINKS.values() if link.listens])
         for tenant, name in listening:
@@ -51,13 +51,13 @@ class Connector:
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """Takes what is said where the receipts and replies of callbacks are taken; once it returns, all of it is kept for good."""
+    """Handles what arrives on connections like the receipts and replies of callbacks; when it returns, all of it is durable."""
 
     receiver: Receiver
     listener: Listener
 
     def of(self, tenant: str, name: str) -> Heard:
-        """Return what takes the words of one account."""
+        """Return the handler for one account."""
 
         async def take(words: Sequence[Receipt | Written], raw: bytes) -> None:
             await self._take(tenant, name, words, raw)
@@ -76,7 +76,7 @@ class Hearing:
             async with self.receiver.engine.connect() as conn:
                 row = await accounts.find(conn, tenant, name)
             if row is None:
-                raise DomainError(404, "not_found", "there is no such account any more")
+                raise DomainError(404, "not_found", "this account no longer exists")
             await self.listener.keep(row, [self._inbound(one) for one in written], sealed=sealed)
 
     def _inbound(self, written: Written) -> Inbound:

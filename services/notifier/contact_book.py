@@ -1,4 +1,4 @@
-"""The contact book as people read it: opened for those who may, masked for the others, and every reading written down."""
+"""The contact book as people read it: open to those with access, masked for others, and every read recorded."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from services.notifier.store.pii import Reader
 from services.notifier.store.sandbox import Wanted
 
 Open = Callable[[str, str], str | None]
-"""Returns what is sealed in a field, None where nobody can open it."""
+"""Returns what is sealed in a field, or None when it cannot be opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What is known of persons."""
+    """Reads what is known about people."""
 
     engine: AsyncEngine
     clock: Clock
@@ -37,7 +37,7 @@ class Book:
     mailbox: Mailbox
 
     async def entry(self, tenant: str, borrower_id: str, *, reader: Reader | None) -> dict[str, object]:
-        """Return a borrower's entry; without a reader who may read it, masked."""
+        """Return a borrower's entry; masked unless a reader with access is given."""
         async with self.engine.begin() as conn:
             found = await borrowers.find(conn, tenant, borrower_id)
             if found is None:
@@ -47,7 +47,7 @@ class Book:
         return {"borrower_id": borrower_id, "erased": found.erased, "masked": reader is None, **self._opened(tenant, found, reader)}
 
     async def messages(self, wanted: Wanted, *, to: str | None, reader: Reader | None) -> tuple[Sequence[SandboxMessage], str | None]:
-        """Return messages of the sandbox, and where that page ends; without a reader who may read them, without address and text."""
+        """Return messages of the sandbox, and where the page ends; without a reader with access, addresses and texts are left out."""
         more = await self.mailbox.find(replace(wanted, limit=wanted.limit + 1), to=to)
         found, following = cut(more, wanted.limit, lambda one: after_moment(one.accepted_at, one.id))
         if reader is None:
@@ -57,7 +57,7 @@ class Book:
         return found, following
 
     async def knows_end(self, tenant: str, borrower_id: str, digits: str) -> bool:
-        """Say whether a telephone of the borrower ends with these digits; nothing is shown, and how long it takes tells nothing."""
+        """Return whether one of the borrower's phone numbers ends with these digits; shows nothing, and its timing reveals nothing."""
         async with self.engine.connect() as conn:
             found = await borrowers.find(conn, tenant, borrower_id)
         if found is None:
@@ -72,7 +72,7 @@ class Book:
     async def owners(
         self, reader: Reader, channel: str, address: str, *, after: str | None, limit: int
     ) -> tuple[Sequence[str], str | None]:
-        """Return the borrowers whose address this is, and where that page ends."""
+        """Return the borrowers who have this address, and where the page ends."""
         lookup = lookup_of(self.digest_key, reader.tenant, channel, address)
         async with self.engine.begin() as conn:
             owners = await pii.owners(conn, reader.tenant, lookup, after=after, limit=limit + 1)

@@ -1,4 +1,4 @@
-"""Refuses to speak of a borrower of whom nothing was ever heard."""
+"""Rejects requests about borrowers never heard of."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from services.notifier.store import reading
 
 
 async def expect_known(conn: AsyncConnection, tenant: str, borrower_id: str) -> None:
-    """Refuse a borrower of whom nothing was ever heard."""
+    """Raise unless something has been heard about this borrower."""
     if not await reading.is_known(conn, tenant, borrower_id):
         raise unknown_borrower(borrower_id)
 
 
 def unknown_borrower(borrower_id: str) -> DomainError:
-    """Return the refusal."""
+    """Return the error for a borrower never heard of."""
     return DomainError(404, "not_found", f"there is no borrower {borrower_id[:128]!r}")

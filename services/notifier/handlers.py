@@ -1,4 +1,4 @@
-"""What comes in from the bus: facts, profiles, tasks and watermarks, a batch of one partition in one transaction."""
+"""Input from the bus: facts, profiles, tasks and watermarks, one transaction for each batch of a partition."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _V = TypeVar("_V")
 
 @dataclass(slots=True)
 class Sorted:
-    """A batch by kind, the newest of every key."""
+    """A batch by kind, with the newest value for each key."""
 
     facts: dict[tuple[str, str, str], OverdueFact] = field(default_factory=dict)
     said_at: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
-    """When ingest said each fact."""
+    """When ingest published each fact."""
     profiles: dict[Who, BorrowerProfile] = field(default_factory=dict)
     erasures: dict[Who, Stamp] = field(default_factory=dict)
     consents: dict[tuple[str, str, str, str], tuple[Stamp, ConsentState | None]] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Sorted:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Takes batches in; the one lock order: the borrowers' rows, sorted, before anything of theirs."""
+    """Takes in batches. The only lock order: the borrowers' rows, sorted, before anything of theirs."""
 
     clock: Clock
     outbox: Outbox
@@ -69,14 +69,14 @@ class Intake:
     ring: Ring
 
     async def take(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
-        """Keep what the batch says and make due what waited for it."""
+        """Store the batch and wake whatever was waiting for it."""
         batch = Sorted()
         for record in records:
             sort(batch, record, *self.reader.read(record))
         await borrowers.lock(conn, batch.who)
         newer = await known.keep_facts(conn, batch.facts)
         await self._on_payments(conn, batch, newer)
-        # before the profile of who has come back since, which would make it seem overtaken: what stood before it goes nevertheless
+        # before the profiles: the new one of a borrower who came back would make the erasure look outdated, and what preceded it must go
         await erasing.forget(conn, await borrowers.erase(conn, list(batch.erasures.values())))
         await borrowers.keep_profiles(conn, {who: resealed(self.ring, who[0], profile) for who, profile in batch.profiles.items()})
         await borrowers.keep_consents(conn, batch.consents)
@@ -91,7 +91,7 @@ class Intake:
         await gates.keep_watermarks(conn, batch.watermarks, now=self.clock.known())
 
     async def _on_payments(self, conn: AsyncConnection, batch: Sorted, newer: set[tuple[str, str, str]]) -> None:
-        """Count contacts that went out while the payment was on its way here: the price of two services, to be seen and kept small."""
+        """Count contacts sent while the payment was on its way here: the price of having two services, measured to keep it small."""
         paid = [(key, batch.said_at[key]) for key in sorted(newer) if batch.facts[key].overdue.total == 0]
         if late := await contacts.count_begun_since(conn, paid):
             self.metrics.unaware_sends.inc(late)
@@ -101,7 +101,7 @@ class Intake:
             return
         now, epoch = await self.clock.at(conn), await gates.epoch(conn)
         until = now + self.resolve_within
-        changes = [_taken_in(envelope, request, epoch, resolve_by=until) for envelope, request in batch.requests.values()]
+        changes = [_as_delivery(envelope, request, epoch, resolve_by=until) for envelope, request in batch.requests.values()]
         new = await deliveries.take_requests(conn, [change.delivery for change in changes], now=now, epoch=epoch.number)
         kept = {(delivery.tenant, delivery.task_id) for delivery in new}
         announced = [change for change in changes if (change.delivery.tenant, change.delivery.task_id) in kept]
@@ -111,16 +111,16 @@ class Intake:
 
 
 async def _place(conn: AsyncConnection, who: set[Who]) -> None:
-    """Find out to which addresses contacts that others have made may have gone; their borrowers are locked."""
+    """Work out which addresses other parties' contacts may have gone to; the borrowers are locked."""
     if not (found := await placing.unplaced(conn, who)):
         return
-    held = await borrowers.lock_free(conn, {(one.tenant, one.borrower_id) for one in found})  # held by this transaction, so free to it
+    held = await borrowers.lock_free(conn, {(one.tenant, one.borrower_id) for one in found})  # this transaction already holds these locks
     of = [(one, held[one.tenant, one.borrower_id].profile) for one in found]
     await placing.place(conn, [contacts.gone_to(one, meant(profile, one.channel, None)) for one, profile in of if profile is not None])
 
 
 def sort(batch: Sorted, record: Record, envelope: Envelope, data: object) -> None:
-    """Put a message where it belongs."""
+    """Add a message to the batch."""
     tenant = envelope.tenant
     match data:
         case DebtWatermark():
@@ -161,12 +161,12 @@ def _sort_profile(
 
 
 def _close(batch: Sorted, record: Record, envelope: Envelope) -> None:
-    """Take in that a compacted key was closed: `tenant/borrower/what`."""
+    """Handle the closing of a compacted key: `tenant/borrower/what`."""
     match (record.key or b"").decode(errors="replace").split("/", 2):
         case [_, borrower_id, what]:
             stamp = Stamp(envelope.tenant, borrower_id, envelope.time, envelope.id)
         case _:
-            raise PoisonError("unreadable", "a message without data has no key of three parts")
+            raise PoisonError("unreadable", "a message without data must have a key of three parts")
     match what.split(":"):
         case ["consent", channel, purpose]:
             _newest(batch.consents, (stamp.tenant, borrower_id, channel, purpose), (stamp, None))
@@ -176,7 +176,7 @@ def _close(batch: Sorted, record: Record, envelope: Envelope) -> None:
             who = (stamp.tenant, borrower_id)
             batch.erasures[who] = _greater(batch.erasures.get(who), stamp, lambda erasure: (erasure.time, erasure.id))
         case _:
-            raise PoisonError("unreadable", "a message without data closes no key that is known")
+            raise PoisonError("unreadable", "a message without data closes an unknown key")
     batch.who.add((stamp.tenant, borrower_id))
 
 
@@ -205,8 +205,8 @@ def _with(row: known.HoldRow, envelope: Envelope, data: HoldSet | HoldEnded) -> 
     return row if row.time is not None and row.time > envelope.time else replace(row, set=data, time=envelope.time)
 
 
-def _taken_in(envelope: Envelope, request: ContactRequested, epoch: Epoch, *, resolve_by: datetime) -> Change:
-    """Return a request as a delivery: due from its moment on, or unknown where what became of it may have been forgotten."""
+def _as_delivery(envelope: Envelope, request: ContactRequested, epoch: Epoch, *, resolve_by: datetime) -> Change:
+    """Return a request as a delivery: due at its time, or unknown if a database that went back may have lost its outcome."""
     delivery = Delivery(envelope.tenant, request.borrower_id, request.task_id, request, next_at=request.not_before)
     if epoch.number == 1:
         return Change(delivery)
@@ -214,7 +214,7 @@ def _taken_in(envelope: Envelope, request: ContactRequested, epoch: Epoch, *, re
 
 
 def _with_news(batch: Sorted, newer: set[tuple[str, str, str]]) -> set[Who]:
-    """Return the borrowers of whom something was heard that a delivery may wait for."""
+    """Return the borrowers about whom something came that a delivery may be waiting for."""
     facts = {(tenant, borrower) for tenant, borrower, _ in newer}
     stops = {(key[0], key[1]) for key in (*batch.statuses, *batch.holds, *batch.consents)}
     stops |= {(tenant, wished.borrower_id) for tenant, wished in batch.wishes}

@@ -1,4 +1,4 @@
-"""The contacts that count, read under the locks of their counters."""
+"""The contacts that count towards caps, read under the locks of their counters."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LOOKBACK = timedelta(days=400)
 
 @dataclass(slots=True)
 class Ledger:
-    """Contacts that count, those that this very claim has begun among them."""
+    """The contacts that count, including those this claim has just started."""
 
     by_borrower: dict[Who, list[Contact]] = field(default_factory=dict)
     by_lookup: dict[tuple[str, str], list[Contact]] = field(default_factory=dict)
 
     def add(self, contact: Contact) -> None:
-        """Count one more."""
+        """Add a contact."""
         self.by_borrower.setdefault((contact.tenant, contact.borrower_id), []).append(contact)
         if contact.lookup is not None and (found := self.by_lookup.get((contact.tenant, contact.lookup))) is not None:
             found.append(contact)
@@ -37,7 +37,7 @@ class Ledger:
         return tuple(contact.at for contact in mine if contact.result not in NO_CONTACT)
 
     def earlier(self, who: Who, lookup: str) -> Earlier:
-        """Return what counts for a borrower and an address."""
+        """Return the contacts that count for a borrower and an address."""
         own = self.by_borrower.get(who, ())
         others = [contact for contact in self.by_lookup.get((who[0], lookup), ()) if contact.borrower_id != who[1]]
         others = _without_own(others, own) if others else others
@@ -48,7 +48,7 @@ class Ledger:
 async def counted(
     conn: AsyncConnection, keys: set[tuple[str, str, str]], lookups: set[tuple[str, str]], who: Iterable[Who], *, now: datetime
 ) -> Ledger:  # fmt: skip
-    """Lock these counters, then return the contacts that they count."""
+    """Lock these counters, then return the contacts they count."""
     await contacts.lock_caps(conn, keys)
     ledger = Ledger(by_lookup={pair: [] for pair in lookups})
     for contact in await contacts.of_borrowers(conn, who, since=now - LOOKBACK, now=now):
@@ -59,6 +59,6 @@ async def counted(
 
 
 def _without_own(others: list[Contact], own: Sequence[Contact]) -> list[Contact]:
-    """Return contacts of others without those of nobody that are known to be his: he was erased, and has come back."""
-    his = {(contact.at, contact.channel) for contact in own if contact.lookup is None}
-    return [contact for contact in others if contact.borrower_id or (contact.at, contact.channel) not in his]
+    """Leave out ownerless contacts that are known to be the borrower's own: from before an erasure, after which the borrower came back."""
+    known = {(contact.at, contact.channel) for contact in own if contact.lookup is None}
+    return [contact for contact in others if contact.borrower_id or (contact.at, contact.channel) not in known]

@@ -1,4 +1,4 @@
-"""The sandbox's mailbox: what it was given is sealed like everything that names a person, and opened to be shown."""
+"""The sandbox's mailbox: messages are sealed like all personal data, and opened to be shown."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class _Text(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SandboxMessage:
-    """A message as it is shown."""
+    """A message as shown."""
 
     id: str
     task_id: str
     borrower_id: str
     channel: str
     to: str | None
-    """None, like the text, once the borrower is erased or where it may not be shown."""
+    """None, as is the text, once the borrower is erased or when it may not be shown."""
     subject: str | None
     body: str | None
     accepted_at: datetime
@@ -45,7 +45,7 @@ class SandboxMessage:
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """Keeps and shows what the sandbox was given."""
+    """Stores and shows what the sandbox was given."""
 
     engine: AsyncEngine
     clock: Clock
@@ -53,7 +53,7 @@ class Mailbox:
     digest_key: bytes
 
     async def keep(self, kept: Sequence[Kept]) -> None:
-        """Keep a batch."""
+        """Store a batch."""
         async with self.engine.begin() as conn:
             erased = await borrowers.erased_of(conn, {(one.message.tenant, one.message.borrower_id) for one in kept})
             now = await self.clock.at(conn)
@@ -67,7 +67,7 @@ class Mailbox:
             return [self._shown(row) for row in await sandbox.find(conn, wanted)]
 
     def _row(self, kept: Kept, now: datetime, erased: Collection[Who]) -> SandboxRow:
-        """Return what is kept of a message; of one that came for somebody erased meanwhile, that it came."""
+        """Return the row for a message; if the borrower has been erased meanwhile, it records only that one came."""
         one = kept.message
         if (one.tenant, one.borrower_id) in erased:
             return SandboxRow(kept.id, one.tenant, one.task_id, one.borrower_id, one.channel, None, None, now)

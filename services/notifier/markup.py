@@ -1,4 +1,4 @@
-"""The HTML of a mail: which tags may stand in it, and what is left of it for the eye."""
+"""The HTML of a mail: which tags it may contain, and what of it a reader sees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMES = ("https://", "mailto:")
 _OPENING = ("{{", "{%", "{#")
 _ITS_PAGE = ("a", "href", "{{ link }}")
 _LINK = 'href="{{ link }}"'
-"""The one placeholder that may stand inside a tag: we have made it ourselves, of characters that a URL has."""
+"""The only placeholder allowed inside a tag: we make the link ourselves, from characters allowed in URLs."""
 
 
 class _Reader(HTMLParser):
@@ -28,7 +28,7 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append(" ")
         if any(opening in (self.get_starttag_text() or "").replace(_LINK, "") for opening in _OPENING):
-            self._refuse("a placeholder may not stand inside a tag")
+            self._refuse("a placeholder is not allowed inside a tag")
         if tag not in TAGS:
             self._refuse(f"the tag <{tag[:32]}> is not allowed")
         for name, value in attrs:
@@ -41,13 +41,13 @@ class _Reader(HTMLParser):
         self.seen.append(data)
 
     def handle_comment(self, data: str) -> None:  # noqa: ARG002  # the parser's signature
-        self._refuse("a comment may not stand in a mail")
+        self._refuse("a comment is not allowed in a mail")
 
     def handle_pi(self, data: str) -> None:  # noqa: ARG002  # the parser's signature
-        self._refuse("a processing instruction may not stand in a mail")
+        self._refuse("a processing instruction is not allowed in a mail")
 
     def unknown_decl(self, data: str) -> None:  # noqa: ARG002  # the parser's signature
-        self._refuse("a declaration may not stand in a mail")
+        self._refuse("a declaration is not allowed in a mail")
 
     def _attribute(self, tag: str, name: str, value: str) -> None:
         if name not in ATTRIBUTES:
@@ -62,13 +62,13 @@ class _Reader(HTMLParser):
 
 
 def refused(source: str) -> tuple[str, int] | None:
-    """Return the first thing in a template of HTML that may not stand there, with its line, or None."""
+    """Return the first thing an HTML template must not contain, with its line, or None."""
     reader = _read(source)
     return reader.refused[0] if reader.refused else None
 
 
 def visible(html: str) -> str:
-    """Return the text of a page."""
+    """Return the visible text of a page."""
     return "".join(_read(html).seen)
 
 

@@ -1,4 +1,4 @@
-"""The notifier's metrics, by the catalogue of docs/operations.md."""
+"""The notifier's metrics, as listed in docs/operations.md."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ RESULTS = ("accepted", "refused", "unknown", "not_sent")
 FAULTS: tuple[str, ...] = get_args(Fault)
 SEARCHES = ("found", "never_taken", "unclear", "no_answer")
 OTHER_KINDS = ("pipeline", "switch", "waiting", "other")
-"""What defers besides the rules of the gate."""
+"""What defers contacts besides the gate's rules."""
 MOST_PROVIDERS = 100
-"""Tenants name their accounts themselves: that many names have series of their own, the rest are `other`."""
+"""Tenants choose the names of their accounts: this many names get series of their own, the rest are `other`."""
 OTHER_PROVIDERS = "other"
 SWITCHED = ("off", "shadow")
 WATCHED_STATES = (State.PENDING, State.IN_FLIGHT, State.UNKNOWN)
-"""States whose number is watched; counting the ended ones would read the whole table."""
+"""States that are counted; counting the ended ones would read the whole table."""
 _OTHER = {
     "pipeline_stale": "pipeline", "feed_stale": "pipeline", "switched_off": "switch", "provider_paused": "switch",
     "provider_down": "switch",
@@ -40,7 +40,7 @@ _OTHER = {
 
 @dataclass(frozen=True, slots=True)
 class NotifierMetrics:
-    """Its counters and gauges, made once."""
+    """The notifier's counters and gauges, created once."""
 
     providers: tuple[str, ...]
     deferred: Counter
@@ -67,46 +67,52 @@ class NotifierMetrics:
     def of(cls, metrics: Metrics, providers: Sequence[str]) -> NotifierMetrics:
         """Register them."""
         kinds = (*(kind.value for kind in RuleKind), *OTHER_KINDS)
-        past = metrics.counter("sends_past_payment_total", "Marked in flight after the payment", kind=("unaware", "aware"))
+        past = metrics.counter("sends_past_payment_total", "Contacts marked in flight after the payment", kind=("unaware", "aware"))
         return cls(
             providers=tuple(providers),
-            deferred=metrics.counter("contacts_deferred_total", "Contacts put off, by what did it", channel=CHANNELS, rule_kind=kinds),
+            deferred=metrics.counter("contacts_deferred_total", "Contacts deferred, by cause", channel=CHANNELS, rule_kind=kinds),
             results=metrics.counter(
-                "contact_results_total", "What providers said", provider=providers, channel=CHANNELS[:-1], result=RESULTS, fault=FAULTS
+                "contact_results_total",
+                "Results that providers returned",
+                provider=providers,
+                channel=CHANNELS[:-1],
+                result=RESULTS,
+                fault=FAULTS,
             ),
             asked=metrics.counter(
-                "provider_searches_total", "What providers said when they were asked about a contact", provider=providers, answer=SEARCHES
+                "provider_searches_total", "Providers' answers when asked about a contact", provider=providers, answer=SEARCHES
             ),
             aware_sends=past.labels("aware"),
             unaware_sends=past.labels("unaware"),
-            lateness=metrics.histogram("timer_lateness_seconds", "From due to taken in hand", LATENESS_BUCKETS_S, "kind"),
+            lateness=metrics.histogram("timer_lateness_seconds", "Delay between being due and being claimed", LATENESS_BUCKETS_S, "kind"),
             provider_seconds=metrics.histogram(
-                "provider_request_duration_seconds", "A call of a provider", (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60), "provider"
+                "provider_request_duration_seconds",
+                "Duration of a call to a provider",
+                (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+                "provider",
             ),
             provider_paused=metrics.gauge("provider_paused", "Accounts of this name that are paused", "provider"),
             breaker_open=metrics.gauge("provider_breaker_open", "Accounts of this name whose breaker is not closed", "provider"),
-            permits_waiting=metrics.gauge(
-                "provider_permits_waiting", "Messages that this replica has put off for want of permits", "provider"
-            ),
-            deliveries=metrics.gauge("deliveries", "Deliveries that are not ended", "state"),
-            unknown=metrics.gauge("contacts_unknown", "Contacts of which nobody can say whether they went out", "provider"),
-            unknown_oldest=metrics.gauge("contacts_unknown_oldest_timestamp_seconds", "The oldest of them; 0 is none", "provider"),
-            feed_watermark=metrics.gauge("feed_watermark_timestamp_seconds", "All before it is known", "topic", "partition"),
-            timers_due=metrics.gauge("timers_due", "What is due and not in hand", "kind"),
-            timer_oldest=metrics.gauge("timer_oldest_due_timestamp_seconds", "The oldest of it; 0 is none", "kind"),
+            permits_waiting=metrics.gauge("provider_permits_waiting", "Messages this replica has deferred for lack of permits", "provider"),
+            deliveries=metrics.gauge("deliveries", "Deliveries that have not ended", "state"),
+            unknown=metrics.gauge("contacts_unknown", "Contacts that may or may not have gone out", "provider"),
+            unknown_oldest=metrics.gauge("contacts_unknown_oldest_timestamp_seconds", "The oldest unknown contact; 0 if none", "provider"),
+            feed_watermark=metrics.gauge("feed_watermark_timestamp_seconds", "Everything before this time is known", "topic", "partition"),
+            timers_due=metrics.gauge("timers_due", "Timers that are due and not yet claimed", "kind"),
+            timer_oldest=metrics.gauge("timer_oldest_due_timestamp_seconds", "The oldest due timer; 0 if none", "kind"),
             switched=metrics.gauge("switch_positions", "Positions of the switch that stop contacts", "contacts"),
-            holidays_end=metrics.gauge("holidays_end_timestamp_seconds", "When the holidays of a pack in use are known no more", "pack"),
+            holidays_end=metrics.gauge("holidays_end_timestamp_seconds", "When the holiday calendar of a pack in use ends", "pack"),
         )
 
     def named(self, provider: str) -> str:
-        """Return the label of a provider."""
+        """Return the label for a provider."""
         if provider in self._names or len(self._names) < MOST_PROVIDERS:
             self._names.add(provider)
             return provider
         return OTHER_PROVIDERS
 
     def on_waiting(self, waiting: Iterable[tuple[str, int]]) -> None:
-        """Show how many messages this replica has put off, by provider."""
+        """Set how many messages this replica has deferred, by provider."""
         numbers = Counted[str]()
         for provider, number in waiting:
             numbers[self.named(provider)] += number
@@ -114,7 +120,7 @@ class NotifierMetrics:
             self.permits_waiting.labels(label).set(number)
 
     def on_claim(self, due: Sequence[Delivery], changes: Sequence[Change], now: datetime) -> None:
-        """Count what a claim came to."""
+        """Count the outcome of a claim."""
         observe = self.lateness.labels("delivery").observe
         for delivery in due:
             if delivery.next_at is not None and delivery.state is State.PENDING:
@@ -131,7 +137,7 @@ class NotifierMetrics:
                 self.deferred.labels(decision.channel, kind).inc()
 
     def on_result(self, provider: str, channel: str, result: Result) -> None:
-        """Count what a provider said."""
+        """Count a provider's result."""
         provider = self.named(provider)
         match result:
             case Accepted():
@@ -144,7 +150,7 @@ class NotifierMetrics:
                 self.results.labels(provider, channel, "not_sent", result.fault).inc()
 
     def on_watched(self, seen: Watched) -> None:
-        """Show what the watcher has read."""
+        """Set the gauges that the watcher has read."""
         for state in WATCHED_STATES:
             self.deliveries.labels(state.value).set(seen.states.get(state.value, 0))
         self._on_unknown(seen)

@@ -1,4 +1,4 @@
-"""When messages start: at the moments of their permits, and batches while others are still in the air."""
+"""When messages start: at the times of their permits, while other batches are still in the air."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 async def paced(
     items: Sequence[Item], permits: Sequence[Permit], start: Callable[[Item, Permit], Awaitable[Result]]
 ) -> tuple[list[tuple[Item, Result]], list[Item]]:  # fmt: skip
-    """Start each item with the next permit that is not void when its turn comes; return what came of them, and those left without one."""
+    """Start each item with the next permit still valid at its turn; return the results, and the items left without a permit."""
     waiting = deque(items)
     started: list[tuple[Item, asyncio.Future[Result]]] = []
     for permit in permits:
@@ -35,24 +35,24 @@ async def paced(
 
 @dataclass(slots=True)
 class Flights:
-    """Batches in the air, at most so many: while one is answered, the next is claimed."""
+    """Batches in the air, at most `most`: while one awaits its answers, the next is claimed."""
 
     most: int
     _begun: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def room(self) -> None:
-        """Wait until another batch may begin; what went wrong with one that has landed is raised here."""
+        """Wait until another batch may begin; errors of batches that have landed are raised here."""
         while len(self._begun) >= self.most:
             done, self._begun = await asyncio.wait(self._begun, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
 
     def begin(self, sending: Coroutine[Any, Any, None]) -> None:
-        """Let a batch begin."""
+        """Start a batch."""
         self._begun.add(asyncio.create_task(sending))
 
     async def landed(self) -> None:
-        """Wait for all of them; what went wrong with one is raised when all have landed."""
+        """Wait for all batches; errors are raised once all have landed."""
         if self._begun:
             done, self._begun = await asyncio.wait(self._begun)
             for task in done:

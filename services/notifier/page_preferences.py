@@ -1,4 +1,4 @@
-"""What borrowers choose on their page, kept as a version of their preferences beside those that people write."""
+"""What borrowers choose on their page, stored as versions of their preferences alongside those that people write."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from services.notifier.store.preferences import Asked
 BORROWER = "borrower"
 REASON = "borrower's page"
 OURS = frozenset({"sms", "email", "push", "inbox"})
-"""Channels that the page lets choose."""
+"""Channels that can be chosen on the page."""
 _wishes = msgspec.json.Decoder(Wishes).decode
 
 
 async def keep(conn: AsyncConnection, wished: Sequence[tuple[str, PreferencesSet]]) -> None:
-    """Write these wishes of (tenant) as new versions; one that is not newer than what stands changes nothing, so that a repeat is none."""
+    """Write these (tenant, wishes) as new versions; one no newer than the current version changes nothing, so repeats have no effect."""
     for tenant, one in sorted(wished, key=lambda wish: (wish[0], wish[1].borrower_id, wish[1].at)):
         held = await preferences.versions(conn, tenant, one.borrower_id)
         if held and held[0].at >= one.at:
@@ -32,7 +32,7 @@ async def keep(conn: AsyncConnection, wished: Sequence[tuple[str, PreferencesSet
 
 
 def merged(before: Wishes, wished: PreferencesSet) -> Wishes:
-    """Return all wishes: hours and our own channels as they are chosen now; what was said of language and of calls stays."""
+    """Return the combined wishes: hours and our own channels as chosen now; earlier wishes about language and calls remain."""
     quiet = tuple(Quiet(days=(one.days,), from_=one.from_, to=one.to) for one in wished.no_contact)
     others = {Channel(name).value for name in before.preferences().no_channels} - OURS
     never = sorted(others | set(wished.never))

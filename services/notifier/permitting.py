@@ -1,4 +1,4 @@
-"""Permits, taken before the claim in a short transaction of their own: a send costs no round trip, and nothing is marked that must wait."""
+"""Permits, taken before the claim in a short transaction of their own: sends need no extra round trip, and nothing marked has to wait."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from services.notifier.store import health
 from services.notifier.store.queue import Key
 
 LEAST_LEAD_S, MOST_LEAD_S = 0.25, 2.0
-"""Between these lies how far ahead the first moment of a lease is: it costs no rate, and a claim that takes longer loses permits."""
+"""Bounds for how far ahead a lease's first permit lies: a longer lead does not lower the rate, a claim that outlasts it loses permits."""
 SOON_S = 0.1
-"""The next pass begins so long after one in which something had to wait for a permit."""
+"""Pause before the next pass when something had to wait for a permit."""
 
 
 @dataclass(slots=True)
 class Till:
-    """Leases permits for one sender, and knows what it has put off."""
+    """Leases permits for one sender, and tracks what it has deferred."""
 
     engine: AsyncEngine
     clock: Clock
     metrics: NotifierMetrics
     in_flight: Counter[Account] = field(default_factory=Counter)
-    """How many messages an account with a rate has been given that it has not answered."""
+    """How many messages each rate-limited account has been given and not yet answered."""
     _queues: dict[Account, datetime] = field(default_factory=dict)
     _intervals: dict[Account, timedelta] = field(default_factory=dict)
     _left: dict[Account, tuple[Permit, ...]] = field(default_factory=dict)
-    """Permits that the last claim had no message for: others hold what is due, or it was for somebody else."""
+    """Permits the last claim found no message for: others held what was due, or it went to another provider."""
     _lead_s: float = LEAST_LEAD_S
-    """How long the claims of late took, and half as long again."""
+    """How long recent claims took, plus half."""
 
     async def stock(self, keys: Sequence[Key]) -> Stock:
-        """Return what the claim of these deliveries may give to whom."""
+        """Return what the claim of these deliveries may give to each provider."""
         wanted = Counter(key.tenant for key in keys)
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
@@ -49,7 +49,7 @@ class Till:
             return await self._leased(conn, bounded, wanted) if bounded else Stock(now)
 
     async def settle(self, stock: Stock, *, took_s: float) -> None:
-        """Learn from a claim: how long it took, what waits, what was left over; a probe that no message went with is given back."""
+        """Learn from a claim: how long it took, what waits, which permits are left; an unused probe is given back."""
         self._lead_s = min(MOST_LEAD_S, max(LEAST_LEAD_S, 1.5 * took_s, 0.9 * self._lead_s))
         self._queues |= stock.queues
         self._left |= stock.left_over()
@@ -62,7 +62,7 @@ class Till:
                 await health.save(conn, healths)
 
     def show(self) -> None:
-        """Show how many messages wait for each provider, by how far the moments promised to them reach."""
+        """Set how many messages wait for each provider, worked out from how far ahead their permits are promised."""
         now = self.clock.now()
         self.metrics.on_waiting(
             (name, max(0, (until - now) // self._intervals[tenant, name])) for (tenant, name), until in self._queues.items()
@@ -94,5 +94,5 @@ class Till:
 
 
 def _permit(ahead_s: float, before: float, after: float) -> Permit:
-    """Return a permit by this process's stopwatch: the database read its clock between these two, so neither bound is too wide."""
+    """Return a permit by this process's stopwatch; the database read its clock between `before` and `after`, so no bound is too wide."""
     return Permit(after + ahead_s, before + ahead_s + USE_WITHIN.total_seconds())

@@ -1,4 +1,4 @@
-"""The tables of schema `notifier` that are about persons alone: wishes, addresses by their hash, and who has read what."""
+"""The tables of schema `notifier` that hold only personal data: wishes, addresses by their hash, and who read what."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ preferences = Table(
     Column("by", Text, nullable=False),
     Column("at", _moment, nullable=False),
 )
-"""What a borrower asked for; the newest version holds, the others are the audit. `reason` is free text and goes with an erasure."""
+"""What a borrower asked for; the newest version applies, older ones are the audit trail. `reason` is free text, removed by an erasure."""
 
 addresses = Table(
     "addresses",
@@ -28,7 +28,7 @@ addresses = Table(
     Column("borrower_id", Text, primary_key=True),
     Column("lookup", Text, primary_key=True),
 )
-"""Whose address a keyed hash is of; gone with the profile that named it."""
+"""Whose address a keyed hash is; removed with the profile that named it."""
 
 contact_numbers = Table(
     "contact_numbers",
@@ -38,7 +38,7 @@ contact_numbers = Table(
     Column("contact_id", Text, primary_key=True),
     Column("lookup", Text, primary_key=True),
 )
-"""The addresses to one of which a contact went, where nobody has said to which: it counts over each of them."""
+"""The addresses a contact may have gone to, when nobody has said which: it counts for each of them."""
 
 nameless_contacts = Table(
     "nameless_contacts",
@@ -52,7 +52,7 @@ nameless_contacts = Table(
     Column("direction", Text, nullable=False),
     Column("kind", Text),
 )
-"""Contacts with the addresses of owners who were erased, without whose they were: what caps over numbers count, as long as they do."""
+"""Contacts with the addresses of erased owners, without the owner: caps over numbers count these for as long as they count any."""
 
 pii_reads = Table(
     "pii_reads",
@@ -65,4 +65,4 @@ pii_reads = Table(
     Column("reason", Text),
     Column("at", _moment, nullable=False),
 )
-"""Who was shown personal data, of whom, by what, when and why; without a borrower nobody was found."""
+"""Who was shown personal data, whose, what, when and why; without a borrower, nobody was found."""

@@ -1,4 +1,4 @@
-"""How a text would read: tried with a sample, with what it costs as SMS and what the rules have against it."""
+"""How a text would read: tried with a sample, with its cost as SMS and the rules' objections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from services.notifier.texts import SHIPPED
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A text to be tried, written out or named, and the sample to try it with."""
+    """A text to try, given in full or by name, and the sample to try it with."""
 
     name: str | None
     version: int | None
@@ -39,7 +39,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What came of it; without a text where none could be made."""
+    """The result of trying a text; without the text if none could be made."""
 
     ref: TextRef
     asks: list[str]
@@ -75,7 +75,7 @@ async def preview(publisher: Publisher, tenant: str, asked: Asked) -> Preview:
 
 
 async def _text(publisher: Publisher, tenant: str, asked: Asked) -> Compiled:
-    """Return the text that is asked for: the one written out, a version, or what a reader of this locale would get now."""
+    """Return the requested text: the one given, a stored version, or what a reader of this locale would get now."""
     if asked.source is not None:
         return compiled(asked.source, _ref(asked))
     name = asked.name or ""

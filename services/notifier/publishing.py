@@ -1,4 +1,4 @@
-"""The life of a tenant's text: drafted, tried, published once it is what the rules ask for, retired. A published version never changes."""
+"""The life of a tenant's text: drafted, tried, published once the rules accept it, retired. A published version never changes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from services.notifier.store.templates import NewVersion, Version
 from services.notifier.texts import SHIPPED, Shipped, Texts, settings_of
 
 Found = dict[str, object]
-"""One thing that is wrong with a text, as it is answered."""
+"""One problem with a text, as returned over HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A text to be judged: where it is for, and where in the world it may be used (None: everywhere)."""
+    """A text to judge: where it is used, and in which jurisdictions (None: everywhere)."""
 
     source: Source
     ref: TextRef
@@ -38,7 +38,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """What the routes over texts work with."""
+    """Manages a tenant's texts for the routes."""
 
     engine: AsyncEngine
     clock: Clock
@@ -46,7 +46,7 @@ class Publisher:
     packs: Packs
 
     async def add(self, new: NewVersion) -> tuple[Version, list[Found]]:
-        """Keep a draft, whatever it holds, and say what would keep it from being published."""
+        """Store a draft, whatever it contains, and return what would keep it from being published."""
         self.known(new.jurisdictions)
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
@@ -55,7 +55,7 @@ class Publisher:
         return row, self.judge(_trial(row, mine.get(new.tenant, TenantSettings()).lender(new.tenant)), now)
 
     async def publish(self, tenant: str, name: str, version: int, *, by: str) -> Version:
-        """Publish a draft, and retire what was published in its place; refused while anything is wrong with it."""
+        """Publish a draft, and retire the version it replaces; refused while it has any problem."""
         async with self.engine.begin() as conn:
             row = await self._draft(await templates.lock(conn, tenant, name, version), name, version, ("draft",))
             now = await self.clock.at(conn)
@@ -65,23 +65,23 @@ class Publisher:
             return await templates.publish(conn, tenant, row, by=by, now=now)
 
     async def retire(self, tenant: str, name: str, version: int, *, by: str) -> Version:
-        """Take a version out of use; what is shipped speaks again where nothing else is published."""
+        """Retire a version; the shipped text applies again unless another version is published."""
         async with self.engine.begin() as conn:
             row = await self._draft(await templates.lock(conn, tenant, name, version), name, version, ("draft", "published"))
             return await templates.retire(conn, tenant, row, by=by, now=await self.clock.at(conn))
 
     async def lender(self, tenant: str) -> tuple[Lender, TenantSettings]:
-        """Return who speaks for a tenant, and all that it has set."""
+        """Return the lender of a tenant, and all its settings."""
         async with self.engine.connect() as conn:
             mine = (await settings_of(conn, [tenant])).get(tenant, TenantSettings())
         return mine.lender(tenant), mine
 
     def shipped(self, name: str) -> list[Shipped]:
-        """Return the shipped texts of a name."""
+        """Return the shipped texts of this name."""
         return [one for place, one in sorted(self.texts.shipped.items()) if place[0] == name]
 
     def judge(self, trial: Trial, now: datetime) -> list[Found]:
-        """Return everything that is wrong with a text: what it holds, and what it says to readers of every kind."""
+        """Return every problem with a text: in what it contains, and in what it says to each kind of reader."""
         if found := problems(trial.source, trial.ref.channel):
             return [{"kind": "template", "part": p.part, "line": p.line, "detail": p.detail} for p in found]
         text = compiled(trial.source, trial.ref)
@@ -89,13 +89,13 @@ class Publisher:
         return list({(one["kind"], one["part"], one["detail"]): one for one in every}.values())
 
     def asks(self, trial: Trial, now: datetime) -> frozenset[ContentKind]:
-        """Return what the rules of these jurisdictions ask of a text; without any named, those of all packs."""
+        """Return what the rules of these jurisdictions require of a text; without any named, those of all packs."""
         places = [(place,) for place in self.packs] if trial.jurisdictions is None else [tuple(trial.jurisdictions)]
         proposed = Proposed(at=now, channel=Channel(trial.ref.channel), purpose=Purpose(trial.purpose))
         return frozenset().union(*(content_asked(proposed, _anybody(place), self.packs) for place in places))
 
     def _readers(self, trial: Trial, now: datetime) -> Iterator[tuple[Draft, str | None]]:
-        """Yield what the text is tried with: where most is asked and where least is, one debt and several, a name and link, and none."""
+        """Yield what to try the text with: most and fewest requirements, one debt and several, with and without name and link."""
         most = self.asks(trial, now)
         for asks in dict.fromkeys((most, self.asks(dataclasses.replace(trial, jurisdictions=()), now))):
             saying = Saying(
@@ -107,7 +107,7 @@ class Publisher:
                 yield from ((replace(said, link=samples.EXAMPLE), samples.NAME), (said, None))
 
     def known(self, jurisdictions: Sequence[str] | None) -> None:
-        """Refuse places that no pack knows."""
+        """Refuse jurisdictions that no pack covers."""
         for place in jurisdictions or ():
             if self.packs.locate(place) is None:
                 raise DomainError(422, "invalid_template", f"jurisdictions: there is no pack for {place[:64]!r}")
@@ -132,7 +132,7 @@ def _wrong(text: Compiled, said: Draft, name: str | None) -> Iterator[Found]:
 
 
 def content_problems(read: Rendered, ref: TextRef, said: Draft) -> Iterator[Found]:
-    """Yield what the rules have against a text as it is read."""
+    """Yield the rules' objections to a text as it is read."""
     for fault in faults(as_read(read, ref, said), said.asks):
         yield {**asdict(fault), "kind": fault.kind.value, "detail": fault.reason, "part": fault.part}
 

@@ -1,4 +1,4 @@
-"""Receipts: believed or not, kept sealed, and then all that was said of an attempt decides how far its contact came."""
+"""Receipts: verified, stored sealed, and then everything said about an attempt decides how far its contact came."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ from services.notifier.store.unreported import Unreported
 
 _Said = TypeVar("_Said")
 MOST_FETCHED = 3
-"""A callback needs a certificate and a confirmation at most."""
+"""A callback needs at most a certificate and a confirmation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Takes what providers post."""
+    """Takes in what providers post."""
 
     engine: AsyncEngine
     clock: Clock
@@ -65,7 +65,7 @@ class Receiver:
     fetch: Callable[[str], Awaitable[bytes | None]]
 
     async def take(self, name: str, secret: str, callback: Callback) -> dict[str, object]:
-        """Take a callback in, and return what its provider is answered; one that is not believed changes nothing."""
+        """Take in a callback and return the answer for its provider; one that is not believed changes nothing."""
         async with self.engine.connect() as conn:
             row = await accounts.find_by_secret(conn, name, self.directory.secret_hash(secret))
         if row is None:
@@ -78,14 +78,14 @@ class Receiver:
         return {**ALL[row.kind].heard, "new": new}
 
     async def keep_answer(self, tenant: str, name: str, said: Receipt) -> None:
-        """Take in what an account answered to a question: it came by a call of ours, and is believed like what is signed."""
+        """Take in an account's answer to our question: it came over a call of ours, so it is believed like a signed callback."""
         sealed = self.directory.sealed_words(tenant, name, repr(said).encode())
         await self.keep(tenant, name, words_of([said]), sealed=sealed, signed=True)
 
     async def keep(self, tenant: str, name: str, words: Sequence[Word], *, sealed: bytes, signed: bool) -> int:
-        """Take in what an account of a tenant has said and is believed, and return how many of these words are new.
+        """Take in what a tenant's account has said and is believed; return how many of the statements are new.
 
-        What is not signed may suppress and never permit: a message that it says did not arrive keeps its place in caps.
+        Unsigned ones may suppress but never permit: a message they report as not delivered keeps its place in caps.
         """
         async with self.engine.begin() as conn:
             await parts.lock(conn, tenant, name, _names([word.receipt for word in words]))
@@ -101,7 +101,7 @@ class Receiver:
         return len(new)
 
     async def _suppress(self, conn: AsyncConnection, tenant: str, name: str, bad: Sequence[Receipt], *, now: datetime) -> None:
-        """Let no more go to where a provider says that somebody wants none, or that nobody is; signed or not."""
+        """Suppress addresses that, a provider says, opted out or do not exist; signed or not."""
         if not bad:
             return
         concerned = await receipts.concerned(conn, tenant, name, bad)
@@ -125,12 +125,12 @@ class Receiver:
         return lookup_of(self.directory.digest_key, tenant, channel, address)
 
     async def keep_unread(self, tenant: str, name: str, *, sealed: bytes) -> None:
-        """Keep what nobody here can read."""
+        """Store what nothing here can read."""
         async with self.engine.begin() as conn:
             await receipts.keep_request(conn, tenant, name, sealed=sealed, now=await self.clock.at(conn))
 
     async def catch_up(self, conn: AsyncConnection, accepted: Sequence[tuple[Attempt, Accepted]], now: datetime) -> None:
-        """Take in what was said of messages before they were written down, in the locks of their names."""
+        """Apply what was said about messages before they were recorded; their names are locked."""
         several = [(attempt, one.parts) for attempt, one in accepted if len(one.parts) > 1]
         await parts.keep(
             conn,
@@ -152,7 +152,7 @@ class Receiver:
     async def _reduce(
         self, conn: AsyncConnection, tenant: str, name: str, said: Sequence[Receipt], *, now: datetime, signed: bool
     ) -> list[Attempt]:  # fmt: skip
-        """Let what is said decide on the deliveries it is about, and return those; of parts, by what that comes to for their message."""
+        """Apply what is said to the deliveries concerned, and return their attempts; receipts of parts are combined per message first."""
         names = _names(said)
         whole = await parts.whole(conn, tenant, name, names) if names else []
         await receipts.keep(conn, tenant, name, words_of(whole), sealed=None, now=now)
@@ -175,9 +175,9 @@ class Receiver:
     async def _lift(
         self, conn: AsyncConnection, about: Sequence[Attempt], *, now: datetime, signed: bool, waits: Collection[Who]
     ) -> None:  # fmt: skip
-        """Lock the borrowers that receipts are about, and let all that was ever said of these attempts decide on their deliveries.
+        """Lock the borrowers that receipts concern, and apply everything ever said about these attempts to their deliveries.
 
-        Where that gives a place in caps back, those who wait for one are looked at again.
+        Where this frees a place in caps, those who wait for one are woken.
         """
         await borrowers.lock(conn, {(attempt.tenant, attempt.borrower_id) for attempt in about}.union(waits))
         told = sorted(await receipts.told(conn, about), key=lambda one: (one.attempt.key, one.attempt.channel))
@@ -189,7 +189,7 @@ class Receiver:
         for one in (one for one in told if one.attempt.key in found):
             change = _change(found[one.attempt.key], one, before[one.attempt.key], now)
             found[one.attempt.key] = change.delivery
-            before[one.attempt.key] = _with(before[one.attempt.key], one)
+            before[one.attempt.key] = _updated(before[one.attempt.key], one)
             changes.append(change)
         await deliveries.save(conn, list(found.values()))
         await receipts.note(conn, told, now=now)
@@ -201,7 +201,7 @@ class Receiver:
 
 
 def _endings(concerned: Sequence[Concerned], unmatched: Sequence[tuple[str, str, Fault]], name: str) -> list[tuple[Ending, Source]]:
-    """Return what is ended at the addresses of attempts, and at those that a receipt alone names."""
+    """Return the suppressions at the addresses of attempts, and at addresses that only a receipt names."""
     found = [
         (Ending(ANYBODY, one.attempt.channel, one.lookup, GROUND_OF[one.fault]), Source("receipt", name, one.attempt.task_id))
         for one in concerned if one.lookup is not None
@@ -212,7 +212,7 @@ def _endings(concerned: Sequence[Concerned], unmatched: Sequence[tuple[str, str,
 async def believed(
     read: Callable[[Callback], Sequence[_Said] | Denied | Fetch], callback: Callback, fetch: Callable[[str], Awaitable[bytes | None]]
 ) -> Sequence[_Said]:  # fmt: skip
-    """Return what a callback says, with what must be fetched to believe it; one that is not believed is refused."""
+    """Return what a callback says, fetching what is needed to verify it; one that is not believed is refused."""
     for _ in range(MOST_FETCHED):
         found = read(callback)
         match found:
@@ -225,7 +225,7 @@ async def believed(
                 callback = replace(callback, fetched={**callback.fetched, url: content})
             case _:
                 return found
-    raise DomainError(503, "unavailable", "what is needed to believe it cannot be fetched now", headers={"Retry-After": "60"})
+    raise DomainError(503, "unavailable", "what is needed to verify it cannot be fetched now", headers={"Retry-After": "60"})
 
 
 def _change(delivery: Delivery, told: Told, before: Sequence[Reached], now: datetime) -> Change:
@@ -235,8 +235,8 @@ def _change(delivery: Delivery, told: Told, before: Sequence[Reached], now: date
     return heard(delivery, News(of.channel, told.reduced.standing, tuple(before), of.provider, told.loans, told.code), now=now)
 
 
-def _with(before: Sequence[Reached], told: Told) -> list[Reached]:
-    """Return what is known of the attempts of a delivery once this is known too."""
+def _updated(before: Sequence[Reached], told: Told) -> list[Reached]:
+    """Return what is known about a delivery's attempts once this is known too."""
     if told.reduced.standing is None:
         return list(before)
     others = [one for one in before if one.channel != told.attempt.channel]
@@ -245,24 +245,24 @@ def _with(before: Sequence[Reached], told: Told) -> list[Reached]:
 
 
 def _counted_as(told: Told) -> tuple[Who, str, str]:
-    """Return by which word of theirs caps and notices know a contact: one that did not arrive was none."""
+    """Return the result by which caps and notices know a contact: one that did not arrive does not count."""
     return *_contact_of(told.attempt), "delivered" if told.reduced.standing is Standing.DELIVERED else "failed"
 
 
 def _contact_of(one: Attempt) -> tuple[Who, str]:
-    """Return what the ledger knows the contact of an attempt by."""
+    """Return the key of an attempt's contact in the ledger."""
     return (one.tenant, one.borrower_id), contacts.id_of(one.task_id, one.channel)
 
 
 def words_of(found: Sequence[Receipt]) -> list[Word]:
-    """Return receipts under the ids by which they are known again."""
+    """Return receipts under ids by which repeats are recognised."""
     return [Word(_id_of(receipt), _in_kept_words(receipt)) for receipt in found]
 
 
 async def _by_part(conn: AsyncConnection, tenant: str, name: str, words: Sequence[Word]) -> Sequence[Word]:
-    """Return words by the name of the part alone, where they are about one of several: our id would speak for the whole message.
+    """Identify receipts of one of several parts by the part's name alone: our id would stand for the whole message.
 
-    That it is one is known by the answer to the message, or by the word itself, which may come first.
+    That it is a part is known from the answer to the message, or from the receipt itself, which may come first.
     """
     supposed = [
         Part(tenant, name, one.provider_ref, one.message_id, one.parts)
@@ -279,18 +279,18 @@ async def _by_part(conn: AsyncConnection, tenant: str, name: str, words: Sequenc
 
 
 def _names(said: Sequence[Receipt]) -> list[str]:
-    """Return the provider's names for messages of which it says nothing else, or for parts of them."""
+    """Return the provider's names for messages about which it says nothing else, or for parts of them."""
     return [one.provider_ref for one in said if one.provider_ref and (one.of_part or not one.message_id)]
 
 
 def _in_kept_words(one: Receipt) -> Receipt:
-    """Return a receipt that names a message as the answer to it is kept."""
+    """Return a receipt that names its message in the form in which the answer to it is stored."""
     said = (one.message_id, one.provider_ref, one.event_id, one.code)
     message_id, ref, event_id, code = (None if word is None else kept_word(word) for word in said)
     return replace(one, message_id=message_id, provider_ref=ref, event_id=event_id, code=code, at=on_calendar(one.at))
 
 
 def _id_of(receipt: Receipt) -> bytes:
-    """Return by what a word is known again: the provider's id of it, else all that it says."""
+    """Return what identifies a statement when repeated: the provider's id for it, else everything it says."""
     said = receipt.event_id or msgspec.json.encode(replace(receipt, address=None)).decode()
     return hashlib.sha256(said.encode()).digest()

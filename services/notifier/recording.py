@@ -1,4 +1,4 @@
-"""Results: what providers said, written down in one transaction a batch, and announced."""
+"""Results: what providers answered, recorded in one transaction per batch, and announced."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CatchUp = Callable[[AsyncConnection, Sequence[tuple[Attempt, Accepted]], datetim
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Writes down what became of attempts."""
+    """Records what became of attempts."""
 
     engine: AsyncEngine
     clock: Clock
@@ -42,12 +42,12 @@ class Recorder:
     announcer: Announcer
     resolve_within: timedelta
     reads_again: bool
-    """Whether the bus gives again what was read in a time that the database lost."""
+    """Whether the bus delivers again what was read in a time that the database has lost."""
     catch_up: CatchUp | None = None
-    """Takes in what was said of messages before they were written down."""
+    """Applies what was said about messages before they were recorded."""
 
     async def record(self, answered: Sequence[Answered]) -> None:
-        """Write results, each to the attempt it belongs to; what a later attempt or a result has settled stays."""
+        """Record results, each on its own attempt; what a later attempt or result has settled stays."""
         by_key = {mark.delivery.key: (mark, result) for mark, result in answered}
         named = [(mark.attempt, result) for mark, result in answered if isinstance(result, Accepted) and result.parts]
         async with self.engine.begin() as conn:
@@ -66,7 +66,7 @@ class Recorder:
                 await self.catch_up(conn, named, now)
 
     async def _moved_on(self, conn: AsyncConnection, answered: Sequence[Answered], now: datetime) -> dict[Task, Change]:
-        """Write that deliveries were accepted which nobody has changed since their claim: of those nothing need be read."""
+        """Record acceptances of deliveries that nobody has changed since their claim: these need no reading first."""
         changes: dict[Task, Change] = {}
         accepted = []
         for mark, result in answered:
@@ -79,7 +79,7 @@ class Recorder:
         return {key: change for key, change in changes.items() if key in written}
 
     async def _settled(self, conn: AsyncConnection, by_key: Mapping[Task, Answered], now: datetime) -> list[Change]:
-        """Return what answers change, each of the delivery as it stands now."""
+        """Return the changes that answers make, each to its delivery as it stands now."""
         if not by_key:
             return []
         found = await deliveries.locked(conn, list(by_key))
@@ -97,7 +97,7 @@ class Recorder:
     async def _suppressed(
         self, conn: AsyncConnection, changes: Sequence[Change], answers: Sequence[Answered], now: datetime
     ) -> list[Change]:  # fmt: skip
-        """Let no more go to where a provider refuses to send because somebody wants none, or because nobody is; and say so."""
+        """Suppress addresses that a provider refused because the person opted out or the address does not exist; and announce it."""
         refused = [_refusal(mark, result) for mark, result in answers]
         made: dict[tuple[str, Ending], str] = {}
         for tenant in sorted({mark.delivery.tenant for (mark, _), found in zip(answers, refused, strict=True) if found}):
@@ -110,7 +110,7 @@ class Recorder:
         ]
 
     async def give_up(self, epoch: Epoch) -> int:
-        """Turn what was open before this epoch into unknown, but for what surely was not attempted in the time this database has lost."""
+        """Turn what was open before this epoch into unknown, except what surely was not attempted in the time the database lost."""
         total, after = 0, ("", "", "")
         while True:
             async with self.engine.begin() as conn:
@@ -136,7 +136,7 @@ class Recorder:
     def _answered(
         self, delivery: Delivery, mark: Marked, result: Result, before: Sequence[Reached], *, now: datetime
     ) -> Change | None:  # fmt: skip
-        """Return what an answer changes; None where it is of an attempt that another has replaced."""
+        """Return what an answer changes; None if another attempt has replaced the one it is about."""
         same = (delivery.turn, delivery.channel) == (mark.delivery.turn, mark.send.channel)
         if same and delivery.state in ANSWERABLE:
             return self._by_result(delivery, mark, result, now)
@@ -150,7 +150,7 @@ class Recorder:
     async def _write(
         self, conn: AsyncConnection, changes: Sequence[Change], closings: Sequence[Closing], now: datetime
     ) -> None:  # fmt: skip
-        """Write what became of deliveries, attempts and contacts."""
+        """Write deliveries, attempts and contacts."""
         await deliveries.save(conn, [change.delivery for change in changes])
         await attempts.close(conn, closings, now=now)
         await contacts.note_results(
@@ -163,7 +163,7 @@ class Recorder:
 
 
 def _given_back(answered: Sequence[Answered]) -> list[tuple[Who, str]]:
-    """Return the contacts that were none, and are not tried again: others may have their places in caps."""
+    """Return contacts that never took place and will not be retried: others may take their places in caps."""
     return [
         (mark.delivery.key[:2], contacts.id_of(mark.delivery.task_id, mark.send.channel))
         for mark, result in answered
@@ -180,7 +180,7 @@ async def _lock_names(conn: AsyncConnection, named: Sequence[tuple[Attempt, Acce
 
 
 def closing(mark: Marked, result: Result) -> Closing:
-    """Return what is written of a result; one that surely did not go out for now may be tried again."""
+    """Return how a result closes its attempt; what surely did not go out, and only for now, may be tried again."""
     match result:
         case Accepted(ref, receipt):
             return Closing(mark.attempt, "accepted", provider_ref=ref, fault="none", receipt=receipt)
@@ -193,7 +193,7 @@ def closing(mark: Marked, result: Result) -> Closing:
 
 
 def _refusal(mark: Marked, result: Result) -> tuple[Ending, Source, Refused] | None:
-    """Return what a refusal ends for the address that it is about."""
+    """Return the suppression that a refusal puts on its address, if any."""
     if not isinstance(result, Refused) or result.fault not in GROUND_OF:
         return None
     ending = Ending(ANYBODY, mark.send.channel, mark.send.address.lookup, GROUND_OF[result.fault])
@@ -201,11 +201,11 @@ def _refusal(mark: Marked, result: Result) -> tuple[Ending, Source, Refused] | N
 
 
 def _with_word(change: Change, refused: Refused, channel: str, *, new: bool) -> Change:
-    """Return a change with what the provider has said of the person."""
+    """Return a change together with what the provider said about the person."""
     word = told_by_provider(change.delivery, refused.fault, refused.code, channel, new=new)
     return Change(word.delivery, change.outcomes + word.outcomes)
 
 
 def _counted_as(closed: Closing) -> str:
-    """Return the result by the words that caps know."""
+    """Return the result in the words that caps know."""
     return closed.receipt or closed.result

@@ -1,4 +1,4 @@
-"""Texts out of templates: vetted, compiled once in a sandbox that changes nothing; an unknown variable is an error, output is bounded."""
+"""Texts from templates: vetted, compiled once in an immutable sandbox; an unknown variable is an error, output is bounded."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from services.notifier.domain.segments import count_parts
 from services.notifier.vetting import Problem, only_says_the_name, problem_of, vet
 
 LONGEST: Mapping[str, int] = {"sms": 1530, "push": 1000, "inbox": 4000, "email": 20_000}
-"""Characters of a body: ten parts of an SMS; what a push service takes; what a person reads."""
+"""Most characters in a body: ten parts of an SMS; what a push service accepts; what a person will read."""
 LONGEST_SUBJECT = 200
 LONGEST_HTML = 100_000
 TITLED = frozenset({"email", "push", "inbox"})
 BLANK = "\ue000\ue001"
-"""Stands for a name that is still sealed, in characters that nobody writes."""
+"""Stands for a name that is still sealed, in characters that nobody types."""
 SOMEBODY = "N. N."
-"""Who a text is judged for whose reader's name is still sealed."""
+"""The reader for whom a text is judged while the real name is still sealed."""
 
 
 class RenderError(Exception):
@@ -37,7 +37,7 @@ class RenderError(Exception):
 
 
 class ContentError(RenderError):
-    """A text that is not what the rules ask for."""
+    """A text that the content rules refuse."""
 
     word = "content_refused"
 
@@ -48,7 +48,7 @@ class ContentError(RenderError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A template as it is written: body, subject where the channel has one, HTML where a mail has it."""
+    """A template as written: body, subject if the channel has one, HTML if it is a mail with it."""
 
     body: str
     subject: str | None = None
@@ -56,12 +56,12 @@ class Source:
 
     @property
     def parts(self) -> dict[str, str]:
-        """Return what there is of it."""
+        """Return the parts it has, by name."""
         return {name: text for name in ("subject", "body", "html") if (text := getattr(self, name)) is not None}
 
 
 def problems(source: Source, channel: str) -> list[Problem]:
-    """Return everything in a template that may not stand there."""
+    """Return everything a template must not contain."""
     found = [problem for part, text in source.parts.items() if (problem := problem_of(text, part)) is not None]
     if (source.subject is not None) != (channel in TITLED):
         found.append(Problem("subject", "email, push and inbox have a subject, sms has none"))
@@ -74,16 +74,16 @@ def problems(source: Source, channel: str) -> list[Problem]:
 
 
 class Form(Value, frozen=True):
-    """A text that was judged while its reader's name was sealed, a blank in the name's place."""
+    """A text judged while its reader's name was sealed, with a blank in place of the name."""
 
     text: Rendered
     plain: Rendered | None
-    """The same without its link, where that may make more parts of an SMS."""
+    """The same without its link, when the link might add parts to an SMS."""
     name: str | None
-    """Whom it was made for."""
+    """The name it was made with."""
 
     def written_for(self, name: str | None) -> tuple[Rendered, Rendered | None] | None:
-        """Return both with the name in its blank; None where this is not how they read for somebody of that name."""
+        """Return both with the name in the blank; None when filling the blank does not give the text for this name."""
         if self.name == BLANK and name is not None:
             return _filled(self.text, name), _filled(self.plain, name) if self.plain is not None else None
         return (self.text, self.plain) if self.name == name else None
@@ -96,14 +96,14 @@ class Compiled:
     ref: TextRef
     templates: Mapping[str, Template]
     only_says_the_name: bool
-    """Whether a name can be put in when all else is written."""
+    """Whether the name can be filled in after everything else is rendered."""
 
     def render(self, draft: Draft, *, name: str | None) -> Rendered:
-        """Return the text, without its link where that would make more parts of an SMS; RenderError when it cannot be made."""
+        """Return the text, without its link if that would add parts to an SMS; RenderError when it cannot be made."""
         return _shorter(*self._both(draft, in_one_line(name)))
 
     def checked(self, draft: Draft, *, named: bool) -> Form:
-        """Return the text for somebody whose name, if there is one, is still sealed; ContentError when the rules refuse it."""
+        """Return the text for somebody whose name, if any, is still sealed; ContentError when the rules refuse it."""
         name = (BLANK if self.only_says_the_name else SOMEBODY) if named else None
         form = Form(*self._both(draft, name), name)
         text = self._of(form, draft, SOMEBODY if named else None)
@@ -112,7 +112,7 @@ class Compiled:
         return form
 
     def finished(self, form: Form, draft: Draft, *, name: str | None) -> Rendered:
-        """Return a text that was checked, for a reader of this name (in one line); RenderError when that makes it too long."""
+        """Return a checked text for a reader of this one-line name; RenderError if the name makes it too long."""
         text = self._of(form, draft, name)
         for part, longest in self._longest.items():
             if len(getattr(text, part) or "") > longest:
@@ -127,7 +127,7 @@ class Compiled:
         return {"subject": LONGEST_SUBJECT, "body": LONGEST[self.ref.channel], "html": LONGEST_HTML}
 
     def _both(self, draft: Draft, name: str | None) -> tuple[Rendered, Rendered | None]:
-        """Return the text, and the same without its link where that has to cost no part."""
+        """Return the text, and also without its link where the link must not cost a part."""
         sparing = draft.link is not None and self.ref.spares_parts
         return self._rendered(draft, name), self._rendered(replace(draft, link=None), name) if sparing else None
 
@@ -139,7 +139,7 @@ class Compiled:
 
 
 def compiled(source: Source, ref: TextRef) -> Compiled:
-    """Compile a text; RefusedError where it holds what is not allowed: nothing that was not vetted is compiled."""
+    """Compile a text; RefusedError if it contains what is not allowed: only vetted source is compiled."""
     for text in source.parts.values():
         vet(text)
     templates = {part: _ENVIRONMENTS[part == "html"].from_string(text) for part, text in source.parts.items()}
@@ -155,10 +155,10 @@ def as_read(text: Rendered, ref: TextRef, draft: Draft) -> Read:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """A sandbox that does not ask of our own values, at each look, whether they are lists or sets that could be changed."""
+    """A sandbox that skips the check, on each access to our own values, for lists or sets that could be modified."""
 
     def is_safe_attribute(self, obj: object, attr: str, value: object) -> bool:
-        """Say whether a template may see this; of a line or a split, what it is made of."""
+        """Return whether a template may read this attribute: of a debt line or a split, any of its fields."""
         if type(obj) in _OURS:
             return attr in obj.__struct_fields__  # type: ignore[attr-defined]  # both are structs
         return super().is_safe_attribute(obj, attr, value)
@@ -197,7 +197,7 @@ def _values(draft: Draft, name: str | None) -> dict[str, Any]:
 
 
 def _text(template: Template, values: dict[str, Any], longest: int) -> str:
-    """Return what a template says, and stop as soon as that is too long; it sees the values alone, none of Jinja's globals."""
+    """Return the rendered text, stopping once it is too long; a template sees only the values, none of Jinja's globals."""
     said: list[str] = []
     size = 0
     try:

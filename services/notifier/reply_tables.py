@@ -1,4 +1,4 @@
-"""The tables of replies, and of what they and receipts suppress; the statements that use them are in store/."""
+"""The tables of replies, and of what replies and receipts suppress; the statements that use them are in store/."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 def reply_tables(metadata: MetaData) -> None:
     """Declare them in the notifier's metadata.
 
-    `suppressions`: who is not to be contacted and since when; one that was lifted stays, with who did so and why. No borrower: whoever has
-    the address. `replies`: every message that somebody sent, once, its text sealed; `callback` is the request that brought it.
+    `suppressions`: who must not be contacted, and since when; a lifted one stays, with who lifted it and why. Without a borrower it holds
+    for whoever has the address. `replies`: every incoming message, once, its text sealed; `callback` is the request that brought it.
     """
     moment = DateTime(timezone=True)
     Table(

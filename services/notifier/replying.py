@@ -1,4 +1,4 @@
-"""Replies: believed or not, kept sealed, read for what they wish, and what they wish done in the same transaction."""
+"""Replies: verified, stored sealed, read for what they wish, which is carried out in the same transaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAIL = "email"
 
 
 class Spoken(msgspec.Struct, frozen=True):
-    """What is sealed of a reply."""
+    """The sealed content of a reply."""
 
     sender: str
     text: str
@@ -47,7 +47,7 @@ _spoken = msgspec.json.Decoder(Spoken).decode
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Takes what people write back."""
+    """Takes in what people write back."""
 
     engine: AsyncEngine
     clock: Clock
@@ -58,7 +58,7 @@ class Listener:
     languages: Sequence[Words]
 
     async def take(self, name: str, secret: str, callback: Callback) -> Adapter:
-        """Take a callback in, and return the adapter that knows what to answer; one that is not believed changes nothing."""
+        """Take in a callback and return the adapter that knows the answer to it; one that is not believed changes nothing."""
         async with self.engine.connect() as conn:
             row = await accounts.find_by_secret(conn, name, self.directory.secret_hash(secret))
         if row is None:
@@ -73,7 +73,7 @@ class Listener:
         return adapter
 
     async def unsubscribe(self, token: str) -> None:
-        """End the mails to the address that a mail with this link went to; the same link any number of times."""
+        """Stop mails to the address that got the mail with this link; the same link works any number of times."""
         about = self.directory.unsubscribing(token)
         if about is None:
             raise DomainError(404, "not_found", "there is nothing here")
@@ -94,11 +94,11 @@ class Listener:
         self.outbox.wake.set()
 
     def opened(self, tenant: str, provider: str, reply: str, sealed: bytes) -> Spoken:
-        """Return who wrote a reply, and what."""
+        """Return a reply's sender and text."""
         return _spoken(self.directory.ring.unseal(sealed, context(tenant, provider, reply)))
 
     async def keep(self, row: AccountRow, found: Sequence[Inbound], *, sealed: bytes) -> int:
-        """Take in what was written to an account and is believed, each message once, and return how many were new."""
+        """Take in believed messages written to an account, each once; return how many were new."""
         heard = [self._heard(row, one) for one in found]
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
@@ -110,7 +110,7 @@ class Listener:
         return len(new)
 
     def _heard(self, row: AccountRow, one: Inbound) -> Heard:
-        """Return a reply as it is kept; the keyed hash of its sender is that of the address in a profile."""
+        """Return a reply in stored form; the keyed hash of its sender is the same as that of an address in a profile."""
         known = hashlib.sha256(f"{one.channel}\x1f{one.id}".encode()).digest()
         wishes = together([*recognise(one.text, self.languages), *([one.wish] if one.wish else [])])
         plain = msgspec.json.encode(Spoken(one.address, one.text))
@@ -119,7 +119,7 @@ class Listener:
         return Heard(known, dataclasses.replace(one, at=on_calendar(one.at)), wishes, lookup, sealed)
 
     async def _act(self, conn: AsyncConnection, row: AccountRow, new: Sequence[Heard], *, callback: int, now: datetime) -> None:
-        """Do what these replies wish, and say so in the cases of everybody who was contacted at their addresses."""
+        """Carry out what these replies wish, and announce them in the cases of everybody who was contacted at their addresses."""
         tenant = row.tenant
         owners = await replies.owners(conn, tenant, [one.lookup for one in new], since=now - LOOKBACK)
         who = {(tenant, owner.borrower_id) for owner in owners}
@@ -132,7 +132,7 @@ class Listener:
         for one in new:
             made = await self._suppress(conn, row, one, by_lookup[one.lookup], now=now)
             confirmed += _confirmations(one, made, by_lookup[one.lookup], found, now=now)
-        changes = [change for one in new for change in _told(one, by_lookup[one.lookup], found)]
+        changes = [change for one in new for change in _outcomes(one, by_lookup[one.lookup], found)]
         await deliveries.save(conn, list(found.values()))
         await deliveries.take_requests(conn, confirmed, now=now, epoch=(await gates.epoch(conn)).number)
         await deliveries.wake(conn, who, now=now)
@@ -141,7 +141,7 @@ class Listener:
     async def _suppress(
         self, conn: AsyncConnection, row: AccountRow, one: Heard, owners: Sequence[Owner], *, now: datetime
     ) -> dict[Ending, str]:  # fmt: skip
-        """Write down what a reply ends, or lift what an earlier one of the same sender has; return what is new."""
+        """Write the suppression that a reply asks for, or lift those from earlier replies of the same sender; return what is new."""
         channel, source = one.inbound.channel, Source("reply", row.name, owners[0].task_id if owners else None)
         if Wish.START in one.wishes and one.inbound.signed:
             lift = Lift(row.name, Wish.START.value, now)
@@ -155,8 +155,8 @@ def context(tenant: str, provider: str, reply: str) -> str:
     return f"reply/{tenant}/{provider}/{reply}"
 
 
-def _told(one: Heard, owners: Sequence[Owner], found: dict[Task, Delivery]) -> list[Change]:
-    """Return what is announced of a reply, in every case that spoke to its address; the deliveries are numbered on."""
+def _outcomes(one: Heard, owners: Sequence[Owner], found: dict[Task, Delivery]) -> list[Change]:
+    """Return what to announce about a reply, in every case that contacted its address; the numbering of each delivery continues."""
     changes = []
     for key, delivery in list(found.items()):
         if any(key[1:] == (owner.borrower_id, owner.task_id) for owner in owners):
@@ -169,7 +169,7 @@ def _told(one: Heard, owners: Sequence[Owner], found: dict[Task, Delivery]) -> l
 def _confirmations(
     one: Heard, made: Mapping[Ending, str], owners: Sequence[Owner], found: Mapping[Task, Delivery], *, now: datetime
 ) -> list[Delivery]:  # fmt: skip
-    """Return the confirmation of an opt-out that is new, to the one who was contacted last; none where the provider has sent its own."""
+    """Return the confirmation of a new opt-out, to whoever was contacted last; none if the provider has sent its own."""
     new = [made[ending] for ending in made if (ending.borrower_id, ending.ground) == (ANYBODY, Ground.OPT_OUT)]
     if not new or one.inbound.answered:
         return []

@@ -1,4 +1,4 @@
-"""What is personal in a profile, sealed anew as it comes in: a contact takes no exchange of keys, and a profile all of them once."""
+"""Reseals personal data as a profile comes in: the exchanges of keys happen once for a profile, and none for a contact."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from libs.common.value import replace
 
 
 def resealed(ring: Ring, tenant: str, profile: BorrowerProfile) -> BorrowerProfile:
-    """Return a profile whose key the ring holds for itself, and whose name and addresses the key does; what cannot be opened stays."""
+    """Return a profile resealed: its key under the ring's own key, name and addresses under it; what cannot be opened is unchanged."""
     context = f"{tenant}/{profile.borrower_id}"
     try:
         private = ring.unseal(sealing.from_text(profile.key), f"{context}/key")
@@ -19,12 +19,12 @@ def resealed(ring: Ring, tenant: str, profile: BorrowerProfile) -> BorrowerProfi
     return replace(
         profile,
         key=sealing.as_text(ring.keep(private, f"{context}/key")),
-        sealed_name=_again(holder, profile.sealed_name, f"{context}/name") if profile.sealed_name else profile.sealed_name,
-        addresses=tuple(replace(one, sealed=_again(holder, one.sealed, f"{context}/address")) for one in profile.addresses),
+        sealed_name=_reseal(holder, profile.sealed_name, f"{context}/name") if profile.sealed_name else profile.sealed_name,
+        addresses=tuple(replace(one, sealed=_reseal(holder, one.sealed, f"{context}/address")) for one in profile.addresses),
     )
 
 
-def _again(holder: Holder, sealed: str, context: str) -> str:
+def _reseal(holder: Holder, sealed: str, context: str) -> str:
     try:
         return sealing.as_text(holder.keep(holder.unseal(sealing.from_text(sealed), context), context))
     except (SealError, ValueError):

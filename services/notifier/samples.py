@@ -1,4 +1,4 @@
-"""What a text is tried with before anybody reads it: borrowers, debts and sums that nobody has."""
+"""What a text is tried with before anybody reads it: invented borrowers, debts and sums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLE = f"https://pay.example/b/{'A' * TOKEN_CHARS}"
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A debt of a sample, in minor units."""
+    """A sample debt, in minor units."""
 
     principal: int = 0
     interest: int = 0
@@ -28,7 +28,7 @@ class Sum:
 
 
 class Anything(dict[str, object]):
-    """Variables of a policy that is not known: each is 6."""
+    """The variables of an unknown policy: each is 6."""
 
     def __missing__(self, name: str) -> object:
         return 6
@@ -42,12 +42,12 @@ BOOKS = (ONE, SEVERAL, MANY)
 
 
 def link(links: PageLinks | None) -> str | None:
-    """Return an example of a link as messages carry it, to nobody's page; None where they carry none."""
+    """Return a sample link in the form messages carry, leading to no real page; None if messages carry none."""
     return None if links is None else f"{links.url}/b/{'A' * TOKEN_CHARS}"
 
 
 def facts(sums: Sequence[Sum]) -> list[OverdueFact]:
-    """Return sample debts as facts, overdue and with a next due date of the same sum."""
+    """Return sample debts as facts: overdue, and with the same sum due next."""
     return [_fact(n, one) for n, one in enumerate(sums, start=1)]
 
 

@@ -1,4 +1,4 @@
-"""The sender: claims what is due, sends it outside any transaction, writes down what became of it."""
+"""The sender: claims what is due, sends it outside any transaction, and records what became of it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from services.notifier.tenant_turns import TenantTurns
 from services.notifier.tending import Ward
 
 PASS_EVERY_S = 1.0
-"""The next pass begins at most so long after the last: rows that were locked or written late are found by it."""
+"""Longest pause between passes, which find rows that were locked or written late."""
 IN_THE_AIR = 2
-"""Batches at once: a message is marked only when it can start right away, so no more than one waits for answers beside the one begun."""
+"""Batches at once. A message is marked only if it can start right away, so at most one batch awaits answers beside the one just begun."""
 APPS = frozenset({"push", "inbox"})
-"""Channels of the wallet's app, which opens a link that stands beside the text."""
+"""Channels of the wallet's app, which opens a link given beside the text."""
 RECORD_TRIES = 20
 RECORD_PAUSE_S = 0.5
 
@@ -44,7 +44,7 @@ Ready = tuple[Marked, OutgoingMessage]
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What came of the messages that one version of an account was given; None of one that is built in or could not be opened."""
+    """The results for messages given to one version of an account; None for a built-in provider or one that could not be opened."""
 
     account: Account
     version: int | None
@@ -53,7 +53,7 @@ class Given:
 
 @dataclass(slots=True)
 class Sender:
-    """One sender; any number of them may work side by side."""
+    """One sender; any number of them may run side by side."""
 
     claimer: Claimer
     recorder: Recorder
@@ -67,14 +67,14 @@ class Sender:
     metrics: NotifierMetrics
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _pacing: set[asyncio.Task[None]] = field(default_factory=set)
-    """Messages that start at the moments of their permits, beside the passes."""
+    """Messages that start at the times of their permits, alongside the passes."""
     _short: bool = False
     """Whether something had to wait for a permit in the last pass."""
     _timeline: int | None = None
-    """The one that the database was last seen on; None makes the next claim look where it is."""
+    """The database's timeline when last checked; None makes the next claim check it."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Send what is due until the stop."""
+        """Send what is due until stopped."""
         try:
             while not stop.is_set():
                 self.wake.clear()
@@ -92,7 +92,7 @@ class Sender:
             await asyncio.gather(*self._pacing)
 
     async def drain(self) -> int:
-        """Make passes until nothing is due, and return how many deliveries were in hand."""
+        """Make passes until nothing is due, and return how many deliveries were handled."""
         total = 0
         while handled := await self.pass_once():
             total += handled
@@ -101,7 +101,7 @@ class Sender:
         return total
 
     async def pass_once(self, stop: asyncio.Event | None = None) -> int:
-        """Go once through everything that is due until the stop, tenant by tenant in turns; what a rate holds back goes on beside it."""
+        """Go once through everything due, tenant by tenant in turns, unless stopped; rate-limited messages continue alongside."""
         turns, flights = TenantTurns(self.claimer.engine, self.claimer.clock), Flights(IN_THE_AIR)
         self._short = False
         handled, contested = 0, False
@@ -132,14 +132,14 @@ class Sender:
                 await self.settle_in()
 
     def _reap(self) -> None:
-        """Forget what was sent beside the passes; what went wrong there is raised here."""
+        """Remove finished sends that ran beside the passes; their errors are raised here."""
         done = {task for task in self._pacing if task.done()}
         self._pacing -= done
         for task in done:
             task.result()
 
     async def settle_in(self) -> None:
-        """Learn where the database is; where it is another one than before, what may have gone out since then is given up."""
+        """Learn the database's timeline; if it has changed, give up what may have gone out since then."""
         async with self.claimer.engine.begin() as conn:
             await lineage.check(conn, SCHEMA, now=await self.claimer.clock.at(conn))
             epoch = await gates.epoch(conn)
@@ -148,14 +148,14 @@ class Sender:
         self._timeline = timeline
 
     async def went_back(self) -> None:
-        """Begin a new epoch: the bus knows of a later moment than this database."""
+        """Begin a new epoch: the bus has seen a later time than this database has."""
         async with self.claimer.engine.begin() as conn:
             await lineage.raise_epoch(conn, SCHEMA, now=await self.claimer.clock.at(conn))
             epoch = await gates.epoch(conn)
         await self.recorder.give_up(epoch)
 
     async def _send(self, marked: Sequence[Marked], stock: Stock, *, start_by: float) -> None:
-        """Send what is in flight, all providers at the same time, and record the results; who has a rate holds up nobody else."""
+        """Send what is in flight, all providers at the same time, and record the results; a rate-limited one holds up no other."""
         by_provider: dict[Account, list[Marked]] = {}
         for mark in marked:
             by_provider.setdefault((mark.delivery.tenant, mark.provider), []).append(mark)
@@ -177,7 +177,7 @@ class Sender:
             self.wake.set()
 
     async def _finish(self, given: Sequence[Given]) -> None:
-        """Record what came of groups, and let the providers' health know."""
+        """Record the results of these groups, and report them to the providers' health."""
         answered = [entry for group in given for entry in group.answered]
         await self._record(answered)
         for mark, result in answered:
@@ -186,13 +186,13 @@ class Sender:
             await self.ward.hear(group.account, group.version, [result for _, result in group.answered])
 
     async def _through(self, account: Account, marked: Sequence[Marked], start: float | Sequence[Permit]) -> Given:
-        """Return the result of each message of a tenant through one of its providers; one that is gone was given nothing.
+        """Return the results of a tenant's messages through one of its providers; one that is gone is given nothing.
 
-        They start at the moments of permits, or at once and by that second of the stopwatch.
+        `start` says when: at the times of these permits, or at once and no later than this second of the stopwatch.
         """
         try:
             provider = await self.directory.provider(*account)
-        except Exception as error:  # noqa: BLE001  # nothing was given to anybody yet, whatever stood in the way
+        except Exception as error:  # noqa: BLE001  # whatever stood in the way, nothing has been given to anybody yet
             logs.get("sender").warning("provider_not_opened", tenant=account[0], provider=account[1], reason=type(error).__name__)
             provider = None
         if provider is None:
@@ -201,7 +201,7 @@ class Sender:
         return Given(account, version, await self._deliver(provider, marked, start))
 
     async def _deliver(self, provider: Provider, marked: Sequence[Marked], start: float | Sequence[Permit]) -> list[Answered]:
-        """Return the result of each: whatever goes wrong once the provider was called leaves all of them unknown."""
+        """Return the result of each: any error after the provider was called leaves all of them unknown."""
         answered: list[Answered] = []
         ready: list[tuple[Marked, OutgoingMessage]] = []
         for mark in marked:
@@ -220,7 +220,7 @@ class Sender:
         return answered
 
     async def _paced(self, provider: Provider, ready: Sequence[Ready], permits: Sequence[Permit]) -> list[Answered]:
-        """Return the result of each, started at the moment of a permit; for whom none was left in time is not sent."""
+        """Return the result of each, started at the time of a permit; a message left without one in time is not sent."""
 
         async def start(one: Ready, permit: Permit) -> Result:
             if stopwatch() > permit.until:
@@ -235,7 +235,7 @@ class Sender:
         try:
             async with asyncio.timeout(self.answer_within_s):
                 results = await provider.deliver(messages)
-        except Exception as error:  # noqa: BLE001  # after the call nobody can say what went out, whatever was raised
+        except Exception as error:  # noqa: BLE001  # whatever was raised, after the call nobody can say what went out
             logs.get("sender").warning("provider_failed", provider=provider.name, reason=type(error).__name__)
             return [Unknown(type(error).__name__)] * len(messages)
         finally:
@@ -243,13 +243,13 @@ class Sender:
         return [*map(in_kept_words, results)] if len(results) == len(messages) else [Unknown("answers_missing")] * len(messages)
 
     def _starting(self, message: OutgoingMessage, by: float) -> OutgoingMessage:
-        """Return a message that must start by this second of the stopwatch, and before its end where that comes first."""
+        """Return a message that must start by this second of the stopwatch, or by its own deadline if that comes first."""
         if message.deadline is not None:
             by = min(by, stopwatch() + (message.deadline - self.claimer.clock.now()).total_seconds())
         return replace(message, start_by=by)
 
     def _message(self, mark: Marked) -> OutgoingMessage | Refused:
-        """Open the address and the name and finish the text; what cannot be opened is refused before anyone is called."""
+        """Open address and name and finish the text; what cannot be opened is refused before anyone is called."""
         one = mark.delivery
         context = f"{one.tenant}/{one.borrower_id}"
         try:
@@ -270,7 +270,7 @@ class Sender:
         )  # fmt: skip
 
     async def _record(self, answered: Sequence[Answered]) -> None:
-        """Write results down, again while the database is away: a result that is lost makes a contact unknown."""
+        """Record results, trying again while the database is down: a lost result makes a contact unknown."""
         for left in reversed(range(RECORD_TRIES)):
             try:
                 await self.recorder.record(answered)

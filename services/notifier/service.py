@@ -1,4 +1,4 @@
-"""Wires the notifier: what is passed in becomes a service that somebody else starts."""
+"""Wires the notifier: turns what is passed in into a service that somebody else starts."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ from services.notifier.wording import languages
 
 GROUP = group_of(SCHEMA)
 JOINS_MS = 50
-"""How long a fact may wait for others: watermarks alone come on all partitions every second, and payments wait for their transactions."""
+"""How long a fact may wait for others to join its batch: otherwise each watermark, every second on every partition, makes payments wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a test may put in the place of the shipped parts: other packs, other providers."""
+    """What a test may replace in the shipped notifier: packs, providers."""
 
     packs: Packs | None = None
     providers: Sequence[Provider] | None = None
@@ -94,7 +94,7 @@ class Parts:
 
 
 def build(ports: Ports, settings: Settings, options: Options | None = None) -> Service:
-    """Return the notifier, wired and not started."""
+    """Return the notifier, wired but not started."""
     options = options or Options()
     packs = options.packs or load_packs()
     ring = settings.ring
@@ -114,7 +114,7 @@ def build(ports: Ports, settings: Settings, options: Options | None = None) -> S
     readiness = Readiness()
     app = make_app(
         Described(
-            "Dunwell notifier", "May it be said now, how, and what became of it", ports.version, (FACTS, PROFILES, TASKS, OUTCOMES), SHAPES
+            "Dunwell notifier", "Decides on contacts, sends and tracks them", ports.version, (FACTS, PROFILES, TASKS, OUTCOMES), SHAPES
         ),
         keys=Keys(ports.engine, SCHEMA, ports.clock, ports.tokens), metrics=metrics, readiness=readiness,
     )  # fmt: skip

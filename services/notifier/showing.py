@@ -1,4 +1,4 @@
-"""Providers as their operators see them: how each is now, and what became of it."""
+"""Providers as their operators see them: their state now, and their history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.notifier.store.health import Event
 
 
 def health_of(health: Health, per_second: int | None, now: datetime) -> dict[str, Any]:
-    """Return how an account is: its breaker, its permits, the rest it asked for, its last faults."""
+    """Return the state of an account: its breaker, its permits, the rest it asked for, its last faults."""
     breaker = health.breaker
     ahead = (health.free_at - now if health.free_at else None) if per_second else None
     return {
@@ -29,13 +29,13 @@ def health_of(health: Health, per_second: int | None, now: datetime) -> dict[str
 
 
 def history_of(name: str, events: Sequence[Event], routes: Sequence[RouteSet]) -> list[dict[str, Any]]:
-    """Return what became of an account and of its share, the newest first; routes are given the newest first."""
+    """Return the history of an account and of its share of messages, newest first; `routes` must come newest first."""
     shown = [{"at": one.at, "kind": one.kind, "by": one.by, **one.detail} for one in events] + _shares(name, routes)
     return sorted(shown, key=lambda one: one["at"], reverse=True)
 
 
 def _shares(name: str, routes: Sequence[RouteSet]) -> list[dict[str, Any]]:
-    """Return each version of the routes in which the weights of a provider are other ones than in the version before."""
+    """Yield each version of the routes in which a provider's weights differ from those in the version before."""
     found, before = [], list[dict[str, Any]]()
     for one in reversed(routes):
         weights = [{"channel": r.channel, "country": r.country, "weight": r.weight} for r in one.routes if r.provider == name]

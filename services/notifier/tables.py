@@ -29,7 +29,7 @@ borrowers = Table(
     Column("stamp", Text),
     Column("erased_at", _moment),
 )
-"""The row to lock before anything about a borrower is written: a stub where nothing is known yet. `key` is his wrapped key."""
+"""The row to lock before writing anything about a borrower: a stub if nothing is known yet. `key` is the borrower's wrapped key."""
 
 facts = Table(
     "facts",
@@ -66,7 +66,7 @@ statuses = Table(
     Column("time", _moment, nullable=False),
     Column("stamp", Text, nullable=False),
 )
-"""Stops of borrowers as they stand; one without a status was closed."""
+"""The stops of borrowers; one without a status has been closed."""
 
 holds = Table(
     "holds",
@@ -83,7 +83,7 @@ holds = Table(
     Column("time", _moment),
     Column("ended_at", _moment),
 )
-"""Holds of cases; one without a stop ended before it was heard of."""
+"""The holds of cases; one without a stop ended before it was heard of."""
 
 deliveries = Table(
     "deliveries",
@@ -116,9 +116,9 @@ deliveries = Table(
 )
 """A contact task; one without a request was cancelled before it came. `turn` counts attempts.
 
-`next_at` is when something is to be done: an attempt, the deadline of one that is unknown (`resolve_by`), the next channel where a receipt
-stays away. `earlier_*` is what became of it at best on channels it has left. `revision` rises with every change, so that none is written
-that was decided on what has changed since.
+`next_at` is when something is to be done: an attempt, closing an unknown one (`resolve_by`), moving to the next channel when no receipt
+comes. `earlier_*` is the best outcome on channels it has left. `revision` rises with every change, so that a decision based on an outdated
+row is not written.
 """
 
 queue = Table(
@@ -129,7 +129,7 @@ queue = Table(
     Column("state", Text, nullable=False),
     Column("next_at", _moment, nullable=False),
 )
-"""A delivery with a `next_at`, its state and `next_at` written with it: what is indexed of them is indexed here."""
+"""The deliveries that have a `next_at`, with their state; written together with the delivery, and indexed here instead of there."""
 
 attempts = Table(
     "attempts",
@@ -152,10 +152,10 @@ attempts = Table(
     Column("receipt", Text),
     Column("asked", Integer, nullable=False),
 )
-"""Written before a provider is called: one a task and channel, opened again only by a result that says it did not go out.
+"""Written before a provider is called: one per task and channel, opened again only by a result that says it did not go out.
 
-`locale` and `version` say which text of the task's template went out; version 0 is a shipped one. `asked` counts the questions to its
-provider about one whose answer was lost.
+`locale` and `version` say which text of the task's template went out; version 0 is a shipped one. `asked` counts how often its provider
+was asked about an attempt whose answer was lost.
 """
 
 contacts = Table(
@@ -176,9 +176,9 @@ contacts = Table(
     Column("decision", LargeBinary),
     Column("reserved_until", _moment),
 )
-"""The ledger of contacts, by whomever: what caps count and what a contact is explained by.
+"""The ledger of contacts, whoever made them: what caps count, and what explains a contact.
 
-One with `reserved_until` is not made yet: a person was let make it, and until then it counts.
+One with `reserved_until` has not been made yet: a person was permitted to make it, and until then it counts.
 """
 
 caps = Table(
@@ -188,7 +188,7 @@ caps = Table(
     Column("scope", Text, primary_key=True),
     Column("key", Text, primary_key=True),
 )
-"""Rows to lock while a cap is counted; the counters are the contacts themselves. Of a number only a bucket of its hash stands here."""
+"""Rows to lock while a cap is counted; the contacts themselves are what is counted. For a number, only a bucket of its hash is here."""
 
 watermarks = Table(
     "watermarks",
@@ -210,7 +210,7 @@ switches = Table(
     Column("by", Text, nullable=False),
     Column("at", _moment, nullable=False),
 )
-"""The stop button; the row of scope `all` has the empty tenant."""
+"""The stop button; the row of scope `all` has an empty tenant."""
 
 provider_accounts = Table(
     "provider_accounts",
@@ -233,7 +233,7 @@ provider_accounts = Table(
     Column("by", Text, nullable=False),
     Column("at", _moment, nullable=False),
 )
-"""Providers as a tenant uses them; credentials and the secret of the receipts URL are sealed, that secret is found by a keyed hash."""
+"""A tenant's provider accounts; credentials and the secret of the receipts URL are sealed, and that secret is found by a keyed hash."""
 
 provider_states = Table(
     "provider_states",
@@ -251,7 +251,7 @@ provider_states = Table(
     Column("trips", Integer, nullable=False),
     Column("last_faults", LargeBinary),
 )
-"""How each account is, for all replicas: its next free permit, its rest, its breaker (`phase` to `trips`)."""
+"""The state of each account, shared by all replicas: its next free permit, its rest, its breaker (`phase` to `trips`)."""
 
 provider_events = Table(
     "provider_events",
@@ -264,7 +264,7 @@ provider_events = Table(
     Column("by", Text),
     Column("detail", LargeBinary, nullable=False),
 )
-"""What became of an account: set, paused, resumed, its breaker opened and closed; `by` is empty where no person did it."""
+"""The history of accounts: set, paused, resumed, breaker opened and closed; `by` is empty where no person did it."""
 
 routes = Table(
     "routes",
@@ -275,7 +275,7 @@ routes = Table(
     Column("by", Text, nullable=False),
     Column("at", _moment, nullable=False),
 )
-"""Which provider carries what, every version of it; the highest one holds."""
+"""Which provider carries what, in every version; the highest version applies."""
 
 callbacks = Table(
     "callbacks",
@@ -286,7 +286,7 @@ callbacks = Table(
     Column("received_at", _moment, nullable=False),
     Column("sealed", LargeBinary),
 )
-"""The requests that brought something new, as they came; without their content once a borrower in it is erased."""
+"""The requests that brought something new, as they came; the content goes once a borrower in it is erased."""
 
 receipts = Table(
     "receipts",
@@ -304,7 +304,7 @@ receipts = Table(
     Column("received_at", _moment, nullable=False),
     Column("callback", BigInteger),
 )
-"""Every word of a provider about a message, once. What an attempt came to is always worked out from all of them."""
+"""Everything a provider said about a message, each statement once. What an attempt came to is always worked out from all of them."""
 
 parts = Table(
     "parts",
@@ -316,7 +316,7 @@ parts = Table(
     Column("parts", Integer, nullable=False),
     Column("kept_at", _moment, nullable=False),
 )
-"""The provider's names for the parts of a message that went out in several."""
+"""The provider's names for the parts of a message that was sent in several."""
 
 unreported = Table(
     "unreported",
@@ -329,7 +329,7 @@ unreported = Table(
     Column("due_at", _moment, nullable=False),
     Column("asked", Integer, nullable=False),
 )
-"""Messages, or parts of them, about which a provider is asked by its own name for each when no receipt comes: until the last question."""
+"""Messages or parts about which the provider is asked, by its own name for each, if no receipt comes; deleted with the last question."""
 
 sandbox_messages = Table(
     "sandbox_messages",
@@ -343,7 +343,7 @@ sandbox_messages = Table(
     Column("sealed", LargeBinary),
     Column("accepted_at", _moment, nullable=False),
 )
-"""What the sandbox was given, every call a row of its own: a message sent twice stands here twice; without address and text once erased."""
+"""What the sandbox was given, one row per call, so a message sent twice appears twice; address and text go with an erasure."""
 
 templates = Table(
     "templates",
@@ -366,4 +366,4 @@ templates = Table(
     Column("retired_by", Text),
     Column("retired_at", _moment),
 )
-"""A tenant's own texts; of one name, locale and channel at most one version is published."""
+"""A tenant's own texts; at most one version per name, locale and channel is published."""

@@ -1,4 +1,4 @@
-"""One pass over what is due, in turns: of each tenant as many as of any other, however long its queue is."""
+"""One pass over what is due, in turns: each tenant gets as many as any other, however long its queue is."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from services.notifier.store import queue
 from services.notifier.store.queue import Key
 
 LIST_AGAIN = timedelta(seconds=1)
-"""While a long queue is worked off, others are looked for so often: each begins anew, and finds rows that were locked or written late."""
+"""How often other tenants are looked for while a long queue is worked off; each starts anew, finding rows locked or written late."""
 LEAP = 8
-"""Batches that are left to whoever had in hand what was dealt: two senders at one place would be in each other's way at each step."""
+"""Batches to skip when another sender holds those dealt: two senders at the same place would collide at every step."""
 
 
 @dataclass(slots=True)
 class TenantTurns:
-    """The tenants whose turn comes, each with the place in its order up to which everything was looked at."""
+    """The tenants still to be served, each with the place in its queue that has been reached."""
 
     engine: AsyncEngine
     clock: Clock
@@ -28,7 +28,7 @@ class TenantTurns:
     _listed_at: datetime | None = None
 
     async def next(self, limit: int, *, contested: bool = False) -> list[Key]:
-        """Return what is to be looked at next; nothing when the pass is over. It lies ahead where others had all of the last."""
+        """Return the keys to look at next; none when the pass is over. If others held all of the last batch (`contested`), skip ahead."""
         async with self.engine.connect() as conn:
             await by_keys(conn)
             now = await self.clock.at(conn)
@@ -45,7 +45,7 @@ class TenantTurns:
         self._places |= {tenant: None for tenant in await queue.due_tenants(conn, now=now) if tenant not in self._places}
 
     async def _deal(self, conn: AsyncConnection, limit: int, now: datetime, *, contested: bool) -> list[Key]:
-        """Take the next share of those whose turn it is; who had nothing is through, the others stand at the end of the line."""
+        """Deal the next share to the tenants whose turn it is; those with nothing left are done, the others go to the end of the line."""
         served = {tenant: self._places.pop(tenant) for tenant in list(self._places)[:limit]}
         share = max(1, limit // len(served))
         keys = await queue.due(conn, served, now=now, share=share, past=LEAP * share) if contested else []

@@ -1,4 +1,4 @@
-"""What providers answered, heard by all replicas: faults open a breaker, `too fast` makes a rest, a wrong account is paused."""
+"""Provider health, shared by all replicas: faults open a breaker, `too fast` starts a rest, a misconfigured account is paused."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from services.notifier.store.health import Event
 
 @dataclass(frozen=True, slots=True)
 class Ward:
-    """Keeps the health of providers, in transactions of its own: no result waits for it, and none is lost with it."""
+    """Keeps the health of providers in transactions of its own: no result waits for it, and none is lost with it."""
 
     engine: AsyncEngine
     clock: Clock
 
     async def hear(self, account: Account, version: int | None, results: Sequence[Result]) -> None:
-        """Take in the answers to one batch, given by this version of an account; nothing to do where it is no account."""
+        """Take in the answers to one batch, given by this version of an account; does nothing for a built-in provider."""
         if version is None:
             return
         tally = Tally.of(results)
@@ -40,7 +40,7 @@ class Ward:
             logs.get("ward").warning("health_not_kept", tenant=account[0], provider=account[1], reason=type(error).__name__)
 
     async def _is_news(self, conn: AsyncConnection, account: Account, tally: Tally) -> bool:
-        """Look without a lock, which would be a write: of a provider that fares well there is nothing to keep of what it accepts."""
+        """Check without a lock, which would be a write: when a healthy provider accepts messages there is nothing to record."""
         before = await health.find(conn, account)
         return before is not None and (tally.config is not None or answered(before, tally, await self.clock.at(conn)) != before)
 
@@ -57,7 +57,7 @@ class Ward:
             await self._stop(conn, account, version, tally.config, now)
 
     async def _stop(self, conn: AsyncConnection, account: Account, version: int, code: str, now: datetime) -> None:
-        """Pause an account that refuses whatever it is given: the messages wait, for another provider or for a person."""
+        """Pause an account that refuses whatever it is given: its messages wait for another provider or for a person."""
         reason = f"config: {code}"
         if await accounts.pause(conn, *account, reason=reason, by=accounts.BY_ITSELF, version=version):
             logs.get("ward").error("provider_paused", tenant=account[0], provider=account[1], reason=reason)
@@ -65,7 +65,7 @@ class Ward:
 
 
 def _changes(before: Health, after: Health, now: datetime) -> list[Event]:
-    """Return what of this belongs into the history: the breaker's steps, and a rest that was not there before."""
+    """Return the changes that belong in the history: steps of the breaker, and the start of a rest."""
     events = []
     if before.breaker.phase is not after.breaker.phase:
         opened, until = after.breaker.phase is Phase.OPEN, after.breaker.until

@@ -1,4 +1,4 @@
-"""The texts of all tenants: shipped ones in files, their own in the database, each found by name, channel and the reader's locale."""
+"""The texts of all tenants: shipped ones in files, their own in the database, found by name, channel and the reader's locale."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from services.notifier.tables import SCHEMA
 from services.notifier.vetting import RefusedError
 
 SHIPPED = 0
-"""The version of a text that comes with the product."""
+"""The version of the texts that come with the product."""
 KEPT_COMPILED = 4096
-"""Texts of tenants kept ready; a version never changes, so that one kept is never stale."""
+"""Cached texts of tenants; a version never changes, so the cache is never stale."""
 _SUFFIX = ".yaml"
 _settings = msgspec.json.Decoder(TenantSettings).decode
 Place = tuple[str, str, str]
@@ -56,7 +56,7 @@ class WrittenFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """A text that comes with the product, as it is written and ready."""
+    """A text that comes with the product, as written and compiled."""
 
     source: Source
     purpose: str
@@ -65,39 +65,39 @@ class Shipped:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """The texts that one claim may use, as they are published in its transaction."""
+    """The texts that one claim may use, as published in its transaction."""
 
     shipped: Mapping[Place, Shipped]
     own: Mapping[tuple[str, Place], Compiled | None]
-    """By tenant and place; None is one that this release does not allow any more."""
+    """By tenant and place; None for a text that this release no longer allows."""
     settings: Mapping[str, TenantSettings]
     links: PageLinks | None = None
 
     def find(self, tenant: str, name: str, channel: str, *, locale: str | None, language: str | None = None) -> Compiled:
-        """Return the text for a reader, in the language asked for where there is one.
+        """Return the text for a reader, in the requested language if there is one.
 
-        In each locale the tenant's own, else the shipped one; RenderError when there is none.
+        In each locale the tenant's own text comes before the shipped one; RenderError when there is none.
         """
         for step in fallback(language, locale, self._of(tenant).default_locale):
             place = (name, step, channel)
             if (tenant, place) in self.own:
                 if (own := self.own[tenant, place]) is None:
-                    raise RenderError(f"the text {name[:64]!r} in {step} holds what is not allowed any more")
+                    raise RenderError(f"the text {name[:64]!r} in {step} contains what is no longer allowed")
                 return own
             if place in self.shipped:
                 return self.shipped[place].text
         raise RenderError(f"there is no template {name[:64]!r} for {channel} in any locale of the reader")
 
     def sums_in(self, tenant: str, text: TextRef, *readers: str | None) -> str:
-        """Return in which locale sums stand in a text for this reader."""
+        """Return the locale in which sums are written in a text for this reader."""
         return written_for(text.locale, *readers, self._of(tenant).default_locale)
 
     def lender(self, tenant: str) -> Lender:
-        """Return who speaks."""
+        """Return who is speaking."""
         return self._of(tenant).lender(tenant)
 
     def link(self, tenant: str, request: ContactRequested, channel: str) -> str | None:
-        """Return where the reader's own page is; a confirmation of ours is about no page, and a tenant may not want links on a channel."""
+        """Return the link to the reader's own page; our confirmations have none, and a tenant may not want links on a channel."""
         if self.links is None or request.step == CONFIRMATION or channel not in self._of(tenant).link_channels:
             return None
         return self.links.of(tenant, request.task_id)
@@ -115,7 +115,7 @@ _NOTHING_SET = TenantSettings()
 
 @dataclass(slots=True)
 class Texts:
-    """Shipped texts, and those of tenants that were used lately."""
+    """Shipped texts, and tenants' texts that were used recently."""
 
     shipped: Mapping[Place, Shipped]
     links: PageLinks | None = None
@@ -123,11 +123,11 @@ class Texts:
 
     @classmethod
     def load(cls, links: PageLinks | None = None) -> Texts:
-        """Return what is shipped, with nothing of any tenant yet."""
+        """Load the shipped texts, with none of any tenant yet."""
         return cls(_shipped(), links)
 
     async def laid_out(self, conn: AsyncConnection, wanted: Iterable[tuple[str, str]]) -> Shelf:
-        """Return what is published now under these (tenant, name), with the settings of the tenants."""
+        """Return what is published now under these (tenant, name), with the tenants' settings."""
         names = set(wanted)
         published = await templates.published(conn, names)
         ready = await self._ready(conn, {(tenant, ref.name, ref.version) for tenant, ref in published})
@@ -135,7 +135,7 @@ class Texts:
         return Shelf(self.shipped, own, await settings_of(conn, {tenant for tenant, _ in names}), self.links)
 
     async def _ready(self, conn: AsyncConnection, wanted: set[tuple[str, str, int]]) -> dict[tuple[str, str, int], Compiled | None]:
-        """Return these versions compiled; others ask at the same time, so what was found is held here and not only in what is kept."""
+        """Return these versions compiled; concurrent calls may evict from the cache, so what was found is also held here."""
         found = {key: self._kept[key] for key in wanted if key in self._kept}
         if missing := wanted - found.keys():
             for row in await templates.sources(conn, missing):
@@ -148,7 +148,7 @@ class Texts:
 
 
 async def settings_of(conn: AsyncConnection, tenants: Iterable[str]) -> dict[str, TenantSettings]:
-    """Return what tenants have set; one that has set nothing is not in it."""
+    """Return the tenants' settings; a tenant that has set nothing is absent."""
     return {tenant: _settings(kept.settings) for tenant, kept in (await settings.current(conn, SCHEMA, tenants)).items()}
 
 
@@ -162,7 +162,7 @@ def _compiled(source: Source, ref: TextRef) -> Compiled | None:
 
 @cache
 def _shipped() -> Mapping[Place, Shipped]:
-    """Return what is shipped, read and compiled once a process: it is constant."""
+    """Return the shipped texts, read and compiled once per process: they never change."""
     folder = files(__package__) / "templates"
     found = [
         shipped

@@ -1,4 +1,4 @@
-"""Asks providers about messages that they took under a name and have not reported on: few times, and without a lock."""
+"""Asks providers about messages they accepted under a name and have not reported on: a few times, holding no lock."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from services.notifier.store import unreported
 from services.notifier.store.unreported import Unreported
 
 AT_ONCE = 10
-"""Questions in one look: they share a connection with what is sent."""
+"""Questions per round: they share a connection with what is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Querier:
-    """Takes what it learns in like a receipt."""
+    """Records what it learns like receipts."""
 
     receiver: Receiver
     metrics: NotifierMetrics
 
     async def look(self) -> int:
-        """Ask once what is due, and return how many messages were looked at."""
+        """Ask one round of due questions; return how many messages were looked at."""
         async with self.receiver.engine.begin() as conn:
             now = await self.receiver.clock.at(conn)
             due, looked_at = await unreported.claim(conn, UNREPORTED, now=now, limit=AT_ONCE)
@@ -34,7 +34,7 @@ class Querier:
         return looked_at
 
     async def _ask(self, one: Unreported) -> None:
-        """Ask about one; whatever goes wrong with it sets this question aside and no other."""
+        """Ask about one message; whatever goes wrong affects only this question."""
         try:
             provider = await self.receiver.directory.provider(one.tenant, one.provider)
             word = await provider.query(one.spelled) if isinstance(provider, Queryable) else None

@@ -1,4 +1,4 @@
-"""What a template may hold: an allow-list over its syntax tree, asked before anything of it is compiled."""
+"""What a template may contain: an allow-list over its syntax tree, checked before any of it is compiled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OBJECTS = {
 LIST = "debts"
 DEBT = frozenset({"amount", "due_on", "product", "loan_id"})
 OPEN = "variables"
-"""What the policy gives: its names are not known beforehand."""
+"""What the policy supplies: its names are not known beforehand."""
 RESERVED = SCALARS | OBJECTS.keys() | {LIST, OPEN}
 FILTERS = frozenset({"length", "upper", "lower", "trim"})
 TESTS = frozenset({"none", "defined"})
@@ -30,7 +30,7 @@ _PLAIN = (nodes.Template, nodes.TemplateData, nodes.Const, nodes.And, nodes.Or, 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in a template that may not stand there."""
+    """Something that a template must not contain."""
 
     part: str
     detail: str
@@ -38,7 +38,7 @@ class Problem:
 
 
 class RefusedError(Exception):
-    """The first thing in a template that may not stand there."""
+    """Raised at the first thing that a template must not contain."""
 
     def __init__(self, detail: str, line: int | None = None) -> None:
         super().__init__(detail)
@@ -47,7 +47,7 @@ class RefusedError(Exception):
 
 
 def problem_of(source: str, part: str) -> Problem | None:
-    """Return what is wrong with one part of a template, or None."""
+    """Return the problem in one part of a template, or None."""
     try:
         vet(source)
     except RefusedError as error:
@@ -69,7 +69,7 @@ def vet(source: str) -> None:
 
 
 def only_says_the_name(source: str) -> bool:
-    """Say whether a vetted source writes the reader's name as it is, asks at most whether there is one, and does nothing else with it."""
+    """Return whether a vetted source only writes the reader's name as it is, or tests whether there is one."""
     tree = _parser().parse(source)
     said = [node for output in tree.find_all(nodes.Output) for node in output.nodes]
     asked = [choice.test for choice in tree.find_all(nodes.If)]
@@ -83,14 +83,14 @@ def _parser() -> ImmutableSandboxedEnvironment:
 
 
 def _visit(node: nodes.Node, target: str | None, *, value: bool) -> None:
-    """Look at a node and what is in it; `target` is the debt of the loop around it, `value` whether its text is asked for."""
+    """Check a node and its children; `target` is the debt of the enclosing loop, `value` whether the node's text is written out."""
     match node:
         case nodes.Name():
             _name(node, target, value=value)
         case nodes.Getattr():
             _attribute(node, target)
         case nodes.Getitem():
-            raise RefusedError(f"only {LIST}[0] and so on, with a field of it, may be looked up", node.lineno)
+            raise RefusedError(f"only {LIST}[0] and so on, followed by a field, may be looked up", node.lineno)
         case nodes.For():
             _loop(node, target)
         case nodes.Filter() | nodes.Test():
@@ -105,7 +105,7 @@ def _visit(node: nodes.Node, target: str | None, *, value: bool) -> None:
 
 
 def _children(node: nodes.Node) -> Iterator[tuple[nodes.Node, bool]]:
-    """Yield what is in a node and whether its text is asked for: that of a condition is not."""
+    """Yield the children of a node and whether their text is written out: that of a condition is not."""
     for name, field in node.iter_fields():
         for child in field if isinstance(field, list) else [field]:
             if isinstance(child, nodes.Node):
@@ -118,7 +118,7 @@ def _name(node: nodes.Name, target: str | None, *, value: bool) -> None:
     if node.name not in RESERVED and node.name != target:
         raise RefusedError(f"there is no placeholder {node.name[:64]!r}", node.lineno)
     if value or (node.name == "loop" and target is None):
-        raise RefusedError(f"{node.name!r} is no text; name a field of it", node.lineno)
+        raise RefusedError(f"{node.name!r} is not text; name one of its fields", node.lineno)
 
 
 def _attribute(node: nodes.Getattr, target: str | None) -> None:
@@ -128,7 +128,7 @@ def _attribute(node: nodes.Getattr, target: str | None) -> None:
 
 
 def _fields(node: nodes.Node, target: str | None) -> tuple[str, frozenset[str] | None]:
-    """Return what a value is and its fields; None for any."""
+    """Return what a value is, and its fields; None if any field may be named."""
     match node:
         case nodes.Name(name=name) if name == target:
             return "a debt", DEBT
@@ -143,11 +143,11 @@ def _fields(node: nodes.Node, target: str | None) -> tuple[str, frozenset[str] |
 
 def _loop(node: nodes.For, target: str | None) -> None:
     if target is not None:
-        raise RefusedError("a loop stands in another one", node.lineno)
+        raise RefusedError("loops cannot be nested", node.lineno)
     if not (isinstance(node.iter, nodes.Name) and node.iter.name == LIST) or node.recursive or node.test is not None:
-        raise RefusedError(f"a loop goes over {LIST} and over nothing else", node.lineno)
+        raise RefusedError(f"a loop can only go over {LIST}", node.lineno)
     if not isinstance(node.target, nodes.Name) or node.target.name in RESERVED:
-        raise RefusedError("the name of a loop's debt must be a new one", node.lineno)
+        raise RefusedError("the loop variable must have a new name", node.lineno)
     for child in node.body:
         _visit(child, node.target.name, value=False)
     for child in node.else_:
@@ -159,7 +159,7 @@ def _filter(node: nodes.Filter | nodes.Test, target: str | None) -> None:
     if node.name not in allowed:
         raise RefusedError(f"there is no {what} {node.name[:64]!r}", node.lineno)
     if node.node is None or node.args or node.kwargs or node.dyn_args is not None or node.dyn_kwargs is not None:
-        raise RefusedError(f"the {what} {node.name!r} stands behind a value and takes none", node.lineno)
+        raise RefusedError(f"the {what} {node.name!r} follows a value and takes no arguments", node.lineno)
     _visit(node.node, target, value=node.name not in {"length", *TESTS})
 
 

@@ -1,4 +1,4 @@
-"""What the watcher reads of the notifier's tables, so that no scrape does."""
+"""Reads the notifier's tables for the gauges, so that no scrape has to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of replies, one language a file, as they are shipped."""
+"""The words looked for in replies, one language a file, as shipped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: tuple[str, ...]
     spaced: bool = True
     accents: bool = False
-    """Whether a word without its accents is another one."""
+    """Whether a word without its accents is a different word."""
     whole: dict[Wish, tuple[str, ...]] = {}
     polite: tuple[str, ...] = ()
     says: dict[Wish, tuple[str, ...]] = {}
@@ -31,14 +31,14 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def languages() -> tuple[Words, ...]:
-    """Return the shipped words of all languages, read once: they are constants."""
+    """Return the shipped words of all languages, read once per process: they never change."""
     folder = files(__package__) / "wishes"
     found = sorted((file for file in folder.iterdir() if file.name.endswith(_SUFFIX)), key=lambda file: file.name)
     return tuple(words_of(msgspec.convert(written_in(file.read_text(encoding="utf-8")), Written)) for file in found)
 
 
 def words_of(written: Written) -> Words:
-    """Return the words of a file as they are looked for."""
+    """Return the words of a file in the form in which they are looked for."""
     return Words(
         language=written.language, spaced=written.spaced, accents=written.accents,
         whole={_form(plain(word), written): wish for wish, words in written.whole.items() for word in words},
@@ -49,7 +49,7 @@ def words_of(written: Written) -> Words:
 
 
 def _any(says: tuple[str, ...], written: Written) -> re.Pattern[str] | None:
-    """Return one pattern for all of these; words where they are written apart, else any part of a text."""
+    """Return one pattern that matches any of these: whole words where words are written apart, otherwise any part of a text."""
     if not says:
         return None
     either = "|".join(f"(?:{_form(spelt(one), written)})" for one in says)
@@ -57,6 +57,6 @@ def _any(says: tuple[str, ...], written: Written) -> re.Pattern[str] | None:
 
 
 def _form(word: str, written: Written) -> str:
-    """Return a word in the form in which a text of this language is read."""
+    """Return a word in the form in which texts of this language are read."""
     word = word if written.spaced else word.replace(" ", "")
     return word if written.accents else bare(word)

@@ -1,7 +1,7 @@
 """Measure on this machine: `python -m tests.bench`, with `--quick` in a few minutes, with `--large` what only size shows.
 
-Every figure stands beside the limit of the machine in the same minute, and comes from a run whose results were checked: a wrong one ends
-the command with an error, one of which nothing can be said (too short, too late) only goes without figures.
+Every figure is shown beside the machine's limit in the same minute, and comes from a run whose results were checked: a wrong run ends the
+command with an error, an inconclusive one (too short, too late) just has no figures.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Sizes:
     waiting: int
     midnight: int
     installs: bool = True
-    """Whether others' programs are fetched where they are not there yet."""
+    """Whether other people's programs are fetched if they are missing."""
 
 
 FULL = Sizes(
@@ -217,7 +217,7 @@ def main() -> None:
 
 
 def _together(chosen: Sequence[str]) -> list[list[str]]:
-    """Return which parts have the same servers: those that use no bus leave nothing behind, and servers take their time to start."""
+    """Return which parts share servers: those that use no bus leave nothing behind, and servers are slow to start."""
     alone, shared = [name for name in chosen if name not in OFF_THE_BUS], [name for name in chosen if name in OFF_THE_BUS]
     return [*[[name] for name in alone], shared]
 

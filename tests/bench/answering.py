@@ -1,4 +1,4 @@
-"""A provider on loopback in a process of its own: it answers each text after 20 ms, and says what it was sent."""
+"""A provider on loopback in a separate process: it answers each text after 20 ms, and reports what it was sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ANSWERS_AFTER_S = 0.02
 
 
 async def serve() -> None:
-    """Take texts as MessageBird does, until the standard input ends; a line on it asks how many came, and to how many numbers."""
+    """Accept texts as MessageBird does, until standard input ends; a line on it asks how many arrived, and for how many numbers."""
     ids, seen = itertools.count(), list[str]()
 
     async def take(request: web.Request) -> web.Response:

@@ -50,7 +50,7 @@ REST = "transaction and rest"
 
 @dataclass
 class Tracer:
-    """Time spent in each stage itself, what it calls taken out."""
+    """Time spent in each stage itself, excluding the stages it calls."""
 
     wall: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
@@ -58,11 +58,11 @@ class Tracer:
     _since: tuple[float, float] = (0.0, 0.0)
 
     def begin(self) -> None:
-        """Begin to count."""
+        """Start counting."""
         self._since = time.perf_counter(), time.process_time()
 
     def turn(self, stage: str | None) -> None:
-        """Count what has passed, and go into a stage or (None) out of it."""
+        """Count the time passed, and enter a stage or (None) leave it."""
         wall, cpu = time.perf_counter(), time.process_time()
         inside = self._inside[-1]
         self.wall[inside] = self.wall.get(inside, 0) + wall - self._since[0]
@@ -100,7 +100,7 @@ class Tracer:
 
 @contextmanager
 def traced() -> Any:
-    """Put stopwatches around the stages for a while."""
+    """Put stopwatches around the stages for the duration of the block."""
     tracer, before = Tracer(), [(owner, name, getattr(owner, name)) for _, owner, name in STAGES]
     for stage, owner, name in STAGES:
         setattr(owner, name, tracer.around(stage, getattr(owner, name)))
@@ -112,7 +112,7 @@ def traced() -> Any:
 
 
 async def run(stack: Stack, book: Book) -> list[str]:
-    """Take the events in, and return the microseconds an event of each stage."""
+    """Ingest the events, and return the microseconds per event of each stage."""
     async with stack.database("ingest") as url:
         async with handlers(url) as take:
             postgres = cpu_s(stack.postgres_pid)
@@ -138,7 +138,7 @@ async def run(stack: Stack, book: Book) -> list[str]:
 
 @asynccontextmanager
 async def handlers(url: str) -> AsyncIterator[Callable[[Sequence[Record]], Any]]:
-    """Yield what takes a batch in, as the consumer does, without a broker."""
+    """Yield a function that ingests a batch as the consumer does, without a broker."""
     spare_the_collector()
     clock = WallClock()
     engine = make_engine(url, application="ingest")
@@ -159,7 +159,7 @@ async def handlers(url: str) -> AsyncIterator[Callable[[Sequence[Record]], Any]]
 
 
 def batches(book: Book) -> list[list[Record]]:
-    """Return the events as the bus would give them: batches of one partition each."""
+    """Return the events as the bus would deliver them: in batches of one partition each."""
     by_partition: dict[int, list[Message]] = {}
     for sent in book.events:
         message = sent.message

@@ -1,4 +1,4 @@
-"""The scheduler: facts to committed cases, and cases that are due at nine to requests in the outbox, beside limit and others' ways."""
+"""The scheduler: from facts to committed cases, and from cases due at nine to requests in the outbox, beside the limit and alternatives."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _REQUESTED = (
 
 
 async def opened(stack: Stack, borrowers: int, rounds: int) -> list[str]:
-    """Take the facts of so many borrowers in from the bus, each round on an empty database."""
+    """Consume the facts of so many borrowers from the bus, each round on an empty database."""
     now, facts = WallClock().now().replace(microsecond=0), late.facts_of(borrowers)
     await stack.put(late.facts(borrowers, now.date(), now))
     limit, ours = [], []
@@ -53,7 +53,7 @@ async def _copied(stack: Stack, facts: int, number: int) -> Measured:
 
 
 async def due(stack: Stack, borrowers: int, few: tuple[int, int], rounds: int, *, installs: bool) -> list[str]:
-    """Do what is due at nine for so many cases, in copies of one book; pgqueuer and Tryton do as many as they can take."""
+    """Process so many cases due at nine, in copies of one book; pgqueuer and Tryton get as many as they can handle."""
     python, missing = peers.python(installs=installs)
     limit, alone, both, queued, dunned = [], [], [], [], []
     async with stack.database("scheduler") as book, stack.database() as ledger:
@@ -123,7 +123,7 @@ async def _queued(stack: Stack, book: str, few: int, python: str) -> Measured:
 
 
 def _fill_ledger(stack: Stack, url: str, debts: int, python: str) -> None:
-    """Make the books of a company in Tryton, where nobody has been dunned yet."""
+    """Create the books of a company in Tryton, where nobody has been dunned yet."""
     words = [stack.server.url(""), str(make_url(url).database), str(debts), FIRST_LATE.isoformat()]
     worker = WorkerProcess("dunned", *words, python=python)
     try:
@@ -133,7 +133,7 @@ def _fill_ledger(stack: Stack, url: str, debts: int, python: str) -> None:
 
 
 async def _dunned(stack: Stack, book: str, debts: int, python: str) -> list[Measured]:
-    """Let Tryton make a dunning of each debt on its first day late, and bring each to the next level a week later."""
+    """Let Tryton dun each debt on its first day late, and raise each to the next level a week later."""
     async with stack.copied(book) as url:
         worker = WorkerProcess("dunned", stack.server.url(""), str(make_url(url).database), python=python)
         try:

@@ -1,4 +1,4 @@
-"""Contacts through the sandbox: deliveries that are due at one moment, fed through the notifier's own handlers, drained by its sender."""
+"""Contacts through the sandbox: deliveries due at one moment, fed through the notifier's own handlers, drained by its sender."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.bench.stack import Stack
 
 ZONE = "Asia/Shanghai"
 MORNING = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
-"""Ten in Shanghai, on a Tuesday: a contact is lawful."""
+"""Ten o'clock in Shanghai, on a Tuesday: a contact is lawful."""
 CHUNK = 3_000
 _RECORDED = text(
     "select (select count(*) from notifier.deliveries where state = :state), (select count(*) from notifier.contacts),"
@@ -47,7 +47,7 @@ _SENT = text("select count(*), count(distinct task_id) from notifier.sandbox_mes
 
 @dataclass
 class World:
-    """A notifier of which only the consumer runs by itself."""
+    """A notifier of which only the consumer runs on its own."""
 
     engine: AsyncEngine
     bus: InProcessBus
@@ -60,7 +60,7 @@ class World:
     digest: bytes
 
     async def hear(self, topic: Topic, kind: str, said: Sequence[tuple[str, msgspec.Struct]]) -> None:
-        """Publish one message a borrower and wait until the notifier has committed them."""
+        """Publish one message per borrower and wait until the notifier has committed them."""
         writer = Writer("bench", self.bus.partitions)
         messages: list[Message] = []
         for borrower, data in said:
@@ -70,7 +70,7 @@ class World:
             await self.bus.publish(messages[at : at + CHUNK])
 
     async def fresh_watermarks(self) -> None:
-        """Say that all is known up to now."""
+        """Publish watermarks up to now."""
         mark = DebtWatermark(until=self.clock.now())
         for topic in (FACTS, PROFILES):
             envelope = Envelope("debt.watermark.v1", "w", "bench", self.clock.now(), "-", "watermark")
@@ -97,7 +97,7 @@ async def _round(stack: Stack, contacts: int) -> Measured:
 
 
 async def fill(here: World, contacts: int) -> None:
-    """Let so many borrowers be late and a contact be due to each."""
+    """Make so many borrowers late, with a contact due to each."""
     borrowers = [f"b{n:06d}" for n in range(contacts)]
     await here.hear(PROFILES, "borrower.profile.v1", [(b, _profile(here, b)) for b in borrowers])
     await here.hear(FACTS, "debt.overdue.v1", [(b, _fact(here, b)) for b in borrowers])
@@ -112,7 +112,7 @@ async def recorded(here: World, state: str) -> tuple[int, ...]:
 
 
 def message(number: int) -> OutgoingMessage:
-    """Return a message such as these contacts make."""
+    """Return a message like those of these contacts."""
     borrower = f"b{number:06d}"
     body = "Your payment of CNY 120.50 to your lender is overdue. Please pay it as soon as you can."
     return OutgoingMessage(
@@ -122,7 +122,7 @@ def message(number: int) -> OutgoingMessage:
 
 @contextlib.asynccontextmanager
 async def world(url: str, *, place: str = "ZZ", fakes: bool = False, channel: ChannelName = "sms") -> AsyncIterator[World]:
-    """Start a notifier on this database, for borrowers in this place who are reached on this channel."""
+    """Start a notifier on this database, for borrowers in this place, reached on this channel."""
     clock = DrivenClock(MORNING)
     engine, bus = make_engine(url, application="notifier"), InProcessBus(clock=clock, partitions=PARTITIONS)
     private, public = sealing.new_pair()

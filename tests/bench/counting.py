@@ -1,4 +1,4 @@
-"""What a peer of the bench says of what it took: a line on its standard input asks."""
+"""How a peer of the bench reports what it received: a line on its standard input asks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 
 async def until_the_input_ends(seen: list[str], more: Mapping[str, Callable[[], str]] | None = None) -> None:
-    """Say on `count` and on `peek` how many came, and to how many places; `count` begins anew. Of more words each has its answer."""
+    """Print on `count` and `peek` how many arrived, for how many places; `count` resets. `more` has further words with their answers."""
     while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
         word = line.strip()
         if more and word in more:

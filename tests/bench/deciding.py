@@ -1,4 +1,4 @@
-"""Decisions of the gate, one after the other in this process: real packs, with earlier contacts that the caps of each count."""
+"""Decisions of the gate, one after the other in this process: real packs, with earlier contacts that count towards their caps."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from tests.bench.measuring import Measured, Stopwatch, spread, whole
 PLACES: Mapping[str, str] = {
     "CN": "Asia/Shanghai", "KR": "Asia/Seoul", "CL": "America/Santiago", "TH": "Asia/Bangkok", "US-MA": "America/New_York",
 }  # fmt: skip
-"""Places with hours, caps over persons, debts and claims, and days that must lie between two messages."""
+"""Places with hours, caps per person, debt and claim, and a minimum number of days between two messages."""
 PRIORS = (0, 20, 100)
-"""Contacts of the last weeks that stand in the ledger of each borrower."""
+"""How many contacts of the last weeks each borrower's ledger holds."""
 CHANNELS = (Channel.SMS, Channel.EMAIL, Channel.CALL)
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def run(decisions: int, rounds: int) -> list[str]:
-    """Decide so often by each number of earlier contacts, and return the figures."""
+    """Make so many decisions for each number of earlier contacts, and return the figures."""
     packs = load_packs()
     lines = []
     for priors in PRIORS:
@@ -58,7 +58,7 @@ def _round(packs: Packs, decisions: int, priors: int) -> Measured:
 
 
 def _question(number: int, priors: int) -> tuple[Proposed, Circumstances]:
-    """Return one at any hour of a week, of a borrower in one of the places."""
+    """Return a question at any hour of a week, about a borrower in one of the places."""
     place, zone = list(PLACES.items())[number % len(PLACES)]
     at, debt = MONDAY + timedelta(minutes=7 * number % 10_080), f"loan-{number}"
     made = tuple(

@@ -1,4 +1,4 @@
-"""Loans that fall due at one moment: a few real ones, taken in by the ledger a day ago and then copied by SQL under other ids."""
+"""Loans that fall due at one moment: a few real ones, ingested by the ledger a day ago and then copied by SQL under other ids."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _COPY = (
     f" from (select number, lpad(number::text, 7, '0') as name from generate_series({_SHAPES}, $1::int - 1) as s(number)) n"
     f" join ingest.loans l on l.loan_id = '{PREFIX}' || lpad((n.number % {_SHAPES})::text, 7, '0')"
 )
-"""A book names its borrower: in the same length, so that the bytes around stay what they are."""
+"""A book names its borrower: the copy's name has the same length, so that the surrounding bytes stay valid."""
 
 
 async def seed(url: str, number: int) -> None:
-    """Put so many loans into an empty ledger, all of which became overdue at the last midnight; nothing is left to publish."""
+    """Put so many loans into an empty ledger, all overdue since the last midnight; nothing is left to publish."""
     yesterday = datetime.combine(WallClock().now().astimezone(ZONE).date() - timedelta(days=1), time(12), ZONE).astimezone(UTC)
     await _take_in(url, [sent for shape in range(_SHAPES) for sent in _history(shape, yesterday)], yesterday)
     conn = await asyncpg.connect(url)
@@ -49,7 +49,7 @@ async def seed(url: str, number: int) -> None:
 
 
 async def check(url: str, number: int) -> None:
-    """All of them are overdue and wait for their next day."""
+    """Check that all of them are overdue and wait for their next day."""
     found = await one_row(
         url,
         "select count(*) filter (where next_at <= now() or next_at is null), count(*) filter (where overdue_total > 0),"
@@ -59,7 +59,7 @@ async def check(url: str, number: int) -> None:
 
 
 def _history(shape: int, yesterday: datetime) -> list[Sent]:
-    """Return a loan that has been paid up to the instalment which falls due on that day."""
+    """Return a loan that has been paid up to the instalment that falls due on that day."""
     loan_id = f"{PREFIX}{shape:07d}"
     made = disbursed(loan_id, 0, yesterday)
     rows = made.data["schedule"]

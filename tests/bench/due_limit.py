@@ -1,4 +1,4 @@
-"""The limit of the machine for due loans: the rows claimed and moved on, one copy of what they held into the outbox. Nothing else."""
+"""The machine's limit for due loans: the rows claimed and rescheduled, their content copied into the outbox once. Nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOVE = (
 
 
 async def run(database: str) -> None:
-    """Move all that is due."""
+    """Reschedule everything that is due."""
     conn = await asyncpg.connect(database)
     moved, after = 0, (await conn.fetchval("select min(next_at) - interval '1 day' from ingest.loans"), "", "")
     print("begin", flush=True)

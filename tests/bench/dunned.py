@@ -1,6 +1,6 @@
-"""Another's way to dun: Tryton's `account_dunning`, which finds who is late, makes a dunning of each debt and moves it on level by level.
+"""An alternative: Tryton's `account_dunning`, which finds late debts, makes a dunning of each and raises it level by level.
 
-Runs in the virtual environment of the peers, which has nothing of ours. It looks at no hour, no stop and no earlier contact, writes no
+Runs in the virtual environment of the peers, without any of our code. It considers no hours, stops or earlier contacts, writes no
 message and sends nothing.
 """
 
@@ -21,7 +21,7 @@ CLERK = 1
 
 
 def fill(server: str, name: str, debts: int, today: date) -> None:
-    """Make the books of a company to which so many parties owe something since yesterday."""
+    """Create the books of a company to which so many parties have owed something since yesterday."""
     pool = _pools(server)
     _create(name, pool)
     books = Books(name, pool(name))
@@ -32,7 +32,7 @@ def fill(server: str, name: str, debts: int, today: date) -> None:
 
 
 def run(server: str, name: str) -> None:
-    """At each line of standard input do the dunnings of that day, and say how many stand at which level."""
+    """For each line of standard input do that day's dunnings, and print how many are at each level."""
     pool = _pools(server)
     pool(name).init()
     books = Books(name, pool(name))
@@ -45,15 +45,15 @@ def run(server: str, name: str) -> None:
 
 def _pools(server: str) -> Any:
     config.set("database", "uri", server)
-    from trytond.pool import Pool  # noqa: PLC0415  # reads its configuration when it is loaded
+    from trytond.pool import Pool  # noqa: PLC0415  # reads its configuration on import
 
     Pool.start()
     return Pool
 
 
 def _create(name: str, pool: Any) -> None:
-    """Make the database's tables and activate the module."""
-    from trytond import backend  # noqa: PLC0415  # reads its configuration when it is loaded
+    """Create the database's tables and activate the module."""
+    from trytond import backend  # noqa: PLC0415  # reads its configuration on import
     from trytond.transaction import Transaction  # noqa: PLC0415  # the same
 
     backend.Database(name).init()
@@ -78,26 +78,26 @@ class Books:
         self.company = companies[0].id if companies else 0
 
     def open(self, today: date) -> None:
-        """Make company, chart, fiscal year and procedure."""
+        """Create the company, chart of accounts, fiscal year and procedure."""
         self.company = self._do(self._found)
         self._do(lambda: self._begin(today - timedelta(days=1)))
 
     def owe(self, numbers: range, today: date) -> None:
-        """Let so many parties owe something since yesterday."""
+        """Make so many parties owe something since yesterday."""
         self._do(lambda: self._book(numbers, today - timedelta(days=1)))
 
     def dun(self, today: date) -> None:
-        """Make the dunnings of a day, bring others to their next level, and mark all of these as said."""
+        """Make the dunnings of a day, raise others to their next level, and mark all of these as done."""
         self._do(lambda: self._dun(today))
 
     def standing(self) -> list[int]:
-        """Return how many dunnings that were said stand at each level."""
+        """Return how many finished dunnings are at each level."""
         waiting = [("state", "=", "waiting")]
         search = self.pool.get("account.dunning").search
         return list(self._do(lambda: [search([*waiting, ("level.overdue", "=", timedelta(days=days))], count=True) for days in LEVELS]))
 
     def _do(self, work: Callable[[], Any]) -> Any:
-        """Do something in a transaction, begun anew where it needs another lock first."""
+        """Do something in a transaction, restarted if it needs another lock first."""
         from trytond.transaction import Transaction, TransactionError  # noqa: PLC0415  # as above
 
         extras: dict[str, Any] = {}

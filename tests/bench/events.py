@@ -1,4 +1,4 @@
-"""The events that are taken in, and what the ledger must say once they are."""
+"""The events to ingest, and what the ledger must say afterwards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 @dataclass(frozen=True)
 class Sent:
-    """One event before it is written in some transport's form."""
+    """One event before it is written in a transport's form."""
 
     id: str
     type: str
@@ -34,7 +34,7 @@ class Sent:
 
     @property
     def message(self) -> Message:
-        """Return it in binary mode, on its loan's partition of twelve."""
+        """Return it in binary mode, on its loan's partition out of twelve."""
         headers = (
             ("ce_specversion", b"1.0"), ("ce_id", self.id.encode()), ("ce_source", SOURCE.encode()), ("ce_type", self.type.encode()),
             ("ce_time", self.time.isoformat().encode()), ("ce_subject", self.loan_id.encode()), ("content-type", b"application/json"),
@@ -54,7 +54,7 @@ PARTITIONS = 12
 
 @dataclass
 class Book:
-    """Events in the order in which they are sent, and the sums of them all."""
+    """Events in the order they are sent, and their totals."""
 
     events: list[Sent] = field(default_factory=list)
     loans: int = 0
@@ -74,7 +74,7 @@ class Book:
 
 
 def book(events: int, *, prefix: str = "L") -> Book:
-    """Return disbursements, then four rounds of repayments in another order each; every second loan is overdue."""
+    """Return disbursements, then four rounds of repayments, each in a different order; every second loan is overdue."""
     made, now = Book(loans=events // (1 + REPAYMENTS)), WallClock().now().replace(microsecond=0)
     order = random.Random(7)
     loans = list(range(made.loans))
@@ -106,7 +106,7 @@ def disbursed(loan_id: str, n: int, now: datetime) -> Sent:
 
 
 def repaid(loan_id: str, turn: int, now: datetime) -> Sent:
-    """Return a payment with what a wallet adds of its own: fields that the contract does not know."""
+    """Return a payment with a wallet's own additions: fields that are not in the contract."""
     at = now - timedelta(days=max(1, REPAYMENTS - turn))
     data = {
         "loan_id": loan_id, "repayment_id": f"{loan_id}-r{turn}", "amount": PAID, "paid_at": at.isoformat(), "kind": "repayment",

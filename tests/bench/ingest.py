@@ -1,4 +1,4 @@
-"""From the topic to the committed ledger and the published facts: the limit, ours and another's way, side by side in rounds."""
+"""From the topic to the committed ledger and the published facts: the limit, ours and an alternative, side by side in rounds."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ AT_ONCE = 16
 
 @dataclass
 class Rounds:
-    """What each round gave."""
+    """The results of each round."""
 
     limit: list[Measured] = field(default_factory=list)
     ours: list[Measured] = field(default_factory=list)
     peer: list[Measured] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Return the figures, medians with least and greatest."""
+        """Return the figures: medians with minimum and maximum."""
         return [
             *[
                 f"  {name:<14} {spread([m.rate for m in rows], whole)} events/s, {spread([m.cpu_ms for m in rows], fine)} ms of CPU an"
@@ -54,7 +54,7 @@ async def run(stack: Stack, book: Book, few: Book, rounds: int) -> Rounds:
 
 
 async def limit(stack: Stack, book: Book, number: int) -> Measured:
-    """Copy the events into a table: all that the machine gives."""
+    """Copy the events into a table: the most that the machine can do."""
     async with stack.database() as url:
         words = [stack.broker.bootstrap, url, f"limit-{number}", LOAN_EVENTS_TOPIC.name, str(len(book.events))]
         return measured("limit", words, items=len(book.events), trees=stack.trees)
@@ -116,7 +116,7 @@ async def check_facts(stack: Stack, url: str, before: dict[TopicPartition, int])
 
 
 async def fact_ends(stack: Stack) -> dict[TopicPartition, int]:
-    """Return where the facts end now."""
+    """Return the present end offsets of the facts."""
     consumer = AIOKafkaConsumer(bootstrap_servers=stack.broker.bootstrap)
     await consumer.start()
     try:
@@ -126,7 +126,7 @@ async def fact_ends(stack: Stack) -> dict[TopicPartition, int]:
 
 
 async def records(stack: Stack, before: dict[TopicPartition, int]) -> Any:
-    """Yield the facts on the bus from these places to where they end now."""
+    """Yield the facts on the bus from these offsets to their present end."""
     consumer = AIOKafkaConsumer(bootstrap_servers=stack.broker.bootstrap)
     await consumer.start()
     try:
@@ -146,7 +146,7 @@ async def records(stack: Stack, before: dict[TopicPartition, int]) -> Any:
 
 
 async def one_row(url: str, statement: str) -> Any:
-    """Return the one row of a statement."""
+    """Return the single row of a statement."""
     conn = await asyncpg.connect(url)
     try:
         return await conn.fetchrow(statement)
@@ -155,13 +155,13 @@ async def one_row(url: str, statement: str) -> Any:
 
 
 def require(what: str, found: object, expected: object) -> None:
-    """End the run when it is wrong: a wrong run has no figures."""
+    """End the run if it is wrong: a wrong run has no figures."""
     if found != expected:
         raise SystemExit(f"bench: {what} is wrong: {str(found)[:400]}, expected {str(expected)[:400]}")
 
 
 def compared(name: str, ours: Sequence[Measured], other: Sequence[Measured]) -> str:
-    """Return the share of another's rate and of its CPU, round by round."""
+    """Return our rate and CPU relative to the alternative's, round by round."""
     rates = [a.rate / b.rate for a, b in zip(ours, other, strict=True)]
     cpu = [a.cpu_ms / b.cpu_ms for a, b in zip(ours, other, strict=True)]
     return f"  ours / {name}   {spread(rates, fine)} of its rate, {spread(cpu, fine)} of its CPU an event"

@@ -1,4 +1,4 @@
-"""Events over HTTP into the program as it is started: all services in one process, or ingest alone with Kafka behind it."""
+"""Events over HTTP into the program as it is deployed: all services in one process, or ingest alone with Kafka behind it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WITHIN_S = 120.0
 SETTLE_S, REST_S = 3.0, 5.0
 
 Followed = Callable[[int], Awaitable[None]]
-"""Returns when so many events more have had their effect: what that takes belongs to their own row, not to the next one."""
+"""Returns when so many more events have taken effect: that cost belongs to their own row, not to the next one."""
 
 
 async def run(stack: Stack, events: int, few: int) -> list[str]:
@@ -43,7 +43,7 @@ async def _embedded(folder: Path, events: int, few: int) -> list[str]:
     process = _started(*words)
     try:
         await _ready(f"http://127.0.0.1:{port}/readyz")
-        # the server that the program started: this process joins it for the check alone
+        # the server that the program started: this process only joins it for the check
         server = EmbeddedPostgres(folder / "postgres")
         trees = {"dunwell": process.pid, "postgres": _postmaster(folder)}
         address, key = f"http://127.0.0.1:{port}/ingest/v1/events", "dunwell-dev"
@@ -57,7 +57,7 @@ async def _embedded(folder: Path, events: int, few: int) -> list[str]:
 
 
 async def _on_kafka(stack: Stack, events: int, few: int) -> list[str]:
-    """The 202 comes when the broker has the events; the ledger takes them in meanwhile."""
+    """The 202 comes when the broker has the events; the ledger ingests them meanwhile."""
     async with stack.database() as url:
         apart = Apart(url, stack.broker.bootstrap, stack.folder / "apart", partitions=12)
         apart.prepare()
@@ -76,7 +76,7 @@ async def _on_kafka(stack: Stack, events: int, few: int) -> list[str]:
     return lines
 
 
-async def _both(  # what is posted where, and who else works on it
+async def _both(  # what is posted where, and which other processes work on it
     address: str, key: str, trees: dict[str, int], sizes: tuple[int, int], where: str, *, followed: Followed | None = None
 ) -> list[str]:
     lines = [await _at_rest(trees, where)]
@@ -104,7 +104,7 @@ def _compiling_s(trees: dict[str, int]) -> float:
 
 
 async def _at_rest(trees: dict[str, int], where: str) -> str:
-    """Say what the processes take while nothing comes: it is in every figure below, the more an event the fewer events come."""
+    """Report what the processes use while nothing arrives: it is in every figure below, and more per event the fewer events arrive."""
     await asyncio.sleep(SETTLE_S)
     watch = Stopwatch(trees)
     await asyncio.sleep(REST_S)
@@ -135,7 +135,7 @@ async def _checked(url: str, events: int, few: int) -> None:
 
 
 async def taken_in(url: str, events: int, *, within_s: float = WITHIN_S) -> None:
-    """Wait until the ledger has so many events; more or fewer in the end are an error."""
+    """Wait until the ledger has so many events; more or fewer at the end are an error."""
     conn = await asyncpg.connect(url)
     try:
         async with asyncio.timeout(within_s):

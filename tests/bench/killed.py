@@ -1,4 +1,4 @@
-"""The notifier's process is killed when half of the contacts are out, and started again: nothing lost, nothing sent twice."""
+"""The notifier's process is killed when half of the contacts are out, and restarted: nothing lost, nothing sent twice."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.bench.wire import Provider
 from tests.support.running import until
 
 LATER_S = 120
-"""So much later the process is started again: what was in flight has had its grace by then."""
+"""How much later the process is restarted: by then, the grace period of what was in flight is over."""
 _STATES = text("select state, count(*) from notifier.deliveries group by 1")
 
 
 async def run(stack: Stack, count: int, rounds: int) -> list[str]:
-    """Kill it once in each round, and return what was left."""
+    """Kill it once in each round, and return the outcome."""
     return [await _round(stack, count) for _ in range(rounds)]
 
 
@@ -50,7 +50,7 @@ async def _round(stack: Stack, count: int) -> str:
 
 
 async def _killed_at_half(world: World, url: str, there: Provider, count: int) -> int:
-    """Kill the process when half is with the provider, and return how many are."""
+    """Kill the process when the provider has half of them, and return how many it has."""
     worker = _told(world, url, 0)
     try:
         await until(lambda: there.took("peek")[0] >= count // 2, "half of the contacts", within_s=WITHIN_S)

@@ -1,4 +1,4 @@
-"""Late borrowers: what ingest says of them, the policy they are under, and a book of cases that are all due at nine."""
+"""Late borrowers: ingest's facts about them, the policy they are under, and a book of cases that are all due at nine."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ ZONE = "Asia/Shanghai"
 EVE = datetime(2026, 11, 24, 2, 15, tzinfo=UTC)
 """A quarter past ten in Shanghai: the first message goes out at once."""
 NINE = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
-"""Nine in the next morning: the second one."""
+"""Nine the next morning: the second one."""
 SETTLED = timedelta(seconds=3)
 TWO_DEBTS_EACH, HELD_EACH = 4, 20
-"""Every fourth borrower has two debts; for every twentieth a moratorium begins at nine, so that the case is due and says nothing."""
+"""Every fourth borrower has two debts; for every twentieth a moratorium begins at nine, so that the case is due but sends nothing."""
 LEAST = 5_000
 CHUNK = 5_000
 SECOND = "firm"
@@ -57,7 +57,7 @@ steps:
 
 @dataclass
 class Late:
-    """A scheduler of which only the consumer runs by itself."""
+    """A scheduler of which only the consumer runs on its own."""
 
     engine: AsyncEngine
     bus: InProcessBus
@@ -70,7 +70,7 @@ class Late:
             await self.bus.publish(messages[at : at + CHUNK])
 
     async def settle(self) -> None:
-        """Let the cases rest, say that all facts have come, and do what is due."""
+        """Let the cases settle, publish that all facts have arrived, and do what is due."""
         self.clock.advance(SETTLED)
         mark, envelope = (
             DebtWatermark(until=self.clock.now()),
@@ -81,7 +81,7 @@ class Late:
 
 
 def facts(borrowers: int, today: date, at: datetime) -> list[Message]:
-    """Return what ingest says of these borrowers on their first day overdue."""
+    """Return ingest's facts about these borrowers on their first day overdue."""
     said = [(borrower, _fact(borrower, debt, today)) for n in range(borrowers) for borrower in [name(n)] for debt in range(debts_of(n))]
     return _messages(FACTS, "debt.overdue.v1", said, at)
 
@@ -92,12 +92,12 @@ def facts_of(borrowers: int) -> int:
 
 
 def held(borrowers: int) -> int:
-    """Return for how many of them a moratorium begins at nine."""
+    """Return the number of them for whom a moratorium begins at nine."""
     return len(range(0, borrowers, HELD_EACH))
 
 
 def name(number: int) -> str:
-    """Return a borrower."""
+    """Return a borrower's id."""
     return f"b{number:07d}"
 
 
@@ -107,7 +107,7 @@ def debts_of(number: int) -> int:
 
 
 async def fill(url: str, borrowers: int) -> None:
-    """Let so many borrowers be late, have had their first message, and be due for the second one at nine; nothing is left to publish."""
+    """Make so many borrowers late, with their first message sent and the second due at nine; nothing is left to publish."""
     async with _desk(url) as here:
         await put_policy(here.engine, here.clock.now())
         await here.hear(facts(borrowers, EVE.date(), EVE))
@@ -132,7 +132,7 @@ async def fill(url: str, borrowers: int) -> None:
 
 
 async def put_policy(engine: AsyncEngine, at: datetime, source: str = DOCUMENT) -> None:
-    """Make this policy of the bench the active one of its tenant."""
+    """Make this policy the active one of the bench's tenant."""
     which, doing = Which(TENANT, "wallet", 1), Doing("bench", at)
     async with engine.begin() as conn:
         await policies.add_draft(conn, which, doing, source=source, document=written(source).document)

@@ -1,4 +1,4 @@
-"""One replica that leases permits and starts by them, in a process of its own: `python -m tests.bench.leasing URL SECONDS`."""
+"""One replica that leases permits and starts messages by them, in a separate process: `python -m tests.bench.leasing URL SECONDS`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.bench.events import TENANT
 from tests.support.leasing import lease_and_start
 
 WANTED = 150
-"""Messages that are due in each claim: more than the rate lets out."""
+"""Messages due in each claim: more than the rate allows."""
 
 
 async def lease(url: str, lasts_s: float) -> None:

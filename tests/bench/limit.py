@@ -1,4 +1,4 @@
-"""The limit of the machine: records read, key columns and body copied into a table without an index, offsets committed. Nothing else."""
+"""The machine's limit: records read, key columns and body copied into a table without an index, offsets committed. Nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def run(bootstrap: str, database: str, group: str, topic: str, events: int
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )  # fmt: skip
     await consumer.start()
-    while not consumer.assignment():  # noqa: ASYNC110  # nothing tells the moment but the look
+    while not consumer.assignment():  # noqa: ASYNC110  # there is no event to wait for
         await asyncio.sleep(0.01)
     print("begin", flush=True)
     taken = 0

@@ -1,4 +1,4 @@
-"""Bodies posted by so many at a time; the CPU of this side is nobody's."""
+"""Posts bodies, so many at a time; the CPU of this side is not counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import aiohttp
 
 
 async def post_all(url: str, bodies: Sequence[bytes], *, headers: Mapping[str, str], at_once: int, status: int = 202) -> None:
-    """Post every body once; another status than the expected one is an error."""
+    """Post every body once; a status other than the expected one is an error."""
     waiting = deque(bodies)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=at_once), headers=headers) as session:
 

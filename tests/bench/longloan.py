@@ -1,4 +1,4 @@
-"""One more payment on a loan that has had many payments, and on one that has had few: the real handlers on batches in memory."""
+"""One more payment on a loan with many payments, and on one with few: the real handlers on batches in memory."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.bench.stack import Stack
 FEW = 5
 AMOUNT = 100
 PRINCIPAL = 10**7
-"""So that no number of payments ends the loan."""
+"""Large enough that no number of payments settles the loan."""
 FILLED_AT_ONCE = 2_000
 PASSES = 40
-"""Batches of a round: CPU is counted in hundredths of a second."""
+"""Batches per round: CPU time is counted in hundredths of a second."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Feed:
     offset: int = 0
 
     async def put(self, events: Sequence[Sent]) -> None:
-        """Take them in as one batch."""
+        """Ingest them as one batch."""
         messages = [sent.message for sent in events]
         records = [Record(LOAN_EVENTS_TOPIC.name, 0, self.offset + n, m.key, m.value, m.headers, self.now) for n, m in enumerate(messages)]
         self.offset += len(records)
@@ -45,7 +45,7 @@ class Feed:
 
 
 async def run(stack: Stack, loans: int, many: int, rounds: int) -> list[str]:
-    """Pay loans of both kinds in turn, and return the figures."""
+    """Pay loans of both kinds alternately, and return the figures."""
     short, long = [f"S{n:03d}" for n in range(loans)], [f"L{n:03d}" for n in range(loans)]
     found: dict[int, list[Measured]] = {FEW: [], many: []}
     async with stack.database("ingest") as url:
@@ -76,7 +76,7 @@ async def _fill(feed: Feed, names: Sequence[str], payments: int) -> None:
 
 
 async def _round(stack: Stack, feed: Feed, names: Sequence[str], turn: int) -> Measured:
-    """Pay each loan so many times, one batch after the other."""
+    """Pay each loan several times, one batch after the other."""
     batches = [[_payment(name, turn + at, feed.now) for name in names] for at in range(PASSES)]
     watch = Stopwatch({"process": os.getpid(), "postgres": stack.postgres_pid}, alone=[os.getpid()])
     for batch in batches:

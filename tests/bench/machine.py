@@ -1,4 +1,4 @@
-"""What the figures were measured on, and the CPU of processes out of /proc."""
+"""The machine that the figures were measured on, and the CPU time of processes from /proc."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("sqlalchemy", "asyncpg", "aiokafka", "msgspec", "fastapi", "uvicorn"
 
 
 def line(postgres: str) -> str:
-    """Say on what is measured, and how busy it is by itself."""
+    """Describe the machine, and how busy it is on its own."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
         f"{os.cpu_count()} cores ({_processor()}), load average {load()}, Linux {platform.release().split('-')[0]},"
@@ -22,12 +22,12 @@ def line(postgres: str) -> str:
 
 
 def load() -> str:
-    """Return how many processes have wanted a core in the last 1, 5 and 15 minutes."""
+    """Return the load averages of the last 1, 5 and 15 minutes."""
     return " ".join(f"{one:.2f}" for one in os.getloadavg())
 
 
 def cpu_s(root: int, *, descendants: bool = True) -> float:
-    """Return the CPU seconds of a process with all its descendants, ended ones that were waited for included; or its own alone."""
+    """Return the CPU seconds of a process with all its descendants, including ended ones that were waited for; or of itself alone."""
     stats = [found for entry in Path("/proc").iterdir() if entry.name.isdigit() and (found := _stat(entry)) is not None]
     mine, grown = {root}, descendants
     while grown:
@@ -40,7 +40,7 @@ def cpu_s(root: int, *, descendants: bool = True) -> float:
 
 
 def compiling_s(pid: int) -> float:
-    """Return the CPU seconds of a JVM's compilers: a broker that has run for a day has done with them."""
+    """Return the CPU seconds of a JVM's compilers: a broker that has run for a day is done compiling."""
     threads = [entry for entry in Path(f"/proc/{pid}/task").iterdir() if _name(entry).startswith(("C1 Compiler", "C2 Compiler"))]
     return sum(found[2] for entry in threads if (found := _stat(entry)) is not None) / TICKS
 

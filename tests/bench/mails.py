@@ -27,7 +27,7 @@ class Sink:
 
     @property
     def account(self) -> dict[str, object]:
-        """Return the account that leads to it."""
+        """Return the account that uses it."""
         settings = {
             "host": "127.0.0.1",
             "port": str(self.port),
@@ -38,19 +38,19 @@ class Sink:
         return {"kind": "smtp", "settings": settings}
 
     def took(self) -> tuple[int, int]:
-        """Return how many mails came since the last time, and to how many addresses."""
+        """Return how many mails arrived since the last call, and for how many addresses."""
         self.worker.say("count")
         mails, addresses = self.worker.wait_for("took").split()
         return int(mails), int(addresses)
 
     def last(self) -> bytes:
-        """Return the text of the last mail as it came, without its final dot."""
+        """Return the text of the last mail as it arrived, without its final dot."""
         self.worker.say("last")
         return base64.b64decode(self.worker.wait_for("last"))
 
 
 async def run(stack: Stack, count: int, rounds: int) -> list[str]:
-    """Measure all three in turn and return the figures; a first round of ours is for the bytes."""
+    """Measure all three in turn and return the figures; a first round of ours provides the bytes."""
     with _sink("pipelining") as pipelining, _sink("plain") as plain:
         await _ours(stack, pipelining, min(count, 100), 1)
         text = pipelining.last()
@@ -69,7 +69,7 @@ async def run(stack: Stack, count: int, rounds: int) -> list[str]:
 
 
 async def _ours(stack: Stack, sink: Sink, count: int, processes: int) -> Measured:
-    """Let so many mails be due, and measure until their outcomes are recorded."""
+    """Make so many mails due, and measure until their outcomes are recorded."""
     async with stack.database("notifier") as url, contacts.world(url, place="CN", fakes=True, channel="email") as world:
         await wire.through(world, sink.account, "email")
         await contacts.fill(world, count)

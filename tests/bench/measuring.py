@@ -1,4 +1,4 @@
-"""A worker in a process of its own, measured from the moment it says `begin` to the moment it says `end`."""
+"""A worker in a separate process, measured from the moment it says `begin` until it says `end`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WITHIN_S = 300.0
 
 @dataclass(frozen=True)
 class Measured:
-    """How long so many items took, and the CPU seconds of each process tree meanwhile."""
+    """How long so many items took, and the CPU seconds that each process tree used meanwhile."""
 
     items: int
     seconds: float
@@ -30,7 +30,7 @@ class Measured:
 
     @property
     def cpu_ms(self) -> float:
-        """Return milliseconds of CPU an item, over all processes."""
+        """Return milliseconds of CPU per item, over all processes."""
         return sum(self.cpu.values()) * 1000 / self.items
 
     @property
@@ -40,11 +40,11 @@ class Measured:
 
 
 class UnmeasuredError(Exception):
-    """A run that was not wrong, and of which nothing can be said: it has no figures, and the others go on."""
+    """A run that was not wrong but inconclusive: it has no figures, and the others continue."""
 
 
 def enough(what: str, *, there: bool) -> None:
-    """Say that nothing can be said, unless that is there which a figure needs."""
+    """Raise UnmeasuredError unless what a figure needs is there."""
     if not there:
         raise UnmeasuredError(what)
 
@@ -53,13 +53,13 @@ class Stopwatch:
     """Wall time and CPU of process trees between two moments."""
 
     def __init__(self, trees: Mapping[str, int], *, alone: Sequence[int] = ()) -> None:
-        """Begin to count; of the processes in `alone` their children are not."""
+        """Start counting; the children of processes in `alone` are left out."""
         self._trees, self._alone = trees, alone
         self._cpu = self._read()
         self._began = time.perf_counter()
 
     def stop(self, items: int, said: str = "") -> Measured:
-        """Return what has passed."""
+        """Return what was measured."""
         seconds = time.perf_counter() - self._began
         return Measured(items, seconds, {name: cpu - self._cpu[name] for name, cpu in self._read().items()}, said)
 
@@ -68,7 +68,7 @@ class Stopwatch:
 
 
 class WorkerProcess:
-    """A module of the bench in a process of its own; it talks in lines and ends when its standard input does."""
+    """A module of the bench in a separate process; it communicates in lines and ends when its standard input does."""
 
     def __init__(self, module: str, *words: str, env: Mapping[str, str] | None = None, python: str = sys.executable) -> None:
         command = [python, "-m", f"tests.bench.{module}", *words]
@@ -90,7 +90,7 @@ class WorkerProcess:
         self.process.stdin.flush()
 
     def end(self) -> None:
-        """Let it end."""
+        """End it."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
@@ -103,7 +103,7 @@ class WorkerProcess:
 def measured(
     module: str, words: Sequence[str], *, items: int, trees: Mapping[str, int], python: str = sys.executable, told: bool = False
 ) -> Measured:
-    """Run a worker from its `begin` to its `end`; one that must be `told` waits for a line when it has begun."""
+    """Run a worker from its `begin` to its `end`; one that must be `told` waits for a line after it has begun."""
     worker = WorkerProcess(module, *words, python=python)
     try:
         worker.wait_for("begin")
@@ -116,15 +116,15 @@ def measured(
 
 
 def spread(values: Sequence[float], shape: Callable[[float], str]) -> str:
-    """Return the median with the least and the greatest."""
+    """Return the median with minimum and maximum."""
     return f"{shape(statistics.median(values))} ({shape(min(values))} to {shape(max(values))})"
 
 
 def whole(value: float) -> str:
-    """Write a rate."""
+    """Format a rate."""
     return f"{value:,.0f}"
 
 
 def fine(value: float) -> str:
-    """Write a ratio or a duration."""
+    """Format a ratio or a duration."""
     return f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Ingest in one process and in two of one consumer group, beside the limit of the machine in the same rounds."""
+"""Ingest in one process and in two of one consumer group, beside the machine's limit in the same rounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.bench.stack import Stack
 
 TAKEN = f"select coalesce(sum(next_offset), 0) from ingest.positions where topic = '{LOAN_EVENTS_TOPIC.name}'"
 LEAST_SHARE = 0.25
-"""Of the events, to be left when the last member has its partitions: of less nothing can be said."""
+"""The share of events that must be left when the last member has its partitions: with less, the run is inconclusive."""
 
 
 async def run(stack: Stack, book: Book, rounds: int) -> list[str]:
@@ -34,7 +34,7 @@ async def run(stack: Stack, book: Book, rounds: int) -> list[str]:
 
 
 async def _members(stack: Stack, book: Book, members: int) -> Measured:
-    """Let so many processes take all in; what was taken before each had its share of the partitions does not count."""
+    """Let so many processes ingest everything; what was ingested before each had its share of the partitions does not count."""
     events, before = len(book.events), await ingest.fact_ends(stack)
     async with stack.database("ingest") as url:
         workers = [WorkerProcess("ours", stack.broker.bootstrap, url, str(events), str(members)) for _ in range(members)]

@@ -1,4 +1,4 @@
-"""The memory of the ingest process while its book grows: after so many loans, and at its highest during the overdue report over them."""
+"""The memory of the ingest process as its book grows: after so many loans, and the peak during the overdue report over them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.apart import Apart
 
 PREFIX = "M"
 WARM = 2_000
-"""Loans before the first look: what is made once is there then."""
+"""Loans before the first measurement: by then, one-time allocations are done."""
 SLOWEST = 500
-"""Events a second: whatever takes longer is broken."""
+"""Events per second: anything slower is broken."""
 MEGABYTE = 1024
 
 
 async def run(stack: Stack, sizes: Sequence[int]) -> list[str]:
-    """Take in books of these sizes, one on top of the other, and return the figures."""
+    """Ingest books of these sizes, one on top of the other, and return the figures."""
     lines, now = [], WallClock().now().replace(microsecond=0)
     async with stack.database() as url:
         apart = Apart(url, stack.broker.bootstrap, stack.folder / "memory", partitions=12)
@@ -50,7 +50,7 @@ async def run(stack: Stack, sizes: Sequence[int]) -> list[str]:
 
 
 async def _grow(stack: Stack, url: str, numbers: range, now: datetime) -> None:
-    """Send more loans, every second overdue, and wait until they are taken in."""
+    """Send more loans, every second one overdue, and wait until they are ingested."""
     for at in range(numbers.start, numbers.stop, PUT):
         some = range(at, min(at + PUT, numbers.stop))
         await stack.put([disbursed(f"{PREFIX}{n:07d}", n, now).message for n in some])
@@ -58,7 +58,7 @@ async def _grow(stack: Stack, url: str, numbers: range, now: datetime) -> None:
 
 
 async def _report(apart: Apart) -> int:
-    """Read the whole report without keeping it, and return how many loans it has."""
+    """Read the whole report without keeping it, and return its number of loans."""
     rows = 0
     headers = {"Authorization": f"Bearer {apart.key}"}
     async with (
@@ -79,5 +79,5 @@ def _kilobytes(pid: int, name: str) -> int:
 
 
 def _forget_the_highest(pid: int) -> None:
-    """Let the kernel count the process's highest memory anew."""
+    """Make the kernel reset the process's peak memory."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -29,7 +29,7 @@ from tests.support.running import until
 
 QUIET_S = 10.0
 SLOWEST = 500
-"""Loans a second: whatever takes longer is broken."""
+"""Loans per second: anything slower is broken."""
 LEAST_S = 120.0
 LOOK_EVERY_S = 0.1
 DOCUMENT = """\
@@ -39,7 +39,7 @@ steps:
   - {id: gentle, at: {day: 2, between: "09:30-11:30"}, send: {template: gentle, channels: [push, sms], fallback_after: 4h}}
   - {id: firm, at: {day: 7, between: "09:30-11:30"}, send: {template: firm, channels: [sms, email]}}
 """
-"""Whoever became late today is planned now and spoken to tomorrow, whatever the hour at which this runs."""
+"""A borrower who became late today is planned now and contacted tomorrow, whatever the hour at which this runs."""
 INGEST, SCHEDULER, PLANS, NOTIFIER = "ingest, facts on the bus", "scheduler, cases", "scheduler, plans", "notifier, facts"
 _BORROWERS = f"B-{due.PREFIX}%"
 _TO_BE_PLANNED = (
@@ -56,7 +56,7 @@ _storm = f"{TENANT}/{due.PREFIX}".encode()
 
 @dataclass
 class Hops:
-    """When each hop had all loans, in seconds after midnight."""
+    """When each stage had all loans, in seconds after midnight."""
 
     conn: asyncpg.Connection
     stack: Stack
@@ -65,7 +65,7 @@ class Hops:
     took_s: dict[str, float] = field(default_factory=dict)
 
     async def wait(self) -> None:
-        """Return when the last one has."""
+        """Return when the last stage has them."""
         await until(self._none_due, "the last loan that is due", within_s=self.within_s, look_every_s=LOOK_EVERY_S)
         last = await self.conn.fetchval("select coalesce(max(id), 0) from ingest.outbox")
         await until(lambda: self._published(last), "the last fact", within_s=self.within_s, look_every_s=LOOK_EVERY_S)
@@ -114,7 +114,7 @@ async def run(stack: Stack, loans: int) -> list[str]:
 
 @asynccontextmanager
 async def _running(apart: Apart) -> AsyncIterator[WorkerProcess]:
-    """Yield ingest, whose ticker waits for the word; the others are the program as it is."""
+    """Yield ingest, whose ticker waits for a command; the others run the program as it is."""
     worker = WorkerProcess("ticking", apart.bootstrap, apart.database_url)
     try:
         apart.start("scheduler", "notifier")
@@ -163,7 +163,7 @@ async def _midnight(stack: Stack, apart: Apart, worker: WorkerProcess, loans: in
 
 
 async def _let_be_late(stack: Stack, url: str, loans: Sequence[str]) -> None:
-    """Have these loans taken in by all three, and their cases at rest."""
+    """Have these loans processed by all three services, and their cases settled."""
     now = WallClock().now().replace(microsecond=0)
     await stack.put([silencing.late(name, now).message for name in loans])
     await taken_in(url, stack.put_so_far)
@@ -180,7 +180,7 @@ async def _let_be_late(stack: Stack, url: str, loans: Sequence[str]) -> None:
 
 
 async def _check(stack: Stack, url: str, before: dict[TopicPartition, int], loans: int) -> dict[str, int]:
-    """Compare every hop with the loans; return when the fact of each payment came onto the bus, in milliseconds of its clock."""
+    """Compare every stage with the loans; return when each payment's fact reached the bus, in milliseconds of the bus's clock."""
     storm: Counter[bytes] = Counter()
     said: dict[str, int] = {}
     async for record in records(stack, before):

@@ -1,4 +1,4 @@
-"""The scheduler's ticker at nine: all that is due is planned and committed, with the requests in the outbox. Nothing is published."""
+"""The scheduler's ticker at nine: everything due is planned and committed, with the requests in the outbox. Nothing is published."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.bench.late import NINE
 
 
 async def run(url: str) -> None:
-    """Make one pass at the first line of standard input."""
+    """Make one pass on the first line of standard input."""
     logs.configure("scheduler", "bench", level="CRITICAL")
     engine = make_engine(url, application="scheduler")
     ours = ticker(engine, DrivenClock(NINE))

@@ -1,4 +1,4 @@
-"""The limit of the machine for due cases: the rows claimed and moved on, a step a case, one copy into the outbox. Nothing else."""
+"""The machine's limit for due cases: the rows claimed and rescheduled, one step per case, one copy into the outbox. Nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STEP = [
 
 
 async def run(database: str) -> None:
-    """Move all that is due."""
+    """Reschedule everything that is due."""
     conn = await asyncpg.connect(database)
     moved, after = 0, (await conn.fetchval("select min(next_at) - interval '1 day' from scheduler.cases"), "")
     print("begin", flush=True)

@@ -1,4 +1,4 @@
-"""The scheduler as it runs apart, from the first fact to the last case that is committed, and to an empty outbox; its timers rest."""
+"""The scheduler as a separate service, from the first fact to the last committed case and an empty outbox; its timers do not run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.bench.ticking import TICKER
 
 
 async def run(bootstrap: str, database: str, facts: int) -> None:
-    """Take so many facts in; said to have begun once the partitions are this one's."""
+    """Consume so many facts; says `begin` once it has the partitions."""
     logs.configure("scheduler", "bench", level="CRITICAL")
     spare_the_collector()
     clock = WallClock()

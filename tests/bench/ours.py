@@ -1,4 +1,4 @@
-"""Ingest as it runs apart, wired by its own `build`, from its first record to an empty outbox."""
+"""Ingest as a separate service, wired by its own `build`, from its first record to an empty outbox."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ JOINED_LOOK_S = 0.002
 
 
 async def run(bootstrap: str, database: str, events: int, members: int) -> None:
-    """Take so many events in, as one of so many members of the group; said to have begun once this one has its share of partitions.
+    """Ingest so many events, as one of so many members of the group; says `begin` once it has its share of partitions.
 
-    A group that has been here before with another database finds its offsets ahead and begins a new epoch, as after a restore: before
+    A group that was used before with another database finds its offsets ahead and begins a new epoch, as after a restore: before
     the first record, and on empty tables.
     """
     async with wired(bootstrap, database) as (_, service), working([service], ending := Ending()):
@@ -43,7 +43,7 @@ async def run(bootstrap: str, database: str, events: int, members: int) -> None:
 
 @asynccontextmanager
 async def wired(bootstrap: str, database: str) -> AsyncIterator[tuple[AsyncEngine, Service]]:
-    """Yield ingest as the program wires it, not started."""
+    """Yield ingest as the program wires it, but not started."""
     logs.configure("ingest", "bench", level="CRITICAL")
     spare_the_collector()
     clock = WallClock()
@@ -57,14 +57,14 @@ async def wired(bootstrap: str, database: str) -> AsyncIterator[tuple[AsyncEngin
 
 
 async def joined(service: Service, partitions: int, topic: Topic = LOAN_EVENTS_TOPIC) -> None:
-    """Return once so many partitions of a topic, else of the loans' events, are this member's."""
+    """Return once this member has so many partitions of a topic, by default of the loan events."""
     health = service.consumers[0].health
-    while not (health.joined and health.assigned.get(topic.name) == partitions):  # noqa: ASYNC110  # nothing tells it
+    while not (health.joined and health.assigned.get(topic.name) == partitions):  # noqa: ASYNC110  # there is no event to wait for
         await asyncio.sleep(JOINED_LOOK_S)
 
 
 async def all_taken(database: str, schema: str, topic: Topic, records: int, ending: Ending) -> None:
-    """Return once so many records of a topic are committed, and all that was said of them is on the bus; the looks cost next to nothing."""
+    """Return once so many records of a topic are committed, and everything that follows is on the bus; polling costs next to nothing."""
     conn = await asyncpg.connect(database)
     try:
         taken = await conn.prepare(f"select coalesce(sum(next_offset), 0) from {schema}.positions where topic = $1")  # the schema is ours
@@ -73,7 +73,7 @@ async def all_taken(database: str, schema: str, topic: Topic, records: int, endi
             if ending.code:
                 raise RuntimeError(ending.reason)
             await asyncio.sleep(LOOK_EVERY_S)
-        while await left.fetchval():  # noqa: ASYNC110  # nothing tells the moment but the look
+        while await left.fetchval():  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(LOOK_EVERY_S)
     finally:
         await conn.close()

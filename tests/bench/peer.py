@@ -1,6 +1,6 @@
-"""Another's way: a POST an event, a session and a transaction an event, by the ORM, behind FastAPI.
+"""An alternative: a POST, a session and a transaction per event, through an ORM, behind FastAPI.
 
-It keeps ids once, adds payments up and writes a message of what it has changed. It does not place events in time, allocate money or
+It deduplicates ids, adds up payments and writes a message about what changed. It does not order events by time, allocate money or
 park anything: less than the ledger does.
 """
 
@@ -92,7 +92,7 @@ async def serve(database: str, port: int) -> None:
 
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
     serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  # nothing tells the moment but the look
+    while not server.started:  # noqa: ASYNC110  # there is no event to wait for
         await asyncio.sleep(0.01)
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)

@@ -1,4 +1,4 @@
-"""Others' programs that the bench measures beside ours, in a virtual environment of their own: they want other versions than we do."""
+"""Other people's programs, measured beside ours in a separate virtual environment: they need other versions than we do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INSTALLED_WITHIN_S = 600
 
 
 def python(*, installs: bool) -> tuple[str | None, str | None]:
-    """Return the Python that has them, installed at the first time where that is wanted; or None, and why they are not measured."""
+    """Return the Python that has them, installed on first use if wanted; or None, and why they are not measured."""
     folder = _CACHE / f"peers-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}-{sys.version_info[0]}.{sys.version_info[1]}"
     program, ready = folder / "bin" / "python", folder / ".ready"
     if not ready.exists():

@@ -1,4 +1,4 @@
-"""A provider's rate over replicas, each in a process of its own: what the fullest sliding second of all their starts holds."""
+"""A provider's rate across replicas, each in a separate process: the number of starts in the fullest sliding second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMIT = 100
 """Messages a second."""
 REPLICAS = 3
 LEAST_SHARE = 0.5
-"""Of what the limit would let out: of a run that starts less nothing can be said."""
+"""The share of the limit that must be reached: a run that starts less is inconclusive."""
 
 
 async def run(stack: Stack, lasts_s: float, rounds: int) -> list[str]:

@@ -1,6 +1,6 @@
-"""Another's way to do what is due: a job a case in pgqueuer, which locks it, takes the next step, marks it and writes the next date.
+"""An alternative for due cases: a job per case in pgqueuer, which locks it, takes the next step, marks it and writes the next date.
 
-Runs in the virtual environment of the peers, which has nothing of ours. It asks for no stop, plans nothing, writes no story and no message.
+Runs in the virtual environment of the peers, without any of our code. It checks no stops, plans nothing, writes no timeline and no message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MOVE = "update scheduler.cases set next_at = $4, moved_at = $5 where tenant = $
 
 
 async def run(url: str, number: int, now: datetime) -> None:
-    """Do so many of the due cases at the first line of standard input."""
+    """Process so many of the due cases on the first line of standard input."""
     async with asyncpg.create_pool(url, min_size=CONNECTIONS, max_size=CONNECTIONS) as pool:
         queries = Queries.from_asyncpg_pool(pool)
         await queries.install()

@@ -1,4 +1,4 @@
-"""What a pass of the ticker costs where nothing is due, beside one look into the index of what is due next, over the same driver."""
+"""The cost of a ticker pass when nothing is due, beside a single probe of the index of what is due next, over the same driver."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _PROBE = "select next_at from scheduler.cases where next_at <= $1 order by next_
 
 
 async def probed(stack: Stack, book: str) -> list[str]:
-    """Return what a pass costs in a copy of this book, in which all wait."""
+    """Return the cost of a pass over a copy of this book, in which every case waits."""
     async with stack.copied(book) as url:
         return [await _looked_at(stack, url)]
 
 
 async def waiting(stack: Stack, number: int) -> list[str]:
-    """Return what a pass costs where so many cases wait: copies of a real one, each with a moment of its own."""
+    """Return the cost of a pass when so many cases wait: copies of a real one, each with its own due moment."""
     async with stack.database("scheduler") as url:
         await late.fill(url, FEW)
         conn = await asyncpg.connect(url)
@@ -49,7 +49,7 @@ async def waiting(stack: Stack, number: int) -> list[str]:
 
 
 async def _looked_at(stack: Stack, url: str) -> str:
-    """Return what the look of a pass and a bare probe read, and what a pass and a probe take of both processes."""
+    """Return what the query of a pass and a bare probe read, and the CPU that a pass and a probe use in both processes."""
     before = late.NINE - late.SETTLED
     conn, engine = await asyncpg.connect(url), make_engine(url, application="scheduler")
     try:
@@ -85,7 +85,7 @@ async def _buffers(conn: asyncpg.Connection, statement: str) -> int:
 
 
 async def _cpu_us(do: Callable[[], Awaitable[object]], postgres: int) -> tuple[float, float]:
-    """Return the microseconds of CPU that it takes each time: of this process, and of PostgreSQL, whose clock ticks 100 times a second."""
+    """Return the microseconds of CPU per call: of this process, and of PostgreSQL, whose CPU clock ticks 100 times a second."""
     began, theirs = time.process_time(), cpu_s(postgres)
     for _ in range(PASSES):
         await do()

@@ -1,4 +1,4 @@
-"""A notifier without consumers: `python -m tests.bench.sending URL KEYS LATER_S` sends what is due, once it is told to on its input."""
+"""A notifier without consumers: `python -m tests.bench.sending URL KEYS LATER_S` sends what is due, once told to on standard input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.bench.events import PARTITIONS
 
 
 async def send(url: str, private: bytes, digest: bytes, later: timedelta) -> None:
-    """Send, from the first line of standard input until nothing is due, so much later than the contacts were asked for."""
+    """Send from the first line of standard input until nothing is due, with a clock this much later than the requests."""
     clock, engine = DrivenClock(MORNING + later), make_engine(url, application="notifier")
     bus = InProcessBus(clock=clock, partitions=PARTITIONS)
     service = build(Ports(engine, bus, clock, "bench"), Settings(private, digest, fakes=True))

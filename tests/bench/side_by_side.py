@@ -1,4 +1,4 @@
-"""A notifier in the bench's own process, or several on one database, each in its own: how an operator uses more than one core."""
+"""A notifier in the bench's own process, or several on one database, each in its own process: how an operator uses more than one core."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROCESSES = 2
 
 
 async def sent(stack: Stack, world: World, url: str, count: int, *, processes: int, beside: Mapping[str, int]) -> Measured:
-    """Let all be sent that is due, and measure until it is recorded and announced; whoever is beside them is counted with them."""
+    """Send everything due, and measure until it is recorded and announced; the processes in `beside` are included."""
     trees = {"postgres": stack.postgres_pid, **beside}
     if processes == 1:
         watch = Stopwatch({"notifier": os.getpid(), **trees}, alone=[os.getpid()])
@@ -35,5 +35,5 @@ async def sent(stack: Stack, world: World, url: str, count: int, *, processes: i
 
 
 def sender(world: World, url: str, later_s: int) -> WorkerProcess:
-    """Start a notifier that sends when it is told to, as if so much later."""
+    """Start a notifier that sends when told to, as if so much later."""
     return WorkerProcess("sending", url, f"{world.private.hex()},{world.digest.hex()}", str(later_s))

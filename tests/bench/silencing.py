@@ -1,4 +1,4 @@
-"""Payments, each of all that a loan owes, and the moment from which the notifier's committed state says so: nothing goes out after that."""
+"""Payments of everything a loan owes, and the moment from which the notifier's committed state knows: nothing goes out after that."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NEWEST = (
     "select w.loan_id, f.fact from unnest($1::text[]) as w(loan_id) cross join lateral"
     " (select fact from notifier.facts where tenant = $2 and borrower_id = 'B-' || w.loan_id and loan_id = w.loan_id offset 0) f"
 )
-"""Key by key: the table may be large, and its statistics older than it."""
+"""Key by key: the table may be large, and its statistics out of date."""
 _fact = msgspec.json.Decoder(OverdueFact).decode
 
 
@@ -37,7 +37,7 @@ def late(loan_id: str, today: datetime) -> Sent:
 
 
 def paid(loan_id: str, now: datetime) -> Sent:
-    """Return the payment of what it owes, made at this moment."""
+    """Return the payment of what it owes, made now."""
     made = repaid(loan_id, 0, now)
     made.data.update(amount=PRINCIPAL + INTEREST, paid_at=now.isoformat())
     return Sent(made.id, made.type, now, loan_id, made.data)
@@ -45,13 +45,13 @@ def paid(loan_id: str, now: datetime) -> Sent:
 
 @dataclass
 class Silencing:
-    """Pays one loan after the other, and notes when each payment was sent and from when on the notifier knew."""
+    """Pays one loan after the other, and records when each payment was sent and since when the notifier knew."""
 
     bus: KafkaBus
     loans: Sequence[str]
     over: bool = False
     sent: dict[str, tuple[float, datetime]] = field(default_factory=dict)
-    """By loan, on the stopwatch and on the clock."""
+    """By loan: the stopwatch and the clock."""
     silent: dict[str, float] = field(default_factory=dict)
 
     async def pay(self) -> None:
@@ -69,7 +69,7 @@ class Silencing:
             await asyncio.sleep(max(0.0, began + (turn + 1) * EVERY_S - stopwatch()))
 
     async def listen(self, url: str) -> None:
-        """Look at what the notifier has committed, until it is over and nothing is owed any more."""
+        """Poll what the notifier has committed, until it is over and nothing is owed any more."""
         conn = await asyncpg.connect(url)
         try:
             look = await conn.prepare(_NEWEST)
@@ -82,16 +82,16 @@ class Silencing:
             await conn.close()
 
     def to_silence(self, began: float, ended: float) -> list[float]:
-        """Return the milliseconds that it took for the payments sent between two moments."""
+        """Return how many milliseconds it took for each payment sent between two moments."""
         return [(self.silent[loan] - at) * 1000 for loan, (at, _) in self.sent.items() if began <= at <= ended]
 
     def to_fact(self, said: Mapping[str, int], began: float, ended: float) -> list[float]:
-        """Return the same until the fact was on the bus, by the moments at which facts came there."""
+        """Return the same up to the fact on the bus, by the moments at which facts arrived there."""
         sent = [(loan, at) for loan, (on_watch, at) in self.sent.items() if began <= on_watch <= ended]
         return [said[loan] - at.timestamp() * 1000 for loan, at in sent]
 
 
 def percentiles(milliseconds: Sequence[float]) -> str:
-    """Write the median and the 99th of a hundred."""
+    """Format the median and the 99th percentile."""
     places = statistics.quantiles(milliseconds, n=100)
     return f"median {places[49]:,.0f} ms, 99 of 100 within {places[98]:,.0f} ms"

@@ -41,7 +41,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def main() -> None:
-    """Measure once, and say it."""
+    """Measure once, and print the result."""
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--borrowers", type=int, default=5000)
     ask.add_argument("--processes", type=int, default=2)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _cpu_of_the_pool() -> float:
-    """Return the seconds of CPU of the processes that have played, their start among them."""
+    """Return the CPU seconds of the simulating processes, including their start."""
     for child in multiprocessing.active_children():
         child.join()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""A mail server on loopback in a process of its own, which takes everything at once: `python -m tests.bench.sink pipelining|plain`."""
+"""A mail server on loopback in a separate process, which accepts everything at once: `python -m tests.bench.sink pipelining|plain`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ END = b"\r\n.\r\n"
 
 @dataclass
 class Taken:
-    """What came: the address of each mail, and the last one's text."""
+    """What arrived: the address of each mail, and the last one's text."""
 
     to: list[str] = field(default_factory=list)
     last: bytes = b""
@@ -37,7 +37,7 @@ class Sink(asyncio.Protocol):
         self._transport.write(b"220 sink\r\n")
 
     def data_received(self, data: bytes) -> None:
-        """Answer every command and every text that is whole, in one write."""
+        """Answer every complete command and text, in one write."""
         self._read += data
         said = b""
         while (end := self._read.find(END if self._in_text else b"\r\n")) >= 0:
@@ -62,7 +62,7 @@ class Sink(asyncio.Protocol):
 
 
 async def serve(offers: str) -> None:
-    """Listen until the standard input ends; `last` on it asks for the text of the last mail."""
+    """Listen until standard input ends; `last` on it asks for the text of the last mail."""
     taken = Taken()
     server = await asyncio.get_running_loop().create_server(lambda: Sink(OFFERS[offers], taken), "127.0.0.1", 0, backlog=1024)
     print(f"listens {server.sockets[0].getsockname()[1]}", flush=True)

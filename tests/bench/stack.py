@@ -1,4 +1,4 @@
-"""PostgreSQL and Kafka for one run, in a folder that goes with it."""
+"""PostgreSQL and Kafka for one run, in a folder that is removed with it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tests.support.postgres import Databases
 
 PUT = 5_000
 SETTINGS = {"shared_buffers": "4GB", "max_wal_size": "16GB", "checkpoint_timeout": "15min"}
-"""What docs/operations.md asks of a PostgreSQL that does work; what comes with the server is meant to start anywhere."""
+"""What docs/operations.md recommends for a working PostgreSQL; the server's defaults are meant to start anywhere."""
 KEEPS_COMPILERS = "-XX:-UseDynamicNumberOfCompilerThreads"
-"""The JVM would end its compiling threads when they rest, and what they have taken would no longer be told apart."""
+"""The JVM would end idle compiler threads, and their CPU time could no longer be told apart."""
 
 
 @dataclass
@@ -46,18 +46,18 @@ class Stack:
 
     @property
     def trees(self) -> dict[str, int]:
-        """Return the processes that are measured beside the client."""
+        """Return the process trees that are measured beside the client."""
         return {"postgres": self.postgres_pid, "broker": self.broker.pid}
 
     @asynccontextmanager
     async def database(self, *services: str) -> AsyncIterator[str]:
-        """Yield the address of a fresh database with these schemas."""
+        """Yield the URL of a fresh database with these schemas."""
         async with self.databases.fresh(*services) as engine:
             yield engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     @asynccontextmanager
     async def copied(self, url: str) -> AsyncIterator[str]:
-        """Yield the address of a copy of this database, to which nobody may be connected."""
+        """Yield the URL of a copy of this database, to which nobody may be connected."""
         name = f"copy_{uuid.uuid4().hex[:12]}"
         admin = await asyncpg.connect(self.server.url("postgres"))
         try:
@@ -71,7 +71,7 @@ class Stack:
             await admin.close()
 
     async def describe(self) -> str:
-        """Return the server's version, and refuse one that does not keep what it has said it keeps."""
+        """Return the server's version, and refuse one whose commits are not durable."""
         conn = await asyncpg.connect(self.server.url("postgres"))
         try:
             for name in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -94,7 +94,7 @@ class Stack:
 
 @asynccontextmanager
 async def started(folder: Path) -> AsyncIterator[Stack]:
-    """Start the servers, make the topics, stop them."""
+    """Start the servers, create the topics, and stop the servers at the end."""
     server = await _postgres(folder / "postgres")
     broker = Broker.start(folder / "kafka", java_options=KEEPS_COMPILERS)
     try:
@@ -109,7 +109,7 @@ async def started(folder: Path) -> AsyncIterator[Stack]:
 
 
 async def _postgres(folder: Path) -> EmbeddedPostgres:
-    """Start a server with these settings, some of which it reads only when it starts."""
+    """Start a server with these settings, some of which it only reads at startup."""
     server = EmbeddedPostgres(folder)
     conn = await asyncpg.connect(server.url("postgres"))
     try:

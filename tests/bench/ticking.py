@@ -1,4 +1,4 @@
-"""Ingest as it runs apart, whose ticker waits for the word: events are taken in before the storm of due loans, and meanwhile."""
+"""Ingest as a separate service, whose ticker waits for a command: events are ingested before the storm of due loans, and during it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TICKER = "ticker"
 
 
 async def run(bootstrap: str, database: str) -> None:
-    """Take in what comes; drain what is due from the first line of standard input on, until that ends."""
+    """Ingest what arrives; drain what is due from the first line of standard input on, until that ends."""
     async with wired(bootstrap, database) as (_, service):
         [ticker] = [worker for worker in service.workers if worker.name == TICKER]
         others = [worker for worker in service.workers if worker.name != TICKER]

@@ -1,4 +1,4 @@
-"""A midnight on which many loans fall due at once, drained while payments come in: until the last fact is on the bus."""
+"""A midnight on which many loans fall due at once, drained while payments arrive: until the last fact is on the bus."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from tests.bench.stack import Stack
 from tests.support.running import until
 
 PAYING = 500
-"""Loans that are paid meanwhile."""
+"""Loans that are paid in the meantime."""
 AT_ONCE, EVERY_S = 25, 0.25
 """A hundred payments a second; their CPU is in the figures too."""
 QUIET_S = 3.0
 READ = 5_000
 SLOWEST = 500
-"""Loans a second: whatever takes longer is broken."""
+"""Loans per second: anything slower is broken."""
 PAYMENT = "wallet.repayment.received.v1"
 _STORM = f"{TENANT}/{due.PREFIX}".encode()
 
 
 @dataclass
 class Payments:
-    """Payments sent one after the other to loans that are overdue, and how long each took until its fact was on the bus."""
+    """Payments sent one after the other on overdue loans, and how long each took until its fact was on the bus."""
 
     bus: KafkaBus
     loans: Sequence[str]
@@ -48,7 +48,7 @@ class Payments:
     over: bool = False
     took_s: dict[str, float] = field(default_factory=dict)
     _next: dict[str, int] = field(default_factory=dict)
-    """The first payment of each loan of which nothing has been heard."""
+    """The first payment of each loan that has had no fact yet."""
 
     async def send(self) -> None:
         """Send a few now, a few a little later, until it is over."""
@@ -63,7 +63,7 @@ class Payments:
             await asyncio.sleep(max(0.0, EVERY_S - (stopwatch() - began)))
 
     def heard(self, fact: OverdueFact) -> None:
-        """Note a fact that follows from a payment, and from those before it that were taken in with it."""
+        """Record a fact that follows from a payment, and from earlier ones ingested with it."""
         if fact.caused_by not in self.sent_at:
             return
         name, _, last = fact.caused_by.rpartition("-r")
@@ -73,13 +73,13 @@ class Payments:
         self._next[name] = int(last) + 1
 
     def between(self, began: float, ended: float) -> list[float]:
-        """Return the milliseconds that those took which were sent between two moments."""
+        """Return the milliseconds taken by the payments sent between two moments."""
         return [took * 1000 for name, took in self.took_s.items() if began <= self.sent_at[name] <= ended]
 
 
 @dataclass
 class Heard:
-    """The facts on the bus: of the storm by loan, of the payments by event."""
+    """The facts on the bus: the storm's by loan, the payments' by event."""
 
     consumer: AIOKafkaConsumer
     payments: Payments
@@ -98,7 +98,7 @@ class Heard:
 
 @dataclass
 class Storm:
-    """What a round gave."""
+    """The result of a round."""
 
     measured: Measured
     quiet_ms: list[float]
@@ -158,7 +158,7 @@ async def _ours(stack: Stack, loans: int, number: int) -> Storm:
 
 @asynccontextmanager
 async def _paying(stack: Stack, loans: Sequence[str]) -> AsyncIterator[Heard]:
-    """Yield somebody who reads all facts from now on, and is ready to pay these loans."""
+    """Yield a reader of all facts from now on, ready to pay these loans."""
     bus = KafkaBus(stack.broker.bootstrap, clock=WallClock(), client_id="bench", partitions=PARTITIONS)
     consumer = AIOKafkaConsumer(bootstrap_servers=stack.broker.bootstrap)
     await consumer.start()
@@ -192,7 +192,7 @@ async def _storm(stack: Stack, worker: WorkerProcess, heard: Heard, loans: int) 
 
 
 async def _check(url: str, heard: Heard, loans: int) -> None:
-    """Each loan has said one fact and waits for its next day; each payment is in the ledger."""
+    """Check that each loan has had one fact and waits for its next day, and that each payment is in the ledger."""
     require("the facts of the storm", Counter(heard.storm.values()), Counter({1: loans}))
     await due.check(url, loans)
     conn = await asyncpg.connect(url)

@@ -1,4 +1,4 @@
-"""Contacts over HTTP: the sandbox's place is taken by a provider on loopback; beside it a bare loop of aiohttp with the same requests."""
+"""Contacts over HTTP: a provider on loopback replaces the sandbox; beside it, a bare aiohttp loop with the same requests."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Provider:
 
     @property
     def account(self) -> dict[str, object]:
-        """Return the account that leads to it."""
+        """Return the account that uses it."""
         return _ACCOUNT | {"base_url": self.url}
 
     def took(self, word: str = "count") -> tuple[int, int]:
-        """Return how many texts came since the last `count`, and to how many numbers they went."""
+        """Return how many texts arrived since the last `count`, and for how many numbers."""
         self.worker.say(word)
         texts, numbers = self.worker.wait_for("took").split()
         return int(texts), int(numbers)
@@ -106,7 +106,7 @@ def _call(url: str, number: int) -> HttpCall:
 
 
 async def through(world: World, account: Mapping[str, object], channel: str) -> None:
-    """Let everything on a channel go through an account."""
+    """Route everything on a channel through an account."""
     async with world.engine.begin() as conn:
         await auth.add_key(conn, "notifier", KEY, Principal(TENANT, "bench", frozenset(auth.SCOPES)))
     transport = httpx.ASGITransport(world.service.app)
@@ -118,12 +118,12 @@ async def through(world: World, account: Mapping[str, object], channel: str) -> 
 
 
 def compared(name: str, ours: Sequence[Measured], bare: Sequence[Measured]) -> str:
-    """Return which part of the bare loop's rate ours is, round by round."""
+    """Return our rate relative to the bare loop's, round by round."""
     ratios = [mine.rate / limit.rate for mine, limit in zip(ours, bare, strict=True)]
     return f"  {f'{name} / bare':<20} {spread(ratios, fine)} of its rate"
 
 
 def line(name: str, found: Sequence[Measured], what: str) -> str:
-    """Return the rate and the CPU of some rounds."""
+    """Return the rate and the CPU of a set of rounds."""
     cpu = spread([m.cpu_ms for m in found], fine)
     return f"  {name:<20} {spread([m.rate for m in found], whole)} {what}/s, {cpu} ms of CPU each ({found[-1].cpu_parts} us)"

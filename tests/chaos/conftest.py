@@ -1,4 +1,4 @@
-"""A broker and a database that nothing else uses: these tests count what stands on the wallets' topics."""
+"""A broker and a database that nothing else uses: these tests count the records on the wallets' topics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.postgres import Databases, careful_databases
 
 @pytest.fixture(scope="module")
 def databases() -> Iterator[Databases]:
-    """Databases that make every commit durable, as in operation."""
+    """Databases that make every commit durable, as in production."""
     with careful_databases() as made:
         yield made
 

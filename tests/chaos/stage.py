@@ -1,4 +1,4 @@
-"""A wallet that publishes on Kafka, the three services as processes, and a database that can be put back."""
+"""A wallet that publishes on Kafka, the three services as processes, and a database that can be restored."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ AMOUNT = 12050
 
 @dataclass
 class Stage:
-    """Everything of a chaos test."""
+    """Everything that a chaos test needs."""
 
     apart: Apart
     databases: Databases
@@ -44,11 +44,11 @@ class Stage:
     zone: str
     today: date
     http: httpx.AsyncClient
-    """Of all services: each is asked at its address."""
+    """For all services: each is called at its own URL."""
     sent: list[Event] = field(default_factory=list)
 
     async def publish(self, *events: Event) -> None:
-        """Put events on the wallets' topics, again until the broker has taken them."""
+        """Put events on the wallets' topics, retrying until the broker has accepted them."""
         messages = [_message(one) for one in events]
         async with asyncio.timeout(60):
             while True:
@@ -60,7 +60,7 @@ class Stage:
                 return
 
     async def get(self, service: str, path: str, **params: Any) -> Any:
-        """Return what a service answers, or None while it does not."""
+        """Return a service's answer, or None while it does not answer."""
         headers = {"Authorization": f"Bearer {self.apart.key}"}
         try:
             answer = await self.http.get(f"{self.apart.url(service)}{path}", params=params, headers=headers)
@@ -86,11 +86,11 @@ class Stage:
             await engine.dispose()
 
     async def counted(self) -> dict[str, int]:
-        """Return how many events the ledger holds of each loan."""
+        """Return how many events the ledger holds for each loan."""
         return {row[0]: row[1] for row in await self.rows("select loan_id, count(*) from ingest.events group by 1")}
 
     def expected(self) -> dict[str, int]:
-        """Return how many different events were published of each loan."""
+        """Return how many different events were published for each loan."""
         ids: dict[str, set[str]] = {}
         for one in self.sent:
             if "loan_id" in one["data"]:
@@ -98,19 +98,19 @@ class Stage:
         return {loan_id: len(found) for loan_id, found in ids.items()}
 
     async def all_taken_in(self) -> bool:
-        """Say whether the ledger holds every event, each once."""
+        """Tell whether the ledger holds every event exactly once."""
         return await self.counted() == self.expected()
 
     async def copy_database(self, name: str) -> None:
-        """Make a copy of the database as it is now; the services must have stopped."""
+        """Copy the database as it is now; the services must be stopped."""
         await self._admin(f'create database "{name}" template "{self.database}"')
 
     async def put_back(self, copy: str) -> None:
-        """Let the copy be the database: what happened since it was made is gone."""
+        """Replace the database by the copy: everything since it was made is lost."""
         await self._admin(f'drop database "{self.database}" with (force)', f'alter database "{copy}" rename to "{self.database}"')
 
     async def drop_database(self) -> None:
-        """Leave nothing behind."""
+        """Drop the database."""
         await self._admin(f'drop database if exists "{self.database}" with (force)')
 
     async def _admin(self, *statements: str) -> None:
@@ -152,7 +152,7 @@ class Stage:
 
 @asynccontextmanager
 async def on_stage(databases: Databases, broker: Broker, folder: Path) -> AsyncIterator[Stage]:
-    """Services that have started, on a database and topics of their own."""
+    """Started services, on their own database and topics."""
     database = f"chaos_{uuid4().hex[:8]}"
     url = await databases.server.create(database)
     apart = Apart(url, broker.bootstrap, folder, partitions=PARTITIONS)

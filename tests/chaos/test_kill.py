@@ -20,7 +20,7 @@ from tests.support.wallet import Event
 
 pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.timeout(240)]
 eventually = partial(until, look_every_s=0.2)
-"""Seldom enough: those who are asked are busy with what is waited for."""
+"""Rarely enough: the services polled are busy with what is awaited."""
 SEED = 20261124
 BORROWERS = 50
 WORKS = {
@@ -29,7 +29,7 @@ WORKS = {
 }  # fmt: skip
 """What a service has done so far."""
 OPEN = ("in_flight", "unknown")
-"""States of a delivery of which nobody can say whether it went out."""
+"""States of a delivery that may or may not have gone out."""
 
 
 async def test_services_and_broker_are_killed_under_load_and_nothing_is_lost_or_done_twice(stage: Stage, broker: Broker) -> None:
@@ -57,7 +57,7 @@ async def test_services_and_broker_are_killed_under_load_and_nothing_is_lost_or_
 
 
 def _shuffled(stage: Stage, names: Sequence[str], paid: set[str], dice: random.Random) -> list[Event]:
-    """Return these borrowers with their loans and payments, the events of each in any order and some of them twice."""
+    """Return these borrowers' events, with loans and payments, each borrower's in any order and some of them twice."""
     flow = []
     for name in names:
         events = [*stage.borrower(name), stage.late_loan(name), *([stage.payment(name)] if name in paid else [])]
@@ -68,7 +68,7 @@ def _shuffled(stage: Stage, names: Sequence[str], paid: set[str], dice: random.R
 
 @asynccontextmanager
 async def _under_load(stage: Stage, service: str, flow: Sequence[Event], *, works: int) -> AsyncIterator[None]:
-    """Publish these while the body runs, which begins when the service has done that many works more and is at the next."""
+    """Publish these while the body runs, which begins once the service has done so much more work and is busy with the next."""
     [[before]] = await stage.rows(WORKS[service])
 
     async def publish() -> None:
@@ -131,12 +131,12 @@ async def test_a_database_put_back_to_an_earlier_moment_takes_everything_in_agai
 
 
 async def _clocks_cannot_confuse(stage: Stage) -> bool:
-    """Say whether what is asked for now is surely of the new epoch: what looks as if it were of the lost time is held as unknown."""
+    """Tell whether a request made now surely belongs to the new epoch: one that could be from the lost time is held as unknown."""
     [row] = await stage.rows(f"select clock_timestamp() > since + interval '{CLOCKS_APART.total_seconds()} s' from notifier.lineage")
     return bool(row[0])
 
 
 async def _every_case_is_settled(stage: Stage, names: set[str]) -> bool:
-    """Say whether each of these has a delivery that will not go out."""
+    """Tell whether each of these has a delivery that will not go out."""
     found = {d["borrower_id"]: d["state"] for d in await stage.deliveries()}
     return names <= {name for name, state in found.items() if state not in ("waiting", "in_flight")}

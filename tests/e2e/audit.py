@@ -1,6 +1,6 @@
-"""An audit of what was sent, by somebody who was not there: from the sandbox's record, the ledgers' answers and the contract's words.
+"""An independent audit of what was sent: from the sandbox's record, the ledgers' answers and the wording of the contract.
 
-The rules stand here anew: what is owed by a second reading of the ledger, what is lawful by a second reading of the notes.
+It has its own rules: what is owed comes from a second implementation of the ledger, what is lawful from a second reading of the notes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.e2e.world import World
 from tests.support.second_reading import forbids
 
 OUT = {"sent": {"done"}, "delivered": {"done"}, "unknown": {"unknown"}, "unresolved": {"unresolved"}}
-"""What a delivery may be of which the sandbox has a message, and what the scheduler calls it then."""
+"""The states of a delivery for which the sandbox has a message, with the scheduler's names for them."""
 NOT_OUT = {
     "failed": {"failed"}, "expired": {"expired"}, "suppressed": {"suppressed", "cancelled"}, "cancelled": {"suppressed", "cancelled"},
     "pending": {"requested", "deferred"}, "unknown": {"unknown"}, "unresolved": {"unresolved"},
 }  # fmt: skip
-"""The same of one of which it has none; a process that dies between its mark and its call leaves what nobody knows."""
+"""The same for one without a message; a process that dies between its mark and its call leaves an unknown outcome."""
 _STEPS = "select task_id, case_id, spell, step, state from scheduler.case_steps"
 _FACTS = "select loan_id, epoch, version, as_of from {}"
 _LEFT = "select count(*) from {}.outbox"
@@ -32,7 +32,7 @@ _LEFT = "select count(*) from {}.outbox"
 
 @dataclass(frozen=True)
 class Sent:
-    """A message as the sandbox kept it, with the debts that the notifier says it named."""
+    """A message as the sandbox kept it, with the debts it named according to the notifier."""
 
     at: datetime
     task_id: str
@@ -49,7 +49,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a case for which a message was asked, and what the scheduler knows of it."""
+    """A step of a case for which a message was requested, and what the scheduler knows about it."""
 
     case_id: str
     spell: int
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that there is to see afterwards."""
+    """Everything that can be seen afterwards."""
 
     life: Life
     sent: Sequence[Sent]
@@ -70,7 +70,7 @@ class Evidence:
 
 
 async def collected(life: Life, world: World) -> Evidence:
-    """Ask the services for what they know, and the sandbox for what it got."""
+    """Collect what the services know and what the sandbox received."""
     named, holds = dict[str, Sequence[str]](), defaultdict[str, list[Any]](list)
     for person in life.people:
         contacts = (await world.get(f"/notifier/v1/borrowers/{person.borrower_id}/contacts"))["items"]
@@ -102,7 +102,7 @@ def faults(seen: Evidence) -> list[str]:
 
 
 def _twice(seen: Evidence) -> Iterator[str]:
-    """Yield what was said more than once: on a channel, of a step in a spell, or on a day."""
+    """Yield what was sent more than once: on a channel, for a step in a spell, or on a day."""
     yield from (f"{task} twice by {on}" for (task, on), n in Counter((one.task_id, one.channel) for one in seen.sent).items() if n > 1)
     said, days = defaultdict[tuple[Any, ...], set[str]](set), defaultdict[tuple[Any, ...], set[str]](set)
     for one in seen.sent:
@@ -113,7 +113,7 @@ def _twice(seen: Evidence) -> Iterator[str]:
 
 
 def _fates(seen: Evidence) -> Iterator[str]:
-    """Yield deliveries of which the notifier says something else than the sandbox, or the scheduler."""
+    """Yield deliveries on which the notifier disagrees with the sandbox or the scheduler."""
     out = {one.task_id for one in seen.sent}
     for task, delivery in seen.deliveries.items():
         state, step = delivery["state"], seen.steps[task].state
@@ -123,7 +123,7 @@ def _fates(seen: Evidence) -> Iterator[str]:
 
 
 def _sums(one: Sent, loans: Sequence[Loan]) -> Iterator[str]:
-    """Yield what is not owed at that moment although it is named, and a sum that is not what is."""
+    """Yield debts that were named although not owed at that moment, and a sum that differs from what is owed."""
     owed = {loan.loan_id: int(loan.state(one.at, known=one.at)["overdue"]["total"]) for loan in loans}
     yield from (f"{loan} is not owed" for loan, amount in owed.items() if not amount)
     total = sum(owed.values())
@@ -154,7 +154,7 @@ def _lies_on(at: datetime, stop: Mapping[str, Any]) -> bool:
 
 
 def _unlawful(one: Sent, person: Person, seen: Evidence) -> Iterator[str]:
-    """Yield the rules of the places of borrower and loans that forbid it, with all that was said to the borrower before."""
+    """Yield the rules of the borrower's and the loans' places that forbid it, given all earlier messages to the borrower."""
     profile = person.profile(known=one.at)
     places = {*profile["jurisdictions"], *(place for loan in person.loans for place in _places(loan))}
     consents = {channel for channel, given in person.newest("consent", "channel", known=one.at).items() if given["granted"]}
@@ -189,7 +189,7 @@ def _zone(one: Sent, seen: Evidence) -> str:
 
 
 async def unrest(life: Life, world: World) -> list[str]:
-    """Return what does not rest although all is done, is forgotten, or is known otherwise by one service than by another."""
+    """Return what has not settled although all is done, what is forgotten, and what two services know differently."""
     coverage = await world.get("/scheduler/v1/coverage", whole="true")
     found = [f"forgotten: {one}" for one in coverage["items"]]
     for service in ("ingest", "scheduler", "notifier"):

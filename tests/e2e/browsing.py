@@ -33,7 +33,7 @@ class Browser:
         return self._read(await self.http.post(self.path, data=fields))
 
     async def enter(self, digits: str) -> PageSeen:
-        """Open the link and type these digits."""
+        """Open the link and enter these digits."""
         await self.look()
         return await self.send("open", digits=digits)
 

@@ -1,4 +1,4 @@
-"""A platform on a database of its own."""
+"""A platform on its own database."""
 
 from __future__ import annotations
 

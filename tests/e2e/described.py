@@ -1,4 +1,4 @@
-"""Asks, and holds each answer against what is said of it: nothing is missing, nothing stands there that is not described."""
+"""Makes calls, and checks each answer against its description: nothing is missing, nothing is undescribed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from libs.common.describing import name_of
 from tests.e2e.world import World
 
 OPEN_ENDED = {"VersionWhole", "PackRule", "ProviderEvent"}
-"""Shapes beside whose fields others stand that belong to the kind of thing they describe."""
+"""Shapes with further fields that depend on the kind of thing described."""
 YAML = {"Content-Type": "application/yaml"}
 SECOND = {"Authorization": "Bearer dunwell-dev-2"}
 EMPTY = {"getCoverage", "getReportsExperiments", "getReportsFeedback", "getReportsPromises"}
-"""Lists in which nothing stands here."""
+"""Lists that are empty here."""
 
 
 class Seen:
-    """The calls that were asked, by service and name, and what was wrong with their answers."""
+    """The calls that were made, by service and name, and what was wrong with their answers."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -27,7 +27,7 @@ class Seen:
         self.said: dict[str, Any] = {}
 
     async def ask(self, method: str, path: str, template: str, body: Any = None, **sent: Any) -> Any:
-        """Ask, and return what is answered; `sent` goes to the client."""
+        """Make a call and return its answer; `sent` goes to the client."""
         service = path.split("/")[1]
         if service not in self.said:
             self.said[service] = closed(await self.world.get(f"/{service}/openapi.json"))
@@ -47,7 +47,7 @@ class Seen:
 
 
 def closed(said: Any) -> Any:
-    """Return a description in which our shapes have no fields but those that are described."""
+    """Return a description in which our shapes allow only the described fields."""
     for name, schema in said["components"]["schemas"].items():
         if schema.get("type") == "object" and "properties" in schema and name not in OPEN_ENDED:
             schema.setdefault("additionalProperties", False)

@@ -1,4 +1,4 @@
-"""Some borrowers in many places and what befalls them by chance: told to the platform, and remembered for who judges it afterwards."""
+"""Some borrowers in many places and what happens to them at random: told to the platform, and recorded for the audit afterwards."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ PLACES = {
     "US-MA": "America/New_York", "GB": "Europe/London", "AU": "Australia/Sydney", "IN": "Asia/Kolkata", "BR-SP": "America/Sao_Paulo",
 }  # fmt: skip
 MAILBOXES = ("reader", "reader", "reader", "unknown", "refuse", "notsent", "noreceipt")
-"""What becomes of a mail: the sandbox does what the address says."""
+"""The fate of a mail: the sandbox does what the address says."""
 STATUSES = ("deceased", "hardship", "cease", "moratorium", "dispute")
 AMOUNTS = (500, 5000, 12050)
 LAST_HOURS = timedelta(hours=2)
-"""Nothing befalls anybody in them, so that all that was begun comes to something."""
+"""Nothing new happens in them, so that everything begun is finished."""
 MORTALITY = 0.15
 LONGEST_LIFE = 150
-"""Statements after which a process that is to die is dead."""
+"""The most statements that a process marked to die survives."""
 
 
 class Death(BaseException):
-    """The process is gone: nothing of it runs on."""
+    """The process is gone: nothing of it keeps running."""
 
 
 @dataclass
 class Mortal:
-    """An engine whose process dies at a statement, once it is told after how many."""
+    """An engine whose process dies after a given number of statements."""
 
     engine: AsyncEngine
     left: int | None = None
@@ -57,19 +57,19 @@ class Mortal:
                 raise Death
 
     def survive(self) -> None:
-        """Go on without having to die; a part of it may be dead already."""
+        """Continue without having to die; part of it may be dead already."""
         if self.is_dead:
             raise Death
         self.left = None
 
     def revive(self) -> None:
-        """Let another process begin on what this one has committed."""
+        """Let another process start from what this one has committed."""
         self.left = None
 
 
 @dataclass(frozen=True)
 class Told:
-    """Something that was said to the platform, and when it was answered."""
+    """Something told to the platform, and when it was acknowledged."""
 
     at: datetime
     what: Event
@@ -77,7 +77,7 @@ class Told:
 
 @dataclass
 class Loan:
-    """A loan and all that was told of it."""
+    """A loan and everything told about it."""
 
     loan_id: str
     zone: str
@@ -85,19 +85,19 @@ class Loan:
     told: list[Told] = field(default_factory=list)
 
     def state(self, at: datetime, *, known: datetime) -> Answer:
-        """Return what a second reading of the contract makes of what was known, on the day that it is there."""
+        """Return the state by the second implementation of the ledger, from what was known, on the loan's local day."""
         events = [one.what for one in self.told if one.at <= known]
         found = answer(events, self.line, at.astimezone(ZoneInfo(self.zone)).date())
         return found or {"overdue": {"total": 0}, "outstanding": {"total": 0}, "status": "unknown", "anchor": None}
 
     def events(self, kind: str, *, known: datetime) -> list[Event]:
-        """Return what was told of a kind by then."""
+        """Return what was told of this kind by then."""
         return [one.what for one in self.told if one.at <= known and one.what["type"] == f"wallet.{kind}.v1"]
 
 
 @dataclass
 class Person:
-    """A borrower: where, which loans, and all that was told of him."""
+    """A borrower: where, which loans, and everything told about them."""
 
     borrower_id: str
     place: str
@@ -106,12 +106,12 @@ class Person:
     calls: list[tuple[datetime, str]] = field(default_factory=list)
 
     def newest(self, kind: str, key: str, *, known: datetime) -> dict[str, Event]:
-        """Return what stands of what was told of a kind by then, by what it is about."""
+        """Return the newest of what was told of this kind by then, by subject."""
         found = [one.what for one in self.told if one.at <= known and one.what["type"] == f"wallet.borrower.{kind}.v1"]
         return {one["data"][key]: one["data"] for one in sorted(found, key=lambda one: str(one["time"]))}
 
     def profile(self, *, known: datetime) -> Event:
-        """Return his profile as it was known then."""
+        """Return the profile as it was known then."""
         return self.newest("updated", "borrower_id", known=known)[self.borrower_id]
 
 
@@ -120,7 +120,7 @@ Happening = Callable[["Life", World, Person], Awaitable[None]]
 
 @dataclass
 class Life:
-    """What befalls some people in some days, by chance."""
+    """What happens to some people over some days, at random."""
 
     dice: random.Random
     days: int
@@ -133,7 +133,7 @@ class Life:
         return [loan for person in self.people for loan in person.loans]
 
     async def begin(self, world: World, number: int) -> None:
-        """Let so many borrowers have loans, some of them late, and arrange what will befall them."""
+        """Give so many borrowers loans, some of them late, and arrange what will happen to them."""
         line = await world.get("/ingest/v1/products/cash-loan")
         for n, place in enumerate(self.dice.sample(sorted(PLACES), number)):
             person = Person(f"B{n}", place)
@@ -147,7 +147,7 @@ class Life:
         self.agenda = [(moment, self.dice.choice(HAPPENINGS), self.dice.choice(self.people)) for moment in moments]
 
     async def live(self, world: World, number: int, mortal: Mortal) -> None:
-        """Live on from where it was, a moment at a time; between them the process may die, and nothing that was answered is lost."""
+        """Continue moment by moment; in between the process may die, and nothing acknowledged is lost."""
         if not self.people:
             await self.begin(world, number)
         while self.agenda:
@@ -161,7 +161,7 @@ class Life:
         await self.reach(world, MORNING + timedelta(days=self.days) + LAST_HOURS)
 
     async def reach(self, world: World, moment: datetime) -> None:
-        """Let time pass in steps that are seldom short: nobody looks at every second."""
+        """Let time pass, mostly in long steps: nothing looks at every second."""
         await world.quiet()
         while self.now < moment:
             due = await world.platform.next_due() or moment
@@ -209,10 +209,10 @@ class Life:
     def _late(self, loan: Loan) -> int:
         return int(loan.state(self.now, known=self.now)["overdue"]["total"])
 
-    # What befalls loans
+    # What happens to loans
 
     async def pays(self, world: World, person: Person) -> None:
-        """Pay something, now or as is known only now."""
+        """Pay something, now or earlier but only known now."""
         loan = self.dice.choice(person.loans)
         amount = self.dice.choice((self._late(loan), self._late(loan), 700)) or 700
         paid_at = self.now - timedelta(days=self.dice.choice((0, 0, 0, 2, 6)))
@@ -223,7 +223,7 @@ class Life:
         await self._tell(world, loan, paid)
 
     async def takes_back(self, world: World, person: Person) -> None:
-        """Let the last payment have never been, or be returned."""
+        """Retract the last payment, or have it returned."""
         loan = self.dice.choice(person.loans)
         for paid in loan.events("repayment.received", known=self.now)[-1:]:
             of: Event = {"recorded": self.now, "loan_id": loan.loan_id, "repayment_id": paid["data"]["repayment_id"]}
@@ -234,7 +234,7 @@ class Life:
             await self._tell(world, loan, self.dice.choice(ends))
 
     async def debits(self, world: World, person: Person) -> None:
-        """Begin a direct debit of which nothing is heard again."""
+        """Start a direct debit that is never heard of again."""
         loan, until = self.dice.choice(person.loans), self.now + timedelta(days=2 * self.dice.random())
         data: Event = {"loan_id": loan.loan_id, "repayment_id": f"p{len(loan.told)}", "amount": 100, "until": until.isoformat()}
         await self._tell(world, loan, event("repayment.pending", recorded=self.now, **data))
@@ -246,17 +246,17 @@ class Life:
         data: Event = {"version": len(loan.told) + 1, "schedule": rows, "effect": self.dice.choice(("from_start", "from_date"))}
         await self._tell(world, loan, event("loan.rescheduled", recorded=self.now, loan_id=loan.loan_id, **data))
 
-    # What befalls people
+    # What happens to people
 
     async def falls_under_a_stop(self, world: World, person: Person) -> None:
-        """Become somebody who is to be left in peace, for a time."""
+        """Become somebody who must not be contacted for a time."""
         until = self.now + timedelta(days=4 * self.dice.random())
         data = {"status_id": f"s{self.dice.randint(1, 2)}", "status": self.dice.choice(STATUSES), "from": self.now.isoformat()}
         status = event("borrower.status", recorded=self.now, borrower_id=person.borrower_id, until=until.isoformat(), **data)
         await self._tell_of(world, person, status)
 
     async def changes_mind(self, world: World, person: Person) -> None:
-        """Take a consent back, or give it."""
+        """Withdraw a consent, or give it."""
         channel = self.dice.choice(("sms", "email"))
         await self._tell_of(world, person, self._consent(person, channel, granted=self.dice.random() < 0.5))
 
@@ -266,7 +266,7 @@ class Life:
         await self._tell_of(world, person, self.profile_of(person))
 
     async def is_called(self, world: World, person: Person) -> None:
-        """Have a talk with somebody of another system."""
+        """Have a call from another system."""
         data = {"contact_id": f"k{len(person.calls)}-{person.borrower_id}", "channel": "call", "result": "conversation", "by": "desk"}
         await self._tell_of(
             world, person, event("contact.recorded", recorded=self.now, borrower_id=person.borrower_id, at=self.now.isoformat(), **data)
@@ -298,12 +298,12 @@ HAPPENINGS: Sequence[Happening] = (
     *[Life.pays] * 5, *[Life.takes_back] * 3, Life.debits, *[Life.agrees_anew] * 2, *[Life.falls_under_a_stop] * 2, Life.changes_mind,
     Life.moves, *[Life.is_called] * 2, *[Life.is_promised_rest] * 3,
 )  # fmt: skip
-"""What may befall somebody, the likelier the oftener."""
+"""What may happen to somebody; repeated entries are more likely."""
 
 
 @asynccontextmanager
 async def lived(engine: AsyncEngine, seed: int, *, people: int, days: int) -> AsyncIterator[tuple[Life, World]]:
-    """A life that was lived, and the platform in which it was; a process that died on the way was followed by another one."""
+    """A life that was lived, and its platform; a process that died on the way was replaced by another."""
     life, secrets, mortal = Life(random.Random(seed), days), new_secrets(), Mortal(engine)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What is agreed with a borrower, through all three services: it silences, it is measured by payments, it rests the clock."""
+"""Agreements with a borrower, through all three services: they silence, are measured by payments, and stop the clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.e2e.world import MORNING, World, borrower, late_loan, payment
 
 
 async def do(world: World, borrower_id: str, what: str, body: Any) -> Any:
-    """What a write about the borrower's case answers; then all comes to rest."""
+    """Write to the borrower's case, wait until all is settled, and return the answer."""
     case = (await world.case(borrower_id))["case_id"]
     answer = await world.http.post(f"/scheduler/v1/cases/{case}/{what}", json=body)
     assert answer.status_code == 201, answer.text
@@ -24,7 +24,7 @@ async def fate(world: World, borrower_id: str) -> list[Any]:
 
 
 async def two_late(world: World) -> None:
-    """Two borrowers a day late, to whom nothing has been said."""
+    """Two borrowers a day late, who have not been contacted."""
     await world.publish(*borrower("B1"), *borrower("witness"), late_loan("L1", "B1"), late_loan("L2", "witness"))
     await world.quiet()
 

@@ -1,4 +1,4 @@
-"""Whatever befalls borrowers anywhere, and whenever the process dies: what was sent was owed, lawful and said once, and all agree on it."""
+"""Whatever happens to borrowers, and whenever the process dies: what was sent was owed, lawful and sent once, and all services agree."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOON = MORNING + timedelta(hours=2)
 
 
 def an_honest_message() -> Evidence:
-    """What there is to see of one message about one debt."""
+    """The evidence of one message about one debt."""
     life, person, loan = Life(random.Random(1), 1), Person("B1", "GB"), Loan("L1", PLACES["GB"], LINE)
     late = late_loan("L1", "B1", zone=loan.zone)
     late["data"]["jurisdictions"] = ["GB"]

@@ -1,4 +1,4 @@
-"""What borrowers see of their debts line by line on their page, and what they agree on there with the lender."""
+"""How borrowers see their debts line by line on their page, and what they agree there with the lender."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def world(databases: Databases) -> AsyncIterator[World]:
 
 
 async def inside(world: World) -> Browser:
-    """A borrower who was let in, a day late, of two of whom the other one is the witness."""
+    """A borrower with access, a day late; a second one is the control."""
     await world.publish(*borrower("B1"), *borrower("witness"), late_loan("L1", "B1"), late_loan("L2", "witness", amount=777_00))
     await world.publish(payment("L1", 2050))
     await world.quiet()
@@ -33,7 +33,7 @@ async def inside(world: World) -> Browser:
 
 
 async def offers(world: World) -> list[tuple[str, str]]:
-    """The states of the offers of B1's case, and who has decided."""
+    """The states of the offers of B1's case, and who decided."""
     case = (await world.case("B1"))["case_id"]
     found = (await world.get(f"/scheduler/v1/cases/{case}/offers"))["items"]
     return [(one["state"], one["decided_by"]) for one in found]
@@ -64,7 +64,7 @@ async def test_the_page_stands_while_ingest_does_not_answer(world: World) -> Non
     browser = await inside(world)
     async with world.platform.engine.begin() as conn:
         await auth.remove_key(conn, "ingest", SECRETS.page_key)
-    world.platform.ingest.app.state.keys._cache.clear()  # a key is known for 15 s, which nobody waits for here
+    world.platform.ingest.app.state.keys._cache.clear()  # a key is cached for 15 s, and nobody waits for that here
     page = await browser.send("statement")
     assert (browser.answer.status_code, "cannot be shown just now" in page.text, "CNY 100.00 is open." in page.text) == (503, True, True)
     await embedded.put_page_key(world.platform.engine, SECRETS)

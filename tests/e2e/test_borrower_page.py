@@ -1,4 +1,4 @@
-"""The borrower's page, through all three services: who gets in, what is shown, and what becomes of what is done there."""
+"""The borrower's page, through all three services: who gets in, what is shown, and what follows from actions there."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ async def world(databases: Databases) -> AsyncIterator[World]:
 
 
 async def two_late(world: World) -> None:
-    """Two borrowers a day late, to whom nothing has been said."""
+    """Two borrowers a day late, who have not been contacted."""
     await world.publish(*borrower("B1"), *borrower("witness"), late_loan("L1", "B1"), late_loan("L2", "witness", amount=777_00))
     await world.quiet()
 
 
 async def inside(world: World, borrower_id: str = "B1") -> Browser:
-    """A borrower who was let in."""
+    """A borrower with access."""
     browser = Browser(world, (await link(world, borrower_id))["url"])
     await browser.enter(end_of_phone(borrower_id))
     assert browser.answer.status_code == 200, browser.answer.text
@@ -85,7 +85,7 @@ async def test_five_wrong_tries_close_a_link_for_good_and_a_notifier_that_is_awa
         await browser.enter(wrong)
     async with world.platform.engine.begin() as conn:
         await auth.remove_key(conn, "notifier", SECRETS.page_key)
-    world.platform.notifier.app.state.keys._cache.clear()  # a key is known for 15 s, which nobody waits for here
+    world.platform.notifier.app.state.keys._cache.clear()  # a key is cached for 15 s, and nobody waits for that here
     await browser.enter(right)
     assert browser.answer.status_code == 503
     await embedded.put_page_key(world.platform.engine, SECRETS)

@@ -1,4 +1,4 @@
-"""What borrowers choose on their page about hours and channels, and how they say that it felt."""
+"""What borrowers choose on their page about hours and channels, and how they give feedback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def world(databases: Databases) -> AsyncIterator[World]:
 
 
 async def inside(world: World, path: str | None = None) -> Browser:
-    """A borrower who was let in."""
+    """A borrower with access."""
     path = path or (await link(world))["url"].removeprefix("https://pay.example")
     browser = Browser(world, f"/scheduler{path}")
     await browser.enter(end_of_phone("B1"))
@@ -40,7 +40,7 @@ async def two_late(world: World) -> None:
 
 
 async def chosen(world: World) -> tuple[object, object, object, object]:
-    """What stands of the borrower's wishes, in which version and by whom."""
+    """The borrower's wishes in force, their version and author."""
     said = await world.get("/notifier/v1/borrowers/B1/preferences")
     return said["no_contact"], said["channels"]["never"], said["version"], said["by"]
 
@@ -97,7 +97,7 @@ async def test_what_stands_is_not_overwritten_while_the_notifier_does_not_say_wh
     browser = await inside(world)
     async with world.platform.engine.begin() as conn:
         await auth.remove_key(conn, "notifier", SECRETS.page_key)
-    world.platform.notifier.app.state.keys._cache.clear()  # a key is known for 15 s, which nobody waits for here
+    world.platform.notifier.app.state.keys._cache.clear()  # a key is cached for 15 s, and nobody waits for that here
     page = await browser.send("choose")
     assert (browser.answer.status_code, [one for one in page.forms if one.get("act") == "wishes"]) == (503, [])
 

@@ -1,4 +1,4 @@
-"""A payment that arrives late tells past days otherwise, and what was said on them is flagged."""
+"""A payment that arrives late corrects past days, and messages sent on those days are flagged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_a_contact_of_day_3_is_flagged_once_its_debt_turns_out_to_have_bee
 
 
 async def corrected_once(world: World, cause: str) -> None:
-    """What stands once the payment is known, however often it was sent."""
+    """Check the state once the payment is known, however often it was sent."""
     assert world.corrected == {"L1": (CorrectedDays(TODAY, None, owed=False),)}
     story = await world.story("payer")
     flagged = lines(story, "contact.corrected")

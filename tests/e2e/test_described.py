@@ -1,4 +1,4 @@
-"""What the services answer is what their OpenAPI says, and says all of it."""
+"""The services answer exactly what their OpenAPI documents describe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.wallet import Event, event
 
 
 def named(service: str, shapes: Iterable[str]) -> set[str]:
-    """Return the calls of a service under the names by which they are noted."""
+    """Return the calls of a service under the names used to record them."""
     return {f"{service}.{name}" for name in shapes}
 
 
@@ -27,11 +27,11 @@ DECISIONS = named("scheduler", POLICIES) | named(
         "postCaseOffers", "postCasePlans", "getCasePlans", "approveCaseOffer", "rejectCaseOffer", "acceptCaseOffer", "declineCaseOffer",
     ),
 )  # fmt: skip
-"""What is asked of a case under a policy of its own."""
+"""Calls that need a case under a special policy."""
 ELSEWHERE = ("postEvents", "retryParked")
-"""The answer that `World.publish` holds against its words, and one of the shape of the other decisions."""
+"""One whose answer `World.publish` checks, and one with the same shape as other decisions."""
 REPLIES = ("getBorrowerReplies", "getBorrowerSuppressions", "deleteBorrowerSuppression")
-"""What needs somebody who has written back."""
+"""Calls that need a borrower who has written back."""
 SCHEDULER, NOTIFIER = "/scheduler/v1", "/notifier/v1"
 POLICY = """\
 policy: grave-ones
@@ -77,7 +77,7 @@ async def test_answers_about_money_have_the_shape_that_is_promised(world: World)
 
 
 async def of_settings_and_feeds(seen: Seen, service: str, *topics: str) -> None:
-    """Ask what all services have."""
+    """Make the calls that all services have."""
     hook = {"id": "w", "url": "https://hooks.example.com/w", "topics": [f"dunning.{topics[0]}"], "secret": f"whsec_{'QUJD' * 8}"}
     put = await seen.ask("PUT", f"/{service}/v1/settings", "/v1/settings", {"webhooks": [hook]}, headers={"If-Match": "*"})
     assert put["version"] == 1
@@ -138,7 +138,7 @@ async def of_work(seen: Seen, case: str) -> None:
 
 
 async def of_many_cases(seen: Seen) -> None:
-    """Ask for a hold of many cases: counted, confirmed, and how far it is."""
+    """Hold many cases: count, confirm, and ask for the progress."""
     asked = {"filter": {"borrower_ids": ["B1"]}, "hold": {"stop": "moratorium", "until": (MORNING + timedelta(days=2)).isoformat()}}
     counted = await seen.ask("POST", f"{SCHEDULER}/holds", "/v1/holds", asked)
     begun = await seen.ask("POST", f"{SCHEDULER}/holds", "/v1/holds", {**asked, "confirm": counted["count"]})
@@ -187,7 +187,7 @@ async def of_offers(seen: Seen, case: str) -> None:
 
 
 async def of_policies(seen: Seen) -> None:
-    """Write versions of a policy, decide on them, and let one rule."""
+    """Write versions of a policy, decide on them, and activate one."""
     base, of = f"{SCHEDULER}/policies", "/v1/policies"
     version = f"{of}/{{name}}/versions/{{version}}"
 
@@ -218,7 +218,7 @@ async def of_policies(seen: Seen) -> None:
 
 
 async def of_assignments(seen: Seen) -> None:
-    """Assign the policy to everybody, and play it forward."""
+    """Assign the policy to everybody, and simulate it forward."""
     tag = (await seen.world.http.get(f"{SCHEDULER}/assignments")).headers["ETag"]
     items = {"items": [{"policy": "grave-ones"}]}
     await seen.ask("PUT", f"{SCHEDULER}/assignments", "/v1/assignments", items, headers={"If-Match": tag})
@@ -262,7 +262,7 @@ async def test_answers_about_messages_have_the_shape_that_is_promised(world: Wor
 
 
 async def of_persons(seen: Seen, here: str) -> None:
-    """Ask who somebody is, whose an address is, and who has asked."""
+    """Ask who somebody is, whose address it is, and who has looked."""
     of = "/v1/borrowers/{borrower_id}"
     [address, *_] = (await seen.ask("GET", here, of))["addresses"]
     whose = {"channel": address["channel"], "address": address["address"]}
@@ -272,7 +272,7 @@ async def of_persons(seen: Seen, here: str) -> None:
 
 
 async def of_texts(seen: Seen) -> None:
-    """Draft texts, try, publish and retire them."""
+    """Draft, preview, publish and retire texts."""
     base, of = f"{NOTIFIER}/templates", "/v1/templates"
     text = {"name": "gentle", "locale": "en", "channel": "sms", "body": "{{ lender }}: {{ total }} is late"}
     await seen.ask("POST", base, of, text)

@@ -1,4 +1,4 @@
-"""The dossier of a case, from all three services, checked off line by the script that we give away."""
+"""The dossier of a case, from all three services, checked offline by the script that we publish."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def begun(world: World) -> str:
 
 
 def checked(path: Path, *more: str) -> tuple[int, str]:
-    """What the script says, run as anybody would: isolated from whatever is installed."""
+    """What the script prints when run as anyone would: isolated from installed packages."""
     ran = subprocess.run(
         [sys.executable, "-I", "-S", str(CHECKER), str(path), *more], capture_output=True, text=True, check=False, timeout=60
     )

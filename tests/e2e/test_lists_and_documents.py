@@ -1,4 +1,4 @@
-"""What is read can be put back as it was read, and what is a list can be read in pages."""
+"""A document can be put back as it was read, and every list can be read in pages."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tests.e2e.world import World, borrower, late_loan
 
 POLICY = {"policy": "ours", "steps": [{"id": "gentle", "at": {"day": 1}, "send": {"template": "gentle", "channels": ["sms"]}}]}
 WHOLE = ("/v1/feed/", "/v1/reports/", "/v1/overdue-report", "/v1/cases/{case_id}/steps")
-"""Lists with places of their own, and tables that are read as a whole."""
+"""Lists with their own cursors, and tables that are read as a whole."""
 
 
 async def put_back(world: World, path: str) -> Any:
-    """Put what a path shows; return what is answered."""
+    """Put back what a path shows, and return the answer."""
     read = await world.http.get(path)
     headers = {"If-Match": read.headers["ETag"]} if "ETag" in read.headers else {}
     answer = await world.http.put(path, json=read.json(), headers=headers)
@@ -52,7 +52,7 @@ async def test_every_list_is_read_in_pages(world: World) -> None:
 
 
 async def assert_read_in_pages(world: World, path: str, limit: int) -> None:
-    """Read a list page by page, none of which is longer than it may be, and find what stands in it as a whole."""
+    """Read a list page by page, none longer than allowed, and find the same items as in the whole list."""
     read, cursor, pages = list[Any](), dict[str, str](), 0
     while cursor or not pages:
         page = await world.get(path, limit=limit, **cursor)

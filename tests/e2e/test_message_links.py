@@ -1,4 +1,4 @@
-"""The link in every message: signed by the notifier, read by the scheduler, open as long as its spell, with few tries for the borrower."""
+"""The link in every message: signed by the notifier, read by the scheduler, valid as long as its spell, with few tries for the borrower."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ async def world(databases: Databases) -> AsyncIterator[World]:
 
 
 async def told(world: World, borrower_id: str = "B1") -> list[str]:
-    """The paths of the links in a borrower's messages, oldest first, as they stand in the texts."""
+    """The paths of the links in a borrower's messages, oldest first, as in the texts."""
     return [f"/scheduler{path}" for one in await world.messages(borrower_id) for path in LINK.findall(one["body"])]
 
 
 async def late(world: World) -> None:
-    """Two late borrowers to whom the first message has gone out."""
+    """Two late borrowers who have had the first message."""
     await world.publish(*borrower("B1"), *borrower("witness"), late_loan("L1", "B1"), late_loan("L2", "witness", amount=777_00))
     await world.let_pass(minutes=5)
 

@@ -1,4 +1,4 @@
-"""Whoever calls with a key is told of a parameter that the call does not have; links and callbacks may bring others."""
+"""Callers with a key are told about a parameter that the call does not have; links and callbacks may carry others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the order, the repeats and the bus's bad days: the same state in the end, and nobody is wronged on the way."""
+"""Whatever the order, the repeats and the bus's faults: the same state in the end, and nobody is wronged on the way."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.support.wallet import Event
 AMOUNT = 12050
 DAYS = 3
 EXAMPLE_WITHIN_S = 120.0
-"""Far more than it takes where others work as well: it finds what would never end, and says nothing of speed."""
+"""Far more than it takes even on a busy machine: it catches what would never end, and says nothing about speed."""
 JUST_NOW = timedelta(seconds=2)
-"""A payment that was answered for this long ago silences every contact."""
+"""A payment acknowledged this long ago silences every contact."""
 
 
 @dataclass(frozen=True)
 class Debt:
-    """A late loan and what is paid of it: (hours after the start, amount)."""
+    """A late loan and its payments: (hours after the start, amount)."""
 
     loan_id: str
     borrower_id: str
@@ -71,7 +71,7 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 async def play(world: World, story: Story, *, plainly: bool) -> None:
-    """Publish the story: in order, or shuffled, with repeats and in pieces, between which the services may work or not."""
+    """Publish the story: in order, or shuffled, with repeats and in pieces, between which the services may or may not work."""
     dice = random.Random(story.seed)
     first, later = story.first(), story.later()
     if plainly:
@@ -102,7 +102,7 @@ def _pieces(events: Sequence[Event], dice: random.Random) -> list[list[Event]]:
 
 
 async def ending(world: World, story: Story) -> dict[str, tuple[Any, Any]]:
-    """Return the state and the last fact of every loan, but for what may differ."""
+    """Return the state and the last fact of every loan, without what may differ."""
     found = {}
     for debt in story.debts:
         state = await world.get(f"/ingest/v1/loans/{debt.loan_id}")
@@ -112,7 +112,7 @@ async def ending(world: World, story: Story) -> dict[str, tuple[Any, Any]]:
 
 
 async def check_nobody_was_wronged(world: World, story: Story) -> None:
-    """Nobody who owed nothing was contacted, no step twice, and nobody was forgotten."""
+    """Check that nobody who owed nothing was contacted, no step came twice, and nobody was forgotten."""
     deliveries = (await world.get("/notifier/v1/deliveries", limit=1000))["items"]
     steps = {d["task_id"]: (d["case_id"], d["step"]) for d in deliveries}
     sent = await world.messages()
@@ -150,7 +150,7 @@ async def test_any_order_repetition_and_bad_day_of_the_bus_gives_the_same_end_an
     for loan_id, (state, fact) in ends[0].items():
         other_state, other_fact = ends[1][loan_id]
         assert other_state == state
-        if fact is None or other_fact is None:  # of a debt that was settled before anything was said of it, nothing need be said
+        if fact is None or other_fact is None:  # a debt settled before its first fact needs none
             assert state["overdue"]["total"] == 0
         else:
             assert other_fact == fact

@@ -1,4 +1,4 @@
-"""Every list of the services comes in pages that give each item once, and none that is empty behind the last."""
+"""Every list of the services comes in pages that give each item once, and no empty page after the last."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.wallet import event
 
 IDS = {"loan_id": "L1", "borrower_id": "B1"}
 NAMES = {"/notifier/v1/providers/{name}/history": "relay"}
-"""What is named in a path, where it is no policy and no template."""
+"""The names in paths that are neither a policy nor a template."""
 EMPTY_HERE = {
     "/scheduler/v1/cases/{case_id}/disputes", "/scheduler/v1/cases/{case_id}/complaints", "/scheduler/v1/cases/{case_id}/hardships",
     "/scheduler/v1/cases/{case_id}/wrong-numbers", "/scheduler/v1/cases/{case_id}/promises", "/scheduler/v1/assignments/history",
@@ -25,7 +25,7 @@ async def test_every_list_gives_each_item_once_and_says_so_on_its_last_page(worl
     await world.publish(*borrower("B1"), late_loan("L1", "B1", days=20, amount=30000), late_loan("L2", "B1", days=3))
     paid = payment("L1", 5000)
     await world.publish(paid)
-    for amount in (7, 8, 9):  # each is a conflict, and parked
+    for amount in (7, 8, 9):  # each is a conflict and gets parked
         await world.publish({**paid, "data": {**paid["data"], "amount": amount}})
     await world.publish(event("charge.added", charge_id="c1", loan_id="L1", kind="fee", amount=500, due_on="2026-11-20"))
     await world.let_pass(hours=24)
@@ -43,7 +43,7 @@ async def test_every_list_gives_each_item_once_and_says_so_on_its_last_page(worl
 
 
 async def write(world: World, reason: str) -> None:
-    """Write something of each kind that people write."""
+    """Write one of everything that people write."""
     case = f"/scheduler/v1/cases/{(await world.case('B1'))['case_id']}"
     asked: list[tuple[str, str, Any]] = [
         ("POST", f"{case}/holds", {"stop": "vulnerable", "end": {"event": "debt.cured"}, "reason": reason}),
@@ -60,7 +60,7 @@ async def write(world: World, reason: str) -> None:
 
 
 async def lists_of(world: World) -> list[str]:
-    """Return the path of each list that has pages, as the services describe themselves."""
+    """Return the path of each paged list, from the services' own descriptions."""
     found = []
     for service in ("ingest", "scheduler", "notifier"):
         paths = (await world.get(f"/{service}/openapi.json"))["paths"]
@@ -72,7 +72,7 @@ async def lists_of(world: World) -> list[str]:
 
 
 async def holds(world: World, path: str, at: str) -> bool:
-    """Say whether there was anything in a list; if so its pages were as they must be."""
+    """Tell whether a list has any items; if so, check its pages."""
     items = (await world.get(at, limit=100))["items"]
     if not items:
         return False

@@ -1,4 +1,4 @@
-"""What ingest and the notifier must agree on for a reply to find who wrote it."""
+"""What ingest and the notifier must agree on to find who wrote a reply."""
 
 from __future__ import annotations
 

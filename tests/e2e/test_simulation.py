@@ -1,4 +1,4 @@
-"""What a simulation says of the next day is what the live services then do: the same planner, the same gate."""
+"""What a simulation predicts for the next day is what the live services then do: the same planner, the same gate."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ AFTER = {
 
 @dataclass(frozen=True)
 class Person:
-    """A borrower: where, how to be reached, what stands in the way, and how late each loan is (days, currency)."""
+    """A borrower: where, how to be reached, what forbids contacts, and how late each loan is (days, currency)."""
 
     zone: str
     place: str
     reached_by: tuple[str, ...]
     agreed: tuple[str, ...]
     stop: tuple[str, int] | None
-    """A status, and from how many hours after the start it stands."""
+    """A status, and how many hours after the start it begins."""
     called: int | None
     loans: tuple[tuple[int, str], ...]
     agreed_in: int = -480
-    """From how many hours after the start the consents count."""
+    """How many hours after the start the consents begin to count."""
     no_reminders_by: tuple[str, ...] = ()
 
 
@@ -83,7 +83,7 @@ TELLING = [
     Person("Etc/GMT", "CO", BOTH, BOTH, None, None, ((3, "CNY"), (0, "USD")), agreed_in=28),
     Person("Etc/GMT", "CO", BOTH, BOTH, None, None, ((-5, "CNY"),), no_reminders_by=("sms",)),
 ]
-"""Each of them tells a gate that is asked with less from the live one."""
+"""Each of them would reveal a simulated gate that is given less than the live one."""
 
 
 @pytest.mark.timeout(400)
@@ -109,11 +109,11 @@ async def test_the_next_day_comes_as_it_was_simulated(databases: Databases, book
         if own:
             assert counted(said) == happened
         past = await simulated(world, mode="past", days=None, **{"from": start.isoformat(), "to": (start + timedelta(days=1)).isoformat()})
-        assert counted(past["active"]) == happened, "what was lived is played again out of what was known then"
+        assert counted(past["active"]) == happened, "the past is replayed from what was known then"
 
 
 async def activate(world: World) -> None:
-    """Let the document rule every debt."""
+    """Activate the document for every debt."""
     made = await post(world, "/scheduler/v1/policies", content=DOCUMENT, headers={"Content-Type": "application/yaml"})
     path = f"/scheduler/v1/policies/trial/versions/{made['version']}"
     await post(world, f"{path}:submit")
@@ -141,7 +141,7 @@ async def post(world: World, path: str, **body: Any) -> Any:
 
 
 def counted(result: Any) -> dict[str, Any]:
-    """Return what a simulation says in the words of the stories."""
+    """Return a simulation's result in the terms of the timelines."""
     steps = {(s["step"], word): s[word] for s in result["steps"] for word in AFTER.values() if word in s}
     tasks = {(task["queue"], task["kind"]): task["number"] for task in result["tasks"]}
     return {"steps": steps, "tasks": tasks, "channels": result["contacts"]["by_channel"], "opened": result["opened"]}
@@ -157,7 +157,7 @@ async def what_happened(world: World, start: datetime, end: datetime) -> dict[st
                 continue
             kind, detail = entry["kind"], entry["detail"]
             if (kind, entry["reason"]) == ("contact.suppressed", "cancelled"):
-                continue  # the notifier's word for a contact that the scheduler has taken back
+                continue  # the notifier's word for a contact that the scheduler has withdrawn
             if (word := AFTER.get(kind.removeprefix("contact."))) is not None and kind.startswith("contact."):
                 steps[detail["step"], word] += 1
             if kind == "case.task_created":
@@ -168,7 +168,7 @@ async def what_happened(world: World, start: datetime, end: datetime) -> dict[st
 
 
 def told(name: str, person: Person) -> list[Event]:
-    """Return what the wallet says of a borrower and his loans."""
+    """Return the wallet's events about a borrower and their loans."""
     number = random.Random(name).randrange(10**8, 10**9)
     addresses = {"sms": f"+8613{number}", "email": f"{name}@example.org"}
     events = [

@@ -1,4 +1,4 @@
-"""A contact that does not arrive goes to its next channel, and where none is left to a person."""
+"""A contact that does not arrive moves to its next channel and, when none is left, to a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All three services in one process on a database of their own, with a hand on the clock."""
+"""All three services in one process on their own database, with a clock moved by hand."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ class World:
     http: httpx.AsyncClient = field(init=False)
     facts: dict[str, OverdueFact] = field(default_factory=dict)
     corrected: dict[str, tuple[CorrectedDays, ...]] = field(default_factory=dict)
-    """What the last fact that corrects earlier ones said of each loan."""
+    """The corrected days of the last correcting fact of each loan."""
 
     def __post_init__(self) -> None:
         transport = httpx.ASGITransport(self.platform.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://dunwell", headers=BEARER)
 
     async def publish(self, *events: Event) -> None:
-        """Publish over HTTP; all must be taken."""
+        """Publish over HTTP; all events must be accepted."""
         body = b"\n".join(msgspec.json.encode(one) for one in events)
         answer = await self.http.post("/ingest/v1/events", content=body, headers=NDJSON)
         assert (answer.status_code, answer.json()) == (202, {"accepted": len(events), "rejected": []})
 
     async def quiet(self) -> None:
-        """Do all that is due at this moment until nothing is left and nothing is on its way."""
+        """Do everything due at this moment until nothing is left or in flight."""
         for _ in range(ROUNDS):
             moved = 0
             while self.seeded and await self.platform.bus.step():
@@ -68,7 +68,7 @@ class World:
         raise AssertionError("the services do not come to rest")
 
     async def pass_time(self, until: datetime) -> None:
-        """Move the clock from one thing that is due to the next, up to a moment."""
+        """Move the clock from one due moment to the next, up to a given one."""
         await self.quiet()
         while (due := await self.platform.next_due()) is not None and due <= until:
             self.clock.move_to(due)
@@ -81,7 +81,7 @@ class World:
         await self.pass_time(self.clock.now() + timedelta(**span))
 
     async def get(self, path: str, **params: Any) -> Any:
-        """Return what a path answers."""
+        """Return the answer of a path."""
         answer = await self.http.get(path, params=params)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -101,7 +101,7 @@ class World:
         return list((await self.get(f"/scheduler/v1/cases/{(await self.case(borrower_id))['case_id']}/timeline"))["items"])
 
     async def hear(self, _: AsyncConnection, records: Sequence[Record]) -> None:
-        """Keep the greatest fact of each loan, as any consumer does."""
+        """Keep the highest fact of each loan, as any consumer does."""
         for envelope, data in [READER.read(record) for record in records]:
             if isinstance(data, OverdueFact) and (known := self.facts.get(data.loan_id, data)).order <= data.order:
                 self.facts[known.loan_id] = data
@@ -118,7 +118,7 @@ async def one_process(
     secrets: Secrets | None = None,
     at: Reached = ON_THIS_MACHINE,
 ) -> AsyncIterator[World]:
-    """The platform, started; a seeded bus is stepped, the other one runs."""
+    """A running platform; a seeded bus is stepped, the other one runs by itself."""
     clock = DrivenClock(start)
     secrets = secrets or new_secrets()
     platform = embedded.build(engine, secrets, clock, seed=seed, at=at)
@@ -143,13 +143,13 @@ async def one_process(
 
 
 def new_secrets(*older: Secrets) -> Secrets:
-    """Return new keys to seal with; what is sealed for older ones is still opened, and addresses are found by the same key."""
+    """Return new keys to seal with; data sealed for older ones can still be opened, and addresses are found by the same key."""
     private, public = sealing.new_pair()
     return Secrets(private, public, b"d" * 32, tuple(one.sealing_private for one in older))
 
 
 def borrower(borrower_id: str, *, zone: str = ZONE) -> list[Event]:
-    """Return a borrower who can be reached by SMS and e-mail and has agreed to it."""
+    """Return a borrower who can be reached by SMS and e-mail and has consented to it."""
     number = random.Random(borrower_id).randrange(10**8, 10**9)
     addresses = [{"channel": "sms", "address": f"+8613{number}"}, {"channel": "email", "address": f"{borrower_id}@example.org"}]
     profile = event(

@@ -302,7 +302,7 @@ async def test_the_command_may_be_ended_in_the_middle_and_run_again(engine: Asyn
     if number is signal.SIGINT:
         code, out, err = await ended(process)
         assert (code, out.splitlines()[-1]) == (130, "400 loans read, 400 differed, 400 repaired, 0 in doubt")
-        assert err == "ended early, go on with --after default/L399\n"
+        assert err == "ended early, continue with --after default/L399\n"
         code, out, _ = await ended(command(engine, "--after", "default/L399"))
         assert (code, out.splitlines()[-1]) == (1, "50 loans read, 50 differed, 50 repaired, 0 in doubt")
     else:

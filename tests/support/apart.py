@@ -1,4 +1,4 @@
-"""The three services as processes of their own, on a real PostgreSQL and a real Kafka, to be really killed."""
+"""The three services as separate processes, on a real PostgreSQL and a real Kafka, to be really killed."""
 
 from __future__ import annotations
 
@@ -65,9 +65,11 @@ class Apart:
             self.wait_ready(name)
 
     def wait_ready(self, name: str) -> None:
-        """Return once the service is ready; an error with its log when it is not in time."""
+        """Return once the service is ready; raise with its log when it is not ready in time."""
         end, last = time.monotonic() + READY_WITHIN_S, ""
-        with httpx.Client(base_url=self.url(name), verify=False, timeout=10) as client:  # to read authorities takes 20 ms of CPU
+        with httpx.Client(
+            base_url=self.url(name), verify=False, timeout=10
+        ) as client:  # reading certificate authorities takes 20 ms of CPU
             while time.monotonic() < end:
                 assert self.processes[name].poll() is None, f"{name} has ended:\n{self.log(name)}"
                 try:

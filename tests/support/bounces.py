@@ -1,4 +1,4 @@
-"""Mails that come back, as Postfix and Exim write them (RFC 3464)."""
+"""Bounced mails, as Postfix and Exim write them (RFC 3464)."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ FORMS = {"postfix": POSTFIX, "exim": EXIM}
 
 @dataclass(frozen=True)
 class CameBack:
-    """A mail of ours that came back."""
+    """A mail of ours that bounced."""
 
     return_path: str
     original: str
@@ -131,7 +131,7 @@ class CameBack:
     delivered_to: str = "dunning@lender.example"
 
     def written_by(self, server: str) -> bytes:
-        """Return it as this server writes it, with the ends of lines of a mailbox on a disk."""
+        """Return the bounce as this server writes it, with the line endings of a mailbox on disk."""
         message_id = next((line for line in self.original.splitlines() if line.startswith("Message-ID:")), "Message-ID: <none>")
         values = {**{name: getattr(self, name) for name in self.__dataclass_fields__}, "message_id": message_id.partition(" ")[2]}
         return FORMS[server].format(**values).encode()

@@ -1,4 +1,4 @@
-"""The three services as they are wired, on a database that is never asked: to look at what they say of themselves."""
+"""The three services as wired, on a database that is never queried: to look at how they describe themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.embedded import Platform, Secrets, build
 
 @asynccontextmanager
 async def built_platform() -> AsyncIterator[tuple[Platform, httpx.AsyncClient]]:
-    """The platform, wired and not started, and a client without a key."""
+    """The platform, wired but not started, and a client without a key."""
     engine = make_engine("postgresql://nobody@127.0.0.1:1/nothing", application="test")
     private, public = sealing.new_pair()
     platform = build(engine, Secrets(private, public, b"d" * 32), DrivenClock(datetime(2026, 11, 20, 12, tzinfo=UTC)))

@@ -1,6 +1,6 @@
 """A real mail server for tests: Debian's Exim, fetched once and unpacked beside the system, run on loopback in a throw-away folder.
 
-Nothing is installed and no user is added: the account that Exim was built for is told to it by a wrapper of its own name look-ups.
+Nothing is installed and no user is added: a wrapper around its name look-ups tells Exim about the account it was built for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.kafka import free_port
 
 PACKAGES = ("exim4-daemon-light", "libidn12", "libgnutls-dane0", "libunbound8", "libnsl2", "libnss-wrapper")
 NOBODY = 61_234
-"""Whom Exim takes for itself when root starts it, which it must not be."""
+"""The user that Exim takes for its own when root starts it; it must not be root."""
 START_WITHIN_S = 20.0
 FETCH_WITHIN_S = 120
 CONFIGURATION = """\
@@ -58,7 +58,7 @@ begin transports
 
 
 class NoEximError(Exception):
-    """Exim cannot be had here; the text says why."""
+    """Exim is not available here; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Exim:
     folder: Path
 
     def mails(self) -> list[tuple[str, EmailMessage]]:
-        """Return what it has taken, each with its recipient: a mail that was taken twice is here twice."""
+        """Return the mails it has accepted, each with its recipient: a mail accepted twice is here twice."""
         return [_mail(head) for head in sorted(self.folder.glob("spool/input/**/*-H"))]
 
 
@@ -126,7 +126,7 @@ def _fetch(target: Path) -> None:
         for package in Path(folder).glob("*.deb"):
             _run(["dpkg", "-x", str(package), "root"], folder)
         unpacked = Path(folder) / "root"
-        (unpacked / "usr/sbin/exim4").chmod(0o755)  # what is set-uid is told nothing by its environment
+        (unpacked / "usr/sbin/exim4").chmod(0o755)  # a set-uid program ignores the wrapper in its environment
         unpacked.rename(target)
 
 
@@ -157,7 +157,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, said: Path) -> None:
 
 
 def _mail(head: Path) -> tuple[str, EmailMessage]:
-    """Return a mail of the spool: recipients behind a line with their number, headers each behind its length and a flag."""
+    """Return a mail from the spool: recipients follow a line with their number, each header follows its length and a flag."""
     envelope, _, headers = head.read_bytes().partition(b"\n\n")
     lines = envelope.split(b"\n")
     to = lines[-1].decode()

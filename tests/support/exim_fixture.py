@@ -14,7 +14,7 @@ _EXIM = pytest.StashKey[Exim]()
 
 @pytest.fixture
 def exim(pytestconfig: pytest.Config) -> Exim:
-    """The run's mail server, started at first use; skip where none can be had, with one loud line, and fail in CI."""
+    """The run's mail server, started at first use; skip with one loud line where none is available, and fail in CI."""
     if _EXIM not in pytestconfig.stash:
         stack = contextlib.ExitStack()
         pytestconfig.add_cleanup(stack.close)

@@ -1,4 +1,4 @@
-"""What a browser without script makes of a page: its forms, and what can be read in it."""
+"""What a browser without scripts sees of a page: its forms and its readable text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Self
 
 @dataclass
 class PageSeen(HTMLParser):
-    """A page, read."""
+    """A parsed page."""
 
     forms: list[dict[str, str]] = field(default_factory=list)
     tags: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
@@ -25,14 +25,14 @@ class PageSeen(HTMLParser):
 
     @classmethod
     def of(cls, html: str) -> Self:
-        """Read a page."""
+        """Parse a page."""
         seen = cls()
         seen.feed(html)
         return seen
 
     @property
     def text(self) -> str:
-        """Return what a reader reads."""
+        """Return the text a reader sees."""
         return " ".join(" ".join(self.said).split())
 
     def form(self, act: str, **asked: str) -> dict[str, str]:
@@ -41,7 +41,7 @@ class PageSeen(HTMLParser):
         return {**found, **asked}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag, and what a form holds."""
+        """Note a tag and the fields of a form."""
         given = {name: value or "" for name, value in attrs}
         self.tags.append((tag, given))
         self._silent = tag in ("style", "script", "title") or (self._silent and tag != "body")
@@ -57,11 +57,11 @@ class PageSeen(HTMLParser):
                 pass
 
     def handle_endtag(self, tag: str) -> None:
-        """Note the end of a form, and of what is not read."""
+        """Note the end of a form, and of text that is not shown."""
         self._within = self._within and tag != "form"
         self._silent = self._silent and tag not in ("style", "script", "title")
 
     def handle_data(self, data: str) -> None:
-        """Note what is read."""
+        """Note text that is shown."""
         if not self._silent:
             self.said.append(data)

@@ -1,4 +1,4 @@
-"""Fakes over HTTP/2 as hypercorn speaks it."""
+"""Fakes over HTTP/2, served by hypercorn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.notifier.providers.wire import HttpCall
 
 
 class _Bound(Config):
-    """Where it listens, and with TLS where there is a context for that."""
+    """Where it listens, with TLS if there is a context."""
 
     def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
         self.bind = [f"fd://{listening.detach()}"]
@@ -33,7 +33,7 @@ class _Bound(Config):
 
 @asynccontextmanager
 async def served_over_http2(fake: FakeProviders, *, most: int = 100_000, tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeProviders]:
-    """Listen until the end of the block; after so many requests a connection is told to go away."""
+    """Listen until the end of the block; after so many requests a connection is sent GOAWAY."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()

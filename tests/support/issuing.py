@@ -1,4 +1,4 @@
-"""An identity provider of the tests: real keys, the document that publishes them, tokens as it signs them and as a forger would."""
+"""An identity provider for tests: real keys, the document that publishes them, and tokens signed by it or by a forger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
 @cache
 def private_key(algorithm: str, name: str) -> Any:
-    """Return the key of this name, made once a run."""
+    """Return the key with this name, made once per run."""
     match algorithm:
         case "RS256":
             return rsa.generate_private_key(65537, 2048)
@@ -50,7 +50,7 @@ def public_jwk(algorithm: str, kid: str) -> dict[str, Any]:
 
 @dataclass
 class Issuer:
-    """Signs with keys by their `kid`, which are the algorithms' names unless told otherwise, and publishes all of them over HTTP."""
+    """Signs with keys chosen by `kid` (by default the algorithm's name), and publishes all of them over HTTP."""
 
     keys: dict[str, str] = field(default_factory=lambda: {algorithm: algorithm for algorithm in ALGORITHMS})
     """The algorithm of each `kid`."""
@@ -64,14 +64,14 @@ class Issuer:
         return json.dumps({"keys": [public_jwk(algorithm, kid) for kid, algorithm in self.keys.items()]}).encode()
 
     def token(self, now: datetime, kid: str = "RS256", *, headers: dict[str, Any] | None = None, **claims: Any) -> str:
-        """Return a token of mei, a person who may do nothing yet; a claim that is None is left out."""
+        """Return a token for mei, a person without any scope yet; a claim that is None is left out."""
         said = claims_at(now) | claims
         algorithm = self.keys[kid]
         kept = {name: value for name, value in said.items() if value is not None}
         return jwt.encode(kept, private_key(algorithm, kid), algorithm, headers={"kid": kid} | (headers or {}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer whoever asks for the document."""
+        """Serve the document."""
         assert Request(scope, receive).method == "GET"
         self.asked += 1
         await Response(self.document if self.body is None else self.body, self.status, media_type="application/json")(scope, receive, send)
@@ -79,7 +79,7 @@ class Issuer:
 
 @asynccontextmanager
 async def published(issuer: Issuer) -> AsyncIterator[str]:
-    """The document on a real server of loopback, and its address."""
+    """The document on a real loopback server, and its URL."""
     async with served(issuer) as url:
         yield f"{url}/certs"
 
@@ -94,7 +94,7 @@ def claims_at(now: datetime) -> dict[str, Any]:
 
 
 def forged(now: datetime, algorithm: str, kid: str, secret: bytes, **claims: Any) -> str:
-    """Return a token as a forger makes one: of an algorithm that needs nothing but what is public."""
+    """Return a token as a forger makes one: with an algorithm that needs only public data."""
     header = _part({"alg": algorithm, "typ": "JWT", "kid": kid})
     signed = f"{header}.{_part(claims_at(now) | claims)}"
     mac = b"" if algorithm.lower() == "none" else hmac.digest(secret, signed.encode(), "sha256")
@@ -102,7 +102,7 @@ def forged(now: datetime, algorithm: str, kid: str, secret: bytes, **claims: Any
 
 
 def public_pem(kid: str, algorithm: str = "RS256") -> bytes:
-    """Return what everybody knows of a key."""
+    """Return the public half of a key."""
     made: bytes = private_key(algorithm, kid).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return made
 

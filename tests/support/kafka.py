@@ -21,11 +21,11 @@ RUNNER = Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "run.py"
 START_WITHIN_S = 240  # a first start fetches the jars
 STOP_WITHIN_S = 60
 SHORT_LIVED = "-XX:TieredStopAtLevel=1"
-"""What saves a broker that lives for a few tests a third of its CPU: it never comes to use what the JVM would optimise for longer."""
+"""Saves a broker that lives for a few tests a third of its CPU: it ends before the JVM's longer optimisations would pay off."""
 
 
 def kafka_missing() -> str | None:
-    """Say why Kafka cannot be started here, or None when it can."""
+    """Return why Kafka cannot be started here, or None when it can."""
     if os.environ.get("KAFKA_BOOTSTRAP"):
         return None
     missing = [program for program in ("java", "mvn") if shutil.which(program) is None]
@@ -33,7 +33,7 @@ def kafka_missing() -> str | None:
 
 
 class Broker:
-    """One Kafka broker on loopback, or the external one that KAFKA_BOOTSTRAP names."""
+    """One Kafka broker on loopback, or the external one named by KAFKA_BOOTSTRAP."""
 
     def __init__(self, folder: Path, port: int | None = None, *, java_options: str = "") -> None:
         self._external = os.environ.get("KAFKA_BOOTSTRAP")
@@ -70,7 +70,7 @@ class Broker:
         return self._folder / "broker.log"
 
     def stop(self) -> None:
-        """End the broker in good order."""
+        """Shut the broker down cleanly."""
         if self._runner is not None and self.killable:
             self._runner.terminate()
             self._ended()

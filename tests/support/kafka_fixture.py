@@ -23,7 +23,7 @@ def need_kafka() -> None:
 
 @pytest.fixture
 def kafka(pytestconfig: pytest.Config) -> Broker:
-    """The run's broker, answering: started at first use, started again where a test has left it dead."""
+    """The run's broker, answering: started at first use, and restarted if a test has left it dead."""
     need_kafka()
     if _BROKER not in pytestconfig.stash:
         stack = contextlib.ExitStack()

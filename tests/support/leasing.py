@@ -1,4 +1,4 @@
-"""One replica of those that share a provider's rate, without anything to send."""
+"""One of several replicas that share a provider's rate, with nothing to send."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.notifier.store.queue import Key
 async def lease_and_start(
     engine: AsyncEngine, account: Account, keys: Sequence[Key], starts: list[float], goes_on: Callable[[], bool]
 ) -> None:  # fmt: skip
-    """Be one replica while it goes on: lease as for a claim, and start as many as it may at their moments."""
+    """Act as one replica for that time: lease permits as a claim does, and start as many as allowed at their moments."""
     till = Till(engine, WallClock(), NotifierMetrics.of(Metrics(CollectorRegistry()), ()))
 
     async def start(_: Key, permit: Permit) -> None:
@@ -37,6 +37,6 @@ async def lease_and_start(
 
 
 def most_in_a_second(starts: Sequence[float]) -> int:
-    """Return the largest number of starts in any second that begins with one."""
+    """Return the largest number of starts in any second that begins with a start."""
     starts = sorted(starts)
     return max((sum(start <= other < start + 1 for other in starts) for start in starts), default=0)

@@ -1,4 +1,4 @@
-"""A folder for what need not outlive a run: thousands of files are made ten times faster in memory than on some disks."""
+"""A folder for what need not outlive a run: creating thousands of files is ten times faster in memory than on some disks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 2 * 1024**3
-"""What a run may need; a container's memory file system is often smaller."""
+"""The most a run may need; a container's memory file system is often smaller."""
 
 
 @contextmanager
 def folder_in_memory() -> Iterator[Path]:
-    """Yield a folder, in memory where the system has room for it, and remove it afterwards."""
+    """Yield a folder, in memory if there is room, and remove it afterwards."""
     roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM_BYTES
     with tempfile.TemporaryDirectory(prefix="dunwell-tests-", dir=MEMORY if roomy else None, ignore_cleanup_errors=True) as made:
         yield Path(made)

@@ -1,7 +1,7 @@
-"""The checks of the folder beside the repository, against platforms that this starts: one process, and three services on Kafka.
+"""Runs the checks of the folder beside the repository against platforms started here: one process, and three services on Kafka.
 
 python -m tests.support.outside --shared ../shared          what must pass; exit status 1 when something does not
-python -m tests.support.outside --shared ../shared --all    everything; prints how much of it passes
+python -m tests.support.outside --shared ../shared --all    everything; prints how much passes
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Check:
 
 
 def main() -> int:
-    """Run the checks, print what each says, and return the exit status."""
+    """Run the checks, print each one's result, and return the exit status."""
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--shared", type=Path, required=True)
-    ask.add_argument("--all", action="store_true", help="also what need not pass yet")
+    ask.add_argument("--all", action="store_true", help="also run checks that need not pass yet")
     options = ask.parse_args()
     shared = options.shared.resolve()
     results: list[tuple[Check, bool]] = []
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def run(checks: Sequence[Check], *, everything: bool) -> list[tuple[Check, bool]]:
-    """Run checks one after the other, their output passed through."""
+    """Run checks one after the other, passing their output through."""
     results = []
     for check in checks:
         if not (check.required or everything):
@@ -75,7 +75,7 @@ def run(checks: Sequence[Check], *, everything: bool) -> list[tuple[Check, bool]
 
 @contextmanager
 def one_process(folder: Path) -> Iterator[str]:
-    """Run `dunwell up` on a free port, and give its address."""
+    """Run `dunwell up` on a free port, and yield its URL."""
     port = free_port()
     process = subprocess.Popen([*DUNWELL, "up", "--port", str(port), "--data", str(folder)])
     try:
@@ -88,7 +88,7 @@ def one_process(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def apart(folder: Path) -> Iterator[Apart]:
-    """Run the three services as processes on a broker and a database of their own."""
+    """Run the three services as processes on their own broker and database."""
     postgres = EmbeddedPostgres(folder / "postgres")
     url = asyncio.run(postgres.create("dunwell"))
     with broker_in(folder / "kafka") as broker:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: one server a run, a database of its own for every test."""
+"""A real PostgreSQL for the tests: one server per run, a separate database for every test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from libs.common.db.engine import make_engine
 from tests.support.memory import folder_in_memory
 
 CARELESS = ("fsync = off", "full_page_writes = off", "max_wal_size = '256MB'")
-"""What only a power cut could tell from a careful server; killed processes lose nothing by it."""
+"""Settings that differ from a careful server only in a power cut; killed processes lose nothing by them."""
 
 
 KEEP_SEEDS = """
@@ -52,11 +52,11 @@ select md5(string_agg(kind || name || about, ',' order by kind, name, about)) fr
 
 @dataclass
 class Databases:
-    """Makes migrated databases out of templates, which is a thousand files each."""
+    """Makes migrated databases from templates, at a thousand files each."""
 
     server: EmbeddedPostgres
     again: bool = False
-    """Whether one that is done with is emptied and used again; else it is dropped."""
+    """Whether a finished database is emptied and reused; otherwise it is dropped."""
     _idle: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
     _shapes: dict[str, str] = field(default_factory=dict)
     """By template."""
@@ -90,7 +90,7 @@ class Databases:
         return name
 
     async def _emptied(self, name: str, template: str) -> bool:
-        """Bring a database back to how it was made; False when the test changed more than rows, or took it away."""
+        """Reset a database to its initial state; False when the test changed more than rows, or dropped it."""
         try:
             return await _administer(self.server, EMPTY, SHAPE, database=name) == self._shapes[template]
         except (asyncpg.PostgresError, OSError):
@@ -103,9 +103,9 @@ def _template_of(services: tuple[str, ...]) -> str:
 
 @contextmanager
 def careful_databases() -> Iterator[Databases]:
-    """Databases on a server as it is in operation, which ends with this.
+    """Databases on a server with production settings, which is stopped at the end.
 
-    Not under pytest's own temporary folder: the next run closes that to the user under whom PostgreSQL runs when root starts it.
+    Not under pytest's own temporary folder: when root runs the tests, the next run closes that to the user that PostgreSQL runs as.
     """
     with tempfile.TemporaryDirectory(prefix="dunwell-tests-", ignore_cleanup_errors=True) as folder, _server_in(Path(folder)) as server:
         yield Databases(server)
@@ -113,7 +113,7 @@ def careful_databases() -> Iterator[Databases]:
 
 @contextmanager
 def quick_databases() -> Iterator[Databases]:
-    """Databases on a server that keeps nothing for after a power cut, which ends with this."""
+    """Databases on a server that does not survive a power cut, which is stopped at the end."""
     with folder_in_memory() as folder, _server_in(folder) as server:
         asyncio.run(_administer(server, *[f"alter system set {setting}" for setting in CARELESS], "select pg_reload_conf()"))
         yield Databases(server, again=True)
@@ -122,14 +122,14 @@ def quick_databases() -> Iterator[Databases]:
 @contextmanager
 def _server_in(folder: Path) -> Iterator[EmbeddedPostgres]:
     with (Path(tempfile.gettempdir()) / "dunwell-tests.lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # under root the first start makes PostgreSQL's user, which two at once cannot
+        fcntl.flock(lock, fcntl.LOCK_EX)  # under root the first start creates PostgreSQL's user, which two processes cannot do at once
         server = EmbeddedPostgres(folder / "postgres")
     yield server
     asyncio.run(server.stop())
 
 
 async def _administer(server: EmbeddedPostgres, *statements: str, database: str = "postgres") -> str:
-    """Run these one by one, and return what the last one says, if anything."""
+    """Run these one by one, and return the result of the last one, if any."""
     conn = await asyncpg.connect(server.url(database))
     try:
         for statement in statements[:-1]:

@@ -1,4 +1,4 @@
-"""The events of the fold's properties as a wallet publishes them."""
+"""The events of the fold's property tests, as a wallet publishes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Wallet:
     product: str
 
     def event(self, one: e.LoanEvent) -> Event:
-        """Return an event of the fold as a CloudEvent."""
+        """Return one of the fold's events as a CloudEvent."""
         name, data = self._said(one)
         return {
             "specversion": "1.0", "id": one.place.id, "source": one.place.source, "type": f"wallet.{name}.v1",

@@ -1,4 +1,4 @@
-"""A service of ours running in the test's process, on a real database and the in-process bus."""
+"""One of our services running in the test's process, on a real database and the in-process bus."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 @dataclass
 class Heard:
-    """What a consumer outside has read of some topics, in order."""
+    """What an outside consumer has read from some topics, in order."""
 
     reader: Reader
     messages: list[tuple[Envelope, Any]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Heard:
 
 @dataclass
 class Running:
-    """A service that takes in what is published."""
+    """A service that ingests what is published."""
 
     service: Service
     bus: InProcessBus
@@ -62,7 +62,7 @@ class Running:
     client: httpx.AsyncClient
 
     async def post(self, *events: Event) -> Any:
-        """Publish events over HTTP; all of them must be taken."""
+        """Publish events over HTTP; all of them must be accepted."""
         body = b"\n".join(msgspec.json.encode(event) for event in events)
         answer = await self.client.post("/v1/events", content=body, headers=NDJSON)
         assert answer.status_code == 202, answer.text
@@ -71,7 +71,7 @@ class Running:
         return answer.json()
 
     async def get(self, path: str, **params: Any) -> Any:
-        """Return what a path answers."""
+        """Return the answer of a path."""
         answer = await self.client.get(path, params=params)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -81,7 +81,7 @@ class Running:
 async def running_ingest(
     engine: AsyncEngine, *topics: Topic, tenants: tuple[str, ...] = ("default",), outlets: Outlets | None = None
 ) -> AsyncIterator[tuple[Running, Heard]]:
-    """Ingest on this database, at noon, with somebody who listens to these topics."""
+    """Ingest on this database, at noon, with a listener on these topics."""
     clock = DrivenClock(NOON)
     bus = InProcessBus(clock=clock)
     _, public = sealing.new_pair()
@@ -105,7 +105,7 @@ async def running_ingest(
 
 @asynccontextmanager
 async def served(app: ASGIApp, protocol: type[BoundedRequests] = BoundedRequests) -> AsyncIterator[str]:
-    """The app behind a real server on a free port of loopback, and its address."""
+    """The app behind a real server on a free loopback port, and its URL."""
     server = uvicorn.Server(uvicorn.Config(app, http=protocol, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="none"))
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started, what="the server")
@@ -123,12 +123,12 @@ async def add_key(engine: AsyncEngine, schema: str, tenant: str, key: str = KEY)
 
 
 def bearer(key: str = KEY) -> dict[str, str]:
-    """Return the header of a key."""
+    """Return the authorization header for a key."""
     return {"Authorization": f"Bearer {key}"}
 
 
 async def unpublished(engine: AsyncEngine, schema: str) -> list[Message]:
-    """Return what stands in the outbox, in order."""
+    """Return the messages in the outbox, in order."""
     async with engine.connect() as conn:
         return said_in(await Outbox(schema).lowest(conn, 1_000_000))
 
@@ -136,7 +136,7 @@ async def unpublished(engine: AsyncEngine, schema: str) -> list[Message]:
 async def until(
     condition: Callable[[], Any], what: str = "the condition", *, within_s: float = 20.0, look_every_s: float = LOOK_EVERY_S
 ) -> Any:
-    """Wait until the condition gives something true, and return that; TimeoutError after a bound."""
+    """Wait until the condition returns something true, and return it; TimeoutError after a limit."""
     try:
         async with asyncio.timeout(within_s):
             while True:

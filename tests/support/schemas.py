@@ -1,7 +1,7 @@
-"""The committed JSON Schemas of all messages: written by `make schemas`, which refuses what would break a reader.
+"""The committed JSON Schemas of all messages: written by `make schemas`, which refuses changes that would break a reader.
 
-One file a message type, `docs/schemas/<topic>/<type>.json`, of the data of the CloudEvent. Within a version only optional fields may be
-added; a committed schema is the baseline for that.
+One file per message type, `docs/schemas/<topic>/<type>.json`, for the data of the CloudEvent. Within a version only optional fields may
+be added; the committed schema is the baseline for that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Schema = dict[str, Any]
 
 
 def main() -> int:
-    """Write the schemas; exit status 1, and nothing written, when one of them would break a reader."""
+    """Write the schemas; if one of them would break a reader, write nothing and return exit status 1."""
     broken = [f"{path}: {why}" for path, schema in generated().items() if path.exists() for why in breaks(read(path), schema)]
     if broken:
         print("within a version only optional fields may be added; make a new version of the type instead:", *broken, sep="\n  ")
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def generated() -> dict[Path, Schema]:
-    """Return the schema of every message type, by its file."""
+    """Return the schema of every message type by file."""
     return {
         SCHEMAS / topic.name / f"{name}.json": schema_of(name, struct)
         for topic in CATALOGUE
@@ -53,7 +53,7 @@ def generated() -> dict[Path, Schema]:
 
 
 def schema_of(name: str, struct: type[msgspec.Struct]) -> Schema:
-    """Return the schema of a message type, with all that it refers to inside."""
+    """Return the schema of a message type, including everything it refers to."""
     components = components_of([struct], ref_template="#/$defs/{name}")
     own = components.pop(struct.__name__)
     defs = {"$defs": dict(sorted(components.items()))} if components else {}
@@ -61,22 +61,22 @@ def schema_of(name: str, struct: type[msgspec.Struct]) -> Schema:
 
 
 def example_of(path: Path) -> Path:
-    """Return the file of the example that belongs to a schema's file."""
+    """Return the example file that belongs to a schema file."""
     return path.with_name(path.name.removesuffix(".json") + ".example.json")
 
 
 def read(path: Path) -> Any:
-    """Return what a JSON file holds."""
+    """Return the content of a JSON file."""
     return json.loads(path.read_bytes())
 
 
 def written(schema: Schema) -> str:
-    """Return the one spelling in which a schema is committed."""
+    """Return the canonical text in which a schema is committed."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def breaks(before: Schema, after: Schema, place: str = "$") -> list[str]:
-    """Return what a value that was valid, or a reader of such values, would no longer find: nothing for a compatible change."""
+    """Return the changes that would break a formerly valid value or a reader of such values: none for a compatible change."""
     return list(_breaks(before, after, place))
 
 
@@ -124,7 +124,7 @@ def _alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _choices(schema: Mapping[str, Any]) -> set[str]:
-    """Return what a value may be: types and listed values."""
+    """Return the types and enumerated values that a value may have."""
     kinds = schema.get("type", [])
     return {f"a {kind}" for kind in ([kinds] if isinstance(kinds, str) else kinds)} | {
         json.dumps(value) for value in schema.get("enum", ())
@@ -132,7 +132,7 @@ def _choices(schema: Mapping[str, Any]) -> set[str]:
 
 
 def validator(schema: Schema) -> Draft202012Validator:
-    """Return a validator that checks formats too, and knows every format that our schemas use."""
+    """Return a validator that also checks formats, and knows every format that our schemas use."""
     return Draft202012Validator(schema, format_checker=FORMATS)
 
 

@@ -1,7 +1,7 @@
-"""The loan ledger read a second time from the public contract: slow, plain, refolded from nothing for every question.
+"""A second implementation of the loan ledger from the public contract: slow, simple, refolded from scratch for every question.
 
 It shares no code with `services.ingest`. Which events count is in `second_ledger_story.py`, what is owed in `second_ledger_rows.py`,
-what is answered in `second_ledger_view.py`.
+what it answers in `second_ledger_view.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ class Movement:
 
 @dataclass
 class Fold:
-    """The loan as it stands after the events up to a day."""
+    """The loan after the events up to a day."""
 
     story: Story
     book: Book
@@ -57,7 +57,7 @@ class Fold:
         return made
 
     def pay_from_credit_as_paid(self) -> None:
-        """Let earlier payments pay what has become known, each as on its own day."""
+        """Let earlier payments pay what has become known since, each as of its own day."""
         for lot in self.book.lots:
             money = Money(lot.on, lot.amount, lot.kind)
             lay_by_rules(money, self.book)
@@ -70,7 +70,7 @@ class Fold:
         self.book.lots = [lot for lot in self.book.lots if lot.amount]
 
     def try_waiting(self) -> None:
-        """Waivers of an instalment that was not there yet take effect with it."""
+        """Waivers of an instalment that did not exist yet take effect with it."""
         waiting, self.waiting = self.waiting, []
         for event in waiting:
             on_waived(self, event, self.story.day_of(event))
@@ -91,14 +91,14 @@ def schedule_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def from_first_day(story: Story, day: date) -> Event | None:
-    """The highest schedule that holds from the first day, of those that have begun."""
+    """The highest schedule that applies from the first day, of those that have begun."""
     begun = [event for event in story.of("loan.rescheduled") if story.day_of(event) <= day]
     anew = [event for event in begun if event["data"]["effect"] == "from_start"]
     return max(anew, key=lambda event: int(event["data"]["version"]), default=None)
 
 
 def fold(story: Story, day: date) -> Fold:
-    """Take the events up to a day, one after another, from nothing."""
+    """Apply the events up to a day one by one, from scratch."""
     anew = from_first_day(story, day)
     first = story.data if anew is None else anew["data"]
     tolerance = story.data.get("tolerance") or story.product["tolerance"]
@@ -115,7 +115,7 @@ def fold(story: Story, day: date) -> Fold:
 
 
 def on_instalment(made: Fold, event: Event, day: date) -> None:
-    """Add an instalment published on its own; what is behind the schedule and what was paid there makes way."""
+    """Add an instalment published on its own; what is behind the schedule, and what was paid there, is moved."""
     data, book = event["data"], made.book
     there = book.row(data["n"])
     if data.get("currency") not in (None, made.story.data["currency"]) or (there and not there.extra):
@@ -131,7 +131,7 @@ def on_instalment(made: Fold, event: Event, day: date) -> None:
 
 
 def lay_anew(made: Fold, new: Row, day: date) -> None:
-    """Put an instalment among the others; what was added to them is placed again."""
+    """Insert an instalment among the others; what was added to them is placed again."""
     book = made.book
     bare = [Row(row.n, row.due_on, row.down_payment, bare_due(book, row)) for row in book.rows if not row.extra]
     rows = sorted([*bare, new], key=lambda row: (row.due_on, row.n))
@@ -141,7 +141,7 @@ def lay_anew(made: Fold, new: Row, day: date) -> None:
 
 
 def bare_due(book: Book, row: Row) -> Parts:
-    """What the schedule alone asks on an instalment."""
+    """What the schedule alone requires for an instalment."""
     due = dict(row.due)
     for added in book.added:
         if added.at == row.n:
@@ -159,7 +159,7 @@ def on_charge(made: Fold, event: Event, day: date) -> None:
 
 
 def on_waived(made: Fold, event: Event, day: date) -> None:
-    """Give up what is open of a charge or of a component of an instalment."""
+    """Waive the open part of a charge or of a component of an instalment."""
     data, book = event["data"], made.book
     amount = given_up(made.story, event)
     for charge in [one for one in book.charges if one.id == data.get("charge_id")]:
@@ -192,7 +192,7 @@ def give_up(book: Book, row: Row, component: str, part: int, day: date) -> None:
 
 
 def given_up(story: Story, waiver: Event) -> int:
-    """The amount of a waiver; where none is said, what was open after the events recorded before it, on the day of its record."""
+    """The amount of a waiver; if none is given, what was open after the events recorded before it, on the day it was recorded."""
     data = waiver["data"]
     if data.get("amount") is not None:
         return int(data["amount"])
@@ -264,7 +264,7 @@ def on_refund(made: Fold, event: Event, day: date) -> None:
 
 
 def on_rescheduled(made: Fold, event: Event, day: date) -> None:
-    """Change what is owed from a day on; what was paid stays on its instalment, known by its due date."""
+    """Change what is owed from a day on; payments stay on their instalment, identified by its due date."""
     data = event["data"]
     if data["effect"] == "from_start" or data["version"] <= made.version:
         return

@@ -1,4 +1,4 @@
-"""What is owed and how money is laid on it, as the public contract says it: the rows of the second reading of the ledger."""
+"""What is owed and how money is allocated to it, by the public contract: the rows of the second implementation of the ledger."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 COMPONENTS = ("penalty", "fee", "interest", "principal")
-"""In the order in which money goes to them where nothing else says so."""
+"""In the default order in which money is allocated to them."""
 Parts = dict[str, int]
 
 
@@ -17,7 +17,7 @@ def zero() -> Parts:
 
 @dataclass
 class Row:
-    """An instalment with what was paid and waived there; `due` holds what the schedule asks and what was added to it."""
+    """An instalment with what was paid and waived there; `due` holds what the schedule requires and what was added to it."""
 
     n: int
     due_on: date
@@ -40,7 +40,7 @@ class Row:
 
 @dataclass
 class Added:
-    """A charge, or what a chargeback or a refund made owed again, and the instalment that carries it."""
+    """A charge, or a sum owed again after a chargeback or refund, and the instalment that carries it."""
 
     id: str
     kind: str
@@ -58,7 +58,7 @@ class Added:
 
 @dataclass
 class Lot:
-    """Credit left of a movement; None where nobody knows any more whose it was."""
+    """Credit left from a movement; None where it is no longer known which."""
 
     by: str | None
     kind: str
@@ -68,7 +68,7 @@ class Lot:
 
 @dataclass
 class Money:
-    """Money to be laid: the day it counts, which also says what is due, and what became of it."""
+    """Money to allocate: the day it counts, which also decides what is due, and what became of it."""
 
     on: date
     amount: int
@@ -78,7 +78,7 @@ class Money:
 
 @dataclass
 class Book:
-    """The instalments in force by their due date, what was added to them, and the borrower's credit."""
+    """The instalments in force by due date, what was added to them, and the borrower's credit."""
 
     allocation: Mapping[str, Any]
     tolerance: Mapping[str, Any]
@@ -98,14 +98,14 @@ class Book:
         return bool(row.left <= max(self.tolerance.get("amount", 0), most, 0))
 
     def look(self, row: Row, day: date) -> None:
-        """Note the day on which nothing is left of an instalment, or that something is again."""
+        """Note the day on which an instalment is fully met, or that something is open again."""
         if not self.is_met(row) or not any(row.due.values()):
             row.met_on = None
         elif row.met_on is None:
             row.met_on = day
 
     def put(self, added: Added) -> Row:
-        """Owe it on its instalment."""
+        """Add it to its instalment."""
         row = self.place(added)
         added.at = row.n
         was_met = row.met_on
@@ -128,7 +128,7 @@ class Book:
         return last if last and last in fit and last.due_on == added.due_on else self.behind(added.due_on)
 
     def behind(self, due_on: date) -> Row:
-        """The one instalment beside the schedule, due on that day or later."""
+        """The one instalment outside the schedule, due on that day or later."""
         extra = next((row for row in self.rows if row.extra), None)
         if extra is None:
             extra = Row(max((row.n for row in self.rows), default=0) + 1, due_on, False, zero(), extra=True)
@@ -138,7 +138,7 @@ class Book:
         return extra
 
     def paid_of(self, charge: Added) -> int:
-        """What was paid of a charge: money on a component goes to the charge that is due first."""
+        """What was paid towards a charge: money on a component goes to the charge that is due first."""
         row = self.row(charge.at)
         left = row.paid[charge.component] if row else 0
         for other in sorted(self.charges, key=lambda one: one.due_on):
@@ -179,7 +179,7 @@ class Book:
 
 
 def turns(allocation: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """The turns of an allocation: a due class with the components that are paid together at one instalment."""
+    """The turns of an allocation: a due class with the components that are paid together on one instalment."""
     pairs = [tuple(entry.rsplit("_", 1)) for entry in allocation["order"]]
     early = allocation["charge_class_by"] == "charge_due_date"
     classes = list(dict.fromkeys(when for when, _ in pairs))
@@ -194,7 +194,7 @@ def turns(allocation: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 
 def lay_by_rules(money: Money, book: Book) -> None:
-    """Lay money on what is open, turn by turn; what is left of it stays in it."""
+    """Allocate money to what is open, turn by turn; the remainder stays in `money`."""
     rules = book.allocation["future_instalments"]
     rule = rules.get(money.kind, rules.get("default", "next"))
     for when, parts in turns(book.allocation):
@@ -218,14 +218,14 @@ def lay_on_row(money: Money, book: Book, row: Row, parts: Sequence[str], most: i
 
 
 def lay_on_charges_due(money: Money, book: Book, row: Row, parts: Sequence[str]) -> None:
-    """Pay the charges that are themselves due of an instalment that is not."""
+    """Pay those charges that are themselves due on an instalment that is not."""
     for part in parts:
         due = [one for one in book.charges if one.at == row.n and one.component == part and one.due_on <= money.on]
         book.pay(row, part, money, sum(one.amount - one.waived - book.paid_of(one) for one in due))
 
 
 def lay_evenly(money: Money, book: Book, ahead: Sequence[Row], parts: Sequence[str]) -> None:
-    """Equal parts over all open future instalments, a half to the even cent, odd cents to the last, until nothing is left."""
+    """Equal parts over all open future instalments, rounded half to even, remaining cents to the last, until nothing is left."""
     while money.amount and (rows := [row for row in ahead if any(row.open(part) for part in parts)]):
         part, left = round(Fraction(money.amount, len(rows))), money.amount
         for row in rows[:-1]:
@@ -235,7 +235,7 @@ def lay_evenly(money: Money, book: Book, ahead: Sequence[Row], parts: Sequence[s
 
 
 def lay_as_told(money: Money, book: Book, allocations: Sequence[Mapping[str, int]]) -> None:
-    """Lay what the publisher says where he says it, each sum up to what is open there."""
+    """Allocate as the publisher says, each sum up to what is open there."""
     for told in allocations:
         row = book.row(told["n"])
         for component in COMPONENTS if row else ():
@@ -244,7 +244,7 @@ def lay_as_told(money: Money, book: Book, allocations: Sequence[Mapping[str, int
 
 
 def own_waived(book: Book, row: Row) -> Parts:
-    """What was waived of an instalment itself and not of a charge on it."""
+    """What was waived of an instalment itself, not of a charge on it."""
     own = dict(row.waived)
     for charge in book.charges:
         if charge.at == row.n:
@@ -253,7 +253,7 @@ def own_waived(book: Book, row: Row) -> Parts:
 
 
 def change_schedule(book: Book, rows: list[Row], day: date) -> int:
-    """Put another schedule in force; what was paid stays where the due date is the same. Return what there is no room for."""
+    """Put another schedule in force; payments stay where the due date is the same. Return what no longer fits."""
     before = [(row, own_waived(book, row)) for row in book.rows]
     book.rows = rows
     for added in sorted(book.added, key=lambda one: one.kind != "charge"):

@@ -1,4 +1,4 @@
-"""Which events count in the second reading of the ledger, on which day and in which order."""
+"""Which events count in the second implementation of the ledger, on which day and in which order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ def kind_of(event: Event) -> str:
 
 
 def arrival(event: Event) -> tuple[datetime, str, str]:
-    """What stands for the order of arrival."""
+    """The stand-in for the order of arrival."""
     return datetime.fromisoformat(event["time"]), event["source"], event["id"]
 
 
 def accepted(events: Sequence[Event]) -> list[Event]:
-    """The events without their repeats, as if they had come in the order of their time."""
+    """The events without repeats, as if they had arrived in time order."""
     found: dict[tuple[str, str], Event] = {}
     for event in events:
         found.setdefault((event["source"], event["id"]), event)
@@ -30,7 +30,7 @@ def accepted(events: Sequence[Event]) -> list[Event]:
 
 
 def retracts(event: Event, other: Event) -> bool:
-    """Whether the first names the second as never sent; without a source it means its own."""
+    """Whether the first retracts the second; without a source it means its own."""
     if kind_of(event) != "event.retracted":
         return False
     data = event["data"]
@@ -38,7 +38,7 @@ def retracts(event: Event, other: Event) -> bool:
 
 
 def stands(event: Event, events: Sequence[Event], asked: tuple[Event, ...] = ()) -> bool:
-    """Whether no standing retraction names the event; one that hangs on itself is taken not to stand."""
+    """Whether no valid retraction names the event; a circular retraction is not valid."""
     if event in asked:
         return False
     return not any(retracts(other, event) and stands(other, events, (*asked, event)) for other in events)
@@ -46,7 +46,7 @@ def stands(event: Event, events: Sequence[Event], asked: tuple[Event, ...] = ())
 
 @dataclass
 class Story:
-    """What the events say of one loan, repeats and retracted events left out, in the order of their time."""
+    """What the events say about one loan, without repeats and retracted events, in time order."""
 
     loan: Event
     product: Mapping[str, Any]
@@ -108,18 +108,18 @@ class Story:
         return next((one for one in self.of("charge.added") if named and one["data"]["charge_id"] == named), None)
 
     def turn_of(self, event: Event) -> tuple[Any, ...]:
-        """The place of an event; a waiver of a charge never comes before it."""
+        """The sort key of an event; a waiver of a charge never comes before the charge."""
         turn = (self.day_of(event), *arrival(event), 0)
         charge = self.charge_of(event)
         return turn if charge is None else max(turn, (self.day_of(charge), *arrival(charge), 1))
 
     def before(self, event: Event) -> list[Event]:
-        """What has a lower place in the order of arrival."""
+        """The events before it in the order of arrival."""
         return [one for one in self.events if arrival(one) < arrival(event)]
 
 
 def told(events: Sequence[Event], product: Mapping[str, Any]) -> Story | None:
-    """Sort out which loan this is; None while no disbursement is there."""
+    """Find out which loan this is; None while there is no disbursement."""
     came = accepted(events)
     counted = [event for event in came if stands(event, came)]
     loans = [event for event in counted if kind_of(event) == "loan.disbursed"]

@@ -1,4 +1,4 @@
-"""What the second reading of the ledger answers to `GET /v1/loans/{id}?as_of=`."""
+"""What the second implementation of the ledger answers to `GET /v1/loans/{id}?as_of=`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -13,20 +13,20 @@ Answer = dict[str, Any]
 
 
 def answer(events: Sequence[Event], product: Mapping[str, Any], as_of: date) -> Answer | None:
-    """The state of a loan on a day, from all events that came, in any order; None while no loan is known."""
+    """The state of a loan on a day, from all events that arrived, in any order; None while no loan is known."""
     story = told(events, product)
     return None if story is None else Shown(fold(story, as_of), as_of).answer()
 
 
 class Late:
-    """Something overdue: on which instalment, since when, from when its own days count, and how much of it."""
+    """Something overdue: on which instalment, since when, from when its own days count, and how much."""
 
     def __init__(self, row: Row, since: date, parts: Parts, aged_from: date | None = None) -> None:
         self.n, self.since, self.parts, self.aged_from = row.n, since, parts, aged_from or since
 
 
 class Shown:
-    """A folded loan looked at on a day."""
+    """A folded loan viewed on a day."""
 
     def __init__(self, made: Fold, as_of: date) -> None:
         self.made, self.story, self.book, self.as_of = made, made.story, made.book, as_of
@@ -52,7 +52,7 @@ class Shown:
         return {"n": ahead[0].n, "due_on": ahead[0].due_on.isoformat(), "total": ahead[0].left} if ahead else None
 
     def find_late(self) -> list[Late]:
-        """What is open beyond the tolerance of instalments that were due, and what counts already of those that are not."""
+        """What is open beyond the tolerance on instalments that were due, and what already counts of those that are not."""
         unmet = self.unmet()
         passed = [row for row in unmet if row.due_on < self.as_of]
         found = [Late(row, self.brought_back(row)[0] or row.due_on, opened(row), row.due_on) for row in passed]
@@ -71,7 +71,7 @@ class Shown:
         return found
 
     def brought_back(self, row: Row) -> tuple[date | None, int]:
-        """The day on which chargebacks took more than the instalment was paid, and by how much; the next day it counts."""
+        """The day on which chargebacks exceeded what was paid on the instalment, and by how much; it counts from the next day."""
         left, since = sum(row.paid.values()), None
         backs = [one for one in self.book.added if one.kind == "chargeback" and one.at == row.n and one.due_on < self.as_of]
         for back in sorted(backs, key=lambda one: one.due_on):
@@ -81,7 +81,7 @@ class Shown:
         return since, max(-left, 0)
 
     def days(self, since: date, grace: int) -> tuple[int, int]:
-        """The paused and the delinquent days since a day."""
+        """The paused and the delinquent days since a given day."""
         past = (self.as_of - since).days
         paused = sum(since + ONE * step in self.paused for step in range(past))
         return paused, max(past - grace - paused, 0)
@@ -161,7 +161,7 @@ def opened(row: Row) -> Parts:
 
 
 def take(left: Parts, components: Sequence[str], amount: int) -> Parts:
-    """Take up to an amount out of what is left, component by component."""
+    """Take up to an amount from what is left, component by component."""
     found = zero()
     for component in components:
         found[component] = min(left[component], amount)
@@ -171,7 +171,7 @@ def take(left: Parts, components: Sequence[str], amount: int) -> Parts:
 
 
 def paused_days(story: Story, as_of: date) -> set[date]:
-    """Every day on which the clock stands, by the union of pauses, each ended by the resumes that it holds."""
+    """Every day on which the clock is stopped: the union of the pauses, each ended by the resumes within it."""
     found = set[date]()
     resumes = [date.fromisoformat(event["data"]["on"]) for event in story.of("loan.resumed")]
     for event in story.of("loan.paused"):

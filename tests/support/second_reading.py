@@ -1,4 +1,4 @@
-"""A second reading of the notes on contact rules, against which the gate is held: slow, minute by minute, with none of the gate's code.
+"""A second reading of the notes on contact rules, to check the gate against: slow, minute by minute, with none of the gate's code.
 
 It reads `tests/data/regulations.yaml` itself; the holidays are those of the packs, looked through elsewhere.
 """
@@ -18,12 +18,12 @@ from libs.compliance import load_packs
 from libs.compliance.rules import Window
 
 Question = Mapping[str, Any]
-"""A question as `POST /v1/compliance/check` takes it, each part of it given."""
+"""A question as `POST /v1/compliance/check` takes it, with every part given."""
 NOTES: dict[str, dict[str, Any]] = {
     note["id"]: note for note in yaml.safe_load((Path(__file__).parents[1] / "data" / "regulations.yaml").read_text(encoding="utf-8"))
 }
 STEP = timedelta(minutes=15)
-"""Every edge of the notes lies on a quarter of an hour."""
+"""Every boundary in the notes lies on a quarter of an hour."""
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LAW = ("hard", "rebuttable presumption")
 NO_LAW_HOURS = frozenset({"CN", "AU", "ES", "US-FED-TCPA"})
@@ -32,13 +32,13 @@ NEEDS_PLACE_OR_NUMBER = frozenset({"ma-2in30-elsewhere", "wa-work", "id-not-cont
 OF_REQUESTS_FOR_CONSENT = "dc-consent-request"
 ALSO = {"on-3in7": {"push"}}
 ALSO_STRICTLY = {"ma-2in7": {"push"}}
-"""What is counted beyond the words: a push message is an electronic message, and by the strict reading a text."""
+"""What is counted beyond the wording: a push message is an electronic message and, read strictly, a text."""
 VISITS_TOO = frozenset({"US-DC", "US-STATES-OTHER"})
-"""Hours written for calls and messages, read for visits too."""
+"""Hours written for calls and messages, applied to visits too."""
 NOT_PLACED = ("busy", "bounced")
 TALKS = ("conversation", "promise", "answered", "connected", "")
 MADE = frozenset({"contact_made", "direct_contact", "connected_call", "collection_contact", "contact", "call_or_visit"})
-"""Units of which a call that nobody answers is none."""
+"""Units that do not count an unanswered call."""
 BY_DEBT = frozenset({"per_debt", "per_person_per_debt", "per_account", "per_claim_all_collectors", "per_debt_per_creditor"})
 BY_NUMBER = frozenset({"per_contact_point", "per_line"})
 LOOKS_BACK = {"calendar_day": 0, "calendar_week": 6}
@@ -47,7 +47,7 @@ CONSENT = {
     "CO": ("sms", "email", "push", "call", "visit"), "VN": ("sms", "email", "push", "call", "visit"),
 }  # fmt: skip
 NO_VISITS = frozenset({"US-DC", "CO", "SA", "PK"})
-"""Forbidden, not on a closed list, or not without a notice, of which nobody here has one."""
+"""Visits are forbidden, not on a closed list, or need a notice, which nobody here has had."""
 EXEMPT = {
     "KR": {"notice", "statutory_notice", "answer", "confirmation"},
     "CO": {"answer", "confirmation"},
@@ -66,7 +66,7 @@ def forbids(question: Question, at: datetime) -> list[str]:
 
 
 def verdict(question: Question, *, within: timedelta) -> tuple[str, datetime | None]:
-    """Return the decision and the earliest quarter of an hour, None where it is not found within that time."""
+    """Return the decision and the earliest allowed quarter of an hour, None if none is found within that time."""
     at = datetime.fromisoformat(question["proposed"]["at"]).astimezone(UTC)
     if not forbids(question, at):
         return "allow", None
@@ -127,7 +127,7 @@ def _full(question: Question, pack: str, local: datetime, *, floor: bool) -> Ite
 
 
 def _rests(question: Question, pack: str, local: datetime) -> Iterator[str]:
-    """Yield the rest after a talk of Regulation F, the only one that the notes give a window."""
+    """Yield the rest after a conversation under Regulation F, the only one that the notes give a period."""
     rest = NOTES[pack]["cool_off"]
     if isinstance(rest, str) or question["proposed"]["channel"] not in rest["blocks"]:
         return
@@ -152,7 +152,7 @@ def _same(scope: str, prior: Mapping[str, Any], asked: Mapping[str, Any]) -> boo
 
 
 def _recent(prior: Mapping[str, Any], local: datetime) -> bool:
-    """Tell whether it was today or on one of the six dates before."""
+    """Tell whether it was today or on one of the six days before."""
     return 0 <= (local.date() - _day(prior, local)).days <= LOOKS_BACK["calendar_week"]
 
 
@@ -171,7 +171,7 @@ def _pack(place: str) -> str:
 
 
 def _covers(region: str | None, place: str) -> bool:
-    """Tell whether a row of hours of a region holds in a place; the bare jurisdiction is every region."""
+    """Tell whether a region's row of hours applies in a place; the bare jurisdiction means every region."""
     state = place.removeprefix("BR-")
     if region is None or state == place:
         return True

@@ -1,4 +1,4 @@
-"""Requests against the providers' own descriptions of them, read strictly: what a description does not name is refused."""
+"""Checks requests against the providers' own API descriptions, read strictly: what a description does not name is refused."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def spec(name: str) -> dict[str, Any]:
 
 
 def validate(instance: object, schema: dict[str, Any], document: dict[str, Any]) -> None:
-    """Hold a value against a schema of a document; members that it does not name are refused."""
+    """Validate a value against a schema of a document; members that it does not name are refused."""
     Draft202012Validator({**_strict(document), **_strict(schema)}, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(instance)
 
 
 def check(call: HttpCall, name: str, path: str, *, method: str = "post") -> Any:
-    """Hold a call against an operation of an OpenAPI document, and return its body as values."""
+    """Validate a call against an operation of an OpenAPI document, and return its decoded body."""
     document = spec(name)
     operation = document["paths"][path][method]
     split = urlsplit(call.url)
@@ -45,7 +45,7 @@ def check(call: HttpCall, name: str, path: str, *, method: str = "post") -> Any:
 
 
 def check_query(call: HttpCall, name: str, path: str) -> dict[str, str]:
-    """Hold a call that only asks against an operation of an OpenAPI document, and return what it asks by."""
+    """Validate a read-only call against an operation of an OpenAPI document, and return its query."""
     document = spec(name)
     operation = document["paths"][path]["get"]
     split = urlsplit(call.url)
@@ -60,7 +60,7 @@ def check_query(call: HttpCall, name: str, path: str) -> dict[str, str]:
 
 
 def _check_path(called: str, path: str, document: dict[str, Any], operation: dict[str, Any]) -> None:
-    """Hold the path against the template, behind the path of any of the servers, and its parts against their schemas."""
+    """Validate the path against the template, after the path of any of the servers, and its parts against their schemas."""
     pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))
     servers = [urlsplit(server["url"]).path for server in document["servers"]]
     found = next((hit for server in servers if (hit := re.fullmatch(re.escape(server.removesuffix(path)) + pattern, called))), None)

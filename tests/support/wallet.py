@@ -13,7 +13,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def event(name: str, /, *, recorded: datetime = NOON, event_id: str | None = None, source: str = "wallet", **data: Any) -> Event:
-    """Return a CloudEvent with an id of its own."""
+    """Return a CloudEvent with a unique id."""
     return {
         "specversion": "1.0", "id": event_id or f"e{next(_numbers)}", "source": source, "type": f"wallet.{name}.v1",
         "time": recorded.isoformat(), "subject": data.get("loan_id") or data.get("borrower_id"), "data": data,
@@ -26,7 +26,7 @@ def instalment(n: int, days: int, principal: int = 9000, **parts: int) -> Event:
 
 
 def loan(loan_id: str, *schedule: Event, borrower_id: str | None = None, **changes: Any) -> Event:
-    """Return a disbursement; without a schedule three instalments of 100.00, due 40 and 10 days ago and in 20 days."""
+    """Return a disbursement; by default three instalments of 100.00, due 40 and 10 days ago and in 20 days."""
     rows = schedule or tuple(instalment(n, days, interest=1000) for n, days in ((1, -40), (2, -10), (3, 20)))
     data = {
         "loan_id": loan_id, "borrower_id": borrower_id or f"b-{loan_id}", "product": "cash-loan", "currency": "CNY",

@@ -1,4 +1,4 @@
-"""The documents lead somewhere: every link, and every place in the code that they name."""
+"""The documents' links and references to code all resolve."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def _lost_links(page: Path, text: str) -> Iterator[str]:
 
 
 def _headings(page: Path) -> set[str]:
-    """Return the anchors of a page, as forges make them out of its headings."""
+    """Return the anchors of a page, as code hosts make them from its headings."""
     plain = re.sub(r"`|\[([^\]]*)\]\([^)]*\)", r"\1", page.read_text(encoding="utf-8"))
     return {re.sub(r"[^\w\- ]", "", line).strip().lower().replace(" ", "-") for line in re.findall(r"^#+ (.+)$", plain, re.MULTILINE)}

@@ -1,4 +1,4 @@
-"""What is said of our tests in docs/faults-of-others.md, and faults of others that can be seen in the code alone."""
+"""What docs/faults-of-others.md says about our tests, and those faults of others that are visible in code alone."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def test_every_test_that_the_page_on_the_faults_of_others_names_exists() -> None
 
 
 def is_part_of_a_duration(node: ast.AST) -> bool:
-    """Say whether this is the `seconds` of a `timedelta`, which begin again each day."""
+    """Tell whether this is the `seconds` of a `timedelta`, which restart every day."""
     return isinstance(node, ast.Attribute) and node.attr in {"seconds", "microseconds"} and isinstance(node.ctx, ast.Load)
 
 
 def is_one_of_two_errors(node: ast.AST) -> bool:
-    """Say whether this is `except A or B`, which catches A alone."""
+    """Tell whether this is `except A or B`, which only catches A."""
     return isinstance(node, ast.ExceptHandler) and isinstance(node.type, ast.BoolOp)
 
 

@@ -1,4 +1,4 @@
-"""What a person has mistyped on the command line or in the environment is refused in a sentence, never by a traceback."""
+"""What a person mistypes on the command line or in the environment is refused with a sentence, never with a traceback."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def brokers(value: str) -> str:
         (lambda: connected("http://127.0.0.1", "wröng"), "characters that no key has"),
         (lambda: connected("http://127.0.0.1", "two\nlines"), "characters that no key has"),
         (lambda: keys_create("default", "cases:raed"), "no such scope: cases:raed: did you mean 'cases:read'"),
-        (lambda: day_of("30.11.2026"), "is no date like 2026-01-31"),
+        (lambda: day_of("30.11.2026"), "is not a date like 2026-01-31"),
         (lambda: day_of("9999-12-31"), "lies outside the years"),
         (lambda: day_of("0001-01-01"), "lies outside the years"),
-        (lambda: question_of(NO_TEXT, 30, None), "is no text in UTF-8"),
-        (lambda: question_of(Path(__file__), 30, NO_TEXT), "is no text in UTF-8"),
+        (lambda: question_of(NO_TEXT, 30, None), "is not UTF-8 text"),
+        (lambda: question_of(Path(__file__), 30, NO_TEXT), "is not UTF-8 text"),
     ],
 )
 def test_it_is_a_sentence_without_what_must_stay_secret(typed: Callable[[], object], said: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from libs.common.bus.marks import Movement
+from libs.common.bus.marks import LISTEN_S, Movement
 
 P = TypeVar("P", bound=Hashable)
 Fetched = Mapping[P, Sequence[object]]
@@ -14,7 +14,7 @@ Fetched = Mapping[P, Sequence[object]]
 
 @dataclass(slots=True)
 class Fetching(Generic[P]):
-    """Asks in rounds, in which each partition has one turn.
+    """Asks in rounds, in which each partition has one turn; for one that has stood still for too long alone.
 
     The client gives all that it holds of one partition, thousands of records, before it gives of another. On a slow database those of the
     last one would wait for minutes, with the payments among them, and would look as if the client had gone deaf.
@@ -28,12 +28,20 @@ class Fetching(Generic[P]):
 
     async def next(self, partitions: Sequence[P], *, timeout_ms: int) -> Fetched[P]:
         """Return what comes next of these partitions, or of every one where none is named; nothing when nothing comes in time."""
+        if suspects := [partition for partition in partitions if partition in self.movement.suspects]:
+            return await self._listen_for(suspects)
         fetched: Fetched[P] = {}
         if left := [partition for partition in partitions if partition not in self._had_a_turn]:
             fetched = await self.consumer.getmany(*left, timeout_ms=0, max_records=self.most)
         if not fetched:
             self._had_a_turn.clear()
-            self.movement.asked_all()
             fetched = await self.consumer.getmany(*partitions, timeout_ms=timeout_ms, max_records=self.most)
         self._had_a_turn.update(fetched)
+        return fetched
+
+    async def _listen_for(self, suspects: Sequence[P]) -> Fetched[P]:
+        """Give the client time to deliver these, with nothing else to do."""
+        fetched: Fetched[P] = await self.consumer.getmany(*suspects, timeout_ms=round(LISTEN_S * 1000), max_records=self.most)
+        if not fetched:
+            self.movement.asked_alone(suspects)
         return fetched

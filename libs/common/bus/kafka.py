@@ -350,7 +350,7 @@ class KafkaWorker:
     def _find_deafness(self, ends: dict[TopicPartition, int]) -> None:
         for tp, end in ends.items():
             behind = end > self._standing.expected.get(tp, end) and tp.topic not in self.health.stopped_topics
-            if self._standing.movement.stood_still_s(tp, behind=behind) > self.deaf_after_s:
+            if self._standing.movement.is_lost(tp, behind=behind, after_s=self.deaf_after_s):
                 raise DeafConsumerError(f"{tp.topic}/{tp.partition} stands at {self._standing.expected.get(tp)}, the log ends at {end}")
 
     def _go_to(self, tp: TopicPartition, offset: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -13,8 +13,8 @@ from libs.common.clock import stopwatch
 KEPT = 600
 """Ends remembered for one partition: ten minutes of looks a second; of older ones the newer say the same, only later."""
 
-ASKED_IN_VAIN = 2
-"""Rounds after which a partition that gave nothing has nothing to give: in the first one it may still be on its way here."""
+LISTEN_S = 0.5
+"""How long one request that names only partitions under suspicion waits for them."""
 
 P = TypeVar("P", bound=Hashable)
 
@@ -47,38 +47,54 @@ class Marks(Generic[P]):
 
 @dataclass(slots=True)
 class Movement(Generic[P]):
-    """When the position of each partition last moved, and whether its turn has come since."""
+    """When the position of each partition last moved, and how often a partition under suspicion has been asked for alone since."""
 
-    _at: dict[P, tuple[float, int]] = field(default_factory=dict)
+    _at: dict[P, float] = field(default_factory=dict)
     _last_of_any: float = 0.0
-    _rounds: int = 0
+    _asked_alone: dict[P, int] = field(default_factory=dict)
+
+    @property
+    def suspects(self) -> Collection[P]:
+        """Return the partitions that have stood still for too long: they are to be asked for alone."""
+        return self._asked_alone.keys()
 
     def moved(self, place: P) -> None:
-        """Note that it moves now."""
-        self._last_of_any = stopwatch()
-        self._at[place] = self._last_of_any, self._rounds
+        """Note that its position moves now."""
+        self._at[place] = self._last_of_any = stopwatch()
+        self._asked_alone.pop(place, None)
 
-    def asked_all(self) -> None:
-        """Note that each partition has had its turn, whether anything came of it or not."""
-        self._rounds += 1
+    def asked_alone(self, places: Iterable[P]) -> None:
+        """Note that these suspects were asked for, and nothing else, and that nothing came."""
+        for place in places:
+            if place in self._asked_alone:
+                self._asked_alone[place] += 1
 
-    def stood_still_s(self, place: P, *, behind: bool) -> float:
-        """Return for how many seconds it has not moved although there was more, nothing else came first, and it had its turn; else 0."""
+    def is_lost(self, place: P, *, behind: bool, after_s: float) -> bool:
+        """Say whether a partition with records before it will never move again; called at each look at the ends.
+
+        It is lost when nothing at all has moved for `after_s`, or when it has not and a quarter of that time was spent on waiting for it
+        alone. Standing still is not enough: a busy member reads what its client fetches in large answers, slowly, and meanwhile the client
+        fetches nothing else.
+        """
         now = stopwatch()
-        if not behind:
-            self._at[place] = now, self._rounds
-        since, rounds = self._at.setdefault(place, (now, self._rounds))
-        if self._rounds - rounds < ASKED_IN_VAIN:
-            since = max(since, self._last_of_any)
-        return now - since
+        since = self._at.setdefault(place, now)
+        if not behind or now - since <= after_s:
+            self._at[place] = since if behind else now
+            self._asked_alone.pop(place, None)
+            return False
+        if now - max(since, self._last_of_any) > after_s:
+            return True
+        return self._asked_alone.setdefault(place, 0) * LISTEN_S >= after_s / 4
 
     def unseen(self) -> None:
         """Begin anew: a look that failed says nothing, and while broker or database are away nobody can move."""
         self._at.clear()
+        self._asked_alone.clear()
 
     def forget(self, place: P) -> None:
         """Drop what is known of it."""
         self._at.pop(place, None)
+        self._asked_alone.pop(place, None)
 
 
 class Ordered(Hashable, Protocol):

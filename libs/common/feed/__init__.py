@@ -1,1 +1,1 @@
-"""What a service says, kept for a week for those without Kafka."""
+"""A service's messages, kept for a week for readers without Kafka."""

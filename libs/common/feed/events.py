@@ -1,4 +1,4 @@
-"""Messages as they stand on the bus, in the structured mode of CloudEvents."""
+"""The messages of the bus, in the structured mode of CloudEvents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ATTRIBUTE = "ce_"
 
 
 def structured(message: Message, at: Cursor) -> dict[str, Any]:
-    """Return a message with its attributes, its place in the feed (`sequence`) and its key; one without data closes that key."""
+    """Return a message with its attributes, its position in the feed (`sequence`) and its key; one without data is a tombstone."""
     said: dict[str, Any] = {name[3:]: value.decode() for name, value in message.headers if name.startswith(_ATTRIBUTE)}
     said["sequence"] = at.text
     if message.key is not None:

@@ -1,4 +1,4 @@
-"""The relay's side of the feed: what it has published is kept by tenant and topic."""
+"""The relay's side of the feed: it keeps what it has published, by tenant and topic."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from libs.common.feed.store import Bundle
 
 BUNDLE_MESSAGES = 500
 BUNDLE_BYTES = 256 * 1024
-"""A reader decodes a bundle whole, be it for one message."""
+"""A reader decodes a whole bundle, even for one message."""
 NOT_KEPT = frozenset({b"debt.watermark.v1"})
-"""Said to every partition every second: it vouches for the partitions of the bus, which a feed has none of."""
+"""Sent to every partition every second: it vouches for the partitions of the bus, and a feed has none."""
 
 
 @dataclass(slots=True)
 class Bell:
-    """Wakes all who wait for the next ring."""
+    """Wakes everyone waiting for the next ring."""
 
     next: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -41,7 +41,7 @@ class Feed:
     bell: Bell = field(default_factory=Bell)
 
     async def keep(self, conn: AsyncConnection, messages: Sequence[Message]) -> bool:
-        """Keep what was published, in the transaction that removes it from the outbox; False where nothing of it is for a feed."""
+        """Keep what was published, in the transaction that removes it from the outbox; False where none of it belongs in a feed."""
         streams: dict[tuple[str, str], list[Message]] = {}
         for message in messages:
             headers = dict(message.headers)

@@ -1,4 +1,4 @@
-"""`GET /v1/feed/{topic}`: what a service has said about a tenant, in order, for a week."""
+"""`GET /v1/feed/{topic}`: a service's messages about a tenant, in order, for a week."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from libs.common.feed.store import Stream
 READ_BY = {
     FACTS.name: "loans:read", PROFILES.name: "pii:read", TASKS.name: "cases:read", CASES.name: "cases:read", OUTCOMES.name: "contacts:read",
 }  # fmt: skip
-"""The scope that a topic asks for; profiles tell of illness, debt advice and death, with names and addresses sealed."""
+"""The scope that a topic requires; profiles tell of illness, debt advice and death, with names and addresses sealed."""
 PREFIX = "dunning."
 MOST = 1000
 MOST_BYTES = 4 * 1024 * 1024
 LONGEST_WAIT_S = 30.0
 LOOK_EVERY_S = 1.0
-"""Another replica may have the relay, and no bell rings here."""
-_CURSOR = "where to read on behind: the `sequence` of the last event that you have taken in, or `next`; without it from the oldest kept"
+"""Another replica may run the relay, and then no bell rings here."""
+_CURSOR = "the position to continue after: the `sequence` of the last event you processed, or `next`; if absent, from the oldest kept"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What stands behind a place, and where to go on."""
+    """What follows a position, and where to continue."""
 
     items: list[tuple[Cursor, Message]]
     next: Cursor
@@ -50,17 +50,17 @@ class FeedReader:
     readiness: Readiness
 
     async def page(self, stream: Stream, after: Cursor | None, limit: int, wait_s: float) -> Page:
-        """Return the next messages; where there are none, wait for some."""
+        """Return the next messages; if there are none, wait for some."""
         ends = stopwatch() + wait_s
         while True:
             bell = self.feed.bell.next
-            found = await self._look(stream, after, limit)
+            found = await self._read_once(stream, after, limit)
             left = ends - stopwatch()
             if found.items or left <= 0 or self.readiness.closed is not None:
                 return found
             await pause(bell, min(left, LOOK_EVERY_S))
 
-    async def _look(self, stream: Stream, after: Cursor | None, limit: int) -> Page:
+    async def _read_once(self, stream: Stream, after: Cursor | None, limit: int) -> Page:
         async with self.engine.connect() as conn:
             standing = await store.standing(conn, stream, after)
             if (behind := place(after, standing)) is None:
@@ -70,7 +70,7 @@ class FeedReader:
 
 
 def feed_routes(reader: FeedReader, *, kept: bool) -> APIRouter:
-    """Return the routes; where nothing is kept they say so."""
+    """Return the routes; if nothing is kept, they say so."""
     routes = APIRouter(prefix="/v1/feed", tags=["feed"])
     for topic in sorted(reader.feed.topics):
         _add(routes, reader, topic, kept=kept)
@@ -78,22 +78,22 @@ def feed_routes(reader: FeedReader, *, kept: bool) -> APIRouter:
 
 
 def _add(routes: APIRouter, reader: FeedReader, topic: str, *, kept: bool) -> None:
-    """Add a route for a topic, under its name and without what all of them begin with."""
+    """Add a route for a topic, under its full name and without the common prefix."""
     caller_of, short = requires(READ_BY[topic]), topic.removeprefix(PREFIX)
 
     async def events(
         *,
         after: Annotated[str | None, Query(description=_CURSOR)] = None,
         limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
-        wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S, description="seconds to wait for an event where there is none")] = 0.0,
+        wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S, description="seconds to wait for an event if there is none")] = 0.0,
         caller: Principal = Depends(caller_of),  # noqa: B008  # a local name, which an annotation cannot hold
     ) -> Response:
         if not kept:
-            raise DomainError(404, "feed_off", "this service keeps no feed: DUNWELL_FEED is off, its topic on Kafka has the same")
+            raise DomainError(404, "feed_off", "this service keeps no feed: DUNWELL_FEED is off; its topic on Kafka has the same messages")
         page = await reader.page(Stream(reader.feed.schema, caller.tenant, topic), _cursor(after), limit, wait)
         return answer({"items": [structured(message, at) for at, message in page.items], "next": page.next.text})
 
-    routes.get(f"/{short}", summary=f"What was said on {topic}, from a place on")(events)
+    routes.get(f"/{short}", summary=f"The messages on {topic}, from a position on")(events)
     routes.get(f"/{topic}", include_in_schema=False)(events)
 
 
@@ -101,13 +101,13 @@ def _cursor(after: str | None) -> Cursor | None:
     if after is None:
         return None
     if (cursor := Cursor.read(after)) is None:
-        raise DomainError(422, "invalid_request", "after: this cursor is none of ours")
+        raise DomainError(422, "invalid_request", "after: this cursor is not one of ours")
     return cursor
 
 
 def _expired(standing: Standing) -> DomainError:
     begins = Cursor(standing.epoch, standing.begins).text
-    return DomainError(410, "feed_expired", f"what came next is no longer kept; the oldest stands behind {begins}", oldest=begins)
+    return DomainError(410, "feed_expired", f"what came next is no longer kept; the oldest follows {begins}", oldest=begins)
 
 
 def _bounded(items: list[tuple[Cursor, Message]]) -> list[tuple[Cursor, Message]]:

@@ -13,7 +13,7 @@ from libs.common.feed.routes import PREFIX
 
 
 class FeedEvent(Struct):
-    """A CloudEvent with its place in the feed; one without data closes its key."""
+    """A CloudEvent with its position in the feed; one without data is a tombstone for its key."""
 
     specversion: str
     id: str
@@ -29,7 +29,7 @@ class FeedEvent(Struct):
 
 
 class FeedPage(Struct):
-    """Events in order, and behind which to read on; there always is more to come."""
+    """Events in order, and the position to continue after; there is always more to come."""
 
     items: list[FeedEvent]
     next: str

@@ -1,8 +1,8 @@
-"""The statements of the feed.
+"""SQL of the feed.
 
-The relay writes what it has published, in the transaction that takes it out of the outbox. Numbers come from the row of each tenant's
-topic, locked until the commit: unlike those of a sequence they become visible in their order, so that no reader passes one by that is
-committed later.
+The relay writes what it has published, in the transaction that removes it from the outbox. Numbers come from the row of each tenant's
+topic, locked until the commit: unlike those of a sequence they become visible in order, so that no reader skips one that is committed
+later.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Messages of one tenant's topic, in their order."""
+    """Messages of one tenant's topic, in order."""
 
     tenant: str
     topic: str
@@ -43,7 +43,7 @@ class Bundle:
 
 
 async def keep(conn: AsyncConnection, schema: str, bundles: Sequence[Bundle]) -> None:
-    """Number messages and keep them; bundles of one tenant's topic stand in their order."""
+    """Number messages and keep them; bundles of one tenant's topic must be in order."""
     await conn.execute(
         text(
             "with said as materialized (select tenant, topic, messages, bundle,"
@@ -66,13 +66,13 @@ async def keep(conn: AsyncConnection, schema: str, bundles: Sequence[Bundle]) ->
 
 
 async def interrupt(conn: AsyncConnection, schema: str) -> None:
-    """Note that from now on messages are published that no feed keeps: whoever comes back must be told that some are missing."""
+    """Note that from now on messages are published without being kept: a returning reader must learn that some are missing."""
     await conn.execute(text(f"truncate {schema}.feed"))
     await conn.execute(text(f"update {schema}.feed_heads set last = last + 1"))
 
 
 async def standing(conn: AsyncConnection, stream: Stream, after: Cursor | None) -> Standing:
-    """Return how far the feed of a stream goes, as a reader at this place must know it."""
+    """Return the extent of a stream's feed, for a reader at this position."""
     row = (
         await conn.execute(
             text(
@@ -89,7 +89,7 @@ async def standing(conn: AsyncConnection, stream: Stream, after: Cursor | None) 
 
 
 async def read(conn: AsyncConnection, stream: Stream, behind: int, limit: int) -> list[tuple[Cursor, Message]]:
-    """Return the next messages behind a number, so many at most."""
+    """Return the next messages after a number, at most so many."""
     rows = await conn.execute(
         text(
             "select last, epoch, bundle from (select last, epoch, bundle, sum(held) over (order by last) - held as before"
@@ -105,7 +105,7 @@ async def read(conn: AsyncConnection, stream: Stream, behind: int, limit: int) -
 
 
 async def prune(conn: AsyncConnection, schema: str, older_than: timedelta, *, most: int) -> int:
-    """Drop the oldest rows that are older, so many at most, and return how many that was."""
+    """Drop the oldest rows beyond this age, at most so many, and return their number."""
     gone = await conn.execute(
         text(
             f"delete from {schema}.feed f using (select tenant, topic, last from {schema}.feed"

@@ -1,1 +1,1 @@
-"""What a tenant sets of a service: one JSON, versions and all."""
+"""A tenant's settings of a service: one JSON document, with all its versions."""

@@ -1,4 +1,4 @@
-"""Reads and writes what a tenant sets of a service."""
+"""Reads and writes a tenant's settings of a service."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ class SettingsDesk(Generic[S]):
     outlets: Outlets
 
     async def current(self, tenant: str) -> tuple[S, Kept | None, Sequence[places.WebhookHealth]]:
-        """Return what holds, which version that is (None: nothing was ever set), and how the webhooks do."""
+        """Return the settings in force, their version (None: nothing was ever set), and the health of the webhooks."""
         async with self.engine.connect() as conn:
             kept = (await store.current(conn, self.schema, [tenant])).get(tenant)
             return self.read(kept), kept, await places.health(conn, self.schema, tenant)
 
     async def history(self, tenant: str, *, below: int | None, limit: int) -> list[Kept]:
-        """Return what held before, newest first."""
+        """Return earlier versions, newest first."""
         async with self.engine.connect() as conn:
             return await store.history(conn, self.schema, tenant, below=below, limit=limit)
 
     def read(self, kept: Kept | None) -> S:
-        """Return settings as they are kept."""
+        """Return the settings in a stored version."""
         return self.form() if kept is None else msgspec.json.decode(kept.settings, type=self.form)
 
     async def put(self, caller: Principal, body: bytes, if_match: str | None) -> Kept:
-        """Set all of it anew, where the caller has seen what holds."""
+        """Replace all settings, if the caller has seen the present ones."""
         wanted = read_as(self.form, _inner(body), code="invalid_settings", what="settings")
         self._check(wanted.webhooks)
         async with self.engine.begin() as conn:
@@ -72,12 +72,12 @@ class SettingsDesk(Generic[S]):
     def _check(self, webhooks: Sequence[Webhook]) -> None:
         checked(webhooks, self.topics, local=self.outlets.local)
         if webhooks and not self.outlets.keeps_feed:
-            raise DomainError(422, "feed_off", "$.webhooks: this service keeps no feed to bring on: DUNWELL_FEED is off")
+            raise DomainError(422, "feed_off", "$.webhooks: this service keeps no feed to deliver: DUNWELL_FEED is off")
         if webhooks and self.outlets.webhook_key is None:
             raise DomainError(422, "no_webhook_key", "$.webhooks: this service has no key to keep secrets under: set DUNWELL_WEBHOOK_KEY")
 
     async def _put_secrets(self, conn: AsyncConnection, tenant: str, webhooks: Sequence[Webhook]) -> None:
-        """Keep the secrets that are given; each webhook must have one, now or from before."""
+        """Keep the given secrets; each webhook must have one, new or kept from before."""
         ids = [webhook.id for webhook in webhooks]
         await places.forget_secrets(conn, self.schema, tenant, but=ids)
         known = {name for _, name in await places.secrets(conn, self.schema, [tenant])}
@@ -92,7 +92,7 @@ class SettingsDesk(Generic[S]):
 
 
 def _inner(body: bytes) -> bytes:
-    """Return the settings out of a whole answer that was read, changed and is sent back."""
+    """Extract the settings from a whole answer that was read, changed and sent back."""
     with contextlib.suppress(*NOT_JSON):
         given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         return bytes(given.get("settings", body))
@@ -100,7 +100,7 @@ def _inner(body: bytes) -> bytes:
 
 
 def context_of(tenant: str, webhook_id: str) -> str:
-    """Return what a secret is sealed with, so that it cannot be moved to another webhook."""
+    """Return the context that a secret is sealed with, so that it cannot be moved to another webhook."""
     return f"webhook/{tenant}/{webhook_id}"
 
 

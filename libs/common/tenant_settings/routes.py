@@ -1,4 +1,4 @@
-"""`GET · PUT /v1/settings`, and who set what when."""
+"""`GET · PUT /v1/settings`, and who set what and when."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Operating = Annotated[Principal, Depends(requires("ops"))]
 
 
 def settings_routes(desk: SettingsDesk[S], *, read_by: str) -> APIRouter:
-    """Return the routes; `read_by` is the scope that may look."""
+    """Return the routes; `read_by` is the scope that may read."""
     routes = APIRouter(prefix="/v1/settings", tags=["settings"])
     reader = requires(read_by)
 
-    @routes.get("", summary="What the tenant has set of this service, and how its webhooks do")
+    @routes.get("", summary="The tenant's settings of this service, and the health of its webhooks")
     async def shown(caller: Principal = Depends(reader)) -> Response:  # noqa: B008  # a local name, which an annotation cannot hold
         settings, kept, health = await desk.current(caller.tenant)
         return _tagged({**_version(kept), "settings": plain(settings), "webhooks": health}, kept)
@@ -35,7 +35,7 @@ def settings_routes(desk: SettingsDesk[S], *, read_by: str) -> APIRouter:
         found, following = cut(kept, limit, lambda one: str(one.version))
         return page([{**_version(one), "settings": plain(desk.read(one))} for one in found], following)
 
-    @routes.put("", summary="Set all of it, with If-Match", openapi_extra=takes(desk.form))
+    @routes.put("", summary="Replace all settings, with If-Match", openapi_extra=takes(desk.form))
     async def put(request: Request, caller: Operating, *, if_match: IfMatch = None) -> Response:
         kept = await desk.put(caller, await body_of(request), if_match)
         return _tagged({**_version(kept), "settings": plain(desk.read(kept))}, kept)

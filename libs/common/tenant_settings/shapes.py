@@ -1,4 +1,4 @@
-"""What calls about settings answer, for OpenAPI; the settings themselves have the form in which they are put."""
+"""What calls about settings answer, for OpenAPI; the settings themselves have the same form as in `PUT`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def settings_shapes(form: type[ServiceSettings]) -> Shapes:
     in_force = msgspec.defstruct(
         "SettingsInForce",
         [*version, ("webhooks", list[WebhookHealth])],
-        namespace={"__doc__": "What is set, version 0: nothing yet; and how the webhooks do."},
+        namespace={"__doc__": "The settings in force (version 0: nothing set yet) and the health of the webhooks."},
     )
     return {"getSettings": in_force, "getSettingsHistory": list[kept], "putSettings": kept}  # type: ignore[valid-type]  # made just above

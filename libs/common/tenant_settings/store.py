@@ -1,4 +1,4 @@
-"""What a tenant has set: every version is kept, with who wrote it and when."""
+"""SQL of tenants' settings: every version is kept, with who wrote it and when."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def history(conn: AsyncConnection, schema: str, tenant: str, *, below: int
 
 
 async def put(conn: AsyncConnection, schema: str, kept: Kept) -> bool:
-    """Keep a version; False when somebody else has written that one."""
+    """Store a version; False when somebody else has already written it."""
     rows = await conn.execute(
         text(
             f"insert into {schema}.settings (tenant, version, settings, by, at) values (:tenant, :version, :settings, :by, :at)"

@@ -1,1 +1,1 @@
-"""What a service says, brought to the URLs that its tenants name."""
+"""A service's messages, delivered to URLs that its tenants name."""

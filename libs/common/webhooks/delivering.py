@@ -1,7 +1,7 @@
-"""Brings what is said to the URLs that tenants name: in order on each topic, at least once.
+"""Delivers messages to the URLs that tenants name: in order within each topic, at least once.
 
-A place is taken under a lease, so that one worker of all replicas brings it on; a worker that is killed leaves it until the lease has run
-out, and what it had in hand is said again by the next one. No call lasts as long as a lease.
+A place is taken under a lease, so that a single worker of all replicas advances it; if that worker is killed, the place waits until the
+lease expires, and the next worker sends again what the first had in hand. No call lasts as long as a lease.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from libs.common.webhooks.signing import signed
 from libs.common.webhooks.store import Place
 
 LEASE = timedelta(seconds=30)
-"""Longer than a call can last (`libs.common.calling.Limits`): whoever comes after a lease finds nobody calling."""
+"""Longer than a call can last (`libs.common.calling.Limits`): once a lease has expired, its holder is no longer calling."""
 AT_ONCE = 32
 READ = 500
-"""Messages looked at for one call at most, where only some types are wanted."""
+"""The most messages read for one call, where only some types are wanted."""
 CALLS_A_LEASE = 50
 LOOK_EVERY_S = 1.0
 BY = "dunwell"
-"""Who is named for switching a webhook off."""
+"""Who is recorded for switching a webhook off."""
 
 
 class _Webhooks(msgspec.Struct, frozen=True):
-    """What the worker needs of settings, whatever else stands in them."""
+    """The part of the settings that the worker needs."""
 
     webhooks: tuple[Webhook, ...] = ()
 
@@ -62,7 +62,7 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a call was not taken, and how long its receiver wants to be left alone."""
+    """Why a call was not accepted, and how long its receiver wants to be left alone."""
 
     error: str
     status: int | None = None
@@ -71,13 +71,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one call carries, and the place that is reached once it is taken; nothing where only other types came."""
+    """What one call carries, and the place reached once it is accepted; no events if only other types came."""
 
     events: Sequence[tuple[Cursor, Message]]
     reaches: Cursor
 
     def call(self, of: Subscribed, about: Place, now: datetime) -> HttpCall:
-        """Return the signed call; its id is that of its events, the same whenever it is tried again."""
+        """Return the signed call; its id derives from its events, so a retry has the same one."""
         said = [structured(message, at) for at, message in self.events]
         one = of.webhook.batch == 1
         body = msgspec.json.encode(said[0] if one else said)
@@ -101,14 +101,14 @@ class Deliverer:
     _here: Caller = field(default_factory=lambda: Caller(Limits(at_once=AT_ONCE)))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver whatever is said until the stop."""
+        """Deliver messages until stopped."""
         try:
             await repeat(lambda: self._until_stopped(stop), stop, every_s=0, worker=f"{self.schema}/webhooks")
         finally:
             await self.close()
 
     async def close(self) -> None:
-        """Close the connections that were kept."""
+        """Close the kept connections."""
         await self._public.close()
         await self._here.close()
 
@@ -119,7 +119,7 @@ class Deliverer:
                 await pause(stop, LOOK_EVERY_S, wake=bell)
 
     async def pass_once(self, stop: asyncio.Event | None = None) -> int:
-        """Bring on all for which something waits, and return how many places that were."""
+        """Advance every place with something waiting, and return the number of places."""
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
             places = await store.lease(conn, self.schema, ids.fresh(), now=now, until=now + LEASE, most=AT_ONCE)
@@ -128,7 +128,7 @@ class Deliverer:
             secrets = await store.secrets(conn, self.schema, tenants) if places else {}
             self.metrics.show(await store.tally(conn, self.schema))
         subscribed = self._subscribed(settings, secrets)
-        await asyncio.gather(*[self._bring_on(one, subscribed.get((one.tenant, one.webhook_id)), stop) for one in places])
+        await asyncio.gather(*[self._advance(one, subscribed.get((one.tenant, one.webhook_id)), stop) for one in places])
         return len(places)
 
     def _subscribed(
@@ -145,8 +145,8 @@ class Deliverer:
                 found[tenant, webhook.id] = Subscribed(webhook, plain.decode())
         return found
 
-    async def _bring_on(self, about: Place, of: Subscribed | None, stop: asyncio.Event | None) -> None:
-        """Make one call after the other until nothing waits, one is not taken, or others should have their turn."""
+    async def _advance(self, about: Place, of: Subscribed | None, stop: asyncio.Event | None) -> None:
+        """Make calls until nothing is waiting, one is not accepted, or it is the turn of others."""
         at: Place | None = about
         for _ in range(CALLS_A_LEASE):
             if of is None or at is None or (stop is not None and stop.is_set()):
@@ -156,10 +156,10 @@ class Deliverer:
             at = await self._carry(at, of, load)
         if at is not None:
             async with self.engine.begin() as conn:
-                await store.let_go(conn, self.schema, at)
+                await store.release(conn, self.schema, at)
 
     async def _load(self, about: Place, webhook: Webhook) -> Load | None:
-        """Return what to carry next, or None when nothing waits."""
+        """Return what to send next, or None when nothing is waiting."""
         stream = Stream(self.schema, about.tenant, about.topic)
         async with self.engine.connect() as conn:
             standing = await feed_store.standing(conn, stream, about.after)
@@ -175,19 +175,19 @@ class Deliverer:
         return Load(events, events[-1][0] if len(wanted) > len(events) else found[-1][0])
 
     async def _carry(self, about: Place, of: Subscribed, load: Load) -> Place | None:
-        """Make one call, and return the place that was reached; None where it was not taken or another worker has the place."""
+        """Make one call, and return the place reached; None where it was not accepted or another worker has the place."""
         if load.events and (refusal := await self._refusal(load.call(of, about, self.clock.now()))) is not None:
             self.metrics.calls.labels("refused").inc()
             await self._note(about, refusal)
             return None
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
-            held = await store.bring_on(conn, self.schema, about, to=load.reaches, now=now, until=now + LEASE)
+            held = await store.advance(conn, self.schema, about, to=load.reaches, now=now, until=now + LEASE)
         self.metrics.calls.labels("taken").inc(len(load.events) > 0)
         return replace(about, after=load.reaches, tries=0, failing_since=None) if held else None
 
     async def _refusal(self, call: HttpCall) -> Refusal | None:
-        """Make a call, and return why it was not taken, or None."""
+        """Make a call, and return why it was not accepted, or None."""
         caller = self._here if self.local and is_local(call.url) else self._public
         try:
             answer = await caller.call(call)
@@ -198,7 +198,7 @@ class Deliverer:
         return Refusal(f"http_{answer.status}", answer.status, asked_pause(answer.headers.get("retry-after"), self.clock.now()))
 
     async def _note(self, about: Place, refusal: Refusal) -> None:
-        """Note that a call was not taken, when the next one is made, or that there will be none."""
+        """Record that a call was not accepted and when to make the next one, or that there will be none."""
         wait = pause_after(about.tries, f"{about.tenant}/{about.webhook_id}/{about.topic}", refusal.retry_after)
         async with self.engine.begin() as conn:
             now = await self.clock.at(conn)
@@ -209,7 +209,7 @@ class Deliverer:
                 await self._switch_off(conn, about, because, now)
 
     async def _switch_off(self, conn: AsyncConnection, about: Place, because: str, now: datetime) -> None:
-        """Set a webhook as not active, as its tenant would; where somebody sets something at this very moment, next time."""
+        """Set a webhook inactive, as its tenant would; if the settings change at the same moment, leave it for the next failure."""
         kept = (await settings_store.current(conn, self.schema, [about.tenant])).get(about.tenant)
         if kept is None:
             return

@@ -1,4 +1,4 @@
-"""How webhooks get on, as numbers."""
+"""Metrics of webhooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from libs.common.webhooks.store import Tally
 
 @dataclass(frozen=True, slots=True)
 class WebhookMetrics:
-    """The numbers of one service."""
+    """The webhook metrics of one service."""
 
     calls: Counter
     expired: Counter
@@ -21,7 +21,7 @@ class WebhookMetrics:
 
     @classmethod
     def of(cls, metrics: Metrics) -> WebhookMetrics:
-        """Make them."""
+        """Register the metrics."""
         return cls(
             calls=metrics.counter("webhook_calls_total", "Calls of tenants' webhooks", result=("taken", "refused")),
             expired=metrics.counter("webhook_events_expired_total", "Events that a webhook had not taken when they were no longer kept"),
@@ -30,6 +30,6 @@ class WebhookMetrics:
         )
 
     def show(self, tally: Tally) -> None:
-        """Set what was counted in the database."""
+        """Show the counts from the database."""
         self.failing.set(tally.failing)
         self.off.set(tally.off)

@@ -1,4 +1,4 @@
-"""When a webhook that did not take a call is called again, and when it is given up; pure."""
+"""When to call a webhook again that did not accept a call, and when to give it up; pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from email.utils import parsedate_to_datetime
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(hours=1)
 LONGEST_ASKED = timedelta(hours=6)
-"""A `Retry-After` beyond that is cut: a slip of the pen must not silence a webhook for a year."""
+"""A longer `Retry-After` is cut: a typing error must not silence a webhook for a year."""
 OFF_AFTER = timedelta(days=3)
-"""Well before what waits is no longer kept."""
+"""Well before the waiting messages are no longer kept."""
 GONE = 410
 
 
 def pause_after(tries: int, seed: str, retry_after: timedelta | None) -> timedelta:
     """Return how long to wait after so many tries: exponential with full jitter, at least what the receiver asks for.
 
-    The jitter comes from the seed, so that every worker finds the same.
+    The jitter comes from the seed, so that every worker gets the same.
     """
     longest = min(FIRST_PAUSE * (1 << min(tries, 20)), LONGEST_PAUSE)
     share = int.from_bytes(hashlib.blake2b(f"{seed}/{tries}".encode(), digest_size=4).digest()) / 2**32
@@ -26,7 +26,7 @@ def pause_after(tries: int, seed: str, retry_after: timedelta | None) -> timedel
 
 
 def asked_pause(retry_after: str | None, now: datetime) -> timedelta | None:
-    """Return the pause that a `Retry-After` asks for, be it seconds or a date; None where it is neither."""
+    """Return the pause that a `Retry-After` asks for, in seconds or as a date; None where it is neither."""
     if retry_after is None:
         return None
     if retry_after.strip().isdecimal():
@@ -41,7 +41,7 @@ def asked_pause(retry_after: str | None, now: datetime) -> timedelta | None:
 def given_up(status: int | None, error: str, failing_since: datetime | None, now: datetime) -> str | None:
     """Return why a webhook is switched off, or None."""
     if status == GONE:
-        return "it said that it is gone (410)"
+        return "it answered that it is gone (410)"
     if failing_since is not None and now - failing_since >= OFF_AFTER:
-        return f"it took nothing since {failing_since.isoformat(timespec='seconds')}: {error}"
+        return f"it has accepted nothing since {failing_since.isoformat(timespec='seconds')}: {error}"
     return None

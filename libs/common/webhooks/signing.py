@@ -1,4 +1,4 @@
-"""The signature of a webhook, after the Standard Webhooks specification."""
+"""The signature of a webhook call, by the Standard Webhooks specification."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ KEY_BYTES = range(24, 65)
 
 
 class SecretError(ValueError):
-    """A secret that is none."""
+    """Not a valid secret."""
 
 
 def key_of(secret: str) -> bytes:
-    """Return the key that a secret stands for."""
+    """Return the key that a secret encodes."""
     try:
         return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""The statements about webhooks: their secrets, and for each of their topics how far it was brought."""
+"""SQL of webhooks: their secrets, and how far each of their topics was delivered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from libs.common.webhooks.forms import Webhook
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far a webhook was brought on one topic, and under which lease it is being brought on."""
+    """How far a webhook has got on one topic, and the lease under which it is being advanced."""
 
     tenant: str
     webhook_id: str
@@ -33,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class WebhookHealth:
-    """How a webhook does on one topic."""
+    """The health of a webhook on one topic."""
 
     id: str
     topic: str
@@ -49,14 +49,14 @@ class WebhookHealth:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Places of a service that get on badly."""
+    """The number of webhooks in trouble."""
 
     failing: int
     off: int
 
 
 async def put(conn: AsyncConnection, schema: str, tenant: str, webhooks: Sequence[Webhook], *, now: datetime) -> None:
-    """Let exactly these be brought on: new ones from what is said next, others from where they are."""
+    """Deliver to exactly these: new ones from the next message on, others from where they are."""
     pairs = sorted((webhook.id, topic, webhook.active) for webhook in webhooks for topic in webhook.topics)
     named = {
         "tenant": tenant, "now": now, "ids": [one for one, _, _ in pairs], "topics": [topic for _, topic, _ in pairs],
@@ -85,7 +85,7 @@ async def put(conn: AsyncConnection, schema: str, tenant: str, webhooks: Sequenc
 
 
 async def put_secrets(conn: AsyncConnection, schema: str, tenant: str, sealed: dict[str, bytes]) -> None:
-    """Keep secrets in the place of earlier ones."""
+    """Store secrets, replacing earlier ones."""
     await conn.execute(
         text(
             f"insert into {schema}.webhook_secrets (tenant, webhook_id, sealed)"
@@ -97,7 +97,7 @@ async def put_secrets(conn: AsyncConnection, schema: str, tenant: str, sealed: d
 
 
 async def forget_secrets(conn: AsyncConnection, schema: str, tenant: str, *, but: Sequence[str]) -> None:
-    """Forget the secrets of webhooks that there are no more."""
+    """Forget the secrets of webhooks that no longer exist."""
     await conn.execute(
         text(f"delete from {schema}.webhook_secrets where tenant = :tenant and webhook_id <> all(cast(:but as text[]))"),
         {"tenant": tenant, "but": list(but)},
@@ -117,7 +117,7 @@ async def secrets(conn: AsyncConnection, schema: str, tenants: Sequence[str]) ->
 
 
 async def lease(conn: AsyncConnection, schema: str, lease_id: str, *, now: datetime, until: datetime, most: int) -> list[Place]:
-    """Take places for which something waits and that nobody has taken, so many at most."""
+    """Lease free places with something waiting, at most so many."""
     rows = await conn.execute(
         text(
             f"update {schema}.webhook_places p set lease = :lease, leased_until = :until from ("
@@ -136,10 +136,10 @@ async def lease(conn: AsyncConnection, schema: str, lease_id: str, *, now: datet
     ]
 
 
-async def bring_on(
+async def advance(
     conn: AsyncConnection, schema: str, place: Place, *, to: Cursor, now: datetime, until: datetime | None
 ) -> bool:  # fmt: skip
-    """Note how far a place was brought, and hold it on (`until` None: let it go); False where somebody else has taken it."""
+    """Record how far a place has got, and extend the lease (`until` None: release it); False where somebody else has taken the place."""
     moved = await conn.execute(
         text(
             f"update {schema}.webhook_places set epoch = :epoch, number = :number, leased_until = :until, tries = 0,"
@@ -151,8 +151,8 @@ async def bring_on(
     return moved.rowcount == 1
 
 
-async def let_go(conn: AsyncConnection, schema: str, place: Place) -> None:
-    """Let others take a place."""
+async def release(conn: AsyncConnection, schema: str, place: Place) -> None:
+    """Release a place."""
     await conn.execute(
         text(
             f"update {schema}.webhook_places set leased_until = null"
@@ -165,7 +165,7 @@ async def let_go(conn: AsyncConnection, schema: str, place: Place) -> None:
 async def note_failure(
     conn: AsyncConnection, schema: str, place: Place, *, error: str, next_at: datetime, now: datetime
 ) -> bool:  # fmt: skip
-    """Note a call that was not taken, and let the place go until the next one; False where somebody else has taken it."""
+    """Record a call that was not accepted, and release the place until the next one; False where somebody else has taken it."""
     noted = await conn.execute(
         text(
             f"update {schema}.webhook_places set tries = tries + 1, failing_since = coalesce(failing_since, :now), last_error = :error,"
@@ -178,7 +178,7 @@ async def note_failure(
 
 
 async def switch_off(conn: AsyncConnection, schema: str, place: Place, because: str, *, now: datetime) -> None:
-    """Note that a webhook is brought on no more, on none of its topics."""
+    """Record that a webhook is no longer delivered to, on any of its topics."""
     await conn.execute(
         text(
             f"update {schema}.webhook_places set active = false, off_since = :now, off_reason = :because"
@@ -189,7 +189,7 @@ async def switch_off(conn: AsyncConnection, schema: str, place: Place, because: 
 
 
 async def health(conn: AsyncConnection, schema: str, tenant: str) -> list[WebhookHealth]:
-    """Return how the webhooks of a tenant do."""
+    """Return the health of a tenant's webhooks."""
     rows = await conn.execute(
         text(
             f"select p.*, greatest(coalesce(h.last, 0) - p.number, 0) as behind from {schema}.webhook_places p"
@@ -208,7 +208,7 @@ async def health(conn: AsyncConnection, schema: str, tenant: str) -> list[Webhoo
 
 
 async def tally(conn: AsyncConnection, schema: str) -> Tally:
-    """Return how many webhooks get on badly."""
+    """Return how many webhooks are in trouble."""
     row = (
         await conn.execute(
             text(

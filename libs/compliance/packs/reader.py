@@ -47,13 +47,13 @@ class PackError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A written mapping and where it stands; what is taken from it is ticked off."""
+    """A mapping as written, and its place in the file; a key is removed when it is taken."""
 
     where: str
     left: dict[str, object]
 
     def fault(self, what: str) -> PackError:
-        """Return the error that says where."""
+        """Return an error that names this place."""
         return PackError(f"{self.where}: {what}")
 
     def take(self, key: str, kind: type[_T]) -> _T:
@@ -91,14 +91,14 @@ class Node:
         return None if value is None else Node(f"{self.where}: {key}", dict(value))
 
     def parsed(self, key: str, text: _S, parse: Callable[[_S], _T]) -> _T:
-        """Read a value, naming the key when it cannot be."""
+        """Parse a value; an error names the key."""
         try:
             return parse(text)
         except (ValueError, TypeError, AttributeError) as fault:
             raise self.fault(f"{key!r}: {fault}") from fault
 
     def done(self) -> None:
-        """Refuse what nobody took."""
+        """Refuse keys that nothing has taken."""
         if self.left:
             raise self.fault(f"unknown keys: {', '.join(sorted(map(str, self.left)))}")
 
@@ -135,7 +135,7 @@ def _check(node: Node, pack: Pack) -> None:
         raise node.fault(f"rules named twice: {', '.join(twice)}")
     strange = sorted(frozenset().union(*(rule.terms.regions or () for rule in pack.rules)) - pack.regions)
     if strange:
-        raise node.fault(f"rules name regions the pack has not: {', '.join(strange)}")
+        raise node.fault(f"rules name regions the pack does not have: {', '.join(strange)}")
 
 
 def _calendars(node: Node) -> dict[str, Holidays]:
@@ -166,7 +166,7 @@ def _all(node: Node, key: str, kind: type[_T]) -> tuple[_T, ...]:
 
 def _rule(above: Node, at: int, written: object, calendars: Mapping[str, Holidays]) -> Rule:
     if not isinstance(written, dict):
-        raise above.fault(f"rule {at} is no mapping")
+        raise above.fault(f"rule {at} is not a mapping")
     node = Node(f"{above.where}: rule {written.get('id', at)}", dict(written))
     kind = node.word("kind", RuleKind)
     terms = _terms(node)

@@ -1,4 +1,4 @@
-"""Words by language, as data: what no message may say, what names a debt, and how a reader is told that he may opt out."""
+"""Word lists by language, as data: what no message may say, what reveals a debt, and what tells a reader how to opt out."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _LATIN = "[0-9A-Za-z\u00c0-\u024f]"
 
 @dataclass(frozen=True, slots=True)
 class Forbidden:
-    """One family of wording that no message may hold, and why."""
+    """One family of wording that no message may contain, and why."""
 
     family: str
     reason: str
@@ -51,6 +51,6 @@ def _read(written: Mapping[str, object]) -> Wordings:
 
 
 def _any(says: list[str], *, bounded: bool) -> re.Pattern[str]:
-    """Return one pattern for all of them; in languages written with spaces each is whole words, other scripts around them or not."""
+    """Return one pattern for all of them; in languages written with spaces each matches whole words only, even next to another script."""
     either = "|".join(f"(?:{one})" for one in says)
     return re.compile(rf"(?<!{_LATIN})(?:{either})(?!{_LATIN})" if bounded else either, re.IGNORECASE)

@@ -1,1 +1,1 @@
-"""What the notifier decides: pure functions of what is stored and the moment."""
+"""What the notifier decides: pure functions of stored values and the current time."""

@@ -1,4 +1,4 @@
-"""Asking a provider what became of a message of which nobody knows: when, and what its answer says."""
+"""Asking a provider what became of a message whose outcome is unknown: when to ask, and what the answer means."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from services.notifier.domain.results import NotSent
 PAUSES = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 """How long after an attempt its provider is asked, once each."""
 UNREPORTED = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
-"""How long after it was taken a provider is asked about a message on which it has not reported, once each."""
+"""How long after accepting a message a provider is asked about it if it has not reported, once each."""
 AROUND = timedelta(minutes=2)
-"""How far a provider's clock may be from ours."""
+"""How far a provider's clock may differ from ours."""
 NEVER_TAKEN = "never_taken"
-"""Why a contact surely did not go out of which nothing was known: its provider has it not."""
+"""Why a contact whose outcome was unknown surely did not go out: its provider does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,36 +27,36 @@ class Question:
     to: str = field(repr=False)
     began_at: datetime
     ended_at: datetime
-    """When it was given up: it was not taken later."""
+    """When it was given up: it cannot have been accepted later."""
     number: int = 1
-    """Which time this is that its provider is asked."""
+    """How many times its provider has been asked, including this time."""
 
     @property
     def since(self) -> datetime:
-        """Return the earliest moment at which its provider may say that it was taken."""
+        """Return the earliest time at which its provider may say it was accepted."""
         return self.began_at - AROUND
 
     @property
     def until(self) -> datetime:
-        """Return the latest such moment."""
+        """Return the latest such time."""
         return self.ended_at + AROUND
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a provider has that may be the message: under our id, or under one of its own alone."""
+    """What a provider has that may be the message: under our id, or only under one of its own."""
 
     found: tuple[Receipt, ...] = ()
     whole: bool = False
-    """Whether it has shown all that could be it."""
+    """Whether it has shown everything that could be the message."""
 
 
 def meaning(
     search: Search, question: Question, of_others: Collection[str], *, alone: bool = True, absence_counts: bool
 ) -> Receipt | NotSent | None:  # fmt: skip
-    """Return what a search says of the message, None where that is nothing; `of_others` are ids of messages that are known to be others.
+    """Return what a search says about the message, or None if nothing; `of_others` are ids known to belong to other messages.
 
-    What has no id of ours is the message only where nothing else could be it, and it could be nothing else of ours (`alone`).
+    A result without our id counts only if it is the only candidate, and no other message of ours could be it (`alone`).
     """
     ours = [one for one in search.found if one.message_id == question.message_id]
     if ours:

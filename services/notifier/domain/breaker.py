@@ -1,4 +1,4 @@
-"""A provider's breaker: by its own faults it is left out of the draw, and let in again by one message that tries it."""
+"""A provider's breaker: the provider's own faults take it out of the draw; a probe with one message lets it back in."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 WINDOW = timedelta(seconds=60)
-"""Calls are counted for so long, from the first that failed."""
+"""How long calls are counted, from the first that failed."""
 LEAST_FAULTS = 5
 OPEN_FOR = timedelta(seconds=30)
-"""At first: as long as a call may last, so that what was begun before has ended; twice as long each time the probe fails."""
+"""At first as long as a call may last, so that calls already begun have ended; doubled each time the probe fails."""
 LONGEST_OPEN = timedelta(minutes=10)
 PROBE_FOR = timedelta(seconds=60)
-"""A probe of which nothing is heard for so long is given up, and another may go."""
+"""A probe without an answer for this long is given up, and another may go."""
 
 
 class Phase(StrEnum):
@@ -26,7 +26,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """One breaker, the same for all replicas. Closed, it counts since the first fault; else `until` is when another probe may go."""
+    """One breaker, shared by all replicas. While closed it counts from the first fault; otherwise `until` is when the next probe may go."""
 
     phase: Phase = Phase.CLOSED
     since: datetime | None = None
@@ -34,23 +34,23 @@ class Breaker:
     calls: int = 0
     faults: int = 0
     trips: int = 0
-    """How often in a row it has opened."""
+    """How many times in a row it has opened."""
 
 
 def probing(breaker: Breaker, now: datetime) -> Breaker | None:
-    """Return the breaker with a probe under way; None where it is not yet time for one, or no need."""
+    """Return the breaker with a probe under way; None if it is too early for one, or none is needed."""
     if breaker.phase is Phase.CLOSED or (breaker.until is not None and now < breaker.until):
         return None
     return Breaker(Phase.HALF_OPEN, now, now + PROBE_FOR, trips=breaker.trips)
 
 
 def given_back(breaker: Breaker, now: datetime) -> Breaker:
-    """Return a breaker whose probe found no message to go with: another may go at once."""
+    """Return a breaker whose probe found no message to carry it: another may go at once."""
     return Breaker(Phase.OPEN, breaker.since, now, trips=breaker.trips) if breaker.phase is Phase.HALF_OPEN else breaker
 
 
 def heard(breaker: Breaker, *, good: int, faults: int, now: datetime) -> Breaker:
-    """Return what a batch of answers makes of it; what comes while it is open was begun before, and says nothing new."""
+    """Return the breaker after a batch of answers; those that come while it is open are to calls begun earlier, and change nothing."""
     match breaker.phase:
         case Phase.OPEN:
             return breaker

@@ -1,4 +1,4 @@
-"""Where another case has sent a borrower today's dunning message, this one waits for the next day."""
+"""Where another case has already sent a borrower today's dunning message, this one waits for the next day."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_CONTACT = frozenset({"refused", "not_sent", "cancelled"})
 
 
 def put_off(allowed: Decision, until: datetime, limit: int) -> Defer:
-    """Return the deferral to that moment of a message that every other rule allows."""
+    """Return the deferral until that time of a message that every other rule allows."""
     rule = RuleSpoken(rule=ONCE_A_DAY, nature=Nature.PRODUCT_DEFAULT.value, cite=cite_of(limit), until=until)
     denied = Decision(
         "deny", allowed.channel, allowed.at, (rule,), (RuleKind.CAP.value,), earliest=until, packs=allowed.packs, facts=allowed.facts

@@ -16,31 +16,31 @@ from services.notifier.domain.states import MAY_BE_OUT, Reached, State, better, 
 from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Send, Suppress, Verdict, Wait
 
 SPREAD = timedelta(seconds=30)
-"""Contacts that a rule releases at one moment start within so long of it."""
+"""Contacts that a rule releases at the same time are spread over this interval."""
 BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
 PATIENCE = MappingProxyType(
     {"throttled_recipient": (timedelta(minutes=1), timedelta(hours=1)), "throttled_content": (timedelta(minutes=1), timedelta(hours=1))}
 )
-"""The first and the longest pause after a refusal of this address or this text alone: such limits are of minutes and hours."""
+"""First and longest pause after a limit on this address or this text alone: such limits last minutes or hours."""
 TRY_FOR = timedelta(minutes=30)
-"""A channel on which nothing went out is left for the next one when the next try would come so long after the first; the last never is."""
+"""A channel on which nothing went out is left for the next one if the next try is this long after the first; the last is never left."""
 CALLED_OFF = "cancelled"
-"""Why a contact that was taken back surely did not go out."""
+"""Why a contact that was called off surely did not go out."""
 NO_RECEIPT = "no_receipt"
-"""Why a contact that was sent goes on to its next channel."""
+"""Why a contact that was sent moves on to its next channel."""
 ANSWERABLE = frozenset({State.IN_FLIGHT, State.UNKNOWN, State.UNRESOLVED})
-"""What the answer to its last attempt may still change."""
+"""States in which the answer to the last attempt may still change something."""
 RECEIPTED = frozenset({"sms", "email"})
-"""Channels on which a receipt says that a message has arrived; on the others accepted is all there is to know."""
+"""Channels whose receipts say that a message has arrived; on the others nothing is known beyond acceptance."""
 
 
 Task = tuple[str, str, str]
-"""Tenant, borrower and task: what a delivery is known by."""
+"""Tenant, borrower and task: the key of a delivery."""
 
 
 class Delivery(Value, frozen=True):
-    """A contact task in the notifier. `turn` counts its attempts: what belongs to an older one changes nothing."""
+    """A contact task in the notifier. `turn` counts its attempts: news of an older one changes nothing."""
 
     tenant: str
     borrower_id: str
@@ -50,32 +50,32 @@ class Delivery(Value, frozen=True):
     reason: str | None = None
     next_at: datetime | None = None
     waiting: bool = False
-    """Whether something that arrives (a profile, a fact) makes it due at once."""
+    """Whether new data (a profile, a fact) makes it due at once."""
     sequence: int = 0
     turn: int = 0
     tries: int = 0
     channel: str | None = None
     spent: tuple[str, ...] = ()
-    """Channels that are not tried again: they refused it, or it may have gone out there."""
+    """Channels that are not tried again: it was refused there, or may have gone out there."""
     cancelled: bool = False
-    """Called off while in flight: what did not go out is not tried again."""
+    """Called off while in flight: if it did not go out it is not tried again."""
     told: str | None = None
-    """The deferral last announced, so that it is announced once."""
+    """The deferral announced last, so that each is announced once."""
     decisions: tuple[Decision, ...] = ()
     resolve_by: datetime | None = None
-    """When what is still unknown is closed as such."""
+    """When it is closed as unresolved if still unknown."""
     earlier: Reached | None = None
-    """The best that became of it on channels it has left; it never ends below that, and failed where that has come back."""
+    """The best outcome on channels it has left; it never ends below that, and ends failed if that message came back."""
     tried_since: datetime | None = None
-    """When it was first tried on its channel without anything going out there."""
+    """When it was first tried on its channel, while nothing has gone out there."""
     lost_time: str | None = None
-    """Whether it is still to be shown that a time which its database has lost did not attempt it."""
+    """Set while it is not shown that no attempt was made during a time the database has lost."""
     revision: int = 0
-    """How often it was written: a change is of the row that it was decided on."""
+    """How often it was written: a change applies only to the revision it was decided on."""
 
     @property
     def key(self) -> Task:
-        """Return what it is known by."""
+        """Return its key."""
         return self.tenant, self.borrower_id, self.task_id
 
 
@@ -94,14 +94,14 @@ class Outcome(Value, frozen=True):
 
 
 class Change(Value, frozen=True):
-    """A delivery as it is from now on, and what is announced of it."""
+    """A delivery after a change, and what is announced about it."""
 
     delivery: Delivery
     outcomes: tuple[Outcome, ...] = ()
 
 
 def judged(delivery: Delivery, verdict: Verdict) -> Change:
-    """Return what a verdict makes of a pending delivery."""
+    """Return the effect of a verdict on a pending delivery."""
     match verdict:
         case Wait(reason):
             return _told(replace(delivery, next_at=delivery.request.expires_at, waiting=True, reason=reason, decisions=()), None, ())
@@ -122,7 +122,7 @@ def judged(delivery: Delivery, verdict: Verdict) -> Change:
 def settled(
     delivery: Delivery, result: Result, provider: str, loans: tuple[str, ...], *, now: datetime, resolve_by: datetime
 ) -> Change:  # fmt: skip
-    """Return what a provider's result makes of a delivery in flight, or of one already given up as unknown; a receipt says more than it."""
+    """Return the effect of a provider's result on a delivery in flight or already given up as unknown; a receipt outranks it."""
     if delivery.state not in ANSWERABLE:
         return Change(delivery)
     match result:
@@ -144,14 +144,14 @@ def settled(
 
 
 def only_moves(before: Delivery, after: Delivery) -> bool:
-    """Say whether a change is how far a delivery has come, and nothing else of it."""
+    """Return whether a change only moves a delivery forward and alters nothing else."""
     return replace(after, state=before.state, sequence=before.sequence, next_at=before.next_at) == before
 
 
 def unknown(
     delivery: Delivery, why: str, *, now: datetime, resolve_by: datetime, provider: str | None = None, loans: tuple[str, ...] = ()
 ) -> Change:  # fmt: skip
-    """Return a delivery whose attempt may have gone out: never sent there again, and on another channel only where its request says so."""
+    """Return a delivery whose attempt may have gone out: never sent there again, and on another channel only if its request says so."""
     kept = held(delivery, why, resolve_by=resolve_by, provider=provider, loans=loans)
     goes_on = delivery.state is State.IN_FLIGHT and delivery.request.on_unknown == "next_channel" and kept.delivery.state is State.UNKNOWN
     if not goes_on or delivery.cancelled or not _channels_left(delivery):
@@ -161,18 +161,18 @@ def unknown(
 
 
 def unresolved(delivery: Delivery) -> Change:
-    """Return an unknown delivery whose deadline has come: nobody has said what became of it."""
+    """Return an unknown delivery whose deadline has come without any word of its outcome."""
     ended = _stepped(delivery, State.UNRESOLVED, delivery.reason)
     return Change(ended, (Outcome("unknown", ended.sequence, delivery.reason, channel=delivery.channel, final=True),))
 
 
 def fallen_back(delivery: Delivery, *, now: datetime) -> Change:
-    """Return a sent delivery whose receipt has not come in its time: it goes on to the next channel, once."""
+    """Return a sent delivery whose receipt did not come in time: it moves on to the next channel, once."""
     return Change(_to_pending(_left(delivery, State.SENT), NO_RECEIPT, now))
 
 
 def heard(delivery: Delivery, news: News, *, now: datetime) -> Change:
-    """Return what news of an attempt make of a delivery, wherever that is by now: up only, whatever came first."""
+    """Return the effect of news about an attempt on a delivery in any state: it only moves up, whatever order news comes in."""
     kinds = tuple(kind for kind in news.kinds if delivery.state is not State.FAILED or kind is State.DELIVERED)
     if delivery.state in {State.SUPPRESSED, State.EXPIRED, State.CANCELLED} or not kinds:
         return Change(delivery)
@@ -191,17 +191,17 @@ def heard(delivery: Delivery, news: News, *, now: datetime) -> Change:
 
 
 def kept_waiting(delivery: Delivery, until: datetime) -> Change:
-    """Return a delivery for which its provider has no permit yet: it stays due, and nothing is said of it."""
+    """Return a delivery for which its provider has no permit yet: it stays due, and nothing is announced."""
     return Change(replace(delivery, next_at=min(until, delivery.request.expires_at), reason=NO_PERMIT))
 
 
 def called_off(delivery: Delivery) -> Change:
-    """Return what is announced of a delivery that was cancelled before it went out: whoever asked for it may have to ask again."""
+    """Announce that a delivery was cancelled before it went out: whoever asked for it may have to ask again."""
     return Change(delivery, (Outcome("suppressed", delivery.sequence, CALLED_OFF, channel=delivery.channel),))
 
 
 def fraction(*parts: object) -> float:
-    """Return a number from 0 to 1 that these parts always give: jitter without chance."""
+    """Return a number from 0 to 1, always the same for these parts: jitter without randomness."""
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
 
@@ -220,7 +220,7 @@ def _marked(delivery: Delivery, send: Send) -> Delivery:
 
 
 def _deferred(delivery: Delivery, defer: Defer) -> Change:
-    """Put it off; past its end it waits for its end. Announced once for each reason and moment, a passing one for each reason."""
+    """Defer it, at most to its expiry. Announced once per reason and time, or once per reason if `passing`."""
     spread = timedelta() if defer.passing else SPREAD * fraction(delivery.task_id, "spread")
     next_at = min(defer.until + spread, delivery.request.expires_at)
     rules = tuple(rule for decision in defer.decisions for rule in decision.rules)
@@ -256,7 +256,7 @@ def _accepted(delivery: Delivery, provider: str, loans: tuple[str, ...], *, deli
 def _told_of(
     delivery: Delivery, kinds: tuple[State, ...], channel: str | None, *, provider: str, loans: tuple[str, ...]
 ) -> Change:  # fmt: skip
-    """Return what is announced of a channel, and the delivery with its number after that."""
+    """Return what is announced for a channel, and the delivery with its numbering advanced."""
     outcomes = tuple(
         Outcome(kind.value, delivery.sequence + place, channel=channel, provider=provider, loans=loans)
         for place, kind in enumerate(kinds, start=1)
@@ -265,7 +265,7 @@ def _told_of(
 
 
 def _falls_back_at(delivery: Delivery, now: datetime) -> datetime | None:
-    """Return when it goes on to the next channel unless its receipt comes first; None when it does not."""
+    """Return when it moves on to the next channel unless a receipt comes first; None if it does not."""
     request, went_on = delivery.request, delivery.earlier is not None and delivery.earlier.state is not State.UNKNOWN
     if delivery.state is not State.SENT or delivery.channel not in RECEIPTED or request.fallback_after is None:
         return None
@@ -277,7 +277,7 @@ def _falls_back_at(delivery: Delivery, now: datetime) -> datetime | None:
 def held(
     delivery: Delivery, why: str, *, resolve_by: datetime, provider: str | None = None, loans: tuple[str, ...] = ()
 ) -> Change:  # fmt: skip
-    """Return a delivery that may have gone out, on no other channel than it was: unknown, or what it was at best before."""
+    """Return a delivery that may have gone out and tries no other channel: unknown, or the best it reached before."""
     told = replace(delivery, sequence=delivery.sequence + 1, resolve_by=resolve_by)
     best = better(delivery.earlier, Reached(State.UNKNOWN, delivery.channel))
     ended = _at(replace(told, reason=why), best)
@@ -296,7 +296,7 @@ def _refused(delivery: Delivery, code: str, provider: str, now: datetime) -> Cha
 
 
 def _retried(delivery: Delivery, why: str, now: datetime, *, floor: timedelta | None = None, fault: Fault = "provider") -> Change:
-    """Put it off by an exponential pause with full jitter, never before the floor; its window ends it, and on this channel `TRY_FOR`."""
+    """Retry after an exponential pause with full jitter, never before `floor`; until it expires, or on this channel for `TRY_FOR`."""
     if delivery.state is not State.IN_FLIGHT:
         return _end(delivery, State.FAILED, why)
     first, most = PATIENCE.get(fault, (BACKOFF, LONGEST_BACKOFF))
@@ -323,7 +323,7 @@ def _to_pending(delivery: Delivery, why: str, next_at: datetime) -> Delivery:
 
 
 def _left(delivery: Delivery, state: State) -> Delivery:
-    """Let it leave its channel, where this is what became of it."""
+    """Leave its channel, with this state as the outcome there."""
     spent = (*delivery.spent, delivery.channel or "")
     return replace(delivery, spent=spent, tries=0, tried_since=None, earlier=better(delivery.earlier, Reached(state, delivery.channel)))
 
@@ -339,12 +339,12 @@ def _reached(delivery: Delivery) -> Reached | None:
 
 
 def _is_at(delivery: Delivery, channel: str) -> bool:
-    """Say whether the last attempt on this channel is what the delivery stands by: it has not left it."""
+    """Return whether the delivery's state is that of its last attempt on this channel, which it has not left."""
     return channel == delivery.channel and not (delivery.state is State.PENDING and channel in delivery.spent)
 
 
 def _came_back(delivery: Delivery, news: News, now: datetime) -> Change:
-    """Return a delivery whose message did not arrive: what may be out elsewhere stands, else the next channel, else it failed."""
+    """Return a delivery whose message did not arrive: one that may be out elsewhere decides, else the next channel, else it failed."""
     flying = delivery.channel if delivery.state is State.IN_FLIGHT else None
     rest = highest(one for one in _known(delivery, news) if one.channel not in {news.channel, flying})
     returned = Reached(State.FAILED, news.channel)
@@ -361,13 +361,13 @@ def _came_back(delivery: Delivery, news: News, now: datetime) -> Change:
 
 
 def _known(delivery: Delivery, news: News) -> tuple[Reached, ...]:
-    """Return what is known of each channel: by its attempt, else by what the delivery took along from it."""
+    """Return what is known about each channel: from its attempt, or else from what the delivery recorded on leaving it."""
     told, earlier = {one.channel for one in news.before}, delivery.earlier
     return news.before if earlier is None or earlier.channel in told else (*news.before, earlier)
 
 
 def _would_fall_back(delivery: Delivery, now: datetime) -> bool:
-    """Say whether it goes on to the next channel when its receipt stays away: then it does so too when that says no."""
+    """Return whether it would move on if its receipt stayed away: then it also does so when the receipt reports a failure."""
     match delivery.state:
         case State.SENT:
             return delivery.next_at is not None
@@ -378,7 +378,7 @@ def _would_fall_back(delivery: Delivery, now: datetime) -> bool:
 
 
 def _at(delivery: Delivery, reached: Reached) -> Delivery:
-    """Return it where its best attempt has brought it, and no lower than it stands."""
+    """Return the delivery in the state its best attempt reached, never lower than where it is."""
     now = _reached(replace(delivery, earlier=None))
     if now is not None and now.rank >= reached.rank:
         return delivery

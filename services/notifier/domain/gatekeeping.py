@@ -1,4 +1,4 @@
-"""Puts a delivery to the gate of libs.compliance: circumstances out of stored values, and the answer as it is kept."""
+"""Puts deliveries to the gate of libs.compliance: circumstances from stored values, and the answer in stored form."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from services.notifier.domain.verdicts import Decision
 
 
 class Asked(Value, frozen=True):
-    """One channel of a delivery as it is put to the gate."""
+    """One channel of a delivery, as a question to the gate."""
 
     request: ContactRequested
     known: Known
@@ -50,7 +50,7 @@ class Asked(Value, frozen=True):
     address: SealedAddress
     debts: tuple[OverdueFact, ...]
     places: tuple[str, ...]
-    """Every jurisdiction that anybody has named."""
+    """The jurisdictions named by any source."""
     addressee: str = "debtor"
 
 
@@ -60,25 +60,25 @@ class Earlier(Value, frozen=True):
     own: tuple[Prior, ...] = ()
     of_others: tuple[Prior, ...] = ()
     lapse_at: tuple[datetime, ...] = ()
-    """When those of them that are slots held for people count no more, unless contacts were made in them."""
+    """When slots among them that are held for people lapse, unless contacts are made in them."""
 
 
 def ask(asked: Asked, earlier: Earlier, packs: Packs, *, now: datetime) -> Allow | Deny:
-    """Return the gate's answer at this moment.
+    """Return the gate's answer at this time.
 
-    Contacts of other owners of the number count in the caps over numbers and in nothing else.
+    Contacts of other owners of the number count towards caps over numbers and nothing else.
     """
     others = tuple(replace(prior, of_another=True) for prior in earlier.of_others)
     return decide(_proposed(asked, now), _circumstances(asked, earlier.own + others, now, packs), packs)
 
 
 def counters(asked: Asked, packs: Packs, *, now: datetime) -> tuple[CapKey, ...]:
-    """Return the counters that this contact would be reserved in."""
+    """Return the counters that this contact would count in."""
     return cap_keys(_proposed(asked, now), _circumstances(asked, (), now, packs), packs)
 
 
 def jurisdictions(request: ContactRequested, known: Known) -> tuple[str, ...]:
-    """Return every jurisdiction that anybody has named: the strictest of them wins."""
+    """Return the jurisdictions named by any source; the strictest wins."""
     named = set(request.jurisdictions) | set(known.profile.jurisdictions if known.profile else ())
     for debt in request.debts:
         named |= set(known.facts[debt.loan_id].jurisdictions) if debt.loan_id in known.facts else set()
@@ -86,12 +86,12 @@ def jurisdictions(request: ContactRequested, known: Known) -> tuple[str, ...]:
 
 
 def only_sandbox(places: Sequence[str], packs: Packs) -> bool:
-    """Tell whether one of these jurisdictions is an example, in which nobody real may be contacted."""
+    """Return whether one of these jurisdictions is an example, where nobody real may be contacted."""
     return any(found.pack.sandbox_only for place in places if (found := packs.locate(place)) is not None)
 
 
 def unstopped(debts: tuple[OverdueFact, ...], request: ContactRequested, known: Known, now: datetime) -> tuple[OverdueFact, ...]:
-    """Return the debts on which no stop of their own lies; all of them when it lies on all, for the gate to say so."""
+    """Return the debts without a stop of their own; if every debt has one, return all, and the gate will say so."""
     stopped = {
         stop.debt for stop in _stops(known)
         if stop.debt and stop.since <= now and (stop.until is None or now < stop.until) and not _passes(stop, Purpose(request.purpose))
@@ -100,7 +100,7 @@ def unstopped(debts: tuple[OverdueFact, ...], request: ContactRequested, known: 
 
 
 def kept(answer: Allow | Deny, asked: Asked, now: datetime) -> Decision:
-    """Return the answer as it is stored, with the facts that it was given on."""
+    """Return the answer in stored form, with the facts it was based on."""
     facts = {debt.loan_id: (debt.epoch, debt.version) for debt in asked.debts}
     if isinstance(answer, Allow):
         return Decision("allow", asked.channel, now, window_ends=answer.window_ends, packs=dict(answer.packs), facts=facts)
@@ -110,7 +110,7 @@ def kept(answer: Allow | Deny, asked: Asked, now: datetime) -> Decision:
 
 
 def spoken(reason: Reason) -> RuleSpoken:
-    """Return a rule that spoke, as messages carry it."""
+    """Return a rule that applied, in the form used in messages."""
     return RuleSpoken(rule=reason.rule, nature=reason.nature.value, cite=reason.cite, until=reason.until)
 
 
@@ -158,14 +158,14 @@ def _consents(asked: Asked, now: datetime) -> frozenset[Channel]:
 
 
 def _preferences(asked: Asked, now: datetime) -> Preferences:
-    """Return what the borrower asked for; who took a consent back wants none there, also where no rule asks for one."""
+    """Return what the borrower asked for; withdrawing a consent closes the channel, even where no rule requires consent."""
     wishes = asked.known.wishes.preferences() if asked.known.wishes else Preferences()
     closed = taken_back(asked.known.withdrawn, asked.request.purpose, _consents(asked, now))
     return replace(wishes, no_channels=wishes.no_channels | closed) if closed else wishes
 
 
 def _purposes(asked: Asked) -> tuple[str, ...]:
-    """Return the purposes whose consent is one to this contact."""
+    """Return the purposes whose consent covers this contact."""
     return consents_to(asked.request.purpose)
 
 

@@ -1,4 +1,4 @@
-"""How a provider is: what it may be given now, and what its answers make of that."""
+"""A provider's health: what it may be given now, and how its answers change that."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from services.notifier.domain.permits import interval_of, lease
 from services.notifier.domain.results import OURS, Accepted, NotSent, Refused, Result, Unknown
 
 SLOW_FOR = timedelta(seconds=1)
-"""How long a provider rests that says `too fast` without saying for how long; twice as long each time in a row."""
+"""How long a provider rests after `too fast` without a stated time; doubled each time in a row."""
 LONGEST_SLOW = timedelta(minutes=1)
 LAST_FAULTS = 10
 AGAIN = timedelta(milliseconds=5)
-"""How far apart what waits for a provider without a rate comes again."""
+"""Spacing of retries for messages that wait for a provider without a rate."""
 
 Account = tuple[str, str]
 """Tenant and name of a provider."""
@@ -23,7 +23,7 @@ Account = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class LastFault:
-    """A fault of a provider as it is shown: how often a code came in one batch."""
+    """A fault of a provider as shown: how often a code came in one batch."""
 
     at: datetime
     fault: str
@@ -33,55 +33,55 @@ class LastFault:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What all replicas know of a provider."""
+    """What all replicas know about a provider."""
 
     free_at: datetime | None = None
-    """From when on permits may be had."""
+    """When permits are next available."""
     slowed_until: datetime | None = None
     slowings: int = 0
-    """How often in a row it said `too fast`."""
+    """How many times in a row it said `too fast`."""
     breaker: Breaker = field(default_factory=Breaker)
     last_faults: tuple[LastFault, ...] = ()
 
     def slow(self, now: datetime) -> bool:
-        """Say whether it asked for a rest that is not over."""
+        """Return whether it is still in a rest it asked for."""
         return self.slowed_until is not None and now < self.slowed_until
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What one claim may give to a provider: where it has a rate a permit each, else no more than `most`, else any number."""
+    """What one claim may give to a provider: one message per permit if it has a rate, else at most `most`; None is any number."""
 
     most: int | None = None
     moments: tuple[datetime, ...] | None = None
     shut: bool = False
-    """Out of the draw: its breaker is open, and another message tries it."""
+    """Out of the draw: its breaker is open, or a single message is probing it."""
     probe: bool = False
     slow: bool = False
     free_at: datetime | None = None
     """When it may be given more."""
     interval: timedelta = AGAIN
-    """How far apart what waits for it may come again."""
+    """Spacing of the retries of messages that wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What the answers to one batch say of the provider, and not of addresses, texts or us."""
+    """What the answers to one batch say about the provider, rather than about addresses, texts or us."""
 
     good: int = 0
     faults: int = 0
     accepted: int = 0
     throttled: int = 0
     rest: timedelta | None = None
-    """The longest that it asked for."""
+    """The longest rest it asked for."""
     config: str | None = None
-    """A code that says the account itself is wrong."""
+    """A code that says the account itself is misconfigured."""
     shown: tuple[tuple[str, str], ...] = ()
-    """Fault and code of each answer that is the provider's."""
+    """Fault and code of each answer for which the provider is to blame."""
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Tally:
-        """Count them: whoever answers, be it that an address is wrong, is there."""
+        """Count the results: any proper answer, even "wrong address", shows that the provider is up."""
         others = [result for result in results if not isinstance(result, Accepted)]
         accepted = len(results) - len(others)
         tally = cls(good=accepted, accepted=accepted)
@@ -106,7 +106,7 @@ class Tally:
 
 
 def admit(health: Health, per_second: int | None, *, now: datetime, wanted: int, lead: timedelta) -> tuple[Health, Admission]:
-    """Return what a claim may give to a provider, and the provider's health with that taken from it."""
+    """Return what a claim may give to a provider, and the provider's health with that deducted."""
     if health.breaker.phase is not Phase.CLOSED:
         return _to_probe(health, per_second, now, lead)
     if health.slow(now):
@@ -119,7 +119,7 @@ def admit(health: Health, per_second: int | None, *, now: datetime, wanted: int,
 
 
 def answered(health: Health, tally: Tally, now: datetime) -> Health:
-    """Return what the answers to a batch make of a provider."""
+    """Return the provider's health after the answers to a batch."""
     seen = replace(health, breaker=heard(health.breaker, good=tally.good, faults=tally.faults, now=now))
     if tally.shown:
         seen = replace(seen, last_faults=(*_newest(tally, now), *health.last_faults)[:LAST_FAULTS])
@@ -131,7 +131,7 @@ def answered(health: Health, tally: Tally, now: datetime) -> Health:
 
 
 def _to_probe(health: Health, per_second: int | None, now: datetime, lead: timedelta) -> tuple[Health, Admission]:
-    """Let one message try it, with a permit like any other; until then it is out of the draw."""
+    """Let one message probe it, with a permit like any other; until then it stays out of the draw."""
     breaker = probing(health.breaker, now)
     if breaker is None or health.slow(now):
         return health, Admission(0, shut=True, free_at=health.breaker.until)

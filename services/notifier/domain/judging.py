@@ -1,4 +1,4 @@
-"""May this delivery go out now? Asked from the start each time, under the borrower's lock."""
+"""May this delivery go out now? Decided afresh each time, under the borrower's lock."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from services.notifier.domain.verdicts import Decision, Defer, Expire, Fail, Sen
 PIPELINE_AGAIN = timedelta(seconds=1)
 SWITCH_AGAIN = timedelta(seconds=5)
 COUNTED = frozenset({RuleKind.CAP, RuleKind.SPACING, RuleKind.COOL_OFF, RuleKind.CHANNEL_LOCK})
-"""Rules over contacts that were made before, or that somebody may be making."""
+"""Rules that count contacts made earlier, or slots held for people."""
 NO_ADDRESS = "no_address"
 NO_PROVIDER = "no_provider"
-"""Nobody carries the channels of a request on which the borrower has an address."""
+"""No provider carries the channels on which the borrower has an address."""
 SANDBOX_ONLY = "sandbox_only"
-"""Real providers would carry it, to a jurisdiction that is an example: nobody real may be contacted there."""
+"""Real providers would carry it to an example jurisdiction, where nobody real may be contacted."""
 
 
 class Scene(Value, frozen=True):
-    """What is so for the borrower of a delivery at the moment of the claim."""
+    """The borrower's situation at the time of the claim."""
 
     known: Known
     places: tuple[str, ...]
-    """Every jurisdiction that anybody has named."""
+    """The jurisdictions named by any source."""
     pipeline: str | None
-    """`pipeline_stale` or `feed_stale` while the way of the facts is not fresh."""
+    """`pipeline_stale` or `feed_stale` while facts may not be fresh."""
     switched_off: frozenset[str]
-    """Channels on which nothing may start; `*` is all of them."""
+    """Channels on which nothing may start; `*` means all."""
     shadowed: frozenset[str]
-    """Channels on which it is decided and recorded, and nothing sent; `*` is all of them."""
+    """Channels on which decisions are recorded but nothing is sent; `*` means all."""
     channels: Mapping[str, bool]
-    """Channels that have a provider, and whether it is a sandbox."""
+    """Channels that have a provider, and whether they have only sandboxes."""
     resting: frozenset[str]
-    """Channels on which every provider is paused, or down."""
+    """Channels on which every provider is paused or down."""
     earlier: Callable[[str], Earlier]
-    """Contacts that count for an address, by its lookup."""
+    """Returns the contacts that count for an address, by its lookup."""
     packs: Packs
     down: frozenset[str] = frozenset()
-    """Those of them on which a provider that is not paused has its breaker open: that ends by itself."""
+    """Channels on which a provider that is not paused has an open breaker, which ends by itself."""
     dunned: tuple[datetime, ...] = ()
-    """When the borrower was sent dunning messages of other tasks, of any case."""
+    """When the borrower was sent dunning messages of other tasks, in any case."""
 
 
 def judge(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
-    """Return what becomes of a delivery that is due."""
+    """Return the verdict on a delivery that is due."""
     request, known = delivery.request, scene.known
     if now >= request.expires_at:
         return Expire()
@@ -73,7 +73,7 @@ def judge(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
 def usable(
     delivery: Delivery, known: Known, debts: tuple[OverdueFact, ...], *, places: tuple[str, ...], channels: Mapping[str, bool], packs: Packs
 ) -> list[Asked]:
-    """Return the channels of a request that can be put to the gate, in its order: not spent, with a provider and an address."""
+    """Return questions for the gate, in the request's order, for each channel that is not spent and has a provider and an address."""
     request, profile = delivery.request, known.profile
     if profile is None:
         return []
@@ -100,7 +100,7 @@ def _about_debts(delivery: Delivery, scene: Scene, now: datetime) -> Verdict:
 
 
 def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...], now: datetime) -> Verdict:
-    """Return the first lawful channel in the order of the request, else when one will be; one that rests is waited for a little."""
+    """Return the first lawful channel in the request's order, else when one will be lawful; a resting channel is waited for briefly."""
     channels = usable(delivery, scene.known, debts, places=scene.places, channels=scene.channels, packs=scene.packs)
     if not channels:
         return Fail(delivery.reason if delivery.spent and delivery.reason else _no_way(delivery, scene))
@@ -125,7 +125,7 @@ def _at_the_gate(delivery: Delivery, scene: Scene, debts: tuple[OverdueFact, ...
 
 
 def _denied(channels: Sequence[Asked], denied: Sequence[Decision], words: Sequence[str], scene: Scene) -> Defer | Suppress:
-    """Return when the first channel may be lawful, where the rules speak against all of them."""
+    """Return when the first channel may be lawful, after the rules have denied them all."""
     ends = [(decision.earliest, word) for decision, word in zip(denied, words, strict=True) if decision.earliest is not None]
     if not ends:
         return Suppress(words[0], tuple(denied))
@@ -146,14 +146,14 @@ def _no_way(delivery: Delivery, scene: Scene) -> str:
 
 
 def _slots(channels: Sequence[Asked], denied: Sequence[Decision], scene: Scene) -> list[datetime]:
-    """Return when slots lapse that are held for people, where a counter has spoken: what it counts may then be less."""
+    """Return when slots held for people lapse, if a counting rule applied: it may then count fewer."""
     if not any(kind in COUNTED for decision in denied for kind in decision.kinds):
         return []
     return [lapse for asked in channels for lapse in scene.earlier(asked.address.lookup).lapse_at]
 
 
 def _full_day(asked: Asked, scene: Scene, decision: Decision, now: datetime) -> Defer | None:
-    """Return to when a dunning message is put off because another case has sent one today."""
+    """Return the deferral of a dunning message when another case has already sent today's."""
     limit = scene.known.house.dunning_a_day
     if limit is None or asked.request.purpose != "dunning":
         return None
@@ -168,7 +168,7 @@ def _why_resting(scene: Scene, channels: set[str]) -> str:
 
 
 def _address(profile: BorrowerProfile, known: Known, channel: str, purpose: str) -> SealedAddress | None:
-    """Return the address to use: of those for this purpose that are not known to be none, the one with the lowest priority number."""
+    """Return the address to use: the one with the lowest priority number among those for this purpose not known to be invalid."""
     fitting = [
         a for a in profile.addresses
         if a.channel == channel and (a.purposes is None or purpose in a.purposes) and not is_out(a, known.suppressions)

@@ -1,4 +1,4 @@
-"""All that is stored about a borrower, as it is read under the borrower's lock."""
+"""Everything stored about a borrower, as read under the borrower's lock."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Hold(Value, frozen=True):
 
 
 class Known(Value, frozen=True):
-    """The profile (None: not heard of yet), the newest fact of every loan, consents granted, stops, holds, and what is suppressed."""
+    """The profile (None: none received yet), the newest fact of each loan, consents granted, stops, holds and suppressions."""
 
     profile: BorrowerProfile | None = None
     erased: bool = False
@@ -43,7 +43,7 @@ class Known(Value, frozen=True):
     consented_at: Mapping[tuple[str, str], datetime | None] = field(default_factory=lambda: MappingProxyType({}))
     """When the borrower last gave each of them."""
     withdrawn: frozenset[tuple[str, str]] = frozenset()
-    """Consents that the borrower has refused or taken back."""
+    """Consents that the borrower has refused or withdrawn."""
     statuses: tuple[Status, ...] = ()
     holds: tuple[Hold, ...] = ()
     suppressions: tuple[Suppression, ...] = ()

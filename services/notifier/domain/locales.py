@@ -1,22 +1,22 @@
-"""Which locales a text is looked for in, for one reader."""
+"""The locales in which a reader's text is looked for."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
 LAST = "en"
-"""What is shipped for everything."""
+"""The locale in which everything is shipped."""
 
 
 def canonical(locale: str) -> str:
-    """Return a locale as it is written in BCP 47: `zh_hant_tw` is `zh-Hant-TW`."""
+    """Return a locale in BCP 47 form: `zh_hant_tw` becomes `zh-Hant-TW`."""
     language, *rest = locale.replace("_", "-").split("-")
     return "-".join([language.lower(), *map(_subtag, rest)])
 
 
 @lru_cache(maxsize=1024)
 def fallback(*wanted: str | None) -> tuple[str, ...]:
-    """Return where to look, in this order: each of these locales (the reader's first) and what it is a part of, then English."""
+    """Return the order in which to look: each of these locales (the reader's first) with those it is part of, then English."""
     named = [canonical(one) for one in wanted if one]
     return tuple(dict.fromkeys([*(wider for one in named for wider in _wider(one)), LAST]))
 
@@ -28,6 +28,6 @@ def _subtag(tag: str) -> str:
 
 
 def _wider(locale: str) -> list[str]:
-    """Return a locale and those it is a part of; a subtag of one letter says only what follows it (RFC 4647, 3.4)."""
+    """Return a locale and those it is part of; a single-letter subtag only introduces what follows it (RFC 4647, 3.4)."""
     tags = locale.split("-")
     return ["-".join(tags[:end]) for end in range(len(tags), 0, -1) if end == 1 or len(tags[end - 1]) > 1]

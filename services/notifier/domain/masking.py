@@ -1,4 +1,4 @@
-"""Personal data as it is shown to those who may not read it: enough to know it again, too little to use it."""
+"""Personal data as shown to those who may not read it: enough to recognise, too little to use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from libs.common.addresses import compared, kind_of
 
 STARS = "****"
 _CODE = re.compile(r"1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{3}")
-"""Country codes of the E.164 plan: those of one and of two digits, and every other one has three."""
+"""Country codes of the E.164 plan that have one or two digits; all others have three."""
 
 
 def address(channel: str, plain: str) -> str:
-    """Return an address without what makes it usable: `+86 138 **** 1234`, `l****@example.org`."""
+    """Return an address in a form that cannot be used: `+86 138 **** 1234`, `l****@example.org`."""
     match kind_of(channel):
         case "phone":
             return _phone(compared(channel, plain))
@@ -24,7 +24,7 @@ def address(channel: str, plain: str) -> str:
 
 
 def name(plain: str) -> str:
-    """Return a name by the first letters of its parts: `L. W.`."""
+    """Return a name as the first letters of its parts: `L. W.`."""
     return " ".join(f"{part[0]}." for part in plain.split())
 
 

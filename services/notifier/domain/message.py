@@ -16,15 +16,15 @@ from libs.compliance import ContentKind
 
 COMPONENTS = ("principal", "interest", "fee", "penalty")
 VARIABLE = "variables."
-"""Stands before the name of a variable of the request."""
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Embeddings, overrides and isolates of Unicode's bidirectional algorithm; the letters of a name have a direction of their own."""
+"""Prefix of the request's variables."""
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Embeddings, overrides and isolates of Unicode's bidirectional algorithm; a name's letters have their own direction without them."""
 WORDS = (*COMPONENTS, "name", "lender", "contact", "total", "debts", "due_on", "product", "link")
-"""What a provider's own text can be filled with beside the variables."""
+"""What a provider's approved text can be filled with, besides the variables."""
 
 
 class TextRef(Value, frozen=True):
-    """Which text: version 0 is shipped, any other one of the tenant's own."""
+    """Which text: version 0 is shipped, any other is the tenant's own."""
 
     name: str
     locale: str
@@ -33,12 +33,12 @@ class TextRef(Value, frozen=True):
 
     @property
     def spares_parts(self) -> bool:
-        """Say whether its link must cost no part of an SMS: a shipped text; a tenant's own one carries it wherever it says so."""
+        """Return whether its link must not cost an extra part: true of shipped SMS texts; a tenant's own carries its link as written."""
         return self.channel == "sms" and self.version == 0
 
 
 class Split(Value, frozen=True):
-    """The sum by component, each as it is written."""
+    """The sum by component, each as written."""
 
     principal: str
     interest: str
@@ -56,30 +56,30 @@ class DebtLine(Value, frozen=True):
 
 
 class Lender(Value, frozen=True):
-    """Who speaks: the lender's name as its borrowers know it, and how to reach it."""
+    """Who is speaking: the lender's name as its borrowers know it, and how to reach it."""
 
     name: str
     contact: str | None = None
 
 
 class Draft(Value, frozen=True):
-    """Everything a template may use, but for the name, which is sealed until the message goes out."""
+    """Everything a template may use except the name, which is sealed until the message goes out."""
 
     lender: Lender
     debts: tuple[DebtLine, ...]
     total: str
     split: Split | None = None
-    """None where the components are not known: a reminder."""
+    """None if the components are not known, as in a reminder."""
     amounts: tuple[str, ...] | None = None
     """The components of the split that are not zero."""
     asks: frozenset[ContentKind] = frozenset()
     variables: Mapping[str, object] = field(default_factory=dict)
     link: str | None = None
-    """Where the reader's own page is; None where messages carry no link."""
+    """The reader's own page; None if messages carry no link."""
 
 
 class Rendered(Value, frozen=True):
-    """A text, its subject where the channel has one, and its HTML where it has that."""
+    """A text, with a subject and HTML where it has them."""
 
     subject: str | None
     body: str
@@ -88,14 +88,14 @@ class Rendered(Value, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What a message's text was made of: for a provider that sends only texts which it has approved, and fills those in."""
+    """What a message's text was made from: for providers that send only texts they have approved, and fill those in themselves."""
 
     ref: TextRef
     draft: Draft = member(repr=False)
     name: str | None = member(default=None, repr=False)
 
     def value(self, wanted: str) -> str | None:
-        """Return one of the words a text is filled with; None where there is no such word, or this message has none."""
+        """Return one of the values a text is filled with; None if it does not exist, or this message has none."""
         draft, split = self.draft, self.draft.split
         if wanted.startswith(VARIABLE):
             found = draft.variables.get(wanted.removeprefix(VARIABLE))
@@ -124,24 +124,24 @@ class OutgoingMessage:
     body: str
     html: str | None = None
     deadline: datetime | None = None
-    """After it, no provider may deliver it any more."""
+    """No provider may deliver it after this."""
     unsubscribe: str | None = None
-    """Of a mail: where its reader ends them with one click (RFC 8058)."""
+    """Mail only: where its reader unsubscribes with one click (RFC 8058)."""
     start_by: float | None = None
-    """By this second of the process's stopwatch it must have started: what came in since its claim was not asked about."""
+    """It must have started by this second of the process's stopwatch: what came in since its claim was not considered."""
     making: Making | None = None
     link: str | None = None
     """The borrower's page, for an app that opens it."""
 
 
 class Saying(Value, frozen=True):
-    """What a draft is made of beside the debts."""
+    """What a draft is made from besides the debts."""
 
     lender: Lender
     locale: str
-    """In which sums are written."""
+    """The locale in which sums are written."""
     plain: bool = False
-    """Whether they are to cost no more of an SMS than they must."""
+    """Whether sums must use as little of an SMS as possible."""
     reminder: bool = False
     asks: frozenset[ContentKind] = frozenset()
     variables: Attributes = field(default_factory=dict)
@@ -173,7 +173,7 @@ def _split(debts: Sequence[OverdueFact], saying: Saying) -> tuple[Split, tuple[s
 
 
 def _total(amounts: Sequence[tuple[str, int]], saying: Saying) -> str:
-    """Return the sum in every currency of the debts; there is one unless a case was made otherwise."""
+    """Return the sum in each currency of the debts; usually there is only one."""
     if len(amounts) == 1:
         return _money(amounts[0][1], amounts[0][0], saying)
     sums: dict[str, int] = {}
@@ -187,11 +187,11 @@ def _money(amount: int, currency: str, saying: Saying) -> str:
 
 
 def in_one_line(name: str | None) -> str | None:
-    """Return a name as a text may hold it: people choose their names themselves, and not how the words behind them look.
+    """Return a name in a form that a text can hold: people choose their names, and must not control how the words after them look.
 
-    Line ends and control characters become spaces; characters that turn the direction of all that follows are left out.
+    Line ends and control characters become spaces; characters that change the direction of what follows are removed.
     """
     if name is None:
         return None
-    kept = "".join(" " if unicodedata.category(one) == "Cc" else one for one in name if one not in _TURNING)
+    kept = "".join(" " if unicodedata.category(one) == "Cc" else one for one in name if one not in _BIDI_CONTROLS)
     return " ".join(kept.split()) or None

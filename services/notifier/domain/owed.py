@@ -14,16 +14,16 @@ from libs.compliance import STOPS, StopKind
 ENDED = frozenset({"closed", "written_off"})
 NEEDS_DEBT = frozenset({"reminder", "dunning"})
 SAID_IN_DOUBT = frozenset(purpose.value for purpose in STOPS[StopKind.IN_DOUBT].passes)
-"""What may be said of a debt while an event about it is parked."""
+"""Purposes that are allowed while an event about the debt is parked."""
 
 
 def needs_debt(request: ContactRequested) -> bool:
-    """Tell whether a contact is about debts, so that there is none where nothing of them is owed."""
+    """Return whether a contact is about debts, and so has no reason if none of them is owed."""
     return request.purpose in NEEDS_DEBT or (request.purpose == "notice" and bool(request.debts))
 
 
 class Owed(Value, frozen=True):
-    """The debts to name now, and why others of the request are not: in doubt, or resting until a moment."""
+    """The debts to name now, and those of the request left out: in doubt, or resting for a while."""
 
     debts: tuple[OverdueFact, ...]
     in_doubt: tuple[OverdueFact, ...] = ()
@@ -31,12 +31,12 @@ class Owed(Value, frozen=True):
 
 
 def behind(request: ContactRequested, facts: Mapping[str, OverdueFact]) -> bool:
-    """Tell whether a fact that the request was made on has not arrived yet."""
+    """Return whether a fact the request was based on has not arrived yet."""
     return any((fact := facts.get(debt.loan_id)) is None or fact.order < _seen(debt) for debt in request.debts)
 
 
 def still_owed(request: ContactRequested, facts: Mapping[str, OverdueFact], now: datetime) -> Owed:
-    """Return what of the request is owed at this moment by the newest facts."""
+    """Return what of the request is owed now, by the newest facts."""
     named = [(debt, fact) for debt in request.debts if (fact := facts.get(debt.loan_id)) is not None]
     cured = [fact for debt, fact in named if request.purpose == "notice" and _cured_since(debt, fact)]
     owed = [fact for _, fact in named if is_owed(fact, request.purpose, now) and fact not in cured]
@@ -51,7 +51,7 @@ def still_owed(request: ContactRequested, facts: Mapping[str, OverdueFact], now:
 
 
 def is_owed(fact: OverdueFact, purpose: str, now: datetime) -> bool:
-    """Tell whether a contact of this purpose has a reason in this debt: overdue, or for a reminder open and not yet due."""
+    """Return whether this debt justifies a contact of this purpose: overdue, or, for a reminder, open and not yet due."""
     if fact.status in ENDED:
         return False
     match purpose:
@@ -64,12 +64,12 @@ def is_owed(fact: OverdueFact, purpose: str, now: datetime) -> bool:
 
 
 def local_date(fact: OverdueFact, now: datetime) -> date:
-    """Return the day it is in the loan's zone."""
+    """Return today's date in the loan's zone."""
     return now.astimezone(ZoneInfo(fact.timezone)).date()
 
 
 def none_left(request: ContactRequested, facts: Mapping[str, OverdueFact]) -> str:
-    """Return the word for a request of which nothing is owed any more."""
+    """Return why nothing of a request is owed any more."""
     named: Sequence[OverdueFact] = [fact for debt in request.debts if (fact := facts.get(debt.loan_id)) is not None]
     if request.purpose == "reminder" and any(fact.overdue.total > 0 for fact in named):
         return "overdue"
@@ -77,14 +77,14 @@ def none_left(request: ContactRequested, facts: Mapping[str, OverdueFact]) -> st
 
 
 def _seen(debt: DebtRef) -> tuple[int, int, date]:
-    """Return the order of the fact that was seen when a contact was asked for."""
+    """Return the version of the fact on which a contact was requested."""
     return debt.fact_epoch, debt.fact_version, debt.fact_as_of or date.min
 
 
 def _cured_since(debt: DebtRef, fact: OverdueFact) -> bool:
-    """Tell whether a debt is late no more about which a notice was asked for, by an event or by time alone: late it was then.
+    """Return whether a debt has been cured, by an event or by time alone, since a notice about it was requested while it was late.
 
-    A person who asks for one names no version, and may do so of any debt.
+    A person who requests a notice names no version, and may do so for any debt.
     """
     return debt.fact_version > 0 and fact.overdue.total == 0
 

@@ -1,4 +1,4 @@
-"""What providers say of a message after they took it over, and what a set of such words comes to."""
+"""What providers say about a message after accepting it, and what a set of receipts comes to."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from services.notifier.domain.states import Reached, State
 
 
 class Standing(IntEnum):
-    """How far a message has come; a later word lifts it and never lowers it."""
+    """How far a message has come; later receipts raise it and never lower it."""
 
     ACCEPTED = 0
     SENT = 1
     FAILED = 2
     DELIVERED = 3
-    """Above `FAILED`: what has once arrived has arrived, whatever is said before or after."""
+    """Above `FAILED`: what has once arrived has arrived, whatever else is said."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One word of a provider about one message."""
+    """One statement of a provider about one message."""
 
     standing: Standing | None
-    """None where it is only about the person: a complaint, an unsubscription."""
+    """None if it is only about the person: a complaint, an unsubscription."""
     message_id: str | None = None
-    """Our id, where the provider gives it back."""
+    """Our id, if the provider returns it."""
     provider_ref: str | None = None
     address: str | None = None
     event_id: str | None = None
-    """The provider's id of this word, where it has one."""
+    """The provider's id of this statement, if it has one."""
     at: datetime | None = None
     code: str | None = None
     fault: Fault = "none"
     of_part: bool = False
-    """Whether it is about one part alone where the message went out in several, though our id stands in it."""
+    """Whether it is about a single part of a message sent in several, even though it carries our id."""
     parts: int = 1
-    """How many that are, as far as it says so itself."""
+    """How many parts the message has, as far as the receipt itself says."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """What all receipts of a message come to."""
+    """What all the receipts of a message come to."""
 
     standing: Standing | None = None
     faults: frozenset[tuple[str, Fault]] = frozenset()
     opted_out: bool = False
-    """The person wants no more of it; this never goes back."""
+    """The person wants no more contact; never reverts."""
 
 
 def reduced(receipts: Iterable[Receipt], before: Reduced | None = None) -> Reduced:
-    """Return what these receipts come to, the same in any order and with any repetition."""
+    """Return what these receipts come to, whatever their order and repetition."""
     before = before or Reduced()
     told = tuple(receipts)
     standings = [one.standing for one in told if one.standing is not None]
@@ -67,9 +67,9 @@ def reduced(receipts: Iterable[Receipt], before: Reduced | None = None) -> Reduc
 
 
 def of_whole(message_id: str, parts: int, words: Sequence[tuple[int | str, Receipt]]) -> Receipt | None:
-    """Return what is said of a message by what is said of its parts: it has arrived when all have, and failed when one has.
+    """Return what the receipts of parts say about their message: it has arrived when all parts have, and failed when one has.
 
-    None where nothing is said yet. The same in any order and with any repetition; later words lift it and never lower it.
+    None if nothing has been said yet. The result does not depend on order or repetition; later receipts raise it and never lower it.
     """
     arrived = {part for part, one in words if one.standing is Standing.DELIVERED}
     failures = sorted((one.code or "", one.fault) for _, one in words if one.standing is Standing.FAILED)
@@ -84,7 +84,7 @@ def of_whole(message_id: str, parts: int, words: Sequence[tuple[int | str, Recei
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """How far the message of an attempt has come by all that is said of it, and what was known of the delivery's attempts before."""
+    """How far an attempt's message has come by everything said about it, and what was known before about the delivery's attempts."""
 
     channel: str
     standing: Standing
@@ -95,12 +95,12 @@ class News:
 
     @property
     def failure(self) -> str:
-        """Return why it failed, where it did."""
+        """Return why it failed, if it did."""
         return self.code or "receipt_failed"
 
     @property
     def kinds(self) -> tuple[State, ...]:
-        """Return what is new in it, in the order in which it is announced."""
+        """Return what is new in it, in the order of announcement."""
         was = next((one.state for one in self.before if one.channel == self.channel), None)
         match self.standing:
             case _ if was is State.DELIVERED:
@@ -114,7 +114,7 @@ class News:
 
 
 def state_of(result: str | None, receipt: str | None) -> State | None:
-    """Return what is known of an attempt by its result and its receipts; None of one that surely did not go out."""
+    """Return what is known about an attempt from its result and receipts; None if it surely did not go out."""
     if receipt is not None:
         return {"delivered": State.DELIVERED, "failed": State.FAILED}.get(receipt, State.SENT)
     match result:

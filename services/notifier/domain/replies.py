@@ -1,4 +1,4 @@
-"""What people reply: how it comes in, what it suppresses, and what is announced of it."""
+"""What people reply: how it comes in, what it suppresses, and what is announced about it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from services.notifier.domain.wishes import Wish
 CONFIRMATION = "opt_out_confirmed"
 """The template, and the step, of the one message that confirms an opt-out."""
 CONFIRMED_WITHIN = timedelta(minutes=5)
-"""In the United States a confirmation is presumed to be within the consent if it is sent so soon (47 CFR 64.1200(a)(12))."""
+"""In the United States a confirmation sent this soon is presumed to be covered by the consent (47 CFR 64.1200(a)(12))."""
 _QUOTED = re.compile(
     r"^[ \t]*+(>|--[ \t]*$|-{3,}|_{5,}|(on|am|el|le|em|il|op|pada|den)\b.{5,200}:[ \t]*$|(from|von|de|da|van|dari):[ ]"
     r"|\u53d1\u4ef6\u4eba|\u5bc4\u4ef6\u8005|\u5728.{3,200}\u5199\u9053|sent from my )",
     re.IGNORECASE | re.MULTILINE,
 )
-"""Where a quotation or a signature begins, as mail programs of several languages write it."""
+"""Where a quotation or a signature begins, as mail programs write it in several languages."""
 _ORDER = (Wish.STOP_ALL, Wish.STOP, Wish.COMPLAINT, Wish.UNCLEAR, Wish.START, Wish.HELP)
 
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A message that a provider says it got from somebody."""
+    """A message from somebody, as delivered by a provider."""
 
     id: str
     """The provider's."""
@@ -38,16 +38,16 @@ class Inbound:
     text: str
     at: datetime | None = None
     signed: bool = True
-    """Whether a signature says that it comes from the provider: without one it may suppress and never permit."""
+    """Whether a signature proves that it came from the provider: without one it may suppress but never permit."""
     wish: Wish | None = None
-    """What the provider has read in it."""
+    """What the provider itself has recognised in it."""
     answered: bool = False
-    """Whether the provider has itself confirmed it to the sender."""
+    """Whether the provider itself has already confirmed it to the sender."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What is to be written down as suppressed: for a borrower, or for whoever has the address."""
+    """A suppression to write: for a borrower, or for whoever has the address."""
 
     borrower_id: str
     channel: str
@@ -56,16 +56,16 @@ class Ending:
 
 
 def unquoted(mail: str) -> str:
-    """Return what somebody wrote in a mail, without what it quotes below: our own text has the word STOP in it."""
+    """Return what somebody wrote in a mail, without the quotation below it: our own text contains the word STOP."""
     found = _QUOTED.search(mail)
     return (mail[: found.start()] if found else mail).strip()
 
 
 def endings(wishes: Collection[Wish], channel: str, lookup: str, borrowers: Collection[str]) -> list[Ending]:
-    """Return what these wishes end.
+    """Return the suppressions these wishes call for.
 
-    An opt-out holds for the address, whoever has it; one from all channels, a complaint and a doubt for everybody who was contacted there,
-    and where nobody was, for the address.
+    An opt-out applies to the address, whoever has it. One from all channels, a complaint or a doubt applies to everybody contacted there,
+    and if nobody was, to the address.
     """
     found = []
     if Wish.STOP in wishes or Wish.STOP_ALL in wishes:
@@ -80,13 +80,13 @@ def endings(wishes: Collection[Wish], channel: str, lookup: str, borrowers: Coll
 
 
 def told_by_provider(delivery: Delivery, fault: Fault, code: str | None, channel: str, *, new: bool) -> Change:
-    """Return what is announced of a provider's word about the person; an opt-out is news once, a complaint always."""
+    """Return what is announced of a provider's statement about the person: an opt-out only the first time, a complaint every time."""
     kinds = [("opted_out", code)] if new and GROUND_OF.get(fault) is Ground.OPT_OUT else []
     return announced(delivery, kinds + ([("complained", code)] if fault == "complained" else []), channel)
 
 
 def answered(delivery: Delivery, wishes: Collection[Wish], channel: str) -> Change:
-    """Return what is announced of a reply to what a delivery said; the delivery itself stays where it is."""
+    """Return what is announced of a reply to a delivery; the delivery's own state does not change."""
     heard = [wish for wish in _ORDER if wish in wishes]
     kinds = [("replied", heard[0] if heard else None)]
     kinds += [("opted_out", wish) for wish in heard if wish in {Wish.STOP, Wish.STOP_ALL}]
@@ -95,7 +95,7 @@ def answered(delivery: Delivery, wishes: Collection[Wish], channel: str) -> Chan
 
 
 def announced(delivery: Delivery, kinds: Collection[tuple[str, str | None]], channel: str) -> Change:
-    """Return outcomes of these kinds with their reasons, numbered after all others of the delivery."""
+    """Return outcomes of these kinds with their reasons, numbered after the delivery's earlier ones."""
     outcomes = tuple(
         Outcome(kind, delivery.sequence + place, reason, channel=channel) for place, (kind, reason) in enumerate(kinds, start=1)
     )  # fmt: skip
@@ -103,7 +103,7 @@ def announced(delivery: Delivery, kinds: Collection[tuple[str, str | None]], cha
 
 
 def confirmation(of: Delivery, channel: str, task_id: str, *, now: datetime) -> Delivery:
-    """Return the one message that confirms an opt-out to who was told this before; the gate says whether the law lets it."""
+    """Return the one message confirming an opt-out, to whoever was sent this delivery; the gate decides whether the law allows it."""
     about = of.request
     request = ContactRequested(
         task_id=task_id, borrower_id=of.borrower_id, case_id=about.case_id, policy=about.policy, step=CONFIRMATION, template=CONFIRMATION,

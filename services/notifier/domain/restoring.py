@@ -1,4 +1,4 @@
-"""A database that went back in time: what becomes of deliveries that the lost time may have attempted."""
+"""After a database went back in time: what becomes of deliveries that may have been attempted in the lost time."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from services.notifier.domain.delivery import Change, Delivery, held
 from services.notifier.domain.states import State
 
 LOST = "records_lost"
-"""Why a task is unknown that was asked for before its database went back in time: it may have gone out."""
+"""Why a task requested before its database went back is unknown: it may have gone out."""
 UNPROVEN = "unproven"
-"""Of a delivery: what has arrived in the time that its database lost is being read again."""
+"""On a delivery: the bus is being re-read for what arrived in the time that the database lost."""
 TOUCHED = "touched"
-"""Of a delivery: something about its borrower has arrived since, and may have had it sent in that time."""
+"""On a delivery: something about its borrower has arrived since, and may have caused it to be sent in that time."""
 CLOCKS_APART = timedelta(seconds=5)
-"""The clocks of the databases, and of one before and after a failover, differ by less."""
+"""The clocks of the databases, and of one before and after a failover, differ by less than this."""
 PROOF_AGAIN = timedelta(seconds=1)
 NUMBERS_OF_AN_EPOCH = 100_000
-"""Outcomes after a restore are numbered above all that the lost time can have announced."""
+"""Outcomes after a restore are numbered above everything that can have been announced in the lost time."""
 
 
 def restored(delivery: Delivery, *, epoch: int, since: datetime, resolve_by: datetime, reads_again: bool) -> Change:
-    """Return what becomes of an open delivery of a database that went back in time and began this epoch then.
+    """Return what becomes of an open delivery when its database has gone back in time and begun this epoch.
 
-    What was due only after that cannot have been attempted before, unless it waited and something arrived that made it due sooner. Where
-    the bus is read again from before the lost time, that is seen: until then it is unproven. Everything else may have gone out in the
-    lost time, on any of its channels.
+    A delivery due only after `since` cannot have been attempted before, unless it was waiting and something arrived that made it due
+    sooner. If the bus is re-read from before the lost time that will be seen; until then it is unproven. Everything else may have gone out
+    in the lost time, on any of its channels.
     """
     anew = _numbered_anew(delivery, epoch)
     if anew.state is State.SENT:
@@ -40,14 +40,14 @@ def restored(delivery: Delivery, *, epoch: int, since: datetime, resolve_by: dat
 
 
 def unproven(delivery: Delivery, *, now: datetime, resolve_by: datetime) -> Change:
-    """Return a pending delivery that the lost time may have attempted: it waits for the proof, to its end."""
+    """Return a pending delivery that may have been attempted in the lost time: it waits for proof until it expires."""
     if delivery.lost_time == TOUCHED or now >= delivery.request.expires_at:
         return held(replace(delivery, lost_time=None), LOST, resolve_by=resolve_by)
     return Change(replace(delivery, next_at=now + PROOF_AGAIN))
 
 
 def asked_again(delivery: Delivery, *, asked_at: datetime, epoch: int, since: datetime, resolve_by: datetime) -> Change:
-    """Return a request that has come in an epoch after the first: unknown where the lost time may have attempted it."""
+    """Return a request received in a later epoch than the first: unknown if it may have been attempted in the lost time."""
     if max(asked_at, delivery.request.not_before) >= since + CLOCKS_APART:
         return Change(delivery)
     return held(_numbered_anew(delivery, epoch), LOST, resolve_by=resolve_by)

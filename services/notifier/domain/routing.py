@@ -1,4 +1,4 @@
-"""Which provider carries a message: by channel and country, with weights; what is paused carries none."""
+"""Which provider carries a message: by channel and country, with weights; a paused one carries none."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field, replace
 from services.notifier.domain.delivery import fraction
 
 ANYWHERE = "*"
-"""The country of a route for all that have none of their own."""
+"""The country of a route for all countries without one of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A provider that could carry messages of these channels."""
+    """A provider that can carry messages on these channels."""
 
     name: str
     channels: tuple[str, ...]
     sandbox: bool = False
     paused: bool = False
     down: bool = False
-    """Its breaker is open: it is given nothing but a probe."""
+    """Its breaker is open: it is given only a probe."""
 
     @property
     def resting(self) -> bool:
@@ -40,19 +40,19 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What is carried to some countries."""
+    """What is carried to a set of countries."""
 
     channels: Mapping[str, bool]
-    """Channels that somebody carries, and whether that reaches nobody: all are sandboxes."""
+    """Channels with a provider; true if all of these are sandboxes and reach nobody."""
     resting: frozenset[str]
-    """Those of them on which all who could carry it are paused or down."""
+    """Those on which every provider is paused or down."""
     down: frozenset[str]
-    """Those on which somebody who is not paused is down."""
+    """Those on which a provider that is not paused is down."""
 
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """The providers and routes of every tenant. One without a route for a channel has the built-in providers for it."""
+    """Every tenant's providers and routes. A tenant without a route for a channel uses the built-in providers for it."""
 
     builtin: tuple[Offer, ...]
     accounts: Mapping[str, Mapping[str, Offer]] = field(default_factory=dict)
@@ -64,11 +64,11 @@ class Routing:
     )
 
     def offers(self, tenant: str) -> dict[str, Offer]:
-        """Return the providers of a tenant by name, the built-in ones among them."""
+        """Return a tenant's providers by name, including the built-in ones."""
         return {offer.name: offer for offer in self.builtin} | dict(self.accounts.get(tenant, {}))
 
     def candidates(self, tenant: str, channel: str, countries: frozenset[str]) -> list[tuple[Offer, int]]:
-        """Return who could carry it, with their weights: by the routes for these countries, else by those for any, else built in."""
+        """Return the candidates with their weights: from routes for these countries, else from those for any country, else built-in."""
         if (known := self._candidates.get((tenant, channel, countries))) is None:
             known = self._candidates[tenant, channel, countries] = self._found(tenant, channel, countries)
         return known
@@ -84,7 +84,7 @@ class Routing:
         return [(offer, weight) for offer, weight in found if channel in offer.channels]
 
     def without(self, down: Collection[tuple[str, str]]) -> Routing:
-        """Return the routing in which these accounts (tenant, name) are down."""
+        """Return the routing with these accounts (tenant, name) marked as down."""
         if not down:
             return self
         found = {
@@ -96,7 +96,7 @@ class Routing:
     def choose(
         self, tenant: str, channel: str, countries: frozenset[str], *seed: object, avoid: Collection[str | None] = ()
     ) -> Offer | None:  # fmt: skip
-        """Return the provider for this seed, drawn by weight from those that do not rest, others before those to avoid; or None."""
+        """Return the provider for this seed, drawn by weight from those not resting, preferably not in `avoid`; None if there is none."""
         all_open = [(offer, weight) for offer, weight in self.candidates(tenant, channel, countries) if not offer.resting]
         open_ones = [(offer, weight) for offer, weight in all_open if offer.name not in avoid] or all_open
         if len(open_ones) == 1:
@@ -109,18 +109,18 @@ class Routing:
         return open_ones[-1][0] if open_ones else None
 
     def carried(self, tenant: str, countries: frozenset[str]) -> Carried:
-        """Return what is carried to these countries, worked out once."""
+        """Return what is carried to these countries, computed once."""
         if (known := self._carried.get((tenant, countries))) is None:
             known = self._carried[tenant, countries] = self._work_out(tenant, countries)
         return known
 
     def resting(self, tenant: str, countries: frozenset[str], probes: Collection[str] = ()) -> frozenset[str]:
-        """Return the channels on which all who could carry it are paused, or down and not to be tried."""
+        """Return the channels on which every candidate is paused, or down without a probe."""
         idle = self.carried(tenant, countries).resting
         return frozenset(channel for channel in idle if self.probed(tenant, channel, countries, probes) is None) if probes else idle
 
     def probed(self, tenant: str, channel: str, countries: frozenset[str], probes: Collection[str]) -> str | None:
-        """Return the one of these that could carry it, if any: it is down, and this message tries it."""
+        """Return the first of these probes that could carry it, if any: the provider is down, and this message tries it."""
         found = (offer for offer, _ in self.candidates(tenant, channel, countries))
         return next((offer.name for offer in found if offer.name in probes and not offer.paused), None)
 
@@ -136,5 +136,5 @@ class Routing:
 
 
 def countries_of(jurisdictions: Collection[str]) -> frozenset[str]:
-    """Return the countries of jurisdictions: `US-FED-REGF` is in `US`."""
+    """Return the countries of these jurisdictions: `US-FED-REGF` is in `US`."""
     return frozenset(place.partition("-")[0] for place in jurisdictions)

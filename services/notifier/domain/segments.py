@@ -1,4 +1,4 @@
-"""How a text is cut into SMS: the encoding it needs, its length in that, and its parts (3GPP TS 23.038, 23.040)."""
+"""How a text is split into SMS: the encoding it needs, its length in that, and its parts (3GPP TS 23.038, 23.040)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 EXTENDED = frozenset("\f^{}\\[~]|€")
-"""Each is an escape and a character: two septets that stay together."""
+"""Each takes an escape and a character: two septets that stay together."""
 _GSM = BASIC | EXTENDED
 _ONE_UNIT = "\uffff"
 
@@ -22,12 +22,12 @@ class Encoding(StrEnum):
 
 
 LIMITS = {Encoding.GSM7: (160, 153), Encoding.UCS2: (70, 67)}
-"""Septets or UTF-16 units of a text in one part, and of each part where there are several: a header takes the rest."""
+"""Septets or UTF-16 units that fit a single part, and each of several parts: a header takes the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """A text as SMS; `units` are septets or UTF-16 units, `forcing` the characters that GSM-7 has not."""
+    """A text as SMS; `units` are septets or UTF-16 units, `forcing` the characters missing from GSM-7."""
 
     encoding: Encoding
     units: int
@@ -36,12 +36,12 @@ class Segments:
 
 
 def is_gsm(text: str) -> bool:
-    """Return whether every character is of the basic alphabet or its extension."""
+    """Return whether every character is in the basic alphabet or its extension."""
     return _GSM.issuperset(text)
 
 
 def count_parts(text: str) -> int:
-    """Return how many parts a text has: a fiftieth of the time that it takes to cut it."""
+    """Return how many parts a text has: fifty times as fast as splitting it."""
     plain, encoding = (BASIC.issuperset(text), Encoding.GSM7) if is_gsm(text) else (text.isascii() or max(text) <= _ONE_UNIT, Encoding.UCS2)
     if not plain:
         return len(segments(text).parts)
@@ -50,7 +50,7 @@ def count_parts(text: str) -> int:
 
 
 def segments(text: str) -> Segments:
-    """Return the parts of a text: a character of two units is never cut."""
+    """Return the parts of a text; a character of two units is never split."""
     forcing = tuple(dict.fromkeys(char for char in text if char not in BASIC and char not in EXTENDED))
     encoding = Encoding.UCS2 if forcing else Encoding.GSM7
     sizes = [_size(char, encoding) for char in text]

@@ -1,4 +1,4 @@
-"""Where a delivery may stand, and what may follow on what."""
+"""The states of a delivery, and which may follow which."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 
 class State(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     IN_FLIGHT = "in_flight"
@@ -43,10 +43,10 @@ NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
         State.CANCELLED: frozenset(),
     }
 )  # fmt: skip
-"""What may follow: up only, but for an attempt that surely did not go out, and for the next channel, which keeps what `earlier` says.
+"""Which states may follow: upward only, except after an attempt that surely did not go out, or on to the next channel, recording `earlier`.
 
-A receipt may say of what is tried again that it went out after all, of what was sent that it came back, and of what failed that it
-arrived: that stands above a failure.
+A receipt may show that what is being retried went out after all, that what was sent came back, and that what failed had arrived: arrival
+outranks failure.
 """
 
 
@@ -59,22 +59,22 @@ class Reached:
 
     @property
     def rank(self) -> int:
-        """Return a number that only rises; what came back is below all that may be out."""
+        """Return its rank; what came back ranks below everything that may be out."""
         return (State.FAILED, *MAY_BE_OUT).index(self.state)
 
 
 def better(before: Reached | None, after: Reached) -> Reached:
-    """Return the higher of two; the earlier one of equals."""
+    """Return the higher of two; the earlier one if equal."""
     return after if before is None or before.rank < after.rank else before
 
 
 def highest(all_of_them: Iterable[Reached | None]) -> Reached | None:
-    """Return the highest of what may be out; None where nothing may be."""
+    """Return the highest that may be out; None if nothing may be."""
     out = [one for one in all_of_them if one is not None and one.state in MAY_BE_OUT]
     return max(out, key=lambda one: one.rank, default=None)
 
 
 def climbs(before: State, after: State) -> None:
-    """Refuse a step that no delivery may take."""
+    """Raise unless a delivery may take this step."""
     if after not in NEXT[before]:
         raise ValueError(f"a delivery that is {before} cannot become {after}")

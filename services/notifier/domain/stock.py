@@ -11,7 +11,7 @@ from services.notifier.domain.delivery import fraction
 from services.notifier.domain.health import Account, Admission
 
 LONGEST_WAIT = timedelta(minutes=15)
-"""What waits for a permit is looked at again so soon: the rate may have been raised, and others before it may be gone."""
+"""Longest time until a message waiting for a permit is looked at again: the rate may have risen, or messages before it may be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +24,16 @@ class Permit:
 
 @dataclass(slots=True)
 class Stock:
-    """For every account that may not be given any number, how many it may; the others do not stand here."""
+    """How many messages each limited account may be given; accounts without a limit are absent."""
 
     now: datetime
     admissions: Mapping[Account, Admission] = field(default_factory=dict)
     permits: Mapping[Account, tuple[Permit, ...]] = field(default_factory=dict)
-    """Of those with a rate, each permit's moment by this process's stopwatch."""
+    """For accounts with a rate: each permit's time by this process's stopwatch."""
     queues: dict[Account, datetime] = field(default_factory=dict)
-    """Up to when the permits to come are promised to what has been put off."""
+    """Until when future permits are promised to messages already deferred."""
     lead: timedelta = timedelta()
-    """How long before its moment a permit is leased."""
+    """How long before its time a permit is leased."""
     given: Counter[Account] = field(default_factory=Counter)
     waiting: Counter[Account] = field(default_factory=Counter)
 
@@ -43,7 +43,7 @@ class Stock:
         return frozenset(account for account, one in self.admissions.items() if one.shut)
 
     def probes(self, tenant: str) -> frozenset[str]:
-        """Return those of a tenant that one message may still try."""
+        """Return those of a tenant that one message may still probe."""
         return frozenset(name for whose, name in self.unused_probes() if whose == tenant)
 
     def slow(self, tenant: str) -> frozenset[str]:
@@ -51,11 +51,11 @@ class Stock:
         return frozenset(name for (whose, name), one in self.admissions.items() if whose == tenant and one.slow)
 
     def unused_probes(self) -> frozenset[Account]:
-        """Return the accounts whose probe found no message to go with."""
+        """Return the accounts whose probe found no message to carry it."""
         return frozenset(account for account, one in self.admissions.items() if one.probe and not self.given[account])
 
     def take(self, account: Account) -> bool:
-        """Give one message to an account, if it may have one more."""
+        """Give a message to an account if it may have one more; return whether it may."""
         most = self.admissions[account].most if account in self.admissions else None
         if most is not None and self.given[account] >= most:
             return False
@@ -63,7 +63,7 @@ class Stock:
         return True
 
     def again_at(self, account: Account, *seed: object) -> datetime:
-        """Return when a message that was given no permit comes again: in time for the first moment not promised to another."""
+        """Return when a message that got no permit comes again: in time for the first moment not promised to another."""
         self.waiting[account] += 1
         one = self.admissions[account]
         at = max(one.free_at or self.now, self.queues.get(account, self.now), self.now + one.interval)
@@ -73,7 +73,7 @@ class Stock:
         return max(at - self.lead, self.now + one.interval)
 
     def handed_out(self, account: Account) -> tuple[Permit, ...]:
-        """Return the permits that the messages given to an account start with."""
+        """Return the permits for the messages given to an account."""
         return self.permits[account][: self.given[account]]
 
     def left_over(self) -> dict[Account, tuple[Permit, ...]]:

@@ -1,4 +1,4 @@
-"""Who is not to be contacted any more, where and why, as the gate and the choice of an address know it."""
+"""Who must no longer be contacted, where and why, as used by the gate and by the choice of an address."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from libs.compliance import Stop, StopKind, StopScope
 from services.notifier.domain.results import Fault
 
 EVERY = "*"
-"""In the place of a channel: all of them."""
+"""In place of a channel: all channels."""
 ANYBODY = ""
-"""In the place of a borrower: whoever has the address."""
+"""In place of a borrower: whoever has the address."""
 
 
 class Ground(StrEnum):
@@ -24,7 +24,7 @@ class Ground(StrEnum):
     OPT_OUT = "opt_out"
     COMPLAINT = "complaint"
     UNCLEAR = "unclear"
-    """It may have been an opt-out: until a person has looked."""
+    """It may have been an opt-out: applies until a person has looked."""
     INVALID_ADDRESS = "invalid_address"
 
 
@@ -40,12 +40,12 @@ GROUND_OF: Mapping[Fault, Ground] = {
     "complained": Ground.OPT_OUT,
     "invalid_address": Ground.INVALID_ADDRESS,
 }
-"""What a provider's word ends: who reports a mail as spam wants no more of them."""
+"""The suppression that a provider's statement calls for: whoever reports a mail as spam wants no more of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """One that stands: on a channel or on all, by the address that it came from."""
+    """A suppression in force: on one channel or all, with the address it came from."""
 
     ground: Ground
     channel: str
@@ -54,13 +54,13 @@ class Suppression:
 
 
 class Beside(Value, frozen=True):
-    """Where else an opt-out would be one from a channel: on these others, at this address (empty: at whichever it will be)."""
+    """Other channels on which an opt-out also closes this one, at this address (empty: at any address)."""
 
     channels: frozenset[str] = frozenset()
     lookup: str = ""
 
     def widens(self, one: Suppression) -> bool:
-        """Say whether this opt-out is one from the channel too."""
+        """Return whether this opt-out closes the channel too."""
         return one.ground is Ground.OPT_OUT and one.channel in self.channels and self.lookup in {"", one.lookup}
 
 
@@ -71,7 +71,7 @@ def stops(
     suppressions: Iterable[Suppression], channel: str, consents: Mapping[tuple[str, str], datetime | None], purposes: Collection[str],
     *, beside: Beside = ALONE,
 ) -> Iterator[Stop]:  # fmt: skip
-    """Yield the stops for a contact on a channel; an opt-out holds until the borrower consents anew, later than it."""
+    """Yield the stops for a contact on a channel; an opt-out holds until the borrower gives a later consent."""
     asked = [at for (on, purpose), at in consents.items() if on == channel and purpose in purposes and at is not None]
     for one in suppressions:
         kind = STOP_OF.get(one.ground)
@@ -83,7 +83,7 @@ def stops(
 
 
 def is_out(address: SealedAddress, suppressions: Iterable[Suppression]) -> bool:
-    """Tell whether an address was found to be none, and was not verified since."""
+    """Return whether an address was found invalid and has not been verified since."""
     return any(
         one.ground is Ground.INVALID_ADDRESS
         and one.lookup == address.lookup

@@ -1,4 +1,4 @@
-"""The stop button: which contacts one position of it concerns."""
+"""The stop button: which contacts each of its positions concerns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERY_CHANNEL = "*"
 
 
 class Scope(StrEnum):
-    """What a position of the switch is for."""
+    """What a position of the switch applies to."""
 
     ALL = "all"
     TENANT = "tenant"
@@ -26,12 +26,12 @@ class Scope(StrEnum):
 
 KEYLESS = frozenset({Scope.ALL, Scope.TENANT})
 UNCHECKED = frozenset({Scope.POLICY, Scope.STEP, Scope.TEMPLATE})
-"""Scopes with keys of which the notifier cannot know whether there is such a thing: a slip is seen by what waits, and never refused."""
+"""Scopes whose keys the notifier cannot check: a typo shows in what is waiting, and is never refused."""
 LONGEST_HINT = 300
 
 
 class Position(Value, frozen=True):
-    """One position of a tenant's switch: `key` names which policy, step, template, channel or region."""
+    """One position of a tenant's switch: `key` names the policy, step, template, channel or region."""
 
     scope: str
     key: str
@@ -39,13 +39,13 @@ class Position(Value, frozen=True):
 
 
 def channels_at(positions: Iterable[Position], contacts: str, request: ContactRequested, places: tuple[str, ...]) -> frozenset[str]:
-    """Return the channels on which positions of this kind (`off`, `shadow`) concern a contact in these places; `*` is all of them."""
+    """Return the channels on which positions of this kind (`off`, `shadow`) apply to a contact in these places; `*` means all."""
     mine = [one for one in positions if one.contacts == contacts and _concerns(one, request, places)]
     return frozenset(one.key if one.scope == Scope.CHANNEL else EVERY_CHANNEL for one in mine)
 
 
 class Waiting(Value, frozen=True):
-    """So many contacts that wait, of the same step."""
+    """A number of waiting contacts of the same step."""
 
     policy: PolicyRef
     step: str
@@ -54,29 +54,29 @@ class Waiting(Value, frozen=True):
 
 
 def concerned(one: Position, waiting: Iterable[Waiting]) -> int:
-    """Return how many of these contacts a position of an unchecked scope concerns."""
+    """Return how many of these contacts a position of an unchecked scope applies to."""
     return sum(each.number for each in waiting if one.key in _names(one.scope, each))
 
 
 def slip(one: Position, waiting: Iterable[Waiting]) -> str | None:
-    """Return what to say of a position that concerns none of the contacts that wait."""
+    """Return a hint about a position that applies to none of the waiting contacts."""
     waiting = tuple(waiting)
     number = sum(each.number for each in waiting)
     if concerned(one, waiting):
         return None
     if not number:
-        return f"no contact waits now, by which it could be seen whether there is a {one.scope} {one.key!r}"
+        return f"no contact is waiting, so it cannot be seen whether there is a {one.scope} {one.key!r}"
     names = {name for each in waiting for name in _names(one.scope, each)}
     known = sorted({name for name in names if _form(name) == _form(one.key)} or names)
-    return f"of the {number} contacts that are due first none is of the {one.scope} {one.key!r}: {_near(one.key, known)}"
+    return f"none of the {number} contacts due first is of the {one.scope} {one.key!r}: {_near(one.key, known)}"
 
 
 def nothing_to_lift(one: Position, before: Iterable[Position]) -> str | None:
-    """Return what to say of a turn to `on` where nothing of that key was stopped."""
+    """Return a hint about turning a key to `on` when nothing was stopped under it."""
     stopped = sorted({each.key for each in before if each.scope == one.scope and each.contacts != "on"})
     if one.contacts != "on" or one.scope in KEYLESS or one.key in stopped:
         return None
-    others = _near(one.key, stopped) if stopped else f"nor any other {one.scope}"
+    others = _near(one.key, stopped) if stopped else f"no {one.scope} was"
     return f"the {one.scope} {one.key!r} was not stopped: {others}"
 
 
@@ -86,12 +86,12 @@ def _near(key: str, known: list[str]) -> str:
 
 
 def _form(name: str) -> tuple[bool, bool]:
-    """Return how a key is written: with a policy before it, or a version behind it."""
+    """Return how a key is written: whether with a policy before it, and with a version after it."""
     return "/" in name, "@" in name
 
 
 def _names(scope: str, of: ContactRequested | Waiting) -> tuple[str, ...]:
-    """Return the keys under which a position of this scope concerns a contact."""
+    """Return the keys under which a position of this scope applies to a contact."""
     match scope:
         case Scope.POLICY:
             return of.policy.name, f"{of.policy.name}@{of.policy.version}"
@@ -106,11 +106,11 @@ def _concerns(one: Position, request: ContactRequested, places: tuple[str, ...])
         case Scope.POLICY | Scope.STEP | Scope.TEMPLATE:
             return one.key in _names(one.scope, request)
         case Scope.REGION:
-            return not places or any(_meet(one.key, place) for place in places)
-        case _:  # everybody's; and a scope that a later release has set stops too much rather than too little
+            return not places or any(_may_overlap(one.key, place) for place in places)
+        case _:  # everyone's; a scope from a later release stops too much rather than too little
             return True
 
 
-def _meet(region: str, place: str) -> bool:
-    """Say whether somebody in a place may be in a region: `BR-SP` is in `BR`, and who is somewhere in `BR` may be in `BR-SP`."""
+def _may_overlap(region: str, place: str) -> bool:
+    """Return whether somebody in a place may be in a region: `BR-SP` is in `BR`, and somebody somewhere in `BR` may be in `BR-SP`."""
     return region == place or place.startswith(f"{region}-") or region.startswith(f"{place}-")

@@ -1,4 +1,4 @@
-"""What a tenant sets for its messages."""
+"""A tenant's settings for its messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.notifier.domain.message import Lender
 
 
 class Price(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one part of an SMS costs, in millionths of the currency's unit: 0.0079 USD is 7900."""
+    """The price of one part of an SMS, in millionths of the currency unit: 0.0079 USD is 7900."""
 
     millionths: Annotated[int, Meta(ge=0, le=10**9)]
     currency: str
@@ -23,7 +23,7 @@ class Price(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of it; what is not set has no value."""
+    """All of a tenant's settings for its messages."""
 
     brand: Brand | None = None
     default_locale: Locale | None = None
@@ -41,10 +41,10 @@ class TenantSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
 
     @property
     def house(self) -> House:
-        """Return how the gate is to judge."""
+        """Return how the gate should judge this tenant."""
         return house_of(self.profile, self.role, self.tenant_hours, self.dunning_a_day)
 
     def lender(self, tenant: str) -> Lender:
-        """Return who speaks for a tenant."""
+        """Return who speaks for this tenant."""
         brand = lender_of(self.brand, tenant)
         return Lender(brand.name, brand.contact)

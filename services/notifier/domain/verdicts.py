@@ -1,4 +1,4 @@
-"""What may come of asking whether a delivery may go out now: a closed union."""
+"""The possible answers to whether a delivery may go out now: a closed union."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from libs.compliance import ContentKind
 
 
 class Decision(Value, frozen=True):
-    """The gate's answer as it is kept: which rules spoke, of which packs, on which facts (epoch and version by loan)."""
+    """The gate's answer in stored form: which rules applied, from which packs, on which facts (epoch and version by loan)."""
 
     decision: str
     channel: str
@@ -27,13 +27,13 @@ class Decision(Value, frozen=True):
 
 
 class Wait(Value, frozen=True):
-    """Something that ends it must arrive first; no moment is known."""
+    """Something must arrive first; no time is known."""
 
     reason: str
 
 
 class Defer(Value, frozen=True):
-    """Asked again at that moment. `rules` are those that spoke; a `passing` one is a fault of the way, not of the contact."""
+    """Ask again at that time. `rules` are those that applied; a `passing` deferral has a technical cause, none in the contact."""
 
     until: datetime
     reason: str
@@ -42,7 +42,7 @@ class Defer(Value, frozen=True):
 
 
 class Suppress(Value, frozen=True):
-    """It shall not go out."""
+    """It must not go out."""
 
     reason: str
     decisions: tuple[Decision, ...] = ()
@@ -59,14 +59,14 @@ class Fail(Value, frozen=True):
 
 
 class Send(Value, frozen=True):
-    """It may go out now, on this channel to this address, about these debts."""
+    """It may go out now, on this channel, to this address, about these debts."""
 
     channel: str
     address: SealedAddress
     debts: tuple[OverdueFact, ...]
     decision: Decision
     asks: frozenset[ContentKind] = frozenset()
-    """What the rules ask of its text."""
+    """What the rules require of its text."""
 
 
 Verdict = Wait | Defer | Suppress | Expire | Fail | Send

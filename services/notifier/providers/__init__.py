@@ -1,1 +1,1 @@
-"""Those who carry messages, one a file."""
+"""The providers that carry messages, one per file."""

@@ -1,6 +1,6 @@
 """Africa's Talking: SMS. The answer is HTTP 201 whatever becomes of the message, with a code for each recipient.
 
-It knows no reference of ours, so its reports are known by its own id; and it has no word for the end of a message.
+It takes no reference of ours, so its reports are matched by its own id; nor does it let a message expire.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BASE = "https://api.africastalking.com"
 TAKEN = frozenset({"100", "101", "102"})
 """Processed, sent, queued."""
 NO_ID = "None"
-"""Stands where a recipient that was refused has no id."""
+"""What it gives in place of an id for a recipient it refused."""
 STANDINGS = MappingProxyType(
     {
         "Sent": Standing.SENT,
@@ -68,7 +68,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def read(answer: Answer) -> Result:
-    """Return what is said of the one recipient, or the word for why there is none."""
+    """Return what is said about the one recipient, or the word for why there is none."""
     if not 200 <= answer.status < 300:
         return CODES.result(answer.status, retry_after=answer.headers.get("retry-after"))
     said = json_object(answer.body).get("SMSMessageData")
@@ -85,7 +85,7 @@ def read(answer: Answer) -> Result:
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what a report says; nothing signs it, the secret of its URL stands for that."""
+    """Return what a report says; it is not signed, so the secret in its URL has to do."""
     said = form(callback.body)
     status = said.get("status", "")
     standing = STANDINGS.get(status)
@@ -102,7 +102,7 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
 
 
 def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what somebody wrote, or that somebody has opted out of a sender's messages, which has no id: one a minute is enough."""
+    """Return what somebody wrote, or that they opted out of a sender's messages; an opt-out has no id, so at most one a minute is taken."""
     said = form(callback.body)
     ref, writer, phone = text(said.get("id")), text(said.get("from")), text(said.get("phoneNumber"))
     if ref and writer:

@@ -1,6 +1,6 @@
-"""Aliyun SMS (Dysmsapi 2017-05-25): approved templates only. Our id goes out as `OutId`, which its reports give back.
+"""Aliyun SMS (Dysmsapi 2017-05-25): approved templates only. Our id is sent as `OutId`, which its reports return.
 
-Every answer that says something of the message is HTTP 200 with a code. One number a call: a `BizId` is then of one phone.
+Every answer about the message itself is HTTP 200 with a code. One number per call, so that a `BizId` is for one phone.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ ALGORITHM = "ACS3-HMAC-SHA256"
 VERSION = "2017-05-25"
 PAGE = 50
 SENT = MappingProxyType({"1": Standing.ACCEPTED, "2": Standing.FAILED, "3": Standing.DELIVERED})
-"""What a record of a message says: no receipt yet, failed, arrived."""
+"""What a record of a message can say: no receipt yet, failed, arrived."""
 WAITS = MappingProxyType({"天级": "86400", "小时级": "3600", "分钟级": "60"})
-"""Which of a number's limits a refusal names in its prose, and after how many seconds it is over at the latest."""
+"""Which of a number's limits a refusal names in its text, and after how many seconds that limit ends at the latest."""
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
-    """Return the call that sends an approved text to one number; there is no word for the end of a message."""
+    """Return the call that sends an approved text to one number; the API cannot set an expiry."""
     still_wanted(message, now)
     found = approved.fitting(message, account, approved.Named)
     filled = {name: approved.filled(message.making, wanted) for name, wanted in found.params.items()}
@@ -64,7 +64,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def signed(account: Account, now: datetime, *, action: str, query: dict[str, str], nonce: str) -> HttpCall:
-    """Return a call without a body, signed; under a nonce that was used it is refused, so the same bytes do nothing twice."""
+    """Return a signed call without a body; a used nonce is refused, so the same bytes have no effect twice."""
     base = urlsplit(account.base_url or BASE)
     path = f"{base.path}/"
     listed = "&".join(f"{quote(name, safe='~')}={quote(query[name], safe='~')}" for name in sorted(query))
@@ -90,7 +90,7 @@ def signed(account: Account, now: datetime, *, action: str, query: dict[str, str
 
 
 def read(answer: Answer) -> Result:
-    """Return what an answer says: a message under its receipt's id, or a code, whatever the status is."""
+    """Return what an answer says: a message with the id its receipt will have, or a code, whatever the HTTP status."""
     said = json_object(answer.body)
     code = text(said.get("Code"))
     if answer.status == 200 and code == "OK":
@@ -101,7 +101,7 @@ def read(answer: Answer) -> Result:
 
 
 def search(question: Question, account: Account, now: datetime) -> HttpCall:
-    """Return the call that lists what was sent to a number on one day of Beijing's; of two days that it may be, in turns."""
+    """Return the call that lists what was sent to a number on one day in Beijing; if two days are possible, they take turns."""
     days = sorted({f"{at.astimezone(mainland.HERE):%Y%m%d}" for at in (question.began_at, question.ended_at)})
     number = e164(question.to)[1:]
     query = {
@@ -111,7 +111,7 @@ def search(question: Question, account: Account, now: datetime) -> HttpCall:
 
 
 def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
-    """Return the records under our id; that there is none proves nothing, since nobody says how soon there is one."""
+    """Return the records with our id; their absence proves nothing, since it is not documented how soon they appear."""
     said = json_object(answer.body)
     details = said.get("SmsSendDetailDTOs")
     records = details.get("SmsSendDetailDTO") if isinstance(details, dict) else None
@@ -130,7 +130,7 @@ def _recorded(said: dict[str, Any]) -> Receipt:
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what a batch of reports says; nothing signs it, the secret of its URL stands for that."""
+    """Return what a batch of reports says; it is not signed, so the secret in its URL has to do."""
     return [_receipt(one) for one in json_objects(callback.body) if isinstance(one.get("success"), bool)]
 
 
@@ -146,7 +146,7 @@ def _receipt(said: dict[str, Any]) -> Receipt:
 
 
 def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what people wrote back; one without a number of its own is known by all that it says."""
+    """Return what people wrote back; a reply without a number of its own is identified by its whole content."""
     return [_inbound(one, str(one["phone_number"])) for one in json_objects(callback.body) if text(one.get("phone_number"))]
 
 

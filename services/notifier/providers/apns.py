@@ -1,6 +1,6 @@
-"""Apple's push service, over HTTP/2. There are no receipts: that it took a message is its last word.
+"""Apple's push service, over HTTP/2. It has no receipts: accepting a message is its last word.
 
-Its id for a message is one that we make of ours; that identifies a push and does not keep a second one away.
+Its id for a message is derived from ours; it identifies a push but does not prevent a duplicate.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ LONGEST_S = 2_592_000
 MOST_BYTES = 4096
 MOST_COLLAPSE = 64
 LASTS = timedelta(minutes=42)
-"""A token is taken for an hour, and no other within twenty minutes of it."""
+"""A token is accepted for an hour, and must not be replaced within twenty minutes."""
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
-    """Return the call that pushes a notification to one device; a copy of it takes the first one's place on the screen."""
+    """Return the call that pushes a notification to one device; a duplicate replaces the first one on the screen."""
     alert = {"body": message.body} | ({"title": message.subject} if message.subject else {})
     body = msgspec.json.encode({"aps": {"alert": alert}, **named(message)})
     if len(body) > MOST_BYTES:
@@ -55,7 +55,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def read(answer: Answer) -> Result:
-    """Return what an answer says: nothing but an id, or the reason of a refusal."""
+    """Return what an answer says: nothing but an id, or the reason for refusing."""
     if answer.status == 200:
         ref = text(answer.headers.get("apns-id"))
         return Accepted(ref) if ref else Unknown("answer_unreadable")
@@ -66,7 +66,7 @@ def read(answer: Answer) -> Result:
 
 
 def token(account: Account, now: datetime) -> Token:
-    """Return a token that the account's key has signed."""
+    """Return a token signed by the account's key."""
     claims = {"iss": account.settings["team_id"], "iat": int(now.timestamp())}
     return Token(jws.sign_es256(claims, account.credentials["private_key"], {"kid": account.settings["key_id"]}), LASTS)
 

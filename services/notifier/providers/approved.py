@@ -1,4 +1,4 @@
-"""Texts that a provider has approved, for those that send no others: which of them stands for one of ours, and what fills it in."""
+"""Approved texts, for providers that send no others: which one stands for a text of ours, and how it is filled in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.notifier.providers.wire import Account, UnfitError
 
 SETTING = "templates"
 SAID = frozenset({ContentKind.AMOUNT_SPLIT, ContentKind.OPT_OUT})
-"""What rules may ask a text to say. Who speaks stands in the signature, which the provider puts before it."""
+"""What rules may require a text to say. Who is speaking is in the signature that the provider puts before it."""
 
 
 class Approved(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,17 +22,17 @@ class Approved(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     code: str
     says: frozenset[ContentKind] = frozenset()
-    """Which of the things that rules may ask for stand in it."""
+    """Which of the things that rules may require are in it."""
 
 
 class Named(Approved, frozen=True):
-    """One whose places have names; each is filled with a word of ours, or with what stands behind `|` where there is none."""
+    """A text with named placeholders; each is filled with one of our values, or with what follows `|` if there is none."""
 
     params: dict[str, str] = {}
 
 
 class Placed(Approved, frozen=True):
-    """One whose places are numbered."""
+    """A text with numbered placeholders."""
 
     params: tuple[str, ...] = ()
 
@@ -42,7 +42,7 @@ _Kind = TypeVar("_Kind", Named, Placed)
 
 @lru_cache(maxsize=1000)
 def _decoded(said: str, kind: type[Approved]) -> dict[str, dict[str, Any]]:
-    """Return the texts of an account by our name for each and its locale."""
+    """Return the texts of an account by our name and locale for each."""
     try:
         return msgspec.convert(msgspec.json.decode(said), dict[str, dict[str, kind]])  # type: ignore[valid-type]  # made of a class
     except msgspec.DecodeError:
@@ -50,7 +50,7 @@ def _decoded(said: str, kind: type[Approved]) -> dict[str, dict[str, Any]]:
 
 
 def fitting(message: OutgoingMessage, account: Account, kind: type[_Kind]) -> _Kind:
-    """Return the approved text that stands for a message's own and says all that the rules ask of it; UnfitError where none does."""
+    """Return the approved text that stands for a message's own and says everything the rules require; UnfitError if there is none."""
     making = message.making
     texts = _decoded(account.settings[SETTING], kind)
     found: _Kind | None = texts.get(making.ref.name, {}).get(making.ref.locale) if making else None
@@ -60,7 +60,7 @@ def fitting(message: OutgoingMessage, account: Account, kind: type[_Kind]) -> _K
 
 
 def filled(making: Making | None, wanted: str) -> str:
-    """Return what fills a place; UnfitError where this message has no such word and nothing stands in for it."""
+    """Return the value for a placeholder; UnfitError if this message has no such value and there is no default."""
     word, _, otherwise = wanted.partition("|")
     found = (making.value(word) if making else None) or otherwise
     if not found:
@@ -69,7 +69,7 @@ def filled(making: Making | None, wanted: str) -> str:
 
 
 def checked(account: Account, kind: type[_Kind], words: Callable[[_Kind], Iterable[str]]) -> None:
-    """Refuse an account whose texts cannot be read, or want words that no message has."""
+    """Refuse an account whose texts cannot be read, or need values that no message has."""
     texts = [one for by_locale in _decoded(account.settings[SETTING], kind).values() for one in by_locale.values()]
     if not texts or not all(one.code for one in texts):
         raise UnfitError("no_approved_text", "config")

@@ -1,4 +1,4 @@
-"""What AWS's services have in common: Signature Version 4, and how an error is named."""
+"""What AWS's services share: Signature Version 4, and the names of errors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 _REGION = re.compile(r"[a-z0-9-]{4,32}")
 CREDENTIALS = ("access_key_id", "secret_access_key")
 UNVERIFIED = "email address is not verified"
-"""What SES says, over HTTP and SMTP, where an identity would have to be verified; its code is that of a wrong content."""
+"""What SES says, over HTTP and SMTP, when an identity must be verified first; its code is the one for bad content."""
 
 
 def signed(account: Account, now: datetime, *, service: str, path: str, headers: Mapping[str, str], body: bytes) -> HttpCall:
-    """Return a call to a service in the account's region, signed; its path needs no escaping and it has no query."""
+    """Return a signed call to a service in the account's region; its path must need no escaping and have no query."""
     region = account.settings["region"]
     if not _REGION.fullmatch(region):
         raise UnfitError("no_region", "config")
@@ -44,17 +44,17 @@ def signed(account: Account, now: datetime, *, service: str, path: str, headers:
 
 
 def service_host(service: str, region: str) -> str:
-    """Return the host of a service in a region; those in China have a domain of their own."""
+    """Return the host of a service in a region; regions in China have a domain of their own."""
     return f"{service}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def signing_name(service: str) -> str:
-    """Return the name that is signed, where it is not the host's."""
+    """Return the service name to sign with, if it differs from the host's."""
     return {"email": "ses"}.get(service, service)
 
 
 def error_codes(answer: Answer) -> tuple[str, ...]:
-    """Return the names of an error, the most exact one first: with its reason, with any reason, alone."""
+    """Return the names of an error, most specific first: with its reason, with any reason, alone."""
     said = json_object(answer.body)
     named = answer.headers.get("x-amzn-errortype") or text(said.get("__type")) or ""
     name = named.partition(":")[0].rpartition("#")[2]

@@ -1,4 +1,4 @@
-"""Amazon SES v2: e-mail. Our id goes out as a tag, which its events give back."""
+"""Amazon SES v2: e-mail. Our id is sent as a tag, which its events return."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CODES = Codes.load("aws_ses")
 PATH = "/v2/email/outbound-emails"
 OURS = "dunwell_message"
 NEVER_SENT = "Complaint/OnAccountSuppressionList"
-"""Who has complained once is not written to again: such a mail is taken and goes nowhere."""
+"""After a complaint no more is sent to that recipient: the API accepts the mail, and it goes nowhere."""
 STANDINGS = MappingProxyType(
     {
         "Send": Standing.ACCEPTED,
@@ -68,7 +68,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def read(answer: Answer) -> Result:
-    """Return what an answer says: a mail under its id, or a named error."""
+    """Return what an answer says: a mail with its id, or a named error."""
     if answer.status == 200:
         ref = text(json_object(answer.body).get("MessageId"))
         return Accepted(ref) if ref else Unknown("answer_unreadable")
@@ -79,7 +79,7 @@ def read(answer: Answer) -> Result:
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied | Fetch:  # noqa: ARG001  # every kind's shape
-    """Return what an event says that SNS brings."""
+    """Return what an event delivered by SNS says."""
     event = sns.event_of(callback, account)
     if event is None or isinstance(event, Denied | Fetch):
         return event or ()
@@ -99,13 +99,13 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
 
 
 def _at(event: dict[str, Any], kind: str, mail: dict[str, Any]) -> datetime | None:
-    """Return when it happened, where an event says that; else when the mail was sent."""
+    """Return when it happened if the event says so, else when the mail was sent."""
     about = event.get(kind[:1].lower() + kind[1:])
     return (moment(about.get("timestamp")) if isinstance(about, dict) else None) or moment(mail.get("timestamp"))
 
 
 def _codes(event: dict[str, Any], kind: str) -> tuple[str, ...]:
-    """Return the words of a failure or of a wish, by which the table knows it."""
+    """Return the words of a failure or an opt-out under which the table lists it."""
     match kind:
         case "Bounce":
             bounce = event.get("bounce")

@@ -1,4 +1,4 @@
-"""AWS End User Messaging SMS. Our id goes out in the context, which its events give back."""
+"""AWS End User Messaging SMS. Our id is sent in the context, which its events return."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STANDINGS = MappingProxyType(
         **dict.fromkeys(CODES.receipt, Standing.FAILED),
     }
 )
-"""`TEXT_UNKNOWN` is not here: it says nothing. `TEXT_SUCCESSFUL` is the carrier's word, not the handset's."""
+"""`TEXT_UNKNOWN` is missing because it says nothing. `TEXT_SUCCESSFUL` comes from the carrier, not the handset."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -68,7 +68,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def read(answer: Answer) -> Result:
-    """Return what an answer says: a text under its id, or a named error with its reason."""
+    """Return what an answer says: a text with its id, or a named error with its reason."""
     if answer.status == 200:
         ref = text(json_object(answer.body).get("MessageId"))
         return Accepted(ref) if ref else Unknown("answer_unreadable")
@@ -77,7 +77,7 @@ def read(answer: Answer) -> Result:
 
 
 def _field(answer: Answer) -> str | None:
-    """Return the code of a number or a text that is wrong in itself, and not of an account that may not write to it."""
+    """Return the code for a number or text that is itself wrong, as opposed to an account that may not write to it."""
     said = json_object(answer.body)
     fields = said.get("Fields")
     if said.get("Reason") not in ABOUT_A_FIELD or not isinstance(fields, list):
@@ -87,7 +87,7 @@ def _field(answer: Answer) -> str | None:
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied | Fetch:  # noqa: ARG001  # every kind's shape
-    """Return what an event says that SNS brings."""
+    """Return what an event delivered by SNS says."""
     event = sns.event_of(callback, account)
     if event is None or isinstance(event, Denied | Fetch):
         return event or ()

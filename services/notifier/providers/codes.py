@@ -1,4 +1,4 @@
-"""What a provider's codes mean: tables kept as data, one for each kind, and how they are read."""
+"""What a provider's codes mean: one table per kind, stored as data, and how to read it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST_WAIT = timedelta(days=1)
 
 
 class Meaning(StrEnum):
-    """What a code says of the message and of whom."""
+    """What a code says about the message, and whose fault it is."""
 
     PERMANENT = "permanent"
     TRANSIENT = "transient"
@@ -50,19 +50,19 @@ _FOR_GOOD = frozenset({Meaning.PERMANENT, Meaning.OPTED_OUT, Meaning.INVALID_ADD
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """The codes of one kind of provider, of its answers and of its receipts."""
+    """The codes of one kind of provider, in its answers and in its receipts."""
 
     api: Mapping[str, Meaning]
     receipt: Mapping[str, Meaning]
 
     @classmethod
     def load(cls, kind: str) -> Codes:
-        """Read the table of a kind; a word that is no meaning is refused."""
+        """Read the table of a kind; a word that is not a meaning is refused."""
         table = written_in((FOLDER / f"{kind}.yaml").read_text("utf-8"))
         return cls(*({str(code): Meaning(word) for code, word in (table[part] or {}).items()} for part in ("api", "receipt")))
 
     def result(self, status: int, *codes: str | None, retry_after: str | None = None) -> Refused | Unknown:
-        """Return what an answer that is no acceptance means: by the first code that is listed, else by its status."""
+        """Return what a non-accepting answer means: by the first code that is listed, else by its status."""
         said = next((code for code in codes if code), None)
         code = next((code for code in codes if code and code in self.api), None)
         meaning = self.api[code] if code else self._by_status(status)
@@ -72,7 +72,7 @@ class Codes:
         return Refused(shown, FAULTS[meaning], meaning in _FOR_GOOD, _wait(retry_after))
 
     def fault(self, *codes: str | None) -> Fault:
-        """Return whose fault a failure in a receipt is; the provider's, where no code is listed."""
+        """Return whose fault a failure in a receipt is; the provider's if no code is listed."""
         return FAULTS[next((self.receipt[code] for code in codes if code and code in self.receipt), Meaning.TRANSIENT)]
 
     def _by_status(self, status: int) -> Meaning:
@@ -85,7 +85,7 @@ class Codes:
 
 
 def _wait(retry_after: str | None) -> timedelta | None:
-    """Return a `Retry-After` in seconds."""
+    """Return a `Retry-After` given in seconds."""
     if retry_after is None or not retry_after.strip().isdecimal():
         return None
     return min(timedelta(seconds=min(int(retry_after), 10**6)), LONGEST_WAIT)

@@ -1,4 +1,4 @@
-"""Firebase Cloud Messaging v1: push. There are no receipts: that it took a message is its last word."""
+"""Firebase Cloud Messaging v1: push. It has no receipts: accepting a message is its last word."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LONGEST_S = 2_419_200
 MOST_BYTES = 4096
 UNSAID_S = "60"
-"""After a 429 that says nothing of it nothing is sent for so long."""
+"""How long nothing is sent after a 429 that does not say."""
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 ABOUT_TOKEN = "message.token"  # noqa: S105  # the name of a field
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
-    """Return the call that pushes a notification to one device, until the message ends on whichever platform it is."""
+    """Return the call that pushes a notification to one device, expiring with the message on every platform."""
     said: dict[str, Any] = {"body": message.body} | ({"title": message.subject} if message.subject else {})
     wanted: dict[str, Any] = {"token": message.to, "notification": said, "data": named(message)}
     left = seconds_left(message, now, least=1, most=LONGEST_S)
@@ -50,14 +50,14 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
         wanted["webpush"] = {"headers": {"TTL": str(left)}}
     body = msgspec.json.encode({"message": wanted})
     if len(body) > MOST_BYTES:
-        raise UnfitError("too_large", "content")  # it would be refused by the name of an error that condemns the token
+        raise UnfitError("too_large", "content")  # FCM would refuse it with the error that condemns the token
     headers = {"authorization": f"Bearer {account.credentials['token']}", "content-type": "application/json"}
     url = f"{account.base_url or BASE}/v1/projects/{quote(account.settings['project_id'], safe='')}/messages:send"
     return HttpCall(url, headers, body)
 
 
 def read(answer: Answer) -> Result:
-    """Return what an answer says: a message under its name, or an error."""
+    """Return what an answer says: a message with its name, or an error."""
     said = json_object(answer.body)
     if answer.status == 200:
         name = text(said.get("name"))
@@ -69,7 +69,7 @@ def read(answer: Answer) -> Result:
 
 
 def _codes(error: dict[str, Any]) -> tuple[str, ...]:
-    """Return the names of an error, the most exact first; an argument is the token only where the answer says so."""
+    """Return the names of an error, most specific first; an invalid argument is about the token only if the answer says so."""
     found = error.get("details")
     details = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     named = next((str(one.get("errorCode")) for one in details if one.get("@type") == FCM_ERROR), None)
@@ -82,7 +82,7 @@ def _codes(error: dict[str, Any]) -> tuple[str, ...]:
 
 
 def token_request(account: Account, now: datetime) -> HttpCall:
-    """Return the call that turns a service account's key into a token for an hour."""
+    """Return the call that exchanges a service account's key for a token, valid for an hour."""
     at = int(now.timestamp())
     claims = {"iss": account.credentials["client_email"], "scope": SCOPE, "aud": f"{TOKENS}/token", "iat": at, "exp": at + 3600}
     key_id = account.credentials.get("private_key_id")
@@ -92,7 +92,7 @@ def token_request(account: Account, now: datetime) -> HttpCall:
 
 
 def read_token(answer: Answer) -> Token | None:
-    """Return the token of an answer."""
+    """Return the token in an answer."""
     said = json_object(answer.body)
     value, lasts = text(said.get("access_token")), said.get("expires_in")
     if answer.status != 200 or value is None or not isinstance(lasts, int):

@@ -1,4 +1,4 @@
-"""A provider that is reached over HTTP: an account, its adapter and a carrier."""
+"""A provider reached over HTTP: an account, its adapter and a carrier."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from services.notifier.providers.carrier import Carrier
 from services.notifier.providers.wire import Account, Adapter, Answer, HttpCall, Minted, Token, TokenExchange, UnfitError
 
 EARLY = timedelta(minutes=2)
-"""A token is fetched anew so long before it expires."""
+"""How long before its expiry a token is renewed."""
 PAUSE = timedelta(seconds=10)
-"""After a token was refused, no other is asked for so long: a batch does not ask once for each message."""
+"""How long after a refusal of a token no other is requested: a batch must not request one per message."""
 TOKEN_S = 6.0
 UNAUTHENTICATED = 401
 NOT_NOW = frozenset({408, 429})
-"""What an exchange of tokens answers that has nothing against the account."""
+"""Statuses of a token request that do not count against the account."""
 
 
 @dataclass(slots=True)
 class Keeper:
-    """Keeps an account's token; one call fetches it for all."""
+    """Keeps an account's token; one request fetches it for all messages."""
 
     account: Account
     exchange: TokenExchange | Minted
@@ -39,7 +39,7 @@ class Keeper:
     _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def token(self, now: datetime) -> Token | Refused | NotSent:
-        """Return a token that is valid, or what comes of a message for which there is none to be had."""
+        """Return a valid token, or the result for messages if none can be had."""
         async with self._fetching:
             if self._until is None or now >= self._until:
                 self._held = await self._fetch(now)
@@ -47,14 +47,14 @@ class Keeper:
             return self._held
 
     def forget(self, token: Token) -> None:
-        """Fetch another one next time, if it is still this one that was refused."""
+        """Fetch a new token next time, if the refused one is still the current one."""
         if self._held is token:
             self._until = None
 
     async def _fetch(self, now: datetime) -> Token | Refused | NotSent:
         try:
             made = self.exchange.request(self.account, now)
-        except Exception as error:  # noqa: BLE001  # a key that cannot be used is the account's fault, and no call was made
+        except Exception as error:  # noqa: BLE001  # an unusable key is the account's fault, and no call was made
             logs.get("provider").error("token_unmakeable", provider=self.account.name, reason=type(error).__name__)
             return Refused("token_refused", "config", permanent=False)
         return made if isinstance(made, Token) else await self._ask(made)
@@ -75,7 +75,7 @@ class Keeper:
 
 @dataclass(slots=True)
 class HttpProvider:
-    """Sends the messages of a batch at the same time, within the carrier's bounds."""
+    """Sends the messages of a batch concurrently, within the carrier's limits."""
 
     account: Account
     adapter: Adapter
@@ -99,16 +99,16 @@ class HttpProvider:
         return self.adapter.channels
 
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
-        """Return what became of each message, in their order."""
+        """Return the result of each message, in order."""
         return list(await asyncio.gather(*(self._send(message) for message in batch)))
 
     @property
     def absent_after(self) -> timedelta | None:
-        """Return how long after an attempt what it has not was never taken; None where that proves nothing."""
+        """Return how long after an attempt its absence proves it was never accepted; None if absence proves nothing."""
         return self.adapter.look_up.absent_after if self.adapter.look_up is not None else None
 
     async def look_up(self, question: Question) -> Search | None:
-        """Ask what became of a message whose answer was lost; None where its kind cannot be asked, or nobody has answered."""
+        """Ask what became of a message whose answer was lost; None if its kind cannot be asked, or there was no answer."""
         look_up = self.adapter.look_up
         if look_up is None:
             return None
@@ -118,7 +118,7 @@ class HttpProvider:
             if found is None or not isinstance(answer, Answer):
                 return None
             return replace(found, whole=found.whole and _clocks_agree(answer, now))
-        except Exception as error:  # noqa: BLE001  # whatever it is: nobody has learnt anything of the message
+        except Exception as error:  # noqa: BLE001  # whatever it is, nothing has been learnt about the message
             logs.get("provider").warning("search_failed", provider=self.name, reason=type(error).__name__)
             return None
 
@@ -127,7 +127,7 @@ class HttpProvider:
         await self.carrier.close()
 
     async def _send(self, message: OutgoingMessage) -> Result:
-        """Give it to the provider; where its token is known no more, which took nothing, once more with another one."""
+        """Give it to the provider; if the token is no longer accepted, in which case nothing was taken, once more with a new one."""
         outcome = await self._given(message)
         if self._keeper and isinstance(outcome, Answer) and outcome.status == UNAUTHENTICATED:
             outcome = await self._given(message)
@@ -151,14 +151,14 @@ class HttpProvider:
             return self.adapter.request(message, self._with(token), now)
         except UnfitError as unfit:
             return Refused(unfit.code, unfit.fault, permanent=unfit.fault not in {"config", "provider"})
-        except Exception as error:  # noqa: BLE001  # this one message was given to nobody; the others of the batch go on
+        except Exception as error:  # noqa: BLE001  # only this message was not given to anybody; the rest of the batch goes on
             logs.get("provider").error("request_unmakeable", provider=self.name, reason=type(error).__name__)
             return Refused("request_unmakeable", "config", permanent=False)
 
     def _read(self, answer: Answer) -> Result:
         try:
             return self.adapter.read(counted(answer, self.clock.now()))
-        except Exception as error:  # noqa: BLE001  # an answer that nobody foresaw says nothing about the message
+        except Exception as error:  # noqa: BLE001  # an unforeseen answer says nothing about the message
             logs.get("provider").warning("answer_unreadable", provider=self.name, status=answer.status, reason=type(error).__name__)
             return Unknown("answer_unreadable")
 
@@ -169,7 +169,7 @@ class HttpProvider:
 
 
 def counted(answer: Answer, now: datetime) -> Answer:
-    """Return an answer whose `Retry-After` is in seconds, where it came as a date: by the clock of whoever said it."""
+    """Return an answer with its `Retry-After` in seconds; if it was a date, by the clock of whoever sent it."""
     until = _moment(answer.headers.get("retry-after"))
     if until is None:
         return answer
@@ -186,6 +186,6 @@ def _moment(said: str | None) -> datetime | None:
 
 
 def _clocks_agree(answer: Answer, now: datetime) -> bool:
-    """Say whether a provider's clock is ours: else a message that it has may lie outside the time that is looked through."""
+    """Return whether a provider's clock agrees with ours: otherwise its record of a message may lie outside the interval searched."""
     said = _moment(answer.headers.get("date"))
     return said is not None and abs(said - now) <= AROUND

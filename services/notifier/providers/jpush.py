@@ -1,6 +1,6 @@
-"""JPush: push to a device by its registration id. There are no receipts: that it took a message is its last word.
+"""JPush: push to a device by its registration id. It has no receipts: accepting a message is its last word.
 
-It can be kept from pushing twice (`cid`), under ids that it must be asked for; nothing is given to it twice here.
+It can prevent duplicates (`cid`), but only with ids requested from it; here nothing is given to it twice.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def read(answer: Answer) -> Result:
-    """Return what an answer says: a push under its id, or an error; one about a value is the device's only where it says so."""
+    """Return what an answer says: a push with its id, or an error; an error about a value is the device's only if it says so."""
     said = json_object(answer.body)
     if answer.status == 200:
         ref = text(said.get("msg_id"))

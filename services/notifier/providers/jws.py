@@ -1,4 +1,4 @@
-"""JSON Web Tokens as providers use them: one of ours signed with a private key, one of theirs checked with a shared one."""
+"""JSON Web Tokens as providers use them: ours signed with a private key, theirs checked with a shared one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sign_shared(claims: Mapping[str, Any], key: str) -> str:
 
 
 def claims_of(token: str, key: str, now: datetime, *, issuer: str) -> dict[str, Any] | None:
-    """Return the claims of a token that the holder of a shared key signed, by this issuer and for this time; else None."""
+    """Return the claims of a token signed with a shared key, by this issuer and valid at this time; otherwise None."""
     head, _, rest = token.partition(".")
     body, _, mac = rest.partition(".")
     method = SHARED.get(str(json_object(decoded(head)).get("alg")))
@@ -65,7 +65,7 @@ def claims_of(token: str, key: str, now: datetime, *, issuer: str) -> dict[str, 
 
 
 def unchecked(token: str) -> dict[str, Any]:
-    """Return what a token claims, believed by nobody yet."""
+    """Return a token's claims, unverified."""
     return json_object(decoded(token.partition(".")[2].partition(".")[0]))
 
 
@@ -74,7 +74,7 @@ def _encode(raw: bytes) -> str:
 
 
 def decoded(text: str) -> bytes:
-    """Return the bytes of a part; nothing where it is none."""
+    """Return the bytes of a part; empty if it is not valid base64."""
     try:
         return base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, UnicodeEncodeError):

@@ -27,7 +27,7 @@ from services.notifier.providers.wire import Adapter
 
 _KINDS = (twilio, vonage, messagebird, sendgrid, aws_ses, aws_sms, fcm, webhook, aliyun_sms, tencent_sms, africastalking, apns, jpush)
 ADAPTERS: Mapping[str, Adapter] = MappingProxyType({kind.ADAPTER.kind: kind.ADAPTER for kind in _KINDS})
-"""Those that are reached over HTTP."""
+"""Kinds reached over HTTP."""
 LINKS: Mapping[str, Link] = MappingProxyType({one.LINK.kind: one.LINK for one in (smpp, smtp)})
-"""Those that are reached over a connection of their own."""
+"""Kinds reached over a connection of their own."""
 ALL: Mapping[str, Adapter | Link] = MappingProxyType({**ADAPTERS, **LINKS})

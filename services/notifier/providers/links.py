@@ -1,4 +1,4 @@
-"""Providers that are reached over a connection of their own and not by HTTP requests: what such a kind is."""
+"""Providers reached over their own connection instead of HTTP requests: what such a kind consists of."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Written:
     to: str
     said: str
     under: str = ""
-    """The connection, and the number on it, that it came under: it has no id, and the same word may come again."""
+    """The connection, and the sequence number on it: it has no id of its own, and the same text may come again."""
 
 
 Heard = Callable[[Sequence[Receipt | Written], bytes], Awaitable[None]]
-"""Takes what an account's provider says by itself, and the bytes it said it with: once it returns, both are kept for good."""
+"""Takes what an account's provider says unasked, with the bytes it came in; when it returns, both are durable."""
 
 
 class Linked(Provider, Protocol):
-    """A provider with connections."""
+    """A provider with connections of its own."""
 
     async def listen(self) -> None:
-        """Be connected, where the provider says by itself what became of messages."""
+        """Connect, if the provider reports unasked what became of messages."""
         ...
 
     async def retire(self) -> None:
-        """Take nothing new, and close when what is under way has ended."""
+        """Take no new work, and close once pending work has ended."""
         ...
 
     async def close(self) -> None:
@@ -48,7 +48,7 @@ class Linked(Provider, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms a link is opened."""
+    """The conditions for opening a link."""
 
     clock: Clock
     at_once: int
@@ -58,25 +58,25 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One kind of provider; its accounts have a `host` among their settings."""
+    """A kind of provider; its accounts have a `host` in their settings."""
 
     kind: str
     channels: tuple[str, ...]
     check: Callable[[Account], object]
-    """Fails where nothing could be sent with an account."""
+    """Fails for an account that could not send anything."""
     open: Callable[[Account, Terms], Linked]
     credentials: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
-    """What of these must be a credential: settings are shown."""
+    """Which of these must be credentials: settings are shown."""
     listens: bool = False
     receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied | Fetch] | None = None
-    """What is posted about its messages, by whoever hears of them."""
+    """Reads what is posted about its messages, by whoever hears of them."""
     heard: Mapping[str, object] = field(default_factory=dict)
 
     def signs(self, account: Account) -> bool:  # noqa: ARG002  # every kind's shape
-        """Return whether the receipts of an account are signed: they come by a connection of ours, or with a mark of ours."""
+        """Return whether the receipts of an account are signed: they arrive over our own connection, or carry a mark of ours."""
         return True
 
 

@@ -1,4 +1,4 @@
-"""MessageBird SMS API. Our id is the reference, which its reports give back."""
+"""MessageBird SMS API. Our id is the reference, which its reports return."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def read(answer: Answer) -> Result:
-    """Return what an answer says: a message under its id, or the first of its errors."""
+    """Return what an answer says: a message with its id, or the first of its errors."""
     said = json_object(answer.body)
     if 200 <= answer.status < 300:
         ref = text(said.get("id"))
@@ -82,7 +82,7 @@ def read(answer: Answer) -> Result:
 
 
 def search(question: Question, account: Account, now: datetime) -> HttpCall:  # noqa: ARG001  # every kind's shape
-    """Return the call that lists what was sent to a number while this message was given to it."""
+    """Return the call that lists what was sent to a number around the time of the attempt."""
     asked = {
         "recipient": e164(question.to)[1:], "direction": "mt", "limit": str(PAGE), "from": question.since.isoformat(timespec="seconds"),
         "until": question.until.isoformat(timespec="seconds"),
@@ -91,7 +91,7 @@ def search(question: Question, account: Account, now: datetime) -> HttpCall:  # 
 
 
 def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
-    """Return the messages under our id."""
+    """Return the messages with our id."""
     said = json_object(answer.body)
     items = said.get("items")
     if not isinstance(items, list):
@@ -119,7 +119,7 @@ def _shown(account: Account) -> dict[str, str]:
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:
-    """Return what a status report says, in the parameters of its URL; signed, where the account has the key for that."""
+    """Return what a status report says, in its URL parameters; signed if the account has the signing key."""
     key = account.credentials.get("signing_key")
     if key and not _is_signed(callback, key, now):
         return Denied("signature")
@@ -138,7 +138,7 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
 
 
 def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:
-    """Return what somebody wrote, in a form, in JSON or in the URL, as the number's flow is set."""
+    """Return what somebody wrote, in a form, in JSON or in the URL, depending on the number's flow."""
     key = account.credentials.get("signing_key")
     if key and not _is_signed(callback, key, now):
         return Denied("signature")
@@ -151,7 +151,7 @@ def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inb
 
 
 def _is_signed(callback: Callback, key: str, now: datetime) -> bool:
-    """Return whether the token of a report is for this very URL and body."""
+    """Return whether a report's token is for exactly this URL and body."""
     claims = jws.claims_of(callback.headers.get("messagebird-signature-jwt", ""), key, now, issuer="MessageBird")
     if claims is None:
         return False

@@ -1,4 +1,4 @@
-"""What a provider is to the sender."""
+"""What the sender expects of a provider."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Provider(Protocol):
         ...
 
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
-        """Return what became of each message, in their order; an error means that of none anything is known."""
+        """Return the result of each message, in order; an error means that none of their outcomes is known."""
         ...
 
 
@@ -45,18 +45,18 @@ class Askable(Provider, Protocol):
 
     @property
     def absent_after(self) -> timedelta | None:
-        """Return how long after an attempt what it has not was never taken; None where that proves nothing."""
+        """Return how long after an attempt its absence proves it was never accepted; None if absence proves nothing."""
         ...
 
     async def look_up(self, question: Question) -> Search | None:
-        """Return what it has that may be the message; None where nobody has answered."""
+        """Return what it has that may be the message; None if it did not answer."""
         ...
 
 
 @runtime_checkable
 class Queryable(Provider, Protocol):
-    """A provider that can be asked about a message by the name it gave it."""
+    """A provider that can be asked about a message by the name it gave."""
 
     async def query(self, name: str) -> Receipt | None:
-        """Return how the message or the part of it has ended; None where it has not, or nobody can say."""
+        """Return how the message or part has ended; None if it has not, or nobody can say."""
         ...

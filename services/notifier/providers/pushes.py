@@ -1,4 +1,4 @@
-"""What a push tells the app beside its text."""
+"""What a push tells the app besides its text."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ LINK = "dunwell_link"
 
 
 def named(message: OutgoingMessage) -> dict[str, str]:
-    """Return which message it is, and the borrower's page, which the app opens when it is tapped."""
+    """Return the message's id, and the borrower's page, which the app opens on a tap."""
     return {OURS: message.id} | ({LINK: message.link} if message.link else {})

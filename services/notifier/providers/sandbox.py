@@ -1,7 +1,7 @@
-"""The provider that reaches nobody: it keeps what it was given, every call anew, so that a message sent twice is seen twice.
+"""The provider that reaches nobody: it keeps what it was given, each call separately, so that a message sent twice shows up twice.
 
-An address may ask for a result: `refuse`, `unknown`, `notsent`, or `noreceipt`, which is accepted and of which no receipt ever comes
-(before an `@`, or the whole address).
+An address may ask for a result: `refuse`, `unknown`, `notsent`, or `noreceipt`, which is accepted but never gets a receipt (before an `@`,
+or the whole address).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.results import Accepted, NotSent, Refused, Result, Unknown
 
 RECEIPTS = frozenset({"sms", "email"})
-"""Channels on which it says at once that the message has arrived."""
+"""Channels on which it reports at once that the message has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A message as the sandbox keeps it, under an id of its own."""
+    """A message as kept by the sandbox, with an id of its own."""
 
     id: str
     message: OutgoingMessage
@@ -35,7 +35,7 @@ class SandboxProvider:
     sandbox: bool = True
 
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
-        """Keep the messages that go out, and answer for each as its address asks."""
+        """Keep the messages that go out, and answer each as its address asks."""
         answers = [_answer(message) for message in batch]
         gone = [Kept(ref, message) for message, (ref, result) in zip(batch, answers, strict=True) if isinstance(result, Accepted | Unknown)]
         if gone:

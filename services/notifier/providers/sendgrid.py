@@ -1,4 +1,4 @@
-"""SendGrid v3: e-mail. Our id goes out as a custom argument, which its events give back."""
+"""SendGrid v3: e-mail. Our id is sent as a custom argument, which its events return."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ STANDINGS = MappingProxyType(
     }
 )
 ACTIVITY = MappingProxyType({"processed": Standing.ACCEPTED, "delivered": Standing.DELIVERED, "not_delivered": Standing.FAILED})
-"""What its search says of a mail."""
+"""What its search says about a mail."""
 WISHES = ("spamreport", "unsubscribe", "group_unsubscribe")
-"""Events that are about the person and not about how far a mail came."""
+"""Events about the person rather than about how far a mail came."""
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
-    """Return the call that sends one mail to one address; links and opening are not tracked."""
+    """Return the call that sends one mail to one address, with link and open tracking off."""
     if not message.subject:
         raise UnfitError("no_subject", "content")
     still_wanted(message, now)
@@ -84,7 +84,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def read(answer: Answer) -> Result:
-    """Return what an answer says: only 202 is an acceptance, and the id stands in a header."""
+    """Return what an answer says: only 202 means accepted, and the id is in a header."""
     if answer.status == 202:
         return Accepted(answer.headers.get("x-message-id", ""))
     if 200 <= answer.status < 300:
@@ -96,16 +96,16 @@ def read(answer: Answer) -> Result:
 
 
 def search(question: Question, account: Account, now: datetime) -> HttpCall:  # noqa: ARG001  # every kind's shape
-    """Return the call that looks for the mail with our id among its arguments, in a history that is bought besides."""
+    """Return the call that searches for the mail with our id among its arguments, in the activity history, which is a paid add-on."""
     asked = {"query": f"unique_args['{OURS}']=\"{question.message_id}\"", "limit": "2"}
     headers = {"authorization": f"Bearer {account.credentials['api_key']}", "accept": "application/json"}
     return HttpCall(f"{account.base_url or BASE}/v3/messages?{urlencode(asked)}", headers, b"", "GET")
 
 
 def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
-    """Return the mail that was found, where it is the only one and went to this address: its arguments are not shown.
+    """Return the mail found, if it is the only one and went to this address; its arguments are not shown.
 
-    None found proves nothing: an account without that history is answered so too.
+    Finding none proves nothing: an account without the history gets the same answer.
     """
     messages = json_object(answer.body).get("messages")
     if not isinstance(messages, list):
@@ -126,7 +126,7 @@ def _active(said: dict[str, Any], message_id: str) -> Receipt:
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what a batch of events says; signed, where the account has the key for that."""
+    """Return what a batch of events says; signed if the account has the verification key."""
     key = account.credentials.get("verification_key")
     if key and not _is_signed(callback, key):
         return Denied("signature")
@@ -134,7 +134,7 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
 
 
 def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what somebody mailed (Inbound Parse); nobody signs it, and what a program has answered by itself is nobody's wish."""
+    """Return what somebody mailed (Inbound Parse); it is not signed, and automatic replies express nobody's wish."""
     fields = multipart(callback)
     charsets = json_object(fields.get("charsets", b""))
     said = {name: _decoded(content, charsets.get(name)) for name, content in fields.items()}
@@ -146,7 +146,7 @@ def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inb
 
 
 def _sender(written: str) -> str:
-    """Return the address that a mail comes from; none where its comments stand in one another without end."""
+    """Return the address that a mail comes from; none if its comments are nested too deeply."""
     try:
         return parseaddr(written)[1]
     except RecursionError:
@@ -154,7 +154,7 @@ def _sender(written: str) -> str:
 
 
 def _decoded(content: bytes, charset: object) -> str:
-    """Return a field in the charset that the mail names, whatever that is."""
+    """Return a field decoded with the charset that the mail names, whatever it is."""
     try:
         return content.decode(str(charset or "utf-8"), "replace")
     except (LookupError, ValueError):
@@ -176,7 +176,7 @@ def _receipt(event: dict[str, Any]) -> Receipt | None:
 
 
 def _codes(event: dict[str, Any], kind: str) -> tuple[str, ...]:
-    """Return the words of a failure by which the table knows it, the most exact one first."""
+    """Return the words of a failure under which the table lists it, most specific first."""
     if kind == "dropped":
         return (f"dropped {str(event.get('reason', '')).lower()}", f"dropped {event.get('type')}")
     return (str(event.get("type", kind)), kind) if kind == "bounce" else (kind,)
@@ -195,7 +195,7 @@ def _is_signed(callback: Callback, key: str) -> bool:
 
 
 def _until_reset(headers: Mapping[str, str]) -> str | None:
-    """Return the seconds until the limit begins anew, by the provider's own clock."""
+    """Return the seconds until the limit resets, by the provider's own clock."""
     reset = at_epoch(headers.get("x-ratelimit-reset"))
     try:
         said = parsedate_to_datetime(headers.get("date", ""))

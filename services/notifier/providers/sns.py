@@ -1,4 +1,4 @@
-"""Messages of Amazon SNS over HTTPS, which carry the events of other services: signed with the key of a certificate that AWS serves."""
+"""Messages of Amazon SNS over HTTPS, carrying events of other services; signed with the key of a certificate that AWS serves."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _SIGNED = {
 
 
 def event_of(callback: Callback, account: Account) -> dict[str, Any] | Denied | Fetch | None:
-    """Return the event that a message of the account's topic carries; None where it carries none.
+    """Return the event in a message of the account's topic; None if it carries none.
 
-    A subscription of that topic is confirmed by fetching what it names.
+    A subscription to that topic is confirmed by fetching the URL it names.
     """
     said = json_object(callback.body)
     names, topic = _SIGNED.get(str(said.get("Type"))), account.settings.get("topic")

@@ -1,6 +1,6 @@
-"""Tencent SMS (2021-01-11): approved templates only. Every answer is HTTP 200, with a code for each number or one for all.
+"""Tencent SMS (2021-01-11): approved templates only. Every answer is HTTP 200, with a code per number or one for all.
 
-Our id goes out as `SessionContext`, which the answer gives back; its reports name the serial number alone.
+Our id is sent as `SessionContext`, which the answer returns; its reports have only the serial number.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ WAITS = MappingProxyType(
         "LimitExceeded.PhoneNumberSameContentDailyLimit": "86400",
     }
 )
-"""After how many seconds a limit of one number is over at the latest."""
+"""After how many seconds a limit on one number has ended at the latest."""
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
-    """Return the call that sends an approved text to one number; there is no word for the end of a message."""
+    """Return the call that sends an approved text to one number; the API cannot set an expiry."""
     still_wanted(message, now)
     found = approved.fitting(message, account, approved.Placed)
     body: dict[str, Any] = {
@@ -74,7 +74,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def signed(account: Account, now: datetime, *, action: str, body: bytes) -> HttpCall:
-    """Return a call, signed for five minutes."""
+    """Return a call with a signature valid for five minutes."""
     base = urlsplit(account.base_url or BASE)
     path, at = f"{base.path}/", int(now.timestamp())
     headers = {"content-type": "application/json", "host": base.netloc}
@@ -100,7 +100,7 @@ def signed(account: Account, now: datetime, *, action: str, body: bytes) -> Http
 
 
 def read(answer: Answer) -> Result:
-    """Return what is said of the one number, or of the whole request."""
+    """Return what is said about the one number, or about the whole request."""
     said = json_object(answer.body).get("Response")
     response: dict[str, Any] = said if isinstance(said, dict) else {}
     error, numbers = response.get("Error"), response.get("SendStatusSet")
@@ -121,7 +121,7 @@ def _refusal(answer: Answer, code: str | None) -> Result:
 
 
 def search(question: Question, account: Account, now: datetime) -> HttpCall:
-    """Return the call that lists what the carriers have reported of a number."""
+    """Return the call that lists what the carriers reported for a number."""
     body = {
         "BeginTime": int(question.since.timestamp()), "EndTime": int(now.timestamp()), "Offset": 0, "Limit": PAGE,
         "PhoneNumber": e164(question.to), "SmsSdkAppId": account.settings["sdk_app_id"],
@@ -130,7 +130,7 @@ def search(question: Question, account: Account, now: datetime) -> HttpCall:
 
 
 def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
-    """Return the reports under our id, given back only where Tencent has opened that for an app; without a report nothing is listed."""
+    """Return the reports with our id, which are returned only if Tencent enabled that for the app; what has no report is not listed."""
     said = json_object(answer.body).get("Response")
     reports = said.get("PullSmsSendStatusSet") if isinstance(said, dict) else None
     if not isinstance(reports, list):
@@ -149,7 +149,7 @@ def _pulled(said: dict[str, Any]) -> Receipt:
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what a batch of reports says; nothing signs it, the secret of its URL stands for that."""
+    """Return what a batch of reports says; it is not signed, so the secret in its URL has to do."""
     reports = [(one, STANDINGS.get(str(one.get("report_status")))) for one in json_objects(callback.body)]
     return [_receipt(one, standing) for one, standing in reports if standing is not None]
 
@@ -164,7 +164,7 @@ def _receipt(said: dict[str, Any], standing: Standing) -> Receipt:
 
 
 def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what people wrote back; each is known by all that it says, since it has no number of its own."""
+    """Return what people wrote back; replies have no number of their own and are identified by their whole content."""
     return [_inbound(one, number) for one in json_objects(callback.body) if (number := _number(one)) and "text" in one]
 
 

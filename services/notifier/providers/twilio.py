@@ -1,6 +1,6 @@
 """Twilio Programmable Messaging: SMS.
 
-It knows no key that makes a repeat harmless and no reference of ours, so our id stands in the URL of the status callback.
+It has no idempotency key and takes no reference of ours, so our id is in the URL of the status callback.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ BASE = "https://api.twilio.com"
 LONGEST_S = 36_000
 PAGE = 100
 OURS = "m"
-"""The parameter of the callback that is our id."""
+"""The callback parameter that holds our id."""
 STANDINGS = MappingProxyType(
     {
         "accepted": Standing.ACCEPTED,
@@ -77,7 +77,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def read(answer: Answer) -> Result:
-    """Return what an answer says: a message that was created, or a code."""
+    """Return what an answer says: a created message, or a code."""
     said = json_object(answer.body)
     if 200 <= answer.status < 300:
         sid = text(said.get("sid"))
@@ -90,13 +90,13 @@ def read(answer: Answer) -> Result:
 
 
 def search(question: Question, account: Account, now: datetime) -> HttpCall:  # noqa: ARG001  # every kind's shape
-    """Return the call that lists the messages to a number, the newest first; one that waits has no date of sending to search by."""
+    """Return the call that lists the messages to a number, newest first; queued messages have no sending date to search by."""
     asked = {"To": e164(question.to), "PageSize": str(PAGE)}
     return HttpCall(f"{_messages(account)}?{urlencode(asked)}", _shown(account), b"", "GET")
 
 
 def searched(answer: Answer, question: Question, account: Account) -> Search | None:
-    """Return the messages of our sender that were made while this one was given to it: none says whose it is."""
+    """Return the messages from our sender created around the time of the attempt; they carry no id of ours."""
     said = json_object(answer.body)
     messages = said.get("messages")
     if not isinstance(messages, list):
@@ -140,7 +140,7 @@ def _shown(account: Account) -> dict[str, str]:
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what a status callback says, when the account's token signed it."""
+    """Return what a status callback says, if it is signed with the account's token."""
     if not _is_signed(callback, account):
         return Denied("signature")
     said = form(callback.body)
@@ -157,7 +157,7 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
 
 
 def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what somebody wrote; where Twilio has read an opt-out in it (`OptOutType`), it has also confirmed it."""
+    """Return what somebody wrote; an opt-out that Twilio recognised (`OptOutType`) has also been confirmed by it."""
     if not _is_signed(callback, account):
         return Denied("signature")
     said = form(callback.body)
@@ -174,7 +174,7 @@ def _is_signed(callback: Callback, account: Account) -> bool:
 
 
 def _spellings(url: str) -> tuple[str, str]:
-    """Return a URL without its port and with it: Twilio signs either."""
+    """Return a URL with and without its port: Twilio signs either."""
     split = urlsplit(url)
     host, port = split.netloc.removesuffix(f":{split.port}"), split.port or (443 if split.scheme == "https" else 80)
     head, _, tail = url.partition(split.netloc)
@@ -182,7 +182,7 @@ def _spellings(url: str) -> tuple[str, str]:
 
 
 def signature(url: str, body: bytes, token: str) -> str:
-    """Return Twilio's signature of a form posted to a URL."""
+    """Return Twilio's signature for a form posted to a URL."""
     fields = sorted(set(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)))
     signed = url + "".join(name + value for name, value in fields)
     return base64.b64encode(hmac.digest(token.encode(), signed.encode(), hashlib.sha1)).decode()

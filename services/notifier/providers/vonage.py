@@ -41,7 +41,7 @@ CODES = Codes.load("vonage")
 BASE, REPORTS = "https://rest.nexmo.com", "https://api.nexmo.com"
 SHORTEST_S, LONGEST_S = 20, 604_800
 METHODS = ("md5hash", "md5", "sha1", "sha256", "sha512")
-"""How an account may be set to sign; all but the first are HMACs."""
+"""How an account may be set up to sign; all but the first are HMACs."""
 STANDINGS = MappingProxyType(
     {
         "accepted": Standing.SENT,
@@ -52,14 +52,14 @@ STANDINGS = MappingProxyType(
         "rejected": Standing.FAILED,
     }
 )
-"""`unknown` is not here: it says nothing."""
+"""`unknown` is missing because it says nothing."""
 _COUNT = re.compile(r"[1-9][0-9]{0,2}")
 RECORDED = MappingProxyType({**STANDINGS, "deleted": Standing.FAILED})
-"""What a record of a message says; that there is one at all says that it was taken."""
+"""What a record of a message can say; its existence alone shows that the message was accepted."""
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
-    """Return the call that sends a text, as unicode where it does not fit the GSM alphabet."""
+    """Return the call that sends a text, as unicode if it does not fit the GSM alphabet."""
     fields = {
         "api_key": account.credentials["api_key"],
         "api_secret": account.credentials["api_secret"],
@@ -79,7 +79,7 @@ def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCa
 
 
 def read(answer: Answer) -> Result:
-    """Return what all parts come to: where some were taken and others not, nobody can say what the person reads."""
+    """Return what all the parts come to: if only some were accepted, nobody can say what the person reads."""
     if answer.status != 200:
         return CODES.result(answer.status, retry_after=answer.headers.get("retry-after"))
     said = json_object(answer.body).get("messages")
@@ -96,7 +96,7 @@ def read(answer: Answer) -> Result:
 
 
 def search(question: Question, account: Account, now: datetime) -> HttpCall:  # noqa: ARG001  # every kind's shape
-    """Return the call that lists what was sent to a number while this message was given to it; the end is not within."""
+    """Return the call that lists what was sent to a number around the time of the attempt; the end is exclusive."""
     own = account.credentials
     asked = {
         "account_id": own["api_key"], "product": "SMS", "direction": "outbound", "to": e164(question.to)[1:],
@@ -108,7 +108,7 @@ def search(question: Question, account: Account, now: datetime) -> HttpCall:  # 
 
 
 def searched(answer: Answer, question: Question, account: Account) -> Search | None:  # noqa: ARG001  # every kind's shape
-    """Return the record under our id, or what those of its parts come to; none proves nothing, since nobody says how soon there is one."""
+    """Return the record with our id, or what its parts come to; absence proves nothing, as it is not documented how soon records appear."""
     records = json_object(answer.body).get("records")
     if not isinstance(records, list):
         return None
@@ -119,16 +119,16 @@ def searched(answer: Answer, question: Question, account: Account) -> Search | N
 
 
 def _reference(message: OutgoingMessage) -> str:
-    """Return what comes back with each receipt: our id, and of a message in several parts how many these are.
+    """Return what each receipt will carry back: our id, and the number of parts if there are several.
 
-    A receipt may come before the answer that names the parts, or in its place.
+    A receipt may come before the answer that names the parts, or instead of it.
     """
     parts = count_parts(message.body)
     return message.id if parts == 1 else f"{message.id}.{parts}"
 
 
 def _referred(written: object) -> tuple[str | None, int]:
-    """Return our id and the number of parts out of a reference."""
+    """Return our id and the number of parts from a reference."""
     said, _, parts = (text(written) or "").partition(".")
     return said or None, int(parts) if _COUNT.fullmatch(parts) else 1
 
@@ -143,7 +143,7 @@ def _recorded(said: dict[str, Any]) -> Receipt:
 
 
 def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what a delivery receipt says; signed, where the account has a secret for that."""
+    """Return what a delivery receipt says; signed if the account has a signature secret."""
     said = _fields(callback)
     if not _is_believed(said, account):
         return Denied("signature")
@@ -161,7 +161,7 @@ def receipts(callback: Callback, account: Account, now: datetime) -> Sequence[Re
 
 
 def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inbound] | Denied:  # noqa: ARG001  # every kind's shape
-    """Return what somebody wrote; of a long message each part comes for itself."""
+    """Return what somebody wrote; the parts of a long message come separately."""
     said = _fields(callback)
     if not _is_believed(said, account):
         return Denied("signature")
@@ -173,7 +173,7 @@ def inbound(callback: Callback, account: Account, now: datetime) -> Sequence[Inb
 
 
 def _is_believed(said: Mapping[str, Any], account: Account) -> bool:
-    """Return whether it is signed, where the account has a secret for that."""
+    """Return whether it is signed, if the account has a signature secret."""
     secret = account.credentials.get("signature_secret")
     if not secret:
         return True
@@ -182,7 +182,7 @@ def _is_believed(said: Mapping[str, Any], account: Account) -> bool:
 
 
 def signature(fields: Mapping[str, Any], secret: str, method: str) -> str:
-    """Return Vonage's signature of these fields, in lower-case hexadecimal."""
+    """Return Vonage's signature for these fields, in lower-case hexadecimal."""
     named = sorted((name, str(value)) for name, value in fields.items() if name != "sig")
     signed = "".join(f"&{name}={value.replace('&', '_').replace('=', '_')}" for name, value in named).encode()
     if method == METHODS[0]:
@@ -195,7 +195,7 @@ def _refusal(part: dict[str, Any]) -> Refused | Unknown:
 
 
 def _fields(callback: Callback) -> Mapping[str, Any]:
-    """Return the fields of a receipt: the provider may be set to send them as JSON, as a form, or in the URL."""
+    """Return the fields of a receipt: the provider can be set to send JSON, a form, or URL parameters."""
     kind = callback.headers.get("content-type", "")
     if kind.startswith("application/json"):
         return json_object(callback.body)
@@ -210,7 +210,7 @@ def _at(written: str | None) -> datetime | None:
 
 
 def _stamp(written: str | None) -> datetime | None:
-    """Return a moment that Vonage writes without its offset, which is none."""
+    """Return a time that Vonage writes without an offset; it is UTC."""
     try:
         return datetime.strptime(written or "", "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     except ValueError:
@@ -218,7 +218,7 @@ def _stamp(written: str | None) -> datetime | None:
 
 
 def check(account: Account) -> None:
-    """Refuse an account whose receipts could never be believed."""
+    """Refuse an account whose receipts could never be verified."""
     if account.settings.get("signature_method", METHODS[0]) not in METHODS:
         raise UnfitError("no_such_signature_method", "config")
 

@@ -1,4 +1,4 @@
-"""The wallet's own in-app message: a webhook after the Standard Webhooks specification, to a public address over https."""
+"""The wallet's own in-app messages: a webhook following the Standard Webhooks specification, to a public https address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TYPE = "contact.message"
 
 
 def request(message: OutgoingMessage, account: Account, now: datetime) -> HttpCall:
-    """Return the signed call; its id is the contact's on this channel, the same whenever it is tried again."""
+    """Return the signed call; its id is that of the contact on this channel, the same for every retry."""
     url = account.settings["url"]
     if urlsplit(url).scheme != "https":
         raise UnfitError("not_https", "config")

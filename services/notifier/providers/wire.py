@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from libs.common.calling import BODY_LIMIT as BODY_LIMIT  # noqa: PLC0414  # what an adapter is made of is taken from here
-from libs.common.calling import Answer as Answer  # noqa: PLC0414  # what an adapter is made of is taken from here
-from libs.common.calling import HttpCall as HttpCall  # noqa: PLC0414  # what an adapter is made of is taken from here
+from libs.common.calling import BODY_LIMIT as BODY_LIMIT  # noqa: PLC0414  # re-exported for adapters
+from libs.common.calling import Answer as Answer  # noqa: PLC0414  # re-exported for adapters
+from libs.common.calling import HttpCall as HttpCall  # noqa: PLC0414  # re-exported for adapters
 from services.notifier.domain.asking import Question, Search
 from services.notifier.domain.message import OutgoingMessage
 from services.notifier.domain.receipts import Receipt
@@ -36,23 +36,23 @@ class Account:
     credentials: Mapping[str, str] = field(repr=False)
     settings: Mapping[str, str] = field(default_factory=dict)
     base_url: str | None = None
-    """In the place of the provider's own: another region, or a fake."""
+    """Used instead of the provider's own: another region, or a fake."""
     callback: str | None = None
-    """The public URL of our receipts endpoint for this account, its secret part included."""
+    """The public URL of our receipts endpoint for this account, including its secret part."""
     key: bytes = field(default=b"", repr=False)
-    """A key of this account's own, for marks by which what it sent is known again."""
+    """This account's own key, for marks by which we recognise what it sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A request that says it comes from a provider. `url` is the public one, as the sender called it; header names are lower case."""
+    """A request claiming to come from a provider. `url` is the public one, as its sender called it; header names are lower case."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes
     fetched: Mapping[str, bytes] = field(default_factory=dict)
-    """What was fetched for it, by URL."""
+    """What was fetched to verify it, by URL."""
 
     @property
     def query(self) -> dict[str, str]:
@@ -69,13 +69,13 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """What must be fetched before a callback can be read: the key that it is signed with, or what confirms a subscription."""
+    """What must be fetched before a callback can be read: the key it is signed with, or the confirmation of a subscription."""
 
     url: str
 
 
 class UnfitError(Exception):
-    """This message cannot be said in this provider's words; nobody is called."""
+    """This message cannot be sent through this provider; no call is made."""
 
     def __init__(self, code: str, fault: Fault) -> None:
         super().__init__(code)
@@ -85,7 +85,7 @@ class UnfitError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What an account shows in the place of its credentials, until it expires."""
+    """What an account presents instead of its credentials, until it expires."""
 
     value: str
     expires_in: timedelta
@@ -93,7 +93,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class TokenExchange:
-    """How an account gets its token: the call, and what the answer means (None: it was refused)."""
+    """How an account gets its token: the call, and the meaning of the answer (None: refused)."""
 
     request: Callable[[Account, datetime], HttpCall]
     read: Callable[[Answer], Token | None]
@@ -101,7 +101,7 @@ class TokenExchange:
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """How an account makes its tokens itself: nobody is asked."""
+    """How an account makes its own tokens, without asking anybody."""
 
     request: Callable[[Account, datetime], Token]
 
@@ -112,9 +112,9 @@ class LookUp:
 
     request: Callable[[Question, Account, datetime], HttpCall]
     read: Callable[[Answer, Question, Account], Search | None]
-    """Returns None where the answer says nothing."""
+    """Returns None if the answer says nothing."""
     absent_after: timedelta | None = None
-    """How long after an attempt what is not found was never taken; None where that proves nothing."""
+    """How long after an attempt absence proves that it was never accepted; None if absence proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,28 +127,28 @@ class Adapter:
     read: Callable[[Answer], Result]
     receipts: Callable[[Callback, Account, datetime], Sequence[Receipt] | Denied | Fetch] | None = None
     inbound: Callable[[Callback, Account, datetime], Sequence[Inbound] | Denied | Fetch] | None = None
-    """What somebody sends to a number or an address of the account."""
+    """Reads what somebody sends to a number or an address of the account."""
     look_up: LookUp | None = None
     check: Callable[[Account], object] | None = None
-    """Fails where nothing could be sent with an account; where there is none, a request is made to see that."""
+    """Fails for an account that could not send anything; without it, building a request is the check."""
     heard: Mapping[str, object] = field(default_factory=dict)
-    """What this provider wants to read in the answer to its receipts: else it posts them again."""
+    """What this provider expects in the answer to its receipts; otherwise it posts them again."""
     taken: tuple[bytes, str] = (b"", "text/plain")
-    """What this provider wants to be answered when it brings such a message, and its media type: nothing that is sent on."""
+    """The answer, with its media type, that this provider expects to an inbound message; nothing that it would send on."""
     credentials: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
-    """What an account must have."""
+    """Settings that an account must have."""
     optional: tuple[str, ...] = ()
-    """What it may have besides, credential or setting."""
+    """Optional credentials and settings."""
     secrets: tuple[str, ...] = ()
-    """What of it must be a credential: settings are shown."""
+    """Which of these must be credentials: settings are shown."""
     signing: tuple[str, ...] = ()
-    """The credentials by which its receipts are signed; those of an account without them may suppress and never permit."""
+    """The credentials that its receipts are signed with; receipts of an account without them may suppress but never permit."""
     token: TokenExchange | Minted | None = None
     http2: bool = False
-    """Whether it is spoken to over HTTP/2, and then at its own address alone."""
+    """Whether it is called over HTTP/2, which works only at its own address."""
     public_only: bool = False
-    """Whether the URL is a customer's: then it must lead to public addresses, over https."""
+    """Whether the URL is a customer's: then it must be https and lead to public addresses."""
 
     def signs(self, account: Account) -> bool:
         """Return whether the receipts of an account are signed."""
@@ -156,7 +156,7 @@ class Adapter:
 
 
 def one_click(message: OutgoingMessage) -> dict[str, str]:
-    """Return the headers by which a mail program offers to end such mails (RFC 8058); none where there is no link."""
+    """Return the headers with which mail programs offer one-click unsubscribing (RFC 8058); none if there is no link."""
     if message.unsubscribe is None:
         return {}
     return {"List-Unsubscribe": f"<{message.unsubscribe}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
@@ -171,31 +171,31 @@ def e164(to: str) -> str:
 
 
 def basic(user: str, password: str) -> str:
-    """Return the header of HTTP Basic by which a caller shows who it is."""
+    """Return the HTTP Basic authorization header."""
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def sender_id(given: str) -> str:
-    """Return a sender as those take it that write numbers without a plus; a name stays as it is."""
+    """Return a sender for providers that write numbers without a plus; a name is unchanged."""
     digits = given.removeprefix("+")
     return digits if digits.isdecimal() else given
 
 
 def still_wanted(message: OutgoingMessage, now: datetime) -> None:
-    """Hold back a message that has ended, from a provider that has no word for an end."""
+    """Refuse a message that has expired, for providers whose API cannot set an expiry."""
     if message.deadline is not None and message.deadline <= now:
         raise UnfitError("too_late", "provider")
 
 
 def mailbox(to: str) -> str:
-    """Return an e-mail address: one `@`, nothing around it that a header could be made of."""
+    """Return an e-mail address: one `@`, and nothing that could inject a header."""
     if not _MAILBOX.fullmatch(to):
         raise UnfitError("invalid_mailbox", "invalid_address")
     return to
 
 
 def seconds_left(message: OutgoingMessage, now: datetime, *, least: int, most: int) -> int | None:
-    """Return for how long the provider may go on trying, in seconds; None where the message has no end."""
+    """Return how long the provider may keep trying, in seconds; None if the message does not expire."""
     if message.deadline is None:
         return None
     left = int((message.deadline - now).total_seconds())
@@ -205,7 +205,7 @@ def seconds_left(message: OutgoingMessage, now: datetime, *, least: int, most: i
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Return a JSON object; empty where the body is none."""
+    """Return a JSON object; empty if the body is not one."""
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -214,7 +214,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def json_objects(body: bytes) -> list[dict[str, Any]]:
-    """Return the objects of a JSON list, or the one object; empty where the body is neither."""
+    """Return the objects of a JSON list, or a single object; empty if the body is neither."""
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -228,7 +228,7 @@ def form(body: bytes) -> dict[str, str]:
 
 
 def multipart(callback: Callback) -> dict[str, bytes]:
-    """Return the fields of a form that came in parts, without its files."""
+    """Return the fields of a multipart form, without its files."""
     kind = callback.headers.get("content-type", "")
     whole = BytesParser(policy=HTTP).parsebytes(f"content-type: {kind}\r\n\r\n".encode("latin-1", "replace") + callback.body)
     fields: dict[str, bytes] = {}
@@ -240,14 +240,14 @@ def multipart(callback: Callback) -> dict[str, bytes]:
 
 
 def text(value: object) -> str | None:
-    """Return a word out of an answer: what is no text or number is nothing."""
+    """Return a text or number from an answer as a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         return None
     return str(value)
 
 
 def moment(value: object) -> datetime | None:
-    """Return a moment that is written with its offset."""
+    """Return a time written with its offset."""
     try:
         at = datetime.fromisoformat(str(value))
     except ValueError:
@@ -256,7 +256,7 @@ def moment(value: object) -> datetime | None:
 
 
 def at_epoch(value: object) -> datetime | None:
-    """Return the moment of a number of seconds since 1970."""
+    """Return the time for a number of seconds since 1970."""
     try:
         return datetime.fromtimestamp(int(str(value)), tz=UTC)
     except (ValueError, OverflowError, OSError):

@@ -29,7 +29,7 @@ from services.notifier.routes.personal import Asking
 from services.notifier.store import pii, reading
 from services.notifier.store.reading import Filter
 
-Raw = Annotated[bool, Query(description="receipts as they came too; with the scope pii:read, and kept with who has read them")]
+Raw = Annotated[bool, Query(description="also return receipts as they came; needs the scope pii:read, and the read is recorded")]
 _request = msgspec.json.Decoder(ContactRequested).decode
 _decisions = msgspec.json.Decoder(tuple[Decision, ...]).decode
 _decision = msgspec.json.Decoder(Decision).decode
@@ -37,7 +37,7 @@ _decision = msgspec.json.Decoder(Decision).decode
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What the routes work with."""
+    """Dependencies of the routes."""
 
     engine: AsyncEngine
     clock: Clock
@@ -90,7 +90,7 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
         ]
         return answer({**_delivery(row), "text": text, "attempts": shown})
 
-    @routes.get("/borrowers/{borrower_id}/contacts", summary="The ledger of contacts that caps count, oldest first")
+    @routes.get("/borrowers/{borrower_id}/contacts", summary="The contacts that caps count, oldest first")
     async def contacts(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: Cursor) -> Response:
         async with inside.engine.connect() as conn:
             await expect_known(conn, caller.tenant, borrower_id)
@@ -101,16 +101,16 @@ def _add_deliveries(routes: APIRouter, inside: Inside) -> None:
 
 
 def _add_compliance(routes: APIRouter, inside: Inside) -> None:
-    @routes.post("/compliance/check", summary="Ask the gate about any contact; no state is touched", openapi_extra=takes(checking.CheckIn))
+    @routes.post("/compliance/check", summary="Ask the gate about any contact; changes no state", openapi_extra=takes(checking.CheckIn))
     async def check(request: Request, _: Reading) -> Response:
         return answer(checking.check(await body_of(request), inside.packs))
 
-    @routes.get("/compliance/packs", summary="The rules of all jurisdictions in short")
+    @routes.get("/compliance/packs", summary="Summary of the rules of every jurisdiction")
     async def packs(_: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
         names, following = part(sorted(inside.packs), cursor, limit)
         return page([checking.describe(inside.packs[name]) for name in names], following)
 
-    @routes.get("/compliance/packs/{pack_id}", summary="One pack: its rules, sources, and how well each is verified")
+    @routes.get("/compliance/packs/{pack_id}", summary="One pack: its rules and sources, and how well each is verified")
     async def pack(pack_id: str, _: Reading) -> Response:
         if pack_id not in inside.packs:
             raise DomainError(404, "not_found", f"there is no pack {pack_id[:128]!r}")
@@ -131,7 +131,7 @@ def _delivery(row: Row[tuple[object, ...]]) -> dict[str, Any]:
 
 
 def _receipt(row: Row[tuple[object, ...]], directory: Directory | None, tenant: str) -> dict[str, Any]:
-    """Return a word of a provider; with a directory to open it by, also as it came."""
+    """Return what a provider said; with a directory to open it, also as it came."""
     return {
         "at": row.at, "received_at": row.received_at, "standing": None if row.standing is None else Standing(row.standing).name.lower(),
         "code": row.code, "fault": row.fault,

@@ -1,4 +1,4 @@
-"""What providers, routes and what is known of persons look like over HTTP, for OpenAPI; fields may be added, none goes."""
+"""Response shapes of providers, routes and personal data, for OpenAPI; fields may be added but never removed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from libs.common.describing import Shapes
 
 
 class BreakerState(Struct):
-    """Whether calls are let through, and why not."""
+    """Whether calls are let through, and if not, why."""
 
     state: str
     since: datetime | None
@@ -21,7 +21,7 @@ class BreakerState(Struct):
 
 
 class RateState(Struct):
-    """How many messages a second, and how many permits are given out ahead."""
+    """How many messages a second, and how many permits are promised ahead."""
 
     per_second: int | None
     permits_in_use: int
@@ -37,7 +37,7 @@ class ProviderFault(Struct):
 
 
 class ProviderAccount(Struct, kw_only=True):
-    """An account: the names of its credentials, and nothing of them."""
+    """An account, with the names of its credentials but not their values."""
 
     name: str
     channels: list[str]
@@ -57,14 +57,14 @@ class ProviderAccount(Struct, kw_only=True):
 
 
 class ProviderSet(ProviderAccount, kw_only=True):
-    """An account that was set, and where its receipts and replies are to be sent: shown this once."""
+    """An account as set, and where its receipts and replies are to be sent: shown only once."""
 
     receipts_url: str | None
     inbound_url: str | None
 
 
 class Provider(Struct, kw_only=True):
-    """A provider with its health; a built-in one has its name, channels and whether it is a sandbox."""
+    """A provider with its health; a built-in one has only its name, channels and whether it is a sandbox."""
 
     name: str
     channels: list[str]
@@ -88,7 +88,7 @@ class Provider(Struct, kw_only=True):
 
 
 class ProviderEvent(Struct):
-    """What became of a provider; what its kind has beyond these fields stands beside them."""
+    """Something that happened to a provider; fields specific to its kind may follow."""
 
     at: datetime
     kind: str
@@ -96,7 +96,7 @@ class ProviderEvent(Struct):
 
 
 class ProviderRoute(Struct):
-    """Messages of a channel to a country go through a provider, in the proportion of the weights."""
+    """Messages of a channel to a country go through providers in proportion to their weights."""
 
     channel: str
     country: str
@@ -105,7 +105,7 @@ class ProviderRoute(Struct):
 
 
 class Routes(Struct):
-    """All routes of a tenant; version 0: none was ever set."""
+    """All routes of a tenant; version 0 means none were ever set."""
 
     items: list[ProviderRoute]
     next: str | None
@@ -113,7 +113,7 @@ class Routes(Struct):
 
 
 class BookAddress(Struct):
-    """An address; masked without the scope pii:read, null where nobody can open it."""
+    """An address; masked without the scope pii:read, null if it cannot be opened."""
 
     channel: str
     address: str | None
@@ -123,7 +123,7 @@ class BookAddress(Struct):
 
 
 class BookEntry(Struct):
-    """What is known of a borrower's person."""
+    """A borrower's personal data."""
 
     borrower_id: str
     erased: bool
@@ -136,7 +136,7 @@ class BookEntry(Struct):
 
 
 class PersonalRead(Struct):
-    """Who has read personal data, whose, when and why."""
+    """Who read personal data, whose, when and why."""
 
     borrower_id: str | None
     what: str
@@ -146,13 +146,13 @@ class PersonalRead(Struct):
 
 
 class Recognised(Struct):
-    """Whether it is the borrower."""
+    """Whether the digits match the borrower."""
 
     recognised: bool
 
 
 class Reply(Struct, kw_only=True):
-    """What somebody wrote back; text and sender only with the scope pii:read."""
+    """What somebody wrote back; text and sender need the scope pii:read."""
 
     id: str
     provider: str

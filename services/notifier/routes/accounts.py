@@ -1,4 +1,4 @@
-"""Providers and routes over HTTP (contract, section 6): accounts, their secrets written and never read, and who carries what."""
+"""Providers and routes over HTTP (contract, section 6): accounts, with secrets that are written but never read, and who carries what."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 ChannelName = Literal["sms", "email", "push", "inbox"]
 Value = Annotated[str, Field(min_length=1, max_length=8192)]
 PROBES = {"sms": "+12025550123", "email": "someone@example.com", "push": "token", "inbox": "someone"}
-"""Addresses for the request that is only built, to see whether an account could make one."""
+"""Addresses for a request that is built but never sent, to check that an account can make one."""
 
 
 class AccountIn(Asked):
-    """A provider account; credentials that are left out stay as they are."""
+    """A provider account; omitted credentials stay as they are."""
 
     kind: str
     channels: list[ChannelName] | None = Field(default=None, min_length=1)
@@ -57,7 +57,7 @@ class PauseIn(Asked):
 
 
 class RouteIn(Asked):
-    """One route; `*` is every country that has no route of its own."""
+    """One route; `*` is every country without a route of its own."""
 
     channel: ChannelName
     country: str = Field(default=ANYWHERE, pattern=r"^(\*|[A-Z]{2})$")
@@ -74,7 +74,7 @@ class RoutesIn(Asked):
 
 @dataclass(frozen=True, slots=True)
 class AccountDesk:
-    """What these routes work with."""
+    """Dependencies of these routes."""
 
     engine: AsyncEngine
     clock: Clock
@@ -94,7 +94,7 @@ def routes_of(desk: AccountDesk) -> APIRouter:
 
 
 def _add_providers(routes: APIRouter, desk: AccountDesk) -> None:
-    @routes.get("/providers", summary="Provider accounts with health, breaker and rate; no secrets")
+    @routes.get("/providers", summary="Provider accounts with health, breaker and rate, without secrets")
     async def providers(caller: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
         builtin = [{"name": name, "channels": one.channels, "sandbox": one.sandbox} for name, one in desk.directory.builtin.items()]
         async with desk.engine.connect() as conn:
@@ -122,7 +122,7 @@ def _add_providers(routes: APIRouter, desk: AccountDesk) -> None:
 
 
 def _posted_to(desk: AccountDesk, adapter: Adapter | Link, name: str, secret: str) -> dict[str, str | None]:
-    """Return where a provider posts what it says; None of what its kind has no word for."""
+    """Return the URLs that a provider posts to; None for what its kind cannot send."""
     hears_replies = not isinstance(adapter, Link) and adapter.inbound is not None
     return {
         "receipts_url": desk.directory.receipts_url(name, secret) if adapter.receipts is not None else None,
@@ -133,7 +133,7 @@ def _posted_to(desk: AccountDesk, adapter: Adapter | Link, name: str, secret: st
 async def _asked(
     conn: AsyncConnection, desk: AccountDesk, wanted: AccountIn, caller: Principal, *, before: AccountRow | None, name: str
 ) -> tuple[AccountRow, Secrets]:
-    """Return the account as it is asked for, and what is secret of it: the URL's part stays, and credentials that are not given."""
+    """Return the requested account and its secrets: the URL's secret and omitted credentials stay as they were."""
     kept = desk.directory.open(before) if before and before.kind == wanted.kind else None
     credentials = wanted.credentials if wanted.credentials is not None else (kept.credentials if kept else {})
     row = AccountRow(
@@ -145,24 +145,24 @@ async def _asked(
 
 
 _UNFIT = {
-    "host_tls_or_from": "host is a name or an address alone, tls is starttls, implicit or none, from has no control characters",
-    "host_or_tls": "host is a name or an address alone, tls is implicit or none",
+    "host_tls_or_from": "host must be only a name or an address, tls starttls, implicit or none, from without control characters",
+    "host_or_tls": "host must be only a name or an address, tls implicit or none",
     "username_and_password": "a username needs a password, and a password a username",
-    "password_without_tls": "with tls none a password would go over the network in the open",
-    "resp_ids_or_receipt_ids": "resp_ids and receipt_ids are hex or decimal",
-    "query_sm": "query_sm is true or false",
-    "not_https": "url begins with https",
-    "secret_unreadable": "secret is 24 to 64 bytes in base64, with whsec_ before it or without",
-    "no_region": "region is one of theirs, such as eu-central-1",
-    "no_such_environment": "environment is production or sandbox",
-    "templates_unreadable": "templates is JSON in a text: docs/providers.md shows it",
-    "invalid_mailbox": "from is no mailbox: Lender <dunning@lender.example>",
+    "password_without_tls": "with tls none the password would cross the network unencrypted",
+    "resp_ids_or_receipt_ids": "resp_ids and receipt_ids must be hex or decimal",
+    "query_sm": "query_sm must be true or false",
+    "not_https": "url must begin with https",
+    "secret_unreadable": "secret must be 24 to 64 bytes in base64, with or without whsec_ before it",
+    "no_region": "region must be a region of AWS, such as eu-central-1",
+    "no_such_environment": "environment must be production or sandbox",
+    "templates_unreadable": "templates must be a string containing JSON, as in docs/providers.md",
+    "invalid_mailbox": "from must be a mailbox, such as Lender <dunning@lender.example>",
 }
-"""What a kind calls an account that it cannot use, as whoever makes one is told."""
+"""What the maker of an account is told, by the code with which its kind refuses it."""
 
 
 def _adapter(wanted: AccountIn, desk: AccountDesk) -> Adapter | Link:
-    """Return the adapter, or refuse a kind, a channel, a URL or a host that it does not have."""
+    """Return the adapter; refuses a kind, channel, URL or host that is not supported."""
     adapter = ALL.get(wanted.kind)
     if adapter is None:
         raise DomainError(422, "unknown_kind", f"kind: {wanted.kind[:64]!r} is not known here: {near(wanted.kind[:64], list(ALL))}")
@@ -172,16 +172,18 @@ def _adapter(wanted: AccountIn, desk: AccountDesk) -> Adapter | Link:
     if isinstance(adapter, Link):
         host = wanted.settings.get("host")
         if url is not None or (host in LOOPBACK and not desk.fakes and host not in desk.directory.private_hosts):
-            raise DomainError(422, "invalid_host", f"settings: {wanted.kind} has a host that is not of this machine, and no base_url")
+            raise DomainError(422, "invalid_host", f"settings: {wanted.kind} needs a host not on this machine, and takes no base_url")
         return adapter
     fake = url is not None and desk.fakes and url.startswith("http://") and is_loopback(url)
     if url is not None and (adapter.public_only or not (fake or (url.startswith("https://") and not adapter.http2))):
-        raise DomainError(422, "invalid_base_url", "base_url: https is needed; a webhook has its URL among its settings, apns its own")
+        raise DomainError(
+            422, "invalid_base_url", "base_url: https is required; a webhook has its URL in its settings, and apns a fixed one"
+        )
     return adapter
 
 
 def _check(adapter: Adapter | Link, desk: AccountDesk, row: AccountRow, secrets: Secrets) -> None:
-    """Refuse an account that has not what its kind needs, or with which no request could be made."""
+    """Refuse an account that lacks what its kind needs, or with which no request could be made."""
     given = set(secrets.credentials) | set(row.settings)
     missing = [name for name in adapter.credentials if name not in secrets.credentials]
     missing += [name for name in adapter.settings if name not in row.settings]
@@ -190,7 +192,7 @@ def _check(adapter: Adapter | Link, desk: AccountDesk, row: AccountRow, secrets:
         said = [f"{', '.join(sorted(names))} {verb}" for names, verb in ((missing, "is missing"), (unknown, "is not known")) if names]
         raise DomainError(422, "invalid_account", f"{row.kind}: {'; '.join(said)}")
     if shown := set(row.settings) & {*adapter.credentials, *adapter.secrets}:
-        raise DomainError(422, "invalid_account", f"{row.kind}: {', '.join(sorted(shown))} belongs to the credentials")
+        raise DomainError(422, "invalid_account", f"{row.kind}: {', '.join(sorted(shown))} belongs in the credentials")
     account = Account(row.name, row.kind, {"token": "-", **secrets.credentials}, row.settings, row.base_url)
     try:
         _try(adapter, account, row, desk.clock.now())
@@ -201,7 +203,7 @@ def _check(adapter: Adapter | Link, desk: AccountDesk, row: AccountRow, secrets:
 
 
 def _try(adapter: Adapter | Link, account: Account, row: AccountRow, now: datetime) -> None:
-    """Make what a message would need, and send nothing."""
+    """Build what a message would need, without sending anything."""
     if isinstance(adapter, Link):
         adapter.check(account)
         return
@@ -217,11 +219,11 @@ def _try(adapter: Adapter | Link, account: Account, row: AccountRow, now: dateti
 
 
 def _add_pauses(routes: APIRouter, desk: AccountDesk) -> None:
-    @routes.post("/providers/{name}:pause", summary="Send nothing by this provider")
+    @routes.post("/providers/{name}:pause", summary="Stop sending through this provider")
     async def pause(name: str, wanted: PauseIn, caller: Operating) -> Response:
         return await _pause(desk, caller, name, reason=wanted.reason)
 
-    @routes.post("/providers/{name}:resume", summary="Send by this provider again")
+    @routes.post("/providers/{name}:resume", summary="Send through this provider again")
     async def resume(name: str, caller: Operating) -> Response:
         return await _pause(desk, caller, name, reason=None)
 
@@ -238,7 +240,7 @@ async def _pause(desk: AccountDesk, caller: Principal, name: str, *, reason: str
 
 
 def _add_routes(routes: APIRouter, desk: AccountDesk) -> None:
-    @routes.get("/routes", summary="Which provider has which channel and country, by weight")
+    @routes.get("/routes", summary="Which providers carry which channels and countries, by weight")
     async def shown(caller: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
         async with desk.engine.connect() as conn:
             held = await accounts.routes(conn, caller.tenant)
@@ -248,7 +250,7 @@ def _add_routes(routes: APIRouter, desk: AccountDesk) -> None:
     async def put(wanted: RoutesIn, caller: Operating) -> Response:
         items = [Route(one.channel, one.country, one.provider, one.weight) for one in wanted.items]
         if len({(one.channel, one.country, one.provider) for one in items}) < len(items):
-            raise DomainError(422, "invalid_routes", "a provider stands once for a channel and country")
+            raise DomainError(422, "invalid_routes", "a provider may appear only once per channel and country")
         async with desk.engine.begin() as conn:
             offers = (await desk.directory.routing(conn)).offers(caller.tenant)
             for one in items:
@@ -263,7 +265,7 @@ def _add_receipts(routes: APIRouter, desk: AccountDesk) -> None:
     @routes.post("/providers/{name}/{secret}/receipts", include_in_schema=False)
     @routes.get("/providers/{name}/{secret}/receipts", include_in_schema=False)
     async def receipts(name: str, secret: str, request: Request) -> Response:
-        """Take what a provider says; it has no key, its URL has a secret and what it says a signature."""
+        """Take in what a provider says; it needs no API key: its URL contains a secret, and its callbacks are signed."""
         url = desk.directory.receipts_url(name, secret)
         if url is None:
             raise DomainError(404, "not_found", "there is nothing here")
@@ -271,7 +273,7 @@ def _add_receipts(routes: APIRouter, desk: AccountDesk) -> None:
 
 
 def _shown(row: AccountRow) -> dict[str, Any]:
-    """Return an account as it is shown: the names of its credentials, and nothing of them."""
+    """Return an account as shown: the names of its credentials, but not their values."""
     return {
         "name": row.name, "kind": row.kind, "channels": row.channels, "sandbox": False, "settings": row.settings,
         "credentials": row.credential_names, "base_url": row.base_url, "at_once": row.at_once,

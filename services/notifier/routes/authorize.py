@@ -1,4 +1,4 @@
-"""Contacts that people make, asked for before they are made."""
+"""Contacts that people make: asking for permission beforehand."""
 
 from __future__ import annotations
 

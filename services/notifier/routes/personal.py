@@ -1,4 +1,4 @@
-"""Personal data over HTTP: the contact book, whose an address is, the sandbox's messages, and who has read any of it."""
+"""Personal data over HTTP: the contact book, whose an address is, the sandbox's messages, and who has read any of these."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Opening = Annotated[Principal, Depends(requires(READS))]
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, and as whom they read in the open; None is masked."""
+    """The caller, and the reader if they may see personal data; None is masked."""
 
     tenant: str
     reader: Reader | None
@@ -36,9 +36,9 @@ class Asker:
 
 async def asker(
     caller: Annotated[Principal, Depends(requires("contacts:read"))],
-    reason: Annotated[str | None, Query(min_length=1, max_length=500, description="why it is read; kept with the reading")] = None,
+    reason: Annotated[str | None, Query(min_length=1, max_length=500, description="why it is read; recorded with the read")] = None,
 ) -> Asker:
-    """Return who asks: whoever has the scope `pii:read` reads in the open."""
+    """Return the caller: with the scope `pii:read` they see data unmasked."""
     return Asker(caller.tenant, Reader(caller.tenant, caller.actor, reason) if READS in caller.scopes else None)
 
 
@@ -46,7 +46,7 @@ Asking = Annotated[Asker, Depends(asker)]
 
 
 class LookupIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An address of which it is asked whose it is, and why."""
+    """An address whose owner is asked for, and why."""
 
     channel: ChannelName
     address: Annotated[str, Meta(min_length=1, max_length=4096)]

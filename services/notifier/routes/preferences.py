@@ -27,7 +27,7 @@ _wishes = msgspec.json.Decoder(Wishes).decode
 
 
 class WishesIn(Wishes, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of it anew, and why it is written."""
+    """The complete new wishes, and why they are written."""
 
     reason: Annotated[str, Meta(max_length=500, pattern=WITHOUT_NUL)] | None = None
 
@@ -50,7 +50,7 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
         shown, following = cut(found, limit, lambda one: str(one.version))
         return page([_shown(one) for one in shown], following)
 
-    @routes.put("/preferences", summary="Set all of it; with If-Match once something is set", openapi_extra=takes(WishesIn))
+    @routes.put("/preferences", summary="Replace all wishes; needs If-Match once something has been set", openapi_extra=takes(WishesIn))
     async def put(borrower_id: str, request: Request, caller: Writing, *, if_match: IfMatch = None) -> Response:
         body = without(await body_of(request), ONLY_SHOWN)
         wanted = read_as(WishesIn, body, code="invalid_preferences", what="preferences")
@@ -61,7 +61,7 @@ def routes_of(engine: AsyncEngine, clock: Clock) -> APIRouter:
             await borrowers.lock(conn, [who])
             held = await preferences.versions(conn, *who)
             version = held[0].version if held else 0
-            if version or if_match is not None:  # where nothing stands there is nothing to have seen
+            if version or if_match is not None:  # with nothing stored, the caller can have seen no version
                 expect(if_match, tag_of(version))
             now = await clock.at(conn)
             new = Asked(version + 1, msgspec.json.encode(wishes), wanted.reason, caller.actor, now)

@@ -17,7 +17,7 @@ def routes_of(engine: AsyncEngine) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/v1")
 
-    @routes.get("/providers/{name}/history", summary="Who set, paused and resumed a provider, what its breaker did, its weights")
+    @routes.get("/providers/{name}/history", summary="Who set, paused and resumed a provider, its breaker, its weights")
     async def history(name: str, caller: Reading, *, limit: Limit = 100, cursor: Cursor) -> Response:
         end = (number_place(cursor) or 0) + limit + 1
         async with engine.connect() as conn:

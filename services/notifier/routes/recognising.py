@@ -1,4 +1,4 @@
-"""Is this the borrower? Asked before anything is shown on a page: by the end of a phone number, which is itself not shown."""
+"""Is this the borrower? Asked before a page shows anything, by the last digits of a phone number, which itself is never shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.notifier.routes.callers import Reading
 
 
 class RecogniseIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What somebody says the borrower's number ends with. Who asks counts the tries: 10,000 would find it."""
+    """The digits that a borrower's number is said to end with. The caller must limit attempts: 10,000 would find them."""
 
     phone_ends_with: Annotated[str, Meta(pattern=r"^[0-9]{4}$(?!\n)")]
 

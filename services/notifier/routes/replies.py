@@ -1,4 +1,4 @@
-"""Replies: what providers bring in, what people of ours read of it, and what was suppressed because of it."""
+"""Replies: what providers bring in, what our staff read of it, and what it suppressed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _PAGE = (
     "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><title>E-mails</title>"
     "<body style='font-family:sans-serif;max-width:30em;margin:4em auto'>{}"
 )
-_ASKED = _PAGE.format("<form method=post><p>Do you want no more e-mails at this address?<p><button>No more e-mails</button></form>")
+_ASKED = _PAGE.format(
+    "<form method=post><p>Do you want to stop receiving e-mails at this address?<p><button>No more e-mails</button></form>"
+)
 _DONE = _PAGE.format("<p>There will be no more e-mails at this address.")
 
 
@@ -47,7 +49,7 @@ def _add_inbound(routes: APIRouter, listener: Listener) -> None:
     @routes.post("/providers/{name}/{secret}/inbound", include_in_schema=False)
     @routes.get("/providers/{name}/{secret}/inbound", include_in_schema=False)
     async def inbound(name: str, secret: str, request: Request) -> Response:
-        """Take a message of somebody; the provider has no key, its URL has a secret and what it says a signature."""
+        """Take in somebody's message; the provider needs no API key: its URL contains a secret, and its callbacks are signed."""
         url = listener.directory.inbound_url(name, secret)
         if url is None:
             raise DomainError(404, "not_found", "there is nothing here")
@@ -57,15 +59,15 @@ def _add_inbound(routes: APIRouter, listener: Listener) -> None:
 
 
 def _add_unsubscribe(routes: APIRouter, listener: Listener) -> None:
-    @routes.post("/unsubscribe/{token}", summary="End the mails to who has this link (RFC 8058)", response_class=HTMLResponse)
+    @routes.post("/unsubscribe/{token}", summary="Unsubscribe the recipient of this link (RFC 8058)", response_class=HTMLResponse)
     async def unsubscribe(token: str) -> Response:
-        """End the mails to who has this link (RFC 8058); no key is asked for, the link is signed."""
+        """Unsubscribe the recipient of this link (RFC 8058); needs no API key, as the link is signed."""
         await listener.unsubscribe(token)
         return HTMLResponse(_DONE)
 
     @routes.get("/unsubscribe/{token}", include_in_schema=False)
     async def ask(token: str) -> Response:
-        """Ask before anything is ended: programs that look for viruses open every link of a mail."""
+        """Ask before ending anything: virus scanners open every link in a mail."""
         if listener.directory.unsubscribing(token) is None:
             raise DomainError(404, "not_found", "there is nothing here")
         return HTMLResponse(_ASKED)
@@ -74,7 +76,7 @@ def _add_unsubscribe(routes: APIRouter, listener: Listener) -> None:
 def _add_replies(routes: APIRouter, listener: Listener) -> None:
     @routes.get("/borrowers/{borrower_id}/replies", summary="What a borrower wrote back")
     async def of_borrower(borrower_id: str, caller: Reading, *, limit: Limit = 100, cursor: Cursor, reason: Given = None) -> Response:
-        """Return what may be the borrower's replies, oldest first; their text only to those who may read personal data, which is kept."""
+        """Return what may be the borrower's replies, oldest first; their text only to readers of personal data, which is recorded."""
         async with listener.engine.begin() as conn:
             await expect_known(conn, caller.tenant, borrower_id)
             rows = await replies.of_borrower(conn, caller.tenant, borrower_id, after=moment_place(cursor), limit=limit + 1)
@@ -88,7 +90,7 @@ def _add_replies(routes: APIRouter, listener: Listener) -> None:
 def _add_suppressions(routes: APIRouter, listener: Listener) -> None:
     @routes.get("/borrowers/{borrower_id}/suppressions", summary="Addresses to which nothing is sent, and why")
     async def shown(borrower_id: str, caller: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
-        """Return what was ever suppressed for the borrower or at an address of the profile, oldest first."""
+        """Return everything ever suppressed for the borrower or at an address in the profile, oldest first."""
         async with listener.engine.begin() as conn:
             lookups = await _lookups(conn, caller, borrower_id)
             rows = await suppressions.shown(conn, caller.tenant, borrower_id, lookups)
@@ -96,7 +98,7 @@ def _add_suppressions(routes: APIRouter, listener: Listener) -> None:
 
     @routes.delete("/borrowers/{borrower_id}/suppressions/{suppression_id}", summary="Lift a suppression, with a reason")
     async def lift(borrower_id: str, suppression_id: str, caller: Operating, reason: Why) -> Response:
-        """Lift one that was a mistake, or about which a person has decided; it stays on record with who did so and why."""
+        """Lift a suppression that was a mistake, or that a person has decided on; it stays on record with who lifted it and why."""
         async with listener.engine.begin() as conn:
             lookups = await _lookups(conn, caller, borrower_id)
             rows = await suppressions.shown(conn, caller.tenant, borrower_id, lookups)
@@ -104,7 +106,7 @@ def _add_suppressions(routes: APIRouter, listener: Listener) -> None:
             standing = any(row.id == suppression_id and row.lifted_at is None for row in rows)
             lifted = await suppressions.lift_one(conn, caller.tenant, suppression_id, Lift(caller.actor, reason, now)) if standing else None
             if lifted is None:
-                raise DomainError(404, "not_found", "no such suppression stands for this borrower")
+                raise DomainError(404, "not_found", "this borrower has no such suppression in force")
             await deliveries.wake(conn, [(caller.tenant, borrower_id)], now=now)
         return answer(_suppression(lifted))
 

@@ -1,4 +1,4 @@
-"""What the notifier answers, for its OpenAPI; fields may be added, none goes."""
+"""The notifier's response shapes, for its OpenAPI; fields may be added but never removed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.notifier.routes.text_shapes import TEXTS
 
 
 class Delivery(Struct):
-    """A message that was asked for, and how far it is."""
+    """A requested message, and how far it has come."""
 
     task_id: str
     borrower_id: str
@@ -42,7 +42,7 @@ class Delivery(Struct):
 
 
 class SaidReceipt(Struct):
-    """A word of a provider about a message; `raw` is the request that brought it, where it was asked for by who may read it."""
+    """What a provider said about a message; `raw` is the request that brought it, if asked for by a caller who may read it."""
 
     at: datetime | None
     received_at: datetime
@@ -71,7 +71,7 @@ class Attempt(Struct):
 
 
 class DeliveryWithAttempts(Delivery, kw_only=True):
-    """A delivery, which text it had, and its attempts."""
+    """A delivery, the text it used, and its attempts."""
 
     text: dict[str, Any] | None
     attempts: list[Attempt]
@@ -95,7 +95,7 @@ class LedgerContact(Struct):
 
 
 class SwitchSet(Struct):
-    """A turn of the switch."""
+    """A position of the switch as set."""
 
     scope: str
     key: str | None
@@ -106,21 +106,21 @@ class SwitchSet(Struct):
 
 
 class Concerned(Struct):
-    """Of so many contacts that wait and are due first, how many a position of the switch concerns."""
+    """How many of the waiting contacts that are due first a position of the switch applies to."""
 
     concerned: int
     of: int
 
 
 class SwitchTurned(SwitchSet):
-    """A turn of the switch, and what it covers; `waiting` is told of policies, steps and templates, whose names nobody checks."""
+    """A position of the switch and what it covers; `waiting` is given for policies, steps and templates, whose names are not checked."""
 
     waiting: Concerned | None
     hint: str | None
 
 
 class SpokenRule(Struct):
-    """A rule that spoke against a contact, and until when."""
+    """A rule that denied a contact, and until when."""
 
     rule: str
     nature: str
@@ -130,7 +130,7 @@ class SpokenRule(Struct):
 
 
 class GateAnswer(Struct):
-    """Allow, or deny with the earliest moment that all rules allow."""
+    """Allow, or deny with the earliest time that all rules allow."""
 
     decision: str
     earliest: datetime | None
@@ -140,7 +140,7 @@ class GateAnswer(Struct):
 
 
 class Reservation(Struct):
-    """A slot that is held for a contact, and until when."""
+    """A slot held for a contact, and until when."""
 
     id: str
     until: datetime
@@ -153,7 +153,7 @@ class ContactAnswer(GateAnswer, kw_only=True):
 
 
 class Preferences(Struct):
-    """What the borrower asked for; version 0: nothing yet."""
+    """What the borrower asked for; version 0 means nothing yet."""
 
     version: int
     no_contact: list[dict[str, Any]]

@@ -23,12 +23,12 @@ from services.notifier.store import gates
 from services.notifier.store.gates import Switch
 
 LOOKED_AT = 10_000
-"""Contacts that wait, of which it is seen whether a turn of the switch concerns them."""
+"""How many waiting contacts are examined for whether a position of the switch applies to them."""
 LOOKED_FOR_S = 3.0
 
 
 class SwitchIn(Asked):
-    """A turn of the switch; `key` names the policy (`name` or `name@version`), step (`id` or `policy/id`), template, channel or region."""
+    """A position to set; `key` names the policy (`name` or `name@version`), step (`id` or `policy/id`), template, channel or region."""
 
     scope: Scope
     contacts: Literal["on", "shadow", "off"]
@@ -38,7 +38,7 @@ class SwitchIn(Asked):
     @model_validator(mode="after")
     def _has_key(self) -> SwitchIn:
         if (self.scope in KEYLESS) != (self.key is None):
-            raise ValueError("a key is given for policy, step, template, channel and region, and for no other scope")
+            raise ValueError("a key is required for policy, step, template, channel and region, and not allowed for any other scope")
         if self.scope is Scope.CHANNEL and self.key not in {channel.value for channel in Channel}:
             raise ValueError(f"there is no channel {self.key}")
         return self
@@ -48,12 +48,12 @@ def routes_of(engine: AsyncEngine, clock: Clock, packs: Packs) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/v1", tags=["switch"])
 
-    @routes.get("/switch", summary="Every position of the switch that concerns the tenant")
+    @routes.get("/switch", summary="Every position of the switch that applies to the tenant")
     async def switch(caller: Reading, *, limit: Limit = MOST, cursor: Cursor) -> Response:
         async with engine.connect() as conn:
             return page(*part([_shown(one) for one in await gates.switches(conn, caller.tenant)], cursor, limit))
 
-    @routes.put("/switch", summary="Turn it: what is wider and off stays off, whatever is narrower and on")
+    @routes.put("/switch", summary="Set a position: a wider `off` applies even where a narrower one is `on`")
     async def turn(wanted: SwitchIn, caller: Operating) -> Response:
         _expect_region(wanted, packs)
         async with engine.begin() as conn:
@@ -69,7 +69,7 @@ def routes_of(engine: AsyncEngine, clock: Clock, packs: Packs) -> APIRouter:
 
 
 def _expect_region(wanted: SwitchIn, packs: Packs) -> None:
-    """Refuse a region that no pack knows: a stop that is spelt wrong would stop nobody."""
+    """Refuse a region that no pack knows: a misspelt stop would stop nobody."""
     region = wanted.key or ""
     if wanted.scope is not Scope.REGION or packs.locate(region) is not None:
         return
@@ -78,7 +78,7 @@ def _expect_region(wanted: SwitchIn, packs: Packs) -> None:
 
 
 async def _waiting(engine: AsyncEngine, tenant: str) -> Sequence[Waiting] | None:
-    """Return what waits, or None where that is not to be had: the switch is turned by then, and nothing else may be said of it."""
+    """Return what is waiting, or None if that cannot be had in time: the switch is set by then, and the answer must not say otherwise."""
 
     async def look() -> Sequence[Waiting]:
         async with engine.connect() as conn:
@@ -93,7 +93,7 @@ async def _waiting(engine: AsyncEngine, tenant: str) -> Sequence[Waiting] | None
 
 
 def _covered(turned: Switch, before: Sequence[Switch], waiting: Sequence[Waiting] | None) -> dict[str, Any]:
-    """Return how many of the contacts that wait a position concerns, and what looks like a slip in it."""
+    """Return how many waiting contacts a position applies to, and a hint if it looks like a typo."""
     hint = nothing_to_lift(turned.position, [one.position for one in before])
     if waiting is None:
         return {"waiting": None, "hint": hint}

@@ -43,7 +43,7 @@ _NEWEST = 2**31 - 1
 
 
 class TemplateIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new version; `jurisdictions` are those it may be used in, absent: everywhere."""
+    """A new version; `jurisdictions` limits where it may be used (absent: everywhere)."""
 
     name: Name
     locale: Locale
@@ -59,7 +59,7 @@ class TemplateIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class SumIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A debt of a sample, in minor units."""
+    """A sample debt, in minor units."""
 
     principal: Amount = 0
     interest: Amount = 0
@@ -74,12 +74,12 @@ class SumIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
         on_calendar(self.due_on)
 
     def read(self) -> Sum:
-        """Return it as the sample has it."""
+        """Return it in the form of a sample."""
         return Sum(self.principal, self.interest, self.fee, self.penalty, self.currency, self.due_on, self.product)
 
 
 class PreviewIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A text written out (`body`) or named, and what to try it with."""
+    """A text given in full (`body`) or by name, and what to try it with."""
 
     locale: Locale
     channel: ChannelIn
@@ -106,7 +106,7 @@ class PreviewIn(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError("a version belongs to a name")
 
     def asked(self, purpose: str) -> Asked:
-        """Return it as it is tried."""
+        """Return what is to be tried."""
         source = Source(self.body, self.subject, self.html) if self.body is not None else None
         debts = tuple(one.read() for one in self.debts) if self.debts is not None else samples.ONE
         return Asked(
@@ -151,7 +151,7 @@ def _add_writing(routes: APIRouter, publisher: Publisher) -> None:
 
 
 def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
-    @routes.get("/templates", summary="What is in force, by name, locale and channel")
+    @routes.get("/templates", summary="What is in use, by name, locale and channel")
     async def places(caller: Writing, *, limit: Limit = 100, cursor: Cursor) -> Response:
         async with publisher.engine.connect() as conn:
             own = await templates.places(conn, caller.tenant)
@@ -171,7 +171,7 @@ def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
             raise DomainError(404, "not_found", f"there is no text {name[:64]!r}")
         return page(*part([*map(_shipped, shipped), *map(_version, rows)], cursor, limit))
 
-    @routes.get("/templates/{name}/versions/{version:int}", summary="One version as it is written")
+    @routes.get("/templates/{name}/versions/{version:int}", summary="One version as written")
     async def one(  # one query parameter each
         name: str, version: int, caller: Writing, *, locale: str | None = None, channel: ChannelIn | None = None
     ) -> Response:
@@ -186,7 +186,7 @@ def _add_reading(routes: APIRouter, publisher: Publisher) -> None:
 
 def _one_shipped(publisher: Publisher, name: str, locale: str | None, channel: str | None) -> Shipped:
     if locale is None or channel is None:
-        raise DomainError(422, "invalid_request", "version 0 is one text for each locale and channel: name both")
+        raise DomainError(422, "invalid_request", "version 0 has one text for each locale and channel: give both")
     if (found := publisher.texts.shipped.get((name, canonical(locale), channel))) is None:
         raise DomainError(404, "not_found", f"no text {name[:64]!r} for {channel} in {locale[:64]} is shipped")
     return found

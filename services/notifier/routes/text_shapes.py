@@ -1,4 +1,4 @@
-"""What texts and packs look like over HTTP, for OpenAPI; fields may be added, none goes."""
+"""Response shapes of texts and packs, for OpenAPI; fields may be added but never removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from libs.common.describing import Shapes
 
 
 class TextProblem(Struct):
-    """What keeps a text from being said, or is worth a second look."""
+    """A problem that prevents using a text, or deserves a second look."""
 
     kind: str
     detail: str
@@ -32,7 +32,7 @@ class TextNamed(Struct):
 
 
 class TextVersion(TextNamed, kw_only=True):
-    """A version of a text as it is written."""
+    """A version of a text as written."""
 
     state: str
     subject: str | None
@@ -49,13 +49,13 @@ class TextVersion(TextNamed, kw_only=True):
 
 
 class TextDrafted(TextVersion, kw_only=True):
-    """A draft, and what is wrong with it."""
+    """A draft and its problems."""
 
     problems: list[TextProblem]
 
 
 class TextInForce(Struct):
-    """What is in force at a place."""
+    """What is in use for a name, locale and channel."""
 
     name: str
     locale: str
@@ -74,7 +74,7 @@ class SmsCost(Struct):
 
 
 class SmsParts(Struct):
-    """How an SMS is cut; `forcing` are the characters that GSM 7 has not."""
+    """How an SMS is split; `forcing` are the characters missing from GSM 7."""
 
     encoding: str
     units: int
@@ -85,7 +85,7 @@ class SmsParts(Struct):
 
 
 class TextPreview(Struct):
-    """How a text would read; without one where it cannot be made."""
+    """How a text would read; without text if none could be made."""
 
     template: TextNamed
     subject: str | None
@@ -97,7 +97,7 @@ class TextPreview(Struct):
 
 
 class PackInShort(Struct):
-    """The rules of a jurisdiction in short."""
+    """A summary of a jurisdiction's rules."""
 
     id: str
     name: str
@@ -111,7 +111,7 @@ class PackInShort(Struct):
 
 
 class PackRule(Struct):
-    """A rule of a pack; what its kind has beyond these fields stands beside them."""
+    """A rule of a pack; fields specific to its kind may follow."""
 
     rule: str
     kind: str

@@ -1,1 +1,1 @@
-"""Every SQL statement of the notifier, by what it is about; each takes batches."""
+"""Every SQL statement of the notifier, by subject; each takes batches."""

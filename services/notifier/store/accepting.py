@@ -1,4 +1,4 @@
-"""What providers have accepted, of deliveries that are as their claim left them: delivery, attempt and contact in one statement."""
+"""Acceptances by providers of deliveries unchanged since their claim: delivery, attempt and contact in one statement."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ACCEPT = text(
 
 
 async def accept(conn: AsyncConnection, accepted: Sequence[tuple[Delivery, Closing]], *, now: datetime) -> set[Task]:
-    """Write how far these have come that nobody has written since they were read, with what they closed; return which those are."""
+    """Record progress and closings for deliveries that nobody has written since they were read; return the keys of these."""
     if not accepted:
         return set()
     values = {

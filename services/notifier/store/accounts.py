@@ -1,4 +1,4 @@
-"""Provider accounts and routes, as the operators of a tenant set them."""
+"""Provider accounts and routes, as a tenant's operators set them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _COLUMNS = (
     " paused, paused_reason, paused_by, by, at"
 )
 BY_ITSELF = "dunwell"
-"""Who has paused an account that its provider refuses as a whole: a new version of it is tried at once."""
+"""Marks an account paused because its provider refuses it as a whole: a new version of it is tried at once."""
 _settings = msgspec.json.Decoder(dict[str, str]).decode
 _routes = msgspec.json.Decoder(tuple[Route, ...]).decode
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRow:
-    """An account as it is stored: credentials and the secret of its URL sealed, that secret besides as a keyed hash."""
+    """An account as stored: its credentials and its URL's secret sealed, the secret also as a keyed hash."""
 
     tenant: str
     name: str
@@ -42,12 +42,12 @@ class AccountRow:
     paused_reason: str | None = None
     paused_by: str | None = None
     per_second: int | None = None
-    """How many messages may start in any second, over all replicas."""
+    """How many messages may start in any second, across all replicas."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteSet:
-    """All routes of a tenant, as one version of them."""
+    """All routes of a tenant, as a single version."""
 
     version: int
     routes: tuple[Route, ...]
@@ -56,7 +56,7 @@ class RouteSet:
 
 
 async def put(conn: AsyncConnection, row: AccountRow, *, secret_hash: bytes) -> int:
-    """Store an account and return its version; one that a person has paused stays so."""
+    """Store an account and return its version; one paused by a person stays paused."""
     stored = await conn.execute(
         text(
             "insert into notifier.provider_accounts as a (tenant, name, version, kind, channels, settings, credential_names, sealed,"
@@ -110,7 +110,7 @@ async def of_tenant(conn: AsyncConnection, tenant: str) -> list[AccountRow]:
 
 
 async def of_kinds(conn: AsyncConnection, kinds: Sequence[str]) -> list[tuple[str, str]]:
-    """Return tenant and name of every account of these kinds."""
+    """Return tenant and name of each account of these kinds."""
     rows = await conn.execute(
         text("select tenant, name from notifier.provider_accounts where kind = any(cast(:kinds as text[])) order by tenant, name"),
         {"kinds": list(kinds)},
@@ -119,7 +119,7 @@ async def of_kinds(conn: AsyncConnection, kinds: Sequence[str]) -> list[tuple[st
 
 
 async def pause(conn: AsyncConnection, tenant: str, name: str, *, reason: str, by: str, version: int | None = None) -> bool:
-    """Pause an account, or this version of it where it runs; False where there is none."""
+    """Pause an account, or only this version of it; False if there is none."""
     rows = await conn.execute(
         text(
             "update notifier.provider_accounts set paused = true, paused_reason = :reason, paused_by = :by"
@@ -132,7 +132,7 @@ async def pause(conn: AsyncConnection, tenant: str, name: str, *, reason: str, b
 
 
 async def resume(conn: AsyncConnection, tenant: str, name: str) -> bool:
-    """Resume an account; False where there is none."""
+    """Resume an account; False if there is none."""
     rows = await conn.execute(
         text(
             "update notifier.provider_accounts set paused = false, paused_reason = null, paused_by = null"
@@ -144,7 +144,7 @@ async def resume(conn: AsyncConnection, tenant: str, name: str) -> bool:
 
 
 async def put_routes(conn: AsyncConnection, tenant: str, routes: Sequence[Route], *, by: str, at: datetime) -> int:
-    """Store the routes of a tenant as a new version, and return its number; the versions before stay."""
+    """Store a tenant's routes as a new version and return its number; earlier versions stay."""
     await conn.execute(text("select pg_advisory_xact_lock(hashtextextended('notifier.routes/' || :tenant, 0))"), {"tenant": tenant})
     stored = await conn.execute(
         text(
@@ -158,12 +158,12 @@ async def put_routes(conn: AsyncConnection, tenant: str, routes: Sequence[Route]
 
 
 async def routes(conn: AsyncConnection, tenant: str) -> RouteSet | None:
-    """Return the routes of a tenant that hold now."""
+    """Return the current routes of a tenant."""
     return next(iter(await versions_of_routes(conn, tenant, limit=1)), None)
 
 
 async def versions_of_routes(conn: AsyncConnection, tenant: str, *, limit: int) -> list[RouteSet]:
-    """Return the versions of a tenant's routes, the newest first."""
+    """Return the versions of a tenant's routes, newest first."""
     rows = await conn.execute(
         text("select version, routes, by, at from notifier.routes where tenant = :tenant order by version desc limit :limit"),
         {"tenant": tenant, "limit": limit},
@@ -172,7 +172,7 @@ async def versions_of_routes(conn: AsyncConnection, tenant: str, *, limit: int) 
 
 
 async def all_offers(conn: AsyncConnection) -> dict[str, dict[str, Offer]]:
-    """Return what every tenant has, by name."""
+    """Return the accounts of every tenant, by name."""
     rows = await conn.execute(text("select tenant, name, channels, paused from notifier.provider_accounts"))
     found: dict[str, dict[str, Offer]] = {}
     for row in rows:
@@ -181,7 +181,7 @@ async def all_offers(conn: AsyncConnection) -> dict[str, dict[str, Offer]]:
 
 
 async def all_routes(conn: AsyncConnection) -> dict[str, tuple[Route, ...]]:
-    """Return the routes of every tenant that hold now."""
+    """Return the current routes of every tenant."""
     rows = await conn.execute(text("select distinct on (tenant) tenant, routes from notifier.routes order by tenant, version desc"))
     return {row.tenant: _routes(row.routes) for row in rows}
 

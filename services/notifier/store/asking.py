@@ -1,4 +1,4 @@
-"""Attempts of which nothing is known, to be asked about."""
+"""Attempts of unknown outcome, about which providers are asked."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from services.notifier.store.attempts import Attempt
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """An attempt whose answer was lost, and to where it went."""
+    """An attempt whose answer was lost, and where it went."""
 
     attempt: Attempt
     message_id: str
     began_at: datetime
     ended_at: datetime
     asked: int
-    """How often its provider has been asked, this time included."""
+    """How many times its provider has been asked, including this time."""
     lookup: str | None
     same_account: bool
-    """Whether the account is still what it was when the message was given to it."""
+    """Whether the account has not changed since the message was given to it."""
 
 
 async def claim(
     conn: AsyncConnection, kinds: Collection[str], pauses: Sequence[timedelta], *, since: datetime, now: datetime, limit: int
 ) -> list[Lost]:  # fmt: skip
-    """Count one more question for each attempt whose next is due, and return those: whoever else looks now passes them over."""
+    """Count one more question for each attempt whose next one is due, and return these; concurrent callers skip them."""
     rows = await conn.execute(
         text(
             "with due as (select a.tenant, a.borrower_id, a.task_id, a.channel, p.at <= a.began_at as same_account"
@@ -57,7 +57,7 @@ async def claim(
 
 
 async def named(conn: AsyncConnection, tenant: str, provider: str, refs: Collection[str]) -> set[str]:
-    """Return which of a provider's ids are of messages that are known."""
+    """Return which of a provider's ids belong to known messages."""
     rows = await conn.execute(
         text(
             "select provider_ref from notifier.attempts where tenant = :tenant and provider = :provider"
@@ -69,7 +69,7 @@ async def named(conn: AsyncConnection, tenant: str, provider: str, refs: Collect
 
 
 async def others_lost(conn: AsyncConnection, lost: Lost, *, since: datetime, until: datetime) -> bool:
-    """Say whether nothing is known yet of another message that its provider was given for the same address between these moments."""
+    """Return whether another message to the same address, given to its provider between these times, is of unknown outcome too."""
     rows = await conn.execute(
         text(
             "select 1 from notifier.contacts c join notifier.attempts a on a.tenant = c.tenant and a.borrower_id = c.borrower_id"
@@ -87,7 +87,7 @@ async def others_lost(conn: AsyncConnection, lost: Lost, *, since: datetime, unt
 
 
 async def is_lost(conn: AsyncConnection, attempt: Attempt) -> bool:
-    """Say whether still nothing is known of an attempt; its borrower is locked."""
+    """Return whether an attempt's outcome is still unknown; its borrower is locked."""
     rows = await conn.execute(
         text(
             "select 1 from notifier.attempts where tenant = :tenant and borrower_id = :borrower and task_id = :task"

@@ -1,4 +1,4 @@
-"""Attempts: written before a provider is called, closed by what it answered."""
+"""Attempts: written before a provider is called, closed by its answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.notifier.store.borrowers import arrays, joined_arrays
 
 
 class Attempt(Value, frozen=True):
-    """One try of a delivery on a channel."""
+    """One try of a delivery on one channel."""
 
     tenant: str
     borrower_id: str
@@ -32,23 +32,23 @@ class Attempt(Value, frozen=True):
 
     @property
     def key(self) -> Task:
-        """Return what its delivery is known by."""
+        """Return the key of its delivery."""
         return self.tenant, self.borrower_id, self.task_id
 
     @property
     def message_id(self) -> str:
-        """Return what the message of this attempt is called: providers give it back in their receipts."""
+        """Return the id of this attempt's message, which providers return in their receipts."""
         return _message_id(self.tenant, self.task_id, self.channel, self.turn)
 
 
 @lru_cache(maxsize=1024)
 def _message_id(tenant: str, task_id: str, channel: str, turn: int) -> str:
-    """Return it; it is asked for when the attempt is written, and again when the message is made."""
+    """Return the id; needed both when the attempt is written and when the message is made."""
     return ids.derived("m", tenant, task_id, channel, turn)
 
 
 class Closing(Value, frozen=True):
-    """What is written of an attempt's result."""
+    """How an attempt is closed by its result."""
 
     attempt: Attempt
     result: str
@@ -74,7 +74,7 @@ _BEGIN = text(
 
 
 async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: datetime) -> set[tuple[str, str, str]]:
-    """Write attempts down before anything goes out, and return those that may: one a task and channel, unless it surely did not go out."""
+    """Write attempts before anything goes out; return those that may go: one per task and channel, or again if it surely did not go out."""
     ordered = sorted(attempts, key=lambda a: (a.tenant, a.borrower_id, a.task_id, a.channel))
     if not ordered:
         return set()
@@ -91,7 +91,7 @@ async def begin(conn: AsyncConnection, attempts: Sequence[Attempt], *, now: date
 
 
 async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: datetime) -> None:
-    """Write results down, each on the attempt it belongs to and on no later one; what a receipt has said of it stays."""
+    """Record results, each only on its own attempt and not on a later one; what a receipt has said stays."""
     if not closings:
         return
     await conn.execute(
@@ -115,7 +115,7 @@ async def close(conn: AsyncConnection, closings: Sequence[Closing], *, now: date
 
 
 async def reached(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[Reached]]:
-    """Return what is known of all attempts of these deliveries (tenant, borrower, task); none of one that surely did not go out."""
+    """Return what is known about all attempts of these deliveries (tenant, borrower, task), except those that surely did not go out."""
     if not keys:
         return {}
     rows = await conn.execute(
@@ -134,7 +134,7 @@ async def reached(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -
 
 
 async def failed_by(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str, str], str]:
-    """Return who could not carry these deliveries when they were last tried, by channel: it was the provider, and nothing went out."""
+    """Return by channel the provider at these deliveries' last attempt, where the provider failed and nothing went out."""
     if not keys:
         return {}
     rows = await conn.execute(

@@ -1,4 +1,4 @@
-"""Borrowers: the row that everything about them is locked by, and what profiles say."""
+"""Borrowers: the row whose lock covers everything about them, and what their profiles say."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOCK_FREE = text(
 
 @dataclass(frozen=True, slots=True)
 class Borrower:
-    """The locked row: the profile without its key, and the key apart."""
+    """The locked row: the profile without its key, and the key separately."""
 
     profile: BorrowerProfile | None
     key: str | None
@@ -40,7 +40,7 @@ class Borrower:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """The greater (`time`, `id`) of two values of one key wins."""
+    """Order of values under one key: the greater (`time`, `id`) wins."""
 
     tenant: str
     borrower_id: str
@@ -49,18 +49,18 @@ class Stamp:
 
 
 def arrays(who: Iterable[Who]) -> dict[str, list[str]]:
-    """Return borrowers as two arrays, in the order given."""
+    """Return borrowers as two arrays, in this order."""
     pairs = list(who)
     return {"tenants": [tenant for tenant, _ in pairs], "borrowers": [borrower for _, borrower in pairs]}
 
 
 def joined_arrays(who: Iterable[Who]) -> dict[str, str]:
-    """Return borrowers as two joined columns, in the order given."""
+    """Return borrowers as two joined columns, in this order."""
     return {name: joined(values) for name, values in arrays(who).items()}
 
 
 async def lock(conn: AsyncConnection, who: Iterable[Who]) -> None:
-    """Make sure that these borrowers have a row and lock it, in key order, so that two batches never wait for each other."""
+    """Make sure these borrowers have rows, and lock them in key order, so that batches never deadlock."""
     ordered = sorted(set(who))
     if not ordered:
         return
@@ -81,12 +81,12 @@ async def lock(conn: AsyncConnection, who: Iterable[Who]) -> None:
 
 
 async def lock_there(conn: AsyncConnection, who: Iterable[Who]) -> None:
-    """Lock borrowers who have a row, in key order: whoever was claimed has one, and no row is ever removed."""
+    """Lock borrowers that have rows, in key order: every claimed borrower has one, and rows are never deleted."""
     await conn.execute(_LOCK_THERE, joined_arrays(sorted(set(who))))
 
 
 async def lock_free(conn: AsyncConnection, who: Iterable[Who]) -> dict[Who, Borrower]:
-    """Lock those of these borrowers whom nobody else holds, and return them: a claim never waits for a handler."""
+    """Lock those of these borrowers that nobody else has locked, and return them: a claim never waits for a handler."""
     rows = await conn.execute(_LOCK_FREE, joined_arrays(set(who)))
     return {
         (tenant, borrower_id): Borrower(_profile(profile) if profile else None, key, erased and not profile)
@@ -95,7 +95,7 @@ async def lock_free(conn: AsyncConnection, who: Iterable[Who]) -> dict[Who, Borr
 
 
 async def find(conn: AsyncConnection, tenant: str, borrower_id: str) -> Borrower | None:
-    """Return what is known of a borrower, or None; nothing is locked."""
+    """Return what is known about a borrower, or None; takes no lock."""
     rows = await conn.execute(
         text(
             "select profile, key, erased_at is not null as erased from notifier.borrowers"
@@ -108,7 +108,7 @@ async def find(conn: AsyncConnection, tenant: str, borrower_id: str) -> Borrower
 
 
 async def erased_of(conn: AsyncConnection, who: Iterable[Who]) -> set[Who]:
-    """Return who of these is erased; until the transaction ends nobody else of them can be."""
+    """Return which of these are erased; none of the others can be erased until the transaction ends."""
     rows = await conn.execute(
         text(
             "select b.tenant, b.borrower_id, b.erased_at is not null and b.profile is null as erased"
@@ -121,7 +121,7 @@ async def erased_of(conn: AsyncConnection, who: Iterable[Who]) -> set[Who]:
 
 
 async def keep_profiles(conn: AsyncConnection, profiles: Mapping[Who, BorrowerProfile]) -> None:
-    """Keep the newer profiles, and whose their addresses are; the key stands apart, so that it can be destroyed alone."""
+    """Store the newer profiles and their addresses' owners; the key is stored separately, so that it can be destroyed by itself."""
     ordered = sorted(profiles.items())
     if not ordered:
         return
@@ -146,7 +146,7 @@ async def keep_profiles(conn: AsyncConnection, profiles: Mapping[Who, BorrowerPr
 
 
 async def erase(conn: AsyncConnection, erasures: Sequence[Stamp]) -> set[Who]:
-    """Note who was erased, destroy the key of each and forget the profile unless that is newer; return of whom this was not known."""
+    """Note these erasures, destroy keys and profiles that are not newer, and return the borrowers whose erasure is new."""
     if not erasures:
         return set()
     ordered = sorted(erasures, key=lambda e: (e.tenant, e.borrower_id))
@@ -171,7 +171,7 @@ async def erase(conn: AsyncConnection, erasures: Sequence[Stamp]) -> set[Who]:
 
 
 async def keep_consents(conn: AsyncConnection, consents: Mapping[tuple[str, str, str, str], tuple[Stamp, ConsentState | None]]) -> None:
-    """Keep the newer consents by (tenant, borrower, channel, purpose); a closed one is not granted."""
+    """Store the newer consents by (tenant, borrower, channel, purpose); a closed one is not granted."""
     ordered = sorted(consents.items(), key=lambda entry: entry[0])
     if not ordered:
         return
@@ -196,7 +196,7 @@ async def keep_consents(conn: AsyncConnection, consents: Mapping[tuple[str, str,
 
 
 async def keep_statuses(conn: AsyncConnection, statuses: Mapping[tuple[str, str, str], tuple[Stamp, StatusState | None]]) -> None:
-    """Keep the newer stops by (tenant, borrower, status); a closed one stops nothing."""
+    """Store the newer stops by (tenant, borrower, status); a closed one stops nothing."""
     ordered = sorted(statuses.items(), key=lambda entry: entry[0])
     if not ordered:
         return

@@ -1,4 +1,4 @@
-"""The ledger of contacts, and the rows that are locked while a cap is counted."""
+"""The ledger of contacts, and the rows locked while a cap is counted."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ AGAIN = (
     " on conflict (tenant, borrower_id, contact_id) do update set at = excluded.at, result = excluded.result,"
     " lookup = excluded.lookup, loans = excluded.loans, decision = excluded.decision where c.task_id is not null"
 )
-"""Ours, tried again, is entered anew."""
+"""A retry of a contact of ours replaces its entry."""
 _STANDS = "(c.reserved_until is null or c.reserved_until > :now)"
-"""A reservation that has lapsed counts no more."""
+"""A reservation that has lapsed no longer counts."""
 _NUMBERS = text(
     "insert into notifier.contact_numbers (tenant, borrower_id, contact_id, lookup)"
     " select * from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:ids as text[]), cast(:lookups as text[]))"
@@ -36,7 +36,7 @@ _COLUMNS = "c.tenant, c.borrower_id, c.at, c.channel, c.result, c.by, c.directio
 
 
 class Contact(Value, frozen=True):
-    """A contact as the ledger has it: by whom, about what, and for ours the decision and the facts it was made on."""
+    """A contact in the ledger: by whom, about what, and for our own the decision and the facts it was based on."""
 
     tenant: str
     borrower_id: str
@@ -53,18 +53,18 @@ class Contact(Value, frozen=True):
     case_id: str | None = None
     decision: Decision | None = None
     lapses_at: datetime | None = None
-    """When it counts no more, where it is a slot that is held for a person."""
+    """When a slot held for a person stops counting."""
     numbers: tuple[str, ...] = ()
-    """The addresses to one of which it went, where it is not known to which: it counts over each of them."""
+    """The addresses it may have gone to, if it is not known which: it counts for each of them."""
 
     def prior(self) -> Prior:
-        """Return it as the gate counts it: what will come of one that somebody may be making is not known."""
+        """Return it as the gate counts it; the result of a contact that is only reserved is not known yet."""
         result = "" if self.result == RESERVED else self.result
         return Prior(self.at, Channel(self.channel), result, self.loans, self.by, self.direction, self.lookup, self.kind)
 
 
 def recorded(tenant: str, contact: ContactRecorded) -> Contact:
-    """Return a contact that others have made."""
+    """Return a contact that somebody else made."""
     return Contact(
         tenant, contact.borrower_id, contact.contact_id, contact.at, contact.channel, contact.result or "", contact.by,
         loans=(contact.loan_id,) if contact.loan_id else (),
@@ -78,12 +78,12 @@ def gone_to(contact: Contact, lookups: Iterable[str | None]) -> Contact:
 
 
 def id_of(task_id: str, channel: str) -> str:
-    """Return the ledger's id of one of our contacts."""
+    """Return the ledger's id for one of our contacts."""
     return f"{task_id}/{channel}"
 
 
 async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
-    """Enter contacts in key order; ours, tried again, is entered anew."""
+    """Enter contacts in key order; a retry of one of ours replaces its entry."""
     by_key = {(c.tenant, c.borrower_id, c.contact_id): c for c in contacts}
     ordered = [by_key[key] for key in sorted(by_key)]
     if not ordered:
@@ -112,7 +112,7 @@ async def enter(conn: AsyncConnection, contacts: Sequence[Contact]) -> None:
 
 
 async def keep_numbers(conn: AsyncConnection, contacts: Iterable[Contact]) -> None:
-    """Keep to which addresses contacts that are new may have gone."""
+    """Store the addresses that new contacts may have gone to."""
     ordered = sorted((c.tenant, c.borrower_id, c.contact_id, lookup) for c in contacts for lookup in c.numbers)
     if ordered:
         tenants, borrowers, ids, lookups = zip(*ordered, strict=True)
@@ -120,7 +120,7 @@ async def keep_numbers(conn: AsyncConnection, contacts: Iterable[Contact]) -> No
 
 
 async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, str]]) -> None:
-    """Write what became of our contacts: (borrower, contact id, result); what arrived stays so, and what came back unless it arrived."""
+    """Record results of our contacts (borrower, contact id, result); `delivered` stays, and `failed` unless it is delivered later."""
     if not results:
         return
     await conn.execute(
@@ -136,7 +136,7 @@ async def note_results(conn: AsyncConnection, results: Sequence[tuple[Who, str, 
 
 
 async def lookup_of(conn: AsyncConnection, who: Who, contact_id: str) -> str | None:
-    """Return the keyed hash of the address that a contact went to; None where there is no such contact, or no address is known of it."""
+    """Return the keyed hash of the address a contact went to; None if there is no such contact, or its address is not known."""
     rows = await conn.execute(
         text("select lookup from notifier.contacts where tenant = :tenant and borrower_id = :borrower and contact_id = :id"),
         {"tenant": who[0], "borrower": who[1], "id": contact_id},
@@ -145,7 +145,7 @@ async def lookup_of(conn: AsyncConnection, who: Who, contact_id: str) -> str | N
 
 
 async def count_begun_since(conn: AsyncConnection, payments: Sequence[tuple[tuple[str, str, str], datetime]]) -> int:
-    """Return how many contacts of ours named one of these loans after its payment was known elsewhere: (tenant, borrower, loan)."""
+    """Count our contacts naming one of these loans that began after its payment was known elsewhere: (tenant, borrower, loan)."""
     if not payments:
         return 0
     found = await conn.execute(
@@ -166,7 +166,7 @@ async def count_begun_since(conn: AsyncConnection, payments: Sequence[tuple[tupl
 def row_of(tenant: str, borrower_id: str, counter: CapKey) -> tuple[str, str, str]:
     """Return the row to lock for a counter.
 
-    A number has one of 65,536 buckets: its hash would stay here after its owner is erased, and a lock that two numbers share harms nobody.
+    A number has one of 65,536 buckets: its own hash would remain here after its owner is erased, and two numbers sharing a lock do no harm.
     """
     if counter.scope is CapScope.NUMBER:
         return tenant, counter.scope.value, f"{zlib.crc32(counter.key.encode()) & 0xFFFF:04x}"
@@ -174,7 +174,7 @@ def row_of(tenant: str, borrower_id: str, counter: CapKey) -> tuple[str, str, st
 
 
 async def lock_caps(conn: AsyncConnection, keys: Iterable[tuple[str, str, str]]) -> None:
-    """Lock the rows of these counters (tenant, scope, key), sorted, made first where they are missing."""
+    """Lock the rows of these counters (tenant, scope, key) in order, creating them first if missing."""
     ordered = sorted(set(keys))
     if not ordered:
         return
@@ -197,7 +197,7 @@ async def lock_caps(conn: AsyncConnection, keys: Iterable[tuple[str, str, str]])
 
 
 async def of_borrowers(conn: AsyncConnection, who: Iterable[Who], *, since: datetime, now: datetime) -> list[Contact]:
-    """Return the contacts of these borrowers since then, and those that are reserved."""
+    """Return the contacts of these borrowers since then, including reserved ones."""
     rows = await conn.execute(
         text(
             f"select {_COLUMNS} from unnest({column('tenants')}, {column('borrowers')})"
@@ -209,9 +209,9 @@ async def of_borrowers(conn: AsyncConnection, who: Iterable[Who], *, since: date
 
 
 async def of_lookups(conn: AsyncConnection, lookups: Iterable[tuple[str, str]], *, since: datetime, now: datetime) -> list[Contact]:
-    """Return the contacts with these addresses since then and those that are reserved, whoever they belong to: (tenant, lookup).
+    """Return the contacts with these (tenant, lookup) addresses since then, including reserved ones, whoever they belong to.
 
-    Those of owners who were erased are nobody's.
+    Contacts of erased owners belong to nobody.
     """
     pairs = sorted(set(lookups))
     if not pairs:

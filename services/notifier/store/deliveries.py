@@ -1,4 +1,4 @@
-"""Deliveries: taken in, claimed when due, written back; and their attempts."""
+"""Deliveries: taken in, claimed when due, and written back."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _COLUMNS = (
 _TASKS = "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:tasks as text[])) as w(tenant, borrower_id, task_id)"
 _OPEN = "state in ('pending', 'in_flight', 'sent')"
 _ENDS = "d.state = 'pending' and d.lost_time is null"
-"""What a cancel ends at once; where the lost time may have sent it, the claim says that it is unknown."""
+"""What a cancel ends at once; if it may have been sent in the lost time, the claim will call it unknown."""
 _EARLIER = "nullif(d.earlier_state, 'failed')"
-"""What it is at least, where it may be out on a channel it has left."""
+"""What it is at least, if it may have gone out on a channel it has left."""
 _NEW = (
     "with moved as (insert into notifier.deliveries as d"
     " (tenant, borrower_id, task_id, case_id, request, taken_at, expires_at, epoch, state, reason, next_at, sequence, resolve_by)"
@@ -79,7 +79,7 @@ _DUE, _STILL_OPEN, _ANY = map(_reading, ("d.next_at <= :now", f"d.next_at is not
 
 
 async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *, now: datetime, epoch: int) -> list[Delivery]:
-    """Keep new deliveries in key order and return those that were new; a task that is here, or was cancelled, stays as it is."""
+    """Store new deliveries in key order and return those that were new; a task already stored or cancelled is unchanged."""
     ordered = sorted(deliveries, key=lambda delivery: delivery.key)
     if not ordered:
         return []
@@ -98,9 +98,9 @@ async def take_requests(conn: AsyncConnection, deliveries: Sequence[Delivery], *
 
 
 async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCancelled]], *, now: datetime, epoch: int) -> list[Delivery]:
-    """Cancel what is not in flight and return it, and let what is be the last try; for an unknown task the row stays as its tombstone.
+    """Cancel what is not in flight and return it; what is in flight is not retried; an unknown task leaves a row as its tombstone.
 
-    What may have gone out on an earlier channel goes on to no other, and is what it was there.
+    What may have gone out on an earlier channel tries no other, and takes its state from there.
     """
     by_key = {(tenant, cancelled.borrower_id, cancelled.task_id): cancelled for tenant, cancelled in cancels}
     ordered = sorted(by_key.items())
@@ -130,17 +130,17 @@ async def cancel(conn: AsyncConnection, cancels: Sequence[tuple[str, ContactCanc
 
 
 async def wake(conn: AsyncConnection, who: Iterable[Who], *, now: datetime) -> None:
-    """Make due what waited for something about these borrowers, or may have in the lost time; their rows are locked."""
+    """Make due what was waiting for something about these borrowers, or may have been in the lost time; their rows are locked."""
     await conn.execute(_WAKE, {**arrays(sorted(set(who))), "now": now})
 
 
 async def claim(conn: AsyncConnection, keys: Sequence[Key], *, now: datetime) -> list[Delivery]:
-    """Return those of these that are still due, in the order they became so; their borrowers are locked."""
+    """Return those of these still due, in the order they became due; their borrowers are locked."""
     return await _read(conn, [(k.tenant, k.borrower_id, k.task_id) for k in keys], _DUE, {"now": now})
 
 
 async def open_before(conn: AsyncConnection, *, epoch: int, after: Task, limit: int) -> list[Task]:
-    """Return what was taken in before this epoch and may still be sent, in key order behind that one."""
+    """Return tasks taken in before this epoch that may still be sent, in key order after `after`."""
     rows = await conn.execute(
         text(
             "select tenant, borrower_id, task_id from notifier.queue q join notifier.deliveries d using (tenant, borrower_id, task_id)"
@@ -158,7 +158,7 @@ async def open_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -
 
 
 async def carry_over(conn: AsyncConnection, deliveries: Sequence[Delivery], *, epoch: int) -> None:
-    """Let locked deliveries belong to this epoch."""
+    """Move locked deliveries into this epoch."""
     await conn.execute(
         text(
             f"update notifier.deliveries d set epoch = :epoch from {_TASKS}"  # no value in it
@@ -169,7 +169,7 @@ async def carry_over(conn: AsyncConnection, deliveries: Sequence[Delivery], *, e
 
 
 async def locked(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[Delivery]:
-    """Return deliveries, however they stand; their borrowers are locked."""
+    """Return deliveries in any state; their borrowers are locked."""
     return await _read(conn, keys, _ANY, {})
 
 
@@ -197,7 +197,7 @@ async def save(conn: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
 
 
 async def _read(conn: AsyncConnection, keys: Sequence[Task], statement: TextClause, values: dict[str, object]) -> list[Delivery]:
-    """Return deliveries by the lock of their borrowers, which whoever writes them holds: a lock of each would be a write of each."""
+    """Return deliveries under their borrowers' locks, which every writer holds: locking each delivery would be a write to each."""
     if not keys:
         return []
     rows = await conn.execute(statement, {**joined_arrays(key[:2] for key in keys), "tasks": joined([key[2] for key in keys]), **values})

@@ -1,7 +1,7 @@
 """Erasure: what is about a person goes, what was decided and done stays.
 
-Names and addresses of the contact book are gone with the borrower's key. Here goes what stands elsewhere: hashes of addresses, the texts of
-the sandbox, what providers posted, and whatever people wrote freely. Whoever keeps such a thing in another table adds it here.
+Names and addresses of the contact book go with the borrower's key. Removed here is what is stored elsewhere: hashes of addresses, the texts
+of the sandbox, what providers posted, and free text. Whoever stores such a thing in another table adds it here.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _RAW = (
     f" update notifier.callbacks set sealed = null where id in (select r.callback from mine m {_SAID} and r.message_id = m.message_id"
     f" union select r.callback from mine m {_SAID} and r.message_id is null and r.provider_ref = m.provider_ref)"
 )
-"""A callback may speak of several borrowers: all of it goes with the first of them, its words stay as receipts."""
+"""A callback may be about several borrowers: it is removed with the first of them, but the words in it remain as receipts."""
 _REQUEST = "convert_to((convert_from(t.request, 'UTF8')::jsonb - 'variables')::text, 'UTF8')"
 _SPOKEN = (
     f"with gone as (update notifier.replies t set sealed = null, lookup = '' from {_WHO} where t.tenant = w.tenant"
     " and t.borrowers @> array[w.borrower_id] returning t.callback)"
     " update notifier.callbacks c set sealed = null from gone where c.id = gone.callback"
 )
-"""What was replied, from where, and the request that brought it; what it suppressed stays."""
+"""The text of a reply, its sender, and the request that brought it; what the reply suppressed stays."""
 _NAMELESS = (
     "insert into notifier.nameless_contacts (tenant, lookup, at, channel, result, direction, kind)"
     " select t.tenant, coalesce(t.lookup, n.lookup), t.at, t.channel, case t.result when 'reserved' then '' else t.result end,"
@@ -37,7 +37,7 @@ _NAMELESS = (
     " and (n.tenant, n.borrower_id, n.contact_id) = (t.tenant, t.borrower_id, t.contact_id)"
     " where coalesce(t.lookup, n.lookup) is not null and t.result not in ('refused', 'not_sent', 'cancelled') order by t.at"
 )
-"""Caps over numbers go on counting what was made, and what a person may be making; before the hashes go from where the borrower stands."""
+"""Caps over numbers must still count contacts made or reserved; runs before the hashes are removed from the borrower's rows."""
 _STATEMENTS = (
     f"delete from notifier.addresses t using {_WHO} where {_OF}",
     _NAMELESS,
@@ -53,14 +53,14 @@ _STATEMENTS = (
 
 
 async def forget(conn: AsyncConnection, who: Iterable[Who]) -> None:
-    """Take out all that is about these borrowers beside their profile; their rows are locked."""
+    """Remove everything about these borrowers outside their profile; their rows are locked."""
     values = arrays(sorted(who))
     for statement in _STATEMENTS if values["tenants"] else ():
         await conn.execute(text(statement), values)
 
 
 async def forget_callbacks(conn: AsyncConnection, who: Iterable[Who]) -> None:
-    """Take out what providers posted about these borrowers, since a receipt may come after an erasure."""
+    """Remove what providers posted about these borrowers, as a receipt may come after an erasure."""
     values = arrays(sorted(who))
     if values["tenants"]:
         await conn.execute(text(_RAW), values)

@@ -1,4 +1,4 @@
-"""Who waits for a place in caps that is given back, because the contact that had it was none."""
+"""Who is waiting for a place in caps that is freed because its contact did not take place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.notifier.store.borrowers import Who, arrays
 
 MOST_SHARING = 100
-"""Of more who share one number the others wait for the moment that they were told."""
+"""If more than this share one number, the others wait until the time they were given."""
 _WAITING = text(
     "select distinct a.tenant, a.borrower_id"
     " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:contacts as text[])) as w(tenant, borrower_id, contact_id)"
@@ -22,7 +22,7 @@ _WAITING = text(
 
 
 async def who_waits(conn: AsyncConnection, freed: Sequence[tuple[Who, str]]) -> set[Who]:
-    """Return whose deliveries may wait for the places of these contacts (borrower, contact id): to be locked with all others, and woken."""
+    """Return the borrowers whose deliveries may wait for these contacts' places (borrower, contact id): lock with all others, then wake."""
     if not freed:
         return set()
     values = {**arrays(who for who, _ in freed), "contacts": [contact for _, contact in freed], "most": MOST_SHARING}

@@ -1,4 +1,4 @@
-"""What stands before every claim: watermarks, the switch, and the epoch of this database."""
+"""What applies to every claim: watermarks, the switch, and this database's epoch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from services.notifier.domain.clocks import FAR_AHEAD
 from services.notifier.domain.switching import Position, Waiting
 
 EVERYWHERE = ""
-"""The tenant of the switch that is for all of them."""
+"""The switch's tenant that stands for all tenants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """Up to when a partition is known, and the tenants with a feed that has gone silent."""
+    """Up to when a partition is known, and the tenants that have a silent feed."""
 
     until: datetime
     stale_feeds: frozenset[str]
@@ -40,20 +40,20 @@ class Switch:
 
     @property
     def position(self) -> Position:
-        """Return it as the rules know it."""
+        """Return it as the rules take it."""
         return Position(self.scope, self.key, self.contacts)
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """The lineage's epoch and when it began."""
+    """The database's epoch and when it began."""
 
     number: int
     since: datetime
 
 
 async def keep_watermarks(conn: AsyncConnection, marks: Mapping[tuple[str, int], DebtWatermark], *, now: datetime | None) -> None:
-    """Keep watermarks by (topic, partition), never backwards but from a time to come (by default: of the database's clock)."""
+    """Store watermarks, by (topic, partition); they never go back, except from a future time (by `now`, or the database's clock)."""
     together: dict[tuple[str, ...], list[tuple[str, int, datetime]]] = {}
     for (topic, partition), mark in sorted(marks.items()):
         together.setdefault(tuple(mark.stale_feeds), []).append((topic, partition, mark.until))
@@ -81,7 +81,7 @@ async def watermarks(conn: AsyncConnection) -> dict[tuple[str, int], Watermark]:
 
 
 async def switches(conn: AsyncConnection, tenant: str | None = None) -> list[Switch]:
-    """Return every position of the switch, or those that concern a tenant."""
+    """Return every position of the switch, or those that apply to a tenant."""
     rows = await conn.execute(
         text(
             "select tenant, scope, key, contacts, reason, by, at from notifier.switches"
@@ -109,7 +109,7 @@ async def set_switch(conn: AsyncConnection, switch: Switch) -> None:
 
 
 async def waiting(conn: AsyncConnection, tenant: str, *, most: int) -> list[Waiting]:
-    """Return what of a tenant waits to be sent, by step: of so many that are due first."""
+    """Return how much of a tenant's waits to be sent, by step: among the first deliveries due."""
     rows = await conn.execute(
         text(
             "select r -> 'policy' ->> 'name' as policy, cast(r -> 'policy' ->> 'version' as int) as version, r ->> 'step' as step,"
@@ -124,6 +124,6 @@ async def waiting(conn: AsyncConnection, tenant: str, *, most: int) -> list[Wait
 
 
 async def epoch(conn: AsyncConnection) -> Epoch:
-    """Return the epoch of this database; before the service has started it is the first one."""
+    """Return this database's epoch; the first one before the service has ever started."""
     row = (await conn.execute(text("select epoch, since from notifier.lineage"))).one_or_none()
     return Epoch(row.epoch, row.since) if row else Epoch(1, datetime.min)  # noqa: DTZ901  # compared only in later epochs

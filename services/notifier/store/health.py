@@ -1,4 +1,4 @@
-"""How providers are, one row an account: leased from and written to in short transactions of their own, in key order."""
+"""The health of providers, one row per account: leased from and written in separate short transactions, in key order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _detail = msgspec.json.Decoder(dict[str, str | int | None]).decode
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An account's health and bounds: how many calls at once, and a rate where it has one."""
+    """An account's health and limits: how many calls at once, and its rate if it has one."""
 
     health: Health
     per_second: int | None
@@ -30,7 +30,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that became of an account; `by` is None where no person did it."""
+    """Something that happened to an account; `by` is None if no person did it."""
 
     at: datetime
     kind: str
@@ -39,7 +39,7 @@ class Event:
 
 
 async def begin(conn: AsyncConnection, account: Account) -> None:
-    """Make the row of an account."""
+    """Create the row of an account."""
     await conn.execute(
         text("insert into notifier.provider_states (tenant, name) values (:tenant, :name) on conflict (tenant, name) do nothing"),
         {"tenant": account[0], "name": account[1]},
@@ -47,7 +47,7 @@ async def begin(conn: AsyncConnection, account: Account) -> None:
 
 
 async def bounded(conn: AsyncConnection, tenants: Collection[str], *, now: datetime) -> list[Account]:
-    """Return those accounts of these tenants that may not be given any number: they have a rate, rest, or have failed."""
+    """Return the accounts of these tenants that are limited: they have a rate, rest, or have failed."""
     rows = await conn.execute(
         text(
             "select a.tenant, a.name from unnest(cast(:tenants as text[])) as w(tenant) join notifier.provider_accounts a using (tenant)"
@@ -75,7 +75,7 @@ async def lock(conn: AsyncConnection, accounts: Collection[Account]) -> dict[Acc
 
 
 async def find(conn: AsyncConnection, account: Account) -> Health | None:
-    """Return how an account is; nothing is locked."""
+    """Return the health of an account; takes no lock."""
     rows = await conn.execute(
         text(f"select {_COLUMNS} from notifier.provider_states s where s.tenant = :tenant and s.name = :name"),  # no value in it
         {"tenant": account[0], "name": account[1]},
@@ -85,7 +85,7 @@ async def find(conn: AsyncConnection, account: Account) -> Health | None:
 
 
 async def of_tenant(conn: AsyncConnection, tenant: str) -> dict[str, Health]:
-    """Return how the accounts of a tenant are, by name."""
+    """Return the health of a tenant's accounts, by name."""
     rows = await conn.execute(
         text(f"select {_COLUMNS} from notifier.provider_states s where s.tenant = :tenant"),  # no value in it
         {"tenant": tenant},
@@ -137,7 +137,7 @@ async def note(conn: AsyncConnection, account: Account, events: Sequence[Event])
 
 
 async def history(conn: AsyncConnection, account: Account, *, limit: int) -> list[Event]:
-    """Return what became of an account, the newest first."""
+    """Return an account's history, newest first."""
     rows = await conn.execute(
         text(
             "select at, kind, by, detail from notifier.provider_events where tenant = :tenant and name = :name"
@@ -149,7 +149,7 @@ async def history(conn: AsyncConnection, account: Account, *, limit: int) -> lis
 
 
 async def stopped(conn: AsyncConnection) -> dict[str, tuple[int, int]]:
-    """Return by name how many accounts are paused, and of how many the breaker is not closed."""
+    """Return, by name, how many accounts are paused and how many have a breaker that is not closed."""
     rows = await conn.execute(
         text(
             "select a.name, count(*) filter (where a.paused) as paused, count(*) filter (where s.phase <> 'closed') as broken"

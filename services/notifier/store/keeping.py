@@ -1,4 +1,4 @@
-"""What of the past goes when it is old enough; what was decided and done, by whom and why, is not among it."""
+"""Deletes the past once it is old enough; never what was decided and done, by whom and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _REQUESTS = text(
     "with oldest as (select id, received_at from notifier.callbacks order by id limit :most for update skip locked)"
     " delete from notifier.callbacks c using oldest o where c.id = o.id and o.received_at < :before"
 )
-"""They come in the order of their ids: what is too young ends it."""
+"""They arrive in the order of their ids, so the first that is too young ends the search."""
 _HISTORY = text(
     "delete from notifier.provider_events e using (select tenant, name, id from notifier.provider_events"
     " where at < :before and by is null limit :most for update skip locked) o where (e.tenant, e.name, e.id) = (o.tenant, o.name, o.id)"
@@ -45,35 +45,35 @@ _UNCLAIMED = text(
 
 
 async def forget_requests(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget what providers posted before a moment; the receipts and replies that were read from it stay."""
+    """Delete what providers posted before a time; the receipts and replies read from it stay."""
     return (await conn.execute(_REQUESTS, {"before": before, "most": most})).rowcount == most
 
 
 async def forget_history(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget how providers fared before a moment; what a person did about them stays."""
+    """Delete the history of providers before a time; what a person did stays."""
     return (await conn.execute(_HISTORY, {"before": before, "most": most})).rowcount == most
 
 
 async def forget_sandbox(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget what the sandbox was given before a moment; its deliveries stay."""
+    """Delete what the sandbox was given before a time; its deliveries stay."""
     return (await conn.execute(_SANDBOX, {"before": before, "most": most})).rowcount == most
 
 
 async def forget_parts(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget the names of parts of messages that went out before a moment: nobody speaks of them any more."""
+    """Delete the names of parts of messages sent before a time: no more receipts come for them."""
     return (await conn.execute(_PARTS, {"before": before, "most": most})).rowcount == most
 
 
 async def forget_slots(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget slots that ended before a moment: in whose place nothing was recorded, or a contact that tells the decision itself."""
+    """Delete slots that ended before a time, where nothing was recorded, or a contact that carries the decision itself."""
     return (await conn.execute(_SLOTS, {"before": before, "most": most})).rowcount == most
 
 
 async def forget_nameless(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget contacts with numbers of erased owners that were made before a moment: no rule counts them any more."""
+    """Delete contacts with the numbers of erased owners made before a time: no rule counts them any more."""
     return (await conn.execute(_NAMELESS, {"before": before, "most": most})).rowcount == most
 
 
 async def forget_unclaimed(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget what strangers wrote before a moment, and from where: no erasure of a borrower will reach it; what it suppressed stays."""
+    """Delete what strangers wrote before a time, and their addresses, as no borrower's erasure covers them; what it suppressed stays."""
     return (await conn.execute(_UNCLAIMED, {"before": before, "most": most})).rowcount == most

@@ -1,4 +1,4 @@
-"""What is known of locked borrowers, each kind in one statement; and the facts and holds that are kept."""
+"""What is known about locked borrowers, one statement for each kind; and the storing of facts and holds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WHO = f"unnest({column('tenants')}, {column('borrowers')}) as w(tenant, borrowe
 
 
 async def keep_facts(conn: AsyncConnection, facts: Mapping[tuple[str, str, str], OverdueFact]) -> set[tuple[str, str, str]]:
-    """Keep the newer facts by (tenant, borrower, loan), and return which were newer."""
+    """Store the newer facts by (tenant, borrower, loan), and return which were newer."""
     ordered = sorted(facts.items(), key=lambda entry: entry[0])
     if not ordered:
         return set()
@@ -51,7 +51,7 @@ async def keep_facts(conn: AsyncConnection, facts: Mapping[tuple[str, str, str],
 
 @dataclass(frozen=True, slots=True)
 class HoldRow:
-    """A hold as it is kept: set, ended, or both; `time` is when the scheduler said it was set."""
+    """A hold as stored: set, ended, or both; `time` is when the scheduler says it was set."""
 
     tenant: str
     borrower_id: str
@@ -63,7 +63,7 @@ class HoldRow:
 
 
 async def keep_holds(conn: AsyncConnection, holds: Sequence[HoldRow]) -> None:
-    """Keep holds, one row each; the later setting wins, and an end stays, whichever comes first."""
+    """Store holds, one row each; the later setting wins, and an end stays, in whichever order they come."""
     ordered = sorted(holds, key=lambda hold: (hold.tenant, hold.borrower_id, hold.hold_id))
     if not ordered:
         return
@@ -96,7 +96,7 @@ _SETTING = ("stop", "contacts", "since", "until", "loan_id", "channel", "time")
 
 
 async def known_of(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> dict[Who, Known]:
-    """Return all that is known of these borrowers, whose rows are locked."""
+    """Return everything known about these borrowers, whose rows are locked."""
     facts = _grouped(await _rows(conn, borrowers, "select w.tenant, w.borrower_id, f.fact", "facts f"))
     consents = _grouped(await _rows(conn, borrowers, "select w.tenant, w.borrower_id, c.channel, c.purpose, c.at, c.granted", "consents c"))
     statuses = _grouped(

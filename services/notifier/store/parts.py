@@ -1,4 +1,4 @@
-"""What is known of a message by its provider's names for it and for its parts, where it says nothing else when it speaks of it."""
+"""Messages by their provider's names for them and for their parts, for providers whose receipts use no other name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SAID = text(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a message, by the name that a provider of a tenant gave it, and how many there are."""
+    """One part of a message, under the name that a tenant's provider gave it, and the number of parts."""
 
     tenant: str
     provider: str
@@ -39,9 +39,9 @@ class Part:
 
 
 async def lock(conn: AsyncConnection, tenant: str, provider: str, refs: Sequence[str]) -> None:
-    """Let what is said of these names and what is written down of them pass one after the other; before any borrower is locked.
+    """Serialise receipts for these names with the recording of the names; call before locking any borrower.
 
-    Else a receipt that comes while its message is being recorded would see no message, and the record no receipt.
+    Otherwise a receipt arriving while its message is being recorded would find no message, and the recording no receipt.
     """
     if not refs:
         return
@@ -55,7 +55,7 @@ async def lock(conn: AsyncConnection, tenant: str, provider: str, refs: Sequence
 
 
 async def keep(conn: AsyncConnection, parts: Sequence[Part], *, surely: bool) -> None:
-    """Keep the names of parts; how many there are is sure where the provider's answer names them, and else as a receipt supposes."""
+    """Store the names of parts; their number is certain (`surely`) if the provider's answer lists them, and otherwise a receipt's guess."""
     if not parts:
         return
     ordered = sorted(set(parts), key=lambda one: (one.tenant, one.provider, one.provider_ref))
@@ -87,9 +87,9 @@ async def known(conn: AsyncConnection, tenant: str, provider: str, refs: Sequenc
 
 
 async def whole(conn: AsyncConnection, tenant: str, provider: str, refs: Iterable[str]) -> list[Receipt]:
-    """Return what all that was said of parts comes to, for the messages that have a part of these names.
+    """Return what the receipts of parts come to, for each message with a part under one of these names.
 
-    One after the other for each message: else of two parts that are reported on at one moment neither would see the other.
+    Serialised per message: otherwise two parts reported at the same time would not see each other.
     """
     about = {"tenant": tenant, "provider": provider, "refs": sorted(set(refs))}
     messages = list((await conn.execute(_MESSAGES, about)).scalars())

@@ -1,4 +1,4 @@
-"""Who was shown personal data, and whose address a keyed hash is of."""
+"""Who was shown personal data, and whose address a keyed hash is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads, and why."""
+    """Who is reading, and why."""
 
     tenant: str
     by: str
@@ -20,7 +20,7 @@ class Reader:
 
 
 async def note(conn: AsyncConnection, reader: Reader, borrowers: Iterable[str | None], *, what: str, at: datetime) -> None:
-    """Write down that these borrowers' data was shown, before it is."""
+    """Record that these borrowers' data is shown, before it is."""
     ordered = sorted(set(borrowers), key=lambda borrower: borrower or "")
     if not ordered:
         return
@@ -36,7 +36,7 @@ async def note(conn: AsyncConnection, reader: Reader, borrowers: Iterable[str | 
 async def reads(
     conn: AsyncConnection, tenant: str, borrower_id: str | None, *, before: int | None, limit: int
 ) -> Sequence[Row[tuple[object, ...]]]:
-    """Return the newest reads of a borrower's data, or of everybody's; `before` is the last id of the page before."""
+    """Return the newest reads of a borrower's data, or of everybody's; `before` is the last id of the previous page."""
     rows = await conn.execute(
         text(
             "select id, borrower_id, what, by, reason, at from notifier.pii_reads where tenant = :tenant"
@@ -49,7 +49,7 @@ async def reads(
 
 
 async def keep_addresses(conn: AsyncConnection, addresses: Iterable[tuple[str, str, str]], *, of: Iterable[tuple[str, str]]) -> None:
-    """Keep whose these hashes are (tenant, borrower, lookup), in place of all that was kept of these borrowers."""
+    """Store the owners of these hashes (tenant, borrower, lookup), replacing everything stored for these borrowers."""
     who, ordered = sorted(set(of)), sorted(set(addresses))
     if not who:
         return
@@ -70,7 +70,7 @@ async def keep_addresses(conn: AsyncConnection, addresses: Iterable[tuple[str, s
 
 
 async def owners(conn: AsyncConnection, tenant: str, lookup: str, *, after: str | None, limit: int) -> list[str]:
-    """Return the borrowers whose address this is."""
+    """Return the borrowers who have this address."""
     rows = await conn.execute(
         text(
             "select borrower_id from notifier.addresses where tenant = :tenant and lookup = :lookup"

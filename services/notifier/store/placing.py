@@ -1,4 +1,4 @@
-"""Contacts made by others of which nobody has named the address: where they may have gone, whether profile or contact came first."""
+"""Contacts made by others without naming the address: where they may have gone, whichever came first, profile or contact."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNPLACED = text(
     " where c.lookup is null and c.task_id is null and (b.erased_at is null or c.at > b.erased_at) and not exists"
     " (select from notifier.contact_numbers n where (n.tenant, n.borrower_id, n.contact_id) = (c.tenant, c.borrower_id, c.contact_id))"
 )
-"""Those from before an erasure count as nobody's."""
+"""Contacts from before an erasure belong to nobody."""
 _PLACE = text(
     "update notifier.contacts c set lookup = n.lookup"
     " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:ids as text[]), cast(:lookups as text[]))"
@@ -28,7 +28,7 @@ _PLACE = text(
 
 
 async def unplaced(conn: AsyncConnection, who: Collection[Who]) -> list[Contact]:
-    """Return the contacts of these borrowers of which no address is known."""
+    """Return the contacts of these borrowers whose address is not known."""
     if not who:
         return []
     rows = await conn.execute(_UNPLACED, arrays(sorted(who)))
@@ -36,7 +36,7 @@ async def unplaced(conn: AsyncConnection, who: Collection[Who]) -> list[Contact]
 
 
 async def place(conn: AsyncConnection, found: Sequence[Contact]) -> None:
-    """Keep to which address each of these went, or to one of which; their borrowers are locked."""
+    """Store the address each of these went to, or those it may have gone to; their borrowers are locked."""
     placed = sorted((c.tenant, c.borrower_id, c.contact_id, c.lookup) for c in found if c.lookup is not None)
     if placed:
         tenants, borrowers, ids, lookups = zip(*placed, strict=True)

@@ -1,4 +1,4 @@
-"""What borrowers asked for: every version is kept, with who wrote it, when and why."""
+"""What borrowers asked for: every version is stored, with who wrote it, when and why."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Asked:
 
 
 async def versions(conn: AsyncConnection, tenant: str, borrower_id: str, *, before: int | None = None, limit: int = 1) -> Sequence[Asked]:
-    """Return a borrower's wishes, newest first; `before` is the last version of the page before."""
+    """Return a borrower's wishes, newest first; `before` is the last version of the previous page."""
     rows = await conn.execute(
         text(
             f"select {_COLUMNS} from notifier.preferences where tenant = :tenant and borrower_id = :borrower"  # no value in it
@@ -36,7 +36,7 @@ async def versions(conn: AsyncConnection, tenant: str, borrower_id: str, *, befo
 
 
 async def put(conn: AsyncConnection, tenant: str, borrower_id: str, asked: Asked) -> None:
-    """Keep a version; the borrower's row is locked, so that nobody else writes the same one."""
+    """Store a version; the borrower's row is locked, so that nobody else writes the same version."""
     await conn.execute(
         text(
             f"insert into notifier.preferences (tenant, borrower_id, {_COLUMNS})"  # no value in it

@@ -1,7 +1,7 @@
-"""The queue of what is due: by tenant, each through an index of its own order, so that no tenant's backlog is read for another's.
+"""The queue of what is due, by tenant: each tenant has its own range of an index, so that no tenant reads through another's backlog.
 
-It holds a small row of each delivery that has a `next_at`, written in the statement that writes the delivery. What moves with each step is
-indexed here alone, so that a delivery, which is ten times as large, is written in its place.
+It has a small row for each delivery with a `next_at`, written in the same statement as the delivery. Columns that change at every step are
+indexed only here, so that the delivery itself, ten times as large, can be updated in place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TENANTS = (
     " select (select q.tenant from notifier.queue q where q.tenant > t.tenant order by q.tenant limit 1)"
     " from tenants t where t.tenant is not null) "
 )
-"""Who has anything to be done at all, found by one step in the index for each."""
+"""Every tenant with anything still to do, found with one index step each."""
 DUE_TENANTS = (
     _TENANTS + "select tenant from tenants where"
     " (select q.next_at from notifier.queue q where q.tenant = tenants.tenant order by q.next_at limit 1) <= :now"
@@ -44,7 +44,7 @@ _OF_IT = "q.tenant = m.tenant and q.borrower_id = m.borrower_id and q.task_id = 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Where a delivery stands in the order of claims."""
+    """A delivery's place in the order of claims."""
 
     next_at: datetime
     tenant: str
@@ -53,12 +53,12 @@ class Key:
 
     @property
     def who(self) -> Who:
-        """Return whose it is."""
+        """Return its borrower."""
         return self.tenant, self.borrower_id
 
 
 def entered(moved: str) -> str:
-    """Return the part of a statement that enters these deliveries (key, state, next_at), or moves them, where they have a `next_at`."""
+    """Return the part of a statement that enters these deliveries (key, state, next_at), or moves them, if they have a `next_at`."""
     return (
         "entered as (insert into notifier.queue as q (tenant, borrower_id, task_id, state, next_at)"
         f" select tenant, borrower_id, task_id, state, next_at from {moved} where next_at is not null"
@@ -67,24 +67,24 @@ def entered(moved: str) -> str:
 
 
 def put_in_place(moved: str) -> str:
-    """Return the part of a statement that moves those of these deliveries that stand in the queue and stay there."""
+    """Return the part of a statement that moves those of these deliveries that are in the queue and stay there."""
     return (
         f"put as (update notifier.queue q set state = m.state, next_at = m.next_at from {moved} m where {_OF_IT} and m.next_at is not null)"
     )
 
 
 def taken_out(moved: str) -> str:
-    """Return the part of a statement that takes those of these deliveries out for which nothing is to be done any more."""
+    """Return the part of a statement that removes those of these deliveries for which nothing is left to do."""
     return f"taken as (delete from notifier.queue q using {moved} m where {_OF_IT} and m.next_at is null)"
 
 
 async def due_tenants(conn: AsyncConnection, *, now: datetime) -> list[str]:
-    """Return the tenants of whom something is due."""
+    """Return the tenants that have something due."""
     return [row.tenant for row in await conn.execute(text(DUE_TENANTS), {"now": now})]
 
 
 async def due(conn: AsyncConnection, places: Mapping[str, Key | None], *, now: datetime, share: int, past: int = 0) -> list[Key]:
-    """Return up to so many of each tenant that are due, past so many from the place in its order on; nothing is locked."""
+    """Return up to `share` due deliveries of each tenant, after its place in the order and skipping `past` more; takes no lock."""
     after = list(places.items())
     rows = await conn.execute(
         text(DUE),

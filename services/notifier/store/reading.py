@@ -1,4 +1,4 @@
-"""What is asked over HTTP."""
+"""Queries for the HTTP API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DELIVERY = (
     " spent, decision, resolve_by"
 )
 OPEN = frozenset({State.PENDING, State.IN_FLIGHT, State.UNKNOWN})
-"""States in which something is always to be done at a moment."""
+"""States in which something is always scheduled."""
 _OPEN = (
     " and (borrower_id, task_id) in (select q.borrower_id, q.task_id from notifier.queue q where q.tenant = :tenant and q.state = :state)"
 )
@@ -24,7 +24,7 @@ _OPEN = (
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which deliveries are asked for; `after` is the last task id of the page before."""
+    """Which deliveries are asked for; `after` is the last task id of the previous page."""
 
     tenant: str
     borrower_id: str | None = None
@@ -35,7 +35,7 @@ class Filter:
 
 
 async def deliveries(conn: AsyncConnection, wanted: Filter) -> Sequence[Row[tuple[object, ...]]]:
-    """Return deliveries by task id; what has not ended is found in the queue, among much fewer."""
+    """Return deliveries by task id; those not ended are looked up in the queue, which is far smaller."""
     rows = await conn.execute(
         text(
             f"select {_DELIVERY} from notifier.deliveries d where tenant = :tenant{_OPEN if wanted.state in OPEN else ''}"  # no value in it
@@ -73,7 +73,7 @@ async def attempts(conn: AsyncConnection, tenant: str, borrower_id: str, task_id
 
 
 async def receipts(conn: AsyncConnection, tenant: str, borrower_id: str, task_id: str) -> Sequence[Row[tuple[object, ...]]]:
-    """Return every word of a provider about the attempts of a delivery, in the order in which they came."""
+    """Return everything a provider said about the attempts of a delivery, in order of arrival."""
     rows = await conn.execute(
         text(
             "select a.channel, r.provider, r.at, r.received_at, r.standing, r.code, r.fault, c.sealed"
@@ -90,7 +90,7 @@ async def receipts(conn: AsyncConnection, tenant: str, borrower_id: str, task_id
 async def contacts(
     conn: AsyncConnection, tenant: str, borrower_id: str, *, after: tuple[datetime, str] | None, limit: int
 ) -> Sequence[Row[tuple[object, ...]]]:
-    """Return a borrower's contacts by (moment, id), oldest first; `after` is where the page before ended."""
+    """Return a borrower's contacts by (time, id), oldest first; `after` is where the previous page ended."""
     at, last = after or (None, None)
     rows = await conn.execute(
         text(
@@ -106,7 +106,7 @@ async def contacts(
 
 
 async def is_known(conn: AsyncConnection, tenant: str, borrower_id: str) -> bool:
-    """Return whether anything was ever heard of a borrower."""
+    """Return whether anything has ever been heard about a borrower."""
     rows = await conn.execute(
         text("select 1 from notifier.borrowers where tenant = :tenant and borrower_id = :borrower"),
         {"tenant": tenant, "borrower": borrower_id},

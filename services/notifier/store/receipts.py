@@ -1,4 +1,4 @@
-"""Receipts: the requests they came in, sealed, each word once, and the attempts they are about."""
+"""Receipts: the sealed requests they came in, each statement once, and the attempts they are about."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.notifier.store.borrowers import arrays
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A receipt under an id by which it is known again."""
+    """A receipt under an id by which repeats are recognised."""
 
     id: bytes
     receipt: Receipt
@@ -25,7 +25,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An attempt and all that was ever said of it."""
+    """An attempt and everything ever said about it."""
 
     attempt: Attempt
     loans: tuple[str, ...]
@@ -37,7 +37,7 @@ class Told:
 async def keep(
     conn: AsyncConnection, tenant: str, provider: str, words: Sequence[Word], *, sealed: bytes | None, now: datetime
 ) -> list[Word]:  # fmt: skip
-    """Keep the words that were not heard before, with the request that brought them, and return them; None where it is kept already."""
+    """Store the statements not heard before, with the request that brought them (None if already stored), and return them."""
     ordered = sorted({word.id: word for word in words}.values(), key=lambda word: word.id)
     if not ordered:
         return []
@@ -72,7 +72,7 @@ async def keep(
 
 
 async def keep_request(conn: AsyncConnection, tenant: str, provider: str, *, sealed: bytes, now: datetime) -> int:
-    """Keep a provider's request as it came, and return its number."""
+    """Store a provider's request as it came, and return its number."""
     row = await conn.execute(
         text(
             "insert into notifier.callbacks (tenant, provider, received_at, sealed) values (:tenant, :provider, :now, :sealed) returning id"
@@ -83,7 +83,7 @@ async def keep_request(conn: AsyncConnection, tenant: str, provider: str, *, sea
 
 
 async def attempts_of(conn: AsyncConnection, tenant: str, provider: str, receipts: Sequence[Receipt]) -> list[Attempt]:
-    """Return the attempts that receipts are about: by our id where they give it back, else by the provider's."""
+    """Return the attempts that receipts are about: by our id if the receipt has it, else by the provider's."""
     rows = await conn.execute(
         text(
             "select tenant, borrower_id, task_id, channel, turn, provider from unnest(cast(:messages as text[])) as w(message_id)"
@@ -101,7 +101,7 @@ async def attempts_of(conn: AsyncConnection, tenant: str, provider: str, receipt
 
 @dataclass(frozen=True, slots=True)
 class Concerned:
-    """An attempt that a receipt with a fault is about, and the address it went to."""
+    """An attempt that a receipt reports a fault for, and the address it went to."""
 
     attempt: Attempt
     lookup: str | None
@@ -110,7 +110,7 @@ class Concerned:
 
 
 async def concerned(conn: AsyncConnection, tenant: str, provider: str, receipts: Sequence[Receipt]) -> list[Concerned]:
-    """Return the attempts that these receipts are about, each with what it says of the person."""
+    """Return the attempts these receipts are about, each with what its receipt says about the person."""
     rows = await conn.execute(
         text(
             "select distinct a.tenant, a.borrower_id, a.task_id, a.channel, a.turn, a.provider, c.lookup, w.fault, w.code"
@@ -133,7 +133,7 @@ async def concerned(conn: AsyncConnection, tenant: str, provider: str, receipts:
 
 
 async def told(conn: AsyncConnection, attempts: Sequence[Attempt]) -> list[Told]:
-    """Return all that was said of these attempts, in the borrowers' locks: the same whatever came first."""
+    """Return everything said about these attempts, under their borrowers' locks: the same whatever came first."""
     rows = await conn.execute(
         text(
             "select a.tenant, a.borrower_id, a.task_id, a.channel, a.turn, a.provider, a.receipt, coalesce(c.loans, '{}') as loans,"
@@ -162,7 +162,7 @@ async def told(conn: AsyncConnection, attempts: Sequence[Attempt]) -> list[Told]
 
 
 async def note(conn: AsyncConnection, told: Sequence[Told], *, now: datetime) -> None:
-    """Write on attempts what their receipts come to; one without a result was taken over after all."""
+    """Record on attempts what their receipts come to; an attempt without a result was accepted after all."""
     known = [one for one in told if one.reduced.standing is not None]
     if not known:
         return
@@ -199,6 +199,6 @@ def _reduced(
 
 
 def _failure(standings: Sequence[int | None], codes: Sequence[str | None]) -> str | None:
-    """Return the code of a failure; of several always the same one."""
+    """Return the code of a failure; always the same one if there are several."""
     found = [code for standing, code in zip(standings, codes, strict=True) if standing == Standing.FAILED and code]
     return min(found, default=None)

@@ -1,4 +1,4 @@
-"""Replies: each once, with its text sealed, and to whom of ours they may be an answer."""
+"""Replies: each once, its text sealed, and which of our borrowers may have sent it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.notifier.domain.wishes import Wish
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A reply under an id by which it is known again: what it wishes, and its address as profiles have it."""
+    """A reply under an id by which repeats are recognised: its wishes, and its address hashed as in profiles."""
 
     id: bytes
     inbound: Inbound
@@ -36,7 +36,7 @@ class Owner:
 
 
 async def owners(conn: AsyncConnection, tenant: str, lookups: Sequence[str], *, since: datetime) -> list[Owner]:
-    """Return who was contacted at these addresses since then, the latest contact first."""
+    """Return who was contacted at these addresses since then, latest contact first."""
     rows = await conn.execute(
         text(
             "select distinct on (c.borrower_id, c.case_id, w.lookup) c.borrower_id, c.case_id, c.task_id, w.lookup, c.at"
@@ -51,7 +51,7 @@ async def owners(conn: AsyncConnection, tenant: str, lookups: Sequence[str], *, 
 
 
 async def keep(conn: AsyncConnection, tenant: str, provider: str, heard: Sequence[Heard], *, now: datetime) -> list[Heard]:
-    """Keep the replies that were not heard before, in key order, and return them."""
+    """Store the replies not heard before, in key order, and return them."""
     ordered = sorted({one.id: one for one in heard}.values(), key=lambda one: one.id)
     rows = await conn.execute(
         text(
@@ -77,7 +77,7 @@ async def keep(conn: AsyncConnection, tenant: str, provider: str, heard: Sequenc
 async def attribute(
     conn: AsyncConnection, tenant: str, provider: str, found: Sequence[tuple[bytes, Sequence[str]]], *, callback: int
 ) -> None:  # fmt: skip
-    """Write down whose replies these may be, and which request brought them."""
+    """Record whose replies these may be, and which request brought them."""
     await conn.execute(
         text(
             "update notifier.replies r set callback = :callback, borrowers = string_to_array(n.borrowers, ',')"
@@ -94,7 +94,7 @@ async def attribute(
 async def of_borrower(
     conn: AsyncConnection, tenant: str, borrower_id: str, *, after: tuple[datetime, str] | None, limit: int
 ) -> Sequence[Row[tuple[object, ...]]]:
-    """Return what may be a borrower's replies, oldest first; `after` is where the page before ended."""
+    """Return what may be a borrower's replies, oldest first; `after` is where the previous page ended."""
     at, last = after or (None, None)
     rows = await conn.execute(
         text(

@@ -1,4 +1,4 @@
-"""Slots in the ledger of contacts that are held for people, and the records that take them."""
+"""Slots in the ledger of contacts held for people, and the records that take them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _COLUMNS = "tenant, borrower_id, contact_id, at, channel, result, by, lookup, ki
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A contact that may be made until a moment."""
+    """A contact that may be made until a certain time."""
 
     contact: Contact
     until: datetime
 
     @property
     def held(self) -> Held:
-        """Return it as the rules see it."""
+        """Return it as the rules take it."""
         one = self.contact
         return Held(one.contact_id, one.at, self.until, one.channel, one.loans)
 
@@ -54,15 +54,15 @@ async def reserve(conn: AsyncConnection, slot: Slot) -> None:
 
 
 async def settle(conn: AsyncConnection, made: Sequence[Contact]) -> None:
-    """Enter contacts that people have made, each in the place of the slot that was held for it; their borrowers are locked."""
+    """Enter contacts that people made, each replacing the slot held for it; their borrowers are locked."""
     if not made:
         return
     held = await _held(conn, {(one.tenant, one.borrower_id) for one in made})
-    there = await _there(conn, made) if held else set()
+    recorded = await _recorded(conn, made) if held else set()
     took: list[tuple[Contact, Slot]] = []
     for one in sorted(made, key=lambda contact: (contact.at, contact.contact_id)):
         slots = held.get((one.tenant, one.borrower_id), {})
-        new = (one.tenant, one.borrower_id, one.contact_id) not in there
+        new = (one.tenant, one.borrower_id, one.contact_id) not in recorded
         if new and (found := taken(_made(one), [slot.held for slot in slots.values()])) is not None:
             took.append((one, slots.pop(found.contact_id)))
     await _close(conn, took)
@@ -72,7 +72,7 @@ async def settle(conn: AsyncConnection, made: Sequence[Contact]) -> None:
 
 
 async def _close(conn: AsyncConnection, took: Sequence[tuple[Contact, Slot]]) -> None:
-    """Write into slots what was made in them, or that a record of another id stands for them."""
+    """Close slots: with the contact that was made in them, or as replaced by a record with another id."""
     ordered = sorted(took, key=lambda pair: _key(pair[1].contact))
     if not ordered:
         return
@@ -111,8 +111,8 @@ async def _held(conn: AsyncConnection, who: Iterable[Who]) -> dict[Who, dict[str
     return held
 
 
-async def _there(conn: AsyncConnection, made: Sequence[Contact]) -> set[tuple[str, str, str]]:
-    """Return which of these contacts are in the ledger already: a record that is repeated takes no second slot."""
+async def _recorded(conn: AsyncConnection, made: Sequence[Contact]) -> set[tuple[str, str, str]]:
+    """Return which of these contacts are in the ledger already: a repeated record takes no second slot."""
     rows = await conn.execute(
         text(
             "select c.tenant, c.borrower_id, c.contact_id"
@@ -133,7 +133,7 @@ def _slot(row: Row[tuple[object, ...]]) -> Slot:
 
 
 def _explained(made: Contact, slot: Slot) -> Contact:
-    """Return a record with what its permission knew of it."""
+    """Return a record completed with what its permission knew."""
     held = slot.contact
     return replace(made, lookup=held.lookup or made.lookup, kind=held.kind, loans=made.loans or held.loans, decision=held.decision)
 

@@ -1,4 +1,4 @@
-"""The sandbox's mailbox: sealed like everything that names a person."""
+"""The sandbox's mailbox: sealed like all personal data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 @dataclass(frozen=True, slots=True)
 class SandboxRow:
-    """A message as it stands in the mailbox."""
+    """A message as stored in the mailbox."""
 
     id: str
     tenant: str
@@ -26,7 +26,7 @@ class SandboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which messages are asked for; `after` is the last one of the page before."""
+    """Which messages are asked for; `after` is the last one of the previous page."""
 
     tenant: str
     borrower_id: str | None = None
@@ -37,7 +37,7 @@ class Wanted:
 
 
 async def put(conn: AsyncConnection, rows: Sequence[SandboxRow]) -> None:
-    """Keep messages, every one a new row."""
+    """Store messages, each as a new row."""
     await conn.execute(
         text(
             "insert into notifier.sandbox_messages (id, tenant, task_id, borrower_id, channel, lookup, sealed, accepted_at)"

@@ -1,4 +1,4 @@
-"""Everything in schema `notifier` that is sealed for the notifier's own key."""
+"""Everything in schema `notifier` that is sealed with the notifier's own key."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ PLACES = (
     ),
     Place("notifier.sandbox_messages", {"id": "text"}, "sealed", lambda row: f"sandbox/{row.tenant}/{row.id}", beside=("tenant",)),
 )  # fmt: skip
-"""Whoever adds another such column adds it here: a key is taken out once nothing here is sealed for it."""
+"""Whoever adds another such column adds it here: a key is retired once nothing here is sealed with it."""

@@ -1,4 +1,4 @@
-"""Contacts that start: their deliveries in flight and themselves in the ledger, in one statement."""
+"""Contacts that start: their deliveries marked in flight and the contacts entered in the ledger, in one statement."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _START = text(
 
 
 async def start(conn: AsyncConnection, started: Sequence[tuple[Delivery, Contact]], *, now: datetime, until: datetime) -> None:
-    """Mark deliveries that were pending as in flight until then, and enter their contacts, in key order."""
+    """Mark pending deliveries as in flight until `until`, and enter their contacts, in key order."""
     ordered = sorted(started, key=lambda one: one[0].key)
     if not ordered:
         return

@@ -1,4 +1,4 @@
-"""Suppressions: written by whatever ends contacts, read under the borrower's lock, lifted and never deleted."""
+"""Suppressions: written when contacts must end, read under the borrower's lock, lifted but never deleted."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _OVERTAKEN = (
     "exists (select from notifier.addresses a join notifier.consents c using (tenant, borrower_id)"
     " where a.tenant = s.tenant and a.lookup = s.lookup and c.granted and c.at > s.since and s.channel in (c.channel, '*'))"
 )
-"""Whether somebody with the address has consented to the channel since."""
+"""Whether somebody with the address has since consented to the channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """By what something is suppressed: a reply, a receipt, an answer or a link, of which provider, about which contact."""
+    """The source of a suppression: a reply, a receipt, an answer or a link, from which provider, about which contact."""
 
     kind: str
     provider: str | None = None
@@ -34,7 +34,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """By whom suppressions are lifted, when and why."""
+    """Who lifts suppressions, when and why."""
 
     by: str
     why: str
@@ -42,9 +42,9 @@ class Lift:
 
 
 async def keep(conn: AsyncConnection, tenant: str, endings: Collection[tuple[Ending, Source]], *, now: datetime) -> dict[Ending, str]:
-    """Write down in key order what is to stand from now on, and return with its ids what did not.
+    """Write suppressions in key order, and return with their ids those that are new.
 
-    What stands since before a consent no longer holds against it: said again, it is new.
+    One from before a consent no longer holds against it: said again, it is new.
     """
     by_key = {(e.lookup, e.borrower_id, e.channel, e.ground.value): (e, source) for e, source in endings}
     ordered = [by_key[key] for key in sorted(by_key)]
@@ -72,7 +72,7 @@ async def keep(conn: AsyncConnection, tenant: str, endings: Collection[tuple[End
 
 
 async def standing(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> dict[Who, tuple[Suppression, ...]]:
-    """Return what is suppressed for these borrowers: by their addresses, whoever else has them, and for themselves."""
+    """Return what is suppressed for these borrowers: at their addresses, whoever else has them, and for the borrowers themselves."""
     held = [(who, a.lookup) for who, one in borrowers.items() if one.profile for a in one.profile.addresses]
     rows = await conn.execute(
         text(
@@ -96,7 +96,7 @@ async def standing(conn: AsyncConnection, borrowers: Mapping[Who, Borrower]) -> 
 
 
 async def lift_replies(conn: AsyncConnection, tenant: str, lookups: Sequence[str], lift: Lift, *, said_at: datetime) -> int:
-    """Lift the opt-outs that had come from these addresses when this was said, and nothing else: a word may be overtaken by a later one."""
+    """Lift opt-outs that had come from these addresses by the time this was said, and nothing else: a later word may have overtaken it."""
     done = await conn.execute(
         text(
             "update notifier.suppressions set lifted_at = :at, lifted_by = :by, lifted_why = :why"
@@ -112,7 +112,7 @@ async def lift_replies(conn: AsyncConnection, tenant: str, lookups: Sequence[str
 
 
 async def lift_one(conn: AsyncConnection, tenant: str, suppression_id: str, lift: Lift) -> Row[tuple[object, ...]] | None:
-    """Lift one that stands, and return it; None where none of this id does."""
+    """Lift a suppression that stands, and return it; None if there is none with this id."""
     rows = await conn.execute(
         text(
             "update notifier.suppressions s set lifted_at = :at, lifted_by = :by, lifted_why = :why"
@@ -124,7 +124,7 @@ async def lift_one(conn: AsyncConnection, tenant: str, suppression_id: str, lift
 
 
 async def shown(conn: AsyncConnection, tenant: str, borrower_id: str, lookups: Sequence[str]) -> Sequence[Row[tuple[object, ...]]]:
-    """Return all that was ever suppressed for a borrower, or at these addresses, oldest first."""
+    """Return everything ever suppressed for a borrower, or at these addresses, oldest first."""
     rows = await conn.execute(
         text(
             f"select {_SHOWN} from notifier.suppressions s where s.tenant = :tenant"  # no value in it

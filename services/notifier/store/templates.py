@@ -1,4 +1,4 @@
-"""Versions of texts: drafts, the published one of each place, retired ones."""
+"""Versions of texts: drafts, the published one for each place, and retired ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Version = Row[tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """A draft to keep."""
+    """A draft to store."""
 
     tenant: str
     name: str
@@ -35,7 +35,7 @@ class NewVersion:
 
 
 async def add(conn: AsyncConnection, new: NewVersion, *, now: datetime) -> Version:
-    """Keep a draft under the next version of its name; versions of one name are given one after the other."""
+    """Store a draft as the next version of its name; versions of a name are numbered one at a time."""
     await _lock(conn, new.tenant, new.name)
     rows = await conn.execute(
         text(
@@ -55,13 +55,13 @@ async def add(conn: AsyncConnection, new: NewVersion, *, now: datetime) -> Versi
 
 
 async def lock(conn: AsyncConnection, tenant: str, name: str, version: int) -> Version | None:
-    """Return a version, nothing of its name changing until the transaction ends; None when there is none."""
+    """Return a version, with its name locked until the transaction ends; None if there is none."""
     await _lock(conn, tenant, name)
     return await find(conn, tenant, name, version)
 
 
 async def publish(conn: AsyncConnection, tenant: str, row: Version, *, by: str, now: datetime) -> Version:
-    """Publish a draft, and retire what was published in its place."""
+    """Publish a draft, and retire the version published in its place."""
     await conn.execute(
         text(
             "update notifier.templates set state = 'retired', retired_by = :by, retired_at = :now"
@@ -87,7 +87,7 @@ async def find(conn: AsyncConnection, tenant: str, name: str, version: int) -> V
 
 
 async def versions(conn: AsyncConnection, tenant: str, name: str, *, limit: int) -> Sequence[Version]:
-    """Return the versions of a name from the oldest on."""
+    """Return the versions of a name, oldest first."""
     rows = await conn.execute(
         text(f"select {_COLUMNS} from notifier.templates where tenant = :tenant and name = :name order by version limit :limit"),
         {"tenant": tenant, "name": name, "limit": limit},
@@ -96,7 +96,7 @@ async def versions(conn: AsyncConnection, tenant: str, name: str, *, limit: int)
 
 
 async def places(conn: AsyncConnection, tenant: str) -> list[tuple[TextRef, int]]:
-    """Return every place that a tenant has a text for, with what is published there (0: nothing), and how many drafts wait."""
+    """Return every place a tenant has a text for, with the version published there (0: none) and the number of drafts."""
     rows = await conn.execute(
         text(
             "select name, locale, channel, coalesce(max(version) filter (where state = 'published'), 0) as version,"
@@ -109,7 +109,7 @@ async def places(conn: AsyncConnection, tenant: str) -> list[tuple[TextRef, int]
 
 
 async def published(conn: AsyncConnection, wanted: Iterable[tuple[str, str]]) -> set[tuple[str, TextRef]]:
-    """Return which texts are published under these (tenant, name)."""
+    """Return which texts are published for these (tenant, name)."""
     pairs = sorted(set(wanted))
     rows = await conn.execute(
         text(
@@ -123,7 +123,7 @@ async def published(conn: AsyncConnection, wanted: Iterable[tuple[str, str]]) ->
 
 
 async def sources(conn: AsyncConnection, wanted: Iterable[tuple[str, str, int]]) -> Sequence[Row[tuple[object, ...]]]:
-    """Return what these (tenant, name, version) say."""
+    """Return the sources of these (tenant, name, version)."""
     keys = sorted(set(wanted))
     rows = await conn.execute(
         text(

@@ -1,4 +1,4 @@
-"""Messages that a provider has taken and not reported on, by its own names for them."""
+"""Messages that a provider has accepted and not reported on, by its own names for them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.notifier.domain.receipts import Standing
 
 ENDED = Standing.FAILED.value
-"""From this standing on a provider has said its last word, or nearly."""
+"""From this standing on a provider has said its final word, or nearly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreported:
-    """A message, or a part of one, as its provider names it: as names are compared, and as it wrote this one."""
+    """A message or part by its provider's name: in the form used for comparison, and as the provider wrote it."""
 
     tenant: str
     provider: str
@@ -26,7 +26,7 @@ class Unreported:
 
 
 async def keep(conn: AsyncConnection, taken: Sequence[Unreported], *, now: datetime, due_at: datetime) -> None:
-    """Keep what is to be asked about unless it is reported on before."""
+    """Store what is to be asked about unless a report comes first."""
     ordered = sorted(taken, key=lambda one: (one.tenant, one.provider, one.provider_ref))
     if not ordered:
         return
@@ -44,9 +44,9 @@ async def keep(conn: AsyncConnection, taken: Sequence[Unreported], *, now: datet
 
 
 async def claim(conn: AsyncConnection, pauses: Sequence[timedelta], *, now: datetime, limit: int) -> tuple[list[Unreported], int]:
-    """Count one more question for each message whose next is due, and return those to ask and how many were looked at.
+    """Count one more question for each message whose next is due; return those to ask, and how many were looked at.
 
-    What is reported on by now is not asked about, and nothing when its time is over: not even of an account that was paused all along.
+    A message reported on by now is dropped without asking; so is one that is too old, even if its account was paused the whole time.
     """
     rows = await conn.execute(
         text(

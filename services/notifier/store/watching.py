@@ -1,4 +1,4 @@
-"""What the watcher reads; every statement goes over the queue of deliveries or a small table."""
+"""The watcher's queries; each reads only the queue of deliveries or a small table."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.notifier.store import gates, health
 
 NO_PROVIDER = "none"
-"""Of a contact that is unknown without an attempt."""
+"""The provider label of a contact that is unknown without an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What the watcher reads from the tables."""
+    """What the watcher read from the tables."""
 
     states: Mapping[str, int]
     unknown: Mapping[str, tuple[int, datetime | None]]
-    """Number and oldest by provider."""
+    """Number and oldest, by provider."""
     due: int
     oldest_due: datetime | None
     watermarks: Mapping[tuple[str, int], datetime]
     stopped: Mapping[str, tuple[int, int]]
-    """By name of a provider, how many accounts are paused, and of how many the breaker is not closed."""
+    """By provider name: how many accounts are paused, and how many have a breaker that is not closed."""
     switched: Mapping[str, int]
     """How many positions of the switch are `off`, and how many `shadow`."""
 
 
 async def look(conn: AsyncConnection, *, now: datetime) -> Watched:
-    """Return the numbers of this moment."""
+    """Return the current numbers."""
     open_states = await conn.execute(
         text(
             "select state, count(*) as number, count(*) filter (where next_at <= :now) as due, min(next_at) as oldest"

@@ -1,4 +1,4 @@
-"""The buses under the contract."""
+"""The buses under contract test."""
 
 from __future__ import annotations
 

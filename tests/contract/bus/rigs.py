@@ -1,4 +1,4 @@
-"""A bus on a real database, two topics of its own, and a handler whose effects can be counted."""
+"""A bus on a real database, with two topics of its own and a handler whose effects can be counted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def keep(conn: AsyncConnection, records: Sequence[Record]) -> None:
 
 
 async def keep_but_bad(conn: AsyncConnection, records: Sequence[Record]) -> None:
-    """Write effects, and refuse the record that nobody can use once those before it are written."""
+    """Write effects, and refuse the unusable record once those before it are written."""
     for record in records:
         if record.value == BAD.encode():
             raise PoisonError("unreadable", "nobody can use it")
@@ -56,14 +56,14 @@ class Rig:
     engine: AsyncEngine
     bus: Bus
     reopen: Callable[[], Bus]
-    """Makes the bus of another process: on Kafka another client, in one process the only one there is then."""
+    """Makes the bus of another process: on Kafka another client, in one process the only bus there is."""
     topics: tuple[str, str]
     group: str
     broker: Broker | None = None
     _buses: list[Bus] = field(default_factory=list)
 
     def another_bus(self) -> Bus:
-        """Return the bus as another process would have it."""
+        """Return the bus as another process would see it."""
         self._buses.append(made := self.reopen())
         return made
 
@@ -80,7 +80,7 @@ class Rig:
         return Message(self.topics[topic], partition, b"k", value.encode(), (("ce_id", value[:20].encode()),))
 
     async def values(self, topic: int = 0, partition: int = 0) -> list[str]:
-        """Return the effects on a partition, in the order in which they were made."""
+        """Return the effects on a partition, in the order they were made."""
         found = await self.rows(
             "select value from effects where topic = :topic and partition = :partition order by n",
             topic=self.topics[topic], partition=partition,
@@ -109,7 +109,7 @@ class Rig:
         return found[0].next_offset if found else None
 
     async def caught_up_at(self, topic: int = 0, partition: int = 0) -> datetime | None:
-        """Return up to when everything on a partition is committed."""
+        """Return the moment up to which everything on a partition is committed."""
         found = await self.rows(
             "select caught_up_at from ingest.positions where topic = :topic and partition = :partition",
             topic=self.topics[topic], partition=partition,
@@ -122,7 +122,7 @@ class Rig:
             return (await conn.execute(text(statement), values)).all()
 
     async def unpublished(self) -> list[Message]:
-        """Return what stands in the outbox."""
+        """Return the messages in the outbox."""
         return await unpublished(self.engine, "ingest")
 
     async def do(self, statement: str, **values: Any) -> None:
@@ -132,7 +132,7 @@ class Rig:
 
     @asynccontextmanager
     async def running(self, worker: BusWorker) -> AsyncIterator[BusWorker]:
-        """Run a worker; what it died of comes out at the end."""
+        """Run a worker; whatever it died of is raised at the end."""
         task = asyncio.ensure_future(worker.run())
         try:
             await joined(worker, task)
@@ -156,7 +156,7 @@ class Rig:
         await admin.dispose()
 
     async def close(self) -> None:
-        """Let go of every bus."""
+        """Close every bus."""
         for bus in (self.bus, *self._buses):
             await bus.close()
 

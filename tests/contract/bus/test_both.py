@@ -1,4 +1,4 @@
-"""What every bus promises, tried on both: in one process and on Kafka."""
+"""What every bus promises, tested on both: in one process and on Kafka."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_what_the_handler_sets_aside_and_what_the_consumer_does_count_toge
 
 
 async def test_a_bad_record_that_is_tried_again_is_counted_once(rig: Rig) -> None:
-    """Else a database that flaps for a minute would use up what may be set aside."""
+    """Otherwise a database that flaps for a minute would use up the dead-letter budget."""
     async with rig.running(worker := rig.bus.consume(rig.subscription(keep_but_bad, budget=DeadLetterBudget(2)))):
         await rig.do("create function away() returns trigger language plpgsql as $$ begin raise 'not now' using errcode = '57P03'; end $$")
         await rig.do("create trigger away before insert on ingest.outbox for each row execute function away()")
@@ -215,7 +215,7 @@ async def test_a_partition_on_which_there_always_is_more_is_caught_up_with_up_to
     closed = {"0", "15"}
 
     async def halts(conn: AsyncConnection, records: Sequence[Record]) -> None:
-        """Fail at a closed record and be tried again, so that the position's row is free between the tries."""
+        """Fail at a closed record and be retried, so that the position's row is free between the tries."""
         if (records[0].value or b"").decode() in closed:
             raise TransientError("not yet")
         await keep(conn, records)

@@ -1,4 +1,4 @@
-"""What only a broker can do to us: rebalances, deaf consumers, restarts, and a memory that is longer than the database's."""
+"""What only a broker can do to us: rebalances, deaf consumers, restarts, and remembering more than the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus import kafka
@@ -22,11 +22,11 @@ from tests.support.running import until
 pytestmark = pytest.mark.kafka
 ENOUGH = 400
 LONGEST_ROUND = 6
-"""Batches of one partition before all others had one: while the first are fetched, those that are here go on."""
+"""The most batches of one partition before every other had one: while others are being fetched, those at hand continue."""
 
 
 class Calls:
-    """How often the owner was told that the database went back."""
+    """Counts how often the owner was told that the database went back."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -36,7 +36,7 @@ class Calls:
 
 
 async def go_back(rig: Rig, to: int) -> None:
-    """Put positions and effects back in one transaction, as a restore would."""
+    """Reset positions and effects in one transaction, as a restore would."""
     async with rig.engine.begin() as conn:
         await conn.exec_driver_sql(f"update ingest.positions set next_offset = least(next_offset, {to}), caught_up_at = null")
         await conn.exec_driver_sql(f"delete from effects where position >= {to}")
@@ -47,7 +47,7 @@ def committed_on_broker(worker: KafkaWorker) -> Callable[[], bool]:
 
 
 def clients() -> set[object]:
-    """The clients of the broker that are there."""
+    """The existing clients of the broker."""
     return {task for task in asyncio.all_tasks() if "_md_synchronizer" in str(task)}
 
 
@@ -127,7 +127,7 @@ async def test_a_member_that_joins_and_one_that_leaves_lose_nothing_and_double_n
 
 
 async def test_a_partition_that_is_assigned_while_the_database_is_away_is_read_once_it_is_back(on_kafka: Rig) -> None:
-    """A listener's error is swallowed by the client; the partition would be read by nobody, without a word."""
+    """The client swallows a listener's error; the partition would silently be read by nobody."""
     rig = on_kafka
     await rig.publish("a")
     worker = rig.bus.consume(rig.subscription())
@@ -163,7 +163,7 @@ async def test_a_worker_that_starts_before_its_broker_waits_for_it_and_a_produce
 
 
 async def test_a_broker_that_is_killed_and_comes_back_loses_nothing(on_kafka: Rig) -> None:
-    """What was answered for is there afterwards; what was not is published again, as the relay does."""
+    """What was acknowledged is there afterwards; what was not is published again, as the relay does."""
     rig = on_kafka
     broker = _ours(rig)
     sent: list[str] = []
@@ -227,6 +227,31 @@ async def test_a_consumer_that_stands_still_before_records_ends_and_says_where(o
     died_of = await ended(running)
     assert isinstance(died_of, DeafConsumerError)
     assert f"{rig.topics[0]}/0 stands at 0" in str(died_of)
+
+
+async def test_a_partition_that_the_client_has_lost_ends_the_process_although_another_moves(on_kafka: Rig) -> None:
+    rig = on_kafka
+    worker = rig.bus.consume(rig.subscription())
+    assert isinstance(worker, KafkaWorker)
+    worker.deaf_after_s = 1.5
+    running = asyncio.ensure_future(worker.run())
+    await joined(worker, running)
+    await rig.publish("a", partition=1)
+    await rig.have("a", partition=1)
+    worker._consumer.pause(TopicPartition(rig.topics[0], 1))  # stands for a client that no longer fetches it
+    await rig.publish("b", partition=1)
+    sent = 0
+
+    async def moved_or_ended() -> bool:
+        return running.done() or len(await rig.values()) == sent
+
+    while not running.done():
+        await rig.publish("c")
+        sent += 1
+        await until(moved_or_ended, what="the other partition")
+    assert sent > 1
+    assert isinstance(died_of := await ended(running), DeafConsumerError)
+    assert f"{rig.topics[0]}/1 stands at 1" in str(died_of)
 
 
 async def test_no_partition_waits_until_others_are_empty(on_kafka: Rig) -> None:

@@ -1,4 +1,4 @@
-"""Small batches of several partitions in one transaction, where the handler does not care."""
+"""Small batches of several partitions in one transaction, where the handler allows it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOINS_MS = 200
 
 
 class Batches:
-    """Keeps records, and of every batch from how many partitions it came."""
+    """Keeps the records, and for every batch the number of partitions it came from."""
 
     def __init__(self) -> None:
         self.partitions: list[int] = []

@@ -1,4 +1,4 @@
-"""How the topics are kept, as the broker itself describes it."""
+"""The retention of the topics, as the broker itself describes it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ COMPACTED = {"dunning.overdue-facts", "dunning.borrower-profiles"}
 
 
 async def described(broker: Broker) -> dict[str, Mapping[str, str]]:
-    """Make every topic under a name of its own, and return the settings that the broker has for each."""
+    """Create every topic under a unique name, and return the broker's settings for each."""
     unique = uuid.uuid4().hex[:8]
     names = await make_topics(broker.bootstrap, [replace(spec, name=f"{spec.name}-{unique}") for spec in needed(("default", "acme"), 2)])
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
     await admin.start()
 
     async def known() -> list[Any]:
-        """Return what the broker says once it knows all of them: it hears of a new topic a moment after it was made."""
+        """Return the broker's description once it knows all of them: it learns of a new topic a moment after it was created."""
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
         resources = [resource for answer in answers for resource in answer.resources]
         return resources if all(resource[0] == 0 for resource in resources) else []
@@ -46,7 +46,7 @@ async def described(broker: Broker) -> dict[str, Mapping[str, str]]:
 
 
 async def test_facts_and_profiles_stand_for_good_and_what_closes_them_for_14_days(kafka: Broker) -> None:
-    """Else whoever starts without a database never hears of a debt that has not changed for two weeks."""
+    """Otherwise a service that starts without a database would never hear of a debt unchanged for two weeks."""
     found = await described(kafka)
     assert {name for name, told in found.items() if "compact" in told["cleanup.policy"]} == COMPACTED
     for name in COMPACTED:
@@ -65,7 +65,7 @@ async def test_everything_else_is_kept_for_its_days_and_dead_letters_for_35(kafk
 
 
 async def test_what_wallets_write_has_the_brokers_moment(kafka: Broker) -> None:
-    """By a moment of its publisher's an event could be deleted as soon as it stands there."""
+    """With a timestamp of its publisher's, an event could be deleted as soon as it is written."""
     found = await described(kafka)
     assert {name for name, told in found.items() if told["message.timestamp.type"] == "LogAppendTime"} == {
         "wallet.loan-events", "wallet.borrower-events", "wallet.loan-events.acme", "wallet.borrower-events.acme",

@@ -1,4 +1,4 @@
-"""The alert rules name what the services show, the catalogue lists all of it, and each alert leads to what is to be done."""
+"""The alert rules use metrics that the services expose, the catalogue lists all of them, and each alert leads to instructions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULES: list[dict[str, Any]] = [
 
 
 async def shown() -> dict[str, frozenset[str]]:
-    """Return the metrics of all services, by the names that a query has for them, with their labels."""
+    """Return the metrics of all services, by the names used in queries, with their labels."""
     found: dict[str, frozenset[str]] = {}
     async with built_platform() as (platform, _):
         for service in platform.services:

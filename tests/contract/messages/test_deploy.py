@@ -1,4 +1,4 @@
-"""The text of what deploys Dunwell: no engine runs here, so this is all that is checked of it."""
+"""The text of the deployment files: no container engine runs here, so this is all that is checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each service says of itself: `asyncapi.json` and `openapi.json`."""
+"""How each service describes itself: `asyncapi.json` and `openapi.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `openapi.json` must say for a client to be made from it."""
+"""What `openapi.json` must say for a client to be generated from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.built import built_platform
 
 SERVICES = ("ingest", "scheduler", "notifier")
 OPEN = {"/v1/policies/schema", "/v1/unsubscribe/{token}", "/b/{token}"}
-"""What needs no key: a public schema, and a signed link out of a mail."""
+"""Calls that need no key: a public schema, and signed links from messages."""
 
 
 async def said_by(service: str) -> Any:

@@ -1,4 +1,4 @@
-"""`/docs`: every call as a page that a browser shows without the internet and without a script."""
+"""`/docs`: every call on a page that a browser shows without the internet and without scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ABROAD = re.compile(r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//""")
 
 
 class Read(HTMLParser):
-    """Collects ids, links within the page and names of elements; an element that is not closed is told."""
+    """Collects ids, links within the page and names of elements; an unclosed element is reported."""
 
     VOID = frozenset({"meta", "br", "link"})
 

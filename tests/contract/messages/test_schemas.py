@@ -1,4 +1,4 @@
-"""The committed schemas and examples are what the code says, and what readers rely on stays."""
+"""The committed schemas and examples match the code, and what readers rely on stays."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ async def tiny(worker: str = "waits", drain_s: float = DRAIN_S) -> AsyncIterator
                 await process.wait()
 
 
-@pytest.mark.parametrize(("worker", "reason"), [("raises", "a fault of ours"), ("returns", "it returned although nobody had asked")])
+@pytest.mark.parametrize(("worker", "reason"), [("raises", "a fault of ours"), ("returns", "it returned without being asked to stop")])
 async def test_a_dead_worker_ends_the_process_and_readiness_says_why_before(worker: str, reason: str) -> None:
     async with tiny(worker) as one:
         await one.client.post("/die")

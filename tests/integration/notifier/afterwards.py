@@ -1,5 +1,6 @@
-"""Judges the ledger of contacts afterwards and from outside: by the gate alone, by a second reading of the notes that shares no code
-with it, and by what a test itself knows of the people in it."""
+"""Judges the ledger of contacts afterwards and from outside: by the gate alone, by a second implementation of the notes that shares no code
+with it, and by what a test knows about the people in it.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ _LEDGER = text(
 
 @dataclass(frozen=True)
 class Person:
-    """A borrower as a test has told of him."""
+    """A borrower, as a test has described them."""
 
     places: tuple[str, ...]
     zone: str
@@ -54,12 +55,12 @@ class Person:
     preferences: Preferences = field(default_factory=Preferences)
     stops: tuple[Stop, ...] = ()
     no_mornings: bool = False
-    """He wants nothing from 07:00 to 12:00, Monday to Friday; `preferences` say the same."""
+    """The borrower wants no contact from 07:00 to 12:00, Monday to Friday; `preferences` say the same."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """By what a ledger is judged."""
+    """What a ledger is judged by."""
 
     packs: Packs
     profile: Profile
@@ -68,7 +69,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Entry:
-    """A contact in the ledger; the decision is that which was kept with one of ours."""
+    """A contact in the ledger, with the stored decision if it is one of ours."""
 
     borrower: str
     id: str
@@ -78,7 +79,7 @@ class Entry:
 
 
 async def ledger(engine: AsyncEngine) -> list[Entry]:
-    """Return all contacts in the order of their moments."""
+    """Return all contacts in order of time."""
     async with engine.connect() as conn:
         rows = (await conn.execute(_LEDGER)).all()
     return [
@@ -94,7 +95,7 @@ async def ledger(engine: AsyncEngine) -> list[Entry]:
 
 
 def faults(entries: Sequence[Entry], people: Mapping[str, Person], reading: Reading) -> list[str]:
-    """Return what is wrong with contacts of ours, each judged with all that stand at its moment or before it."""
+    """Return the faults of our contacts, each judged against everything at its time or before it."""
     own, by_number = defaultdict[str, list[Entry]](list), defaultdict[str | None, list[Entry]](list)
     for entry in entries:
         own[entry.borrower].append(entry)
@@ -108,7 +109,7 @@ def faults(entries: Sequence[Entry], people: Mapping[str, Person], reading: Read
 
 
 def faults_of_second_reading(entries: Sequence[Entry], people: Mapping[str, Person], reading: Reading) -> list[str]:
-    """Return what is wrong with contacts of ours by a second reading of the notes, by wishes and by deaths; the gate is not asked."""
+    """Return the faults of our contacts by a second implementation of the notes, by wishes and by deaths; the gate is not asked."""
     found = []
     for entry in (one for one in entries if one.ours):
         person = people[entry.borrower]
@@ -146,7 +147,7 @@ def _unwished(local: datetime, person: Person) -> list[str]:
 
 
 def _against(entry: Entry, own: Sequence[Entry], others: Sequence[Entry], person: Person, reading: Reading) -> list[str]:
-    """Return the rules that forbid a contact; what another owner of its number got counts in caps over numbers alone."""
+    """Return the rules that forbid a contact; contacts of another owner of its number count only in caps over numbers."""
     prior = entry.prior
     proposed = Proposed(prior.at, prior.channel, Purpose(prior.kind or "dunning"), prior.debts, to=prior.to)
     circumstances = Circumstances(
@@ -172,7 +173,7 @@ def _facts(person: Person, at: datetime) -> DebtFacts:
 
 
 def _ill_kept(entry: Entry) -> list[str]:
-    """Return what is wrong with the decision that was kept: it allowed this, then, on this channel."""
+    """Return what is wrong with the stored decision: it must have allowed this contact, at that time, on that channel."""
     kept = entry.decision
     if kept is None:
         return ["no decision is kept"]

@@ -1,4 +1,4 @@
-"""The same messages in the order of a bad day: late, twice, topics overtaking each other."""
+"""The same messages in the order of a bad day: late, duplicated, topics overtaking each other."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_whatever_the_order_each_contact_goes_out_once_and_none_after_its_
 
 
 async def _tell(world: World) -> None:
-    """Say everything in an order that is right for each topic; the requests of those who paid want the newer fact."""
+    """Publish everything in an order that is valid within each topic; requests about paid loans name the newer fact."""
     for number in range(4):
         for kind in ("late", "cancelled", "paid"):
             borrower = f"{kind}-{number}"
@@ -59,7 +59,7 @@ async def _tell(world: World) -> None:
 
 
 async def _settle(world: World, service: Service) -> None:
-    """Let what waits be delivered and what is due be done."""
+    """Let everything waiting be delivered and everything due be done."""
     while await world.bus.step():
         pass
     world.clock.advance(timedelta(seconds=30))

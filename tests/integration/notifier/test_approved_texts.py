@@ -1,4 +1,4 @@
-"""Providers that send only what they have approved: our text is judged, theirs is filled in, and receipts are answered in their way."""
+"""Providers that send only approved texts: our text is judged, theirs is filled in, and receipts get the answer they expect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS = sorted(CREDENTIALS)
 
 
 class Early(FakeProviders):
-    """A fake whose report is there before its answer."""
+    """A fake whose report comes before its answer."""
 
     world: World | None = None
 
@@ -44,7 +44,7 @@ class Early(FakeProviders):
 
 @asynccontextmanager
 async def a_chinese_world(databases: Databases, kind: str, *texts: str) -> AsyncIterator[tuple[World, Early]]:
-    """A world with one account, which has approved texts in the place of these of ours."""
+    """A world with one account whose approved texts replace these of ours."""
     templates = {name: {"en": {"code": "SMS_1", "params": PARAMS[kind]}} for name in texts}
     settings = {**SETTINGS[kind], "templates": msgspec.json.encode(templates).decode()}
     fake = Early({"main": Account("main", kind, CREDENTIALS[kind], settings)})
@@ -58,7 +58,7 @@ async def a_chinese_world(databases: Databases, kind: str, *texts: str) -> Async
 
 
 async def arrives(world: World, fake: FakeProviders) -> dict[str, Any]:
-    """Report that the last message has arrived, and return what the provider is answered."""
+    """Report that the last message has arrived, and return the answer to the provider."""
     account, (_, taken) = fake.accounts["main"], fake.kept[-1]
     report = SPEAKERS[account.kind].report
     assert report is not None

@@ -1,4 +1,4 @@
-"""Providers that are asked what became of messages whose answers were lost: found, never taken, or still unknown; nothing goes twice."""
+"""Providers asked what became of messages whose answers were lost: found, never taken, or still unknown; nothing goes out twice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LOST = [Cut(answer=0), Cut(answer=20, reset=True)]
 
 @asynccontextmanager
 async def a_world_of(databases: Databases, name: str, *cuts: Cut, **changes: Any) -> AsyncIterator[tuple[World, FakeProviders, Proxy]]:
-    """A notifier whose one provider is reached over connections that are cut, the first ones as is said; the time is one for both."""
+    """A notifier whose only provider is reached over connections that are cut, the first ones as given; both share one clock."""
     proxy = Proxy(0, plan=lambda number: cuts[number - 1] if number <= len(cuts) else WHOLE)
     async with (
         FakeProviders(FAKES).served() as fake,
@@ -105,7 +105,7 @@ async def test_one_that_its_provider_says_has_failed_fails_and_its_address_is_us
 async def test_what_was_never_taken_was_not_sent_where_its_absence_proves_that_and_not_before_long(
     databases: Databases, name: str, proves: bool
 ) -> None:
-    """The message of another case, which it has put off to the next day, goes out once it is known not to have been one."""
+    """Another case's message, deferred by this one to the next day, goes out once this one is known not to have been sent."""
     async with a_world_of(databases, name, Cut(request=10)) as (world, fake, _):
         await ask(world, "b1")
         await world.service.pump()

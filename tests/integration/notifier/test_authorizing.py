@@ -1,4 +1,4 @@
-"""Contacts that people make: a yes holds a slot in the caps, and of two for the last slot one is denied."""
+"""Contacts that people make: a yes holds a slot in the caps, and of two requests for the last slot one is denied."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ async def test_a_payment_under_way_is_waited_for(databases: Databases) -> None:
 
 
 async def _row_of(world: World) -> tuple[str, str, str]:
-    """Return the row of the phone's counter, which a contact of somebody else has made."""
+    """Return the row of the phone's counter, created by somebody else's contact."""
     await late(world, "before", addresses={"sms": PHONE})
     world.clock.advance(timedelta(seconds=1))
     await authorize(world, "before", to=PHONE)

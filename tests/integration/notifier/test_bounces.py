@@ -1,4 +1,4 @@
-"""Mails that come back through a tenant's own relay: posted by its mail system, believed by their mark; a bad address is ended."""
+"""Bounces through a tenant's own relay: posted by its mail system, believed because of their mark; a bad address is suppressed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOFT = {"diagnostic": "452 4.2.2 Mailbox full", "status": "4.2.2"}
 
 @asynccontextmanager
 async def a_mailed_world(databases: Databases, **settings: str) -> AsyncIterator[tuple[World, str, Envelope]]:
-    """A world in which `b1` was sent a mail, where bounces go, and the mail as its server has it."""
+    """A world in which `b1` was sent a mail, the URL for bounces, and the mail as its server has it."""
     async with (
         plain_server(PlainServer()) as server,
         a_world(databases, options=open_packs(), fakes=True, public_url=PUBLIC) as world,

@@ -1,4 +1,4 @@
-"""A provider behind a network that cuts, resets, holds and delays: it takes nothing twice, and every delivery says what is known of it."""
+"""A provider behind a network that cuts, resets, holds and delays: it takes nothing twice, and every delivery says what is known."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from tests.unit.providers.values import NOW, a_message
 CREDENTIALS = {"access_key": "live_1"}
 FAKES = {"main": Account("main", "messagebird", CREDENTIALS, {"from": "Lender"})}
 NO_TLS = ssl.create_default_context()
-"""Not used, and dear to make for each of a thousand connections."""
+"""Unused, and expensive to create for each of a thousand connections."""
 CONTACTS = 240
 BATCH = 40
 ASKED = 60
 SEED = 20261124
 LONGEST = 3_000
-"""Bytes of a direction after which a connection is cut at the latest: several messages of a kept one."""
+"""Most bytes in one direction before a connection is cut: several messages of a persistent one."""
 PASSES = 60
 RESOLVE_WITHIN = timedelta(hours=1)
 _STANDS = text(
@@ -55,7 +55,7 @@ _STANDS = text(
 async def a_world_behind(
     databases: Databases, proxy: Proxy, *, searchable: bool = False, **changes: Any
 ) -> AsyncIterator[tuple[World, FakeProviders]]:  # fmt: skip
-    """A notifier whose one provider is reached through a proxy."""
+    """A notifier whose only provider is reached through a proxy."""
     changes = {"resolve_within_s": RESOLVE_WITHIN.total_seconds(), **changes}
     async with (
         FakeProviders(FAKES, searchable=searchable).served() as fake,
@@ -78,7 +78,7 @@ def account(port: int) -> dict[str, Any]:
 
 
 def rough(number: int) -> Cut:
-    """Return what befalls a connection on a bad day: one in four stays whole."""
+    """Return what happens to a connection on a bad day: one in four survives."""
     dice = random.Random(SEED + number)
     delay_s = dice.choice((0.0, 0.0, 0.02))
     direction = dice.choice(("request", "answer", "answer", None))
@@ -93,7 +93,7 @@ def number_of(borrower: int) -> str:
 
 
 async def let_pass(world: World, first: int, *, until_none_waits: bool) -> int:
-    """Let pauses and breakers pass, once or until no delivery waits to be tried, and return the number of the next pass."""
+    """Let pauses and breakers elapse, once or until no delivery is waiting for a retry; return the number of the next pass."""
     for number in range(first, first + PASSES):
         await world.pass_to(MORNING + number * timedelta(seconds=31))
         waiting = await world.scalar("select count(*) from notifier.deliveries where state = 'pending'")
@@ -103,7 +103,7 @@ async def let_pass(world: World, first: int, *, until_none_waits: bool) -> int:
 
 
 async def agreed(world: World, fake: FakeProviders, proxy: Proxy) -> Counter[str]:
-    """Check what stands in the database against what the provider took, and return the deliveries by state."""
+    """Compare the database with what the provider took, and return the deliveries by state."""
     await until(lambda: proxy.ending == 0, "the end of what the provider still does")
     taken = Counter(one.reference for _, one in fake.kept)
     assert [reference for reference, times in taken.items() if times > 1] == []
@@ -118,7 +118,7 @@ async def agreed(world: World, fake: FakeProviders, proxy: Proxy) -> Counter[str
 
 
 def said_of(row: Row[Any], refs: dict[str | None, str]) -> None:
-    """Check one delivery: sent is taken under that id, waiting is not taken, unknown may be either."""
+    """Check one delivery: if sent, it was taken with that id; if waiting, it was not taken; unknown allows either."""
     match row.state:
         case "sent":
             assert (row.result, refs.get(row.message_id)) == ("accepted", row.provider_ref)
@@ -219,7 +219,7 @@ def cut_at(direction: str, at: int, reset: bool, _: int = 1) -> Cut:
 
 
 async def sent_through(proxy: Proxy, message: str) -> Result:
-    """Return what one message came to that was sent through a proxy of its own; the provider has then done what it will do."""
+    """Return the result of one message sent through a proxy of its own, after the provider has finished."""
     async with proxied(proxy):
         here = replace(FAKES["main"], base_url=f"http://127.0.0.1:{proxy.port}/main")
         provider = HttpProvider(here, messagebird.ADAPTER, Carrier(context=NO_TLS), DrivenClock(NOW))

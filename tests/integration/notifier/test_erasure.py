@@ -1,4 +1,4 @@
-"""After an erasure no table of the notifier holds anything of the person, and every record of what was decided and done stands."""
+"""After an erasure no table of the notifier holds personal data, and every record of what was decided and done remains."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ rules:
 
 @asynccontextmanager
 async def a_full_life(databases: Databases) -> AsyncIterator[tuple[World, Taken]]:
-    """A world in which everything has happened to `b1` that leaves something behind, and to `other` a message."""
+    """A world in which everything has happened to `b1` that leaves data behind, and `other` got a message."""
     packs = Packs({**load_packs().by_id, "TT": parse_pack(COUNTED, "TT.yaml")})
     async with (
         FakeProviders(FAKES).served() as fake,
@@ -84,7 +84,7 @@ async def a_full_life(databases: Databases) -> AsyncIterator[tuple[World, Taken]
 
 
 async def stored(engine: AsyncEngine) -> dict[str, list[bytes]]:
-    """Return every value of every table of the notifier as bytes, but for the keys of callers."""
+    """Return every value in every table of the notifier as bytes, except the callers' keys."""
     found: dict[str, list[bytes]] = {}
     async with engine.connect() as conn:
         tables = (await conn.execute(text("select tablename from pg_tables where schemaname = 'notifier'"))).scalars().all()
@@ -95,12 +95,12 @@ async def stored(engine: AsyncEngine) -> dict[str, list[bytes]]:
 
 
 def openings(ring: Ring) -> tuple[bytes, ...]:
-    """Return what everything begins with that the newest key of a ring opens, as bytes and as text."""
+    """Return the prefixes, as bytes and as text, of everything that the newest key of a ring opens."""
     return (*ring.heads, *(sealing.as_text(head).encode() for head in ring.heads))
 
 
 def personal(found: dict[str, list[bytes]], ring: Ring) -> set[str]:
-    """Return the tables in which anything of the person can be read, opened, or recognised by its hash."""
+    """Return the tables in which personal data can be read, opened, or recognised by its hash."""
     sandbox = [sealing.digest(DIGEST_KEY, "sandbox", TENANT, address) for address in (PHONE, EMAIL)]
     needles = [word.encode() for word in (*PLAIN, *HASHES)] + sandbox
     openable = openings(ring)
@@ -113,14 +113,14 @@ def personal(found: dict[str, list[bytes]], ring: Ring) -> set[str]:
 
 
 async def ask_service(service: Service, path: str) -> Any:
-    """Return what another notifier on the same database answers."""
+    """Return the answer of another notifier on the same database."""
     transport = httpx.ASGITransport(app=service.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://notifier", headers={"Authorization": f"Bearer {KEY}"}) as client:
         return (await client.get(path)).json()
 
 
 async def of(engine: AsyncEngine, borrower: str) -> dict[str, list[bytes]]:
-    """Return what is stored of one borrower, table by table."""
+    """Return everything stored about one borrower, by table."""
     found: dict[str, list[bytes]] = {}
     async with engine.connect() as conn:
         for table in ("borrowers", "sandbox_messages", "addresses", "contacts"):
@@ -130,7 +130,7 @@ async def of(engine: AsyncEngine, borrower: str) -> dict[str, list[bytes]]:
 
 
 async def record(world: World) -> list[Any]:
-    """Return what an auditor is shown of `b1`."""
+    """Return what an auditor sees of `b1`."""
     deliveries = [await world.delivery("b1", task) for task in ("by-sms", "by-email")]
     return [*deliveries, await world.get("/v1/borrowers/b1/contacts")]
 

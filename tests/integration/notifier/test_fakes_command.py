@@ -1,4 +1,4 @@
-"""`dunwell fakes`: accounts that lead to it over HTTP, messages through it, and its receipts coming back."""
+"""`dunwell fakes`: accounts pointing to it over HTTP, messages through it, and its receipts coming back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUICK = "0.02"
 
 @asynccontextmanager
 async def a_reached_world(databases: Databases) -> AsyncIterator[World]:
-    """A notifier that providers on this machine reach."""
+    """A notifier reachable by providers on this machine."""
     with socket.create_server(("127.0.0.1", 0)) as door:
         origin = f"http://127.0.0.1:{door.getsockname()[1]}"
         async with a_world(databases, options=open_packs(), fakes=True, public_url=origin) as world:
@@ -42,7 +42,7 @@ async def a_reached_world(databases: Databases) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def running_fakes(*words: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    """The command, and where it is reached once it says so."""
+    """Run the command; yields its address once it prints it."""
     async with dunwell("fakes", "--port", "0", "--after", QUICK, *words) as process:
         said = ""
 
@@ -62,7 +62,7 @@ async def running_fakes(*words: str) -> AsyncIterator[tuple[str, asyncio.subproc
 
 
 async def configured(world: World, origin: str, kind: str) -> str:
-    """Lead an account to its fake as the fake says, and return where its receipts go."""
+    """Point an account to its fake as the fake describes, and return where its receipts go."""
     async with httpx.AsyncClient() as client:
         body = (await client.get(f"{origin}/{kind}")).raise_for_status().json()
     return str((await put(world, "main", body))["receipts_url"])

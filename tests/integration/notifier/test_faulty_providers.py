@@ -1,4 +1,4 @@
-"""Providers that fail in one message, or altogether: nothing is swallowed, nobody is left behind, nothing is done twice."""
+"""Providers that fail for one message, or altogether: nothing is swallowed, nobody is forgotten, nothing is done twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.integration.notifier.world import TENANT, World, a_world
 from tests.support.postgres import Databases
 
 BEFORE_ALL = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23)))
-"""A moment that has no place in any calendar of UTC."""
+"""A time outside the range of UTC dates."""
 
 
 @dataclass

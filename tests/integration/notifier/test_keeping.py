@@ -1,4 +1,4 @@
-"""What of the past goes and what stays: what was decided and done, by whom and why, is not lost."""
+"""What of the past is deleted and what stays: what was decided and done, by whom and why, is not lost."""
 
 from __future__ import annotations
 

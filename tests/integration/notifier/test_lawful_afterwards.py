@@ -1,4 +1,4 @@
-"""Days and nights of load over many jurisdictions, and then a pass over the ledger that knows nothing of how it came about."""
+"""Days and nights of load over many jurisdictions, then an audit of the ledger that knows nothing about how it came about."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ rules:
 """
 PACKS = Packs({**load_packs().by_id, "TT": parse_pack(SHARED, "TT.yaml")})
 EACH = 7
-"""People in a place: one wants no mornings, one is called by a person now and then, one dies, one gets notices."""
+"""People per place: one wants no mornings, one is sometimes called by a person, one dies, one gets notices."""
 SHARING, NUMBERS = 28, 12
-"""People of the place where numbers are shared, and their numbers."""
+"""People in the place where numbers are shared, and their numbers."""
 MONDAY = datetime(2026, 11, 23, 0, 10, tzinfo=UTC)
 STEP = timedelta(hours=3)
 STEPS = 32
@@ -47,7 +47,7 @@ ASK_EVERY = 4
 DUE_ON = date(2026, 11, 20)
 PRINCIPAL = 12050
 LEAST_EACH = 4
-"""Contacts that each has had on average, at least: a load of which there is something to judge."""
+"""Least average number of contacts per person: enough load for the audit to mean something."""
 _WHY_NOT = """
 select array_agg(distinct why) from notifier.deliveries, unnest(array[split_part(told, ' ', 1), reason]) as why where why is not null
 """
@@ -56,14 +56,14 @@ QUIET = {"no_contact": [{"days": ["mon-fri"], "from": "07:00", "to": "12:00"}]}
 
 @dataclass
 class Load:
-    """Everybody who is asked to be contacted, and the senders that do it side by side."""
+    """Everybody to be contacted, and the senders that do so side by side."""
 
     world: World
     senders: Sequence[Service]
     people: dict[str, Person] = field(default_factory=dict)
 
     async def settle(self) -> None:
-        """Let everybody be late, with a wish or a consent here and there."""
+        """Make everybody late, with a wish or a consent here and there."""
         for place, zone in ZONES.items():
             for number in range(SHARING if place == "TT" else EACH):
                 self.people[f"{place.lower()}-{number}"] = Person((place,), zone, DUE_ON, PRINCIPAL)
@@ -88,7 +88,7 @@ class Load:
             self.people[name] = replace(person, preferences=Preferences.parse(QUIET), no_mornings=True)
 
     async def step(self, number: int) -> None:
-        """Go on to the next moment: requests, calls by people, stops, and all senders at once."""
+        """Advance to the next time: requests, calls by people, stops, and all senders at once."""
         now = MONDAY + number * STEP
         self.world.clock.move_to(now)
         await self.world.fresh_watermarks()
@@ -116,7 +116,7 @@ class Load:
 
 @asynccontextmanager
 async def a_load(databases: Databases, reading: Reading) -> AsyncIterator[Load]:
-    """People in every place, a tenant that is judged by this reading and lets out all that the packs do, and three senders."""
+    """People in every place, a tenant judged by this reading and with everything allowed that the packs allow, and three senders."""
     options = Options(packs=reading.packs)
     async with a_world(databases, at=MONDAY, options=options) as world:
         settings = {"profile": reading.profile.value, "role": reading.role.value, "dunning_a_day": None}
@@ -193,7 +193,7 @@ def rules(entries: Sequence[Entry], people: Mapping[str, Person], reading: Readi
 
 
 def an_entry(borrower: str, at: datetime) -> Entry:
-    """A message of ours to the number that all share."""
+    """A message of ours to the number that everybody shares."""
     loan = f"loan-{borrower}"
     prior = Prior(at, Channel.SMS, "delivered", (loan,), "dunwell", to="shared", kind="dunning")
     ends = (at + STEP).isoformat()

@@ -1,4 +1,4 @@
-"""Mail relays over HTTP: configured, sent through for real to a mail server on this machine, retired; passwords come back to nobody."""
+"""Mail relays over HTTP: configured, really sent through to a mail server on this machine, retired; passwords are never returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One dunning message a day to a borrower with several cases: put off, not dropped, whoever sends at the same time."""
+"""One dunning message a day to a borrower with several cases: deferred, not dropped, whoever sends at the same time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOMORROW = MORNING + timedelta(days=1)
 
 
 async def two_cases(world: World, **changes: Any) -> None:
-    """Ask for a message of each of two cases, of a loan each, at the same time."""
+    """Request a message for each of two cases, with one loan each, at the same time."""
     await world.late_borrower("b1")
     await world.fact("b1", "loan-2")
     for number in (1, 2):

@@ -1,4 +1,4 @@
-"""The contact book over HTTP: opened for those who may, masked for the others, and every reading written down."""
+"""The contact book over HTTP: open to those with access, masked for others, and every read recorded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOW = MORNING.isoformat().replace("+00:00", "Z")
 
 
 async def as_another(world: World, *without: str, tenant: str = TENANT) -> dict[str, str]:
-    """Return the header of a key that lacks scopes."""
+    """Return the header with a key that lacks scopes."""
     async with world.engine.begin() as conn:
         await add_key(conn, "notifier", "dw_other", Principal(tenant, "otto", SCOPES - set(without)))
     return {"Authorization": "Bearer dw_other"}
@@ -145,7 +145,7 @@ async def test_nobody_is_recognised_who_is_erased_unknown_or_another_tenants(dat
         for tenant, without, status in (("other", "", 404), (TENANT, "contacts:read", 403)):
             headers = await as_another(world, without, tenant=tenant)
             assert (await world.call("POST", "/v1/borrowers/b1:recognise", json=asked, headers=headers)).status_code == status
-            world.service.app.state.keys._cache.clear()  # a key is known for 15 s, which nobody waits for here
+            world.service.app.state.keys._cache.clear()  # keys are cached for 15 s, which nobody waits for here
         assert (await world.call("POST", "/v1/borrowers/b9:recognise", json=asked)).status_code == 404
         for wrong in ("123", "12345", "12a4", "1234\n", ""):
             assert (await world.call("POST", "/v1/borrowers/b1:recognise", json={"phone_ends_with": wrong})).status_code == 422

@@ -1,4 +1,4 @@
-"""Wishes of borrowers over HTTP, and in every claim."""
+"""Borrowers' wishes over HTTP, and in every claim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Providers under control: rates over all replicas, breakers that all of them share, and whose fault stops whom."""
+"""Provider control: rates across all replicas, breakers that they share, and whose fault stops whom."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def shown(world: World, name: str = "main") -> dict[str, Any]:
 
 
 async def kinds(world: World, name: str = "main") -> list[str]:
-    """What became of it, the newest first, but for its weights."""
+    """Return the kinds of events in its history, newest first, except weights."""
     return [one["kind"] for one in (await world.get(f"/v1/providers/{name}/history"))["items"] if one["kind"] != "weights"]
 
 
@@ -57,7 +57,7 @@ async def attempts(world: World, name: str = "main") -> int:
 
 
 async def pass_seconds(world: World, *, until_kept: int, fake: FakeProviders) -> None:
-    """Let seconds pass until so many were taken, and no more of them: a permit may be lost where this machine is slow."""
+    """Let seconds pass until this many were taken, and no more: permits may be lost if this machine is slow."""
     for number in range(1, 40):
         await world.pass_to(MORNING + number * SECOND)
         if len(fake.kept) >= until_kept:
@@ -310,7 +310,7 @@ async def test_the_watcher_counts_what_is_paused_and_what_is_open(databases: Dat
 
 
 class RunningClock(DrivenClock):
-    """A clock that goes on by itself from where it was set."""
+    """A clock that runs on from the time it was set to."""
 
     def __init__(self, start: datetime) -> None:
         super().__init__(start)

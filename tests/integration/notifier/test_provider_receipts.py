@@ -1,4 +1,4 @@
-"""Receipts over HTTP: signed by the fake of the provider, early, twice, reordered, forged."""
+"""Receipts over HTTP: signed by the provider's fake, early, duplicated, reordered, forged."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_a_receipt_of_a_failure_ends_the_delivery_with_its_code(databases:
 
 
 async def test_a_receipt_resolves_what_was_unknown(databases: Databases) -> None:
-    """The provider answered 500 and had taken the message: only its receipt says so, under our id."""
+    """The provider answered 500 but had taken the message: only its receipt says so, with our id."""
     async with a_sent_world(databases, magic(Meaning.UNKNOWN)) as (world, _, taken):
         assert (await state(world))[0] == "unknown"
         await post(world, reported(world, taken, Standing.SENT))
@@ -147,7 +147,7 @@ async def test_the_request_is_kept_sealed_and_a_receipt_for_nothing_we_know_wait
 
 @asynccontextmanager
 async def a_world_of_parts(databases: Databases, *, lost: bool = False) -> AsyncIterator[tuple[World, FakeProviders]]:
-    """A world whose messages go to Vonage, whose answer is lost where that is said."""
+    """A world whose messages go to Vonage, with its answer lost where requested."""
     async with a_wired_world(databases, public_url=PUBLIC) as (world, fake):
         fake.accounts = {"main": VONAGE}
         await put(world, "main", {**twilio(fake), "kind": "vonage", "credentials": VONAGE.credentials, "settings": VONAGE.settings})
@@ -157,7 +157,7 @@ async def a_world_of_parts(databases: Databases, *, lost: bool = False) -> Async
 
 
 def of_parts(world: World, taken: Taken, *standings: Standing) -> list[HttpCall]:
-    """Return what Vonage says of each part of a message."""
+    """Return what Vonage says about each part of a message."""
     speaker = SPEAKERS["vonage"]
     assert speaker.parts is not None
     assert speaker.report is not None

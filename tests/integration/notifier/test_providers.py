@@ -1,4 +1,4 @@
-"""Providers over HTTP: configured, routed, sent through for real to a fake on this machine, paused; secrets come back to nobody."""
+"""Providers over HTTP: configured, routed, really sent through to a fake on this machine, paused; secrets are never returned."""
 
 from __future__ import annotations
 

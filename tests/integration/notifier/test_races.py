@@ -1,4 +1,4 @@
-"""Two at once: payments against claims, senders against senders, caps against everybody, and a process that is killed."""
+"""Two things at once: payments against claims, senders against senders, caps against everybody, and a process that is killed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.running import until
 
 @dataclass
 class HoldingClock:
-    """A clock that keeps a claim in its transaction, its locks held, until it is let go."""
+    """A clock that keeps a claim in its transaction, holding its locks, until released."""
 
     driven: DrivenClock
     hold_on: int = 0
@@ -57,7 +57,7 @@ REFUSED = Refused("no", "recipient")
 
 @dataclass
 class Slow:
-    """A provider that refuses, or says something else, once it is let."""
+    """A provider that refuses, or answers otherwise, only once released."""
 
     name: str = "sandbox"
     channels: tuple[str, ...] = ("sms", "email")
@@ -76,7 +76,7 @@ class Slow:
 
 @dataclass
 class Recording:
-    """A provider that keeps what it was given, and may be cut while it is at work."""
+    """A provider that keeps what it was given, and may be cancelled while at work."""
 
     name: str = "sandbox"
     channels: tuple[str, ...] = ("sms", "email", "push", "inbox")
@@ -413,7 +413,7 @@ async def test_a_hold_ends_whichever_of_its_messages_comes_first(databases: Data
 
 
 async def _pumped(world: World, senders: Sequence[Service]) -> None:
-    """Let these senders work at the same time until nothing is due."""
+    """Run these senders at the same time until nothing is due."""
     async with asyncio.timeout(PATIENCE_S):
         while (due := await world.service.next_due()) is not None and due <= world.clock.now():
             await asyncio.gather(*(sender.pump() for sender in senders))

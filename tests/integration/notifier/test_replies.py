@@ -1,4 +1,4 @@
-"""Replies over HTTP: signed as the provider signs, kept once and sealed; what they wish holds at the very next claim."""
+"""Replies over HTTP: signed as the provider signs, stored once and sealed; their wishes apply from the very next claim."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.support.postgres import Databases
 
 @asynccontextmanager
 async def a_reached_world(databases: Databases, *others: str) -> AsyncIterator[tuple[World, FakeProviders, str]]:
-    """A world in which a message went out to `b1` and to others who share the number; with the path that replies come in at."""
+    """A world in which a message went out to `b1` and to others who share the number, with the path for incoming replies."""
     async with a_wired_world(databases, public_url=PUBLIC) as (world, fake):
         await world.lift_the_days_limit()
         shown = await put(world, "main", twilio(fake))
@@ -60,7 +60,7 @@ async def reply(world: World, url: str, text: str, *, ref: str = "SM1", sender: 
 
 
 async def again(world: World, borrower: str, task: str, **changes: Any) -> dict[str, Any]:
-    """Ask for another message, and return what became of it."""
+    """Request another message, and return what became of it."""
     await world.request(borrower, task, channels=("sms",), jurisdictions=("TT",), **changes)
     await world.service.pump()
     return await world.delivery(borrower, task)
@@ -290,7 +290,7 @@ async def test_the_text_of_a_reply_is_sealed_shown_to_few_and_gone_with_the_borr
 
 @asynccontextmanager
 async def a_mailed_world(databases: Databases) -> AsyncIterator[tuple[World, FakeProviders, dict[str, Any]]]:
-    """A world in which a mail went out to `b1` through an account without a key for signatures; with the account as it is shown."""
+    """A world in which a mail went out to `b1` through an account without a signing key, and that account as shown."""
     accounts = {"mail": Account("mail", "sendgrid", {"api_key": "k"}, {"from": "us@example.org"})}
     packs = Packs({**load_packs().by_id, "TT": parse_pack(OPEN, "TT.yaml")})
     async with (
@@ -409,8 +409,8 @@ async def test_stop_by_sms_ends_automatic_calls_to_the_number_where_one_consent_
 ) -> None:
     """As 47 CFR 64.1200 is noted in regulations.yaml, US-FED-TCPA.
 
-    Consent is asked for "autodialed or artificial/prerecorded voice calls and texts", "AI-generated voices count as artificial", and
-    forbidden is "calling/texting after revocation". Elsewhere, as in 6 RCNY 5-77, "the request is per medium".
+    Consent is required for "autodialed or artificial/prerecorded voice calls and texts", "AI-generated voices count as artificial", and
+    "calling/texting after revocation" is forbidden. Elsewhere, as in 6 RCNY 5-77, "the request is per medium".
     """
     async with a_reached_world(databases) as (world, _, url):
         await reply(world, url, "STOP")

@@ -356,7 +356,7 @@ async def test_no_address_stands_readable_in_any_table(databases: Databases) -> 
 
 async def _tables_with(world: World, secrets: list[str]) -> list[str]:
     async with world.engine.connect() as conn:
-        from sqlalchemy import text  # noqa: PLC0415  # used here only
+        from sqlalchemy import text  # noqa: PLC0415  # used only here
 
         names = (
             await conn.execute(text("select relname from pg_class c where relnamespace = 'notifier'::regnamespace and relkind = 'r'"))

@@ -1,4 +1,4 @@
-"""A number that several borrowers share: what is counted over it, and who may go when a place in that is given back."""
+"""A number shared by several borrowers: what counts for it, and who may go when a place in its cap is freed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHONE = "+8613800000001"
 
 
 def packs_of(**changes: str) -> Packs:
-    """The country with this in its cap over numbers."""
+    """The country with these terms in its cap over numbers."""
     written = SHARED
     for name, value in changes.items():
         written = re.sub(f"{name}: [a-z0-9]+,", f"{name}: {value},", written)
@@ -32,7 +32,7 @@ def packs_of(**changes: str) -> Packs:
 
 @pytest.fixture
 async def world(databases: Databases) -> AsyncIterator[World]:
-    """`b1` and `b2` with one number, to which the country lets one contact a day."""
+    """`b1` and `b2` with one number, for which the country allows one contact a day."""
     async with a_world(databases, options=Options(packs=PACKS)) as world:
         for borrower in ("b1", "b2"):
             await world.late_borrower(borrower, addresses={"sms": PHONE}, jurisdictions=("TT",))

@@ -1,4 +1,4 @@
-"""Delivery receipts of an SMSC, which name a message by the SMSC's id alone: early, in parts, on another connection."""
+"""Delivery receipts of an SMSC, which name a message only by the SMSC's id: early, in parts, on another connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.running import until
 
 PATIENCE_S = 10.0
 PARTS = 2
-"""Of the shipped text as it is said here."""
+"""Number of parts of the shipped text, as rendered here."""
 
 
 def smsc(centre: Centre, **settings: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ async def send(world: World, borrower: str = "b1") -> None:
 
 
 def listener_of(service: Service) -> Connector:
-    """Return the listener among the workers of a service."""
+    """Return the listener from a service's workers."""
     found = next(worker.run.__self__ for worker in service.workers if worker.name == "listener")  # type: ignore[attr-defined]  # bound
     assert isinstance(found, Connector)
     return found
@@ -172,7 +172,7 @@ async def test_an_account_with_which_nothing_could_be_sent_is_refused(databases:
 
 
 async def one_waits(world: World) -> None:
-    """Wait until a transaction waits for a name that another one holds."""
+    """Wait until a transaction is waiting for a name locked by another."""
     waiting = (
         "select count(*) from pg_locks where locktype = 'advisory' and not granted"
         " and database = (select oid from pg_database where datname = current_database())"

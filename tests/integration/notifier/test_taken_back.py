@@ -1,4 +1,4 @@
-"""A contact that was called off is reported as not said, once, and only when that is sure."""
+"""A contact that was called off is reported as not sent, once, and only when that is certain."""
 
 from __future__ import annotations
 

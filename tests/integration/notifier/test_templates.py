@@ -114,9 +114,9 @@ async def test_what_is_shipped_can_be_read_and_neither_published_nor_retired(dat
 
 WRONG: list[tuple[dict[str, Any], str, str | None, str]] = [
     ({"body": "{{ ''.__class__ }}"}, "template", "body", "only documented placeholders have fields"),
-    ({"body": "{% for a in range(9) %}x{% endfor %}"}, "template", "body", "a loop goes over debts and over nothing else"),
+    ({"body": "{% for a in range(9) %}x{% endfor %}"}, "template", "body", "a loop can only go over debts"),
     ({"body": "{{ total }} is open"}, "identity", None, "the lender is not named"),
-    ({"body": "{{ lender }}: pay or we call the police"}, "forbidden_wording", "body", "arrest: a debt under a loan is no crime"),
+    ({"body": "{{ lender }}: pay or we call the police"}, "forbidden_wording", "body", "arrest: a loan debt is no crime"),
     ({"body": "{{ lender }}: {{ total }}"}, "amount_split", None, "a part of the sum is not named"),
     ({"channel": "email", "subject": "You owe {{ total }}"}, "neutral_preview", "subject", "a stranger may read an amount"),
     ({"channel": "push", "subject": "{{ lender }}"}, "neutral_preview", "body", "a stranger may read an amount"),
@@ -290,7 +290,7 @@ async def test_a_preview_shows_text_parts_encoding_and_cost(databases: Databases
         assert (made["problems"], made["asks"]) == ([], ["forbidden_wording", "identity"])
         dear = await send(world, "POST", "/v1/templates:preview", json={**asked, "borrower_name": "Анна", "price_per_part": None})
         assert (dear["sms"]["encoding"], dear["sms"]["cost"]) == ("ucs2", None)
-        assert dear["sms"]["forcing"] == ["А", "н", "а"]  # noqa: RUF001  # Cyrillic is what makes it dear
+        assert dear["sms"]["forcing"] == ["А", "н", "а"]  # noqa: RUF001  # the Cyrillic letters make it expensive
         await send(
             world, "PUT", "/v1/settings", json={"sms_part_price": {"millionths": 45_000, "currency": "CNY"}}, headers={"If-Match": "0"}
         )

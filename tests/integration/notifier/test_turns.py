@@ -1,4 +1,4 @@
-"""Fair shares: who has much waiting does not keep the others waiting, and costs them nothing."""
+"""Fair shares: a tenant with a long queue does not keep the others waiting, and costs them nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INSERT = (
 
 
 async def let_be_due(engine: AsyncEngine, **numbers: int) -> None:
-    """Write so many deliveries of each tenant that became due within the last minutes."""
+    """Write this many deliveries per tenant, due within the last few minutes."""
     async with engine.begin() as conn:
         for tenant, number in numbers.items():
             await conn.execute(text(_INSERT), {"tenant": tenant, "at": MORNING - timedelta(minutes=5), "number": number})
@@ -110,7 +110,7 @@ async def let_be_due_more(engine: AsyncEngine) -> None:
 
 
 async def looked(conn: AsyncConnection, statement: str) -> tuple[int, set[str]]:
-    """The blocks that PostgreSQL read for one look at the queue of the small tenant, or at who has one at all, and in which ways."""
+    """Return how many blocks PostgreSQL read for one look at the small tenant's queue, or for who has one at all, and by which scans."""
     values: Mapping[str, Any] = {"now": MORNING}
     if statement == "due":
         start = MORNING - timedelta(days=1)

@@ -1,4 +1,4 @@
-"""What may have gone out: closed at its deadline, gone on from where the request says so, and kept apart after a restore."""
+"""What may have gone out: closed at its deadline, continued where the request says so, and kept apart after a restore."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MUTE_PHONE = {"sms": "noreceipt", "email": "b1@example.org"}
 
 @dataclass
 class Late:
-    """A provider that accepts, but answers only once it is let."""
+    """A provider that accepts, but answers only once released."""
 
     name: str = "sandbox"
     channels: tuple[str, ...] = ("sms", "email")
@@ -55,7 +55,7 @@ class Late:
 async def receive(
     world: World, *channels: str, standing: Standing = Standing.DELIVERED, times: int = 1, signed: bool = True
 ) -> None:  # fmt: skip
-    """Let receipts of messages of b1 come, in one callback, so many times."""
+    """Deliver receipts for messages of b1 in one callback, this many times."""
     code = "30003" if standing is Standing.FAILED else None
     words = []
     for channel in channels:
@@ -79,7 +79,7 @@ async def channels(world: World) -> list[str]:
 
 
 async def moved_database(world: World) -> None:
-    """Make the database look as if it had been another one; the next claim notices."""
+    """Make the database look like a different one; the next claim notices."""
     async with world.engine.begin() as conn:
         await conn.execute(text("update notifier.lineage set timeline = timeline + 1"))
 
@@ -254,7 +254,7 @@ async def test_an_answer_that_its_receipt_has_overtaken_changes_nothing(
 
 
 async def test_parts_whose_receipts_overtake_the_record_speak_for_themselves_alone(databases: Databases) -> None:
-    """The answer names one part more than was thought."""
+    """The answer names one part more than expected."""
     async with a_world(databases) as world:
         await world.late_borrower("b1", addresses=MUTE_PHONE)
         await world.request("b1")
@@ -437,14 +437,14 @@ async def test_what_waited_is_not_sent_before_the_lost_time_is_read_again(databa
 
 
 def on_a_bus_that_remembers(world: World, provider: Provider) -> Service:
-    """A second notifier that takes what the first one is told for what the bus gives again."""
+    """A second notifier that takes what the first one is told for what the bus replays."""
     bus = InProcessBus(clock=world.clock, partitions=world.bus.partitions)
     bus.reads_again = True
     return build(Ports(world.engine, bus, world.clock, "test"), world.settings, Options(providers=[provider]))
 
 
 async def looked_at(world: World, service: Service, moment: datetime) -> None:
-    """Let time pass, all that stands on the bus be taken in, and a restored notifier do what is due."""
+    """Let time pass, everything on the bus be taken in, and a restored notifier do what is due."""
     world.clock.move_to(moment)
     await world.fresh_watermarks()
     for consumer in world.service.consumers:

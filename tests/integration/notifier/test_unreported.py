@@ -1,4 +1,4 @@
-"""An SMSC that is asked about what it took and has not reported on, by the very id it gave: few times, and where its account says so."""
+"""An SMSC asked about accepted messages without a report, by exactly the id it gave: a few times, if its account enables that."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from tests.support.running import until
 
 @asynccontextmanager
 async def at_work(databases: Databases) -> AsyncIterator[tuple[World, Ending]]:
-    """A notifier all of whose workers run."""
+    """A notifier with all of its workers running."""
     async with a_keyed_database(databases) as engine:
         clock = DrivenClock(MORNING)
         bus = InProcessBus(clock=clock)

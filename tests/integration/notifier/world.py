@@ -1,4 +1,4 @@
-"""A notifier on a real database and a bus in this process, and what ingest and the scheduler would tell it."""
+"""A notifier on a real database and an in-process bus, and what ingest and the scheduler would tell it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _ASTRAY = text(
 
 @dataclass(frozen=True)
 class Told:
-    """An outcome as it stood on the bus."""
+    """An outcome as published on the bus."""
 
     type: str
     data: ContactOutcome
@@ -169,7 +169,7 @@ class World:
         await self.hear(PROFILES, "borrower.status.v1", msgspec.structs.replace(data, **changes), borrower=borrower, what="status:s-1")
 
     async def recorded(self, borrower: str, contact: str, *, by_wallet: bool = False, **changes: Any) -> None:
-        """Say that a person has contacted a borrower: from the scheduler, or from the wallet by way of ingest."""
+        """Publish that a person has contacted a borrower: from the scheduler, or from the wallet through ingest."""
         data = ContactRecorded(
             contact_id=contact, borrower_id=borrower, channel="call", at=self.clock.now(), by="wu", loan_id=loan_of(borrower)
         )  # fmt: skip
@@ -190,12 +190,12 @@ class World:
         await self.hear(PROFILES, "borrower.erased.v1", data, borrower=borrower, what="profile")
 
     async def lift_the_days_limit(self) -> None:
-        """Let as many dunning messages out in a day as rules do, for tests that are not about days."""
+        """Allow as many dunning messages a day as the rules do, for tests that are not about days."""
         answer = await self.call("PUT", "/v1/settings", json={"dunning_a_day": None}, headers={"If-Match": '"0"'})
         assert answer.status_code == 200, answer.text
 
     async def pass_to(self, moment: datetime, *, fresh: bool = True) -> None:
-        """Let time pass, the watermarks with it, and do what is due then."""
+        """Let time pass, and the watermarks with it, and do what is due then."""
         self.clock.move_to(moment)
         if fresh:
             await self.fresh_watermarks()
@@ -227,7 +227,7 @@ class World:
             return (await conn.execute(text(statement), values)).scalar_one()
 
     def another(self, options: Options | None = None, **changes: Any) -> Service:
-        """A second notifier on the same database, as after a restart or beside the first; its consumer is not run."""
+        """A second notifier on the same database, as after a restart or beside the first; its consumer does not run."""
         bus = InProcessBus(clock=self.clock, partitions=self.bus.partitions)
         settings = dataclasses.replace(self.settings, **changes)
         return build(Ports(self.engine, bus, self.clock, "test"), settings, options)
@@ -264,7 +264,7 @@ def a_fact(borrower: str, loan: str | None = None, *, overdue: int = 12050, vers
 
 @contextlib.asynccontextmanager
 async def a_keyed_database(databases: Databases) -> AsyncIterator[AsyncEngine]:
-    """A database with the schema of the notifier and one key."""
+    """A database with the notifier's schema and one key."""
     async with databases.fresh("notifier") as engine:
         async with engine.begin() as conn:
             await add_key(conn, "notifier", KEY, Principal(TENANT, "anna", SCOPES))
@@ -276,7 +276,7 @@ async def a_keyed_database(databases: Databases) -> AsyncIterator[AsyncEngine]:
 
 @contextlib.asynccontextmanager
 async def a_world(databases: Databases, *, at: datetime = MORNING, options: Options | None = None, **changes: Any) -> AsyncIterator[World]:
-    """A notifier whose consumer runs and whose sender is pumped by hand."""
+    """A notifier whose consumer runs and whose sender is driven by hand."""
     async with a_keyed_database(databases) as engine:
         clock = DrivenClock(at)
         bus = InProcessBus(clock=clock)

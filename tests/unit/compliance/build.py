@@ -1,4 +1,4 @@
-"""Short ways to a question for the gate, and packs made for one test."""
+"""Shortcuts to a question for the gate, and packs made for one test."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -67,7 +67,7 @@ def stop(kind: str, scope: str, *, since: str = "2020-01-01T00:00:00+00:00", unt
 
 
 def packs_with(rules: str, pack: str = "XX", more: str = "") -> Packs:
-    """Return one pack of these rules, written as YAML list items; nature, cite and evidence are filled in."""
+    """Return packs with one pack of these rules, given as YAML list items; nature, cite and evidence are filled in."""
     filled = rules.replace("- id:", "- nature: law\n  cite: made for a test\n  evidence: P\n  id:")
     made = parse_pack(
         f'id: {pack}\nname: made\nversion: "1"\nverified: made\nzones: [Europe/Berlin]\n{more}\nrules:\n{filled}', f"{pack}.yaml"
@@ -76,7 +76,7 @@ def packs_with(rules: str, pack: str = "XX", more: str = "") -> Packs:
 
 
 def question(case: dict[str, Any]) -> tuple[Proposed, Circumstances]:
-    """Read a question in the written shape of the compliance check."""
+    """Read a question in the form of the compliance check."""
     asked, zones = case["proposed"], case["timezones"]
     consents = case.get("consents")
     return Proposed(

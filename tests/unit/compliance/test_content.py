@@ -1,4 +1,4 @@
-"""What the rules ask of a text."""
+"""What the rules require of a text."""
 
 import sys
 import unicodedata

@@ -1,4 +1,4 @@
-"""The other side of the worked cases: what differs in one fact is decided the other way."""
+"""The counterpart of the worked cases: a case that differs in one fact is decided the other way."""
 
 from datetime import datetime
 from typing import Any

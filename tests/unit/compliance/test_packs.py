@@ -47,7 +47,7 @@ def _utc(text: str) -> str:
         ("- id: a\n  kind: cap\n  limit: 3\n  unit: contact\n  scope: debt\n  reach: {days: 7}", "not a valid ReachKind"),
         ("- id: a\n  kind: consent\n  channels: [telex]", "'telex' is not a valid Channel"),
         ("- id: a\n  kind: consent\n- id: a\n  kind: consent", "named twice: a"),
-        ("- id: a\n  kind: consent\n  regions: [N]", "regions the pack has not: N"),
+        ("- id: a\n  kind: consent\n  regions: [N]", "regions the pack does not have: N"),
         ("- id: a\n  kind: window\n  zone: Mars/Base\n  hours: {every: '08:00-20:00'}", "no time zone 'Mars/Base'"),
     ],
 )

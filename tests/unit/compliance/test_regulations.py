@@ -1,4 +1,4 @@
-"""Every pack against the notes it was written from, fact by fact: nothing dropped, nothing added that does not say why."""
+"""Every pack against the notes it was written from, fact by fact: nothing dropped, nothing added without a reason."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support.second_reading import NOTES
 PACKS = load_packs()
 PACKS_OF_LAW = {name: PACKS[name] for name in sorted(PACKS) if not PACKS[name].sandbox_only}
 UNEXPRESSED = {"ma-2in30-elsewhere", "wa-work", "id-not-continuous"}
-"""They need a place, or have no number."""
+"""Rules that need a location, or have no number."""
 ADDED = {
     "ma-2in7-all-text": "2 calls+texts+pushes per debt per 7 dates",
     "nyc-2in7": "Before 1 Sep 2026 the cap in force was per consumer and lower",
     "dc-calls-emergency": "The emergency version said 3 calls",
     "cl-2days-apart": "min_spacing",
 }
-"""Counters that stand in the notes otherwise than as one of the list, by the words they stand in."""
+"""Counters that are not in the notes' list of counters, by the words in which the notes state them."""
 NATURES = {
     "hard": Nature.LAW, "recommended": Nature.RECOMMENDATION, "guidance": Nature.RECOMMENDATION, "self-regulation": Nature.SELF_REGULATION,
     "rebuttable presumption of violation when exceeded; presumption of compliance when within": Nature.PRESUMPTION,
@@ -33,7 +33,7 @@ SCOPES = {
     "per_debt": CapScope.DEBT, "per_person_per_debt": CapScope.DEBT, "per_account": CapScope.DEBT, "per_debt_per_creditor": CapScope.DEBT,
     "per_claim_all_collectors": CapScope.CLAIM, "per_contact_point": CapScope.NUMBER, "per_line": CapScope.NUMBER,
 }  # fmt: skip
-"""The creditor and the collector are the tenant, whose ledger it is."""
+"""The creditor and the collector are the tenant, who owns the ledger."""
 CHANNELS = {"recorded_message": Channel.AI_VOICE, "prerecorded_voice": Channel.AI_VOICE, "ringless_voicemail": Channel.VOICEMAIL}
 NO_LAW = {"CN", "AU", "ES"}
 """A recommended standard, a regulator's guideline, an analogy: their hours are recommendations."""
@@ -44,7 +44,7 @@ def channels(words: list[str]) -> set[Channel]:
 
 
 def reach(window: Mapping[str, Any]) -> Reach:
-    """Return how far back a counter looks; a week that is not said to be of the calendar is any seven dates."""
+    """Return how far back a counter looks; a week not stated to be a calendar week is any seven dates."""
     match window["kind"]:
         case "calendar_day":
             return Reach(ReachKind.DATES, 1)
@@ -59,7 +59,7 @@ def counters(pack: Pack) -> dict[str, Cap | Spacing | ChannelLock]:
 
 
 def of_region(pack: Pack, region: str | None) -> list[Window]:
-    """Return the windows of a row of hours, which names its region in words; those of single products stand elsewhere."""
+    """Return the windows of a row of hours, which names its region in words, without those of single products."""
     found = [rule for rule in pack.rules if isinstance(rule, Window) and not (rule.terms.conditions and rule.terms.conditions.products)]
     if region is None:
         return found

@@ -1,4 +1,4 @@
-"""The gate against a second reading of the notes: questions over every jurisdiction at the edges of its rules, decided twice."""
+"""The gate against a second reading of the notes: questions about every jurisdiction at the boundaries of its rules, decided twice."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CHANNELS = {"call", "sms", "email", "push", "visit"}
 WITHIN = timedelta(days=33)
 QUESTIONS = 4
 QUESTIONS_OF_COUNTERS = 16
-"""So many about each place, and about one that has counters."""
+"""The number of questions about each place, and about one that has counters."""
 CLOCK_CHANGES = ("2026-11-01", "2027-03-14", "2027-03-28", "2027-04-04", "2027-10-03", "2027-10-31", "2027-09-05")
 FEASTS = ("2026-12-25", "2026-12-28", "2027-01-01", "2027-03-26", "2027-03-29", "2027-04-13", "2027-05-01", "2027-07-01", "2027-09-06")
 RESULTS = ("", "", "delivered", "conversation", "answered", "no_answer", "busy", "bounced")
 
 
 def a_question(place: str, draw: Random) -> dict[str, Any]:
-    """Ask on the minute of an edge or beside it, with as many contacts before it as fill a counter, or one fewer."""
+    """Ask at the minute of a boundary or next to it, with as many earlier contacts as fill a counter, or one fewer."""
     note, zones = NOTES.get(place) or NOTES["BR"], zones_of(place, draw)
     row = draw.choice([row for row in note["allowed_hours"] if row["channels"] != ["workplace"]])
     channel = draw.choice(sorted(CHANNELS & set(row["channels"])))
@@ -61,7 +61,7 @@ def moment(row: dict[str, Any], zone: ZoneInfo, draw: Random) -> datetime:
 
 
 def filling(cap: dict[str, Any], at: datetime, channel: str, draw: Random) -> list[dict[str, Any]]:
-    """Return contacts that fill a counter or nearly so, the oldest of them about to fall out of it or just out."""
+    """Return contacts that fill a counter or nearly so, the oldest of them about to leave it or just outside."""
     reach = {"calendar_week": 7, "calendar_month": 31}.get(cap["window"]["kind"], cap["window"]["n"])
     oldest = max(reach - draw.choice([0, 1, 1]), 0)
     others = sorted(CHANNELS & set(cap["channels"]) - {channel}) if cap["unit"] == "distinct_channel" else [channel]

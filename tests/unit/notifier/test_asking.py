@@ -1,4 +1,4 @@
-"""What a provider's answer to a question says of a message of which nothing was known."""
+"""What a provider's answer to a question means for a message whose outcome was unknown."""
 
 from __future__ import annotations
 

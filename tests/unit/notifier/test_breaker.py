@@ -1,4 +1,4 @@
-"""The breaker: opened by a provider's own faults alone, tried by one message at a time."""
+"""The breaker: opened only by a provider's own faults, and probed by one message at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of holidays end, and whoever runs the notifier hears of it before they do."""
+"""Holiday calendars end, and whoever runs the notifier is told before they do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.notifier.metrics import NotifierMetrics
 
 PACKS = load_packs()
 PLACES = ["BR-SP", "TH", "CN", "ZZ", "ATLANTIS"]
-"""A region, a list of two years, hours without holidays, the example, and no place."""
+"""A region, a calendar of two years, hours without holidays, the example pack, and a place without a pack."""
 
 
 def test_of_the_packs_in_use_it_is_shown_when_their_holidays_end_and_said_once_when_that_is_soon() -> None:

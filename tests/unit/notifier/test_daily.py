@@ -1,4 +1,4 @@
-"""One dunning message a day over all cases of a borrower."""
+"""One dunning message a day across all cases of a borrower."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a delivery: it only climbs, and what may have gone out is never sent again."""
+"""The life of a delivery: it only moves up, and what may have gone out is never sent again."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_channel_that_rules_have_closed_over_night_has_its_half_an_hour_anew()
 def receipted(
     delivery: Delivery, said: Reduced, provider: str, loans: tuple[str, ...], *, code: str | None, was: Reduced | None = None
 ) -> Change:
-    """Return what all receipts of its last attempt make of a delivery, where these had been told before."""
+    """Return the delivery after all receipts of its last attempt, where `before` had already been reported."""
     if said.standing is None:
         return Change(delivery)
     known = {State.IN_FLIGHT: State.UNKNOWN, State.UNKNOWN: State.UNKNOWN, State.SENT: State.SENT}.get(delivery.state)
@@ -220,7 +220,7 @@ def receipted(
 
 
 def starts(fallback_after: timedelta | None = None) -> dict[str, Delivery]:
-    """A delivery of which a receipt may come: in flight, unknown, sent, tried again."""
+    """Deliveries for which a receipt may come: in flight, unknown, sent, being retried."""
 
     def flying() -> Delivery:
         return judged(a_delivery(fallback_after=fallback_after), a_send()).delivery

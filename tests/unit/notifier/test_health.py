@@ -1,4 +1,4 @@
-"""A provider's health: whose fault an answer is decides who pays for it, and a claim is given no more than may go out."""
+"""A provider's health: whose fault an answer is decides who is held back, and a claim is given no more than may go out."""
 
 from __future__ import annotations
 

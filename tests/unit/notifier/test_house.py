@@ -1,4 +1,4 @@
-"""What a tenant sets of how it is judged, as the gate is asked."""
+"""A tenant's settings for how it is judged, as they reach the gate."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def test_hours_that_cannot_be_read_are_refused(hours: dict[str, str]) -> None:
     ],
 )
 def test_the_gate_judges_a_delivery_by_it(house: House, *, bound: bool) -> None:
-    """Regulation F binds collectors of others' debts; read strictly, its hours hold for the lender as well."""
+    """Regulation F binds collectors of other people's debts; read strictly, its hours apply to the lender as well."""
     scene = a_scene(known(a_fact(jurisdictions=("US-FED-REGF",)), profile=a_profile(jurisdictions=("US-FED-REGF",)), house=house))
     assert isinstance(verdict(scene, NIGHT, jurisdictions=("US-FED-REGF",)), Send) is not bound

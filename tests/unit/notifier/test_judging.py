@@ -1,4 +1,4 @@
-"""What becomes of a delivery that is due: the checks in their order, and the gate."""
+"""What becomes of a delivery that is due: the checks in order, and the gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown of personal data to those who may not read it."""
+"""How personal data is shown to those who may not read it."""
 
 from __future__ import annotations
 

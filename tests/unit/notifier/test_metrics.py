@@ -1,4 +1,4 @@
-"""What tenants name themselves makes no series without end, and nothing that is watched is left out."""
+"""Names chosen by tenants cannot create endless series, and everything watched is exported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pacing: each message starts with a permit that holds at that moment, or not at all."""
+"""Pacing: each message starts with a permit valid at that moment, or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Permits: whatever the replicas do, no second holds more than the limit, and little of it is lost."""
+"""Permits: whatever the replicas do, no second exceeds the limit, and few permits are lost."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.unit.notifier.values import MORNING
 
 limits = st.integers(1, 20) | st.integers(1, 2000)
 steps = st.lists(st.tuples(st.integers(0, 700_000), st.integers(1, 300), st.integers(0, 300_000)), min_size=1, max_size=40)
-"""How many microseconds later some replica leases, how many, and with which lead."""
+"""How many microseconds later some replica leases, how many permits, and with what lead."""
 
 
 def most_in_a_second(moments: list[datetime]) -> int:
-    """The fullest second that anybody could make of permits: the first one used as late as it may be, the others as early.
+    """The fullest second that the permits allow: the first one used as late as possible, the others as early as possible.
 
-    What starts in a second that begins with a start has its moments in no more than a second and the time that a permit holds.
+    Messages that start within a second of one of the starts have permits from no more than that second plus the time a permit is valid.
     """
     moments = sorted(moments)
     return max((bisect_left(moments, moment + USE_WITHIN + SECOND) - place for place, moment in enumerate(moments)), default=0)

@@ -1,4 +1,4 @@
-"""What a borrower asked for: read from JSON, and only ever narrower than the rules."""
+"""What a borrower asked for: read from JSON, and always at least as strict as the rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What receipts come to does not depend on when or how often they come."""
+"""What receipts come to does not depend on when or how often they arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A profile that was taken in says to the notifier what it said before, and is opened without an exchange of keys."""
+"""A resealed profile says the same to the notifier as before, and is opened without an exchange of keys."""
 
 from __future__ import annotations
 

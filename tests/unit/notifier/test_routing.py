@@ -1,4 +1,4 @@
-"""Routes: by country before any, by weight, and never through what is paused."""
+"""Routes: by country before any country, by weight, and never through a paused provider."""
 
 from __future__ import annotations
 

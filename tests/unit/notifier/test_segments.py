@@ -1,4 +1,4 @@
-"""How a text is cut into SMS."""
+"""How a text is split into SMS."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_known_texts_are_counted_as_networks_do(text: str, encoding: str, units:
 
 
 def test_the_alphabet_is_that_of_the_standard() -> None:
-    assert len(BASIC) == 127  # 128 codes, one of them the escape
+    assert len(BASIC) == 127  # 128 codes, one of which is the escape
     assert not BASIC & EXTENDED
 
 

@@ -1,4 +1,4 @@
-"""What is suppressed: the stops that it makes, and the addresses that it takes out."""
+"""What is suppressed: the stops it makes, and the addresses it rules out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which contacts a position of the stop button concerns."""
+"""Which contacts a position of the stop button applies to."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ WAITING = [
     [
         ("step", "firm", 5, None), ("step", "standard/gentle", 2, None), ("policy", "standard", 7, None), ("policy", "standard@2", 2, None),
         ("template", "soft", 2, None),
-        ("step", "frim", 0, "of the 7 contacts that are due first none is of the step 'frim': did you mean 'firm'?"),
+        ("step", "frim", 0, "none of the 7 contacts due first is of the step 'frim': did you mean 'firm'?"),
         ("step", "standrad/firm", 0,
-         "of the 7 contacts that are due first none is of the step 'standrad/firm': did you mean 'standard/firm'?"),
+         "none of the 7 contacts due first is of the step 'standrad/firm': did you mean 'standard/firm'?"),
         ("policy", "standard@33", 0,
-         "of the 7 contacts that are due first none is of the policy 'standard@33': did you mean 'standard@3' or 'standard@2'?"),
-        ("template", "x", 0, "of the 7 contacts that are due first none is of the template 'x': there are 'final', 'soft'"),
+         "none of the 7 contacts due first is of the policy 'standard@33': did you mean 'standard@3' or 'standard@2'?"),
+        ("template", "x", 0, "none of the 7 contacts due first is of the template 'x': there are 'final', 'soft'"),
     ],
 )  # fmt: skip
 def test_a_position_says_how_much_of_what_waits_it_concerns_and_a_slip_what_was_meant(
@@ -76,7 +76,7 @@ def test_a_position_says_how_much_of_what_waits_it_concerns_and_a_slip_what_was_
 
 
 def test_where_nothing_waits_a_slip_cannot_be_seen_and_that_is_said() -> None:
-    said = "no contact waits now, by which it could be seen whether there is a step 'firm'"
+    said = "no contact is waiting, so it cannot be seen whether there is a step 'firm'"
     assert slip(Position("step", "firm", "off"), []) == said
 
 
@@ -84,7 +84,7 @@ def test_who_lets_go_on_what_was_not_stopped_hears_what_is() -> None:
     before = [Position("step", "firm", "off"), Position("channel", "sms", "shadow"), Position("step", "gentle", "on")]
     told = {key: nothing_to_lift(Position("step", key, "on"), before) for key in ("firm", "frim")}
     assert told == {"firm": None, "frim": "the step 'frim' was not stopped: did you mean 'firm'?"}
-    assert nothing_to_lift(Position("template", "soft", "on"), before) == "the template 'soft' was not stopped: nor any other template"
+    assert nothing_to_lift(Position("template", "soft", "on"), before) == "the template 'soft' was not stopped: no template was"
     assert nothing_to_lift(Position("all", "", "on"), before) is nothing_to_lift(Position("step", "frim", "off"), before) is None
 
 

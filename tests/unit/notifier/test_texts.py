@@ -153,7 +153,7 @@ def test_a_text_that_is_not_there_is_an_error() -> None:
 
 
 def test_a_text_that_a_release_does_not_allow_any_more_parks_what_needs_it() -> None:
-    with pytest.raises(RenderError, match="not allowed any more"):
+    with pytest.raises(RenderError, match="no longer allowed"):
         a_shelf({("acme", ("gentle", "en", "inbox")): None}).find("acme", "gentle", "inbox", locale="en")
 
 

@@ -1,4 +1,4 @@
-"""What may have gone out: its deadline, its next channel, news that come late, and a database that went back."""
+"""What may have gone out: its deadline, its next channel, late news, and a database that went back in time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def after(delivery: Delivery, result: Result) -> Change:
 
 
 def heard(delivery: Delivery, channel: str, news: tuple[State, ...], *, provider: str, loans: tuple[str, ...]) -> Change:
-    """Let a receipt come that is news to this extent: nothing was known of the attempt before, or that it was sent."""
+    """Return the delivery after a receipt that is news to this extent: of the attempt nothing was known, or that it was sent."""
     standing = Standing.DELIVERED if State.DELIVERED in news else Standing.SENT
     before = Reached(State.UNKNOWN if State.SENT in news else State.SENT, channel)
     return deliveries.heard(delivery, News(channel, standing, (before,), provider, loans), now=MORNING)
@@ -181,7 +181,7 @@ def test_a_second_message_of_which_nothing_is_known_leaves_the_first_as_sent() -
 
 
 def returned(delivery: Delivery, channel: str, *before: Reached) -> Change:
-    """Let a receipt say that the message on a channel did not arrive."""
+    """Return the delivery after a receipt that the message on a channel did not arrive."""
     return deliveries.heard(delivery, News(channel, Standing.FAILED, before, "sandbox", code="30003"), now=MORNING)
 
 
@@ -316,7 +316,7 @@ class Out(Enum):
 
 
 class Word(StrEnum):
-    """What may happen to a delivery."""
+    """Events that may happen to a delivery."""
 
     MARK = "mark"
     ACCEPT = "accept"
@@ -361,10 +361,10 @@ class Life:
     out: dict[str, Out] = field(default_factory=dict)
     last: str = ""
     known: dict[str, State] = field(default_factory=dict)
-    """What stands of each attempt that may be out or has come back."""
+    """By channel: the state of each attempt that may be out or has come back."""
     receipted: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
-    """Channels that a message may have gone out on, whatever became of it."""
+    """Channels on which a message may have gone out, whatever became of it."""
 
     def go(self, word: Word, channel: str) -> Change:
         one = self.delivery
@@ -386,7 +386,7 @@ class Life:
         return change
 
     def _told(self, one: Delivery, channel: str, word: Word) -> Change:
-        """A receipt comes; what was said of its attempt before says how much of that is news."""
+        """A receipt comes; how much of it is news depends on what was said about its attempt before."""
         said = {Word.RECEIPT: State.DELIVERED, Word.LATE: State.SENT, Word.RETURN: State.FAILED}[word]
         was = self.known.get(channel, State.UNKNOWN) if channel in self.receipted else State.UNKNOWN
         state = max(was, said, key=(State.UNKNOWN, State.SENT, State.FAILED, State.DELIVERED).index)
@@ -400,7 +400,7 @@ class Life:
         return tuple(Reached(state, channel) for channel, state in sorted(self.known.items()))
 
     def _answered(self, one: Delivery, word: Word) -> Change:
-        """The answer of the last attempt comes, whether or not the delivery stands where an earlier one left it."""
+        """The answer to the last attempt comes, even if an earlier one has already moved the delivery."""
         same, before = one.channel == self.last, self._before()
         if self.last not in self.receipted and (one.state is State.IN_FLIGHT or word is not Word.CUT):
             self._note(word)

@@ -1,4 +1,4 @@
-"""What a template may hold, and what an attacker would like it to."""
+"""What a template may contain, and what an attacker would like it to."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_what_is_documented_may_stand_in_a_template(source: str) -> None:
         ("{{ debts[0]['amount'] }}", "may be looked up"),
         ("{{ debts.0 }}", "documented placeholders|may be looked up"),
         ("{{ debts[name] }}", "may be looked up"),
-        ("{{ debts }}", "is no text"),
-        ("{{ variables }}", "is no text"),
-        ("{{ split }}", "is no text"),
+        ("{{ debts }}", "is not text"),
+        ("{{ variables }}", "is not text"),
+        ("{{ split }}", "is not text"),
         ("{{ split.total }}", "no field 'total'"),
         ("{{ variables.items }}", "no field 'items'"),
         ("{{ variables._x }}", "no field '_x'"),
@@ -63,13 +63,13 @@ def test_what_is_documented_may_stand_in_a_template(source: str) -> None:
         ("{{ name | center(1000000000) }}", "no filter 'center'"),
         ("{{ name | safe }}", "no filter 'safe'"),
         ("{{ name | map('upper') }}", "no filter 'map'"),
-        ("{{ debts | length('x') }}", "takes none"),
-        ("{% for a in debts %}{% for b in debts %}x{% endfor %}{% endfor %}", "stands in another one"),
-        ("{% for a in range(1000000000) %}x{% endfor %}", "and over nothing else"),
-        ("{% for a in [1, 2] %}x{% endfor %}", "and over nothing else"),
-        ("{% for a in debts recursive %}{{ loop(debts) }}{% endfor %}", "and over nothing else"),
-        ("{% for a, b in debts %}x{% endfor %}", "must be a new one"),
-        ("{% for name in debts %}x{% endfor %}", "must be a new one"),
+        ("{{ debts | length('x') }}", "takes no arguments"),
+        ("{% for a in debts %}{% for b in debts %}x{% endfor %}{% endfor %}", "cannot be nested"),
+        ("{% for a in range(1000000000) %}x{% endfor %}", "can only go over debts"),
+        ("{% for a in [1, 2] %}x{% endfor %}", "can only go over debts"),
+        ("{% for a in debts recursive %}{{ loop(debts) }}{% endfor %}", "can only go over debts"),
+        ("{% for a, b in debts %}x{% endfor %}", "must have a new name"),
+        ("{% for name in debts %}x{% endfor %}", "must have a new name"),
         ("{{ loop.index }}", "documented placeholders"),
         ("{% for a in debts %}{{ loop.cycle('a') }}{% endfor %}", "call is not allowed"),
         ("{% for a in debts %}{{ loop.previtem }}{% endfor %}", "no field 'previtem'"),

@@ -1,4 +1,4 @@
-"""What replies wish for: a table over all languages, and what changes nothing."""
+"""What replies wish for: a table over all languages, and what makes no difference."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_word_of_every_file_is_heard_for_what_the_file_says(words: Words) 
     ],
 )  # fmt: skip
 def test_a_stop_in_letters_that_only_look_like_it_is_one(said: str) -> None:
-    """By a keyboard of another script, with a zero, in boxes, or with a slip of the thumb."""
+    """Typed on a keyboard of another script, with a zero, in boxes, or with a typo."""
     assert heard(said) == {Wish.STOP}
 
 

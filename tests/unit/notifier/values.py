@@ -1,4 +1,4 @@
-"""Values that the unit tests of the notifier share."""
+"""Values shared by the notifier's unit tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Africa's Talking: requests as its own library makes them, 201 with a code for each recipient, reports known by its own id."""
+"""Africa's Talking: requests as its own library makes them, 201 with a code per recipient, reports matched by its own id."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TO = "+254711000111"
 
 
 class Theirs(SMSService):  # type: ignore[misc]  # it has no types
-    """Their client, which says what it would send."""
+    """Their client, which shows what it would send."""
 
     def _make_request(self, url: str, method: str, headers: dict[str, str], data: dict[str, Any], **_: Any) -> Any:
         return url, method, headers, {name: str(value) for name, value in data.items()}

@@ -1,4 +1,4 @@
-"""Aliyun SMS: approved texts only, requests by its own models, signed as its own library has signed, and 200 is no acceptance."""
+"""Aliyun SMS: approved texts only, requests as its models define them, signed as its library signs, and 200 alone is no acceptance."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def with_text(**said: Any) -> Any:
 
 
 def checked(call: HttpCall) -> dict[str, str]:
-    """Hold a call against the parameters that the API's models name, all in the query."""
+    """Check a call against the parameters named in the API's models, all of them in the query."""
     assert call.body == b""
     pairs = parse_qsl(urlsplit(call.url).query, keep_blank_values=True, strict_parsing=True)
     assert len(dict(pairs)) == len(pairs)
@@ -63,7 +63,7 @@ SIGNATURES = msgspec.json.decode((Path(__file__).parents[2] / "data" / "acs3_sig
 
 @pytest.mark.parametrize("made", SIGNATURES, ids=lambda made: made["nonce"])
 def test_it_is_signed_as_its_own_library_has_signed(made: dict[str, Any]) -> None:
-    """Hold a signature against what the library made: it has no wheel, so that it is no part of the locked environment."""
+    """Compare with a signature that the library made once: it has no wheel, so it is not in the locked environment."""
     token = {"security_token": made["security_token"]} if made["security_token"] else {}
     account = replace(ACCOUNT, base_url=made["base_url"], credentials={**KEYS, **token})
     at = datetime.fromisoformat(made["at"])

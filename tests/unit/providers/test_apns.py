@@ -1,4 +1,4 @@
-"""Apple's push service: tokens that another library reads, headers that end and identify a push, and refusals by their reason."""
+"""Apple's push service: tokens that another library can read, headers that expire and identify a push, and refusals by reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AWS: the same requests and signatures as its own library makes, errors that its models know, events under SNS's signature."""
+"""AWS: the same requests and signatures as its own library makes, errors listed in its models, events signed by SNS."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def a_mail(**changes: Any) -> OutgoingMessage:
 
 
 def checked(call: HttpCall, kind: str) -> dict[str, Any]:
-    """Return the body, after the library has found no fault with its members and would have written the same request."""
+    """Return the body, after the library has validated its members and would have written the same request."""
     said: dict[str, Any] = msgspec.json.decode(call.body)
     operation = model(kind).operation_model(SERVICES[kind][1])
     report = botocore.validate.ParamValidator().validate(said, operation.input_shape)
@@ -66,7 +66,7 @@ def checked(call: HttpCall, kind: str) -> dict[str, Any]:
 
 
 def _unknown(said: Any, shape: Any) -> list[str]:
-    """Return the members that the model does not name: the library's own check lets them pass."""
+    """Return the members missing from the model: the library's own validation ignores them."""
     match shape.type_name:
         case "structure":
             extra = [name for name in said if name not in shape.members]
@@ -78,7 +78,7 @@ def _unknown(said: Any, shape: Any) -> list[str]:
 
 
 def signed_by_the_library(call: HttpCall, account: Account, kind: str, at: datetime) -> str:
-    """Return the signature that the library gives to this very request at this time."""
+    """Return the library's signature for exactly this request at this time."""
     credentials = botocore.credentials.Credentials(
         account.credentials["access_key_id"], account.credentials["secret_access_key"], account.credentials.get("session_token")
     )
@@ -232,7 +232,7 @@ def certificate(key: rsa.RSAPrivateKey = SIGNER) -> bytes:
 
 
 def brought(event: object, *, version: str = "2", key: rsa.RSAPrivateKey = SIGNER, **changes: Any) -> Callback:
-    """Return an event as SNS brings it, signed as its documentation says."""
+    """Return an event as SNS delivers it, signed as its documentation describes."""
     said = {
         "Type": "Notification", "MessageId": "n1", "TopicArn": TOPIC, "Message": msgspec.json.encode(event).decode(),
         "Timestamp": "2026-11-24T02:00:00.000Z", "SignatureVersion": version, "SigningCertURL": WHERE, **changes,

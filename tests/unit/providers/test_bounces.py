@@ -1,4 +1,4 @@
-"""Mails that come back: which of ours they are about, what they say, and what is believed of them."""
+"""Bounced mails: which of ours they are about, what they say, and which of them are believed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every kind of provider there is, and so for each that is added."""
+"""What holds for every kind of provider, including any added later."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ ENDS: Mapping[str, tuple[Callable[[HttpCall], Any], Any]] = {
     "jpush": (of_json("options", "time_to_live"), 10800),
     "webhook": (of_json("data", "expires_at"), (NOW + LEFT).isoformat().replace("+00:00", "Z")),
 }
-"""Where each kind that has a word for the end of a message says it."""
+"""Where each kind that supports an expiry puts it."""
 ENDLESS = {"sendgrid", "aws_ses", "aliyun_sms", "tencent_sms", "africastalking"}
-"""Kinds whose APIs have none: once taken, a message is tried for as long as they like."""
+"""Kinds whose APIs do not: once accepted, they try a message for as long as they like."""
 
 
 def a_call(kind: str, deadline: timedelta | None) -> HttpCall:

@@ -1,4 +1,4 @@
-"""FCM: pushes by its description, and only an answer that names the token condemns the token."""
+"""FCM: pushes as it documents them, and only an answer that names the token condemns the token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people write back, as each provider brings it: believed as receipts are, and said when nobody has signed it."""
+"""What people write back, as each provider delivers it: verified like receipts, and marked when it is not signed."""
 
 from __future__ import annotations
 

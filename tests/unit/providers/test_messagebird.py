@@ -1,4 +1,4 @@
-"""MessageBird: requests by its description, reports under tokens that another library signed."""
+"""MessageBird: requests as it documents them, reports with tokens signed by another library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mail as bytes: what is put together by hand is read back by the library's parser, whatever the message says."""
+"""Mail as bytes: what is assembled by hand can be read by the library's parser, whatever the message says."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parsed(raw: bytes) -> EmailMessage:
 
 
 def as_sent(text: str) -> str:
-    """Return a body as a mail can say it: one kind of line end, and one at the end."""
+    """Return a body as a mail can carry it: one kind of line end, and one at the end."""
     lines = re.sub(r"\r\n|\r", "\n", text)
     return lines if lines.endswith("\n") else lines + "\n"
 

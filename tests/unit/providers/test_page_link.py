@@ -1,4 +1,4 @@
-"""The borrower's page beside a message of the wallet's app: by every kind that carries one, and only where there is a link."""
+"""The borrower's page alongside a message in the wallet's app: for every kind that supports it, and only when there is a link."""
 
 from __future__ import annotations
 

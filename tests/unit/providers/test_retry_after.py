@@ -1,4 +1,4 @@
-"""How long a provider asks to be left alone, which it may say as a date."""
+"""How long a provider asks us to wait, which it may give as a date."""
 
 from __future__ import annotations
 

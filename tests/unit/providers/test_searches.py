@@ -1,4 +1,4 @@
-"""Questions about messages whose answers were lost: by the providers' descriptions, and through their fakes."""
+"""Questions about messages whose answers were lost: as the providers document them, and against their fakes."""
 
 from __future__ import annotations
 

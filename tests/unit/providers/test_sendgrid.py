@@ -1,4 +1,4 @@
-"""SendGrid: mails by its description, answers by their status, events under the key that it shows."""
+"""SendGrid: mails as it documents them, answers by status, events signed with the key that it publishes."""
 
 from __future__ import annotations
 

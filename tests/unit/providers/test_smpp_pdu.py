@@ -1,4 +1,4 @@
-"""SMPP on the wire: read back what was written, and byte for byte what two other implementations say."""
+"""SMPP on the wire: what is written can be read back, and matches two other implementations byte for byte."""
 
 from __future__ import annotations
 

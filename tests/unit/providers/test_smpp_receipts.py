@@ -1,4 +1,4 @@
-"""Delivery receipts of SMSCs, as they differ, and what their parts come to."""
+"""Delivery receipts of SMSCs in their various forms, and what the receipts of parts come to."""
 
 from __future__ import annotations
 

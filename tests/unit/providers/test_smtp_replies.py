@@ -1,4 +1,4 @@
-"""What SMTP replies mean, and that what is no reply is not taken for one."""
+"""What SMTP replies mean, and that nothing else is taken for a reply."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def parsed(raw: bytes) -> Reply:
 
 
 async def whole_or_cut(raw: bytes) -> tuple[Reply, int]:
-    """Return the reply, and how many of its beginnings were taken for one."""
+    """Return the reply, and how many of its prefixes were taken for one."""
     taken = 0
     for cut in range(len(raw) - 1):
         with suppress(EOFError):

@@ -1,4 +1,4 @@
-"""Tencent SMS: approved texts only, requests by its own description, signed as its own library signs, and 200 is no acceptance."""
+"""Tencent SMS: approved texts only, requests as it documents them, signed as its own library signs, and 200 alone is no acceptance."""
 
 from __future__ import annotations
 

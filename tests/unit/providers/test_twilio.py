@@ -1,4 +1,4 @@
-"""Twilio: requests by its description, answers by its codes, callbacks by its own library's signature."""
+"""Twilio: requests as it documents them, answers by code, callbacks signed by its own library."""
 
 from __future__ import annotations
 

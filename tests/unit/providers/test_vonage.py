@@ -1,4 +1,4 @@
-"""Vonage: one status for each part, and signatures by the values that its own libraries publish."""
+"""Vonage: a status per part, and signatures that match the values its own libraries publish."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ PUBLISHED = {
     "sha512": "812a18f76680fa0fe1b8bd9ee1625466ceb1bd96242e4d050d2cfd9a7b40166c"
     "63ed26ec9702168781b6edcf1633db8ff95af9341701004eec3fcf9550572ee8",
 }
-"""What Vonage's own libraries expect of a=1, b=2, timestamp=1461605396 under `secret`."""
+"""What Vonage's own libraries expect for a=1, b=2, timestamp=1461605396 with the key `secret`."""
 
 
 @pytest.mark.parametrize("method", vonage.METHODS)

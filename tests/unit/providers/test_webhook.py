@@ -1,4 +1,4 @@
-"""The wallet's webhook: what we sign, the specification's own library believes."""
+"""The wallet's webhook: the specification's own library verifies what we sign."""
 
 from __future__ import annotations
 

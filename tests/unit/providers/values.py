@@ -1,4 +1,4 @@
-"""Values that the adapters' tests share."""
+"""Values shared by the adapters' tests."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TEMPLATES = {
     "aliyun_sms": '{"gentle": {"en": {"code": "SMS_1", "params": {"name": "name|you", "text": "variables.text|-"}}}}',
     "tencent_sms": '{"gentle": {"en": {"code": "1234567", "params": ["name|you", "variables.text|-"]}}}',
 }
-"""Approved texts for the message of these tests, with a place for a text of any kind."""
+"""Approved texts for these tests' message, with a placeholder for any text."""
 
 
 def a_making(**changes: Any) -> Making:
-    """What a text was made of, with values that a test changes; the name is not of the draft."""
+    """What a text was made from, with values that a test changes; the name is not part of the draft."""
     name = changes.pop("name", "Li Wei")
     ref = changes.pop("ref", TextRef("gentle", "en", "sms", 0))
     debts = (DebtLine("L1", "cash-loan", "USD 100.00", "2026-11-02"), DebtLine("L2", "card", "USD 20.50", "2026-11-01"))

@@ -1,4 +1,4 @@
-"""The notifier: borrowers and what is known of them, deliveries, attempts, contacts, caps, switch, texts, providers, sandbox."""
+"""The notifier: borrowers and what is known about them, deliveries, attempts, contacts, caps, switch, texts, providers, sandbox."""
 
 from alembic import op
 

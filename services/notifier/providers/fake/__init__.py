@@ -1,1 +1,1 @@
-"""Fakes of the providers: they take the real requests, answer as an address asks, and sign their receipts."""
+"""Fakes of the providers: they accept the real requests, give the answer that an address asks for, and sign their receipts."""

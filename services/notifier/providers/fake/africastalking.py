@@ -1,4 +1,4 @@
-"""Africa's Talking, as it answers."""
+"""A fake of Africa's Talking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORDS = {Standing.ACCEPTED: "Sent", Standing.SENT: "Submitted", Standing.FAILED:
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a message, of an account that shows its key."""
+    """Take a message from an account that presents its key."""
     said = form(call.body)
     if call.headers.get("apikey") != account.credentials["api_key"] or said.get("username") != account.settings["username"]:
         return Answer(401, {"content-type": "text/plain"}, b"The supplied authentication is invalid")
@@ -31,7 +31,7 @@ def accept(taken: Taken) -> Answer:
 
 
 def refuse(taken: Taken, code: str) -> Answer:
-    """Answer with a code of the recipient, with a word for why there is none, or with a bare status where the table knows no other."""
+    """Answer with a recipient's code, the word given in place of recipients, or a bare status if the table has no other."""
     if code.startswith("http "):
         return Answer(int(code[5:].replace("xx", "00")), {}, b"")
     if not code.isdecimal():

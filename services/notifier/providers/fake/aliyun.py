@@ -1,4 +1,4 @@
-"""Aliyun SMS, as it answers: it checks a signature from what has come, not by making the request again."""
+"""A fake of Aliyun SMS: it verifies signatures from what arrived, not by rebuilding the request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEEDED = ("PhoneNumbers", "SignName", "TemplateCode")
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a message whose signature is right and whose template's values are JSON."""
+    """Take a message with a valid signature and with template values that are JSON."""
     if not _is_signed(call, account):
         return _error("SignatureDoesNotMatch")
     said = dict(parse_qsl(urlsplit(call.url).query, keep_blank_values=True))
@@ -41,12 +41,12 @@ def accept(taken: Taken) -> Answer:
 
 
 def refuse(_: Taken, code: str) -> Answer:
-    """Answer with a code, or with a bare status where the table knows no other."""
+    """Answer with a code, or a bare status if the table has no other."""
     return as_json(int(code[5:].replace("xx", "00")), {}) if code.startswith("http ") else _error(code)
 
 
 def report(taken: Taken, standing: Standing, account: Account, now: datetime) -> HttpCall:
-    """Return the batch of one report."""
+    """Return a batch with a single report."""
     arrived = standing is Standing.DELIVERED
     at = now.astimezone(HERE).strftime("%Y-%m-%d %H:%M:%S")
     said = {
@@ -58,7 +58,7 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
 
 
 def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
-    """Return what was sent to a number on one of Beijing's days."""
+    """Return what was sent to a number on one day in Beijing."""
     if call.headers.get("x-acs-action") != "QuerySendDetails":
         return None
     if not _is_signed(call, account):
@@ -85,7 +85,7 @@ def _error(code: str) -> Answer:
 
 
 def _is_signed(call: HttpCall, account: Account) -> bool:
-    """Return whether the holder of the key has signed the method, the words of the URL, and the headers that must be."""
+    """Return whether the holder of the key signed the method, the URL parameters, and the required headers."""
     method, _, parts = call.headers.get("authorization", "").partition(" ")
     said = dict(part.partition("=")[::2] for part in parts.split(","))
     names = said.get("SignedHeaders", "").split(";")

@@ -1,4 +1,4 @@
-"""Apple's push service, as it answers; it is to be served over HTTP/2."""
+"""A fake of Apple's push service; must be served over HTTP/2."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEEDED = {"apns-topic": "400 MissingTopic", "apns-push-type": "400 InvalidPushTy
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:  # noqa: ARG001  # the id is ours
-    """Take a push under a token that the account's key has signed."""
+    """Take a push with a token signed by the account's key."""
     if not _is_signed(call.headers.get("authorization", ""), account):
         return _error("403 InvalidProviderToken")
     missing = next((code for name, code in NEEDED.items() if not call.headers.get(name)), None)

@@ -1,4 +1,4 @@
-"""Amazon SES and AWS End User Messaging SMS, as they answer."""
+"""Fakes of Amazon SES and AWS End User Messaging SMS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATUSES = {
 
 
 def take_mail(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a mail whose signature is right."""
+    """Take a mail with a valid signature."""
     if not _is_signed(call, account, "email", aws_ses.PATH):
         return _error("InvalidSignatureException")
     said = json_object(call.body)
@@ -30,7 +30,7 @@ def take_mail(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
 
 
 def take_text(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a text whose signature is right."""
+    """Take a text with a valid signature."""
     if not _is_signed(call, account, "sms-voice", "/") or call.headers.get("x-amz-target") != aws_sms.TARGET:
         return _error("InvalidSignatureException")
     said = json_object(call.body)
@@ -46,7 +46,7 @@ def accept(taken: Taken) -> Answer:
 
 
 def refuse(_: Taken, code: str) -> Answer:
-    """Answer with an error, or with a bare status where the table knows no other."""
+    """Answer with an error, or a bare status if the table has no other."""
     return as_json(int(code[5:].replace("xx", "00")), {}) if code.startswith("http ") else _error(code)
 
 
@@ -62,7 +62,7 @@ def _error(code: str) -> Answer:
 
 
 def _is_signed(call: HttpCall, account: Account, service: str, path: str) -> bool:
-    """Return whether the account would have signed this call so, at the time that it says."""
+    """Return whether the account would have signed this call like this, at the time it states."""
     split = urlsplit(call.url)
     names = call.headers.get("authorization", "").partition("SignedHeaders=")[2].partition(",")[0].split(";")
     try:

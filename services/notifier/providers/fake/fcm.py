@@ -1,4 +1,4 @@
-"""Firebase Cloud Messaging and the token service before it, as they answer."""
+"""A fake of Firebase Cloud Messaging and of the token service in front of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LASTS_S = 3599
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Give a token, or take a message under the one that was given."""
+    """Issue a token, or take a message that uses the one issued."""
     if call.url.endswith("/token"):
         said = form(call.body)
         if said.get("grant_type") != GRANT or not _is_ours(call, said.get("assertion", ""), account):
@@ -36,7 +36,7 @@ def accept(taken: Taken) -> Answer:
 
 
 def refuse(_: Taken, code: str) -> Answer:
-    """Answer with an error and its detail."""
+    """Answer with an error and its details."""
     status = STATUSES.get(code, 400)
     name = code.partition(" ")[0]
     details = [{"@type": FCM_ERROR, "errorCode": name}] if code != "INVALID_ARGUMENT" else []
@@ -44,7 +44,7 @@ def refuse(_: Taken, code: str) -> Answer:
 
 
 def _is_ours(call: HttpCall, assertion: str, account: Account) -> bool:
-    """Return whether the account would have asked so: this signature is the same whenever it is made."""
+    """Return whether the account would have made this request: the signature is deterministic."""
     at = at_epoch(jws.unchecked(assertion).get("iat"))
     return at is not None and token_request(account, at).body == call.body
 

@@ -1,4 +1,4 @@
-"""JPush, as it answers."""
+"""A fake of JPush."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STATUSES = {"1004": 401, "1000": 500, "1030": 503, "2002": 429, "2003": 403, "20
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a push to one device, of an app that shows its key."""
+    """Take a push to one device, from an app that presents its key."""
     if call.headers.get("authorization") != basic(account.credentials["app_key"], account.credentials["master_secret"]):
         return _error("1004")
     said = json_object(call.body)

@@ -1,4 +1,4 @@
-"""MessageBird, as it answers."""
+"""A fake of MessageBird."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPORTED_FOR_S = 60
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a message, of an account that shows its key."""
+    """Take a message from an account that presents its key."""
     if call.headers.get("authorization") != f"AccessKey {account.credentials['access_key']}":
         return _error("2", "access_key")
     said = json_object(call.body)
@@ -39,12 +39,12 @@ def accept(taken: Taken) -> Answer:
 
 
 def refuse(_: Taken, code: str) -> Answer:
-    """Answer with a code, or with a bare status where the table knows no other."""
+    """Answer with a code, or a bare status if the table has no other."""
     return as_json(int(code[5:]), {}) if code.startswith("http ") else _error(code, "recipients")
 
 
 def report(taken: Taken, standing: Standing, account: Account, now: datetime) -> HttpCall:
-    """Return the status report; MessageBird makes it a `GET`, and all it says stands in the URL."""
+    """Return the status report; MessageBird sends it as a `GET`, with everything in the URL."""
     said = {
         "id": taken.ref, "reference": taken.reference or "", "recipient": taken.to, "status": WORDS[standing],
         "statusDatetime": now.isoformat(timespec="seconds"),
@@ -59,7 +59,7 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
 
 
 def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
-    """Return what was sent to a number within a time."""
+    """Return what was sent to a number in an interval."""
     if call.method != "GET":
         return None
     if call.headers.get("authorization") != f"AccessKey {account.credentials['access_key']}":

@@ -1,4 +1,4 @@
-"""SendGrid, as it answers."""
+"""A fake of SendGrid."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from services.notifier.providers.sendgrid import CODES, OURS, SIGNATURE, TIMESTA
 from services.notifier.providers.wire import Account, Answer, HttpCall, json_object
 
 SIGNING = "signing_key"
-"""The credential of a fake's account that signs its events: the private half of the verification key."""
+"""The fake account's credential that signs its events: the private half of the verification key."""
 WORDS = {Standing.ACCEPTED: "processed", Standing.SENT: "processed", Standing.FAILED: "bounce", Standing.DELIVERED: "delivered"}
 ACTIVITY = {**dict.fromkeys(Standing, "processed"), Standing.FAILED: "not_delivered", Standing.DELIVERED: "delivered"}
 _QUERY = re.compile(rf"unique_args\['{OURS}'\]=\"([^\"]+)\"")
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a mail, of an account that shows its key."""
+    """Take a mail from an account that presents its key."""
     if call.headers.get("authorization") != f"Bearer {account.credentials['api_key']}":
         return _error(401, None)
     said = json_object(call.body)
@@ -57,7 +57,7 @@ def refuse(_: Taken, code: str) -> Answer:
 
 
 def report(taken: Taken, standing: Standing, account: Account, now: datetime) -> HttpCall:
-    """Return a batch with one event, signed."""
+    """Return a signed batch with one event."""
     event: dict[str, Any] = {
         "email": taken.to, "timestamp": int(now.timestamp()), "event": WORDS[standing], "sg_event_id": f"e{taken.ref}",
         "sg_message_id": f"{taken.ref}.filterdrecv-1", OURS: taken.reference,
@@ -73,7 +73,7 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
 
 
 def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
-    """Return the mails with an argument, for an account that has bought its history."""
+    """Return the mails with an argument, for an account that has paid for the activity history."""
     if call.method != "GET":
         return None
     if call.headers.get("authorization") != f"Bearer {account.credentials['api_key']}":

@@ -1,4 +1,4 @@
-"""The fakes behind one HTTP port: every account under its name, so that its base URL is all that differs from the real one."""
+"""All fakes behind one HTTP port, each account under its name, so that only its base URL differs from the real one."""
 
 from __future__ import annotations
 
@@ -51,26 +51,26 @@ SPEAKERS: Mapping[str, Speaker] = {
 
 @dataclass(slots=True)
 class FakeProviders:
-    """Keeps what it took; a message taken twice is kept twice."""
+    """Keeps what it accepted; a message accepted twice is kept twice."""
 
     accounts: Mapping[str, Account]
     delay_s: float = 0.0
     kept: list[tuple[str, Taken]] = field(default_factory=list)
-    """By the name of the account."""
+    """Account name and message."""
     origin: str = ""
     clock: Clock = field(default_factory=WallClock)
     searchable: bool = True
-    """Whether it can be asked what became of messages."""
+    """Whether it answers questions about what became of messages."""
     on_taken: Callable[[str, Taken], None] | None = None
-    """Hears of each message that was accepted, and by which account."""
+    """Called with each accepted message and its account."""
     describe: Callable[[str], object] | None = None
-    """Returns what is shown of an account."""
+    """Returns the description of an account."""
 
     @asynccontextmanager
     async def served(
         self, host: str = "127.0.0.1", port: int = 0, *, context: ssl.SSLContext | None = None
     ) -> AsyncIterator[FakeProviders]:
-        """Listen until the end of the block, over TLS where there is a context; port 0 is any that is free."""
+        """Listen until the block ends, over TLS if there is a context; port 0 picks a free one."""
         app = web.Application(client_max_size=BODY_LIMIT)
         app.router.add_post("/{account}/{rest:.*}", self._on_request)
         app.router.add_get("/{account}/{rest:.*}", self._on_request)
@@ -85,14 +85,14 @@ class FakeProviders:
             await runner.cleanup()
 
     def account(self, name: str) -> Account:
-        """Return an account as it must be configured to reach its fake."""
+        """Return an account configured to reach its fake."""
         account, here = self.accounts[name], f"{self.origin}/{name}"
         if "url" in account.settings:
             return replace(account, settings={**account.settings, "url": f"{here}/hook"})
         return replace(account, base_url=here)
 
     def answer(self, name: str, call: HttpCall) -> Answer:
-        """Return what the provider says to a call; what it accepts is kept, and what nobody can say of too."""
+        """Return the provider's answer to a call; what it accepts is kept, and so is what it leaves unknown."""
         account = self.accounts[name]
         speaker = SPEAKERS[account.kind]
         if (said := self._searched(name, speaker, call)) is not None:
@@ -115,7 +115,7 @@ class FakeProviders:
         return Answer(404, {}, b"") if said is None and call.method == "GET" else said
 
     def note(self, name: str, ref: str, standing: Standing) -> None:
-        """Let a message have come so far."""
+        """Set how far a message has come."""
         self.kept[:] = [(of, replace(one, standing=standing) if (of, one.ref) == (name, ref) else one) for of, one in self.kept]
 
     async def _on_asked(self, request: web.Request) -> web.Response:

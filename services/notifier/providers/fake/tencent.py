@@ -1,4 +1,4 @@
-"""Tencent SMS, as it answers: it checks a signature from what has come, not by making the request again."""
+"""A fake of Tencent SMS: it verifies signatures from what arrived, not by rebuilding the request."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from services.notifier.providers.tencent_sms import CODES
 from services.notifier.providers.wire import Account, Answer, HttpCall, json_object
 
 OF_ALL = ("AuthFailure", "RequestLimitExceeded", "InternalError.RequestTimeException", "UnauthorizedOperation")
-"""What is said of the whole request; anything else is said of the number."""
+"""Codes about the whole request; all others are about the number."""
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a message to one number, of an account whose signature is right."""
+    """Take a message to one number, from an account with a valid signature."""
     if not _is_signed(call, account):
         return _error("AuthFailure.SignatureFailure")
     if call.headers.get("x-tc-action") != "SendSms" or call.headers.get("x-tc-version") != "2021-01-11":
@@ -42,14 +42,14 @@ def accept(taken: Taken) -> Answer:
 
 
 def refuse(taken: Taken, code: str) -> Answer:
-    """Answer with a code of the number or of the request, or with a bare status where the table knows no other."""
+    """Answer with a code for the number or for the request, or a bare status if the table has no other."""
     if code.startswith("http "):
         return as_json(int(code[5:].replace("xx", "00")), {})
     return _error(code) if code.startswith(OF_ALL) else _said(taken, code, "")
 
 
 def report(taken: Taken, standing: Standing, account: Account, now: datetime) -> HttpCall:
-    """Return the batch of one report."""
+    """Return a batch with a single report."""
     arrived = standing is Standing.DELIVERED
     said = {
         "user_receive_time": now.astimezone(HERE).strftime("%Y-%m-%d %H:%M:%S"), "nationcode": taken.to[1:-10], "mobile": taken.to[-10:],
@@ -60,7 +60,7 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
 
 
 def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
-    """Return what was reported of messages to a number; one without a report is not listed."""
+    """Return the reports on messages to a number; one without a report is not listed."""
     if call.headers.get("x-tc-action") != "PullSmsSendStatusByPhoneNumber":
         return None
     if not _is_signed(call, account):
@@ -91,7 +91,7 @@ def _error(code: str) -> Answer:
 
 
 def _is_signed(call: HttpCall, account: Account) -> bool:
-    """Return whether the holder of the key has signed the body, its type and the host."""
+    """Return whether the holder of the key signed the body, its type and the host."""
     method, _, parts = call.headers.get("authorization", "").partition(" ")
     said = dict(part.strip().partition("=")[::2] for part in parts.split(","))
     holder, _, scope = said.get("Credential", "").partition("/")

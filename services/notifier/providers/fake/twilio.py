@@ -1,4 +1,4 @@
-"""Twilio, as it answers."""
+"""A fake of Twilio."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATUSES = {"20003": 401, "20429": 429, "20404": 404, "20500": 500, "20503": 503
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a message, of an account that shows its token."""
+    """Take a message from an account that presents its token."""
     if (refused := _refused(call, account)) is not None:
         return refused
     said = form(call.body)
@@ -39,7 +39,7 @@ def refuse(_: Taken, code: str) -> Answer:
 
 
 def report(taken: Taken, standing: Standing, account: Account, now: datetime) -> HttpCall:
-    """Return the status callback, signed."""
+    """Return the signed status callback."""
     fields = {
         "MessageSid": taken.ref, "SmsSid": taken.ref, "MessageStatus": WORDS[standing], "To": taken.to,
         "AccountSid": account.credentials["account_sid"], "RawDlrDoneDate": now.strftime("%y%m%d%H%M"),
@@ -55,7 +55,7 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
 
 
 def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
-    """Return a page of the messages to a number, the newest first."""
+    """Return a page of the messages to a number, newest first."""
     if call.method != "GET":
         return None
     asked = dict(parse_qsl(urlsplit(call.url).query))

@@ -1,4 +1,4 @@
-"""Vonage, as it answers: HTTP 200 whatever it says."""
+"""A fake of Vonage: HTTP 200 whatever it says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECORDS = {**WORDS, Standing.ACCEPTED: "submitted"}
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a message, of an account that shows its secret."""
+    """Take a message from an account that presents its secret."""
     said = form(call.body)
     if any(said.get(name) != account.credentials[name] for name in ("api_key", "api_secret")):
         return _said({"status": "4", "error-text": "Bad Credentials"})
@@ -39,18 +39,18 @@ def accept(taken: Taken) -> Answer:
 
 
 def parts(taken: Taken) -> list[Taken]:
-    """Return the parts of a message, each under an id of its own."""
+    """Return the parts of a message, each with an id of its own."""
     count = len(segments(taken.body).parts)
     return [taken, *(replace(taken, ref=f"{taken.ref[:-2]}{place:02X}") for place in range(2, count + 1))]
 
 
 def refuse(_: Taken, code: str) -> Answer:
-    """Answer with the status of the part."""
+    """Answer with the status for the part."""
     return _said({"status": code, "error-text": "refused"})
 
 
 def report(taken: Taken, standing: Standing, account: Account, now: datetime) -> HttpCall:
-    """Return the delivery receipt, signed where the account has a secret for that."""
+    """Return the delivery receipt, signed if the account has a signature secret."""
     fields: dict[str, Any] = {
         "msisdn": taken.to, "to": account.settings["from"], "network-code": "12345", "messageId": taken.ref, "price": "0.0333",
         "status": WORDS[standing], "scts": now.strftime("%y%m%d%H%M"), "err-code": "1" if standing is Standing.FAILED else "0",
@@ -64,7 +64,7 @@ def report(taken: Taken, standing: Standing, account: Account, now: datetime) ->
 
 
 def search(call: HttpCall, account: Account, kept: Sequence[Taken]) -> Answer | None:
-    """Return the records of what was sent to a number within a time, whose end is not within."""
+    """Return the records of what was sent to a number in an interval, whose end is exclusive."""
     if call.method != "GET":
         return None
     key, secret = account.credentials["api_key"], account.credentials["api_secret"]

@@ -1,4 +1,4 @@
-"""A wallet that takes its in-app messages, as it answers."""
+"""A fake of a wallet that takes its in-app messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.notifier.providers.wire import Account, Answer, HttpCall, json_obj
 
 
 def take(call: HttpCall, account: Account, ref: str) -> Taken | Answer:
-    """Take a message whose signature is right."""
+    """Take a message with a valid signature."""
     about, at = call.headers.get("webhook-id", ""), call.headers.get("webhook-timestamp", "")
     if not at.isdecimal():
         return as_json(400, {})

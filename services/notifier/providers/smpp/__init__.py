@@ -1,1 +1,1 @@
-"""SMS by SMPP 3.4: to the SMSC of an operator or an aggregator, over a connection that both sides speak on."""
+"""SMS by SMPP 3.4: to an operator's or aggregator's SMSC, over a connection on which both sides send requests."""

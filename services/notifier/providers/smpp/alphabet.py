@@ -1,4 +1,4 @@
-"""Texts as the bytes of short messages: the GSM alphabet or UCS-2, and a header where there are several parts (3GPP TS 23.038, 23.040)."""
+"""Texts as the bytes of short messages: the GSM alphabet or UCS-2, with a header if there are several parts (3GPP TS 23.038, 23.040)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BASIC = {char: bytes((at,)) for at, char in enumerate(TABLE) if at != ESCAPE} |
 
 
 def encoded(text: str, about: str) -> tuple[int, list[bytes]]:
-    """Return the data coding of a text and its parts; with more than one, each begins with a header that names the message."""
+    """Return the data coding of a text and its parts; if there are several, each starts with a header naming the message."""
     cut = segments(text)
     if len(cut.parts) > MOST_PARTS:
         raise UnfitError("too_long", "content")
@@ -38,12 +38,12 @@ def encoded(text: str, about: str) -> tuple[int, list[bytes]]:
 
 
 def gsm(text: str) -> bytes:
-    """Return a text in the GSM alphabet, an octet for each septet."""
+    """Return a text in the GSM alphabet, one octet per septet."""
     return b"".join(_BASIC[char] for char in text)
 
 
 def read(message: bytes, data_coding: int, *, has_header: bool) -> str:
-    """Return what somebody has written to us, as well as it can be read."""
+    """Return what somebody wrote to us, as far as it can be decoded."""
     if has_header and message:
         message = message[1 + message[0] :]
     if data_coding == UCS2:

@@ -1,4 +1,4 @@
-"""SMPP 3.4 on the wire: the header, and the bodies of what we say and hear (Protocol Specification v3.4, issue 1.2)."""
+"""SMPP 3.4 on the wire: the header, and the bodies we send and receive (Protocol Specification v3.4, issue 1.2)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from enum import IntEnum
 
 HEADER = struct.Struct(">IIII")
 LONGEST = 65_536
-"""Bytes of a PDU; what is longer is none."""
+"""Most bytes in a PDU; anything longer is malformed."""
 LONGEST_MESSAGE = 254
 RESPONSE = 0x80000000
 LAST_SEQUENCE = 0x7FFFFFFF
 
 
 class Command(IntEnum):
-    """What a PDU asks for; its response has the highest bit set."""
+    """The command of a PDU; the response to it has the highest bit set."""
 
     QUERY_SM = 0x03
     SUBMIT_SM = 0x04
@@ -31,12 +31,12 @@ GENERIC_NACK = RESPONSE
 
 
 class MalformedError(Exception):
-    """These bytes are no PDU, or not the body of this one."""
+    """These bytes are not a PDU, or not a valid body for this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pdu:
-    """A PDU whose body is not looked into."""
+    """A PDU with an uninterpreted body."""
 
     command: int
     sequence: int
@@ -44,7 +44,7 @@ class Pdu:
     body: bytes = b""
 
     def encode(self) -> bytes:
-        """Return its bytes."""
+        """Return it as bytes."""
         return HEADER.pack(HEADER.size + len(self.body), self.command, self.status, self.sequence) + self.body
 
     def response(self, status: int = 0, body: bytes = b"") -> Pdu:
@@ -82,7 +82,7 @@ class Sms:
     """Optional parameters by tag."""
 
     def encode(self) -> bytes:
-        """Return its bytes."""
+        """Return it as bytes."""
         if len(self.message) > LONGEST_MESSAGE:
             raise ValueError("too long for a short message")
         return b"".join(
@@ -110,13 +110,13 @@ class Sms:
 
 @dataclass(slots=True)
 class Cursor:
-    """Reads a body from its beginning."""
+    """Reads a body from the start."""
 
     body: bytes
     at: int = 0
 
     def take(self, count: int) -> bytes:
-        """Return so many bytes."""
+        """Return the next `count` bytes."""
         taken = self.body[self.at : self.at + count]
         if len(taken) < count:
             raise MalformedError
@@ -124,7 +124,7 @@ class Cursor:
         return taken
 
     def text(self) -> str:
-        """Return a string that ends with a zero."""
+        """Return a string terminated by a zero."""
         end = self.body.find(b"\0", self.at)
         if end < 0:
             raise MalformedError
@@ -138,7 +138,7 @@ class Cursor:
         return Number(self.text(), ton, npi)
 
     def options(self) -> dict[int, bytes]:
-        """Return the optional parameters, which are the rest."""
+        """Return the optional parameters, which are the remainder."""
         found: dict[int, bytes] = {}
         while self.at < len(self.body):
             tag, length = struct.unpack(">HH", self.take(4))
@@ -147,17 +147,17 @@ class Cursor:
 
 
 def bind(system_id: str, password: str, system_type: str = "") -> bytes:
-    """Return the body of a bind as SMPP 3.4, for any address."""
+    """Return the body of an SMPP 3.4 bind, for any address."""
     return _text(system_id, 16) + _text(password, 9) + _text(system_type, 13) + bytes((0x34, 0, 0)) + _text("", 41)
 
 
 def query(message_id: str, source: Number) -> bytes:
-    """Return the body of a question about a message, by the name that was given to it and the address that sent it."""
+    """Return the body of a query for a message, by the name it was given and the address that sent it."""
     return _text(message_id, 65) + _number(source)
 
 
 def queried(body: bytes) -> tuple[int, int]:
-    """Return the state of a message and its error out of the answer to a question."""
+    """Return the state and the error of a message from the answer to a query."""
     cursor = Cursor(body)
     cursor.text()
     cursor.text()
@@ -166,7 +166,7 @@ def queried(body: bytes) -> tuple[int, int]:
 
 
 def message_id(body: bytes) -> str:
-    """Return the id of a `submit_sm_resp`; empty where there is none."""
+    """Return the id from a `submit_sm_resp`; empty if there is none."""
     return Cursor(body).text() if body else ""
 
 
@@ -184,7 +184,7 @@ def _number(number: Number) -> bytes:
 
 
 def _text(value: str, size: int) -> bytes:
-    """Return a string with its zero; `size` counts both."""
+    """Return a string with its terminating zero; `size` is the limit for both."""
     raw = value.encode("latin-1")
     if len(raw) >= size or b"\0" in raw:
         raise ValueError("too long for its field")

@@ -26,9 +26,9 @@ from services.notifier.providers.wire import Account, UnfitError, e164, still_wa
 
 CONNECT_S = 6.0
 BEGIN_S = 12.0
-"""A part that has found no place in the window by then waits for another time."""
+"""A part that has found no place in the window by then is left for another time."""
 PAUSE_S = 10.0
-"""After a failed bind the next is not tried before."""
+"""How long after a failed bind no other is tried."""
 REPORT = 1
 _HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}")
 Part = Accepted | Refused | NotSent | Unknown
@@ -36,7 +36,7 @@ Part = Accepted | Refused | NotSent | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Smsc:
-    """Where messages go, and as whose."""
+    """Where messages go, and from which sender."""
 
     host: str
     port: int
@@ -47,11 +47,11 @@ class Smsc:
     resp_ids: str | None
     receipt_ids: str | None
     queries: bool = False
-    """Whether it is asked about messages on which it has not reported."""
+    """Whether to query messages on which it has not reported."""
 
     @classmethod
     def of(cls, account: Account) -> Smsc:
-        """Read an account; what cannot be used is refused."""
+        """Read an account; an unusable one is refused."""
         settings = dict(account.settings)
         bases = settings.get("resp_ids"), settings.get("receipt_ids")
         if not _HOST.fullmatch(settings["host"]) or settings.get("tls", "implicit") not in ("implicit", "none"):
@@ -96,7 +96,7 @@ class SmppProvider:
         return self.account.name
 
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
-        """Return what became of each message, in their order."""
+        """Return the result of each message, in order."""
         within = [_left(message) for message in batch]
         session = await self._bound()
         if not isinstance(session, Session):
@@ -106,7 +106,7 @@ class SmppProvider:
         return list(results)
 
     async def query(self, name: str) -> Receipt | None:
-        """Ask how a message has ended that was taken under this name; most are told so without asking."""
+        """Query how the message with this name has ended; for most, a receipt says so without a query."""
         session = await self._bound() if self.smsc.queries and not self._retired else None
         if not isinstance(session, Session):
             return None
@@ -121,12 +121,12 @@ class SmppProvider:
             return None
 
     async def listen(self) -> None:
-        """Be bound, so that receipts and replies can come."""
+        """Bind, so that receipts and replies can arrive."""
         if not self._retired:
             await self._bound()
 
     async def retire(self) -> None:
-        """Unbind when what is under way has ended."""
+        """Unbind once pending work has ended."""
         self._retired = True
         if self._session is not None and self._session.idle:
             await self._session.unbind()
@@ -144,14 +144,14 @@ class SmppProvider:
             await session.unbind()
 
     async def _send(self, session: Session, message: OutgoingMessage, within_s: float) -> Result:
-        """Send the first part within this time and, once it is taken, the others: what was not begun surely did not go out."""
+        """Send the first part within this time and the others once it is accepted; what was not begun surely did not go out."""
         now = asyncio.get_running_loop().time()
         try:
             still_wanted(message, self.terms.clock.now())
             parts = self._parts(message)
         except UnfitError as unfit:
             return Refused(unfit.code, unfit.fault, permanent=unfit.fault != "provider")
-        except Exception as error:  # noqa: BLE001  # this one message was given to nobody; the others of the batch go on
+        except Exception as error:  # noqa: BLE001  # only this message was not given to anybody; the rest of the batch goes on
             logs.get("provider").error("sms_unmakeable", provider=self.name, reason=type(error).__name__)
             return Refused("sms_unmakeable", "config", permanent=False)
         first = await self._submit(session, parts[0], now + within_s)
@@ -187,7 +187,7 @@ class SmppProvider:
         return _refusal(answer)
 
     async def _bound(self) -> Session | Refused | NotSent:
-        """Return the session, bound anew where it has ended."""
+        """Return the session, bound again if it has ended."""
         async with self._binding:
             if self._session is not None and self._session.alive:
                 return self._session
@@ -225,7 +225,7 @@ class SmppProvider:
         return _refusal(answer)
 
     async def _on_said(self, session: str, together: list[Pdu]) -> bool:
-        """Keep what the SMSC says on a connection; what cannot be read is kept as it came."""
+        """Store what the SMSC says on a connection; what cannot be read is stored as it came."""
         words: list[Receipt | Written] = []
         for one in together:
             try:
@@ -237,19 +237,19 @@ class SmppProvider:
                 words.append(replace(word, under=f"{session}/{one.sequence}") if isinstance(word, Written) else word)
         try:
             await self.terms.hears(words, b"".join(one.encode() for one in together))
-        except Exception as error:  # noqa: BLE001  # whatever it is: the SMSC is asked to say it again
+        except Exception as error:  # noqa: BLE001  # whatever it is, the SMSC is asked to send it again
             logs.get("smpp").warning("deliver_sm_not_kept", provider=self.name, reason=type(error).__name__)
             return False
         return True
 
 
 def _left(message: OutgoingMessage) -> float:
-    """Return how long a message may wait for its place in the window: what came in since its claim was not asked about."""
+    """Return how long a message may wait for a place in the window: what came in since its claim was not considered."""
     return BEGIN_S if message.start_by is None else max(0.0, min(BEGIN_S, message.start_by - stopwatch()))
 
 
 def _refusal(answer: Pdu) -> Refused:
-    """Return what a status means; a PDU that was not understood was not taken."""
+    """Return what a status means; a PDU that was not understood was not accepted."""
     meant = CODES.result(400, f"0x{answer.status:02x}", "0x03" if answer.command == GENERIC_NACK else None)
     return meant if isinstance(meant, Refused) else Refused(f"0x{answer.status:02x}", "provider", permanent=False)
 

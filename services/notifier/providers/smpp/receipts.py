@@ -1,4 +1,4 @@
-"""What an SMSC says by itself: delivery receipts, whose form no specification fixes (appendix B of 3.4 is an example), and replies."""
+"""What an SMSC says unasked: delivery receipts, whose format no specification fixes (appendix B of 3.4 is an example), and replies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECEIPTED_MESSAGE_ID, MESSAGE_STATE, MESSAGE_PAYLOAD = 0x001E, 0x0427, 0x0424
 HAS_HEADER = 0x40
 _KIND = 0x3C
 _RECEIPTS = (0x04, 0x20)
-"""`esm_class` of a delivery receipt and of a notification on the way."""
+"""`esm_class` of a delivery receipt and of an intermediate notification."""
 _STATES: Mapping[int, str] = MappingProxyType(
     {1: "ENROUTE", 2: "DELIVRD", 3: "EXPIRED", 4: "DELETED", 5: "UNDELIV", 6: "ACCEPTD", 7: "UNKNOWN", 8: "REJECTD"}
 )
@@ -32,13 +32,13 @@ STANDINGS: Mapping[str, Standing] = MappingProxyType(
         "REJECTD": Standing.FAILED,
     }
 )
-"""`UNKNOWN` is not here: it says nothing."""
+"""`UNKNOWN` is missing because it says nothing."""
 _FIELD = re.compile(r"\b(id|stat|err):([^\s]*)", re.IGNORECASE)
 BASES: Mapping[str, int] = MappingProxyType({"hex": 16, "decimal": 10})
 
 
 def reference(message_id: str, base: str | None = None) -> str:
-    """Return a message's name as it is compared: SMSCs say it in hexadecimal first and in decimal later, or with other zeros or case."""
+    """Return a message's name in comparable form: SMSCs answer in hexadecimal and report in decimal, or differ in zeros or case."""
     plain = message_id.strip().lower()
     if base is not None:
         try:
@@ -49,7 +49,7 @@ def reference(message_id: str, base: str | None = None) -> str:
 
 
 def ended(spelled: str, state: int, error: int, base: str | None = None) -> Receipt | None:
-    """Return the receipt that the answer to a question stands for; None of a message that has not ended."""
+    """Return the receipt equivalent to the answer to a query; None for a message that has not ended."""
     word = _STATES.get(state, "")
     standing = STANDINGS.get(word)
     if standing is None or standing is Standing.SENT:
@@ -62,7 +62,7 @@ def ended(spelled: str, state: int, error: int, base: str | None = None) -> Rece
 
 
 def heard(sms: Sms, base: str | None = None) -> Receipt | Written | None:
-    """Return the receipt or the reply that an SMSC delivers; None for a receipt that says nothing."""
+    """Return the receipt or reply that an SMSC delivers; None for a receipt that says nothing."""
     message = sms.message or sms.options.get(MESSAGE_PAYLOAD, b"")
     if sms.esm_class & _KIND not in _RECEIPTS:
         said = alphabet.read(message, sms.data_coding, has_header=bool(sms.esm_class & HAS_HEADER))

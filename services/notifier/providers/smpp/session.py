@@ -1,7 +1,7 @@
-"""One bound connection to an SMSC, and what is under way on it.
+"""One bound connection to an SMSC, and what is pending on it.
 
-A request whose first byte may have been written and that has no response is unknown, whatever becomes of the connection; one that was
-still waiting for its place in the window was not sent.
+A request that may have been written, even in part, and has no response is unknown, whatever happens to the connection; one that was still
+waiting for a place in the window was not sent.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from services.notifier.providers.smpp.pdu import GENERIC_NACK, LAST_SEQUENCE, RE
 
 TRY_LATER, QUEUE_FULL, UNKNOWN_COMMAND = 0x64, 0x14, 0x03
 MOST_WAITING = 500
-"""What an SMSC has said and nobody has kept yet; beyond it is asked to say it again later."""
+"""Most messages received from an SMSC and not yet stored; for any beyond, it is asked to retry later."""
 MOST_TOGETHER = 100
 Deliver = Callable[[list[Pdu]], Awaitable[bool]]
-"""Takes `deliver_sm` in; False where they could not be kept and must come again."""
+"""Takes `deliver_sm` in; False if they could not be stored and must come again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How much may be under way, and how long what may last."""
+    """How much may be pending, and the time limits."""
 
     window: int = 10
     answer_s: float = 12.0
     quiet_s: float = 30.0
-    """After so long without a word the link is tried."""
+    """After this long without traffic the link is tested."""
     link_s: float = 10.0
 
 
@@ -60,18 +60,18 @@ class Session:
 
     @property
     def idle(self) -> bool:
-        """Return whether nothing is under way."""
+        """Return whether nothing is pending."""
         return not self._pending
 
     async def bind(self, body: bytes, within_s: float) -> Pdu:
-        """Ask to be let in, before anything else is said, and return the answer."""
+        """Bind before anything else is sent, and return the answer."""
         asked = self._next(Command.BIND_TRANSCEIVER, body)
         self.writer.write(asked.encode())
         async with asyncio.timeout(within_s):
             return await pdu.read(self.reader)
 
     async def ask(self, command: Command, body: bytes, *, begin_by: float) -> Pdu | NotSent | Unknown:
-        """Return the response to a request, or how far it surely did not, or may have, come."""
+        """Return the response to a request, or whether it surely did not or may have gone out."""
         try:
             async with asyncio.timeout_at(begin_by):
                 await self._window.acquire()
@@ -83,7 +83,7 @@ class Session:
             self._window.release()
 
     async def run(self) -> None:
-        """Read, keep the link and hand on what the SMSC says, until the connection ends."""
+        """Read, keep the link alive and hand on what the SMSC says, until the connection ends."""
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self._keep_link()), group.create_task(self._hand_on())]
@@ -96,7 +96,7 @@ class Session:
             self._end()
 
     async def unbind(self) -> None:
-        """Say good-bye and close."""
+        """Unbind and close."""
         if self.alive:
             self.writer.write(self._next(Command.UNBIND, b"").encode())
         self.writer.close()
@@ -130,7 +130,7 @@ class Session:
                 return
 
     def _asked(self, request: Pdu) -> bool:
-        """Answer a request; False where it ends the session."""
+        """Answer a request; return False if it ends the session."""
         match request.command:
             case Command.ENQUIRE_LINK:
                 self.writer.write(request.response().encode())
@@ -147,7 +147,7 @@ class Session:
         return True
 
     async def _hand_on(self) -> None:
-        """Answer what the SMSC has said only after it is kept for good: else it would never say it again."""
+        """Acknowledge what the SMSC says only once it is stored durably, as it would never be sent again."""
         while True:
             together = [await self._said.get()]
             while len(together) < MOST_TOGETHER and not self._said.empty():

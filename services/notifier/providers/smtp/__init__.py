@@ -1,1 +1,1 @@
-"""Mail by SMTP: to a relay of the tenant's, over kept connections."""
+"""Mail by SMTP: to a tenant's own relay, over persistent connections."""

@@ -1,6 +1,6 @@
-"""Mails that come back (RFC 3464): which of ours each is about, and what it says of it.
+"""Mails that bounce (RFC 3464): which of ours each bounce is about, and what it says.
 
-Anybody can write to where mails come back to. So a bounce counts only with the mark that we put on the mail, in its return path or its id.
+Anybody can write to the bounce address. So a bounce counts only with the mark that we put on the mail, in its return path or its id.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from services.notifier.providers.smtp import replies
 from services.notifier.providers.smtp.replies import Reply
 
 PLACE = "{id}"
-"""Where in `bounces_to` the mark of each mail goes."""
+"""Where in `bounces_to` a mail's mark goes."""
 LONGEST_MARK = f"m-{'0' * 20}.{'a' * 16}"
 MARK_BYTES = 10
 LONGEST, LONGEST_HEAD = 262_144, 32_768
-"""Bytes of a mail, and of what stands above it, that are read: what is said stands before what is sent back.
+"""How many bytes of a mail, and of its headers, are read: the report precedes the returned mail.
 
-Anybody may write there, and the library takes with the square of a head.
+Anybody may write there, and the library's time grows with the square of the headers.
 """
 _HEAD = re.compile(rb"\r?\n\r?\n")
 _MARKED = re.compile(r"(?<![a-z0-9])(m-[0-9a-z]{20})\.([a-z2-7]{16})(?![a-z0-9])", re.IGNORECASE)
@@ -45,12 +45,12 @@ _STANDINGS: Mapping[str, Standing] = MappingProxyType(
 
 
 def marked(message_id: str, key: bytes) -> str:
-    """Return what a mail is called where it may come back by it; without a key it is its id alone."""
+    """Return the id a mail carries so that its bounce can be recognised: with a mark, or without a key the bare id."""
     return f"{message_id}.{_mark(message_id, key)}" if key else message_id
 
 
 def reports(raw: bytes, key: bytes) -> Sequence[Receipt]:
-    """Return what a report says of one mail of ours; nothing of anything else that was written there."""
+    """Return what a report says about one mail of ours; nothing for anything else."""
     if len(_HEAD.split(raw[: LONGEST_HEAD + 1], maxsplit=1)[0]) > LONGEST_HEAD:
         return ()
     try:
@@ -69,7 +69,7 @@ def reports(raw: bytes, key: bytes) -> Sequence[Receipt]:
 
 
 def _said(block: Message, message_id: str, *, at_recipient: bool) -> Receipt | None:
-    """Return what is said of one recipient; a failure is judged like the refusal that it tells of."""
+    """Return what is said about one recipient; a failure is judged like the refusal that it reports."""
     standing = _STANDINGS.get(str(block.get("Action", "")).strip().lower())
     if standing is None:
         return None
@@ -80,7 +80,7 @@ def _said(block: Message, message_id: str, *, at_recipient: bool) -> Receipt | N
 
 
 def _reply(block: Message) -> Reply:
-    """Return the server's words where the report has them, else what its status comes to."""
+    """Return the server's own words if the report has them, else a reply equivalent to its status."""
     status = _STATUS.search(str(block.get("Status", "")))
     words = status[0] if status else "5.0.0"
     kind, _, said = str(block.get("Diagnostic-Code", "")).partition(";")
@@ -93,7 +93,7 @@ def _reply(block: Message) -> Reply:
 
 
 def _written(mail: Message) -> Iterator[str]:
-    """Yield where a mark may stand: to whom it was brought, and the id of what is sent back."""
+    """Yield the places where a mark may be: the recipient addresses, and the id of the returned mail."""
     for name in _BROUGHT_TO:
         yield from map(str, mail.get_all(name, ()))
     for part in _parts(mail):
@@ -111,7 +111,7 @@ def _headers(part: Message) -> str:
 
 
 def _prose(mail: Message) -> str:
-    """Return what a person is told."""
+    """Return the text meant for a person."""
     for part in _parts(mail):
         content = part.get_payload(decode=True) if part.get_content_type() == "text/plain" else None
         if isinstance(content, bytes):

@@ -1,4 +1,4 @@
-"""A message as the bytes of a mail (RFC 5322, 2045 to 2047, 8058), put together directly: a library's tree costs ten times as much."""
+"""A message as the bytes of a mail (RFC 5322, 2045 to 2047, 8058), assembled directly: the library's tree costs ten times as much."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from email.utils import format_datetime
 from services.notifier.domain.message import OutgoingMessage
 
 LINE = 998
-"""Bytes of a line at most, without its end (RFC 5322, 2.1.1)."""
+"""Most bytes in a line, without its end (RFC 5322, 2.1.1)."""
 WORD = 39
-"""Bytes in an encoded word: a line with one is at most 76 characters long, the name of the header among them (RFC 2047, 2)."""
+"""Most bytes in an encoded word: a line with one has at most 76 characters, including the header's name (RFC 2047, 2)."""
 PLAIN = 66
-"""Characters of a value that goes unencoded on one line with its name."""
+"""Most characters in a value that stays unencoded, on one line with its name."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _BINARY = bytes([*range(9), *range(11, 32), 127])
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
@@ -28,7 +28,7 @@ _LINK = re.compile(r"https://[!-;=?-~]{1,800}")
 
 @dataclass(frozen=True)
 class From:
-    """Who a mail comes from."""
+    """The sender of a mail."""
 
     address: str
     name: str = ""
@@ -40,13 +40,13 @@ class From:
 
     @functools.cached_property
     def header(self) -> bytes:
-        """Return what stands in `From`."""
+        """Return the value of `From`."""
         name = _phrase(self.name)
         return b"%b<%b>" % (name + b"\r\n " if name else b"", self.address.encode())
 
 
 def assemble(message: OutgoingMessage, sender: From, now: datetime, *, eight_bit: bool) -> bytes:
-    """Return the mail: lines end with CRLF, and unless the server takes 8 bits all are ASCII."""
+    """Return the mail: lines end with CRLF, and everything is ASCII unless the server accepts 8 bits."""
     plain = _part("plain", message.body, eight_bit=eight_bit)
     parts = [plain] if message.html is None else [plain, _part("html", message.html, eight_bit=eight_bit)]
     return b"".join((*_headers(message, sender, now), *_content(parts, message.id)))
@@ -65,7 +65,7 @@ def _headers(message: OutgoingMessage, sender: From, now: datetime) -> Iterator[
 
 
 def text(value: str) -> bytes:
-    """Return a header's text: as it is, or in encoded words, a line each; control characters, line ends among them, are spaces."""
+    """Return a header's text, as is or in encoded words, one per line; control characters, including line ends, become spaces."""
     value = _CONTROLS.sub(" ", value)
     if len(value) <= PLAIN and value.isascii() and "=?" not in value and value == value.strip():
         return value.encode()
@@ -73,7 +73,7 @@ def text(value: str) -> bytes:
 
 
 def _phrase(name: str) -> bytes:
-    """Return a display name: atoms, or what a header's text would be."""
+    """Return a display name: as atoms, or encoded like a header's text."""
     name = _CONTROLS.sub(" ", name).strip()
     if _ATOMS.fullmatch(name) and len(name) <= PLAIN:
         return text(name)
@@ -81,7 +81,7 @@ def _phrase(name: str) -> bytes:
 
 
 def _words(value: str) -> Iterator[bytes]:
-    """Yield what goes into each encoded word; no character is cut."""
+    """Yield the content of each encoded word; no character is split."""
     word = b""
     for char in value:
         more = char.encode("utf-8", "replace")
@@ -107,7 +107,7 @@ def _content(parts: list[tuple[bytes, bytes]], about: str) -> Iterator[bytes]:
 
 
 def _part(kind: str, said: str, *, eight_bit: bool) -> tuple[bytes, bytes]:
-    """Return the headers and the body of a text, in the encoding it needs."""
+    """Return the headers and body of a text, in the encoding it needs."""
     lines = said.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
     if not lines.endswith(b"\n"):
         lines += b"\n"

@@ -1,4 +1,4 @@
-"""Mail through an account's relay: a batch over as many kept connections as it needs."""
+"""Mail through an account's relay: a batch over as many persistent connections as it needs."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from services.notifier.providers.smtp.session import Job, Mail, Offers, Session,
 from services.notifier.providers.wire import Account, Callback, UnfitError, mailbox, still_wanted
 
 WHOLE_S = 28.0
-"""For a batch: less than the sender waits for it."""
+"""Time limit for a batch: less than the sender waits for it."""
 A_LANE = 4
-"""A connection more for so many messages: fewer would pay for connecting."""
+"""Messages per additional connection: for fewer, connecting would not pay off."""
 MOST_CONNECTS = 3
 IDLE_S = 60.0
 PAUSE_S = 10.0
-"""After a refused login the next is not tried before: servers lock out who tries too often."""
+"""How long after a refused login no other is tried: servers lock out clients that try too often."""
 
 
 @dataclass(slots=True)
 class Work:
-    """A batch: what is still to be taken, and what became of the rest."""
+    """A batch: what is still to be taken, and the results so far."""
 
     batch: Sequence[OutgoingMessage]
     until: Until
@@ -42,20 +42,20 @@ class Work:
     waiting: deque[int] = field(default_factory=deque)
     given_back: set[int] = field(default_factory=set)
     failure: Refused | NotSent | None = None
-    """Why no further connection could be had."""
+    """Why no further connection is available."""
 
     @property
     def over(self) -> bool:
-        """Return whether there is nothing more to take."""
+        """Return whether there is nothing left to take."""
         return not self.waiting or asyncio.get_running_loop().time() > self.until.hand_over_by
 
     def leave_late(self) -> None:
-        """Leave what had to start before now: what came in since its claim was not asked about."""
+        """Skip messages whose time to start has passed: what came in since their claim was not considered."""
         while self.waiting and _is_late(self.batch[self.waiting[0]]):
             self.results[self.waiting.popleft()] = NotSent(NO_PERMIT)
 
     def give_back(self, place: int) -> bool:
-        """Let another connection take it; once."""
+        """Let another connection take it; once only."""
         if place in self.given_back:
             return False
         self.given_back.add(place)
@@ -94,7 +94,7 @@ class SmtpProvider:
         return self.account.name
 
     async def deliver(self, batch: Sequence[OutgoingMessage]) -> list[Result]:
-        """Return what became of each message, in their order."""
+        """Return the result of each message, in order."""
         answer_s = self.relay.answer_s
         until = Until(asyncio.get_running_loop().time() + WHOLE_S - answer_s, answer_s)
         work = Work(batch, until, waiting=deque(range(len(batch))))
@@ -107,20 +107,20 @@ class SmtpProvider:
         return work.ended()
 
     async def listen(self) -> None:
-        """Do nothing: a relay says nothing by itself."""
+        """Do nothing: a relay never reports unasked."""
 
     async def retire(self) -> None:
-        """Close what is idle; what is under way is closed when it ends."""
+        """Close idle connections; busy ones are closed when done."""
         self._retired = True
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections that were kept."""
+        """Close the idle connections."""
         while self._idle:
             await self._idle.pop().quit()
 
     async def _lane(self, work: Work) -> None:
-        """Carry messages over one connection, and over another one where that ends."""
+        """Carry messages over one connection, and over a new one if it ends."""
         try:
             async with asyncio.timeout_at(work.until.hand_over_by):
                 await self._slots.acquire()
@@ -139,7 +139,7 @@ class SmtpProvider:
             self._slots.release()
 
     async def _session(self, work: Work) -> Session | None:
-        """Return a kept connection or a new one, one connect after the other: what fails for one is not tried by all."""
+        """Return an idle connection or a new one; connecting is serialised, so that lanes do not all repeat a failure."""
         loop = asyncio.get_running_loop()
         async with self._connecting:
             while self._idle:
@@ -164,7 +164,7 @@ class SmtpProvider:
         self._idle.append(session)
 
     def _taking(self, work: Work) -> Take:
-        """Return what gives one connection its messages: the first has started when the connection was asked for."""
+        """Return the source of messages for one connection; its first message counts as started once the connection was requested."""
         is_first = True
 
         def take(offers: Offers) -> Job | None:
@@ -190,13 +190,13 @@ class SmtpProvider:
         now = self.terms.clock.now()
         try:
             still_wanted(message, now)
-            to = _wired(message.to, offers)
+            to = _for_server(message.to, offers)
             mark = marked(message.id, self.relay.key)
             content = assemble(replace(message, to=to, id=mark), self.relay.sender, now, eight_bit=offers.eight_bit)
             mail = Mail(self.relay.return_path(mark), to, content)
         except UnfitError as unfit:
             return Refused(unfit.code, unfit.fault, permanent=unfit.fault != "provider")
-        except Exception as error:  # noqa: BLE001  # this one message was given to nobody; the others of the batch go on
+        except Exception as error:  # noqa: BLE001  # only this message was not given to anybody; the rest of the batch goes on
             logs.get("provider").error("mail_unmakeable", provider=self.name, reason=type(error).__name__)
             return Refused("mail_unmakeable", "config", permanent=False)
         if offers.size is not None and len(mail.content) > offers.size:
@@ -208,8 +208,8 @@ def _is_late(message: OutgoingMessage) -> bool:
     return message.start_by is not None and stopwatch() > message.start_by
 
 
-def _wired(to: str, offers: Offers) -> str:
-    """Return an address as this server takes it: its domain in ASCII, and its local part as it is where the server knows Unicode."""
+def _for_server(to: str, offers: Offers) -> str:
+    """Return an address as this server accepts it: the domain in ASCII, the local part unchanged if the server supports Unicode."""
     local, _, domain = mailbox(to).rpartition("@")
     if not to.isprintable():
         raise UnfitError("invalid_mailbox", "invalid_address")
@@ -221,13 +221,13 @@ def _wired(to: str, offers: Offers) -> str:
         raise UnfitError("invalid_mailbox", "invalid_address") from None
 
 
-def _came_back(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt]:  # noqa: ARG001  # every kind's shape
-    """Return what a mail says that has come back: the body is that mail, as a server or a mailbox had it."""
+def _bounced(callback: Callback, account: Account, now: datetime) -> Sequence[Receipt]:  # noqa: ARG001  # every kind's shape
+    """Return what a bounced mail says: the body is that mail, as a server or a mailbox passed it on."""
     return reports(callback.body, account.key)
 
 
 LINK = Link(
     kind="smtp", channels=("email",), check=Relay.of, settings=("host", "from"), secrets=("password",),
     optional=("port", "tls", "username", "password", "bounces_to", "connections", "timeout_s"),
-    open=lambda account, terms: SmtpProvider(account, Relay.of(account), terms), receipts=_came_back,
+    open=lambda account, terms: SmtpProvider(account, Relay.of(account), terms), receipts=_bounced,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""An account's mail relay, and a connection to it: connecting, TLS and AUTH are the library's work, the envelope of a message is ours."""
+"""An account's mail relay, and a connection to it: the library does connecting, TLS and AUTH, we send the messages."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from services.notifier.providers.wire import Account, UnfitError, mailbox
 
 PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 CONNECT_S = 6.0
-"""Resolving, connecting, TLS and AUTH."""
+"""Time limit for resolving, connecting, TLS and AUTH."""
 _HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}")
 
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Where mail goes, and as whose."""
+    """Where mail goes, and from which sender."""
 
     host: str
     port: int
     tls: str
     sender: From
     bounces: str
-    """Where the mail system writes back to; `{id}` in it is the mark of each mail."""
+    """Where bounces go; `{id}` in it is replaced by each mail's mark."""
     username: str | None
     password: str | None = field(repr=False)
     connections: int
     answer_s: float
     key: bytes = field(default=b"", repr=False)
-    """What mails are marked with, so that one that comes back is known as ours."""
+    """The key for the marks by which bounces of our mails are recognised."""
 
     def return_path(self, mark: str) -> str:
-        """Return where a mail of this mark comes back to."""
+        """Return the bounce address for this mark."""
         return self.bounces.replace(PLACE, mark)
 
     @classmethod
     def of(cls, account: Account) -> Relay:
-        """Read an account; what cannot be used is refused."""
+        """Read an account; an unusable one is refused."""
         settings = dict(account.settings)
         tls = settings.get("tls", "starttls")
         host, username, password = settings["host"], settings.get("username"), account.credentials.get("password")
@@ -70,7 +70,7 @@ class Relay:
 
 
 async def connect(relay: Relay, *, public_only: bool, context: ssl.SSLContext | None) -> Session | Refused | NotSent:
-    """Return a session that is ready for a message, or why there is none: nothing was handed over."""
+    """Return a session ready for a message, or why there is none: nothing was handed over."""
     try:
         async with asyncio.timeout(CONNECT_S):
             made = await dial(relay.host, relay.port, public_only=public_only)
@@ -99,10 +99,10 @@ async def connect(relay: Relay, *, public_only: bool, context: ssl.SSLContext | 
 
 
 def _taken_over(client: aiosmtplib.SMTP) -> Session:
-    """Return a session on the connection of a client that has done its part."""
+    """Return a session that takes over the connection from a client that has done its part."""
     if client.transport is None or client.transport.is_closing():
         raise ConnectionResetError
-    transport = cast("asyncio.Transport", client.transport)  # uvloop's are of no class of asyncio's
+    transport = cast("asyncio.Transport", client.transport)  # uvloop's transports are no subclass of asyncio's
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)
@@ -118,12 +118,12 @@ def _size(said: str | None) -> int | None:
 
 
 def _bounces(address: str) -> str:
-    """Return where mails come back to, when that is an address with every mark that may be in it."""
+    """Return where bounces go, if that is a valid address with every possible mark."""
     local, _, domain = _ascii_domain(address.replace(PLACE, LONGEST_MARK)).rpartition("@")
     return f"{local.replace(LONGEST_MARK, PLACE)}@{domain}"
 
 
 def _ascii_domain(address: str) -> str:
-    """Return an address whose domain is written for the wire."""
+    """Return an address with its domain encoded for the wire."""
     local, _, domain = mailbox(address).rpartition("@")
     return f"{local}@{domain.encode('idna').decode()}"

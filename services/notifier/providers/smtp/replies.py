@@ -1,4 +1,4 @@
-"""What an SMTP server says: read line by line, and what a refusal means."""
+"""SMTP replies: reading them line by line, and what a refusal means."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _WAIT = re.compile(r"\b(\d{1,5})\s*(s|sec|secs|seconds?|m|min|mins|minutes?)\b",
 
 
 class UnreadableError(Exception):
-    """This is no reply of an SMTP server."""
+    """This is not an SMTP reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One whole reply; the lines of its text are joined by a space."""
+    """A complete reply; the lines of its text are joined by spaces."""
 
     code: int
     text: str
@@ -39,19 +39,19 @@ class Reply:
 
     @property
     def status(self) -> str | None:
-        """Return the enhanced status, where it is of the same class as the code."""
+        """Return the enhanced status, if it is of the same class as the code."""
         found = _STATUS.match(self.text)
         return found[0] if found and found[1] == str(self.code)[0] else None
 
     @property
     def said(self) -> str:
-        """Return code and enhanced status, or what a code without one is known to mean."""
+        """Return code and enhanced status, or for a code without one, what its text is known to mean."""
         unverified = "not verified" if UNVERIFIED in self.text.lower() else None
         return " ".join(filter(None, (str(self.code), self.status or unverified)))
 
 
 async def read(reader: asyncio.StreamReader) -> Reply:
-    """Return the next whole reply; what is cut inside one is none."""
+    """Return the next complete reply; a truncated one raises."""
     lines: list[str] = []
     while True:
         line = await reader.readuntil(b"\n")
@@ -66,20 +66,20 @@ async def read(reader: asyncio.StreamReader) -> Reply:
 def refusal(stage: str, reply: Reply) -> Refused:
     """Return what the refusal of a command means: by code and status, by the command, by its class."""
     meant = CODES.result(reply.code, *_candidates(stage, reply), retry_after=_retry_after(reply))
-    if isinstance(meant, Unknown):  # a reply to a command that hands nothing over is known, whatever it says
+    if isinstance(meant, Unknown):  # a reply to a command that hands nothing over leaves nothing unknown
         return Refused(reply.said, "provider", permanent=False)
     return replace(meant, code=reply.said)
 
 
 def outcome(reply: Reply) -> Result:
-    """Return what the reply to a whole message means; what is neither yes nor no leaves it open."""
+    """Return what the reply to a whole message means; neither yes nor no is unknown."""
     if reply.taken:
         return Accepted(_reference(reply))
     return refusal("end", reply) if reply.code >= 400 else Unknown("answer_unreadable")
 
 
 def _candidates(stage: str, reply: Reply) -> Iterator[str]:
-    """Yield by what a reply may be listed, the most telling first."""
+    """Yield the keys under which a reply may be listed, most specific first."""
     status = reply.status
     if status is not None:
         subject = f"{status.rpartition('.')[0]}.x"
@@ -91,12 +91,12 @@ def _candidates(stage: str, reply: Reply) -> Iterator[str]:
 
 
 def _reference(reply: Reply) -> str:
-    """Return the server's name for a message it has taken, to be found in its log; else what it said."""
+    """Return the server's name for an accepted message, as found in its log; failing that, the text of the reply."""
     found = _QUEUED.search(reply.text)
     return (found[1] if found else _STATUS.sub("", reply.text).strip())[:MOST_REF]
 
 
 def _retry_after(reply: Reply) -> str | None:
-    """Return the seconds after which a server asks to be tried again."""
+    """Return after how many seconds a server asks for a retry."""
     found = _WAIT.search(reply.text) if reply.code < 500 else None
     return str(int(found[1]) * (60 if found[2].lower().startswith("m") else 1)) if found else None

@@ -1,7 +1,7 @@
 """One connection to a mail server, and how far each message on it has come.
 
-A server can only take a message whose final dot it has seen. Until that dot is handed to the connection a message surely did not go
-out, whatever becomes of the connection; from then until the reply nobody can say. Where the server offers PIPELINING (RFC 2920) a
+A server can only accept a message whose final dot it has seen. Until that dot is written to the connection the message surely did not go
+out, whatever happens to the connection; after that, until the reply, nobody can say. If the server offers PIPELINING (RFC 2920) a
 message costs one round trip: its text, its dot and the next message's envelope leave in one write.
 """
 
@@ -15,7 +15,7 @@ from services.notifier.domain.results import NotSent, Refused, Result, Unknown
 from services.notifier.providers.smtp.replies import CLOSING, Reply, UnreadableError, outcome, read, refusal
 
 ENVELOPE_S = 6.0
-"""For all replies to an envelope."""
+"""Time limit for all replies to an envelope."""
 GO_ON = 354
 
 
@@ -36,7 +36,7 @@ class Mail:
     from_: str
     to: str
     content: bytes
-    """Lines that end with CRLF; dots are stuffed on the way."""
+    """Lines ending with CRLF; dots are stuffed when written."""
 
     @property
     def needs_utf8(self) -> bool:
@@ -46,12 +46,12 @@ class Mail:
 
 @dataclass(slots=True)
 class Job:
-    """A mail under way, and where its result goes."""
+    """A mail in progress, and where its result goes."""
 
     mail: Mail
     settle: Callable[[Result], None]
     give_back: Callable[[], bool]
-    """Offers it to another connection, since this one had ended before it began; False where that was done before."""
+    """Offers it to another connection, as this one had ended before the mail began; False if that was already done once."""
     handed_over: bool = False
     """Whether its final dot was written: from then on the server may have it."""
 
@@ -64,9 +64,9 @@ class Until:
     """How long a session may go on."""
 
     hand_over_by: float
-    """By the loop's clock: later no text is handed over, since nobody would wait for what is said to it."""
+    """By the loop's clock: after this no text is handed over, since nobody would wait for the reply."""
     answer_s: float
-    """For the reply to a whole text."""
+    """Time limit for the reply to a whole text."""
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Session:
     carried: int = 0
     idle_since: float = 0.0
     _unclean: bool = False
-    """The server still holds a piece of an envelope."""
+    """The server may still hold part of an envelope."""
     _open: list[Job] = field(default_factory=list)
 
     @property
@@ -88,7 +88,7 @@ class Session:
         return not (self.writer.transport.is_closing() or self.reader.at_eof() or self.reader.exception())
 
     async def carry(self, take: Take, until: Until) -> bool:
-        """Carry what there is to take, and return whether the connection can be kept."""
+        """Carry everything there is to take; return whether the connection can be kept."""
         try:
             job = self._taken(take)
             written = False
@@ -104,17 +104,17 @@ class Session:
         return self.alive
 
     def close(self) -> None:
-        """End the connection without another word."""
+        """Close the connection at once."""
         self.writer.transport.abort()
 
     async def quit(self) -> None:
-        """End the connection as is customary."""
+        """Close the connection with a QUIT."""
         if self.alive:
             self.writer.write(b"QUIT\r\n")
         self.writer.close()
 
     async def _one(self, job: Job, take: Take, until: Until, *, written: bool) -> tuple[Job | None, bool]:
-        """Carry one message; return the next one, and whether its envelope was written already."""
+        """Carry one message; return the next one, and whether its envelope has already been written."""
         async with asyncio.timeout(ENVELOPE_S):
             refused = await self._begin(job.mail, written=written)
         if refused is not None:
@@ -133,7 +133,7 @@ class Session:
         return (following, True) if following is not None else (self._taken(take), False)
 
     async def _begin(self, mail: Mail, *, written: bool) -> Refused | None:
-        """Say the envelope, and return why the server does not want the message; None when it waits for its text."""
+        """Send the envelope; return why the server refuses the message, or None when it waits for the text."""
         commands = self._envelope(mail)
         together = self.offers.pipelining
         if together and not written:
@@ -156,16 +156,16 @@ class Session:
 
     def _refusal(self, stage: str, reply: Reply) -> Refused:
         if reply.code == CLOSING and stage in ("rset", "mail") and self.carried:
-            raise ConnectionResetError  # it says no more than that this connection has served its time
+            raise ConnectionResetError  # this only says that the connection has served its time
         return refusal(stage, reply)
 
     async def _send_nothing(self) -> None:
-        """Answer a server that waits for a text though it has taken no recipient (RFC 2920, 3.1): with none."""
+        """Send an empty text to a server that waits for one although it accepted no recipient (RFC 2920, 3.1)."""
         self.writer.write(b".\r\n")
         await read(self.reader)
 
     async def _hand_over(self, job: Job, following: Job | None, answer_s: float) -> Reply:
-        """Write a text to its final dot, behind it the next envelope, and return what the server says to the text."""
+        """Write a text up to its final dot, followed by the next envelope; return the reply to the text."""
         if self.writer.transport.is_closing():
             raise ConnectionResetError
         job.handed_over = True
@@ -199,7 +199,7 @@ class Session:
         job.settle(result)
 
     def _give_up(self, reason: str) -> None:
-        """Settle what was under way; what had not begun on a connection that was kept too long goes out on another."""
+        """Settle what was in progress; mails that had not begun, on a connection kept too long, go out on another."""
         for job in self._open:
             if job.handed_over:
                 job.settle(Unknown(reason))
