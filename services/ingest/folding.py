@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from libs.common import logs
 from libs.common.contracts.corrections import CorrectedDays
 from libs.common.contracts.overdue_facts import FactReason
 from services.ingest import decoding
@@ -40,8 +41,12 @@ class Loan(msgspec.Struct, gc=False):
 
 
 def opened(row: LoanRow) -> Loan:
-    """Return a stored loan with its book, unless other rules made that."""
-    return Loan(row, stored_book(row) if row.fold == FOLD else None)
+    """Return a stored loan with its book; without it, to be folded again, where other rules made that or it cannot be read."""
+    try:
+        return Loan(row, stored_book(row) if row.fold == FOLD else None)
+    except (msgspec.MsgspecError, ValueError) as error:
+        logs.get("ledger").error("book_unreadable", tenant=row.tenant, loan_id=row.loan_id, reason=str(error)[:300])
+        return Loan(row, None)
 
 
 def stored_book(row: LoanRow) -> Book | None:

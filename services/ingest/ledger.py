@@ -207,7 +207,9 @@ class Ledger:
         for key in again:
             loan, new = locked[key], by_loan[key]
             latest, settings = {one.row.identity for one in new}, loan.row.settings
-            logged = [(row, folding.accepted_of(row)) for row in before.get(key, ()) if row.identity not in latest]
+            logged = _read(loan, [row for row in before.get(key, ()) if row.identity not in latest], now)
+            if logged is None:
+                continue
             await self.stamp(conn, loan, [*logged, *((one.row, one.accepted) for one in new)])
             folds.append(partial(_fold_again, loan, [one for _, one in logged], new, now, settings=settings))
         undigested = [one for cut in await self.turns.each(folds, lambda fold: fold()) for one in cut]
@@ -257,11 +259,22 @@ def refold_from(logged: Sequence[LogRow], loan: Loan, now: datetime) -> None:
         _doubt(loan, error, now)
 
 
+def _read(loan: Loan, rows: Sequence[LogRow], now: datetime) -> list[tuple[LogRow, Accepted]] | None:
+    """Return stored events of a loan with their data; None where one cannot be read, which leaves the loan in doubt."""
+    try:
+        return [(row, folding.accepted_of(row)) for row in rows]
+    except Exception as error:  # noqa: BLE001  # damaged, or of a newer release: it concerns this loan alone
+        _doubt(loan, error, now)
+        return None
+
+
 def _go_on(loan: Loan, new: Sequence[Fresh], now: datetime) -> bool:
     """Count new events of a loan, and say whether its book went on with them."""
     loan.touched, loan.cause = True, new[-1].row.event_id
     loan.row.records += len(new)
     loan.row.accepted += len(new)
+    if loan.row.fold_error is not None:  # its book is without the events that could not be folded
+        return False
     try:
         before, books = loan.book, folding.advanced(loan, [one.accepted for one in new], now)
         if books and before is not None:

@@ -37,11 +37,12 @@ from services.ingest.readers import Readers
 from services.ingest.rebuilding import Rebuild, Upgrade
 from services.ingest.retelling import Log
 from services.ingest.rewrapping import Rewrap
-from services.ingest.routes import event_route, loan_routes, parked_routes, product_routes, report_routes, statement_routes
+from services.ingest.routes import event_route, loan_routes, parked_routes, product_routes, report_routes, source_routes, statement_routes
 from services.ingest.routes.loans import LoanReader
 from services.ingest.routes.products import ProductDesk
 from services.ingest.routes.report import Reporter
 from services.ingest.routes.shapes import SHAPES
+from services.ingest.routes.sources import SourceDesk
 from services.ingest.routes.statement import Stater
 from services.ingest.settings import Settings
 from services.ingest.statement_page import StatementPage
@@ -101,6 +102,7 @@ def build(ports: Ports, settings: Settings) -> Service:
     app.include_router(product_routes(ProductDesk(ports.engine, ports.clock, products)))
     parts.outlet.open(app, ServiceSettings, read_by="loans:read")
     app.include_router(parked_routes(ParkedDesk(ports.engine, ports.clock, parts.ledger, parts.borrowers)))
+    app.include_router(source_routes(SourceDesk(ports.engine, ports.clock)))
     return Service(
         name="ingest",
         app=app,

@@ -155,5 +155,10 @@ feeds = Table(
     Column("tenant", Text, primary_key=True),
     Column("source", Text, primary_key=True),
     Column("every_s", Integer, nullable=False),
+    Column("said_at", _moment, nullable=False),
     Column("heard_at", _moment, nullable=False),
+    Column("retired_at", _moment),
+    Column("retired_by", Text),
+    Column("retired_reason", Text),
 )
+"""Sources that have sent heartbeats; `said_at` is the publisher's moment of the promise `every_s`, `heard_at` when the newest came."""

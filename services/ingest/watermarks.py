@@ -21,7 +21,7 @@ from libs.common.outbox import Outbox
 from libs.common.repeating import repeat
 from services.ingest.ledger import SOURCE
 from services.ingest.observing import IngestMetrics
-from services.ingest.store import borrowers
+from services.ingest.store import feeds
 from services.ingest.tables import GROUP, SCHEMA
 
 EVERY_S = 1.0
@@ -61,7 +61,7 @@ class Watermarks:
             if until is None or (self.said is not None and until <= self.said):
                 return False
             now = await self.clock.at(conn)
-            mark = DebtWatermark(until=until, stale_feeds=await borrowers.stale_feeds(conn, now))
+            mark = DebtWatermark(until=until, stale_feeds=await feeds.stale(conn, now))
             envelope = Envelope("debt.watermark.v1", ids.fresh(), SOURCE, now, "-", "watermark")
             marks = [m for topic in (FACTS, PROFILES) for m in self.writer.broadcast(topic, envelope, mark, key="watermark")]
             await self.outbox.append(conn, marks)

@@ -173,7 +173,8 @@ def _close(batch: Sorted, record: Record, envelope: Envelope) -> None:
         case ["status", *rest] if rest:
             _newest(batch.statuses, (stamp.tenant, borrower_id, ":".join(rest)), (stamp, None))
         case ["profile"]:
-            batch.erasures[stamp.tenant, borrower_id] = stamp
+            who = (stamp.tenant, borrower_id)
+            batch.erasures[who] = _greater(batch.erasures.get(who), stamp, lambda erasure: (erasure.time, erasure.id))
         case _:
             raise PoisonError("unreadable", "a message without data closes an unknown key")
     batch.who.add((stamp.tenant, borrower_id))

@@ -159,13 +159,13 @@ class Intake:
         if not newest:
             return
         changed = await statuses.keep_greater(conn, [row for _, row in sorted(newest.items())])
-        if erased := {(row.tenant, row.borrower_id) for row in newest.values() if row.status_id == ERASED}:
-            await statuses.forget(conn, list(erased), but=ERASED)
+        changed -= await statuses.forget_overtaken(conn, {key[:2] for key in newest}, by=ERASED)
+        erased = [(tenant, borrower) for tenant, borrower, status in sorted(changed) if status == ERASED]
         if changed:
             held = await cases.lock_of_borrowers(conn, [(tenant, borrower) for tenant, borrower, _ in changed])
             if erased:
-                await words.forget(conn, list(erased))
-                await links.erase(conn, list(erased))
+                await words.forget(conn, erased)
+                await links.erase(conn, erased)
             now, told = await self.clock.at(conn), Outgoing()
             for one in held:
                 news = [row for key, row in sorted(newest.items()) if key in changed and key[:2] == (one.case.tenant, one.case.borrower_id)]

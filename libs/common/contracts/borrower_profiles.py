@@ -30,7 +30,10 @@ class SealedAddress(Contract, frozen=True, kw_only=True):
 
 
 class BorrowerProfile(Stamped, frozen=True, kw_only=True):
-    """The whole profile; personal parts are sealed under the borrower's own key."""
+    """The whole profile, of what is newer than the last erasure; personal parts are sealed under the borrower's own key.
+
+    `id` is that of the newest event in it, `#`, and how many were accepted about the borrower: it rises with an older event too.
+    """
 
     key: str
     """The borrower's private key, wrapped for the notifier: who destroys it has erased the borrower."""
@@ -61,7 +64,7 @@ class StatusState(Stamped, frozen=True, kw_only=True):
 
 
 class BorrowerErasure(Stamped, frozen=True, kw_only=True):
-    """The borrower is erased: forget the key."""
+    """The borrower was erased: forget the key, and what is not newer. A profile of one who came back follows."""
 
 
 BORROWER_PROFILES: dict[str, type[BorrowerProfile | ConsentState | StatusState | BorrowerErasure | ContactRecorded | DebtWatermark]] = {

@@ -1,4 +1,4 @@
-"""What the statement, the overdue report and decisions about parked events answer, for OpenAPI."""
+"""What the statement, the overdue report, decisions about parked events and sources answer, for OpenAPI."""
 
 from __future__ import annotations
 
@@ -111,7 +111,25 @@ class DecidedEvent(Struct):
     replaced_by: dict[str, Any] | UnsetType = UNSET
 
 
+class Retired(Struct):
+    """When a source was retired, by whom and why."""
+
+    at: datetime
+    by: str
+    reason: str
+
+
+class SourceState(Struct):
+    """A source that has sent heartbeats; `silent` holds sending for its tenant back."""
+
+    source: str
+    every_s: int
+    heard_at: datetime
+    silent: bool
+    retired: Retired | None
+
+
 PAPER: Shapes = {
     "getLoanStatement": LoanStatement, "getOverdueReport": OverdueReport, "retryParked": DecidedEvent, "discardParked": DecidedEvent,
-    "replaceParked": DecidedEvent,
+    "replaceParked": DecidedEvent, "getSources": list[SourceState], "retireSources": SourceState,
 }  # fmt: skip

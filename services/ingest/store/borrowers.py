@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,10 @@ Key = tuple[str, str]
 """(tenant, borrower id)."""
 Identity = tuple[str, str, str, str]
 """(tenant, borrower id, source, event id)."""
+Stamp = tuple[datetime, str]
+"""(time, event id): of two values of one part the one with the greater stands."""
+ERASURE = "erased"
+"""The part that says when a borrower was erased last."""
 
 
 @dataclass(slots=True)
@@ -45,6 +49,16 @@ class LogRow:
         """Return what makes it this event."""
         return self.tenant, self.borrower_id, self.source, self.event_id
 
+    @property
+    def key(self) -> Key:
+        """Return whom it is about."""
+        return self.tenant, self.borrower_id
+
+    @property
+    def stamp(self) -> Stamp:
+        """Return its place among the others of the borrower."""
+        return self.time, self.event_id
+
 
 @dataclass(frozen=True, slots=True)
 class ValueRow:
@@ -55,7 +69,12 @@ class ValueRow:
     what: str
     time: datetime
     event_id: str
-    value: bytes | None
+    value: bytes
+
+    @property
+    def stamp(self) -> Stamp:
+        """Return what decides between two values of this part."""
+        return self.time, self.event_id
 
 
 _ENSURE = text(
@@ -100,19 +119,27 @@ _UPSERT = text(
 _VALUES_OF = text(
     f"select {', '.join('v.' + name for name in _VALUE)} from unnest(cast(:tenants as text[]), cast(:borrowers as text[]))"
     " as k(tenant, borrower_id) join ingest.borrower_values v on v.tenant = k.tenant and v.borrower_id = k.borrower_id"
-    " where v.what = any(cast(:whats as text[]))"
+    " where v.what = any(cast(:whats as text[])) and v.value is not null"
+)
+_ERASURES = (
+    "unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:times as timestamptz[]), cast(:ids as text[]))"
+    " as k(tenant, borrower_id, time, event_id)"
 )
 _FORGET = text(
-    "update ingest.borrower_values v set value = null from unnest(cast(:tenants as text[]), cast(:borrowers as text[]))"
-    " as k(tenant, borrower_id) where v.tenant = k.tenant and v.borrower_id = k.borrower_id and v.what = any(cast(:whats as text[]))"
+    f"delete from ingest.borrower_values v using {_ERASURES}"  # no value in it
+    " where v.tenant = k.tenant and v.borrower_id = k.borrower_id and v.what = any(cast(:whats as text[]))"
+    ' and (v.time, v.event_id collate "C") <= (k.time, k.event_id collate "C")'
 )
-_HEARD = text(
-    "insert into ingest.feeds (tenant, source, every_s, heard_at)"
-    " select * from unnest(cast(:tenants as text[]), cast(:sources as text[]), cast(:every as int[]), cast(:at as timestamptz[]))"
-    " order by 1, 2"
-    " on conflict (tenant, source) do update set every_s = excluded.every_s, heard_at = greatest(ingest.feeds.heard_at, excluded.heard_at)"
+_EMPTY = text(
+    "update ingest.borrower_events e set data = convert_to('{\"borrower_id\":\"' || e.borrower_id || '\"}', 'UTF8')"
+    f" from {_ERASURES} where e.tenant = k.tenant and e.borrower_id = k.borrower_id and e.type = :type"  # no value in it
+    ' and (e.time, e.event_id collate "C") <= (k.time, k.event_id collate "C")'
 )
-_STALE = text("select distinct tenant from ingest.feeds where heard_at + make_interval(secs => every_s) < :now order by 1")
+_COUNT = text(
+    "select k.tenant, k.borrower_id, count(*) as records"
+    " from unnest(cast(:tenants as text[]), cast(:borrowers as text[])) as k(tenant, borrower_id)"
+    " join ingest.borrower_events e on e.tenant = k.tenant and e.borrower_id = k.borrower_id group by 1, 2"
+)
 
 
 async def lock(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, BorrowerRow]:
@@ -167,22 +194,18 @@ async def values_of(conn: AsyncConnection, keys: Sequence[Key], whats: Sequence[
     return [ValueRow(*row) for row in found.all()]
 
 
-async def forget(conn: AsyncConnection, keys: Sequence[Key], whats: Sequence[str]) -> None:
-    """Drop the personal parts of these borrowers."""
-    await conn.execute(_FORGET, {"tenants": [tenant for tenant, _ in keys], "borrowers": [b for _, b in keys], "whats": list(whats)})
+async def count(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, int]:
+    """Return how many events about each of these borrowers were accepted."""
+    found = await conn.execute(_COUNT, {"tenants": [tenant for tenant, _ in keys], "borrowers": [b for _, b in keys]})
+    return {(row.tenant, row.borrower_id): row.records for row in found.all()}
 
 
-async def heard(conn: AsyncConnection, beats: dict[tuple[str, str], tuple[int, datetime]]) -> None:
-    """Note that these sources are alive."""
-    if beats:
-        keys = sorted(beats)
-        arrays = {
-            "tenants": [tenant for tenant, _ in keys], "sources": [source for _, source in keys],
-            "every": [beats[key][0] for key in keys], "at": [beats[key][1] for key in keys],
-        }  # fmt: skip
-        await conn.execute(_HEARD, arrays)
-
-
-async def stale_feeds(conn: AsyncConnection, now: datetime) -> tuple[str, ...]:
-    """Return the tenants with a source that has said it goes on and has not."""
-    return tuple((await conn.execute(_STALE, {"now": now})).scalars().all())
+async def forget(conn: AsyncConnection, erasures: Mapping[Key, Stamp], *, whats: Sequence[str], type_: str) -> None:
+    """Drop these parts as far as they are not newer than the erasure, and what events of this type said of them."""
+    keys = sorted(erasures)
+    arrays = {
+        "tenants": [tenant for tenant, _ in keys], "borrowers": [borrower for _, borrower in keys],
+        "times": [erasures[key][0] for key in keys], "ids": [erasures[key][1] for key in keys],
+    }  # fmt: skip
+    await conn.execute(_FORGET, {**arrays, "whats": list(whats)})
+    await conn.execute(_EMPTY, {**arrays, "type": type_})

@@ -146,17 +146,20 @@ async def keep_profiles(conn: AsyncConnection, profiles: Mapping[Who, BorrowerPr
 
 
 async def erase(conn: AsyncConnection, erasures: Sequence[Stamp]) -> set[Who]:
-    """Destroy the key of these borrowers and forget their profile, unless a newer one has come; return who was erased."""
+    """Note these erasures, destroy keys and profiles that are not newer, and return the borrowers whose erasure is new."""
     if not erasures:
         return set()
     ordered = sorted(erasures, key=lambda e: (e.tenant, e.borrower_id))
     rows = await conn.execute(
         text(
-            "update notifier.borrowers b set erased_at = e.time, profile = null, key = null, time = e.time, stamp = e.stamp"
+            "update notifier.borrowers b set erased_at = greatest(b.erased_at, e.time),"
+            " profile = case when e.overtakes then null else b.profile end, key = case when e.overtakes then null else b.key end,"
+            " time = case when e.overtakes then e.time else b.time end, stamp = case when e.overtakes then e.stamp else b.stamp end"
+            " from (select e.*, b.time is null or (b.time, b.stamp collate \"C\") <= (e.time, e.stamp collate \"C\") as overtakes"
             " from unnest(cast(:tenants as text[]), cast(:borrowers as text[]), cast(:times as timestamptz[]), cast(:stamps as text[]))"
-            " as e(tenant, borrower_id, time, stamp)"
+            " as e(tenant, borrower_id, time, stamp) join notifier.borrowers b using (tenant, borrower_id)) as e"
             " where b.tenant = e.tenant and b.borrower_id = e.borrower_id"
-            " and (b.time is null or (b.time, b.stamp collate \"C\") <= (e.time, e.stamp collate \"C\"))"
+            " and (e.overtakes or b.erased_at is null or b.erased_at < e.time)"
             " returning b.tenant, b.borrower_id"
         ),
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,7 +36,9 @@ _STANDING = text(
 )
 _FORGET = text(
     f"delete from scheduler.statuses s using {unnest(_OF, 'k')}"
-    " where (s.tenant, s.borrower_id) = (k.tenant, k.borrower_id) and s.status_id <> :but"
+    " join scheduler.statuses e on (e.tenant, e.borrower_id) = (k.tenant, k.borrower_id) and e.status_id = :by"
+    " where (s.tenant, s.borrower_id) = (k.tenant, k.borrower_id) and s.status_id <> :by"
+    ' and (s.time, s.event_id collate "C") <= (e.time, e.event_id collate "C") returning s.tenant, s.borrower_id, s.status_id'
 )
 
 
@@ -60,10 +62,11 @@ async def keep_greater(conn: AsyncConnection, rows: Sequence[StatusRow]) -> set[
     return {(row.tenant, row.borrower_id, row.status_id) for row in await conn.execute(_UPSERT, transposed(_COLUMNS, rows))}
 
 
-async def forget(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]], *, but: str) -> None:
-    """Delete the statuses of erased borrowers, except for one."""
+async def forget_overtaken(conn: AsyncConnection, borrowers: Collection[tuple[str, str]], *, by: str) -> set[tuple[str, str, str]]:
+    """Delete the statuses of these borrowers that are not newer than their erasure (itself a status), and return which."""
     tenants, ids = zip(*sorted(borrowers), strict=True)
-    await conn.execute(_FORGET, {"tenant": joined(tenants), "borrower_id": joined(ids), "but": but})
+    gone = await conn.execute(_FORGET, {"tenant": joined(tenants), "borrower_id": joined(ids), "by": by})
+    return {(row.tenant, row.borrower_id, row.status_id) for row in gone}
 
 
 async def stops(conn: AsyncConnection, borrowers: Sequence[tuple[str, str]]) -> list[tuple[tuple[str, str], Stop]]:

@@ -196,6 +196,45 @@ async def test_a_feed_that_falls_silent_is_named_in_the_watermark(ingest: tuple[
     assert heard.of("debt.watermark.v1")[-1].stale_feeds == ("default",)
 
 
+async def stale_feeds(running: Running, heard: Heard, **later: float) -> tuple[str, ...]:
+    """Return whose feeds are stale by the watermark of a later moment."""
+    running.clock.advance(timedelta(**later))
+    await running.service.pump()
+    stale: tuple[str, ...] = heard.of("debt.watermark.v1")[-1].stale_feeds
+    return stale
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_of_two_heartbeats_the_one_recorded_last_says_how_often_they_come(ingest: tuple[Running, Heard], *, together: bool) -> None:
+    running, heard = ingest
+    newer = event("feed.heartbeat", every_s=600)
+    older = event("feed.heartbeat", recorded=NOON - timedelta(minutes=1), every_s=5)
+    for beats in [(newer, older)] if together else [(newer,), (older,)]:
+        await running.post(*beats)
+    assert await stale_feeds(running, heard, minutes=9) == ()
+    assert await stale_feeds(running, heard, minutes=2) == ("default",)
+
+
+async def test_a_source_that_is_retired_holds_nothing_back_until_it_is_heard_again(ingest: tuple[Running, Heard]) -> None:
+    running, heard = ingest
+    await running.post(event("feed.heartbeat", source="old-core", every_s=30), event("feed.heartbeat", source="wallet", every_s=3600))
+    assert await stale_feeds(running, heard, minutes=1) == ("default",)
+    [old, other] = (await running.get("/v1/sources"))["items"]
+    assert [(one["source"], one["silent"], one["retired"]) for one in (old, other)] == [("old-core", True, None), ("wallet", False, None)]
+    retired = await running.client.post("/v1/sources:retire", json={"source": "old-core", "reason": "switched off"})
+    assert (retired.status_code, retired.json()["silent"], retired.json()["retired"]["reason"]) == (200, False, "switched off")
+    assert await stale_feeds(running, heard, minutes=1) == ()
+    await running.post(event("feed.heartbeat", source="old-core", every_s=30))
+    assert (await running.get("/v1/sources", limit=1))["items"][0]["retired"] is None
+    assert await stale_feeds(running, heard, minutes=1) == ("default",)
+
+
+async def test_a_source_that_was_never_heard_cannot_be_retired(ingest: tuple[Running, Heard]) -> None:
+    running, _ = ingest
+    refused = await running.client.post("/v1/sources:retire", json={"source": "unheard", "reason": "a typing error"})
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+
+
 async def test_names_and_addresses_are_sealed_before_anything_is_stored(ingest: tuple[Running, Heard]) -> None:
     running, heard = ingest
     phone, mail, name = "+447700900123", "wei@example.org", "Li Wei"

@@ -48,6 +48,43 @@ async def test_many_open_transactions_over_the_same_loans_end_without_a_deadlock
     assert [tuple(row) for row in rows] == [(6, 19500)] * 6
 
 
+async def test_a_loan_whose_stored_book_cannot_be_read_is_folded_from_its_events(engine: AsyncEngine) -> None:
+    books = Books(engine)
+    await books.commit(loan("L1"), repayment("L1", 100), loan("L2"))
+    await broken(engine, "update ingest.loans set book = '\\x00' where loan_id = 'L1'")
+    await books.commit(repayment("L1", 10), repayment("L2", 10))
+    assert {said.fact.loan_id: said.fact.overdue.total for said in await books.said()} == {"L1": 20000 - 110, "L2": 20000 - 10}
+    assert (await books.said("L1"))[-1].fact.doubt is None
+
+
+async def test_time_passes_for_a_loan_whose_stored_book_cannot_be_read(engine: AsyncEngine) -> None:
+    books = Books(engine)
+    await books.commit(loan("L1", instalment(1, -25), instalment(2, 5)))
+    await broken(engine, "update ingest.loans set book = '\\x00'")
+    books.clock.advance(timedelta(days=7))
+    assert await books.ticker.one_pass() == 1
+    assert (await books.said("L1"))[-1].fact.overdue.total == 2 * 9000
+
+
+async def test_a_stored_event_that_cannot_be_read_leaves_its_loan_in_doubt_until_it_is_mended(engine: AsyncEngine) -> None:
+    books = Books(engine)
+    await books.commit(loan("L1"), repayment("L1", 100, -1), loan("L2"))
+    await broken(engine, "update ingest.events set data = '{' || data where type like '%repayment%'")
+    await books.commit(repayment("L1", 10, -20), repayment("L2", 10, -20))
+    assert ((await books.said("L1"))[-1].fact.doubt is not None, (await books.said("L2"))[-1].fact.overdue.total) == (True, 20000 - 10)
+    await books.commit(repayment("L1", 1))
+    assert (await books.said("L1"))[-1].fact.doubt is not None, "an event that comes last does not end it"
+    await broken(engine, "update ingest.events set data = substr(data, 2) where type like '%repayment%' and substr(data, 1, 2) = '{{'")
+    await books.commit(repayment("L1", 1))
+    last = (await books.said("L1"))[-1].fact
+    assert (last.doubt, last.overdue.total) == (None, 20000 - 112)
+
+
+async def broken(engine: AsyncEngine, statement: str) -> None:
+    async with engine.begin() as conn:
+        await conn.execute(text(statement))
+
+
 async def test_the_next_offset_is_written_by_compare_and_set(engine: AsyncEngine) -> None:
     place = Place("g", "t", 0)
     async with engine.begin() as conn:

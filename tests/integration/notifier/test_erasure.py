@@ -201,12 +201,16 @@ async def test_a_message_that_reaches_the_sandbox_while_its_borrower_is_erased_l
         assert await world.scalar("select sealed is null and lookup is null from notifier.sandbox_messages where id = 'late'")
 
 
-async def test_an_erasure_that_is_older_than_the_profile_erases_nothing(databases: Databases) -> None:
+async def test_an_erasure_that_comes_after_a_newer_profile_leaves_that_and_takes_out_all_else(databases: Databases) -> None:
     async with a_full_life(databases) as (world, _):
+        erasure = BorrowerErasure(borrower_id="b1", time=world.clock.now() - timedelta(days=1), id="x")
+        await world.hear(PROFILES, "borrower.erased.v1", erasure, borrower="b1", what="erased")
+        entry = await world.get("/v1/borrowers/b1")
+        assert (entry["name"], entry["erased"]) == (NAME, False)
+        assert await world.scalar("select count(lookup) from notifier.contacts where borrower_id = 'b1'") == 0
         async with world.engine.begin() as conn:
-            stamp = borrowers.Stamp(TENANT, "b1", world.clock.now() - timedelta(days=1), "x")
-            assert await borrowers.erase(conn, [stamp]) == set()
-        assert (await world.get("/v1/borrowers/b1"))["name"] == NAME
+            stamp = borrowers.Stamp(TENANT, "b1", erasure.time, erasure.id)
+            assert await borrowers.erase(conn, [stamp]) == set(), "it is known"
 
 
 async def test_who_comes_back_in_the_batch_that_erases_him_is_erased_first(databases: Databases) -> None:

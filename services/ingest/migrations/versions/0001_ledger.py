@@ -67,7 +67,8 @@ create table ingest.products (
     primary key (tenant, name, version)
 );
 create table ingest.feeds (
-    tenant text not null, source text not null, every_s integer not null, heard_at timestamptz not null,
+    tenant text not null, source text not null, every_s integer not null, said_at timestamptz not null,
+    heard_at timestamptz not null, retired_at timestamptz, retired_by text, retired_reason text,
     primary key (tenant, source)
 );
 """
