@@ -1,4 +1,4 @@
-"""A loan's statement, which a borrower may dispute line by line: which payment paid which component of which instalment."""
+"""A loan's statement, which a borrower can dispute line by line: which payment paid which component of which instalment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StatementDesk:
     page: StatementPage
 
     async def statement(self, asked: Asked, loan_id: str) -> Stated:
-        """Return the statement of a loan; made in a thread, so that a long one keeps nobody waiting."""
+        """Return the statement of a loan; made in a thread, so that a long one blocks nobody."""
         told = await self.log.retold(loan_id, asked)
         made = await asyncio.to_thread(told.through, stated)
         return Stated(loan_id, told.now, asked.known_at, told.record, made)
