@@ -1,4 +1,4 @@
-"""Who holds a key of a loan, and what becomes of an event that wants it too."""
+"""Which event holds a key of a loan, and what becomes of another event that claims it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sender is told while the bus stands still."""
+"""What a sender is told while the bus is stuck."""
 
 from __future__ import annotations
 
