@@ -1,4 +1,4 @@
-"""Taking a batch of borrower events in: names and addresses are sealed before anything is stored."""
+"""Processing a batch of borrower events: names and addresses are sealed before anything is stored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from services.ingest.store import feeds, parked
 from services.ingest.store.borrowers import ERASURE, BorrowerRow, Key, LogRow, ValueRow
 from services.ingest.store.feeds import Beat
 from services.ingest.store.parked import ParkedRow
-from services.ingest.telling_apart import told_apart
+from services.ingest.telling_apart import split_new
 
 SEALED_PARTS = ("name", "addresses")
 
@@ -52,7 +52,7 @@ class Sealer:
     digest_key: bytes
 
     def letter(self, raw: bytes, context: str) -> bytes:
-        """Seal a whole record that could not be read: nobody knows what is in it."""
+        """Seal a whole unreadable record: it may contain anything."""
         return _encode({"sealed": sealing.as_text(sealing.seal(raw, self.notifier_public, context))})
 
 
@@ -66,7 +66,7 @@ class Borrowers:
     sealer: Sealer
 
     async def take(self, conn: AsyncConnection, arrivals: Sequence[Arrival], refused: Sequence[ParkedRow] = ()) -> Counted:
-        """Take events in; all in the caller's transaction."""
+        """Process events in the caller's transaction."""
         counted, now = Counted(), await self.clock.at(conn)
         await self._hear(conn, arrivals)
         about = [a for a in arrivals if not isinstance(a.event.data, FeedHeartbeat)]
@@ -77,7 +77,7 @@ class Borrowers:
         locked = await store.lock(conn, sorted(keys)) if keys else {}
         rows = await self._log_rows(conn, about, locked, now)
         new = await store.insert(conn, [row for row, _ in rows]) if rows else set()
-        fresh, others = told_apart(rows, new)
+        fresh, others = split_new(rows, new)
         conflicts = await self._conflicts(conn, others)
         counted.accepted += uncounted(a for _, a in fresh)
         counted.repeats = uncounted(a for _, a in others) - uncounted(a for _, a in conflicts)
@@ -106,7 +106,7 @@ class Borrowers:
         return [(row if said is None else replace(row, data=self._sealed(said, locked[row.key])), arrival) for row, arrival, said in told]
 
     async def _give_keys(self, conn: AsyncConnection, rows: Sequence[BorrowerRow]) -> None:
-        """Make a key pair for every borrower who has none."""
+        """Create a key pair for every borrower without one."""
         keyless = {(row.tenant, row.borrower_id): row for row in rows if row.public_key is None}
         for (tenant, borrower_id), row in keyless.items():
             made = sealing.new_borrower_key(self.sealer.notifier_public, f"{tenant}/{borrower_id}")
@@ -150,7 +150,7 @@ class Borrowers:
         return [(row, arrival) for row, arrival in others if standing[row.identity] != row.digest]
 
     async def _park(self, conn: AsyncConnection, rows: Sequence[ParkedRow], now: datetime) -> set[tuple[str, str]]:
-        """Park events; the borrower rests `in_doubt` until a person has decided."""
+        """Park events; the borrower is `in_doubt` until a person has decided."""
         new = await parked.insert(conn, rows)
         doubted = [row for row in rows if row.borrower_id is not None and (row.tenant, row.parked_id) in new]
         messages = [self.doubt(row.tenant, str(row.borrower_id), row.parked_id, now=now, until=None) for row in doubted]
@@ -165,7 +165,7 @@ class Borrowers:
     async def _publish(
         self, conn: AsyncConnection, fresh: Sequence[tuple[LogRow, Arrival]], locked: Mapping[Key, BorrowerRow], now: datetime
     ) -> None:
-        """Keep the newest value of every part, and say those that changed."""
+        """Keep the newest value of every part, and publish those that changed."""
         values = _newest([value for row, arrival in fresh for value in _values(row, arrival.event)])
         written = await store.put_values(conn, values)
         stated = [value for value in values if (value.tenant, value.borrower_id, value.what) in written]
@@ -200,8 +200,8 @@ class Borrowers:
                 messages.append(self._closed(erased[key], records[key]))
         return messages
 
-    async def say_again(self, conn: AsyncConnection, keys: Sequence[Key]) -> None:
-        """Say the profiles of these borrowers as they stand; of one who never had any part of one there is none."""
+    async def republish(self, conn: AsyncConnection, keys: Sequence[Key]) -> None:
+        """Publish the current profiles of these borrowers; one without any part of a profile has none."""
         now, locked = await self.clock.at(conn), await store.lock(conn, keys)
         await self.outbox.append(conn, await self._profiles(conn, sorted(keys), locked, now, erased={}))
 
@@ -228,7 +228,7 @@ def _update_of(arrival: Arrival) -> BorrowerUpdated | None:
 
 
 def _values(row: LogRow, event: WalletEvent) -> list[ValueRow]:
-    """Return the parts that an event says, as they are stored."""
+    """Return the parts contained in an event, as they are stored."""
     sealed = msgspec.json.decode(row.data)
     match event.data:
         case BorrowerUpdated():
@@ -245,7 +245,7 @@ def _values(row: LogRow, event: WalletEvent) -> list[ValueRow]:
 
 
 def _newest(values: Sequence[ValueRow]) -> list[ValueRow]:
-    """Return, of each part, the value with the greatest (time, event id): one statement cannot write a row twice."""
+    """Return the value with the greatest (time, event id) of each part: one statement cannot write a row twice."""
     best: dict[tuple[str, str, str], ValueRow] = {}
     for value in values:
         key = value.tenant, value.borrower_id, value.what
@@ -286,13 +286,13 @@ def _stated(value: ValueRow) -> tuple[str, str, str, ConsentState | StatusState]
     if value.what.startswith("consent:"):
         return "borrower.consent.v1", value.tenant, value.what, msgspec.convert(said, ConsentState)
     state = msgspec.convert(said, StatusState)
-    if state.status == "deceased":  # nobody reports a death to come: its day has only not begun everywhere
+    if state.status == "deceased":  # nobody reports a future death: its day has just not begun everywhere
         state = msgspec.structs.replace(state, from_=min(state.from_, state.time))
     return "borrower.status.v1", value.tenant, value.what, state
 
 
 def _parked(row: LogRow, arrival: Arrival, now: datetime) -> ParkedRow:
     parked_id = ids.derived("p", row.tenant, row.borrower_id, row.source, row.event_id, row.digest.hex())
-    detail = f"event {row.event_id} was accepted with other content"
+    detail = f"event {row.event_id} was accepted with different content"
     event = whole(arrival.event, row.data)
     return ParkedRow(row.tenant, parked_id, None, row.borrower_id, arrival.topic, event, "conflict", detail, now)

@@ -1,14 +1,14 @@
-"""Loans made anew out of their logs, beside what is stored: what differs, and the row that is mended.
+"""Loans refolded from their logs and compared with what is stored: the differences, and their repair.
 
-What was said of a loan last is not stored; it is told from the stored row. The columns are what the rules that wrote them showed, and a
-stored book gives the whole fact:
+The last published fact of a loan is not stored but derived from the stored row. The columns show what the rules that wrote them gave,
+and a stored book gives the whole fact:
 
-- a book of this release must be the one that a refold gives, to the last field;
-- a book of another release is asked for the fact that it gives under today's rules. Where that and the columns are what the refold gives,
-  nothing is said. Where it cannot be read, or is older than `facts.SAID_SINCE`, nobody can know what was said of it, and the fact is said
-  anew: once too often rather than once too little.
+- a book of this release must equal the refolded one in every field;
+- for a book of another release, the fact that it gives under today's rules is computed. If that and the columns match the refold, nothing
+  is published. If the book cannot be read, or is older than `facts.SAID_SINCE`, what was published is unknown, and the fact is published
+  again: once too often rather than once too little.
 
-A loan whose timer is due is compared as it stood just before: that nobody has looked at it since is no difference.
+A loan whose timer is due is compared as of the moment just before: a timer not yet handled is not a difference.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _SHOWN = (
 _PHASES = frozenset(phase.value for phase in Phase)
 
 
-class Remade(msgspec.Struct, frozen=True, gc=False):
-    """A loan made anew out of its log as it must have stood at this moment, beside what is stored; `fields` are those that differ."""
+class Comparison(msgspec.Struct, frozen=True, gc=False):
+    """What is stored of a loan beside the loan refolded from its log as of `moment`; `fields` are those that differ."""
 
     stored: Stored
     logged: Sequence[LogRow]
@@ -53,12 +53,12 @@ class Remade(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def in_doubt(self) -> bool:
-        """Say whether a person must look at it."""
+        """Return whether a person must look at it."""
         return self.loan.row.parked > 0 or self.loan.row.fold_error is not None
 
 
-async def remade(conn: AsyncConnection, ledger: Ledger, keys: Sequence[Key], now: datetime) -> list[Remade]:
-    """Make these loans anew out of their logs, and compare."""
+async def compare(conn: AsyncConnection, ledger: Ledger, keys: Sequence[Key], now: datetime) -> list[Comparison]:
+    """Refold these loans from their logs and compare them with what is stored."""
     logged = await log.of_loans(conn, keys)
     found = []
     for one in await rebuilding.stored(conn, keys):
@@ -67,24 +67,24 @@ async def remade(conn: AsyncConnection, ledger: Ledger, keys: Sequence[Key], now
         await _stamp(conn, ledger, one, loan, events)
         if events:
             refold_from(events, loan, moment)
-        found.append(Remade(one, events, loan, moment, tuple(_differences(one, loan, moment=moment, now=now))))
+        found.append(Comparison(one, events, loan, moment, tuple(_differences(one, loan, moment=moment, now=now))))
     return found
 
 
-async def mend(conn: AsyncConnection, ledger: Ledger, different: Sequence[Remade], now: datetime) -> None:
-    """Store these locked loans as their events make them, and say their facts anew."""
+async def repair(conn: AsyncConnection, ledger: Ledger, different: Sequence[Comparison], now: datetime) -> None:
+    """Store these locked loans as refolded from their events, and publish their facts again."""
     if different:
-        await ledger.announce(conn, [_mended(one, now) for one in different], now, by_time=False)
+        await ledger.announce(conn, [_repaired(one, now) for one in different], now, by_time=False)
 
 
 def _bare(stored: Stored, accepted: int) -> Loan:
-    """Return a loan of which only is known what stands outside its row."""
+    """Return a loan with only what is known from outside its row."""
     tenant, loan_id = stored.row.key
     return Loan(LoanRow(tenant, loan_id, records=accepted + stored.records, accepted=accepted, parked=stored.undecided), None)
 
 
 async def _stamp(conn: AsyncConnection, ledger: Ledger, stored: Stored, loan: Loan, events: list[LogRow]) -> None:
-    """Give a loan its product's settings; where its disbursement or that version cannot be read, those that it was given once."""
+    """Give a loan its product's settings; if its disbursement or that version cannot be read, keep the stored ones."""
     try:
         await ledger.stamp(conn, loan, [(row, folding.accepted_of(row)) for row in events if row.type in MAKING])
     except (msgspec.MsgspecError, NoResultFound):
@@ -92,12 +92,12 @@ async def _stamp(conn: AsyncConnection, ledger: Ledger, stored: Stored, loan: Lo
 
 
 def _compared_at(row: LoanRow, now: datetime) -> datetime:
-    """Return the last moment of which the row must be true: now, or the one before its timer is due."""
+    """Return the last moment for which the row must be correct: now, or just before its timer is due."""
     return now if row.next_at is None or row.next_at > now else row.next_at - timedelta.resolution
 
 
 def _differences(stored: Stored, made: Loan, *, moment: datetime, now: datetime) -> list[str]:
-    """Return the columns that are not what they should be; of those that only history tells, whether they can be true."""
+    """Return the columns with wrong values; those that only history determines are checked for plausibility."""
     row, fresh = stored.row, made.row
     if not stored.there:
         return ["row"] if fresh.accepted else []
@@ -111,15 +111,15 @@ def _differences(stored: Stored, made: Loan, *, moment: datetime, now: datetime)
     if row.known != fresh.known:
         found.append("known")
     if made.standing is not None:
-        found += _shown_otherwise(stored, fresh, now)
-        found += _unsaid(row, made.standing.phase)
+        found += _shown_differences(stored, fresh, now)
+        found += _unpublished(row, made.standing.phase)
     if _book_differs(row, made, moment):
         found.append("book")
     return found
 
 
-def _shown_otherwise(stored: Stored, fresh: LoanRow, now: datetime) -> list[str]:
-    """Return what is queried of a known loan and differs; a timer that is due is about to be set."""
+def _shown_differences(stored: Stored, fresh: LoanRow, now: datetime) -> list[str]:
+    """Return the query columns of a known loan that differ; a due timer is about to be set and does not count."""
     row = stored.row
     found = [name for name in _SHOWN if getattr(row, name) != getattr(fresh, name)]
     if (row.next_at is None or row.next_at > now) and row.next_at != fresh.next_at:
@@ -127,15 +127,15 @@ def _shown_otherwise(stored: Stored, fresh: LoanRow, now: datetime) -> list[str]
     return found if stored.linked else [*found, "borrower_loans"]
 
 
-def _unsaid(row: LoanRow, phase: Phase) -> list[str]:
-    """Return what shows that the last fact is not that of the loan's phase, or was never said."""
+def _unpublished(row: LoanRow, phase: Phase) -> list[str]:
+    """Return the columns showing that the last fact was of another phase, or that none was published."""
     if row.published:
         return [] if row.phase == phase.value else ["phase"]
     return ["published"] if phase in (Phase.DUE_SOON, Phase.OVERDUE) else []
 
 
 def _book_differs(row: LoanRow, made: Loan, moment: datetime) -> bool:
-    """Say whether the stored book is another, or, if another release made it, whether another fact was said of it."""
+    """Return whether the stored book differs or, if another release made it, whether its published fact does."""
     if row.book is None:
         return made.row.accepted > 0
     book = _readable(row)
@@ -143,21 +143,21 @@ def _book_differs(row: LoanRow, made: Loan, moment: datetime) -> bool:
         return book is None or book.known
     if row.fold == FOLD:
         return book is None or msgspec.structs.replace(made.book, as_of=book.as_of) != book
-    return row.published and (row.fold < facts.SAID_SINCE or book is None or _says_otherwise(book, made, moment))
+    return row.published and (row.fold < facts.SAID_SINCE or book is None or _fact_differs(book, made, moment))
 
 
-def _says_otherwise(book: Book, made: Loan, moment: datetime) -> bool:
+def _fact_differs(book: Book, made: Loan, moment: datetime) -> bool:
     if made.book is None or made.standing is None or not book.known:
         return book.known or made.standing is not None
     try:
         before = facts.fact_of(book, facts.standing(book, moment), loan_id=made.row.loan_id, epoch=0, version=0)
-    except Exception:  # noqa: BLE001  # whatever the rules raise on a book of other rules: what was said of it is not known
+    except Exception:  # noqa: BLE001  # whatever these rules raise on a book of other rules: the published fact is unknown
         return True
     return before != facts.fact_of(made.book, made.standing, loan_id=made.row.loan_id, epoch=0, version=0)
 
 
-def _mended(one: Remade, now: datetime) -> Loan:
-    """Return the loan as its events make it now, with what only its history tells."""
+def _repaired(one: Comparison, now: datetime) -> Loan:
+    """Return the loan refolded as of now, keeping what only its history determines."""
     row, fresh = one.stored.row, one.loan.row
     book = _trusted(row, one.moment)
     for name in (*_COUNTS, *_STAMPED):
@@ -178,7 +178,7 @@ def _readable(row: LoanRow) -> Book | None:
 
 
 def _trusted(row: LoanRow, moment: datetime) -> Book | None:
-    """Return the stored book, for the case that its events cannot be folded; one of another release only where it shows what was shown."""
+    """Return the stored book in case the events cannot be folded; one of another release only if it shows the stored sums."""
     book = _readable(row)
     if book is None or row.fold == FOLD:
         return book

@@ -1,7 +1,7 @@
-"""Keys of a loan that two events claim: what is a repeat, what a conflict, and whose turn it is once an event is retracted.
+"""Events that claim the same key of a loan: which is a repeat, which a conflict, and which gets the key after a retraction.
 
-A retracted event holds no key: what it would have held is free, as if it had never been sent. So a correction under the same key is
-taken whether it comes before the retraction or after it; until then it waits, parked as a conflict or, if it said the same, as a repeat.
+A retracted event holds no key: its key is free, as if the event had never been sent. So a correction under the same key is accepted
+whether it comes before or after the retraction; until then it waits, parked as a conflict or, if it has the same content, as a repeat.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from services.ingest.domain.events import LoanEvent, Retracted
 from services.ingest.domain.product import DEFAULT
 from services.ingest.domain.select import not_retracted
 from services.ingest.folding import accepted_of
-from services.ingest.reading import business_key, key_said, to_domain
+from services.ingest.reading import business_key, key_in_words, to_domain
 from services.ingest.store import events as log
 from services.ingest.store.events import RETRACTED, Identity, LogRow
 from services.ingest.store.loans import Key
@@ -28,28 +28,28 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """It is new; the row holds the key unless it is retracted itself."""
+    """The event is new; the row holds the key unless it is itself retracted."""
 
     row: LogRow
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """It changes nothing; one under another event id counts once the event that it repeats is retracted."""
+    """The event changes nothing; one with another event id counts once the event that it repeats is retracted."""
 
     other_id: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """It says something else than what stands."""
+    """The event contradicts an accepted one."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Contender(Generic[A]):
-    """An event that found a key taken, now or when it was set aside."""
+    """An event that found its key taken, now or when it was set aside."""
 
     row: LogRow
     arrival: A
@@ -59,7 +59,7 @@ class Contender(Generic[A]):
 
 @dataclass(slots=True)
 class Contest(Generic[A]):
-    """What became of the contenders: added to the log, to be parked, or waiting no more."""
+    """What became of the contenders: added to the log, to be parked, or no longer waiting."""
 
     taken: list[tuple[LogRow, A]] = field(default_factory=list)
     conflicts: list[tuple[A, str]] = field(default_factory=list)
@@ -69,9 +69,9 @@ class Contest(Generic[A]):
 
 
 class Keys:
-    """Who holds which key of one loan.
+    """Which event holds which key of one loan.
 
-    Its retractions must be among the rows. Where all that it has is, a key is given back to what is retracted no more.
+    The rows must include the loan's retractions. If they are all of its events (`whole`), an event no longer retracted gets its key back.
     """
 
     def __init__(self, rows: Iterable[LogRow], *, whole: bool) -> None:
@@ -81,25 +81,25 @@ class Keys:
         self._named = {(event.source or event.place.source, event.event_id) for event in named}
         self._holders: dict[str, LogRow] = {}
         self.changed: list[LogRow] = []
-        """Rows whose key was freed by a retraction, or came back to them by the retraction of that."""
+        """Rows that lost their key by a retraction, or got it back when the retraction was itself retracted."""
         self._free()
         if whole:
             self._give_back()
 
     def judge(self, row: LogRow) -> Take | Repeat | Conflict:
-        """Say what an event is, and let it hold its key from now on if it is taken."""
+        """Return what an event is; if it is accepted, it holds its key from now on."""
         same = self._standing.get(row.identity)
         if same is not None:
             if same.content == row.content or self._is_retracted(same):
                 return Repeat(other_id=False)
-            return Conflict(f"event {row.event_id} was accepted with other content")
+            return Conflict(f"event {row.event_id} was accepted with different content")
         key = row.business_key
         holder = None if key is None or self._is_retracted(row) else self._holders.get(key)
         if key is None or holder is None:
             return Take(self._held(row))
         if holder.data == row.data:
             return Repeat(other_id=True)
-        return Conflict(f"event {holder.event_id} ({row.type}) has said {key_said(row.type, key)} with other data")
+        return Conflict(f"event {holder.event_id} ({row.type}) has {key_in_words(row.type, key)} with different data")
 
     def _held(self, row: LogRow) -> LogRow:
         taken = msgspec.structs.replace(row, business_key=None) if self._is_retracted(row) else row
@@ -136,7 +136,7 @@ class Keys:
 
 
 async def settle(conn: AsyncConnection, contenders: Sequence[Contender[A]], retracted: Sequence[Key]) -> Contest[A]:
-    """Judge the contenders in their order and write what follows; of loans with a new retraction every key is looked at."""
+    """Judge the contenders in order and write the results; for loans with a new retraction, every key is checked."""
     contest: Contest[A] = Contest()
     if not contenders and not retracted:
         return contest
@@ -181,5 +181,5 @@ def _enter(contest: Contest[A], contender: Contender[A], verdict: Take | Repeat 
 
 
 def _domain(row: LogRow) -> LoanEvent:
-    """Return an event of the log as the rules take it; on which day it counts does not matter here."""
+    """Return an event of the log in the form of the rules; the day on which it counts does not matter here."""
     return to_domain(accepted_of(row), "UTC", DEFAULT)

@@ -1,4 +1,4 @@
-"""Which past days a loan's next fact tells otherwise than those before it (decision 0010)."""
+"""Which past days a loan's next fact corrects, compared with the facts before it (decision 0010)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from services.ingest.folding import Loan
 from services.ingest.reading import Accepted, local_day, to_domain, zone_among
 
 
-def going_on(loan: Loan, before: Book, after: Sequence[Book], now: datetime) -> tuple[CorrectedDays, ...]:
-    """Return the days that events told otherwise which came last in their order; `after` has the book behind each of them.
+def after_advance(loan: Loan, before: Book, after: Sequence[Book], now: datetime) -> tuple[CorrectedDays, ...]:
+    """Return the days corrected by events that come last in their order; `after` has the book after each of them.
 
-    A book tells of every day since its last event; one that only remembers what is to count later has the same last event as before.
+    A book covers every day since its last event; one that only remembers what will count later has the same last event as before.
     """
     first, last = loan.row.said_on, after[-1].last
     if first is None or last is None or last is before.last:
@@ -34,10 +34,10 @@ def going_on(loan: Loan, before: Book, after: Sequence[Book], now: datetime) -> 
     return _said(told_otherwise([(begin, before)], since, first=begin, today=today))
 
 
-def folding_again(
+def after_refold(
     loan: Loan, before: Sequence[Accepted], after: Sequence[Accepted], now: datetime, *, settings: bytes | None
 ) -> tuple[CorrectedDays, ...]:
-    """Return the days that events told otherwise wherever they stand; `settings` are those that held before them."""
+    """Return the days corrected by events anywhere in the order; `settings` are those in force before them."""
     first, today = loan.row.said_on, local_day(now, loan.row.timezone or "UTC")
     if first is None or first >= today:
         return ()
@@ -48,7 +48,7 @@ def folding_again(
             return ()
         begin = max(first, parted)
         return _said(told_otherwise(books(was, begin, today), books(known, begin, today), first=begin, today=today))
-    except Exception as error:  # noqa: BLE001  # what cannot be told of the past must not keep the present from being said
+    except Exception as error:  # noqa: BLE001  # a problem with the past must not keep the present from being published
         reason = f"{type(error).__name__}: {error}"[:300]
         logs.get("ledger").error("past_not_compared", tenant=loan.row.tenant, loan_id=loan.row.loan_id, reason=reason)
         return ()

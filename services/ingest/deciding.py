@@ -1,4 +1,4 @@
-"""What people decide about parked events: carried out and recorded in one transaction, or refused and nothing has changed."""
+"""People's decisions about parked events: carried out and recorded in one transaction, or refused without any change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Chosen = Callable[[ParkedRow], WalletEvent | None]
 
 @dataclass(frozen=True, slots=True)
 class ParkedDesk:
-    """Lists parked events and carries out decisions; each decision is a record about the loan, and the last one ends its doubt."""
+    """Lists parked events and carries out decisions; each decision is a record of the loan, and the last one ends its doubt."""
 
     engine: AsyncEngine
     clock: Clock
@@ -35,20 +35,20 @@ class ParkedDesk:
     borrowers: Borrowers
 
     async def page(self, tenant: str, loan_id: str | None, *, since: datetime | None, after: str, limit: int) -> list[ParkedRow]:
-        """Return what waits for a decision."""
+        """Return the events that wait for a decision."""
         async with self.engine.connect() as conn:
             return await parked.page(conn, tenant, loan_id=loan_id, since=since, after=after, limit=limit)
 
     async def discard(self, tenant: str, parked_id: str, *, by: str, reason: str) -> ParkedRow:
-        """Throw a parked event away."""
+        """Discard a parked event."""
         return await self._decide(tenant, parked_id, Decision("discarded", by, reason), lambda _: None)
 
     async def retry(self, tenant: str, parked_id: str, *, by: str) -> ParkedRow:
-        """Take a parked event in as if it came now."""
+        """Process a parked event as if it had just arrived."""
         return await self._decide(tenant, parked_id, Decision("retried", by, ""), _stored)
 
     async def replace(self, tenant: str, parked_id: str, *, event: bytes, by: str, reason: str) -> ParkedRow:
-        """Take another event about the same loan or borrower in instead."""
+        """Process another event about the same loan or borrower instead."""
         instead = decoding.structured(event)
         if isinstance(instead, Refusal):
             raise DomainError(422, instead.error, instead.detail, id=instead.event_id)
@@ -74,7 +74,7 @@ class ParkedDesk:
 
 
 async def _claimed(conn: AsyncConnection, tenant: str, parked_id: str) -> ParkedRow:
-    """Lock what is undecided: the loan before its parked event, as the ledger does when a retraction decides."""
+    """Lock an undecided event: the loan before its parked event, as the ledger does when a retraction decides."""
     row = await parked.find(conn, tenant, parked_id)
     if row is None:
         raise DomainError(404, "not_found", f"no parked event {parked_id[:128]}")
@@ -82,14 +82,14 @@ async def _claimed(conn: AsyncConnection, tenant: str, parked_id: str) -> Parked
         await loans.lock(conn, [(tenant, row.loan_id)])
     decided_at = await parked.claim(conn, row)
     if decided_at is not None:
-        raise DomainError(409, "already_decided", f"this was decided at {decided_at.isoformat()}")
+        raise DomainError(409, "already_decided", f"this event was decided on at {decided_at.isoformat()}")
     return row
 
 
 def _stored(row: ParkedRow) -> WalletEvent:
-    """Return the parked event, where it can be read."""
+    """Return the parked event, if it can be read."""
     if _is_sealed(row):
-        raise DomainError(409, "sealed", "what was parked is sealed and only the notifier can open it: replace it or discard it")
+        raise DomainError(409, "sealed", "the parked event is sealed and only the notifier can open it: replace or discard it")
     event = decoding.structured(row.event)
     if isinstance(event, Refusal):
         raise DomainError(409, "parked_again", f"nothing has changed: {event.detail}", error=event.error)
@@ -97,7 +97,7 @@ def _stored(row: ParkedRow) -> WalletEvent:
 
 
 def _is_sealed(row: ParkedRow) -> bool:
-    """Say whether all of it or its personal parts are sealed; they would be sealed twice."""
+    """Return whether the event or its personal parts are sealed; processing it would seal them twice."""
     try:
         document: Any = msgspec.json.decode(row.event)
     except NOT_JSON:
@@ -113,7 +113,7 @@ def _is_sealed(row: ParkedRow) -> bool:
 
 def _about_the_same(row: ParkedRow, event: WalletEvent) -> WalletEvent:
     if row.loan_id is not None and not (event.type in LOAN_EVENTS and event.about == row.loan_id):
-        raise DomainError(422, "about_another", f"what was parked is about the loan {row.loan_id}, and this event is not")
+        raise DomainError(422, "about_another", f"the parked event is about loan {row.loan_id}, but this event is not")
     if row.borrower_id is not None and not (event.type in BORROWER_EVENTS and getattr(event.data, "borrower_id", None) == row.borrower_id):
-        raise DomainError(422, "about_another", f"what was parked is about the borrower {row.borrower_id}, and this event is not")
+        raise DomainError(422, "about_another", f"the parked event is about borrower {row.borrower_id}, but this event is not")
     return event

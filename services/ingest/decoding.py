@@ -1,4 +1,4 @@
-"""From bytes to an event of the contract, or to one plain sentence why not."""
+"""From bytes to an event of the contract, or to one plain sentence saying why not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
 class WalletEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event of the contract; `content` is its data after defaults, in the one spelling that is compared and stored."""
+    """An event of the contract; `content` is its data with defaults, in the canonical form that is compared and stored."""
 
     id: str
     source: str
@@ -36,12 +36,12 @@ class WalletEvent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def about(self) -> str:
-        """Return the loan, borrower or source that it is about."""
+        """Return the id of the loan, borrower or source that it is about."""
         return _about(self.type, self.data, self.source)
 
 
 class Posted(msgspec.Struct, frozen=True, gc=False):
-    """An event of the contract on its way to a topic, where it is read again: its attributes as headers, its data as they came."""
+    """An event of the contract on its way to a topic, where it is decoded again: attributes as headers, data as received."""
 
     type: str
     about: str
@@ -51,7 +51,7 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why something is no event of the contract; ids where they can be read."""
+    """Why something is not an event of the contract; with its ids, if they can be read."""
 
     error: str
     detail: str
@@ -88,7 +88,7 @@ def structured(raw: bytes) -> WalletEvent | Refusal:
 
 
 def posted(raw: bytes) -> Posted | Refusal:
-    """Check a whole CloudEvent as `structured` does, and return what goes on its topic."""
+    """Check a whole CloudEvent as `structured` does, and return what to publish on its topic."""
     envelope = _opened(raw)
     if isinstance(envelope, Refusal):
         return envelope
@@ -102,26 +102,26 @@ def posted(raw: bytes) -> Posted | Refusal:
 
 
 def binary(record: Record) -> WalletEvent | Refusal:
-    """Decode a record of the bus: attributes in headers and data in the value, or a whole CloudEvent in the value."""
+    """Decode a record of the bus: either attributes in headers and data in the value, or a whole CloudEvent in the value."""
     value, said = record.value or b"", dict(record.headers)
     if "ce_type" not in said:
         return structured(value)
     if len(value) > EVENT_BYTES:
-        return Refusal("too_large", f"the event has {len(value)} bytes, {EVENT_BYTES} are allowed")
+        return Refusal("too_large", f"the event has {len(value)} bytes; at most {EVENT_BYTES} are allowed")
     try:
         attributes = msgspec.convert({name: said[header].decode() for header, name in _HEADERS.items() if header in said}, _Attributes)
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        return _refused("malformed", f"attributes in the headers: {_said_by(error, _Attributes)}", value, _readable(record.header("ce_id")))
+        return _refused("malformed", f"attributes in the headers: {_reason(error, _Attributes)}", value, _readable(record.header("ce_id")))
     return _with_data(attributes, value, value)
 
 
 def names_borrowers(record: Record) -> bool:
-    """Say whether a record that could not be read looks like one about a borrower, whose data are personal, on whatever topic."""
+    """Return whether an unreadable record, on whatever topic, looks like one about a borrower, whose data is personal."""
     return any(_ABOUT_BORROWERS in part for part in (record.value or b"", *(text for _, text in record.headers)))
 
 
 def whole_of(record: Record) -> bytes:
-    """Return a record that could not be read as one document, its attributes as they stood in the headers."""
+    """Return an unreadable record as one document, with its attributes as they were in the headers."""
     value = record.value or b""
     if record.header("ce_type") is None:
         return value
@@ -134,21 +134,21 @@ def whole_of(record: Record) -> bytes:
 
 
 def stored(type_: str, content: bytes) -> Any:
-    """Return the data of an accepted event out of its stored content."""
+    """Return the data of an accepted event from its stored content."""
     return _decoders[type_].decode(content)
 
 
 def lines(body: bytes) -> list[bytes]:
-    """Return the lines of an NDJSON body that hold something."""
+    """Return the non-empty lines of an NDJSON body."""
     return [line for line in body.split(b"\n") if line.strip()]
 
 
 def batch(body: bytes) -> Sequence[bytes] | Refusal:
-    """Return the members of a JSON batch as they stand."""
+    """Return the members of a JSON batch as raw bytes."""
     try:
         return [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
     except NOT_JSON as error:
-        return Refusal("not_a_list", f"a batch is a JSON list of events: {error}"[:DETAIL_LENGTH])
+        return Refusal("not_a_list", f"a batch must be a JSON list of events: {error}"[:DETAIL_LENGTH])
 
 
 def _about(type_: str, data: Any, source: str) -> str:
@@ -171,13 +171,13 @@ def _headers(named: _Attributes, time: datetime, about: str) -> Headers:
 
 def _opened(raw: bytes) -> _Envelope | Refusal:
     if len(raw) > EVENT_BYTES:
-        return Refusal("too_large", f"the event has {len(raw)} bytes, {EVENT_BYTES} are allowed")
+        return Refusal("too_large", f"the event has {len(raw)} bytes; at most {EVENT_BYTES} are allowed")
     try:
         return _envelope(raw)
     except msgspec.ValidationError as error:
         return _refused("malformed", explained(error, _Envelope), raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Refusal("not_json", f"this is no JSON: {error}"[:DETAIL_LENGTH])
+        return Refusal("not_json", f"this is not JSON: {error}"[:DETAIL_LENGTH])
     except RecursionError:
         return Refusal("not_json", "this is nested too deeply")
 
@@ -191,25 +191,25 @@ def _with_data(envelope: _Attributes, data: bytes, raw: bytes) -> WalletEvent | 
 
 
 def _checked(envelope: _Attributes, data: bytes, raw: bytes) -> tuple[datetime, Any] | Refusal:
-    """Return the moment in UTC and the data as a value of the contract."""
+    """Return the time in UTC and the data as a value of the contract."""
     decoder, time = _decoders.get(envelope.type), envelope.time
     if decoder is None:
-        return _refused("unknown_type", f"no event type {envelope.type[:100]!r} is known; /asyncapi.json lists them", raw, envelope.id)
+        return _refused("unknown_type", f"event type {envelope.type[:100]!r} is unknown; /asyncapi.json lists them all", raw, envelope.id)
     if not FIRST_DAY <= time.date() <= LAST_DAY:
         return _refused("malformed", f"time {time.isoformat()} is not between {FIRST_DAY} and {LAST_DAY}", raw, envelope.id)
     try:
         return time if time.tzinfo is UTC else time.astimezone(UTC), decoder.decode(data)
     except (*NOT_JSON, OverflowError) as error:
-        return _refused("malformed", f"data: {_said_by(error, decoder.type)}", raw, envelope.id)
+        return _refused("malformed", f"data: {_reason(error, decoder.type)}", raw, envelope.id)
 
 
 def _refused(error: str, detail: str, raw: bytes, event_id: str | None = None) -> Refusal:
-    """Return a refusal with whatever ids can be read from what came; what is no JSON at all is that before all else."""
+    """Return a refusal with whatever ids can be read from the input; if that is not JSON at all, the refusal says so instead."""
     loan = borrower = None
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as unreadable:
-        return Refusal("not_json", f"this is no JSON: {unreadable}"[:DETAIL_LENGTH], event_id)
+        return Refusal("not_json", f"this is not JSON: {unreadable}"[:DETAIL_LENGTH], event_id)
     except RecursionError:
         return Refusal("not_json", "this is JSON nested too deeply", event_id)
     if isinstance(found, dict):
@@ -220,7 +220,7 @@ def _refused(error: str, detail: str, raw: bytes, event_id: str | None = None) -
     return Refusal(error, f"the event cannot be used: {detail}"[:DETAIL_LENGTH], event_id, loan, borrower)
 
 
-def _said_by(error: Exception, form: Any) -> str:
+def _reason(error: Exception, form: Any) -> str:
     return explained(error, form) if isinstance(error, msgspec.ValidationError) else str(error)
 
 

@@ -1,4 +1,4 @@
-"""From a loan's book to what is said of it on the bus."""
+"""From a loan's book to the fact published about it on the bus."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from services.ingest.reading import local_day, midnight_of
 from services.ingest.store.loans import LoanRow
 
 SAID_SINCE = 0
-"""The release of the fold since which the same book says the same on the same day.
+"""The version of the fold since which the same book gives the same fact on the same day.
 
-Whoever lets a book say otherwise (here, in `view` or in `wake`) raises FOLD and sets this to it: what was said of the books before
-can no longer be told from them.
+A change to what a book gives (here, in `view` or in `wake`) must raise FOLD and set this to the new value: what was published for older
+books can then no longer be derived from them.
 """
 
 
 class Phase(StrEnum):
-    """Where a debt stands in the life of a collection; a change of it names the fact's type."""
+    """The phase of a debt in collection; a change of phase determines the fact's type."""
 
     QUIET = "quiet"
     DUE_SOON = "due_soon"
@@ -34,7 +34,7 @@ class Phase(StrEnum):
 
 
 class Standing(Value, frozen=True):
-    """A loan on a day, with what is queried of it and when that will differ."""
+    """A loan on a day: its view, its phase, and when they will change."""
 
     shown: LoanView
     phase: Phase
@@ -44,7 +44,7 @@ class Standing(Value, frozen=True):
 
 
 def standing(book: Book, now: datetime) -> Standing:
-    """Return where a known loan stands at this moment, on its local day."""
+    """Return the standing of a known loan at this moment, on its local day."""
     today = local_day(now, book.timezone)
     shown = view(book, today)
     change_on = next_change_on(shown)
@@ -53,7 +53,7 @@ def standing(book: Book, now: datetime) -> Standing:
 
 
 class Occasion(Value, frozen=True):
-    """What a fact says beside the book: why it is said, and which doubt there is."""
+    """What a fact says besides the book: why it is published, and any doubt."""
 
     reason: FactReason = "event"
     cause: str | None = None
@@ -99,7 +99,7 @@ def fact_of(book: Book, at: Standing, *, loan_id: str, epoch: int, version: int,
 
 
 def withdrawn(row: LoanRow, *, epoch: int, now: datetime) -> OverdueFact:
-    """Return the last fact of a loan whose disbursement was retracted: nothing is owed by whoever was said to owe it."""
+    """Return the last fact of a loan whose disbursement was retracted: the borrower named before owes nothing."""
     return OverdueFact(
         loan_id=row.loan_id,
         borrower_id=row.borrower_id or "",
@@ -125,7 +125,7 @@ def doubt_of(since: datetime | None, parked: tuple[str, ...], fold_error: str | 
 
 
 def type_of(phase: Phase, before: Phase | None) -> str:
-    """Return the type of the fact that says this phase after that one."""
+    """Return the type of the fact for this phase after the phase before."""
     if phase is before:
         return "debt.changed.v1"
     match phase:
@@ -142,7 +142,7 @@ def type_of(phase: Phase, before: Phase | None) -> str:
 
 
 def reason_of(*, by_time: bool, doubt: Doubt | None) -> FactReason:
-    """Return why a fact is said."""
+    """Return the reason for publishing a fact."""
     if doubt is not None:
         return "doubt"
     return "time" if by_time else "event"

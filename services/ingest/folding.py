@@ -1,4 +1,4 @@
-"""Bringing one loan up to date: the stored book goes on where that gives the same, else its events are folded again."""
+"""Bringing one loan up to date: advance the stored book if that gives the same result, else fold all events again."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _line = msgspec.msgpack.Decoder(ProductLine).decode
 
 
 class Loan(msgspec.Struct, gc=False):
-    """A locked loan while a batch is taken in."""
+    """A locked loan while a batch is processed."""
 
     row: LoanRow
     book: Book | None
     standing: Standing | None = None
     touched: bool = False
-    """Whether a record was added: its version rises and its fact is said."""
+    """Whether a record was added, so that its version rises and its fact is published."""
     cause: str | None = None
     why: FactReason | None = None
-    """Why its fact is said, where neither an event nor time is the reason."""
+    """Why its fact is published, if the reason is neither an event nor time."""
     corrects: tuple[CorrectedDays, ...] = ()
-    """The past days of which its fact says something else than those before it."""
+    """The past days about which its fact differs from the facts before it."""
 
 
 def opened(row: LoanRow) -> Loan:
-    """Return a stored loan with its book; without it, to be folded again, where other rules made that or it cannot be read."""
+    """Return a stored loan with its book, or without it, to be folded again, if other rules made the book or it cannot be read."""
     try:
         return Loan(row, stored_book(row) if row.fold == FOLD else None)
     except (msgspec.MsgspecError, ValueError) as error:
@@ -50,7 +50,7 @@ def opened(row: LoanRow) -> Loan:
 
 
 def stored_book(row: LoanRow) -> Book | None:
-    """Return the book as it is stored, whichever rules made it; an error where it cannot be read."""
+    """Return the book as stored, whichever rules made it; an error if it cannot be read."""
     return _book(row.book) if row.book is not None else None
 
 
@@ -60,12 +60,12 @@ def line_of(row: LoanRow) -> ProductLine:
 
 
 def line_in(settings: bytes | None) -> ProductLine:
-    """Return a stored product line, the default one where there is none."""
+    """Return a stored product line, or the default one if there is none."""
     return _line(settings) if settings is not None else DEFAULT
 
 
 def encoded_line(line: ProductLine) -> bytes:
-    """Return a product line as it is stored."""
+    """Return a product line in its stored form."""
     return _encode(line)
 
 
@@ -75,7 +75,7 @@ def accepted_of(row: LogRow) -> Accepted:
 
 
 def advanced(loan: Loan, new: Sequence[Accepted], now: datetime) -> list[Book]:
-    """Return the book after each of these events, none where only a refold can tell."""
+    """Return the book after each of these events; empty if only a refold gives the right result."""
     book, after = loan.book, list[Book]()
     if book is None or not book.known:
         return after
@@ -92,13 +92,13 @@ def advanced(loan: Loan, new: Sequence[Accepted], now: datetime) -> list[Book]:
 
 
 def refolded(accepted: Sequence[Accepted], line: ProductLine, now: datetime) -> Book:
-    """Return the book of all the events of a loan on its local day."""
+    """Return the book of all events of a loan on its local day."""
     zone = zone_among(accepted)
     return fold([to_domain(one, zone, line) for one in accepted], line, local_day(now, zone))
 
 
 def settle(loan: Loan, book: Book, now: datetime) -> None:
-    """Put a new book and what is queried of it into the loan's row."""
+    """Put a new book and its query columns into the loan's row."""
     row = loan.row
     loan.book, row.book, row.fold, row.fold_error = book, _encode(book), FOLD, None
     row.known = book.known
@@ -108,17 +108,17 @@ def settle(loan: Loan, book: Book, now: datetime) -> None:
         row.overdue_total = row.outstanding_total = 0
         return
     row.borrower_id, row.product, row.currency, row.timezone = book.borrower_id, book.product, book.currency, book.timezone
-    stand(loan, book, now)
+    set_standing(loan, book, now)
 
 
 def end_doubt(row: LoanRow) -> None:
-    """Let a doubt end with the last undecided event, unless the loan cannot be folded."""
+    """End a doubt with its last undecided event, unless the loan cannot be folded."""
     if row.parked == 0 and row.fold_error is None:
         row.doubt_since = None
 
 
-def stand(loan: Loan, book: Book, now: datetime) -> None:
-    """Put where a known loan stands at this moment into its row."""
+def set_standing(loan: Loan, book: Book, now: datetime) -> None:
+    """Put a known loan's standing at this moment into its row."""
     loan.standing = standing(book, now)
     row, shown = loan.row, loan.standing.shown
     row.status, row.bucket = str(shown.status), shown.bucket
@@ -128,5 +128,5 @@ def stand(loan: Loan, book: Book, now: datetime) -> None:
 
 
 def phase_before(row: LoanRow) -> Phase | None:
-    """Return the phase that was last said of the loan."""
+    """Return the last published phase of the loan."""
     return Phase(row.phase) if row.phase is not None else None

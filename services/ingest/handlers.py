@@ -1,4 +1,4 @@
-"""Records of the wallets' topics in: decode, take in, set aside what cannot be read."""
+"""Records from the wallets' topics: decode, process, and set aside what cannot be read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from services.ingest.tables import GROUP
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Whose topic it is, and whether personal data stands on it."""
+    """Whose topic it is, and whether it carries personal data."""
 
     tenant: str
     about_borrowers: bool
@@ -42,7 +42,7 @@ class Handlers:
     metrics: IngestMetrics
 
     async def on_records(self, conn: AsyncConnection, records: Sequence[Record]) -> None:
-        """Take a batch of one topic in."""
+        """Process a batch of one topic."""
         route = self.routes[records[0].topic]
         arrivals, refused, letters = await self._read(records, route)
         loans = [a for a in arrivals if a.event.type not in BORROWER_EVENTS]
@@ -56,7 +56,7 @@ class Handlers:
         self.metrics.took_in(_sum(counted), came=came, oldest=min(record.at for record in records), now=self.ledger.clock.now())
 
     async def _read(self, records: Sequence[Record], route: Route) -> tuple[list[Arrival], dict[bool, list[ParkedRow]], list[Message]]:
-        """Return the events, what cannot be read by whether it may hold personal data, and letters about the latter two."""
+        """Return the events, what cannot be read (by whether it may contain personal data), and dead letters about the latter."""
         arrivals: list[Arrival] = []
         refused: dict[bool, list[ParkedRow]] = {False: [], True: []}
         letters: list[Message] = []
@@ -72,7 +72,7 @@ class Handlers:
         return arrivals, refused, letters
 
     def _parked(self, record: Record, refusal: Refusal, tenant: str, *, personal: bool) -> ParkedRow:
-        """Return the row of a record that nobody could read; the same bytes again get the same id."""
+        """Return the row for an unreadable record; the same bytes always get the same id."""
         raw = record.value or b""
         names = [f"{name}={value.decode(errors='replace')}" for name, value in record.headers if name.startswith("ce_")]
         parked_id = ids.derived("p", tenant, record.topic, *names, raw)

@@ -1,4 +1,4 @@
-"""Events over HTTP: decode once, put on the topic, answer when they are durable."""
+"""Events over HTTP: decode once, publish to the topic, answer when they are durable."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from services.ingest.decoding import Posted, Refusal
 from services.ingest.observing import OVER_HTTP, IngestMetrics
 
 SWALLOWED_BYTES = 128 * 1024 * 1024
-"""Of a body that is too large, this much is read and dropped, so that the caller can read the answer instead of a broken pipe."""
+"""This much of an oversized body is read and dropped, so that the caller gets the answer instead of a broken pipe."""
 EVENTS = 10_000
 ANSWER_WITHIN_S = 5.0
-"""A broker that has not taken events by then may still do so; their sender is told to come again."""
+"""If the broker has not taken the events by then, it may still do so; the sender is told to retry."""
 
 ONE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 NDJSON = "application/x-ndjson"
-_NOT_DURABLE = "the events could not be made durable in time; some may come in yet. Send all of them again: a repeat changes nothing"
+_NOT_DURABLE = "the events could not be made durable in time; some may still be accepted. Send all of them again: a repeat changes nothing"
 _ABOUT_BORROWERS = frozenset(BORROWER_EVENTS) - {HEARTBEAT}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How many were taken, and which were not and why."""
+    """How many events were accepted, and which were not and why."""
 
     accepted: int
     rejected: list[dict[str, object]]
@@ -46,7 +46,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class HttpIntake:
-    """Puts what comes over HTTP on the wallets' topics."""
+    """Publishes events received over HTTP to the wallets' topics."""
 
     publish: Publish
     partitions: int
@@ -57,10 +57,10 @@ class HttpIntake:
     turns: Turns = field(default_factory=Turns)
 
     async def take(self, tenant: str, content_type: str, receive: Receive) -> Answer:
-        """Take a body in and return when its events are durable."""
+        """Process a body and return when its events are durable."""
         began = stopwatch()
         if tenant not in self.tenants:
-            raise DomainError(403, "unknown_tenant", "this platform has no topics for the tenant of this key")
+            raise DomainError(403, "unknown_tenant", "there are no topics here for the tenant of this key")
         kind = content_type.partition(";")[0].strip().lower()
         if kind not in (ONE, BATCH, NDJSON):
             raise DomainError(415, "unsupported_media_type", f"send {ONE}, {BATCH} or {NDJSON}")
@@ -87,7 +87,7 @@ class HttpIntake:
         return Answer(len(messages), rejected)
 
     def _sorted(self, tenant: str, found: Sequence[Posted | Refusal]) -> tuple[list[Message], list[dict[str, object]]]:
-        """Return the messages of what was taken, and by their places those that were not."""
+        """Return the messages of accepted events, and the rejected ones by index."""
         about_loans, about_borrowers = (of_tenant(t, tenant, first=self.tenants[0]) for t in (LOAN_EVENTS_TOPIC, BORROWER_EVENTS_TOPIC))
         messages: list[Message] = []
         rejected: list[dict[str, object]] = []
@@ -113,12 +113,12 @@ def _split(kind: str, body: bytes) -> Sequence[bytes]:
     if isinstance(found, Refusal):
         raise DomainError(400, found.error, found.detail)
     if len(found) > EVENTS:
-        raise DomainError(413, "too_many_events", f"{len(found)} events came, {EVENTS} are allowed in one request")
+        raise DomainError(413, "too_many_events", f"the request has {len(found)} events; at most {EVENTS} are allowed")
     return found
 
 
 async def _read(receive: Receive) -> bytes:
-    """Return the body, or refuse one that is too large after reading it to its end without keeping it."""
+    """Return the body; one that is too large is read to its end without being kept, then refused."""
     parts: list[bytes] = []
     size, more = 0, True
     while more and size <= SWALLOWED_BYTES:
@@ -130,5 +130,5 @@ async def _read(receive: Receive) -> bytes:
         if size <= MOST_BYTES:
             parts.append(part)
     if size > MOST_BYTES:
-        raise DomainError(413, "body_too_large", f"a body may have {MOST_BYTES} bytes", headers={"Connection": "close"})
+        raise DomainError(413, "body_too_large", f"a body may have at most {MOST_BYTES} bytes", headers={"Connection": "close"})
     return b"".join(parts)

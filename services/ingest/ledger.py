@@ -1,8 +1,8 @@
-"""Taking a batch of loan events in: lock, add to the log, tell repeats from conflicts, fold, announce.
+"""Processing a batch of loan events: lock, add to the log, tell repeats from conflicts, fold, announce.
 
-The order is fixed. Every loan concerned gets a row and is locked, in key order, before its events are added or read; so a payment and
-its disbursement in two open transactions wait for each other, and the later one folds both. Nothing here commits: the batch's
-position moves in the same transaction.
+The order is fixed. Every loan concerned gets a row and is locked, in key order, before its events are added or read; so of a payment and
+its disbursement in two open transactions one waits for the other, and the later one folds both. Nothing here commits: the batch's position
+moves in the same transaction.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from services.ingest.store.events import LogRow
 from services.ingest.store.loans import Key
 from services.ingest.store.parked import Decided, Decision, ParkedRow
 from services.ingest.store.products import ProductBook
-from services.ingest.telling_apart import MOST_EVENTS, told_apart, with_room
+from services.ingest.telling_apart import MOST_EVENTS, split_new, with_room
 
 SOURCE = "dunwell/ingest"
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """A loan event as it came in."""
+    """An event as it arrived."""
 
     tenant: str
     topic: str
     event: WalletEvent
     received_at: datetime
     counted: bool = False
-    """Whether that was done before: over HTTP at the door, or when it was set aside."""
+    """Whether it was counted before: on receipt over HTTP, or when it was set aside."""
 
     @property
     def key(self) -> Key:
@@ -60,7 +60,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fresh(msgspec.Struct, frozen=True, gc=False):
-    """An event that was added to the log in this transaction: as it stands there, as it came, and as it is folded."""
+    """An event added to the log in this transaction: as logged, as it arrived, and as it is folded."""
 
     row: LogRow
     arrival: Arrival
@@ -69,13 +69,13 @@ class Fresh(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Counted:
-    """What became of a batch: of what came straight on the topic how much was new, and how much of all was parked."""
+    """The result of a batch: how many of the events published directly on the topic were new, and how many of all were parked."""
 
     accepted: int = 0
     repeats: int = 0
     parked: int = 0
     aside: list[ParkedRow] = field(default_factory=list)
-    """What could not be taken, whether it was parked before or not."""
+    """What could not be accepted, whether it was parked before or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Ledger:
     async def take(
         self, conn: AsyncConnection, arrivals: Sequence[Arrival], refused: Sequence[ParkedRow] = (), *, decided: Sequence[Decided] = ()
     ) -> Counted:
-        """Take events in, park with their loans what could not be read, and carry decisions out; all in the caller's transaction."""
+        """Process events, park unreadable records with their loans and carry out decisions, all in the caller's transaction."""
         counted = Counted()
         about = [*refused, *(row for row, _ in decided)]
         keys = {arrival.key for arrival in arrivals} | {(p.tenant, p.loan_id) for p in about if p.loan_id is not None}
@@ -102,7 +102,7 @@ class Ledger:
         now = await self.clock.at(conn)
         rows = await self._log_rows(conn, arrivals)
         new = await self.adding.add(conn, [row for row, _ in rows]) if rows else set()
-        fresh, others = told_apart(rows, new)
+        fresh, others = split_new(rows, new)
         fresh, beyond = with_room(fresh, locked)
         await log.take_back(conn, [row.identity for row, _ in beyond])
         retracting = {a.key: a for _, a in fresh if type(a.event.data) is EventRetracted}
@@ -112,7 +112,7 @@ class Ledger:
         undigested = await self._fold(conn, locked, fresh, now)
         counted.aside = [_parked(arrival, "conflict", detail, now) for arrival, detail in contest.conflicts]
         counted.aside += [_parked(arrival, "cannot_fold", "the ledger cannot digest this event", now) for arrival in undigested]
-        counted.aside += [_parked(arrival, "too_many_events", f"a loan has {MOST_EVENTS} events at most", now) for _, arrival in beyond]
+        counted.aside += [_parked(arrival, "too_many_events", f"a loan has at most {MOST_EVENTS} events", now) for _, arrival in beyond]
         counted.parked = await self._park(conn, locked, [*refused, *counted.aside], now)
         await self._resolve(conn, locked, [*decided, *_ended(contest.ended, counted.aside)], now)
         counted.accepted = uncounted(a for _, a in fresh) - uncounted(undigested)
@@ -122,7 +122,7 @@ class Ledger:
         return counted
 
     async def locked(self, conn: AsyncConnection, keys: Iterable[Key]) -> dict[Key, Loan]:
-        """Lock these loans, and fold again those whose books other rules made."""
+        """Lock these loans, and refold those whose books other rules made."""
         loans = {key: folding.opened(row) for key, row in (await store.lock(conn, list(keys))).items()}
         outdated = [loan for loan in loans.values() if loan.book is None and loan.row.book is not None]
         if outdated:
@@ -130,7 +130,7 @@ class Ledger:
         return loans
 
     async def announce(self, conn: AsyncConnection, loans: Sequence[Loan], now: datetime, *, by_time: bool) -> None:
-        """Write these loans, and say the facts that are worth saying."""
+        """Save these loans, and publish the facts worth publishing."""
         in_doubt = [loan.row.key for loan in loans if loan.row.parked]
         undecided = await parked.open_of(conn, in_doubt) if in_doubt else {}
         epoch, batch = await lineage.current(conn, self.outbox.schema), ids.fresh()
@@ -148,7 +148,7 @@ class Ledger:
         await self.outbox.append(conn, messages)
 
     async def refold(self, conn: AsyncConnection, loans: Sequence[Loan], now: datetime) -> None:
-        """Fold these locked loans from their events; one that cannot be digested is left in doubt."""
+        """Fold these locked loans from their events; one that cannot be folded is left in doubt."""
         logged = await log.of_loans(conn, [loan.row.key for loan in loans])
         for loan in loans:
             refold_from(logged[loan.row.key], loan, now)
@@ -171,23 +171,23 @@ class Ledger:
         return fact, facts.type_of(at.phase, before)
 
     async def _log_rows(self, conn: AsyncConnection, arrivals: Sequence[Arrival]) -> list[tuple[LogRow, Arrival]]:
-        """Return what would be added to the log; a disbursement is stamped with the product version in force."""
+        """Return the rows to add to the log; a disbursement is stamped with the product version in force."""
         names = [(a.tenant, a.event.data.product) for a in arrivals if type(a.event.data) is LoanDisbursed]
         versions = await self.products.newest(conn, names)
         return [(_log_row(a, versions), a) for a in arrivals]
 
     async def _waiting(self, conn: AsyncConnection, retracting: dict[Key, Arrival], decided: Sequence[Decided]) -> list[Contender[Arrival]]:
-        """Return what was set aside for the sake of events that may be retracted now; to the past it comes in with the retraction."""
+        """Return what was set aside because of events that may now be retracted; it counts as received with the retraction."""
         keys, beside = sorted(retracting), {row.parked_id for row, _ in decided}
         found: list[tuple[datetime, Arrival, ParkedRow | None]] = []
         for row in await parked.conflicts_of(conn, keys):
             event = decoding.structured(row.event)
             if row.parked_id not in beside and isinstance(event, WalletEvent):
-                found.append((row.at, _again(retracting[row.tenant, str(row.loan_id)], event), row))
+                found.append((row.at, _resubmitted(retracting[row.tenant, str(row.loan_id)], event), row))
         for said in await log.repeats_of(conn, keys):
             data = decoding.stored(said.type, said.data)
             event = WalletEvent(said.event_id, said.source, said.type, said.time, data, said.data, said.data)
-            found.append((said.received_at, _again(retracting[said.tenant, said.loan_id], event), None))
+            found.append((said.received_at, _resubmitted(retracting[said.tenant, said.loan_id], event), None))
         found.sort(key=lambda one: one[0])
         rows = await self._log_rows(conn, [arrival for _, arrival, _ in found])
         return [Contender(row, arrival, of, of is None) for (row, arrival), (_, _, of) in zip(rows, found, strict=True)]
@@ -195,12 +195,12 @@ class Ledger:
     async def _fold(
         self, conn: AsyncConnection, locked: dict[Key, Loan], fresh: Sequence[tuple[LogRow, Arrival]], now: datetime
     ) -> list[Arrival]:
-        """Bring every loan with new events up to date, and return the events that it cannot digest."""
+        """Bring every loan with new events up to date, and return the events that cannot be folded."""
         by_loan: dict[Key, list[Fresh]] = {}
         for row, arrival in fresh:
             by_loan.setdefault((row.tenant, row.loan_id), []).append(Fresh(row, arrival, _accepted(row, arrival)))
-        went_on = await self.turns.each(by_loan.items(), lambda one: _go_on(locked[one[0]], one[1], now))
-        again = [key for key, on in zip(by_loan, went_on, strict=True) if not on]
+        advanced = await self.turns.each(by_loan.items(), lambda one: _advance(locked[one[0]], one[1], now))
+        again = [key for key, on in zip(by_loan, advanced, strict=True) if not on]
         stored = [key for key in again if locked[key].row.accepted > len(by_loan[key])]
         before = await log.of_loans(conn, stored) if stored else {}
         folds: list[Callable[[], list[Fresh]]] = []
@@ -211,19 +211,19 @@ class Ledger:
             if logged is None:
                 continue
             await self.stamp(conn, loan, [*logged, *((one.row, one.accepted) for one in new)])
-            folds.append(partial(_fold_again, loan, [one for _, one in logged], new, now, settings=settings))
+            folds.append(partial(_fold_all, loan, [one for _, one in logged], new, now, settings=settings))
         undigested = [one for cut in await self.turns.each(folds, lambda fold: fold()) for one in cut]
         await log.take_back(conn, [one.row.identity for one in undigested])
         return [one.arrival for one in undigested]
 
     async def stamp(self, conn: AsyncConnection, loan: Loan, logged: Iterable[tuple[LogRow, Accepted]]) -> None:
-        """Give a loan the settings of the product version on the record of the disbursement that counts."""
+        """Give a loan the settings of the product version recorded with the disbursement that counts."""
         stamp = await stamping.stamp_of(conn, self.products, loan.row.tenant, logged)
         if stamp is not None:
             loan.row.product_version, loan.row.settings = stamp
 
     async def _park(self, conn: AsyncConnection, locked: dict[Key, Loan], rows: Sequence[ParkedRow], now: datetime) -> int:
-        """Park events; a loan gains a record and a doubt for each that was not parked before."""
+        """Park events; each one not parked before adds a record to its loan and puts it in doubt."""
         new = await parked.insert(conn, rows)
         counted = set()
         for row in rows:
@@ -239,7 +239,7 @@ class Ledger:
         return len(counted)
 
     async def _resolve(self, conn: AsyncConnection, locked: dict[Key, Loan], decided: Sequence[Decided], now: datetime) -> None:
-        """Write decisions; a loan gains a record for each, and its doubt ends with the last that was open."""
+        """Write decisions; each adds a record to its loan, and the last open one ends the doubt."""
         await parked.resolve(conn, decided, now=now)
         for row, _ in decided:
             if row.loan_id is None:
@@ -251,16 +251,16 @@ class Ledger:
 
 
 def refold_from(logged: Sequence[LogRow], loan: Loan, now: datetime) -> None:
-    """Fold a locked loan from these events of its own; one that cannot be digested is left in doubt."""
+    """Fold a locked loan from its events; one that cannot be folded is left in doubt."""
     try:
         accepted = [folding.accepted_of(row) for row in logged]
         folding.settle(loan, folding.refolded(accepted, folding.line_of(loan.row), now), now)
-    except Exception as error:  # noqa: BLE001  # a rule that fails parks one loan, never the batch
+    except Exception as error:  # noqa: BLE001  # a failing rule puts one loan in doubt, never the batch
         _doubt(loan, error, now)
 
 
 def _read(loan: Loan, rows: Sequence[LogRow], now: datetime) -> list[tuple[LogRow, Accepted]] | None:
-    """Return stored events of a loan with their data; None where one cannot be read, which leaves the loan in doubt."""
+    """Return stored events of a loan with their data; None if one cannot be read, which leaves the loan in doubt."""
     try:
         return [(row, folding.accepted_of(row)) for row in rows]
     except Exception as error:  # noqa: BLE001  # damaged, or of a newer release: it concerns this loan alone
@@ -268,8 +268,8 @@ def _read(loan: Loan, rows: Sequence[LogRow], now: datetime) -> list[tuple[LogRo
         return None
 
 
-def _go_on(loan: Loan, new: Sequence[Fresh], now: datetime) -> bool:
-    """Count new events of a loan, and say whether its book went on with them."""
+def _advance(loan: Loan, new: Sequence[Fresh], now: datetime) -> bool:
+    """Count new events of a loan, and return whether its book could be advanced with them."""
     loan.touched, loan.cause = True, new[-1].row.event_id
     loan.row.records += len(new)
     loan.row.accepted += len(new)
@@ -279,28 +279,28 @@ def _go_on(loan: Loan, new: Sequence[Fresh], now: datetime) -> bool:
         before, books = loan.book, folding.advanced(loan, [one.accepted for one in new], now)
         if books and before is not None:
             folding.settle(loan, books[-1], now)
-            loan.corrects = correcting.going_on(loan, before, books, now)
-    except Exception:  # noqa: BLE001  # the refold finds out which event it is
+            loan.corrects = correcting.after_advance(loan, before, books, now)
+    except Exception:  # noqa: BLE001  # the refold will find out which event fails
         return False
     return bool(books)
 
 
-def _fold_again(loan: Loan, before: list[Accepted], new: Sequence[Fresh], now: datetime, *, settings: bytes | None) -> list[Fresh]:
-    """Fold a loan from its events, and return the new ones that it cannot digest; `settings` are those that it had without them."""
+def _fold_all(loan: Loan, before: list[Accepted], new: Sequence[Fresh], now: datetime, *, settings: bytes | None) -> list[Fresh]:
+    """Fold a loan from its events, and return the new ones that cannot be folded; `settings` are those that it had without them."""
     digested, undigested = [*before, *(one.accepted for one in new)], list[Fresh]()
     if _try_settle(loan, digested, now) is not None:
         digested = list(before)
-        undigested = _cut(loan, digested, new, now)
+        undigested = _bisect(loan, digested, new, now)
         loan.row.records -= len(undigested)
         loan.row.accepted -= len(undigested)
         if (failed := _try_settle(loan, digested, now)) is not None:
             _doubt(loan, failed, now)
-    loan.corrects = correcting.folding_again(loan, before, digested, now, settings=settings)
+    loan.corrects = correcting.after_refold(loan, before, digested, now, settings=settings)
     return undigested
 
 
-def _cut(loan: Loan, digested: list[Accepted], new: Sequence[Fresh], now: datetime) -> list[Fresh]:
-    """Cut the new events in halves until those that the fold fails on stand alone; the others are added to what is digested."""
+def _bisect(loan: Loan, digested: list[Accepted], new: Sequence[Fresh], now: datetime) -> list[Fresh]:
+    """Halve the new events until those that the fold fails on are isolated; the others are added to `digested`."""
     failed = _try_settle(loan, [*digested, *(one.accepted for one in new)], now)
     if failed is None:
         digested += [one.accepted for one in new]
@@ -312,7 +312,7 @@ def _cut(loan: Loan, digested: list[Accepted], new: Sequence[Fresh], now: dateti
         )
         return list(new)
     middle = len(new) // 2
-    return [*_cut(loan, digested, new[:middle], now), *_cut(loan, digested, new[middle:], now)]
+    return [*_bisect(loan, digested, new[:middle], now), *_bisect(loan, digested, new[middle:], now)]
 
 
 def _try_settle(loan: Loan, accepted: Sequence[Accepted], now: datetime) -> Exception | None:
@@ -324,18 +324,18 @@ def _try_settle(loan: Loan, accepted: Sequence[Accepted], now: datetime) -> Exce
 
 
 def _doubt(loan: Loan, error: Exception, now: datetime) -> None:
-    """Put a loan in doubt whose events, accepted before, cannot be folded."""
+    """Put a loan in doubt whose previously accepted events cannot be folded."""
     reason = f"{type(error).__name__}: {error}"
     logs.get("ledger").error("loan_undigested", tenant=loan.row.tenant, loan_id=loan.row.loan_id, reason=reason[:300])
     loan.row.fold_error = reason[:500]
     loan.row.doubt_since = loan.row.doubt_since or now
     loan.row.next_at = None
-    with contextlib.suppress(Exception):  # a book that cannot be shown either is said once the loan is mended
+    with contextlib.suppress(Exception):  # if its book cannot be shown either, its fact waits until the loan is repaired
         loan.standing = facts.standing(loan.book, now) if loan.book is not None and loan.book.known else None
 
 
 def _recorded(loan: Loan, now: datetime) -> None:
-    """Note a record that is no event."""
+    """Count a record that is not an event."""
     loan.row.records += 1
     loan.touched = True
     if loan.standing is None and loan.book is not None and loan.book.known:
@@ -343,7 +343,7 @@ def _recorded(loan: Loan, now: datetime) -> None:
 
 
 def uncounted(arrivals: Iterable[Arrival]) -> int:
-    """Return how many of these are to be counted: those that came straight on the topic."""
+    """Return how many of these are still to be counted: those published directly on the topic."""
     return sum(not arrival.counted for arrival in arrivals)
 
 
@@ -360,18 +360,18 @@ def _accepted(row: LogRow, arrival: Arrival) -> Accepted:
     return Accepted(row.source, row.event_id, row.type, row.time, arrival.event.data)  # type: ignore[arg-type]  # a loan event
 
 
-def _again(by: Arrival, event: WalletEvent) -> Arrival:
+def _resubmitted(by: Arrival, event: WalletEvent) -> Arrival:
     return Arrival(by.tenant, by.topic, event, by.received_at, counted=True)
 
 
 def _ended(rows: Sequence[ParkedRow], aside: Sequence[ParkedRow]) -> list[Decided]:
-    """Return the decisions that a retraction brings by itself; what could not be folded goes on waiting."""
+    """Return the decisions that follow from a retraction; events that could not be folded keep waiting."""
     still = {row.parked_id for row in aside}
-    return [(row, Decision("taken", "ledger", "what it contradicted is retracted")) for row in rows if row.parked_id not in still]
+    return [(row, Decision("taken", "ledger", "the event it contradicted is retracted")) for row in rows if row.parked_id not in still]
 
 
 def _parked(arrival: Arrival, error: str, detail: str, now: datetime) -> ParkedRow:
-    """Return a row for an event that was read and cannot be used; the same one again gets the same id."""
+    """Return the row for an event that was read but cannot be used; the same event always gets the same id."""
     event = arrival.event
     parked_id = ids.derived("p", arrival.tenant, event.about, event.source, event.id, event.type, event.time.isoformat(), event.content)
     return ParkedRow(arrival.tenant, parked_id, event.about, None, arrival.topic, whole(event, event.content), error, detail, now)

@@ -14,12 +14,12 @@ from services.ingest.ledger import Counted
 OUTCOMES = ("accepted", "repeat", "rejected", "unavailable")
 TRANSPORTS = ("http", "kafka")
 OVER_HTTP: Headers = (("dunwell_entered", b"http"),)
-"""The last header of an event that came over HTTP: it was counted at the door, and is not counted again off the topic."""
+"""The last header of an event received over HTTP: it was counted then, and is not counted again when read from the topic."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestMetrics:
-    """Bound once, counted per batch."""
+    """Metrics bound once and updated per batch."""
 
     events: Counter
     durable: Histogram
@@ -32,7 +32,7 @@ class IngestMetrics:
     watermark: Gauge
 
     def took_in(self, counted: Counted, *, came: int, oldest: datetime, now: datetime) -> None:
-        """Count what a wallet put on the bus itself; the batch's oldest record tells how far behind the ledger is."""
+        """Count what a wallet published on the bus itself; the batch's oldest record shows how far behind the ledger is."""
         self.events.labels("kafka", "accepted").inc(counted.accepted)
         self.events.labels("kafka", "repeat").inc(counted.repeats)
         self.events.labels("kafka", "rejected").inc(came - counted.accepted - counted.repeats)
@@ -42,15 +42,15 @@ class IngestMetrics:
 def make(metrics: Metrics) -> IngestMetrics:
     """Create them in a registry."""
     return IngestMetrics(
-        events=metrics.counter("intake_events_total", "Events that came in", transport=TRANSPORTS, outcome=OUTCOMES),
+        events=metrics.counter("intake_events_total", "Events received", transport=TRANSPORTS, outcome=OUTCOMES),
         durable=metrics.histogram("intake_durable_seconds", "First byte to durable 202", LATENCY_BUCKETS_S),
         to_ledger=metrics.histogram("event_to_fact_seconds", "Event on the topic to its stage", FACT_BUCKETS_S, "stage").labels("ledger"),
-        timers_due=metrics.gauge("timers_due", "Timers whose moment has come", "kind").labels("loan"),
-        timer_oldest=metrics.gauge("timer_oldest_due_timestamp_seconds", "Moment of the oldest timer that is due, 0: none", "kind").labels(
+        timers_due=metrics.gauge("timers_due", "Timers that are due", "kind").labels("loan"),
+        timer_oldest=metrics.gauge("timer_oldest_due_timestamp_seconds", "When the oldest due timer was due, 0 for none", "kind").labels(
             "loan"
         ),
-        lateness=metrics.histogram("timer_lateness_seconds", "How late a timer was taken", LATENESS_BUCKETS_S, "kind").labels("loan"),
-        parked=metrics.gauge("parked_events", "Events that wait for a person", "reason"),
-        parked_oldest=metrics.gauge("parked_oldest_timestamp_seconds", "Moment of the oldest of them", "reason"),
-        watermark=metrics.gauge("feed_watermark_timestamp_seconds", "All that stood on the input topics then is committed"),
+        lateness=metrics.histogram("timer_lateness_seconds", "How late a timer was handled", LATENESS_BUCKETS_S, "kind").labels("loan"),
+        parked=metrics.gauge("parked_events", "Events waiting for a person", "reason"),
+        parked_oldest=metrics.gauge("parked_oldest_timestamp_seconds", "When the oldest of them was parked", "reason"),
+        watermark=metrics.gauge("feed_watermark_timestamp_seconds", "Everything on the input topics at this time is committed"),
     )

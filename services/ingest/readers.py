@@ -1,4 +1,4 @@
-"""How far those are who read the facts: what is not urgent waits for them."""
+"""How far the consumers of the facts are: what is not urgent waits for them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ GROUPS = tuple(group_of(service) for service in FACTS.consumers)
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """The services that take facts in."""
+    """The services that consume facts."""
 
     bus: Bus
 
     async def untaken(self) -> int:
-        """Return how many facts the slowest of them has still to take; 0 where the broker does not say, since timers go on without it."""
+        """Return how many facts the slowest of them still has to consume; 0 if the broker does not say, since timers must go on."""
         try:
             return await self.bus.behind(FACTS.name, GROUPS)
         except TransientError as error:

@@ -1,4 +1,4 @@
-"""From what wallets publish to what the ledger folds: the day of each event, and names of the domain."""
+"""From what wallets publish to what the ledger folds: the day of each event, and the domain's names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.ingest.domain.select import not_retracted
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """An accepted event of a loan as the log has it."""
+    """An accepted event of a loan, as logged."""
 
     source: str
     id: str
@@ -30,19 +30,19 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
 
 @lru_cache(maxsize=1024)
 def zone_of(name: str) -> ZoneInfo:
-    """Return a zone; a constant of the machine's tzdata, so caching it is no state."""
+    """Return a zone; a constant of the machine's tzdata, so caching it adds no state."""
     return ZoneInfo(name)
 
 
 @lru_cache(maxsize=1024)
 def local_day(now: datetime, zone: str) -> date:
-    """Return the day that it is there at this moment; asked for each loan of a batch."""
+    """Return the current day in a zone; called for each loan of a batch."""
     return now.astimezone(zone_of(zone)).date()
 
 
 @lru_cache(maxsize=4096)
 def midnight_of(day: date, zone: str) -> datetime:
-    """Return the moment at which a day begins there."""
+    """Return the moment at which a day begins in a zone."""
     return datetime.combine(day, time.min, zone_of(zone)).astimezone(UTC)
 
 
@@ -61,7 +61,7 @@ _KEYS: dict[type, str] = {
     wire.ChargeOffReversed: "charge_off_id",
     wire.LoanWrittenOff: "write_off_id",
 }
-"""What a loan knows an event of a kind by besides its id; the others have no such key."""
+"""The field that identifies an event of a kind within its loan, besides the event id; other kinds have no such key."""
 _PAYMENT_KINDS = {kind.value: kind for kind in e.PaymentKind}
 
 
@@ -72,7 +72,7 @@ def zone_among(accepted: Sequence[Accepted]) -> str:
 
 
 def disbursement_of(accepted: Sequence[Accepted]) -> Accepted | None:
-    """Return the disbursement that counts: of those that were not retracted the one with the lowest (time, source, id)."""
+    """Return the disbursement that counts: of those not retracted, the one with the lowest (time, source, id)."""
     found = [one for one in accepted if isinstance(one.data, wire.LoanDisbursed)]
     if any(isinstance(one.data, wire.EventRetracted) for one in accepted):
         kept, _ = not_retracted(to_domain(one, "UTC", DEFAULT) for one in accepted)
@@ -82,7 +82,7 @@ def disbursement_of(accepted: Sequence[Accepted]) -> Accepted | None:
 
 
 def to_domain(accepted: Accepted, zone: str, line: Line) -> e.LoanEvent:
-    """Return an event as the fold takes it."""
+    """Return an event in the form that the fold takes."""
     data = accepted.data
     here = zone_of(zone)
     place = e.Place(_day(accepted, here), accepted.time, accepted.source, accepted.id)
@@ -90,20 +90,20 @@ def to_domain(accepted: Accepted, zone: str, line: Line) -> e.LoanEvent:
 
 
 def business_key(data: wire.LoanEventData) -> str | None:
-    """Return the key under which the loan knows this besides its event id; the type keeps keys of different kinds apart."""
+    """Return the event's key within its loan, besides the event id; the type keeps keys of different kinds apart."""
     kind = type(data)
     field = _KEYS.get(kind)
     value = None if field is None else getattr(data, field)
     return None if value is None else f"{kind.__name__}:{value}"
 
 
-def key_said(type_: str, key: str) -> str:
+def key_in_words(type_: str, key: str) -> str:
     """Return a key of an event of this type in the contract's words: `repayment_id r2`."""
     return f"{_KEYS[wire.LOAN_EVENTS[type_]]} {key.partition(':')[2]}"
 
 
 def _day(accepted: Accepted, zone: ZoneInfo) -> date:
-    """Return the day on which an event counts (contract, section 2); for charges and the like the fold looks again."""
+    """Return the day on which an event counts (contract, section 2); for charges and the like the fold refines it."""
     match accepted.data:
         case wire.RepaymentReceived(paid_at=moment) | wire.RepaymentChargedBack(at=moment) | wire.CreditRefunded(at=moment):
             return moment.astimezone(zone).date()
@@ -134,7 +134,7 @@ def tolerance_of(tolerance: wire.Tolerance) -> Tolerance:
 
 
 def allocation_of(given: wire.Allocation, default: Allocation) -> Allocation:
-    """Return the allocation as given, with the product line's parts where it is silent."""
+    """Return the given allocation, with the product line's values for what it leaves out."""
     future = dict(default.future_instalments)
     future.update({kind: FutureRule(rule) for kind, rule in (given.future_instalments or {}).items()})
     return Allocation(

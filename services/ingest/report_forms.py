@@ -1,4 +1,4 @@
-"""The overdue report as JSON and CSV; as Parquet in a file of its own, which alone knows the library."""
+"""The overdue report as JSON and CSV; Parquet has its own file, the only one that knows the library."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Form(Protocol):
     """Writes a report piece by piece; a piece may be empty."""
 
     def begin(self, head: Head) -> bytes:
-        """Return what stands before the first line."""
+        """Return what precedes the first line."""
         ...
 
     def add(self, lines: Sequence[Line]) -> bytes:
-        """Return what these lines complete."""
+        """Return whatever output these lines complete."""
         ...
 
     def end(self, totals: Totals) -> bytes:
@@ -35,20 +35,20 @@ class Form(Protocol):
 
 
 def form_of(name: FormName) -> Form:
-    """Return a new form; not in the event loop, since the first Parquet of a process loads its library."""
+    """Return a new form; not to be called in the event loop, since the first Parquet form of a process loads its library."""
     match name:
         case "json":
             return JsonForm()
         case "csv":
             return CsvForm()
         case "parquet":
-            from services.ingest.report_parquet import ParquetForm  # noqa: PLC0415  # 40 MB that nobody else needs
+            from services.ingest.report_parquet import ParquetForm  # noqa: PLC0415  # 40 MB that nothing else needs
 
             return ParquetForm()
 
 
 class JsonForm:
-    """One document: the head's fields, `items`, `totals` and `undigested`; a list that is always whole, so `next` is null."""
+    """One document: the head's fields, `items`, `totals` and `undigested`; the list is always complete, so `next` is null."""
 
     def __init__(self) -> None:
         self._first = True
@@ -66,19 +66,19 @@ class JsonForm:
         return before + b",\n".join(map(msgspec.json.encode, lines))
 
     def end(self, totals: Totals) -> bytes:
-        """Close the list and add the sums."""
+        """Close the list and add the totals."""
         return (
             b'\n],"totals":' + msgspec.json.encode(totals.rows()) + b',"undigested":' + str(totals.undigested).encode() + b',"next":null}\n'
         )
 
 
 class CsvForm:
-    """One table: rows of kind `loan`, then of kind `total`, then, if there is any, one of kind `undigested` with their number."""
+    """One table: rows of kind `loan`, then of kind `total`, then, if there are any undigested loans, one of kind `undigested`."""
 
     columns = ("kind", *Line.__struct_fields__, "loans")
 
-    def begin(self, head: Head) -> bytes:  # noqa: ARG002  # each line has its day; what was asked for stands in the file's name
-        """Return the names of the columns."""
+    def begin(self, head: Head) -> bytes:  # noqa: ARG002  # each line has its day; the request is in the file's name
+        """Return the column names."""
         return csv_rows([self.columns])
 
     def add(self, lines: Sequence[Line]) -> bytes:
@@ -86,7 +86,7 @@ class CsvForm:
         return csv_rows([("loan", *msgspec.structs.astuple(line), None) for line in lines])
 
     def end(self, totals: Totals) -> bytes:
-        """Return the sums as rows of the same columns."""
+        """Return the totals as rows of the same columns."""
         rows = [self._total(total) for total in totals.rows()]
         if totals.undigested:
             rows.append({"kind": "undigested", "loans": totals.undigested})

@@ -1,4 +1,4 @@
-"""The overdue report as Parquet, a row group at a time: the one file that knows pyarrow."""
+"""The overdue report as Parquet, one row group at a time: the only file that knows pyarrow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyarrow import parquet as pq
 from services.ingest.reporting import Head, Line, Totals
 
 ROW_GROUP = 20_000
-"""Lines in memory at a time: ten megabytes, and fifty groups for a million loans."""
+"""Lines in memory at a time: ten megabytes, or fifty groups for a million loans."""
 _TEXT, _MONEY, _DAYS, _DAY = pa.string(), pa.int64(), pa.int32(), pa.date32()
 _TYPES: dict[str, Any] = {
     "as_of": _DAY,
@@ -35,7 +35,7 @@ SCHEMA = pa.schema([pa.field(name, _TYPES.get(name, _TEXT), nullable=False) for 
 
 
 class _Pieces:
-    """A file that is taken away as it grows."""
+    """A file that is taken piece by piece as it grows."""
 
     closed = False
 
@@ -43,25 +43,25 @@ class _Pieces:
         self._held = bytearray()
 
     def write(self, data: Any) -> int:
-        """Keep what the writer gives."""
+        """Keep what the writer writes."""
         self._held += data
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: writes are not buffered."""
 
     def close(self) -> None:
-        """The last piece can still be taken."""
+        """Do nothing: the last piece can still be taken."""
 
     def take(self) -> bytes:
-        """Return what was written since."""
+        """Return what was written since the last call."""
         taken = bytes(self._held)
         self._held.clear()
         return taken
 
 
 class ParquetForm:
-    """Columns of flat lines; the head, the sums as JSON, and `undigested` are in the file's key-value metadata."""
+    """Flat lines in columns; the head, the totals as JSON and `undigested` are in the file's key-value metadata."""
 
     def __init__(self, row_group: int = ROW_GROUP) -> None:
         self._row_group = row_group
@@ -71,13 +71,13 @@ class ParquetForm:
         self._waiting = 0
 
     def begin(self, head: Head) -> bytes:
-        """Note the head, and return the file's first bytes."""
+        """Write the head into the metadata, and return the file's first bytes."""
         said = {"as_of": head.as_of, "known_at": head.known_at, "at": head.at}
         self._note({name: value.isoformat() for name, value in said.items() if value is not None})
         return self._pieces.take()
 
     def add(self, lines: Sequence[Line]) -> bytes:
-        """Return a row group once there is enough for one."""
+        """Return a row group once there are enough lines for one."""
         if lines:
             columns = zip(*map(msgspec.structs.astuple, lines), strict=True)
             arrays = [pa.array(_plain(values), field.type) for values, field in zip(columns, SCHEMA, strict=True)]
@@ -88,7 +88,7 @@ class ParquetForm:
         return self._pieces.take()
 
     def end(self, totals: Totals) -> bytes:
-        """Return the last row group and the footer with the sums."""
+        """Return the last row group and the footer with the totals."""
         if self._batches:
             self._write()
         self._note({"totals": msgspec.json.encode(totals.rows()).decode(), "undigested": str(totals.undigested)})
@@ -105,5 +105,5 @@ class ParquetForm:
 
 
 def _plain(values: tuple[Any, ...]) -> Sequence[Any]:
-    """Return a column as the library takes it: without structs of ours."""
+    """Return a column in the form that the library takes, without our structs."""
     return [[msgspec.structs.asdict(one) for one in value] for value in values] if isinstance(values[0], tuple) else values

@@ -1,4 +1,4 @@
-"""What is overdue, loan by loan: today or on any day, as known now or as known then."""
+"""What is overdue, loan by loan: today or on any day, as known now or at an earlier time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_EVENTS = 4000
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which report: without a day each loan's own today, without a moment what is known now; None leaves out nothing."""
+    """The report requested: without `as_of`, each loan's own today; without `known_at`, what is known now; other None: no filter."""
 
     tenant: str
     as_of: date | None = None
@@ -41,22 +41,22 @@ class Asked:
     product: str | None = None
 
     def day_in(self, zone: str, now: datetime) -> date:
-        """Return the day that is asked about there."""
+        """Return the requested day in a zone."""
         return self.as_of or local_day(now, zone)
 
     def file_name(self, what: str, day: date) -> str:
-        """Return the name of the file that holds what is asked for."""
+        """Return the name of the file with the requested content."""
         known = f"-known-{self.known_at.astimezone(UTC):%Y%m%dT%H%M%SZ}" if self.known_at is not None else ""
         return f"{what}-{day.isoformat()}{known}"
 
     def known(self, logged: Sequence[LogRow]) -> Sequence[LogRow]:
-        """Return the events that were known by the moment asked about."""
+        """Return the events that were known at the requested time."""
         known_at = self.known_at
         return logged if known_at is None else [event for event in logged if event.received_at <= known_at]
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What a report is about: `at` is the moment of its snapshot; without `as_of` each line has its loan's day at that moment."""
+    """What a report covers: `at` is the time of its snapshot; without `as_of`, each line has its loan's day at that time."""
 
     as_of: date | None
     known_at: datetime | None
@@ -64,19 +64,19 @@ class Head(msgspec.Struct, frozen=True):
 
     @staticmethod
     def of(asked: Asked, now: datetime) -> Head:
-        """Return the head of what is asked for."""
+        """Return the head of the requested report."""
         return Head(asked.as_of, asked.known_at, now)
 
 
 class InBucket(msgspec.Struct, frozen=True, gc=False):
-    """The part of a loan's overdue sum that is so old."""
+    """The part of a loan's overdue amount that is in this bucket."""
 
     bucket: str
     amount: int
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """A loan with something overdue, as `GET /v1/loans/{id}` has it; flat, so that every format has the same columns."""
+    """A loan with something overdue, as in `GET /v1/loans/{id}`; flat, so that every format has the same columns."""
 
     loan_id: str
     borrower_id: str
@@ -106,7 +106,7 @@ SUMMED = ("overdue_principal", "overdue_interest", "overdue_fee", "overdue_penal
 
 
 class Total(msgspec.Struct, gc=False):
-    """The sums of one bucket in one currency."""
+    """The totals of one bucket in one currency."""
 
     bucket: str
     currency: str
@@ -121,7 +121,7 @@ class Total(msgspec.Struct, gc=False):
 
 @dataclass(slots=True)
 class Totals:
-    """The sums of what has passed, and how many loans the ledger could not digest."""
+    """The running totals, and how many loans the ledger could not digest."""
 
     undigested: int = 0
     _sums: dict[tuple[str, str], Total] = field(default_factory=dict)
@@ -136,13 +136,13 @@ class Totals:
                 setattr(total, name, getattr(total, name) + getattr(line, name))
 
     def rows(self) -> list[Total]:
-        """Return the sums by bucket and currency."""
+        """Return the totals by bucket and currency."""
         return [self._sums[key] for key in sorted(self._sums)]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Lines in the order of the loans' ids; `undigested` loans have none, whatever they owe."""
+    """Lines in the order of loan ids; `undigested` loans have no line, whatever they owe."""
 
     lines: Sequence[Line]
     undigested: int
@@ -158,31 +158,31 @@ async def pages(conn: AsyncConnection, asked: Asked, now: datetime, products: Pr
         for some in log.in_groups(again, MOST_EVENTS):
             logged = await log.of_loans(conn, [row.key for row in some])
             for row in some:
-                with suppress(msgspec.MsgspecError):  # an event that cannot be read: that loan is counted below
-                    row.settings = await judged_by(conn, products, row, logged[row.key], asked)
+                with suppress(msgspec.MsgspecError):  # an unreadable event: the loan is counted below
+                    row.settings = await settings_then(conn, products, row, logged[row.key], asked)
             await turns.each([(row, logged[row.key]) for row in some], making.from_events)
         yield Page([making.lines[row.loan_id] for row in rows if row.loan_id in making.lines], making.undigested)
 
 
-async def judged_by(conn: AsyncConnection, products: ProductBook, row: LoanRow, logged: Sequence[LogRow], asked: Asked) -> bytes | None:
-    """Return the settings of a loan's product as they were known; another disbursement may have counted then."""
+async def settings_then(conn: AsyncConnection, products: ProductBook, row: LoanRow, logged: Sequence[LogRow], asked: Asked) -> bytes | None:
+    """Return the settings of a loan's product as known at that time, when another disbursement may have counted."""
     return row.settings if asked.known_at is None else await stamping.settings_of(conn, products, row.tenant, asked.known(logged))
 
 
-def told(row: LoanRow, logged: Sequence[LogRow], asked: Asked, now: datetime) -> tuple[list[LoanEvent], ProductLine, date]:
-    """Return what the fold asks for: the events of a loan that were known, its product line, and the day."""
+def fold_inputs(row: LoanRow, logged: Sequence[LogRow], asked: Asked, now: datetime) -> tuple[list[LoanEvent], ProductLine, date]:
+    """Return the inputs of the fold: the known events of a loan, its product line, and the day."""
     accepted = [folding.accepted_of(event) for event in asked.known(logged)]
     zone, line = zone_among(accepted), folding.line_of(row)
     return [to_domain(one, zone, line) for one in accepted], line, asked.day_in(zone, now)
 
 
 def tells_of(book: Book, day: date) -> bool:
-    """Say whether a book shows that day as a fold to it would: no event counts between that day and the book's own."""
+    """Return whether a book shows that day as a fold to it would: no event begins to count between that day and the book's own."""
     return (book.last is None or book.last.day <= day) and (book.next_event_on is None or book.next_event_on > day)
 
 
 def line_of(row: LoanRow, book: Book, day: date) -> Line | None:
-    """Return the line of a loan on a day that its book tells of; None where nothing is overdue."""
+    """Return the line of a loan on a day covered by its book; None if nothing is overdue."""
     if not book.known:
         return None
     shown = view(book, day)
@@ -214,7 +214,7 @@ def line_of(row: LoanRow, book: Book, day: date) -> Line | None:
 
 @dataclass(slots=True)
 class _Making:
-    """A page while its lines are made."""
+    """A page while its lines are being made."""
 
     asked: Asked
     now: datetime
@@ -222,15 +222,15 @@ class _Making:
     undigested: int = 0
 
     def from_book(self, row: LoanRow) -> bool:
-        """Make the line of a loan whose stored book tells of the day; False where it does not."""
+        """Make the line of a loan from its stored book; False if the book does not cover the day."""
         book = self._stored(row)
         if book is not None:
             self._take(row, partial(line_of, row, book, self.asked.day_in(book.timezone, self.now)))
         return book is not None
 
-    def from_events(self, told: tuple[LoanRow, Sequence[LogRow]]) -> None:
+    def from_events(self, loan: tuple[LoanRow, Sequence[LogRow]]) -> None:
         """Make the line of a loan from its events."""
-        row, logged = told
+        row, logged = loan
         self._take(row, partial(_folded, row, logged, asked=self.asked, now=self.now))
 
     def _stored(self, row: LoanRow) -> Book | None:
@@ -242,7 +242,7 @@ class _Making:
     def _take(self, row: LoanRow, make: Callable[[], Line | None]) -> None:
         try:
             line = make()
-        except Exception as error:  # noqa: BLE001  # a rule that fails concerns one loan, never the report
+        except Exception as error:  # noqa: BLE001  # a failing rule concerns one loan, never the report
             reason = f"{type(error).__name__}: {error}"[:300]
             logs.get("report").warning("loan_undigested", tenant=row.tenant, loan_id=row.loan_id, reason=reason)
             self.undigested += 1
@@ -252,5 +252,5 @@ class _Making:
 
 
 def _folded(row: LoanRow, logged: Sequence[LogRow], *, asked: Asked, now: datetime) -> Line | None:
-    events, line, day = told(row, logged, asked, now)
+    events, line, day = fold_inputs(row, logged, asked, now)
     return line_of(row, fold(events, line, day), day)

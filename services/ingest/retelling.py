@@ -1,4 +1,4 @@
-"""A loan as the log tells it again: on any day, as known now or then."""
+"""A loan refolded from the log: on any day, as known now or at an earlier time."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from services.ingest import facts
 from services.ingest.domain.errors import CannotFold
 from services.ingest.domain.events import LoanEvent
 from services.ingest.domain.product import ProductLine
-from services.ingest.reporting import Asked, judged_by, told
+from services.ingest.reporting import Asked, fold_inputs, settings_then
 from services.ingest.store import events as log
 from services.ingest.store import loans, parked
 from services.ingest.store.products import ProductBook
 
 T = TypeVar("T")
 Rule = Callable[[Sequence[LoanEvent], ProductLine, date], T | None]
-"""What is made of a loan's events by a day; None while they make no loan."""
+"""Derives something from a loan's events up to a day; None while they do not make a loan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retold:
-    """The events of a loan that count for what is asked, and what a fold needs beside them."""
+    """The events of a loan that count for the request, and what else a fold needs."""
 
     loan_id: str
     events: Sequence[LoanEvent]
@@ -40,7 +40,7 @@ class Retold:
     doubt: Doubt | None
 
     def through(self, rule: Rule[T]) -> T:
-        """Return what a rule makes of the events."""
+        """Return what a rule derives from the events."""
         try:
             made = rule(self.events, self.line, self.day)
         except CannotFold as error:
@@ -51,20 +51,20 @@ class Retold:
 
     @property
     def record(self) -> dict[str, object]:
-        """What the shell says of every loan it shows."""
+        """What the shell adds to every loan it shows."""
         return {"version": self.version, "events": len(self.events), "doubt": self.doubt}
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Where loans are read."""
+    """Reads loans from the log."""
 
     engine: AsyncEngine
     clock: Clock
     products: ProductBook
 
     async def retold(self, loan_id: str, asked: Asked) -> Retold:
-        """Read a loan, all of it as it stood at one moment."""
+        """Read a loan in one snapshot."""
         key = asked.tenant, loan_id
         async with snapshot(self.engine) as conn:
             row = await loans.find(conn, *key)
@@ -72,9 +72,9 @@ class Log:
                 raise _unknown(loan_id)
             logged = (await log.of_loans(conn, [key]))[key]
             undecided = (await parked.open_of(conn, [key])).get(key, ())
-            row.settings = await judged_by(conn, self.products, row, logged, asked)
+            row.settings = await settings_then(conn, self.products, row, logged, asked)
             now = await self.clock.at(conn)
-        events, line, day = told(row, logged, asked, now)
+        events, line, day = fold_inputs(row, logged, asked, now)
         return Retold(loan_id, events, line, day, now, row.records, facts.doubt_of(row.doubt_since, undecided, row.fold_error))
 
 

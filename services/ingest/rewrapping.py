@@ -1,4 +1,4 @@
-"""A change of sealing keys in the ledger: borrowers' wrapped keys, said anew, and letters that nobody could read."""
+"""Rotation of sealing keys in the ledger: borrowers' wrapped keys, which are republished, and sealed unreadable records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLACES = (KEYS, LETTERS)
 
 @dataclass(frozen=True, slots=True)
 class Rewrap:
-    """Seals anew what ingest keeps sealed for the notifier; it is run with the notifier's keys, which ingest itself never has."""
+    """Reseals what ingest keeps sealed for the notifier; run with the notifier's keys, which ingest itself never has."""
 
     engine: AsyncEngine
     borrowers: Borrowers
@@ -31,11 +31,11 @@ class Rewrap:
 
     async def steps(self) -> AsyncIterator[Done]:
         """Work until nothing is left."""
-        async for done in rewrap(self.engine, KEYS, self.ring, follow=self._say, batch=self.batch):
+        async for done in rewrap(self.engine, KEYS, self.ring, follow=self._republish, batch=self.batch):
             yield done
         async for done in rewrap(self.engine, LETTERS, self.ring, batch=self.batch):
             yield done
 
-    async def _say(self, conn: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
-        """Say the profiles of these borrowers again: the compacted topic must hold no key that the newest does not open."""
-        await self.borrowers.say_again(conn, [(row.tenant, row.borrower_id) for row in rows])
+    async def _republish(self, conn: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
+        """Republish the profiles of these borrowers: the compacted topic must have no key that the newest sealing key cannot open."""
+        await self.borrowers.republish(conn, [(row.tenant, row.borrower_id) for row in rows])

@@ -43,7 +43,7 @@ from services.ingest.routes.products import ProductDesk
 from services.ingest.routes.report import Reporter
 from services.ingest.routes.shapes import SHAPES
 from services.ingest.routes.sources import SourceDesk
-from services.ingest.routes.statement import Stater
+from services.ingest.routes.statement import StatementDesk
 from services.ingest.settings import Settings
 from services.ingest.statement_page import StatementPage
 from services.ingest.store import keeping, loans, parked
@@ -53,17 +53,17 @@ from services.ingest.ticker import Ticker
 from services.ingest.watermarks import Watermarks
 
 JOINS_MS = 100
-"""How long an event may wait for others: a transaction for every two or three cost more than all else."""
+"""How long an event may wait for others: one transaction per two or three events would cost more than everything else."""
 BATCH_RECORDS = 4000
-"""A payment waits for half a second behind so many; a quarter of them cost a fifth more each."""
+"""A payment waits half a second behind this many; batches of a quarter of this size cost a fifth more per event."""
 
 GATHERS_S = 0.005
-"""How long posts may wait for those with whom the last ones came: each round to the broker costs as much as twenty posts."""
+"""How long a request may wait for as many others as came last time: a round trip to the broker costs as much as twenty requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What the wiring needs more than once."""
+    """Parts that the wiring uses more than once."""
 
     ports: Ports
     ledger: Ledger
@@ -97,7 +97,7 @@ def build(ports: Ports, settings: Settings) -> Service:
     products = parts.ledger.products
     log = Log(ports.engine, ports.clock, products)
     app.include_router(loan_routes(LoanReader(ports.engine, log)))
-    app.include_router(statement_routes(Stater(log, StatementPage.load())))
+    app.include_router(statement_routes(StatementDesk(log, StatementPage.load())))
     app.include_router(report_routes(Reporter(ports.engine, ports.clock, products)))
     app.include_router(product_routes(ProductDesk(ports.engine, ports.clock, products)))
     parts.outlet.open(app, ServiceSettings, read_by="loans:read")
@@ -126,12 +126,12 @@ def build(ports: Ports, settings: Settings) -> Service:
 
 
 def rebuild(engine: AsyncEngine, clock: Clock, *, partitions: int, repair: bool) -> Rebuild:
-    """Return the rebuild of the ledger in this database; what it says waits in the outbox for a running service."""
+    """Return the rebuild of the ledger in this database; its messages wait in the outbox for a running service."""
     return Rebuild(engine, Ledger(clock, Outbox(SCHEMA), Writer(SOURCE, partitions), ProductBook()), repair)
 
 
 def rewrap(engine: AsyncEngine, clock: Clock, ring: Ring, *, partitions: int, batch: int) -> Rewrap:
-    """Return the change of sealing keys in this database; what it says waits in the outbox for a running service."""
+    """Return the rotation of sealing keys in this database; its messages wait in the outbox for a running service."""
     borrowers = Borrowers(clock, Outbox(SCHEMA), Writer(SOURCE, partitions), Sealer(ring.public, b""))
     return Rewrap(engine, borrowers, ring, batch)
 
@@ -157,7 +157,7 @@ def _parts(ports: Ports, settings: Settings) -> _Parts:
 
 
 def _and_what_follows(parts: _Parts) -> Publish:
-    """Return what publishes events and returns once everything that follows from them has been published too."""
+    """Return a function that publishes events and waits until everything that follows from them is published too."""
 
     async def publish(messages: Sequence[Message]) -> None:
         try:
@@ -171,7 +171,7 @@ def _and_what_follows(parts: _Parts) -> Publish:
 
 
 def _routes(settings: Settings) -> dict[str, Route]:
-    """Return whose topics are read."""
+    """Return the topics to read, with the tenant of each."""
     return {
         of_tenant(topic, tenant, first=settings.tenants[0]): Route(tenant, topic is BORROWER_EVENTS_TOPIC)
         for tenant in settings.tenants
@@ -188,7 +188,7 @@ def _wake(outbox: Outbox) -> Callable[[], Awaitable[None]]:
 
 def _start(parts: _Parts) -> Callable[[], Awaitable[None]]:
     async def start() -> None:
-        """Look whether the schema is this release's and the database the one it was; a new epoch lets every fact be said anew."""
+        """Check that the schema is this release's and the database still the same; in a new epoch every fact is published again."""
         if (missing := await migrate.pending(parts.ports.engine, SCHEMA)) is not None:
             raise RuntimeError(missing)
         async with parts.ports.engine.begin() as conn:
@@ -201,7 +201,7 @@ def _start(parts: _Parts) -> Callable[[], Awaitable[None]]:
 
 
 async def _went_back(ports: Ports) -> None:
-    """Begin a new epoch: what this database said after the moment it went back to is no longer true of it."""
+    """Begin a new epoch: what this database published after the point it went back to is no longer in it."""
     async with ports.engine.begin() as conn:
         await lineage.raise_epoch(conn, SCHEMA)
         await loans.wake_published(conn, await ports.clock.at(conn))
@@ -243,4 +243,4 @@ def _watcher(parts: _Parts, readiness: Readiness) -> Watcher:
 
 
 async def _nothing() -> None:
-    """Engine and bus belong to whoever made them."""
+    """Do nothing: engine and bus are closed by whoever made them."""

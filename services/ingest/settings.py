@@ -9,12 +9,12 @@ from libs.common.settings import Kept, Outlets
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What ingest must be told; frozen."""
+    """The settings that ingest needs."""
 
     tenants: tuple[str, ...]
     sealing_public: bytes
     digest_key: bytes
     publish_before_answer: bool = False
-    """One process: what follows from an event is published before its 202."""
+    """For a single process: what follows from an event is published before the 202 response."""
     outlets: Outlets = field(default_factory=Outlets)
     kept: Kept = field(default_factory=Kept)

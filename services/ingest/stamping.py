@@ -1,4 +1,4 @@
-"""Which product version a loan is judged by: the one on the record of the disbursement that counts."""
+"""Which product version applies to a loan: the one recorded with the disbursement that counts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from services.ingest.store.events import RETRACTED, LogRow
 from services.ingest.store.products import ProductBook
 
 MAKING = ("wallet.loan.disbursed.v1", RETRACTED)
-"""What decides which disbursement makes a loan."""
+"""The event types that decide which disbursement makes a loan."""
 Stamp = tuple[int | None, bytes | None]
-"""A product version and its settings; None where the product had none, which is the default one."""
+"""A product version and its settings; None if the product had none, i.e. has the defaults."""
 
 
 async def stamp_of(conn: AsyncConnection, products: ProductBook, tenant: str, logged: Iterable[tuple[LogRow, Accepted]]) -> Stamp | None:
-    """Return the stamp of a loan with these events; None where no disbursement counts."""
+    """Return the stamp of a loan with these events; None if no disbursement counts."""
     making = [(row, one) for row, one in logged if row.type in MAKING]
     counts = disbursement_of([one for _, one in making])
     if counts is None or not isinstance(counts.data, LoanDisbursed):
@@ -29,7 +29,7 @@ async def stamp_of(conn: AsyncConnection, products: ProductBook, tenant: str, lo
 
 
 async def settings_of(conn: AsyncConnection, products: ProductBook, tenant: str, logged: Iterable[LogRow]) -> bytes | None:
-    """Return the settings by which a loan was judged when only these events were known."""
+    """Return the settings that applied to a loan when only these events were known."""
     making = [(row, folding.accepted_of(row)) for row in logged if row.type in MAKING]
     stamp = await stamp_of(conn, products, tenant, making)
     return None if stamp is None else stamp[1]

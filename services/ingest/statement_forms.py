@@ -1,4 +1,4 @@
-"""A loan's statement as JSON and as CSV; as a page to be printed in a file of its own."""
+"""A loan's statement as JSON and CSV; the printable page has its own file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS_A_PIECE = 500
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """A statement, when it was made, of what was known when, and what the shell says of the loan."""
+    """A statement, when it was made, as of which knowledge, and what the shell adds about the loan."""
 
     loan_id: str
     at: datetime
@@ -30,7 +30,7 @@ class Stated:
 
     @property
     def head(self) -> dict[str, object]:
-        """Everything but the instalments and the lines."""
+        """Everything except the instalments, charges and entries."""
         return {
             "loan_id": self.loan_id,
             "at": self.at,
@@ -61,7 +61,7 @@ def _totals(statement: Statement) -> Iterator[tuple[str, Parts]]:
 
 
 def sides_of(one: Owed) -> dict[str, Parts]:
-    """Return the sums of an instalment by what they say."""
+    """Return the amounts of an instalment by side."""
     row = one.row
     return {"due": row.due, "paid": row.paid, "waived": row.waived, "outstanding": row.outstanding, "overdue": one.overdue}
 
@@ -113,7 +113,7 @@ COLUMNS = (
     "loan_id", "currency", "as_of", "row", "number", "on", "kind", "id", "source", "event_id", "recorded_at", "undone_by", "n", "due_on",
     "charge_id", "component", "side", "amount", "by", "balance", "credit",
 )  # fmt: skip
-"""Of the table in CSV: rows of kind `entry`, each before its rows of kind `line`, then rows of kind `instalment` and `total`."""
+"""Columns of the CSV table: rows of kind `entry`, each followed by its rows of kind `line`, then rows of kind `instalment` and `total`."""
 
 
 def csv_pieces(stated: Stated) -> Iterator[bytes]:

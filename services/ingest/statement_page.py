@@ -1,4 +1,4 @@
-"""A loan's statement as one page that stands alone: no script, nothing from elsewhere, made to be printed."""
+"""A loan's statement as one self-contained page for printing: no scripts, no external resources."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StatementPage:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Return the headers under which a browser shows it."""
+        """Return the HTTP headers of the page."""
         return self.page.headers
 
     def render(self, stated: Stated) -> str:
@@ -50,7 +50,7 @@ class StatementPage:
 
 
 def _names_of(one: Owed) -> tuple[str, ...]:
-    """Return the components that an instalment has, and the total where that says more."""
+    """Return the components that an instalment has, and the total unless there is just one component."""
     sides = [amounts.amounts for amounts in sides_of(one).values()]
     had = tuple(component for at, component in enumerate(COMPONENTS) if any(amounts[at] for amounts in sides))
     return had if len(had) == 1 else (*had, "total")

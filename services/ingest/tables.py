@@ -9,7 +9,7 @@ from libs.common.db.base import base_tables
 
 SCHEMA = "ingest"
 GROUP = group_of(SCHEMA)
-"""The consumer group whose positions stand in this schema."""
+"""The consumer group whose positions are in this schema."""
 metadata = MetaData(schema=SCHEMA)
 base_tables(metadata)
 _moment = DateTime(timezone=True)
@@ -59,7 +59,7 @@ events = Table(
     Column("product_version", Integer),
     Column("received_at", _moment, nullable=False),
 )
-"""The accepted events of loans: the truth; nothing here is ever changed but which event holds a key."""
+"""The accepted events of loans: the source of truth; nothing here ever changes except which event holds a key."""
 
 repeats = Table(
     "repeats",
@@ -74,7 +74,7 @@ repeats = Table(
     Column("data", LargeBinary, nullable=False),
     Column("received_at", _moment, nullable=False),
 )
-"""Events that say under an id of their own what an accepted one says: one counts once that is retracted."""
+"""Events that repeat an accepted one under another id: one of them counts once that one is retracted."""
 
 borrower_loans = Table(
     "borrower_loans",
@@ -107,7 +107,7 @@ borrower_events = Table(
     Column("data", LargeBinary, nullable=False),
     Column("received_at", _moment, nullable=False),
 )
-"""The accepted events about borrowers, personal parts sealed; `digest` is a keyed hash of the content, to know a repeat by."""
+"""The accepted events about borrowers, personal parts sealed; `digest` is a keyed hash of the content, to recognise repeats."""
 
 borrower_values = Table(
     "borrower_values",
@@ -119,7 +119,7 @@ borrower_values = Table(
     Column("event_id", Text, nullable=False),
     Column("value", LargeBinary),
 )
-"""The value of each part of a borrower that has the greatest (time, event id)."""
+"""For each part of a borrower, the value with the greatest (time, event id)."""
 
 parked = Table(
     "parked",

@@ -1,4 +1,4 @@
-"""What is new of a batch, what was there before, and what a loan has no room for."""
+"""Which events of a batch are new, which were there before, and which exceed a loan's limit."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from services.ingest.store.events import LogRow
 from services.ingest.store.loans import Key
 
 MOST_EVENTS = 10_000
-"""Of a loan: it is folded from all of them where one comes out of order."""
+"""Events per loan: when one arrives out of order, the loan is folded from all of them."""
 
 
 class Identified(Protocol):
-    """A row of a log that is told apart by its identity."""
+    """A row of a log, identified by its identity."""
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """Return what makes it this event."""
+        """Return the identity of the event."""
 
 
 L = TypeVar("L", bound=Identified)
 A = TypeVar("A")
 
 
-def told_apart(rows: Sequence[tuple[L, A]], new: set[tuple[str, str, str, str]] | None) -> tuple[list[tuple[L, A]], list[tuple[L, A]]]:
-    """Return the rows that were added (None: all) and those whose key was taken; of one identity twice in a batch the first was added."""
+def split_new(rows: Sequence[tuple[L, A]], new: set[tuple[str, str, str, str]] | None) -> tuple[list[tuple[L, A]], list[tuple[L, A]]]:
+    """Return the rows that were added (`new` is None: all) and the others; of two rows with one identity the first was added."""
     if new is None:
         return list(rows), []
     left, fresh, others = set(new), [], []
@@ -40,7 +40,7 @@ def told_apart(rows: Sequence[tuple[L, A]], new: set[tuple[str, str, str, str]] 
 
 
 def with_room(fresh: list[tuple[LogRow, A]], locked: Mapping[Key, Loan]) -> tuple[list[tuple[LogRow, A]], list[tuple[LogRow, A]]]:
-    """Return the new events for which their loans have room, and those beyond."""
+    """Return the new events within their loans' limit, and those beyond it."""
     if all(loan.row.accepted + len(fresh) <= MOST_EVENTS for loan in locked.values()):
         return fresh, []
     room = {key: MOST_EVENTS - loan.row.accepted for key, loan in locked.items()}

@@ -1,4 +1,4 @@
-"""Facts that change by time alone: loans whose moment has come are looked at again."""
+"""Facts that change by time alone: loans whose timer is due are evaluated again."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from services.ingest.store.loans import LoanRow, Place
 BATCH = 2_000
 PASS_EVERY_S = 1.0
 UNSAID = 1_000
-"""With more than so many messages in the outbox the next batch waits: a payment's fact stands behind them and those in hand."""
+"""With more messages than this in the outbox the next batch waits: a payment's fact queues behind them and the batches in progress."""
 LOOK_EVERY_S = 0.02
 GIVES_WAY_S = 1.0
-"""So long it rests while what the relay has before it does not become less: timers go on, slowly, where it never catches up."""
+"""How long to wait while the relay's backlog does not shrink: if it never catches up, timers still go on, slowly."""
 UNTAKEN = 4_000
-"""With more facts than that before the slowest of those who read them the next batch waits: a payment silences once it is past them."""
+"""With more facts than this ahead of the slowest consumer the next batch waits: a payment stops contacts only once it is past them."""
 ASK_EVERY_S = 0.25
 ASK_AGAIN_S = 0.5
-"""Once they have followed they are not asked for so long: an answer costs the broker as much as a hundred facts."""
+"""How long not to ask again once the consumers have caught up: an answer costs the broker as much as a hundred facts."""
 WAITS_FOR_READERS_S = 5.0
-"""The same for those who read: they say once a second how far they are."""
+"""The same as GIVES_WAY_S, for consumers, which commit their offsets once a second."""
 BEHIND = 1_000
-"""Events that wait to be taken in: with more of them the ticker leaves half of the time to the intake."""
+"""With more events than this waiting, the ticker leaves half of the time to the intake."""
 HANDS = 2
-"""Batches in hand at once: while one waits for the database, another is decided."""
+"""Batches in progress at once: while one waits for the database, another is computed."""
 
 
 @dataclass(slots=True)
 class Pass:
-    """How far a pass has come, for all hands that make it."""
+    """The progress of a pass, shared by its concurrent tasks."""
 
     after: Place = store.BEGINNING
     total: int = 0
@@ -51,7 +51,7 @@ class Pass:
 
 
 async def nothing_untaken() -> int:
-    """Say that nobody is behind."""
+    """Return that no consumer is behind."""
     return 0
 
 
@@ -59,21 +59,21 @@ async def nothing_untaken() -> int:
 class Ticker:
     """Claims due loans in passes.
 
-    A pass begins without a bound and goes on from the last place it saw until a claim is not full: the bound keeps a claim fast
-    while an old snapshot is held elsewhere, and the next pass finds what was locked or written meanwhile.
+    A pass begins without a lower bound and continues from the last place it saw until a claim is not full. The bound keeps claims fast
+    while an old snapshot is held elsewhere; what was locked or written meanwhile is found by the next pass.
     """
 
     engine: AsyncEngine
     ledger: Ledger
     metrics: IngestMetrics
     waiting: Callable[[], int] = lambda: 0
-    """How many events this process has still to take in."""
+    """How many events this process still has to consume."""
     untaken: Callable[[], Awaitable[int]] = nothing_untaken
-    """How many facts the slowest of those who read them has still to take in."""
+    """How many facts the slowest consumer still has to consume."""
     _asked_at: float = -math.inf
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Make a pass, rest, make the next, until stopped."""
+        """Make passes with pauses in between until stopped."""
 
         async def step() -> None:
             await self.one_pass(stop)
@@ -81,7 +81,7 @@ class Ticker:
         await repeat(step, stop, every_s=PASS_EVERY_S, worker="ingest/ticker")
 
     async def one_pass(self, stop: asyncio.Event | None = None) -> int:
-        """Take all loans that are due, and return how many they were; with a stop at a pace that leaves room for events."""
+        """Process all due loans and return how many there were; with `stop` given, at a pace that leaves room for events."""
         made = Pass()
         try:
             async with asyncio.TaskGroup() as hands:
@@ -107,14 +107,14 @@ class Ticker:
             again = [loan for loan in loans if _needs_its_events(loan, now)]
             if again:
                 await self.ledger.refold(conn, again, now)
-            await self.ledger.turns.each(loans, lambda loan: _look_again(loan, now))
+            await self.ledger.turns.each(loans, lambda loan: _reassess(loan, now))
             if loans:
                 await self.ledger.announce(conn, loans, now, by_time=True)
         made.total += len(rows)
         return bool(rows)
 
     async def _claimed(self, conn: AsyncConnection, made: Pass) -> tuple[datetime, list[LoanRow]]:
-        """Claim behind what was claimed last; a claim that is not full was the last of its pass."""
+        """Claim the loans after those claimed last; a claim that is not full is the last of its pass."""
         async with made.claiming:
             now = await self.ledger.clock.at(conn)
             rows = [] if made.over else await store.claim_due(conn, now, after=made.after, limit=BATCH)
@@ -130,7 +130,7 @@ class Ticker:
         return folding.opened(row)
 
     async def _give_way(self, stop: asyncio.Event, *, worked_s: float) -> None:
-        """Rest until the relay has published what stands before it and readers follow; while events wait, half of the time too."""
+        """Pause until the relay and the consumers have caught up; while events are waiting, also for half of the time."""
         if self.waiting() > BEHIND:
             await pause(stop, worked_s * (2 * HANDS - 1))
         await _while_more_than(UNSAID, self._unsaid, stop, within_s=GIVES_WAY_S, look_every_s=LOOK_EVERY_S)
@@ -146,7 +146,7 @@ class Ticker:
 async def _while_more_than(
     most: int, count: Callable[[], Awaitable[int]], stop: asyncio.Event, *, within_s: float, look_every_s: float
 ) -> None:  # fmt: skip
-    """Rest while there are more than so many and somebody takes them: until they have not become fewer for so long."""
+    """Pause while there are more than `most` and their number still falls; give up once it has not fallen for `within_s`."""
     least, since = math.inf, stopwatch()
     while not stop.is_set() and (found := await count()) > most:
         if found < least:
@@ -157,17 +157,17 @@ async def _while_more_than(
 
 
 def _needs_its_events(loan: Loan, now: datetime) -> bool:
-    """Say whether an event begins to count today, which the book alone cannot tell."""
+    """Return whether an event begins to count today, so that the book alone is not enough."""
     book = loan.book
     if book is None:
         return True
     return book.next_event_on is not None and book.next_event_on <= local_day(now, book.timezone)
 
 
-def _look_again(loan: Loan, now: datetime) -> None:
-    """Set where the loan stands now; one that cannot be told is left without a timer and in doubt."""
+def _reassess(loan: Loan, now: datetime) -> None:
+    """Set the loan's standing as of now; one without a usable book is left without a timer and in doubt."""
     if loan.standing is not None or loan.book is None or not loan.book.known:
         if loan.standing is None:
             loan.row.next_at = None
         return
-    folding.stand(loan, loan.book, now)
+    folding.set_standing(loan, loan.book, now)

@@ -1,4 +1,4 @@
-"""Up to when everything that stood on the input topics is in the facts: said to every partition, through the outbox."""
+"""The time up to which everything on the input topics is reflected in the facts: published to every partition, through the outbox."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVERY_S = 1.0
 
 @dataclass(slots=True)
 class Watermarks:
-    """Writes watermarks; of several replicas one at a time does."""
+    """Writes watermarks; only one of several replicas at a time does."""
 
     engine: AsyncEngine
     bus: Bus
@@ -41,7 +41,7 @@ class Watermarks:
     said: datetime | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Say it again and again until stopped."""
+        """Publish watermarks repeatedly until stopped."""
         await repeat(self._say_and_wake, stop, every_s=EVERY_S, worker="ingest/watermarks")
 
     async def _say_and_wake(self) -> None:
@@ -49,9 +49,9 @@ class Watermarks:
             self.outbox.wake.set()
 
     async def say(self) -> bool:
-        """Write one watermark into every partition; nothing while some input partition has never been caught up with.
+        """Write one watermark to every partition; nothing while some input partition has never been caught up with.
 
-        Read after the batches it vouches for have committed and written afterwards, it stands behind their facts in the outbox.
+        It is read after the batches that it covers have committed, so it comes after their facts in the outbox.
         """
         places = await self.bus.count_partitions(self.topics)
         async with self.engine.begin() as conn:

@@ -1,4 +1,4 @@
-"""`dunwell import csv` against a running ingest: the example, repeats, a kill in the middle, refusals, an ingest that asks to wait."""
+"""`dunwell import csv` against a running ingest: the example, repeats, a kill half-way, refusals, an ingest that asks to wait."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BATCHES = LOANS * (PAID + 1) // IN_A_BATCH
 
 @dataclass
 class Served:
-    """Ingest on a port of loopback that counts batches, rests when asked to, and lets a test act before an answer goes out."""
+    """Ingest on a loopback port that counts batches, pauses on request, and lets a test act before an answer is sent."""
 
     running: Running
     url: str = ""
@@ -55,7 +55,7 @@ class Served:
         await self.running.service.app(scope, receive, sent)
 
     async def loan(self, loan_id: str, *, events: int) -> Any:
-        """Return a loan once the ledger has so many events of it."""
+        """Return a loan once the ledger has this many events of it."""
 
         async def there() -> Any:
             await self.running.service.pump()
@@ -65,7 +65,7 @@ class Served:
         return await until(there, what=f"{events} events of {loan_id}")
 
     async def book(self) -> dict[str, Any]:
-        """Return the state of every loan, once all of them are whole."""
+        """Return the state of every loan, once all of them are complete."""
         states = [await self.loan(f"L{n}", events=PAID + 1) for n in range(LOANS)]
         return {state["loan_id"]: state for state in states}
 
@@ -99,7 +99,7 @@ async def begun(served: Served, mapping: Path, *words: str, key: str = KEY) -> a
 
 
 async def ended_in_the_middle(served: Served, mapping: Path, by: signal.Signals) -> int | None:
-    """Begin the import, end it when its last batch but one has been stored and not yet answered, and return its exit code."""
+    """Start the import, end it when its last batch but one is stored but not yet answered, and return its exit code."""
     process = await begun(served, mapping)
 
     async def end(number: int) -> None:
@@ -117,7 +117,7 @@ async def ended_in_the_middle(served: Served, mapping: Path, by: signal.Signals)
 
 
 async def imported(served: Served, mapping: Path, *words: str, code: int = 0, key: str = KEY) -> str:
-    """Run the import to its end and return what it says."""
+    """Run the import to its end and return its output."""
     process = await begun(served, mapping, *words, key=key)
     said = (await asyncio.wait_for(process.communicate(), 120))[0].decode()
     assert process.returncode == code, said
@@ -129,7 +129,7 @@ def example(folder: Path) -> Path:
 
 
 def book(folder: Path) -> Path:
-    """Return the mapping of a book of several batches: every second loan has paid all but the last instalment."""
+    """Return the mapping of a loan book of several batches: every second loan has paid all but the last instalment."""
     first, rows, paid = date(2026, 5, 1), "", ""
     for n in range(LOANS):
         for place in range(PAID):

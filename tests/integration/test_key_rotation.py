@@ -1,4 +1,4 @@
-"""A change of the sealing key: all is sealed anew, whatever cuts it, and then the old key is needed by nobody."""
+"""Rotation of the sealing key: everything is resealed, however it is interrupted, and then the old key is no longer needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TWILIO = {"kind": "twilio", "credentials": {"account_sid": "AC1", "auth_token": 
 
 @asynccontextmanager
 async def a_book(databases: Databases, old: Secrets, *, borrowers: int) -> AsyncIterator[AsyncEngine]:
-    """A database in which everything that is sealed for the notifier was sealed for this key."""
+    """A database in which everything sealed for the notifier was sealed for this key."""
     async with databases.fresh("ingest", "scheduler", "notifier") as engine:
         async with one_process(engine, secrets=old) as world:
             for i in range(borrowers):
@@ -53,7 +53,7 @@ async def a_book(databases: Databases, old: Secrets, *, borrowers: int) -> Async
 
 
 async def rewrapped(engine: AsyncEngine, ring: Ring, *, batch: int = 3) -> int:
-    """Seal all anew, and return how much could not be read."""
+    """Reseal everything, and return how much could not be read."""
     return sum([done.unreadable async for done in keys.rewrap_all(engine, ring, partitions=1, batch=batch)])
 
 
@@ -62,7 +62,7 @@ def ring_of(secrets: Secrets) -> Ring:
 
 
 async def send_to(world: World, *names: str) -> dict[str, str]:
-    """Let these become late, and return where the messages went."""
+    """Let these loans become overdue, and return where the messages went."""
     await world.publish(*(late_loan(f"late-{name}", name) for name in names))
     await world.let_pass(minutes=30)
     return {name: (await world.messages(name))[-1]["to"] for name in names}

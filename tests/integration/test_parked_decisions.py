@@ -1,4 +1,4 @@
-"""What becomes of parked events: decided by a person, or by the retraction of what they contradicted."""
+"""What becomes of parked events: a decision by a person, or by the retraction of what they contradicted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def ingest(databases: Databases) -> AsyncIterator[Ingest]:
 
 
 def corrected(paid: Event, amount: int, *, event_id: str | None = None) -> Event:
-    """Return an event under the same business key with another amount, under an id of its own unless one is given."""
+    """Return an event with the same business key and another amount, with its own id unless one is given."""
     return {**paid, "id": event_id or f"{paid['id']}-{amount}", "data": {**paid["data"], "amount": amount}}
 
 
@@ -55,7 +55,7 @@ async def parked(running: Running, loan_id: str | None = None) -> list[Any]:
 
 
 async def in_conflict(running: Running, loan_id: str) -> tuple[Event, Event, str]:
-    """Post a loan with two payments under one key; return them and the id under which the second is parked."""
+    """Post a loan with two payments under one key; return them and the parked id of the second."""
     paid = repayment(loan_id, 1000)
     other = corrected(paid, 9000)
     await running.post(loan(loan_id), paid)
@@ -69,7 +69,7 @@ def last_fact(heard: Heard, loan_id: str) -> OverdueFact:
 
 
 async def assert_as_rebuilt(running: Running) -> None:
-    """What stands is what the log makes of it, versions included."""
+    """What is stored equals what the log gives, versions included."""
     rebuild = Rebuild(running.engine, Books(running.engine, running.clock).ledger, repair=False)
     async for step in rebuild.whole(("default",), asyncio.Event()):
         assert step.differences == ()
@@ -222,7 +222,7 @@ async def test_what_could_not_be_folded_is_taken_by_a_retry_once_it_can_be(inges
 
 
 async def test_what_came_with_its_attributes_in_headers_is_parked_whole(ingest: Ingest) -> None:
-    """Else nothing but a discard could ever become of it."""
+    """Otherwise it could only ever be discarded."""
     running, _ = ingest
     strange = event("repayment.dreamt", loan_id="L1", amount=1)
     names = ("id", "source", "type", "time")
@@ -288,13 +288,13 @@ async def test_a_retry_about_a_borrower_that_contradicts_still_changes_nothing(i
 
 
 def as_if(state: Any, *but: str) -> Any:
-    """Return of a state what the money and the contacts hang on, without the names of what led there."""
+    """Return the parts of a state that money and contacts depend on, without the names of the events behind them."""
     shown = {name: value for name, value in state.items() if name not in ("loan_id", "borrower_id", "version", "events", *but)}
     return json.loads(json.dumps(shown).replace(state["loan_id"], "L"))
 
 
 def of_one_loan(loan_id: str, *amounts: int) -> tuple[Event, Event, list[Event]]:
-    """Return a loan, a payment to be retracted, and one payment for each amount under the same key."""
+    """Return a loan, a payment to be retracted, and one payment per amount under the same key."""
     wrong = event("repayment.received", event_id="wrong", loan_id=loan_id, repayment_id="r", amount=1000, paid_at=NOON.isoformat())
     return loan(loan_id), wrong, [corrected(wrong, amount, event_id=f"right-{n}") for n, amount in enumerate(amounts)]
 

@@ -1,4 +1,4 @@
-"""Folding stored loans again: what a rebuild finds and mends, and what a new release says."""
+"""Refolding stored loans: what a rebuild finds and repairs, and what a new release publishes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def everything(books: Books) -> list[Any]:
 
 
 async def stored(books: Books) -> list[Any]:
-    """Return the loans as they are stored, books read."""
+    """Return the loans as stored, with decoded books."""
     rows = await books.rows("select * from ingest.loans order by tenant, loan_id")
     return [{**row._mapping, "book": row.book and msgspec.msgpack.decode(row.book)} for row in rows]
 
@@ -183,7 +183,7 @@ async def test_a_timer_that_nobody_has_looked_at_yet_is_no_difference(engine: As
     events=event_sets(), product=products(), day=st.integers(0, LAST), more=st.integers(0, 12),
     rests=st.lists(st.integers(0, 3), min_size=11, max_size=11), ticks=st.booleans(),
 )  # fmt: skip
-async def test_a_rebuild_gives_what_was_taken_in_live(  # noqa: PLR0917  # Hypothesis gives them by name
+async def test_a_rebuild_gives_what_was_taken_in_live(  # noqa: PLR0917  # Hypothesis passes them by name
     engine: AsyncEngine, events: Sequence[LoanEvent], product: ProductLine, day: int, more: int, rests: list[int], *, ticks: bool
 ) -> None:
     books = Books(engine, DrivenClock(datetime.combine(FIRST + timedelta(days=day), time(15, 30), UTC)))
@@ -317,7 +317,7 @@ async def none_outdated(books: Books) -> bool:
 
 
 async def upgraded(books: Books) -> int:
-    """Let a worker of this release go round once, and return how many facts had changed."""
+    """Let a worker of this release make one pass, and return how many facts changed."""
     return await Upgrade(books.engine, books.ledger).one_pass(asyncio.Event())
 
 

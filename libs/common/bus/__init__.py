@@ -1,1 +1,1 @@
-"""The bus: ports, the consumer, and two adapters."""
+"""The bus: ports, the consumer and two adapters."""

@@ -1,4 +1,4 @@
-"""Messages out as prebuilt batches (a future per message would cost five times as much), and rows in as records."""
+"""Outgoing messages as prebuilt batches (a future per message would cost five times as much); incoming rows as records."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from libs.common.errors import TransientError
 
 Place = tuple[str, int]
 _LAST_MS = 253_402_300_799_999
-"""The end of the calendar; a publisher's client may write any number for the moment of a record."""
+"""The end of the calendar; a publisher's client may put any number into a record's timestamp."""
 
 
 def record_of(row: Any) -> Record:
-    """Return a row of the client's; a header may have no value."""
+    """Convert a row of the Kafka client; a header may have no value."""
     headers = tuple([(name, value or b"") for name, value in row.headers])
     at = datetime.fromtimestamp(min(max(row.timestamp, 0), _LAST_MS) / 1000, UTC)
     return Record(row.topic, row.partition, row.offset, row.key, row.value, headers, at)
 
 
 async def send(producer: Any, messages: Sequence[Message], *, within_s: float) -> Mapping[Place, BaseException]:
-    """Return once the broker has them, in order within a partition; the partitions whose messages it has not, with the reason."""
+    """Send the messages, in order within a partition, and return the partitions that failed, each with the reason."""
     by_partition: dict[Place, list[Message]] = defaultdict(list)
     for message in messages:
         by_partition[message.topic, message.partition].append(message)
@@ -40,7 +40,7 @@ async def send(producer: Any, messages: Sequence[Message], *, within_s: float) -
 
 
 def undelivered(failed: Mapping[Place, BaseException], *, passes: tuple[type[BaseException], ...]) -> UndeliveredError:
-    """Return what to tell whoever published; what does not pass by itself is raised as it is."""
+    """Return the error for the publisher; a failure that is not temporary is raised as it is."""
     for error in failed.values():
         if not isinstance(error, passes):
             raise error
@@ -53,11 +53,11 @@ def undelivered(failed: Mapping[Place, BaseException], *, passes: tuple[type[Bas
 
 
 async def let_go(producer: Any, *, within_s: float) -> None:
-    """End a producer once it has sent what it holds, or could not in time.
+    """Close a producer after it has sent what it holds, or has run out of time to do so.
 
-    Its own `stop` waits for that without end, and a `stop` that is given up leaves it trying, with its connections, as long as we live.
+    Its own `stop` waits for that without limit, and an abandoned `stop` keeps trying, connections and all, for the life of the process.
     """
-    producer._closed = True  # noqa: SLF001  # it has no public word for an end without waiting
+    producer._closed = True  # noqa: SLF001  # it has no public way to close without waiting
     for end in (producer.flush, producer.client.close, producer._sender.close):  # noqa: SLF001  # nor for its sender's
         with contextlib.suppress(Exception):
             async with asyncio.timeout(within_s):
@@ -85,5 +85,5 @@ async def _send_to(producer: Any, place: Place, messages: Sequence[Message]) -> 
 
 
 def _fits(batch: Any, message: Message) -> bool:
-    """Put a message into a batch, and say whether there was room."""
+    """Append a message to a batch; return whether there was room."""
     return batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers)) is not None

@@ -1,4 +1,4 @@
-"""Clients of a broker that are kept between calls: made when they are first needed, and anew once they were let go."""
+"""Broker clients kept between calls: made when first needed, and made again after they were closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ C = TypeVar("C")
 
 @dataclass(slots=True)
 class Kept(Generic[C]):
-    """One client for all who call."""
+    """One client shared by all callers."""
 
     begin: Callable[[], Awaitable[C]]
     end: Callable[[C], Awaitable[object]]
@@ -21,21 +21,21 @@ class Kept(Generic[C]):
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def live(self) -> C:
-        """Return it, begun where it is not."""
+        """Return the client, starting it if necessary."""
         async with self._making:
             if self._live is None:
                 self._live = await self.begin()
             return self._live
 
     async def let_go(self) -> None:
-        """End it: the next call begins another."""
+        """Close the client; the next call starts another."""
         client, self._live = self._live, None
         if client is not None:
             await self.end(client)
 
 
 async def begun(start: Callable[[], Awaitable[object]], stop: Callable[[], Awaitable[object]]) -> None:
-    """Start a client; one that cannot be started is stopped."""
+    """Start a client; stop it again if it fails to start."""
     try:
         await start()
     except BaseException:

@@ -1,4 +1,4 @@
-"""Taking in one batch: position, effects and dead letters in one transaction, whatever the bus."""
+"""Processing one batch: position, effects and dead letters in one transaction, whatever the bus."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Intake:
     subscription: Subscription
     outbox: Outbox
     reached: int = 0
-    """The next offset after what was committed last: of a batch that failed behind a bad record, its first part."""
+    """The offset after the last commit: if a batch fails behind a bad record, its first part is already committed."""
 
     async def take(self, batch: Sequence[Record], *, expected: int) -> int:
-        """Commit the effects of the batch and the next offset, and return that; PositionMovedError when it stands elsewhere."""
+        """Commit the effects of the batch with the next offset, and return it; PositionMovedError if the position is not `expected`."""
         next_offset = batch[-1].offset + 1
         try:
             async with self.subscription.engine.begin() as conn:
@@ -38,7 +38,7 @@ class Intake:
         return next_offset
 
     async def take_together(self, batches: Sequence[Sequence[Record]], expected: Sequence[int]) -> bool:
-        """Commit batches of several partitions of one topic in one transaction; False, and nothing done, when they must go one by one."""
+        """Commit batches of several partitions of a topic in one transaction; False, with nothing done, if they must go one by one."""
         steps = [
             positions.Step(batch[0].topic, batch[0].partition, stood, batch[-1].offset + 1, batch[-1].at)
             for batch, stood in zip(batches, expected, strict=True)
@@ -55,7 +55,7 @@ class Intake:
         return True
 
     async def read_on(self, place: positions.Place, log: positions.Log) -> tuple[int, bool]:
-        """Return where to read on, and whether the database is behind the group: then it went back."""
+        """Return where to resume, and whether the database is behind the group's offset, i.e. was restored to an earlier state."""
         async with self.subscription.engine.begin() as conn:
             position, start = await positions.read_on(conn, self.subscription.schema, place, log)
         about, wanted = {"topic": place.topic, "partition": place.partition}, positions.lower(position, log.committed)
@@ -71,7 +71,7 @@ class Intake:
         )
 
     async def _take_apart(self, batch: Sequence[Record], error: PoisonError, *, expected: int) -> int:
-        """Halve the batch until the record that nobody can use stands alone, and set that one aside."""
+        """Halve the batch until the unusable record is alone, and dead-letter that one."""
         if len(batch) > 1:
             middle = len(batch) // 2
             between = await self.take(batch[:middle], expected=expected)
@@ -93,7 +93,7 @@ class Intake:
 
 
 def dead_letter(record: Record, group: str, error: PoisonError) -> Message:
-    """Return the record as it came, with the reason and where it stood."""
+    """Return the record unchanged, with the reason and its origin as headers."""
     origin = (
         ("dunwell_group", group.encode()),
         ("dunwell_reason", error.reason.encode()),

@@ -1,4 +1,4 @@
-"""What a consumer fetches next, so that no partition waits while another is given again and again."""
+"""What a consumer fetches next, so that no partition starves while another is served again and again."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Fetched = Mapping[P, Sequence[object]]
 
 @dataclass(slots=True)
 class Fetching(Generic[P]):
-    """Asks in rounds, in which each partition has one turn; for one that has stood still for too long alone.
+    """Fetches in rounds in which each partition gets one turn; a partition that has stood still for too long is asked for alone.
 
-    The client gives all that it holds of one partition, thousands of records, before it gives of another. On a slow database those of the
-    last one would wait for minutes, with the payments among them, and would look as if the client had gone deaf.
+    The client returns everything it holds of one partition, thousands of records, before it turns to another. On a slow database the last
+    partition, payments included, would wait for minutes and look as if the client had gone deaf.
     """
 
     consumer: Any
     most: int
-    """Records at once."""
+    """Records per fetch."""
     movement: Movement[P]
     _had_a_turn: set[P] = field(default_factory=set)
 
     async def next(self, partitions: Sequence[P], *, timeout_ms: int) -> Fetched[P]:
-        """Return what comes next of these partitions, or of every one where none is named; nothing when nothing comes in time."""
+        """Return the next records of these partitions (of all if none is named); empty if nothing arrives in time."""
         if suspects := [partition for partition in partitions if partition in self.movement.suspects]:
             return await self._listen_for(suspects)
         fetched: Fetched[P] = {}

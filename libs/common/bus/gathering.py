@@ -1,4 +1,4 @@
-"""Group commit: what comes while one publish is under way goes together in the next one."""
+"""Group commit: what arrives while a publish is under way goes out together in the next one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from libs.common.bus.ports import Message, UndeliveredError
 
 ALONE = 100
-"""So many messages are a group by themselves, and neither wait for others nor keep them waiting."""
+"""This many messages form a group by themselves: they neither wait for others nor keep others waiting."""
 TOGETHER = 10_000
-"""Messages after which a group is full; whoever comes later goes with the next."""
+"""A group with this many messages is full; later ones go into the next."""
 
 Publish = Callable[[Sequence[Message]], Awaitable[None]]
 
@@ -26,18 +26,18 @@ class _Waiting:
 
 @dataclass(slots=True)
 class Gathering:
-    """Publishes for many callers at once, small parts in groups and in the order in which they came; each is answered for itself."""
+    """Publishes for many callers at once, small requests in groups and in order of arrival; each caller gets its own result."""
 
     together: Publish
     waits_s: float = 0.0
-    """How long a group waits at most until as many have come as were there a moment ago: who has just been answered tends to come again."""
+    """How long a group waits at most for as many callers as there were a moment ago: one that was just answered tends to come back."""
     _were_here: int = 0
     _all_came: asyncio.Event = field(default_factory=asyncio.Event)
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _at_work: asyncio.Task[None] | None = None
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Return when these are durable, or raise what kept them from it, whatever becomes of those they went with."""
+        """Return when these messages are durable, or raise why they are not, whatever happens to the rest of the group."""
         if not messages:
             return
         if len(messages) >= ALONE:
@@ -60,7 +60,7 @@ class Gathering:
             self._at_work = None
 
     async def _wait_for_others(self) -> None:
-        """Let a group become as large as the last one with those who waited behind it: each costs a round of its own."""
+        """Let the group grow to the size of the last one plus those that queued behind it: each group costs a round trip."""
         if len(self._waiting) >= self._were_here or not self.waits_s:
             return
         self._all_came.clear()
@@ -73,13 +73,13 @@ class Gathering:
         size = 0
         while self._waiting and size < TOGETHER:
             one = self._waiting.popleft()
-            if not one.durable.done():  # else its caller has gone, and was told that it did not come to it
+            if not one.durable.done():  # else its caller has gone, and knows that it was not published
                 group.append(one)
                 size += len(one.messages)
         try:
             if group:
                 await self.together([message for one in group for message in one.messages])
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is theirs who wait for it, and the next group goes on
+        except Exception as error:  # noqa: BLE001  # any error belongs to the callers of this group; the next group goes on
             _answer(group, error)
         else:
             _answer(group, None)
@@ -87,7 +87,7 @@ class Gathering:
 
 
 def _answer(group: Sequence[_Waiting], error: Exception | None) -> None:
-    """Tell each of the group; an error that names partitions concerns only those who have messages there."""
+    """Resolve each caller of the group; an error that names partitions concerns only those with messages there."""
     for one in group:
         if one.durable.done():  # its caller has gone
             continue

@@ -1,4 +1,4 @@
-"""Several batches in hand at once, each of other partitions: while one waits for the database, another is decided."""
+"""Several batches in progress at once, each of different partitions: while one waits for the database, another is computed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T", bound=InTopic)
 
 
 def parts_of(fetched: Mapping[T, Sequence[object]], *, topics: bool) -> list[dict[T, Sequence[object]]]:
-    """Return what goes into one transaction each: the batch of a partition, or those of a topic."""
+    """Group what was fetched by transaction: the batch of one partition, or all batches of one topic."""
     parts: dict[object, dict[T, Sequence[object]]] = {}
     for partition, rows in fetched.items():
         parts.setdefault(partition.topic if topics else partition, {})[partition] = rows
@@ -34,7 +34,7 @@ def parts_of(fetched: Mapping[T, Sequence[object]], *, topics: bool) -> list[dic
 
 @dataclass(slots=True)
 class Hands(Generic[P]):
-    """At most so many batches at once, and one of a partition."""
+    """Runs up to `most` batches at once, and one per partition."""
 
     most: int
     _at_work: dict[P, asyncio.Task[None]] = field(default_factory=dict)
@@ -42,15 +42,15 @@ class Hands(Generic[P]):
 
     @property
     def empty(self) -> bool:
-        """Say whether nothing is in hand."""
+        """Return whether nothing is in progress."""
         return not self._at_work
 
     def free(self, partitions: Iterable[P]) -> list[P]:
-        """Return those of which nothing is in hand."""
+        """Return the partitions that have no batch in progress."""
         return [partition for partition in partitions if partition not in self._at_work]
 
     async def begin(self, tasks: asyncio.TaskGroup, partitions: Sequence[P], work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Begin with a batch of these partitions as soon as a hand is free."""
+        """Start a batch of these partitions as soon as a slot is free."""
         while len(set(self._at_work.values())) >= self.most:
             await self.one_done()
         async with self._turn:
@@ -63,13 +63,13 @@ class Hands(Generic[P]):
             del self._at_work[partition]
 
     async def one_done(self) -> None:
-        """Wait until something that is in hand is done."""
+        """Wait until any batch in progress is done."""
         if self._at_work:
             await asyncio.wait(list(self._at_work.values()), return_when=asyncio.FIRST_COMPLETED)
 
     @asynccontextmanager
     async def still(self) -> AsyncIterator[None]:
-        """Let nothing begin, and go on once everything that began is done."""
+        """Start no new batch; enter the block once all batches in progress are done."""
         async with self._turn:
             if self._at_work:
                 await asyncio.wait(list(self._at_work.values()))

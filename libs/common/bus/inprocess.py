@@ -1,7 +1,7 @@
 """The bus inside one process: `publish` returns once every consumer group has committed.
 
-Its seeded mode behaves like a broker on a bad day instead: records wait, come twice, and topics overtake each other, while each
-partition keeps its order; `step` delivers one batch, chosen by the seed.
+Its seeded mode behaves like a broker on a bad day instead: records are delayed or come twice, and topics overtake each other, while
+each partition keeps its order; `step` delivers one batch, chosen by the seed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RETRY_S = 0.2
 
 @dataclass(slots=True)
 class _Ticket:
-    """What a publisher waits for: all its records committed by one group."""
+    """What a publisher waits for: one group has committed all its records."""
 
     remaining: int
     done: asyncio.Future[None]
@@ -50,7 +50,7 @@ class _Waiting:
 
 
 class InProcessBus:
-    """Publish and subscribe without a broker; `seed` turns the seeded mode on."""
+    """Publish and subscribe without a broker; `seed` turns on the seeded mode."""
 
     reads_again = False
 
@@ -85,7 +85,7 @@ class InProcessBus:
         return [group for group in self._groups if topic in group.topics]
 
     def _refused(self, topic: str) -> str | None:
-        """Return why a topic cannot be taken in now, or None: nobody must wait for a commit that will not come."""
+        """Return why a topic cannot be consumed now, or None: nobody must wait for a commit that will not come."""
         return next((why for group in self._readers(topic) if (why := group.refuses(topic)) is not None), None)
 
     @staticmethod
@@ -101,9 +101,9 @@ class InProcessBus:
         return worker
 
     async def step(self) -> bool:
-        """Deliver one batch of one partition of one group, chosen by the seed; False when nothing waits."""
+        """Deliver one batch of one partition of one group, chosen by the seed; False if nothing is waiting."""
         if self._random is None:
-            raise RuntimeError("only a seeded bus is stepped")
+            raise RuntimeError("only a seeded bus can be stepped")
         choices = [(g, place) for g in self._groups for place in g.waiting_places()]
         if not choices:
             return False
@@ -112,11 +112,11 @@ class InProcessBus:
         return True
 
     async def count_partitions(self, topics: Sequence[str]) -> int:
-        """Return over how many partitions these topics are spread."""
+        """Return how many partitions these topics have in total."""
         return len(topics) * self.partitions
 
     async def behind(self, topic: str, groups: Sequence[str]) -> int:
-        """Return how many records wait for the group for which most do."""
+        """Return how many records are waiting for the group that has most of them waiting."""
         return max((group.waits(topic) for group in self._groups if group.subscription.group in groups), default=0)
 
     async def ready(self) -> str | None:
@@ -125,7 +125,7 @@ class InProcessBus:
         return f"stopped: {', '.join(stopped)}" if stopped else None
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no resources to release."""
 
 
 @dataclass(slots=True)
@@ -157,21 +157,21 @@ class InProcessWorker:
         self._work.set()
 
     def refuses(self, topic: str) -> str | None:
-        """Return why this topic is not taken in now, or None."""
+        """Return why this topic is not consumed now, or None."""
         if self.closed:
             return f"{self.subscription.group} has stopped"
-        return f"{self.subscription.group} does not go on with {topic}" if topic in self.health.stopped_topics else None
+        return f"{self.subscription.group} has stopped consuming {topic}" if topic in self.health.stopped_topics else None
 
     def waiting_places(self) -> list[tuple[str, int]]:
-        """Return the partitions on which something waits."""
+        """Return the partitions on which records are waiting."""
         return sorted(place for place, queue in self._queues.items() if queue and place[0] not in self.health.stopped_topics)
 
     def waits(self, topic: str) -> int:
-        """Return how many records of a topic are not taken in yet."""
+        """Return how many records of a topic are still to be consumed."""
         return sum(len(queue) for place, queue in self._queues.items() if place[0] == topic)
 
     async def run(self) -> None:
-        """Take in what is published until stopped; what it raises ends the process."""
+        """Consume until stopped; an error raised here ends the process."""
         await self.join()
         try:
             while not self._stop.is_set():
@@ -180,14 +180,14 @@ class InProcessWorker:
                     await self.deliver(place, self.subscription.batch_records)
                 if not self.waiting_places():
                     await self._idle()
-                await self._look()
+                await self._observe_once_a_second()
         except BaseException as error:
             self._fail(error)
             raise
         self.closed = True
 
     async def join(self) -> None:
-        """Make the positions of all partitions, so that watermarks count them."""
+        """Create the positions of all partitions, so that watermarks count them."""
         async with self.subscription.engine.begin() as conn:
             for topic in sorted(self.topics):
                 for partition in range(self.bus.partitions):
@@ -197,7 +197,7 @@ class InProcessWorker:
         self.health.assigned = dict.fromkeys(self.topics, self.bus.partitions)
 
     async def deliver(self, place: tuple[str, int], limit: int) -> None:
-        """Take in up to so many records of one partition."""
+        """Process up to `limit` records of one partition."""
         if not self.health.joined:
             await self.join()
         async with self._busy:
@@ -217,7 +217,7 @@ class InProcessWorker:
             self.health.progress_at[place] = self.bus.clock.now()
 
     async def _take(self, place: tuple[str, int], waiting: Sequence[_Waiting]) -> None:
-        """Commit one batch; where the position has moved meanwhile, number the records anew and try again."""
+        """Commit one batch; if the position has moved meanwhile, renumber the records and try again."""
         left = list(waiting)
         while left:
             first, now = self._next[place], self.bus.clock.now()
@@ -240,7 +240,7 @@ class InProcessWorker:
                 return
 
     async def observe(self) -> None:
-        """Note up to when everything is committed."""
+        """Record the moment up to which everything is committed."""
         self._observed_at = stopwatch()
         async with self.subscription.engine.begin() as conn:
             seen_at = await self.bus.clock.at(conn)
@@ -251,7 +251,7 @@ class InProcessWorker:
             await positions.caught_up(conn, self.subscription.schema, ends)
 
     async def stop(self) -> None:
-        """Finish the batch in hand and return."""
+        """Finish the current batch and return."""
         self._stop.set()
         self._work.set()
         async with self._busy:
@@ -264,8 +264,8 @@ class InProcessWorker:
         except TimeoutError:
             return
 
-    async def _look(self) -> None:
-        """Observe once a second, busy or not; what passes by itself is left to the next look."""
+    async def _observe_once_a_second(self) -> None:
+        """Observe once a second, busy or not; a temporary failure is left to the next time."""
         if stopwatch() - self._observed_at < OBSERVE_S:
             return
         try:

@@ -1,8 +1,8 @@
 """The bus on Apache Kafka: the only file that knows aiokafka.
 
-Its known faults are met here: consumers that go silently deaf (a watchdog ends the process), producers that stay broken after a
-sequence error (a fresh one is made), topics whose creation fails without an exception (the answer is read), and group offsets
-that mean nothing after a restore (the database's position rules).
+Its known faults are handled here: consumers that silently go deaf (a watchdog ends the process), producers that stay broken after a
+sequence error (a new one is made), topics whose creation fails without an exception (the response is checked), and group offsets
+that mean nothing after a restore (the database's position decides).
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ COMMIT_EVERY_S = 1.0
 DEAF_AFTER_S = 60.0
 STOP_WITHIN_S = 5.0
 ANSWERS_WITHIN_S = 5.0
-LOOKS_AGAIN_MS = 5  # a client that has never asked for a topic learns of it after this pause
+METADATA_BACKOFF_MS = 5  # a client that has never asked for a topic learns of it only after this pause
 SESSION_TIMEOUT_MS = 15_000
 PUBLISH_WITHIN_S = 20.0
 BATCH_BYTES = 512 * 1024
 FETCH_WAIT_MS = 100
-ENOUGH_BYTES = 64 * 1024  # with so much to give a broker waits for no more
+ENOUGH_BYTES = 64 * 1024  # with this much to return, a broker does not wait for more
 BATCHES_AT_ONCE = 3
 TOPIC_IS_THERE = 36
 _OF_THE_BROKER = (KafkaError, TimeoutError)
@@ -55,7 +55,7 @@ _PASSING = (KafkaError, TransientError, OSError)
 
 
 class DeafConsumerError(Exception):
-    """There are records, and none has come for a minute: only a new process helps."""
+    """There are records, but none has arrived for a minute: only a new process helps."""
 
 
 class KafkaBus:
@@ -72,7 +72,7 @@ class KafkaBus:
         self._askers = Kept(self._new_askers, _end_askers)
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Return when the broker has all of them on all in-sync replicas; in order within a partition."""
+        """Return when all messages are on all in-sync replicas; in order within a partition."""
         began = stopwatch()
         try:
             async with asyncio.timeout(PUBLISH_WITHIN_S):
@@ -82,7 +82,7 @@ class KafkaBus:
             await self._producer.let_go()
             raise TransientError(f"the broker did not take {len(messages)} messages: {type(error).__name__} {error}") from error
         if not all(isinstance(error, TransientError) for error in failed.values()):
-            # A producer that has lost its sequence stays broken: the next call makes a new one; ids make the repeats harmless.
+            # A producer that has lost its sequence stays broken, so the next call makes a new one; ids make the repeats harmless.
             await self._producer.let_go()
         if failed:
             raise undelivered(failed, passes=_PASSING)
@@ -92,7 +92,7 @@ class KafkaBus:
         return KafkaWorker(self, subscription)
 
     async def count_partitions(self, topics: Sequence[str]) -> int:
-        """Return over how many partitions these topics are spread on the broker."""
+        """Return how many partitions these topics have in total on the broker."""
         try:
             async with asyncio.timeout(PUBLISH_WITHIN_S):
                 producer = await self._producer.live()
@@ -101,7 +101,7 @@ class KafkaBus:
             raise TransientError(f"the broker does not say how its topics are spread: {type(error).__name__} {error}") from error
 
     async def behind(self, topic: str, groups: Sequence[str]) -> int:
-        """Return what the slowest of these groups has still to take, by what it told the broker within the last second or so."""
+        """Return how many records the slowest of these groups still has to consume, by the offsets it committed to the broker lately."""
         places = [TopicPartition(topic, n) for n in range(self.partitions)]
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
@@ -114,7 +114,7 @@ class KafkaBus:
         return max(sum(max(0, int(ends[tp] - at.offset)) for tp, at in one.items() if at.offset >= 0) for one in told)
 
     async def ready(self) -> str | None:
-        """Return None when the broker answers, else why not."""
+        """Return None if the broker answers, else why not."""
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
                 producer = await self._producer.live()
@@ -124,7 +124,7 @@ class KafkaBus:
         return None
 
     async def close(self) -> None:
-        """Let go of the clients."""
+        """Close the clients."""
         await self._producer.let_go()
         await self._askers.let_go()
 
@@ -137,8 +137,8 @@ class KafkaBus:
         return producer
 
     async def _new_askers(self) -> Askers:
-        """Return what asks where topics end, and what asks how far groups are."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, client_id=self.client_id, retry_backoff_ms=LOOKS_AGAIN_MS)
+        """Return a consumer, which can ask where topics end, and an admin client, which can ask how far groups are."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, client_id=self.client_id, retry_backoff_ms=METADATA_BACKOFF_MS)
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, client_id=self.client_id)
         await begun(lambda: asyncio.gather(consumer.start(), admin.start()), lambda: _end_askers((consumer, admin)))
         return consumer, admin
@@ -156,7 +156,7 @@ class KafkaWorker:
     _consumer: AIOKafkaConsumer = field(init=False)
     _standing: Standing[TopicPartition] = field(default_factory=Standing)
     _unplaced: set[TopicPartition] = field(default_factory=set)
-    """Assigned, and not yet brought to the database's position."""
+    """Assigned, but not yet moved to the database's position."""
     _hands: Hands[TopicPartition] = field(default_factory=lambda: Hands(BATCHES_AT_ONCE))
     _fetching: Fetching[TopicPartition] = field(init=False)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -165,7 +165,7 @@ class KafkaWorker:
         self._intake = Intake(self.subscription, Outbox(self.subscription.schema))
 
     async def run(self) -> None:
-        """Consume until stopped; what it raises ends the process."""
+        """Consume until stopped; an error raised here ends the process."""
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bus.bootstrap, client_id=self.bus.client_id, group_id=self.subscription.group,
             enable_auto_commit=False, auto_offset_reset="earliest", session_timeout_ms=SESSION_TIMEOUT_MS,
@@ -181,7 +181,7 @@ class KafkaWorker:
                 await self._consume(tasks)
                 watching.cancel()
         except ExceptionGroup as group:
-            raise group.exceptions[0] from None  # what it died of, by its name
+            raise group.exceptions[0] from None  # the cause itself, not the group around it
         finally:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(STOP_WITHIN_S):
@@ -189,13 +189,13 @@ class KafkaWorker:
                     await self._consumer.stop()
 
     async def stop(self) -> None:
-        """Finish the batch in hand, hand over, return."""
+        """Finish the batches in progress and return."""
         self._stop.set()
         async with self._hands.still():
             return
 
     async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
-        """Finish the batch in hand, then forget these partitions: somebody else goes on from the database's position."""
+        """Finish the batches in progress, then forget these partitions: another member resumes from the database's position."""
         self.health.rebalances += 1
         async with self._hands.still():
             await self._commit()
@@ -204,13 +204,13 @@ class KafkaWorker:
                 self._standing.forget(tp)
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> None:
-        """Leave it to the consuming loop to place them: the client swallows what fails here, and nobody would read them."""
+        """Leave the placing to the consuming loop: the client swallows an error raised here, and nobody would read these partitions."""
         self._unplaced.update(partitions)
         if not self._unplaced:
             self._note_assigned()
 
     async def observe(self) -> None:
-        """Note up to when everything that stood on the bus is committed, and how far behind this member is."""
+        """Record the moment up to which everything on the bus is committed, and how far behind this member is."""
         async with self.subscription.engine.begin() as conn:
             seen_at = await self.bus.clock.at(conn)
         mine = list(self._standing.expected)
@@ -222,7 +222,7 @@ class KafkaWorker:
         self._find_deafness(ends)
 
     async def _started(self) -> None:
-        """Start the consumer, trying again while the broker cannot be reached."""
+        """Start the consumer, retrying while the broker cannot be reached."""
         await patiently(self._consumer.start, self._stop, passes=lambda e: isinstance(e, KafkaError | OSError), note=self.health.note)
 
     async def _consume(self, tasks: asyncio.TaskGroup) -> None:
@@ -233,7 +233,7 @@ class KafkaWorker:
             stood = dict(self._standing.expected)
             free = self._hands.free(stood)
             timeout_ms = POLL_MS if self._hands.empty else 0
-            asks = free or not stood  # no partition named means every one, those in hand too
+            asks = free or not stood  # naming no partition means all of them, even those in progress
             fetched = await self._fetching.next(free, timeout_ms=timeout_ms) if asks else {}
             for part in parts_of(fetched, topics=self.subscription.joins_ms is not None):
                 await self._hands.begin(tasks, list(part), partial(self._take_what_comes_next, part, stood))
@@ -244,7 +244,7 @@ class KafkaWorker:
                 committed_at = stopwatch()
 
     async def _take_what_comes_next(self, part: Fetched[TopicPartition], stood: Mapping[TopicPartition, int]) -> None:
-        """Take rows in, unless they were fetched before a rebalance or a jump: those will be fetched again."""
+        """Process rows, except those fetched before a rebalance or a jump: they will be fetched again."""
         still = [tp for tp in part if tp in stood and self._standing.expected.get(tp) == stood[tp] and not self._stop.is_set()]
         read = {tp: [record for row in part[tp] if (record := record_of(row)).offset >= stood[tp]] for tp in still}
         batches = {tp: batch for tp, batch in read.items() if batch}
@@ -254,7 +254,7 @@ class KafkaWorker:
             await self._take(tp, batch)
 
     async def _take_together(self, batches: Mapping[TopicPartition, Sequence[Record]]) -> bool:
-        """Take batches of several partitions in at once; False when each must go alone: one holds a bad record, or stands elsewhere."""
+        """Process batches of several partitions at once; False if each must go alone (a bad record, or a position that has moved)."""
         for tp, batch in batches.items():
             await self._note_gap(tp, batch[0].offset)
         expected = [self._standing.expected[tp] for tp in batches]
@@ -265,7 +265,7 @@ class KafkaWorker:
         return took is not False  # None: the stop came first
 
     async def _place_patiently(self) -> None:
-        """Bring what was assigned to where the database says, again and again while that or the broker cannot be reached."""
+        """Move new partitions to the database's position, retrying while the database or the broker cannot be reached."""
         began = stopwatch()
 
         def passes(error: Exception) -> bool:
@@ -277,7 +277,7 @@ class KafkaWorker:
         await patiently(self._place, self._stop, passes=passes, note=self.health.noting("placing_retried"))
 
     async def _place(self) -> None:
-        """Go to where the database says, or to the group's offset where that is lower; its owner is told once if it went back."""
+        """Seek to the database's position, or to the group's offset if that is lower; tell the owner once if the database went back."""
         async with self._hands.still():
             new = sorted(self._unplaced)
             if not new:
@@ -308,7 +308,7 @@ class KafkaWorker:
             if next_offset is not None:
                 self._reached(tp, next_offset)
         except PositionMovedError as moved:
-            if moved.next_offset < self._standing.expected[tp]:  # it held what we had committed, and does no more: a failover lost it
+            if moved.next_offset < self._standing.expected[tp]:  # a failover has lost what we had committed
                 await self._tell_went_back()
             self._go_to(tp, moved.next_offset)
         except DeadLetterLimitError as error:
@@ -319,7 +319,7 @@ class KafkaWorker:
             logs.get("bus").error("topic_stopped", topic=tp.topic, reason=str(error))
 
     async def _note_gap(self, tp: TopicPartition, offset: int) -> None:
-        """Say so when records were cut off the log before they were read; compaction leaves harmless gaps behind its beginning."""
+        """Log records that were deleted before they were read; gaps after the log's beginning are compaction, and harmless."""
         position = self._standing.expected[tp]
         if offset <= position:
             return
@@ -328,7 +328,7 @@ class KafkaWorker:
             logs.get("bus").error("records_missing", topic=tp.topic, partition=tp.partition, position=position, begins=begins, ends=offset)
 
     async def _patiently(self, take: Callable[[], Awaitable[T]], tp: TopicPartition) -> T | None:
-        """Take a batch in, again and again while the database cannot be reached; the watchdog bounds it. None when the stop came first."""
+        """Process a batch, retrying while the database cannot be reached (the watchdog bounds that); None if stopped first."""
         note = self.health.noting("batch_retried", topic=tp.topic, partition=tp.partition)
         return await patiently(take, self._stop, passes=is_transient, note=note)
 
@@ -358,7 +358,7 @@ class KafkaWorker:
         self._consumer.seek(tp, offset)
 
     async def _commit(self) -> None:
-        """Tell the broker where the group is; for dashboards only, so a refusal is no harm."""
+        """Commit the group's offsets to the broker; for dashboards only, so a refusal does no harm."""
         if offsets := self._standing.take_uncommitted():
             with contextlib.suppress(KafkaError, IllegalStateError):
                 await self._consumer.commit(offsets)
@@ -384,7 +384,7 @@ async def _end_askers(askers: Askers) -> None:
 
 
 async def make_topics(bootstrap: str, specs: Sequence[TopicSpec], *, replication: int = 1) -> list[str]:
-    """Create what is missing, and return the names; a refusal by the broker is an error."""
+    """Create the missing topics and return their names; a refusal by the broker is an error."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:

@@ -1,4 +1,4 @@
-"""What is remembered of a partition between two looks: where it ended, and when its position last moved."""
+"""What is remembered of a partition between two observations: where it ended, and when its position last moved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from libs.common.clock import stopwatch
 
 KEPT = 600
-"""Ends remembered for one partition: ten minutes of looks a second; of older ones the newer say the same, only later."""
+"""Ends remembered per partition: ten minutes at one a second; dropping older ones only delays what they would have shown."""
 
 LISTEN_S = 0.5
 """How long one request that names only partitions under suspicion waits for them."""
@@ -21,16 +21,16 @@ P = TypeVar("P", bound=Hashable)
 
 @dataclass(slots=True)
 class Marks(Generic[P]):
-    """Where each partition ended at each look, until the position has passed it.
+    """Where each partition ended at each observation, until the position has passed that end.
 
-    Whoever only compares the position with the end of this moment finds a busy partition never caught up with, and every sender waits
+    If the position were only compared with the current end, a busy partition would never count as caught up, and every sender would wait
     for a watermark that does not come.
     """
 
     _seen: dict[P, deque[tuple[int, datetime]]] = field(default_factory=dict)
 
     def see(self, place: P, end: int, at: datetime) -> None:
-        """Remember that all that stood at `at` lies before `end`."""
+        """Remember that everything present at `at` lies before `end`."""
         self._seen.setdefault(place, deque(maxlen=KEPT)).append((end, at))
 
     def passed(self, place: P, position: int) -> tuple[int, datetime] | None:
@@ -41,7 +41,7 @@ class Marks(Generic[P]):
         return reached
 
     def forget(self, place: P) -> None:
-        """Drop what was seen: somebody else reads on, or the offsets mean something else now."""
+        """Drop what was seen: another member reads on, or the offsets mean something else now."""
         self._seen.pop(place, None)
 
 
@@ -59,7 +59,7 @@ class Movement(Generic[P]):
         return self._asked_alone.keys()
 
     def moved(self, place: P) -> None:
-        """Note that its position moves now."""
+        """Note that the position has just moved."""
         self._at[place] = self._last_of_any = stopwatch()
         self._asked_alone.pop(place, None)
 
@@ -87,21 +87,21 @@ class Movement(Generic[P]):
         return self._asked_alone.setdefault(place, 0) * LISTEN_S >= after_s / 4
 
     def unseen(self) -> None:
-        """Begin anew: a look that failed says nothing, and while broker or database are away nobody can move."""
+        """Start over: a failed observation says nothing, and while broker or database are away no position can move."""
         self._at.clear()
         self._asked_alone.clear()
 
     def forget(self, place: P) -> None:
-        """Drop what is known of it."""
+        """Drop what is known about it."""
         self._at.pop(place, None)
         self._asked_alone.pop(place, None)
 
 
 class Ordered(Hashable, Protocol):
-    """A partition that can be sorted."""
+    """A sortable partition."""
 
     def __lt__(self, other: Any, /) -> bool:
-        """Say whether it comes before another."""
+        """Return whether it comes before another."""
         ...
 
 
@@ -110,41 +110,41 @@ Q = TypeVar("Q", bound=Ordered)
 
 @dataclass(slots=True)
 class Standing(Generic[Q]):
-    """Where a member of a group stands on its partitions."""
+    """How far a member of a group is on each of its partitions."""
 
     expected: dict[Q, int] = field(default_factory=dict)
-    """The offset that comes next, by partition; it has those that are its own."""
+    """The next offset by partition; only the partitions assigned to this member."""
     movement: Movement[Q] = field(default_factory=Movement)
     marks: Marks[Q] = field(default_factory=Marks)
     uncommitted: dict[Q, int] = field(default_factory=dict)
-    """What the broker has not been told."""
+    """Offsets not yet committed to the broker."""
 
     def reached(self, place: Q, next_offset: int) -> None:
-        """Note that all before this offset is taken in."""
+        """Note that everything before this offset is processed."""
         self.expected[place] = self.uncommitted[place] = next_offset
         self.movement.moved(place)
 
     def go_to(self, place: Q, offset: int) -> None:
-        """Go on from another place."""
+        """Resume from another offset."""
         self.expected[place] = offset
         self.marks.forget(place)
         self.movement.moved(place)
 
     def forget(self, place: Q) -> None:
-        """Leave a partition to somebody else."""
+        """Give up a partition to another member."""
         self.expected.pop(place, None)
         self.movement.forget(place)
         self.marks.forget(place)
 
     def looked_at(self, ends: Mapping[Q, int], at: datetime) -> list[tuple[Q, tuple[int, datetime]]]:
-        """Note where partitions ended at a moment, and return the newest end of each that has been reached."""
+        """Note where partitions ended at a moment, and return the newest end that each has reached."""
         for place, end in ends.items():
             self.marks.see(place, end, at)
         found = ((place, self.marks.passed(place, self.expected.get(place, -1))) for place in sorted(ends))
         return [(place, mark) for place, mark in found if mark is not None]
 
     def take_uncommitted(self) -> dict[Q, int]:
-        """Return what to tell the broker, once."""
+        """Return the offsets to commit to the broker, and clear them."""
         offsets = {place: offset for place, offset in self.uncommitted.items() if place in self.expected}
         self.uncommitted.clear()
         return offsets

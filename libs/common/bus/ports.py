@@ -1,4 +1,4 @@
-"""What a bus is to the services: messages out, batches of one partition in."""
+"""What a bus is to the services: messages out, batches in."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LIMIT_WINDOW = timedelta(minutes=10)
 
 
 def partition_of(tenant: str, of: str, partitions: int) -> int:
-    """Return the partition of everything about this borrower (or loan) of this tenant, on any topic of ours."""
+    """Return the partition of everything about this borrower (or loan) of this tenant, on any of our topics."""
     return zlib.crc32(f"{tenant}/{of}".encode()) % partitions
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A CloudEvent on its way out, in binary mode."""
+    """An outgoing CloudEvent in binary mode."""
 
     topic: str
     partition: int
@@ -36,7 +36,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A message as it stands on the bus."""
+    """A message as read from the bus."""
 
     topic: str
     partition: int
@@ -55,7 +55,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class UndeliveredError(TransientError):
-    """Messages of these (topic, partition) could not be made durable now; those of other partitions are."""
+    """Messages of these (topic, partition) pairs could not be made durable now; those of other partitions are."""
 
     def __init__(self, why: str, places: Collection[tuple[str, int]]) -> None:
         super().__init__(why)
@@ -63,22 +63,22 @@ class UndeliveredError(TransientError):
 
 
 Handler = Callable[[AsyncConnection, Sequence[Record]], Awaitable[None]]
-"""Takes in a batch of one partition (or of several of one topic, see `Subscription.joins_ms`) inside the transaction that also moves its
+"""Processes a batch of one partition (or of several of one topic, see `Subscription.joins_ms`) in the transaction that also moves its
 position."""
 
 
 @dataclass(slots=True)
 class DeadLetterBudget:
-    """How many bad records of a topic may be set aside in ten minutes before the topic stands still, whoever finds them bad."""
+    """How many bad records of a topic may be dead-lettered in ten minutes before the topic stops, whoever finds them bad."""
 
     limit: int = 100
     seen: dict[str, dict[tuple[int, int], datetime]] = field(default_factory=dict)
-    """By topic: when the record at (partition, offset) was set aside, oldest first."""
+    """By topic: when the record at (partition, offset) was dead-lettered, oldest first."""
     spent: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How many were ever set aside, by topic and reason."""
+    """How many were dead-lettered in total, by topic and reason."""
 
     def spend(self, record: Record, reason: str) -> None:
-        """Count a record, once however often its batch is tried again; an error when the topic has no budget left."""
+        """Count a record, once however often its batch is retried; DeadLetterLimitError if the topic has no budget left."""
         recent = self.seen.setdefault(record.topic, {})
         for place, at in list(recent.items()):
             if at >= record.at - LIMIT_WINDOW:
@@ -92,14 +92,14 @@ class DeadLetterBudget:
         self.spent[record.topic, reason] += 1
 
     def left(self, topic: str, now: datetime) -> float:
-        """Return the share of the budget that a bad record of this moment would find, 0 to 1."""
+        """Return the share of the budget that is left at this moment, 0 to 1."""
         recent = [at for at in self.seen.get(topic, {}).values() if at >= now - LIMIT_WINDOW]
         return 1 - len(recent) / self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A consumer group of a service: its topics, what takes them in, and the database whose transaction holds both."""
+    """A consumer group of a service: its topics, their handler, and the database that holds both effects and positions."""
 
     group: str
     topics: tuple[str, ...]
@@ -108,14 +108,14 @@ class Subscription:
     schema: str
     batch_records: int = 1000
     joins_ms: int | None = None
-    """Set where the handler does not care from which partitions of a topic its records are: small batches of several then share a
-    transaction, and a broker that has little may wait so long for more. None: a batch is of one partition."""
+    """Set if the handler does not care which partitions of a topic its records come from: small batches of several partitions then share
+    a transaction, and a broker with little to return may wait this long for more. None: one partition per batch."""
     after_commit: Callable[[], Awaitable[None]] | None = None
-    """Called when a batch is committed, outside the transaction: wakes whoever waits for its effects."""
+    """Called after a batch is committed, outside the transaction, to wake whoever waits for its effects."""
     on_went_back: Callable[[], Awaitable[None]] | None = None
-    """Called when the bus knows of a later position than the database: it was restored to an earlier moment."""
+    """Called when the bus knows of a later position than the database, i.e. the database was restored to an earlier state."""
     budget: DeadLetterBudget = field(default_factory=DeadLetterBudget)
-    """The one that a handler which sets records aside itself spends too."""
+    """Shared with a handler that dead-letters records itself."""
 
 
 @dataclass(slots=True)
@@ -131,11 +131,11 @@ class Health:
     progress_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
 
     def note(self, error: Exception) -> None:
-        """Remember what went wrong last."""
+        """Remember the latest error."""
         self.last_error = f"{type(error).__name__}: {error}"
 
     def noting(self, event: str, **about: object) -> Callable[[Exception], None]:
-        """Return what remembers an error, and logs it."""
+        """Return a function that remembers an error and logs it."""
 
         def note(error: Exception) -> None:
             self.note(error)
@@ -151,15 +151,15 @@ class BusWorker(Protocol):
     health: Health
 
     async def run(self) -> None:
-        """Consume until cancelled or stopped; what it raises ends the process."""
+        """Consume until cancelled or stopped; an error raised here ends the process."""
         ...
 
     async def stop(self) -> None:
-        """Finish the batch in hand, hand over, return."""
+        """Finish the batches in progress and return."""
         ...
 
     async def observe(self) -> None:
-        """Note in the positions up to when everything that stood on the bus is committed; the running worker does it by itself."""
+        """Record in the positions the moment up to which everything on the bus is committed; a running worker does so by itself."""
         ...
 
 
@@ -170,29 +170,29 @@ class Bus(Protocol):
 
     @property
     def reads_again(self) -> bool:
-        """Return whether a group whose database went back is given again what it had read since."""
+        """Return whether a group whose database went back gets again the records it had read since."""
         ...
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Return when all of them are durable; TransientError when that cannot be had now, UndeliveredError where some are."""
+        """Return when all messages are durable; TransientError if that is not possible now, UndeliveredError if only some are."""
         ...
 
     def consume(self, subscription: Subscription) -> BusWorker:
-        """Return the worker of a consumer group; it starts when run."""
+        """Return the worker of a consumer group; `run` starts it."""
         ...
 
     async def count_partitions(self, topics: Sequence[str]) -> int:
-        """Return over how many partitions these topics are spread."""
+        """Return how many partitions these topics have in total."""
         ...
 
     async def behind(self, topic: str, groups: Sequence[str]) -> int:
-        """Return how many records of a topic the group that is furthest behind has still to take, of those that have ever taken any."""
+        """Return how many records of a topic the slowest of these groups still has to consume; groups that never read it do not count."""
         ...
 
     async def ready(self) -> str | None:
-        """Return None when the bus answers, else why it does not."""
+        """Return None if the bus answers, else why it does not."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...

@@ -1,4 +1,4 @@
-"""The topics that a deployment needs, out of the catalogue."""
+"""The topics that a deployment needs, from the catalogue."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from libs.common.contracts.catalogue import CATALOGUE, INTERNAL, dead_letters_of
 
 DEAD_LETTERS_KEPT = timedelta(days=35)
 COMPACTED_WITHIN = timedelta(days=1)
-"""What a newer record of its key has replaced is gone by then: whoever starts without a database reads little that is old."""
+"""By then a record replaced by a newer one of its key is gone, so that a service starting without a database reads few old ones."""
 DIRTY_RATIO = 0.1
-"""The share of replaced records at which a partition is compacted before that; Kafka's own would let half of it be such."""
+"""The share of replaced records at which a partition is compacted sooner; Kafka's default would be a half."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic to be made."""
+    """A topic to create."""
 
     name: str
     partitions: int
     retention: timedelta
-    """How long a record is kept; on a compacted topic the newest of a key stands for good, and this is for what closes a key."""
+    """How long a record is kept; on a compacted topic the newest record of a key stays for good, and this is for tombstones."""
     compacted: bool
     others_write: bool = False
-    """Its records get the broker's moment: by a publisher's own they would be deleted too early, or have been known too late."""
+    """Its records get the broker's timestamp: by a publisher's own they could be deleted too early or count as known too late."""
 
     @property
     def settings(self) -> Mapping[str, str]:
@@ -45,7 +45,7 @@ def _ms(duration: timedelta) -> str:
 
 
 def needed(tenants: Sequence[str], partitions: int) -> list[TopicSpec]:
-    """Return every topic, those of each tenant and those for dead letters included."""
+    """Return every topic, including those of each tenant and those for dead letters."""
     wallets = [topic for topic in CATALOGUE if topic.producer == "wallet"]
     inputs = [(of_tenant(topic, tenant, first=tenants[0]), topic) for topic in wallets for tenant in tenants]
     named = [*inputs, *[(topic.name, topic) for topic in INTERNAL]]

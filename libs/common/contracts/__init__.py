@@ -1,1 +1,1 @@
-"""The messages that the services and the wallets exchange: the only code that services share about each other."""
+"""The messages that services and wallets exchange: all that the services know of each other."""

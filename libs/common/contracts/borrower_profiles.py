@@ -10,7 +10,7 @@ from libs.common.contracts.wallet_borrowers import ChannelName, ContactRecorded,
 
 
 class Stamped(Contract, frozen=True, kw_only=True):
-    """The publisher's moment and event id: of two values of one key the greater (`time`, `id`) wins."""
+    """The publisher's time and event id: of two values of one key, the greater (`time`, `id`) wins."""
 
     borrower_id: Id
     time: Moment
@@ -23,7 +23,7 @@ class SealedAddress(Contract, frozen=True, kw_only=True):
     channel: ChannelName
     sealed: str
     lookup: str
-    """Keyed hash of the address as it is compared: the same telephone is the same text on every channel that reaches it."""
+    """Keyed hash of the normalised address: one telephone number has the same hash on every channel that reaches it."""
     priority: int = 100
     verified_at: Moment | None = None
     purposes: tuple[PurposeName, ...] | None = None
@@ -36,7 +36,7 @@ class BorrowerProfile(Stamped, frozen=True, kw_only=True):
     """
 
     key: str
-    """The borrower's private key, wrapped for the notifier: who destroys it has erased the borrower."""
+    """The borrower's private key, wrapped for the notifier: destroying it erases the borrower."""
     sealed_name: str | None = None
     locale: str | None = None
     timezone: str | None = None
@@ -46,7 +46,7 @@ class BorrowerProfile(Stamped, frozen=True, kw_only=True):
 
 
 class ConsentState(Stamped, frozen=True, kw_only=True):
-    """The consent of one channel and purpose as it stands."""
+    """The current consent for one channel and purpose."""
 
     channel: ChannelName
     purpose: PurposeName
@@ -55,7 +55,7 @@ class ConsentState(Stamped, frozen=True, kw_only=True):
 
 
 class StatusState(Stamped, frozen=True, kw_only=True):
-    """A stop of the borrower as it stands."""
+    """A stop of the borrower in its current state."""
 
     status_id: Id
     status: StopName

@@ -8,14 +8,14 @@ from libs.common.contracts.values import Attributes, Contract, Id, Moment
 
 
 class CaseEvent(Contract, frozen=True, kw_only=True):
-    """One entry of a case's story; the type of the message says which."""
+    """One entry in the history of a case; the message type says which."""
 
     case_id: Id
     borrower_id: Id
     spell: int
     at: Moment
     loan_id: Id | None = None
-    """The loan whose case it is; absent where it is the borrower's."""
+    """The loan of the case; absent if the case is the borrower's."""
     reason: str | None = None
     detail: Attributes = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Every topic, who writes it, and the message types on it."""
+"""Every topic, who writes it, and its message types."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEARTBEAT = "wallet.feed.heartbeat.v1"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic: its name, who writes it, what stands on it and for how long."""
+    """A topic: its name, who writes it, what is on it and for how long."""
 
     name: str
     producer: str
@@ -32,7 +32,7 @@ class Topic:
     retention: timedelta
     compacted: bool = False
     extensions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Attributes of ours that a message may have beside its data, as JSON Schemas."""
+    """Our CloudEvents extension attributes of a message, as JSON Schemas."""
 
 
 LOAN_EVENTS_TOPIC = Topic(
@@ -57,10 +57,10 @@ def group_of(service: str) -> str:
 
 
 def dead_letters_of(topic: str) -> str:
-    """Return the topic on which unusable records of this one are kept for people."""
+    """Return the topic on which unusable records of this one are kept for people to look at."""
     return f"{topic}.dlq"
 
 
 def of_tenant(topic: Topic, tenant: str, *, first: str) -> str:
-    """Return the input topic of a tenant; the first tenant's has the plain name."""
+    """Return a tenant's input topic; the first tenant's has the plain name."""
     return topic.name if tenant == first else f"{topic.name}.{tenant}"

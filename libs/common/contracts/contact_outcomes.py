@@ -1,4 +1,4 @@
-"""What became of it: topic `dunning.contact-outcomes`, from the notifier (contract, section 3)."""
+"""What became of a contact: topic `dunning.contact-outcomes`, from the notifier (contract, section 3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from libs.common.contracts.wallet_borrowers import ChannelName
 
 
 class RuleSpoken(Contract, frozen=True, kw_only=True):
-    """A rule that spoke against the contact, and until when it does."""
+    """A rule that forbade the contact, and until when."""
 
     rule: str
     nature: str
@@ -16,7 +16,7 @@ class RuleSpoken(Contract, frozen=True, kw_only=True):
 
 
 class ContactOutcome(Contract, frozen=True, kw_only=True):
-    """One step in the life of a contact; the type of the message says which."""
+    """One step in the life of a contact; the message type says which."""
 
     task_id: Id
     borrower_id: Id
@@ -24,17 +24,17 @@ class ContactOutcome(Contract, frozen=True, kw_only=True):
     step: str
     at: Moment
     sequence: int
-    """Rises with every outcome of a task: a repeat or a late one has no greater number."""
+    """Rises with every outcome of a task, so that a repeated or late outcome can be told by its number."""
     channel: ChannelName | None = None
     provider: str | None = None
     reason: str | None = None
     until: Moment | None = None
-    """For a deferral: the moment at which it is tried again; for `contact.unknown`: when it is closed unless somebody says before."""
+    """For a deferral: when it is tried again; for `contact.unknown`: when it is closed unless the result is known before."""
     rules: tuple[RuleSpoken, ...] = ()
     loans: tuple[str, ...] = ()
-    """The debts that the message named."""
+    """The debts named in the message."""
     final: bool = False
-    """For `contact.unknown`: nobody has said what became of it, and nobody will be asked any more."""
+    """For `contact.unknown`: the result was never learned, and nobody will be asked any more."""
 
 
 CONTACT_OUTCOMES: dict[str, type[ContactOutcome]] = {

@@ -1,4 +1,4 @@
-"""What should be said: topic `dunning.contact-tasks`, from the scheduler (contract, section 3)."""
+"""What to say to borrowers: topic `dunning.contact-tasks`, from the scheduler (contract, section 3)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from libs.common.contracts.wallet_borrowers import ChannelName, ContactRecorded,
 
 
 class PolicyRef(Contract, frozen=True, kw_only=True):
-    """The policy version that decided."""
+    """The policy version behind the decision."""
 
     name: str
     version: int
 
 
 class DebtRef(Contract, frozen=True, kw_only=True):
-    """A debt and the fact that the decision saw; sums are read from newer facts when the message is sent."""
+    """A debt and the fact that the decision was based on; amounts are read from newer facts when the message is sent."""
 
     loan_id: Id
     fact_epoch: int
     fact_version: int
     fact_as_of: date | None = None
-    """The day of that fact: what is late by time alone has no other version. None: any day."""
+    """The day of that fact: a debt that becomes late by time alone keeps its version. None: any day."""
 
 
 class ContactRequested(Contract, frozen=True, kw_only=True):
-    """Say this to this borrower; no address, name or sum is in it."""
+    """Say this to this borrower; contains no address, name or amount."""
 
     task_id: Id
     borrower_id: Id
@@ -49,7 +49,7 @@ class ContactRequested(Contract, frozen=True, kw_only=True):
 
 
 class ContactCancelled(Contract, frozen=True, kw_only=True):
-    """Do not say this, whether the request has come yet or not."""
+    """Do not say this, whether the request has arrived yet or not."""
 
     task_id: Id
     borrower_id: Id
@@ -58,7 +58,7 @@ class ContactCancelled(Contract, frozen=True, kw_only=True):
 
 
 class HoldSet(Contract, frozen=True, kw_only=True):
-    """Contacts rest or are limited."""
+    """Contacts are suspended or limited."""
 
     hold_id: Id
     borrower_id: Id
@@ -69,7 +69,7 @@ class HoldSet(Contract, frozen=True, kw_only=True):
     until: Moment | None = None
     loan_id: Id | None = None
     channel: ChannelName | None = None
-    """The one channel that is closed, where it is not all of them."""
+    """The channel concerned, if not all of them."""
 
 
 class HoldEnded(Contract, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class HoldEnded(Contract, frozen=True, kw_only=True):
 
 
 class QuietHours(Contract, frozen=True, kw_only=True):
-    """No contact from hour to hour on these days (`mon-fri`, `every`), in the borrower's own zone."""
+    """No contact between these hours on these days (`mon-fri`, `every`), in the borrower's own zone."""
 
     days: str
     from_: str = field(name="from")
@@ -90,7 +90,7 @@ class QuietHours(Contract, frozen=True, kw_only=True):
 
 
 class PreferencesSet(Contract, frozen=True, kw_only=True):
-    """What a borrower has chosen: it takes the place of the hours and channels that were chosen before."""
+    """What a borrower has chosen; replaces the hours and channels chosen before."""
 
     preference_id: Id
     borrower_id: Id

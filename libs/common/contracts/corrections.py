@@ -1,4 +1,4 @@
-"""What a fact says of past days beside its data: two CloudEvents extension attributes (decision 0010)."""
+"""What a fact says about past days besides its data: two CloudEvents extension attributes (decision 0010)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ ATTRIBUTES: Mapping[str, Mapping[str, Any]] = {
     FROM: {
         "type": "string",
         "format": "date",
-        "description": "the first day, in the loan's zone, of which an earlier fact said something else; absent where none did",
+        "description": "the first day, in the loan's zone, about which an earlier fact said something else; absent if none did",
     },
     DAYS: {
         "type": "string",
-        "description": "the days of which an earlier fact said something else, as `first/end=now` joined by commas: `first` is in, `end`"
-        " is out and empty where today is one of them, `now` is `owed` where something was overdue on them as is known now, else `clear`",
+        "description": "the days about which an earlier fact said something else, as `first/end=now` joined by commas: `first` is"
+        " inclusive, `end` exclusive and empty if today is one of them, `now` is `owed` if by what is known now something was overdue"
+        " on them, else `clear`",
         "examples": ["2026-11-03/2026-11-05=clear,2026-11-09/=owed"],
     },
 }
@@ -28,16 +29,16 @@ _OWED, _CLEAR = "owed", "clear"
 
 
 class CorrectedDays(msgspec.Struct, frozen=True, gc=False):
-    """Days of which something else was said: the first is in, `until` is out, None where today is one of them."""
+    """Days about which an earlier fact said something else: `until` is exclusive, and None if today is one of them."""
 
     from_on: date
     until: date | None
     owed: bool
-    """Whether something was overdue on them, as is known now."""
+    """Whether, by what is known now, something was overdue on them."""
 
 
 def written(days: Sequence[CorrectedDays]) -> dict[str, str]:
-    """Return the attributes that say this; none where nothing is corrected."""
+    """Return the attributes for these days; none if nothing is corrected."""
     if not days:
         return {}
     spans = [f"{one.from_on}/{one.until or ''}={_OWED if one.owed else _CLEAR}" for one in days]
@@ -45,7 +46,7 @@ def written(days: Sequence[CorrectedDays]) -> dict[str, str]:
 
 
 def read(attributes: Mapping[str, str]) -> tuple[CorrectedDays, ...]:
-    """Return what the attributes say; with the first day alone, all days since then."""
+    """Return the days in the attributes; the first day alone means all days since then."""
     if FROM not in attributes:
         return ()
     if DAYS not in attributes:
@@ -54,7 +55,7 @@ def read(attributes: Mapping[str, str]) -> tuple[CorrectedDays, ...]:
 
 
 def parsed(text: str) -> tuple[CorrectedDays, ...]:
-    """Return the days of one attribute; ValueError where it has another form."""
+    """Parse the days of one attribute; ValueError if it is malformed."""
     return tuple(_span(part) for part in text.split(","))
 
 
@@ -62,5 +63,5 @@ def _span(part: str) -> CorrectedDays:
     days, _, now = part.partition("=")
     begin, _, end = days.partition("/")
     if now not in (_OWED, _CLEAR):
-        raise ValueError(f"{part[:64]!r} is no span of corrected days")
+        raise ValueError(f"{part[:64]!r} is not a span of corrected days")
     return CorrectedDays(date.fromisoformat(begin), date.fromisoformat(end) if end else None, owed=now == _OWED)

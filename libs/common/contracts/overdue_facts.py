@@ -24,21 +24,21 @@ class Amounts(Contract, frozen=True, kw_only=True):
 
 
 class Anchor(Contract, frozen=True, kw_only=True):
-    """The oldest instalment not met: days past due are counted from it."""
+    """The oldest unmet instalment: days past due are counted from it."""
 
     n: int
     due_on: date
 
 
 class Pause(Contract, frozen=True, kw_only=True):
-    """Days on which the overdue clock rests: the first is in, the last is out."""
+    """Days on which the overdue clock is paused: `from` is inclusive, `until` exclusive."""
 
     from_: date = field(name="from")
     until: date | None = None
 
 
 class NextDue(Contract, frozen=True, kw_only=True):
-    """The next instalment that is not met and not yet overdue."""
+    """The next instalment that is neither met nor overdue yet."""
 
     n: int
     due_on: date
@@ -46,7 +46,7 @@ class NextDue(Contract, frozen=True, kw_only=True):
 
 
 class Doubt(Contract, frozen=True, kw_only=True):
-    """Events about this loan that a person must decide on; contacts rest until then."""
+    """Events about this loan that a person must decide on; contacts are suspended until then."""
 
     since: Moment
     parked: tuple[str, ...]
@@ -79,24 +79,24 @@ class OverdueFact(Contract, frozen=True, kw_only=True):
     doubt: Doubt | None = None
     resting_until: Moment | None = None
     received: int | None = None
-    """All that was ever paid for this debt and neither reversed nor charged back: what a promise to pay is measured by."""
+    """All that was ever paid for this debt and neither reversed nor charged back: promises to pay are measured against it."""
     segment: str | None = None
-    """The segment with which the loan was disbursed; the borrower's own is in his profile."""
+    """The segment given when the loan was disbursed; the borrower's own is in their profile."""
     reason: FactReason = "event"
     caused_by: str | None = None
 
     @property
     def order(self) -> tuple[int, int, date]:
-        """Return what a newer fact of the same debt has more of."""
+        """Return the key by which facts of one debt are ordered, the newest last."""
         return self.epoch, self.version, self.as_of
 
 
 class DebtWatermark(Contract, frozen=True, kw_only=True):
-    """All that stood on the input topics at `until` is in what comes before this in its partition."""
+    """Everything on the input topics at `until` is reflected in what precedes this message in its partition."""
 
     until: Moment
     stale_feeds: tuple[str, ...] = ()
-    """Tenants with a source whose heartbeat is overdue: their sending waits."""
+    """Tenants with a source whose heartbeat is overdue: nothing is sent for them meanwhile."""
 
 
 OVERDUE_FACTS: dict[str, type[OverdueFact | DebtWatermark]] = {

@@ -18,7 +18,7 @@ Source = Annotated[
     Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)", description="who published: a URI reference or a name"),
 ]
 WITHOUT_NUL = r"^[^\x00]*$(?!\n)"
-"""No column of text can hold the character 0."""
+"""PostgreSQL cannot store the character 0 in a text column."""
 Text = Annotated[str, Meta(max_length=4096, pattern=WITHOUT_NUL)]
 Amount = Annotated[int, Meta(ge=0, le=MAX_MINOR, description="minor units of the currency")]
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset")]
@@ -30,7 +30,7 @@ LAST_DAY = date(2199, 12, 31)
 ZONES = frozenset(zoneinfo.available_timezones())
 MAX_INSTALMENTS = 600
 MAX_DEPTH = 16
-"""Levels of what a publisher may attach; deeper JSON can be read at one depth of our stack and not at another."""
+"""Levels of nesting in what a publisher may attach; deeper JSON might be readable in one place and exceed the call stack in another."""
 
 
 SEGMENT = "segment"
@@ -39,7 +39,7 @@ MOST_SEGMENT = 128
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
-    """What every message is: a value; fields may be added to it, never changed."""
+    """The base of every message: a value; fields may be added, never changed."""
 
 
 def on_calendar(*days: date | None) -> None:
@@ -50,30 +50,30 @@ def on_calendar(*days: date | None) -> None:
 
 
 def known_zone(name: str | None) -> None:
-    """Refuse what is no IANA time zone."""
+    """Refuse a name that is not an IANA time zone."""
     if name is not None and name not in ZONES:
         raise ValueError(f"{name[:64]!r} is not an IANA time zone")
 
 
 def known_currency(code: str | None) -> None:
-    """Refuse what is no ISO 4217 currency."""
+    """Refuse a code that is not an ISO 4217 currency."""
     if code is not None and code not in CURRENCIES:
         raise ValueError(f"{code[:16]!r} is not an ISO 4217 currency")
 
 
 def moments_on_calendar(*moments: datetime | None) -> None:
-    """Refuse a moment outside 1970 to 2199: near the ends of time no zone can be applied to it."""
+    """Refuse a moment outside 1970 to 2199: near the ends of the calendar no zone can be applied."""
     on_calendar(*(moment.date() for moment in moments if moment is not None))
 
 
 def segment_of(attributes: Mapping[str, Any]) -> str | None:
-    """Return the segment that attributes name; None where there is none that could be written in an assignment."""
+    """Return the segment named in attributes; None if there is none that an assignment could name."""
     found = attributes.get(SEGMENT)
     return found if isinstance(found, str) and 0 < len(found) <= MOST_SEGMENT and found.isprintable() else None
 
 
 def not_deep(attributes: Mapping[str, Any] | None) -> None:
-    """Refuse attributes nested beyond what every reader of ours can take."""
+    """Refuse attributes nested deeper than all our readers can handle."""
     level: list[Any] = [attributes]
     for _ in range(MAX_DEPTH):
         level = [
@@ -85,7 +85,7 @@ def not_deep(attributes: Mapping[str, Any] | None) -> None:
 
 
 def in_utc(struct: msgspec.Struct, *fields: str) -> None:
-    """Bring moments to UTC, so that two spellings of one instant are the same content."""
+    """Convert moments to UTC, so that two spellings of one instant are the same content."""
     for field in fields:
         moment: datetime | None = getattr(struct, field)
         if moment is not None and moment.tzinfo is not UTC:

@@ -30,7 +30,7 @@ StopName = Literal[
 
 
 class Address(Contract, frozen=True, kw_only=True):
-    """Where a borrower can be reached; sealed as soon as it comes in."""
+    """Where a borrower can be reached; sealed as soon as it arrives."""
 
     channel: ChannelName
     address: Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -44,7 +44,7 @@ class Address(Contract, frozen=True, kw_only=True):
 
 
 class BorrowerUpdated(Contract, frozen=True, kw_only=True):
-    """Who the borrower is and how to reach them; absent parts stay as they were."""
+    """Who the borrower is and how to reach them; absent parts are left unchanged."""
 
     borrower_id: Id
     name: Annotated[str, Meta(max_length=512)] | None = None
@@ -60,7 +60,7 @@ class BorrowerUpdated(Contract, frozen=True, kw_only=True):
 
 
 class BorrowerConsent(Contract, frozen=True, kw_only=True):
-    """A consent given or taken back for a channel and a purpose."""
+    """A consent given or withdrawn for a channel and a purpose."""
 
     borrower_id: Id
     channel: ChannelName
@@ -75,7 +75,7 @@ class BorrowerConsent(Contract, frozen=True, kw_only=True):
 
 
 class BorrowerStatus(Contract, frozen=True, kw_only=True):
-    """A stop of the closed list; the same `status_id` with a later `time` replaces it."""
+    """A stop from the closed list; the same `status_id` with a later `time` replaces it."""
 
     borrower_id: Id
     status_id: Id
@@ -90,13 +90,13 @@ class BorrowerStatus(Contract, frozen=True, kw_only=True):
 
 
 class BorrowerErased(Contract, frozen=True, kw_only=True):
-    """The borrower's key is destroyed; what was sealed under it can be read by nobody."""
+    """The borrower's key is destroyed; nobody can read what was sealed under it."""
 
     borrower_id: Id
 
 
 class ContactRecorded(Contract, frozen=True, kw_only=True):
-    """A contact made elsewhere; it counts in caps."""
+    """A contact made elsewhere; it counts towards caps."""
 
     contact_id: Id
     borrower_id: Id
@@ -112,7 +112,7 @@ class ContactRecorded(Contract, frozen=True, kw_only=True):
 
 
 class FeedHeartbeat(Contract, frozen=True, kw_only=True):
-    """This source is alive and will say so again within `every_s` seconds."""
+    """This source is alive and will send the next heartbeat within `every_s` seconds."""
 
     every_s: Annotated[int, Meta(ge=1, le=86_400)]
 

@@ -41,7 +41,7 @@ FutureKind = Literal["default", PaymentKindName]
 
 
 PERCENT_DECIMALS = 4
-"""Of a tolerance: rounding what a publisher says would decide who is late."""
+"""Decimals of a tolerance; more are refused, since rounding them would decide who is late."""
 
 
 class Instalment(Contract, frozen=True, kw_only=True):
@@ -64,32 +64,32 @@ Schedule = Annotated[tuple[Instalment, ...], Meta(max_length=MAX_INSTALMENTS)]
 
 def _once_each(schedule: tuple[Instalment, ...]) -> None:
     if len({row.n for row in schedule}) != len(schedule):
-        raise ValueError("an instalment number stands twice in the schedule")
+        raise ValueError("an instalment number appears twice in the schedule")
 
 
 def _null_is_absent(struct: Contract, **defaults: object) -> None:
-    """Give optional parts that were written as null what they are when they are left out: the same content."""
+    """Give optional parts that were sent as null their defaults, so that null and absent are the same content."""
     for name, default in defaults.items():
         if getattr(struct, name) is None:
             force_setattr(struct, name, default)
 
 
 class Tolerance(Contract, frozen=True, kw_only=True):
-    """What may stay open of an instalment that counts as met: the greater of the two."""
+    """How much of an instalment may stay unpaid for it to count as met: the greater of the two."""
 
     amount: Amount = 0
     percent: Decimal = Decimal(0)
 
     def __post_init__(self) -> None:
         if not (self.percent.is_finite() and 0 <= self.percent <= 100):
-            raise ValueError("a tolerance in percent lies between 0 and 100")
+            raise ValueError("a tolerance in percent must be between 0 and 100")
         if self.percent != round(self.percent, PERCENT_DECIMALS):
-            raise ValueError(f"a tolerance in percent has at most {PERCENT_DECIMALS} decimals")
+            raise ValueError(f"a tolerance in percent can have at most {PERCENT_DECIMALS} decimals")
         force_setattr(self, "percent", abs(self.percent).normalize())
 
 
 class Allocation(Contract, frozen=True, kw_only=True):
-    """How a payment is spread (conformance README, allocation)."""
+    """How a payment is allocated (conformance README, allocation)."""
 
     mode: Literal["horizontal", "vertical"] | None = None
     order: tuple[DueClass, ...] | None = None
@@ -163,7 +163,7 @@ class InstalmentDue(Contract, frozen=True, kw_only=True):
 
 
 class ChargeAdded(Contract, frozen=True, kw_only=True):
-    """A fee, penalty or other sum is added."""
+    """A fee, penalty or other amount is added."""
 
     charge_id: Id
     loan_id: Id
@@ -177,7 +177,7 @@ class ChargeAdded(Contract, frozen=True, kw_only=True):
 
 
 class ChargeWaived(Contract, frozen=True, kw_only=True):
-    """A charge, or a component of an instalment, is forgiven; without an amount all that is open of it."""
+    """A charge, or a component of an instalment, is waived; without an amount, all that is open of it."""
 
     waiver_id: Id
     loan_id: Id
@@ -188,20 +188,20 @@ class ChargeWaived(Contract, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if (self.charge_id is None) == (self.n is None):
-            raise ValueError("a waiver names either a charge_id or an instalment n with its component")
+            raise ValueError("a waiver must name either a charge_id or an instalment n with its component")
         if self.n is not None and self.component is None:
-            raise ValueError("a waiver of an instalment names the component")
+            raise ValueError("a waiver of an instalment must name the component")
 
 
 class WaiverReversed(Contract, frozen=True, kw_only=True):
-    """A waiver never was."""
+    """A waiver is undone, as if it had never been made."""
 
     waiver_id: Id
     loan_id: Id
 
 
 class ExplicitAllocation(Contract, frozen=True, kw_only=True):
-    """What the publisher says a payment pays of one instalment."""
+    """How much of one instalment a payment covers, according to the publisher."""
 
     n: Count
     principal: Amount = 0
@@ -211,7 +211,7 @@ class ExplicitAllocation(Contract, frozen=True, kw_only=True):
 
 
 class RepaymentReceived(Contract, frozen=True, kw_only=True):
-    """Money has come."""
+    """A payment has arrived."""
 
     repayment_id: Id
     loan_id: Id
@@ -227,7 +227,7 @@ class RepaymentReceived(Contract, frozen=True, kw_only=True):
 
 
 class RepaymentPending(Contract, frozen=True, kw_only=True):
-    """A direct debit is under way: contacts rest until its result, or until the moment given."""
+    """A direct debit is under way: contacts are suspended until its result, or until the given moment."""
 
     repayment_id: Id
     loan_id: Id
@@ -240,14 +240,14 @@ class RepaymentPending(Contract, frozen=True, kw_only=True):
 
 
 class RepaymentReversed(Contract, frozen=True, kw_only=True):
-    """A payment never was."""
+    """A payment is undone, as if it had never been made."""
 
     repayment_id: Id
     loan_id: Id
 
 
 class RepaymentChargedBack(Contract, frozen=True, kw_only=True):
-    """A payment was taken back: a new debt of its own date."""
+    """A payment was charged back: a new debt with its own date."""
 
     chargeback_id: Id
     repayment_id: Id
@@ -261,7 +261,7 @@ class RepaymentChargedBack(Contract, frozen=True, kw_only=True):
 
 
 class CreditRefunded(Contract, frozen=True, kw_only=True):
-    """The borrower's credit is paid out."""
+    """A credit balance is paid out to the borrower."""
 
     refund_id: Id
     loan_id: Id
@@ -274,7 +274,7 @@ class CreditRefunded(Contract, frozen=True, kw_only=True):
 
 
 class LoanPaused(Contract, frozen=True, kw_only=True):
-    """The overdue clock rests, first day in, last day out."""
+    """The overdue clock is paused; the first day is inclusive, the last exclusive."""
 
     loan_id: Id
     from_: date = field(name="from")
@@ -285,7 +285,7 @@ class LoanPaused(Contract, frozen=True, kw_only=True):
 
 
 class LoanResumed(Contract, frozen=True, kw_only=True):
-    """Every pause that holds this day ends on it."""
+    """Every pause that includes this day ends on it."""
 
     loan_id: Id
     on: date
@@ -295,7 +295,7 @@ class LoanResumed(Contract, frozen=True, kw_only=True):
 
 
 class LoanChargedOff(Contract, frozen=True, kw_only=True):
-    """Written down in the books, still collectable."""
+    """The loan is written down in the books, but still collectable."""
 
     loan_id: Id
     on: date
@@ -307,7 +307,7 @@ class LoanChargedOff(Contract, frozen=True, kw_only=True):
 
 
 class ChargeOffReversed(Contract, frozen=True, kw_only=True):
-    """A charge-off never was; without an id none that was recorded before this."""
+    """A charge-off is undone, as if it had never been made; without an id, every one recorded before this."""
 
     loan_id: Id
     charge_off_id: Id | None = None
@@ -319,7 +319,7 @@ class ChargeOffReversed(Contract, frozen=True, kw_only=True):
 
 
 class LoanWrittenOff(Contract, frozen=True, kw_only=True):
-    """Given up: nothing is outstanding and every contact ends."""
+    """The debt is given up: nothing is outstanding and every contact ends."""
 
     loan_id: Id
     on: date

@@ -1,1 +1,1 @@
-"""PostgreSQL: connections, migrations, positions, lineage."""
+"""PostgreSQL: connections, migrations, positions and lineage."""

@@ -1,6 +1,6 @@
 """The tables that every service has in its own schema.
 
-Positions, outbox, keys, where its database was; and what it is asked and tells without Kafka: settings, feed, webhooks, answers kept.
+Positions, outbox, API keys and lineage; and for use without Kafka: settings, feed, webhooks and idempotency keys.
 """
 
 from __future__ import annotations
@@ -175,9 +175,9 @@ create table {schema}.idempotency (
 );
 create index idempotency_expires_at on {schema}.idempotency (expires_at);
 """
-"""The first migration's part that all three services share; never edited once released."""
+"""The part of the first migration that all three services share; never edited once released."""
 
 
 def statements(script: str) -> list[str]:
-    """Return the statements of a script, each ended by `;` at a line's end: asyncpg prepares one at a time."""
+    """Split a script into statements, each ending with `;` at the end of a line: asyncpg prepares one at a time."""
     return [part.strip() for part in script.split(";\n") if part.strip()]

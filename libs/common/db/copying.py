@@ -1,4 +1,4 @@
-"""Rows copied into a table: half of what a statement with arrays costs PostgreSQL, and no array for the driver to look through."""
+"""Rows inserted with COPY: half of what a statement with arrays costs PostgreSQL, and no array for the driver to go through."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BEGIN = text("select")
 
 
 async def copied(conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bool:
-    """Add these rows; False, and none is added, where one stands under a key that is taken: a copy cannot leave it out."""
+    """Add these rows; False, with none added, if a key is already taken: COPY cannot skip a row."""
     try:
         async with conn.begin_nested():
             await _copy(conn, table, columns, rows)
@@ -24,7 +24,7 @@ async def copied(conn: AsyncConnection, table: Table, columns: Sequence[str], ro
 
 
 async def copy_new(conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Add rows that were not there; TransientError, and the transaction is lost, where somebody else has added one meanwhile."""
+    """Add rows known to be new; TransientError, with the transaction lost, if another transaction has added one meanwhile."""
     if not rows:
         return
     try:
@@ -34,7 +34,7 @@ async def copy_new(conn: AsyncConnection, table: Table, columns: Sequence[str], 
 
 
 async def _copy(conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Copy on the driver's own connection, which begins a transaction only with the first statement that goes through SQLAlchemy."""
+    """Copy on the driver's own connection, where a transaction begins only with the first statement sent through SQLAlchemy."""
     driver = (await conn.get_raw_connection()).driver_connection
     if not driver.is_in_transaction():  # type: ignore[union-attr]  # it is connected
         await conn.execute(_BEGIN)

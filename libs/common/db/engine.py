@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, with the limits that keep one slow statement from stopping everybody."""
+"""Connections to PostgreSQL, with limits that keep one slow statement from blocking everything else."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ STATEMENT_TIMEOUT = "30s"
 LOCK_TIMEOUT = "10s"
 IDLE_IN_TRANSACTION_TIMEOUT = "60s"
 RECYCLE_S = 300
-"""The connection that was used last is taken first: each plans a statement anew for its first five times, which over partitioned tables
-costs more than to run it. Those that are seldom used may be cut by whatever stands in between, so that none grows old."""
+"""Connections are used last in, first out: each one plans a statement anew for its first five executions, which over partitioned tables
+costs more than executing it. A rarely used connection may be cut by a device in between, so none is kept for long."""
 
 
 def make_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEngine:
-    """Return an engine on asyncpg; `url` may be a plain `postgresql://` one."""
+    """Return an engine on asyncpg; `url` may be plain `postgresql://`."""
     settings = {
         "application_name": f"dunwell-{application}",
         "statement_timeout": STATEMENT_TIMEOUT,
@@ -34,7 +34,7 @@ def make_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEngin
     }
     return create_async_engine(
         _address(url),
-        hide_parameters=True,  # an error is logged with its statement, and what it was given may be about a person
+        hide_parameters=True,  # errors are logged with their statement, and its parameters may be personal data
         pool_size=pool_size,
         max_overflow=4,
         pool_pre_ping=False,
@@ -48,14 +48,14 @@ def _address(url: str) -> URL:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
-        address = None  # what is wrong with it is not repeated: it may hold a password
+        address = None  # the error is not repeated: it may contain a password
     if address is None or address.get_backend_name() not in {"postgresql", "postgres"}:
         raise SettingsError("the address of the database must be one like postgresql://user:password@host:5432/dunwell")
     return address.set(drivername="postgresql+asyncpg")
 
 
 async def _connect(**where: Any) -> Any:
-    """Connect; an error of the network says what could not be reached."""
+    """Connect; a network error says which server could not be reached."""
     try:
         return await asyncpg.connect(**where)
     except OSError as error:
@@ -66,14 +66,14 @@ async def _connect(**where: Any) -> Any:
 
 @asynccontextmanager
 async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Give a connection on which nothing is written, and every statement sees the moment of the first one."""
+    """Yield a read-only connection on which every statement sees the snapshot of the first one."""
     async with engine.connect() as conn:
         await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         yield conn
 
 
 async def answers(engine: AsyncEngine) -> str | None:
-    """Return None when the database answers, else why not."""
+    """Return None if the database answers, else why not."""
     try:
         async with engine.connect() as conn:
             await conn.execute(text("select 1"))
@@ -89,10 +89,10 @@ _BY_KEYS = text(
 
 
 async def by_keys(conn: AsyncConnection) -> None:
-    """Let the statements of this transaction be planned once a connection, and find their rows by their keys.
+    """Make the statements of this transaction be planned once per connection and find their rows by key.
 
-    For those that take a batch: each would be planned anew for its first five batches, over tables of many partitions, and while
-    nobody has counted a table that grows, by reading all of it.
+    For statements that process a batch: each would be planned anew for its first five batches, over tables of many partitions, and while
+    a growing table has not been analysed, the plan would be to read all of it.
     """
     await conn.execute(_BY_KEYS)
 
@@ -101,7 +101,7 @@ _TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(3
 
 
 async def timeline(conn: AsyncConnection) -> int:
-    """Return the timeline that the database writes on; cheap enough to be asked in every claim."""
+    """Return the timeline that the database is writing; cheap enough to read in every claim."""
     return int((await conn.execute(text(f"select {_TIMELINE}"))).scalar_one())
 
 

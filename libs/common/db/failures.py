@@ -1,4 +1,4 @@
-"""Which database failures pass by themselves."""
+"""Which database failures are temporary."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _PASSING_CLASSES = frozenset({"08", "25", "40", "53", "55", "57"})
 """SQLSTATE classes: connection, idle-in-transaction, rollback (deadlock), resources, locks, operator (shutdown, timeouts)."""
 
 _CUT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What the driver itself says of a connection that is no more; the second where it is told so in the middle of a statement."""
+"""What the driver itself raises for a lost connection; the second if it was lost in the middle of a statement."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same work may succeed when tried again."""
+    """Return whether the same work may succeed if retried."""
     if isinstance(error, (TransientError, OSError, InterfaceError, OperationalError, *_CUT)):
         return True
     if isinstance(error, DBAPIError):

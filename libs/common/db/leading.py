@@ -1,4 +1,4 @@
-"""Of several replicas one does a thing at a time."""
+"""Leader election: one of several replicas does a job at a time."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _LEAD = text("select pg_try_advisory_xact_lock(0, hashtext(:name))")
 
 
 async def leads(conn: AsyncConnection, name: str) -> bool:
-    """Say whether this transaction is the one that does it, until it ends."""
+    """Return whether this transaction is the leader for this job; it stays so until it ends."""
     return bool((await conn.execute(_LEAD, {"name": f"dunwell-{name}"})).scalar_one())

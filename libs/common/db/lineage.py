@@ -1,4 +1,4 @@
-"""Whether this database is where it was: a restore or failover raises the epoch, since records may be gone."""
+"""Whether this is still the same database: a restore or failover raises the epoch, since records may be gone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from libs.common.db.engine import whereabouts
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The epoch, and whether it has just risen."""
+    """The epoch, and whether it was just raised."""
 
     epoch: int
     rose: bool
 
 
 async def check(conn: AsyncConnection, schema: str, *, now: datetime | None = None) -> Lineage:
-    """Compare where the database is with where it was; another place is a new epoch, which begins now (by default: by its clock)."""
+    """Compare the database's identity with the last one seen; a change begins a new epoch at `now` (default: the database's clock)."""
     system, timeline = await whereabouts(conn)
     row = (await conn.execute(text(f"select system_identifier, timeline, epoch from {schema}.lineage for update"))).one_or_none()
     if row is None:
@@ -33,7 +33,7 @@ async def check(conn: AsyncConnection, schema: str, *, now: datetime | None = No
 
 
 async def current(conn: AsyncConnection, schema: str) -> int:
-    """Return the epoch that holds now, whichever replica began it; the first one before the service has ever started."""
+    """Return the current epoch, whichever replica began it; 1 before the service has ever started."""
     return int((await conn.execute(text(f"select coalesce((select epoch from {schema}.lineage), 1)"))).scalar_one())
 
 

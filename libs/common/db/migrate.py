@@ -1,4 +1,4 @@
-"""Bring a service's schema to its newest version: one Alembic environment and one schema a service."""
+"""Migrate a service's schema to its newest version: one Alembic environment and one schema per service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 
 async def upgrade(engine: AsyncEngine, service: str) -> None:
-    """Migrate one service's schema; two that try at once do it after each other."""
+    """Migrate one service's schema; concurrent attempts take turns."""
     async with engine.connect() as conn:
         await conn.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
         await conn.execute(text("select pg_advisory_lock(hashtext(:name))"), {"name": f"dunwell-migrate-{service}"})
@@ -36,7 +36,7 @@ async def upgrade(engine: AsyncEngine, service: str) -> None:
 
 
 async def pending(engine: AsyncEngine, service: str) -> str | None:
-    """Return None when the schema is at its newest version, else what is missing."""
+    """Return None if the schema is at its newest version, else what is missing."""
     async with engine.connect() as conn:
         at = await _version(conn, service)
     if (ahead := _ahead(at, service)) is not None:
@@ -62,7 +62,7 @@ async def _version(conn: AsyncConnection, service: str) -> str | None:
 
 
 def _ahead(at: str | None, service: str) -> str | None:
-    """Say so when a newer release has migrated the schema; there is no way back but the backup from before."""
+    """Return an error if a newer release has migrated the schema; the only way back is a backup from before."""
     if at is None or at in {revision.revision for revision in _script(service).walk_revisions()}:
         return None
     return f"schema {service} is at {at}, which this release does not know: run the release that migrated it, or a newer one"

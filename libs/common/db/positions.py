@@ -1,4 +1,4 @@
-"""Where a consumer group is on a partition: written by compare-and-set in the transaction of the batch."""
+"""How far a consumer group is on a partition: written by compare-and-set in the transaction of the batch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Place:
 
 
 async def start(conn: AsyncConnection, schema: str, place: Place, *, bus_offset: int) -> int:
-    """Return where to read on: the database's position, made at `bus_offset` where there is none."""
+    """Return where to resume: the database's position, created at `bus_offset` if there is none."""
     row = await conn.execute(
         text(
             f"insert into {schema}.positions as p (grp, topic, partition, next_offset)"  # the schema is ours
@@ -35,7 +35,7 @@ async def start(conn: AsyncConnection, schema: str, place: Place, *, bus_offset:
 
 
 async def find(conn: AsyncConnection, schema: str, place: Place) -> int | None:
-    """Return the database's position, or None where there is none yet."""
+    """Return the database's position, or None if there is none yet."""
     row = await conn.execute(
         text(f"select next_offset from {schema}.positions where grp = :group and topic = :topic and partition = :partition"),
         {"group": place.group, "topic": place.topic, "partition": place.partition},
@@ -44,10 +44,10 @@ async def find(conn: AsyncConnection, schema: str, place: Place) -> int | None:
     return None if found is None else int(found)
 
 
-async def move(  # a place, and what becomes of it
+async def move(  # a partition and its new position
     conn: AsyncConnection, schema: str, place: Place, *, expected: int, next_offset: int, record_at: datetime | None
 ) -> None:
-    """Set the next offset if it still is the expected one; else somebody else is ahead (or the database went back)."""
+    """Set the next offset if it is still the expected one; PositionMovedError if another member is ahead (or the database went back)."""
     moved = await conn.execute(
         text(
             f"update {schema}.positions set next_offset = :next, record_at = :record_at"
@@ -65,7 +65,7 @@ async def move(  # a place, and what becomes of it
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A partition's step from the offset that is expected to the one behind its batch."""
+    """A partition's step from the expected offset to the one after its batch."""
 
     topic: str
     partition: int
@@ -75,7 +75,7 @@ class Step:
 
 
 async def move_together(conn: AsyncConnection, schema: str, group: str, steps: Sequence[Step]) -> bool:
-    """Set the next offsets of several partitions, and say whether all stood where they were expected; rows are locked in key order."""
+    """Set the next offsets of several partitions; return whether all were as expected. Rows are locked in key order."""
     moved = await conn.execute(
         text(
             f"update {schema}.positions p set next_offset = m.next_offset, record_at = m.record_at"
@@ -96,7 +96,7 @@ async def move_together(conn: AsyncConnection, schema: str, group: str, steps: S
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A partition's log, and what the group has told the broker of its own place in it."""
+    """The bounds of a partition's log, and the offset that the group has committed to the broker."""
 
     begins: int
     ends: int
@@ -104,14 +104,14 @@ class Log:
 
 
 def lower(position: int, committed: int | None) -> int:
-    """Return the lower of the database's position and the group's offset: what lies between is read again, which harms nobody."""
+    """Return the lower of the database's position and the group's offset: what lies between is read again, which does no harm."""
     return position if committed is None else min(position, committed)
 
 
 async def read_on(conn: AsyncConnection, schema: str, place: Place, log: Log) -> tuple[int, int]:
-    """Return the database's position as it was found, and where to read on; that is where it is now.
+    """Return the database's position as found, and where to resume, which is now its position.
 
-    A position that the log does not hold goes to the log's beginning.
+    A position outside the log is moved to the log's beginning.
     """
     position = await start(conn, schema, place, bus_offset=log.begins)
     wanted = lower(position, log.committed)
@@ -122,7 +122,7 @@ async def read_on(conn: AsyncConnection, schema: str, place: Place, log: Log) ->
 
 
 async def jump(conn: AsyncConnection, schema: str, place: Place, *, to: int) -> None:
-    """Set the position where a person or a changed log says it must be."""
+    """Set the position that an operator or a changed log requires."""
     await conn.execute(
         text(f"update {schema}.positions set next_offset = :to where grp = :group and topic = :topic and partition = :partition"),
         {"to": to, "group": place.group, "topic": place.topic, "partition": place.partition},
@@ -130,9 +130,9 @@ async def jump(conn: AsyncConnection, schema: str, place: Place, *, to: int) -> 
 
 
 async def caught_up(conn: AsyncConnection, schema: str, ends: Sequence[tuple[Place, int, datetime]]) -> None:
-    """Note that all that stood before each end at its moment is committed, for the places whose position has reached it.
+    """Record, for the partitions whose position has reached the end, that everything present at that moment is committed.
 
-    Rows are locked in key order, as batches of several partitions lock them.
+    Rows are locked in key order, as in batches of several partitions.
     """
     if not ends:
         return
@@ -157,9 +157,9 @@ async def caught_up(conn: AsyncConnection, schema: str, ends: Sequence[tuple[Pla
 async def watermark(
     conn: AsyncConnection, schema: str, group: str, *, places: int, topics: Sequence[str] | None = None
 ) -> datetime | None:  # fmt: skip
-    """Return the least moment at which all that then stood on any input partition was committed; None until all have been.
+    """Return the moment up to which all input partitions are committed; None until each has caught up once.
 
-    With `topics` only theirs: the positions of a topic that is read no more stand still for good.
+    With `topics`, only theirs: the positions of a topic that is no longer read never move again.
     """
     row = (
         await conn.execute(

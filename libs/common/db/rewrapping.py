@@ -1,4 +1,4 @@
-"""A change of sealing keys: what is sealed for an older key is found by its first bytes and sealed anew, a batch a transaction."""
+"""Rotation of sealing keys: what is sealed for an older key is found by its first bytes and resealed, one transaction per batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPENING = b'{"sealed":"'
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How something sealed stands in a column: what it begins with there, and the way out and in."""
+    """How a sealed value is stored in a column: the SQL for its first bytes, and how to read and write it."""
 
     begins: str
     head: Callable[[bytes], object]
@@ -37,12 +37,12 @@ LETTER = Form(
     lambda value: sealing.from_text(bytes(value)[len(_OPENING) : -2].decode()),
     lambda sealed: _OPENING + sealing.as_text(sealed).encode() + b'"}',
 )
-"""A whole record as `{"sealed": "..."}`; in a column in which other things stand too."""
+"""A whole record as `{"sealed": "..."}`, in a column that holds other things too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A column in which something is sealed for the notifier: its table, the types of its keys, and the context of a row."""
+    """A column of values sealed for the notifier: its table, the types of its keys, and the sealing context of a row."""
 
     table: str
     keys: Mapping[str, str]
@@ -50,12 +50,12 @@ class Place:
     context: Callable[[Row[Any]], str]
     form: Form = BYTES
     beside: tuple[str, ...] = ()
-    """Columns that the context needs and that are no keys."""
+    """Columns that the context needs besides the keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What one batch came to."""
+    """The result of one batch."""
 
     table: str
     sealed_anew: int
@@ -63,24 +63,24 @@ class Done:
 
 
 Follow = Callable[[AsyncConnection, Sequence[Row[Any]]], Awaitable[None]]
-"""What else is to be written of the rows of a batch, in its transaction."""
+"""Writes whatever else depends on the rows of a batch, in the same transaction."""
 
 
 async def left(conn: AsyncConnection, place: Place, ring: Ring) -> int:
-    """Return how much is still sealed for another key than the newest."""
-    found = await conn.execute(text(f"select count(*) from {place.table} where {_other(place)}"), _heads(place, ring))
+    """Return how many values are still sealed for a key other than the newest."""
+    found = await conn.execute(text(f"select count(*) from {place.table} where {_for_older_key(place)}"), _heads(place, ring))
     return int(found.scalar_one())
 
 
 async def rewrap(engine: AsyncEngine, place: Place, ring: Ring, *, follow: Follow | None = None, batch: int = BATCH) -> AsyncIterator[Done]:
-    """Seal a whole column anew for the newest key; ended anywhere and begun again, it goes on with what is left."""
+    """Reseal a whole column for the newest key; if interrupted and started again, it continues with what is left."""
     after: Row[Any] | None = None
     while True:
         async with engine.begin() as conn:
             rows = await _next(conn, place, ring, after=after, limit=batch)
             if not rows:
                 return
-            made = [(row, sealed) for row in rows if (sealed := _anew(place, ring, row)) is not None]
+            made = [(row, sealed) for row in rows if (sealed := _resealed(place, ring, row)) is not None]
             if made:
                 await _write(conn, place, made)
             if follow is not None:
@@ -89,8 +89,8 @@ async def rewrap(engine: AsyncEngine, place: Place, ring: Ring, *, follow: Follo
         yield Done(place.table, len(made), len(rows) - len(made))
 
 
-def _anew(place: Place, ring: Ring, row: Row[Any]) -> bytes | None:
-    """Return what is sealed in a row, sealed anew; None where no key of the ring opens it."""
+def _resealed(place: Place, ring: Ring, row: Row[Any]) -> bytes | None:
+    """Return the row's value resealed; None if no key of the ring opens it."""
     context = place.context(row)
     try:
         return ring.keep(ring.unseal(place.form.read(getattr(row, place.column)), context), context)
@@ -104,7 +104,7 @@ async def _next(conn: AsyncConnection, place: Place, ring: Ring, *, after: Row[A
     where = {key: getattr(after, key) for key in place.keys} if after is not None else {}
     found = await conn.execute(
         text(
-            f"select {', '.join([*place.keys, *place.beside, place.column])} from {place.table} where {_other(place)}{further}"
+            f"select {', '.join([*place.keys, *place.beside, place.column])} from {place.table} where {_for_older_key(place)}{further}"
             f" order by {keys} limit :limit for update"
         ),
         {**_heads(place, ring), "limit": limit, **where},
@@ -125,7 +125,7 @@ async def _write(conn: AsyncConnection, place: Place, made: Sequence[tuple[Row[A
     )
 
 
-def _other(place: Place) -> str:
+def _for_older_key(place: Place) -> str:
     return f"{place.form.begins.replace('{}', place.column)} not in (:with_public, :by_holder)"
 
 

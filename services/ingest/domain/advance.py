@@ -1,4 +1,4 @@
-"""One more event on a stored book, where that gives what a refold would."""
+"""Apply one more event to a stored book, where that gives the same result as a refold."""
 
 from datetime import date
 
@@ -27,12 +27,12 @@ from services.ingest.domain.value import replace
 from services.ingest.domain.work import reopened
 
 Simple = Repaid | ChargeAdded | InstalmentDue | Rescheduled | CreditRefunded | Paused | Resumed | ChargedOff | WrittenOff | Closed
-"""What can be taken alone; the others undo something, need an earlier payment, or ask what was open at another moment."""
+"""What can be applied alone; the others undo something, need an earlier payment, or depend on what was open at another moment."""
 
 
 def advance(book: Book, event: LoanEvent, product: ProductLine, as_of: date) -> Book | None:
-    """Take one event, new to the loan, into its book; None where only a refold can tell."""
-    if not isinstance(event, Simple) or not _stands_still(book, as_of) or _is_awaited(book, event):
+    """Apply one new event to the loan's book; None if only a refold gives the right result."""
+    if not isinstance(event, Simple) or not _nothing_else_counts(book, as_of) or _is_awaited(book, event):
         return None
     if type(event) is Rescheduled and event.effect is Effect.FROM_START:
         return None
@@ -50,13 +50,13 @@ def advance(book: Book, event: LoanEvent, product: ProductLine, as_of: date) -> 
     return closed_book(book, work, as_of=as_of, pending=_still_pending(book, event))
 
 
-def _stands_still(book: Book, as_of: date) -> bool:
-    """Say whether nothing else begins to count between the book's day and this one."""
+def _nothing_else_counts(book: Book, as_of: date) -> bool:
+    """Return whether nothing else begins to count between the book's day and this one."""
     return book.known and book.as_of <= as_of and (book.next_event_on is None or book.next_event_on > as_of)
 
 
 def _is_awaited(book: Book, event: Placed) -> bool:
-    """Say whether an event that had nothing to point at has been waiting for this one."""
+    """Return whether an event that pointed at nothing has been waiting for this one."""
     if not book.awaited:
         return False
     names = {"\0".join(identity(event)), f"event\0{event.place.source}\0{event.place.id}"}
@@ -68,7 +68,7 @@ def _is_awaited(book: Book, event: Placed) -> bool:
 
 
 def _comes_last(book: Book, place: Place) -> bool:
-    """Say whether nothing taken so far stands behind this, and no waiver's amount depends on it."""
+    """Return whether no event applied so far comes after this one, and no waiver's amount depends on it."""
     if book.last is not None and place <= book.last:
         return False
     after = book.waived_after
@@ -76,7 +76,7 @@ def _comes_last(book: Book, place: Place) -> bool:
 
 
 def _with_later(book: Book, event: Placed, day: date, *, as_of: date) -> Book:
-    """Remember that an event will count, and on which day."""
+    """Remember the day on which an event will begin to count."""
     until = max(filter(None, (book.repayment_until, day))) if isinstance(event, Repaid) else book.repayment_until
     return replace(
         book,

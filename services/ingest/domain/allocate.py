@@ -1,4 +1,4 @@
-"""How money is spread over the instalments."""
+"""How money is allocated to the instalments."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -9,7 +9,7 @@ from services.ingest.domain.book import Charge, Instalment, Lot
 from services.ingest.domain.events import Allotted, Component
 from services.ingest.domain.product import Allocation, ChargeClass, FutureRule, Mode, Slot
 from services.ingest.domain.value import Value
-from services.ingest.domain.work import Work, classes, keep_credit, look, note, pay, row_with, take_credit
+from services.ingest.domain.work import Work, classes, keep_credit, pay, record_split, row_with, show_witness, take_credit
 
 INDEX = {Component.PRINCIPAL: PRINCIPAL, Component.INTEREST: INTEREST, Component.FEE: FEE, Component.PENALTY: PENALTY}
 PAST_DUE, DUE, IN_ADVANCE = "past_due", "due", "in_advance"
@@ -17,7 +17,7 @@ CHARGES_DUE = "charges_due"
 
 
 class Step(Value, frozen=True):
-    """One pass over the instalments of a class; inside an instalment, the components in their order."""
+    """One pass over the instalments of a class; within an instalment, the components in order."""
 
     when: str
     components: tuple[int, ...]
@@ -44,7 +44,7 @@ def _entry(slot: Slot) -> tuple[str, int]:
 
 
 def rule_for(allocation: Allocation, kind: str) -> FutureRule:
-    """Return which future instalments money of this kind goes to."""
+    """Return the rule by which money of this kind goes to future instalments."""
     rule = FutureRule.NEXT
     for named, its in allocation.future_instalments:
         if named == kind:
@@ -55,7 +55,7 @@ def rule_for(allocation: Allocation, kind: str) -> FutureRule:
 
 
 def spread(work: Work, amount: int, kind: str, *, on: date) -> Amounts:
-    """Spread money by the rules and return how; what the instalments do not take is left over."""
+    """Allocate money by the rules and return the split; what the instalments do not take is left over."""
     first, end = classes(work, on)
     rows = work.rows
     split = NOTHING
@@ -77,7 +77,7 @@ def spread(work: Work, amount: int, kind: str, *, on: date) -> Amounts:
 
 
 def _pour(work: Work, where: Iterable[int], components: Sequence[int], *, amount: int, on: date) -> Amounts:
-    """Fill one instalment after the other."""
+    """Pay one instalment after the other."""
     split, rows = NOTHING, work.rows
     for at in where:
         if not amount:
@@ -90,7 +90,7 @@ def _pour(work: Work, where: Iterable[int], components: Sequence[int], *, amount
 
 
 def _fill(work: Work, at: int, components: Sequence[int], *, still: Amounts, amount: int, on: date) -> Amounts:
-    """Fill the components of one instalment in their order, each up to what is still open of it."""
+    """Pay the components of one instalment in order, each up to what is still open of it."""
     taken = [0, 0, 0, 0]
     for component in components:
         part = still[component]
@@ -106,7 +106,7 @@ def _fill(work: Work, at: int, components: Sequence[int], *, still: Amounts, amo
 
 
 def _pour_ahead(work: Work, end: int, components: Sequence[int], *, amount: int, rule: FutureRule, on: date) -> Amounts:
-    """Fill the instalments that are not yet due by the rule for them."""
+    """Pay the instalments that are not yet due, by their rule."""
     where = range(end, len(work.rows))
     if rule is FutureRule.SPREAD:
         return _pour_evenly(work, where, components, amount=amount, on=on)
@@ -114,7 +114,7 @@ def _pour_ahead(work: Work, end: int, components: Sequence[int], *, amount: int,
 
 
 def _pour_evenly(work: Work, where: range, components: Sequence[int], *, amount: int, on: date) -> Amounts:
-    """Give every open instalment an equal part until nothing is left, the odd cents to the last."""
+    """Give every open instalment an equal part until nothing is left; the last one gets the odd cents."""
     split = NOTHING
     while amount:
         takers = [at for at in where if any(work.rows[at].open[component] for component in components)]
@@ -131,14 +131,14 @@ def _pour_evenly(work: Work, where: range, components: Sequence[int], *, amount:
 
 
 def half_even(amount: int, parts: int) -> int:
-    """Divide, and round a half to the even neighbour."""
+    """Divide, rounding half to even."""
     whole, rest = divmod(amount, parts)
     up = 2 * rest > parts or (2 * rest == parts and whole % 2 == 1)
     return whole + up
 
 
 def _pour_on_charges(work: Work, where: range, components: Sequence[int], *, amount: int, on: date) -> Amounts:
-    """Fill what is owed by charges that are themselves due, on instalments that are not."""
+    """Pay charges that are themselves due, on instalments that are not."""
     split, owed = NOTHING, _charges_due(work, on)
     for at in where if owed else ():
         row = work.rows[at]
@@ -162,7 +162,7 @@ def _charges_due(work: Work, on: date) -> dict[int, Amounts]:
 
 
 def charges_paid(rows: Iterable[Instalment], charges: Iterable[Charge]) -> dict[str, int]:
-    """Return what was paid of each charge: on an instalment, money on a component goes to the charge that is due first."""
+    """Return what was paid of each charge: money on a component of an instalment goes to the charge that is due first."""
     pools = {row.n: list(row.paid) for row in rows}
     paid: dict[str, int] = {}
     for charge in sorted(charges, key=lambda one: one.due_on):
@@ -174,7 +174,7 @@ def charges_paid(rows: Iterable[Instalment], charges: Iterable[Charge]) -> dict[
 
 
 def allot(work: Work, amount: int, allotted: Sequence[Allotted], on: date) -> Amounts:
-    """Book what the publisher has allocated itself, each part up to what is open there."""
+    """Book the publisher's own allocation, each part up to what is open there."""
     split = NOTHING
     for place in allotted:
         at = row_with(work, place.n)
@@ -188,18 +188,18 @@ def allot(work: Work, amount: int, allotted: Sequence[Allotted], on: date) -> Am
 
 
 def use_credit_as_paid(work: Work) -> None:
-    """Let credit pay what is new, as if the payment it comes from did: by that payment's day and kind."""
+    """Let credit pay what is new as the payment it comes from would have, by that payment's day and kind."""
     lots, work.credit = work.credit, []
     if lots:
-        look(work)
+        show_witness(work)
     for lot in lots:
         split = spread(work, lot.amount, lot.kind, on=lot.on)
-        note(work, lot.id, split)
+        record_split(work, lot.id, split)
         keep_credit(work, Lot(lot.id, lot.kind, lot.on, lot.amount - sum(split)))
 
 
 def use_credit_on(work: Work, on: date) -> None:
-    """Let credit pay what is owed as money of that day, by the default rule."""
+    """Let credit pay what is owed, as money of that day and by the default rule."""
     amount = work.credit_left
     if amount:
         take_credit(work, sum(spread(work, amount, "default", on=on)))

@@ -1,6 +1,6 @@
 """Four whole amounts of minor units, in the order principal, interest, fee, penalty.
 
-Plain tuples rather than `Parts`, because every payment goes through them.
+Plain tuples rather than `Parts`, because they are used for every payment.
 """
 
 from services.ingest.domain.errors import CannotFold
@@ -38,7 +38,7 @@ def only(component: int, amount: int) -> Amounts:
 
 
 def bounded(amount: int) -> int:
-    """Return the amount, or raise `CannotFold` when 64 bits do not hold it."""
+    """Return the amount, or raise `CannotFold` if it does not fit into 64 bits."""
     if not -MOST <= amount <= MOST:
-        raise CannotFold("a sum passes 64 bits")
+        raise CannotFold("a sum exceeds 64 bits")
     return amount

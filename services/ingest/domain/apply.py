@@ -1,4 +1,4 @@
-"""What each event does to the ledger, taken in its place."""
+"""What each event does to the ledger, applied in its place."""
 
 from datetime import date
 from itertools import accumulate
@@ -30,18 +30,18 @@ from services.ingest.domain.work import (
     blank,
     keep_credit,
     laid_out,
-    look,
-    note,
     outstanding,
     pay,
+    record_split,
     row_with,
+    show_witness,
     take_credit,
     waive,
 )
 
 
 def apply(work: Work, event: Placed, on: date) -> None:
-    """Take one event into the ledger."""
+    """Apply one event to the ledger."""
     match event:
         case Repaid():
             on_repaid(work, event, on)
@@ -62,7 +62,7 @@ def apply(work: Work, event: Placed, on: date) -> None:
 
 
 def _mark(work: Work, event: Paused | Resumed | ChargedOff | WrittenOff | Closed, on: date) -> None:
-    """Take in what changes no sum; of two marks of one kind the first holds."""
+    """Apply an event that changes no amount; of two marks of one kind the first holds."""
     match event:
         case Paused():
             work.pauses.append(Pause(event.from_on, event.until))
@@ -80,14 +80,14 @@ def _mark(work: Work, event: Paused | Resumed | ChargedOff | WrittenOff | Closed
 
 
 def _enter(work: Work, kind: str, movement: str, *, on: date, split: Amounts, amount: int | None = None) -> None:
-    """Put a movement that is no payment into the statement, where one is asked for."""
+    """Record a movement other than a payment, if movements are asked for."""
     if work.entries is not None:
         total = sum(split) if amount is None else amount
         work.entries[f"{kind}\0{movement}"] = Entry(movement, kind, on, total, split, credit=sum(split) - total)
 
 
 def on_repaid(work: Work, event: Repaid, on: date) -> None:
-    """Spread a payment: first as its publisher says, then by the rules; the rest is credit."""
+    """Allocate a payment: first as its publisher says, then by the rules; the rest is credit."""
     kind = event.kind.value
     if work.entries is not None:
         work.entries[event.repayment_id] = Entry(event.repayment_id, kind, on, event.amount)
@@ -95,18 +95,18 @@ def on_repaid(work: Work, event: Repaid, on: date) -> None:
     if event.allocations:
         split = allot(work, amount, event.allocations, on)
         amount -= sum(split)
-        note(work, event.repayment_id, split)
+        record_split(work, event.repayment_id, split)
         if work.entries is not None:
             work.entries[event.repayment_id].explicit = sum(split)
     split = spread(work, amount, kind, on=on)
-    note(work, event.repayment_id, split)
+    record_split(work, event.repayment_id, split)
     left = amount - sum(split)
     if left:
         keep_credit(work, Lot(event.repayment_id, kind, on, left))
 
 
 def on_instalment_due(work: Work, event: InstalmentDue, on: date) -> None:
-    """Add an instalment to the schedule; credit pays it."""
+    """Add an instalment to the schedule; credit pays for it."""
     new = blank(event.row)
     at = row_with(work, new.n)
     if event.currency not in (None, work.currency):
@@ -116,7 +116,7 @@ def on_instalment_due(work: Work, event: InstalmentDue, on: date) -> None:
             work.unused.append((event.place.id, f"instalment {new.n} is already in the schedule"))
     else:
         _add_row(work, new, on)
-        _try_waiting(work)
+        _apply_waiting(work)
         use_credit_as_paid(work)
 
 
@@ -132,7 +132,7 @@ def _add_row(work: Work, new: Instalment, on: date) -> None:
 
 
 def on_charge_added(work: Work, event: ChargeAdded) -> None:
-    """Owe a charge on its instalment; credit from before pays it, as the payment it comes from would have."""
+    """Add a charge to its instalment; earlier credit pays for it, as the payment it comes from would have."""
     work.charges.append(lay_charge(work, Charge(event.charge_id, event.kind, event.amount, event.due_on, event.n, at=0)))
     use_credit_as_paid(work)
 
@@ -146,7 +146,7 @@ def charge_open(work: Work, charge: Charge) -> int:
 
 
 def on_waived(work: Work, event: Waived, on: date) -> None:
-    """Give up a charge, or a component of an instalment; the amount was found before the fold."""
+    """Waive a charge, or a component of an instalment; the amount was determined before the fold."""
     if event.charge_id is not None:
         for index, charge in enumerate(work.charges):
             if charge.charge_id == event.charge_id:
@@ -163,11 +163,11 @@ def on_waived(work: Work, event: Waived, on: date) -> None:
     charges = {charge.charge_id: charge_open(work, charge) for charge in work.charges if charge.at == row.n}
     given = waive(work, at, waiver_parts(row.open, event), on)
     if charges:
-        _give_up_charges(work, charges, still=row.open, given=given)
+        _waive_charges(work, charges, still=row.open, given=given)
 
 
-def _give_up_charges(work: Work, charges: dict[str, int], *, still: Amounts, given: Amounts) -> None:
-    """What is given up of a component beyond what the schedule asks of it is given up of its charges, the one due first first."""
+def _waive_charges(work: Work, charges: dict[str, int], *, still: Amounts, given: Amounts) -> None:
+    """Waive of the charges what was waived of a component beyond the schedule's part of it; the charge due first comes first."""
     beyond = [one - other for one, other in zip(given, still, strict=True)]
     for charge in work.charges:
         beyond[INDEX[charge.kind]] += charges.get(charge.charge_id, 0)
@@ -179,7 +179,7 @@ def _give_up_charges(work: Work, charges: dict[str, int], *, still: Amounts, giv
 
 
 def waiver_parts(still: Amounts, event: Waived) -> Amounts:
-    """Return what a waiver on an instalment gives up of what is open there, principal last."""
+    """Return how much of what is open on an instalment is waived, principal last."""
     left = sum(still) if event.amount is None else event.amount
     parts = NOTHING
     for component in (Component.PENALTY, Component.FEE, Component.INTEREST, Component.PRINCIPAL):
@@ -190,17 +190,17 @@ def waiver_parts(still: Amounts, event: Waived) -> Amounts:
     return parts
 
 
-def _try_waiting(work: Work) -> None:
-    """Waivers of an instalment that was not there yet take effect with it."""
+def _apply_waiting(work: Work) -> None:
+    """Apply waivers that were waiting for their instalment."""
     waiting, work.waiting = work.waiting, []
     for event in waiting:
-        look(work)
+        show_witness(work)
         on_waived(work, event, event.place.day)
-        look(work, event.waiver_id)
+        show_witness(work, event.waiver_id)
 
 
 def on_charged_back(work: Work, event: ChargedBack, on: date) -> None:
-    """Owe the amount again; credit covers it first where all of it is principal, else it is spread afterwards."""
+    """Add the amount as a new debt; credit covers it first if all of it is principal, else credit is allocated afterwards."""
     if work.allocation.chargeback_split == (Component.PRINCIPAL,):
         covered = _owe_again(work, event.chargeback_id, event.amount, on=on, chargeback=True)
         split = only(PRINCIPAL, event.amount - covered)
@@ -213,7 +213,7 @@ def on_charged_back(work: Work, event: ChargedBack, on: date) -> None:
 
 
 def _split_of(work: Work, event: ChargedBack) -> Amounts:
-    """Take a chargeback from the components of its payment in order, less what was charged back before."""
+    """Split a chargeback by the components of its payment, in order and less what was charged back before."""
     entry = None if work.entries is None else work.entries.get(event.repayment_id)
     back = work.returned.get(event.repayment_id, NOTHING)
     still = NOTHING if entry is None else minus(entry.split, back)
@@ -228,15 +228,15 @@ def _split_of(work: Work, event: ChargedBack) -> Amounts:
 
 
 def on_credit_refunded(work: Work, event: CreditRefunded, on: date) -> None:
-    """Pay credit out; what there is no credit for is owed as principal."""
+    """Pay credit out; whatever exceeds the credit is owed as principal."""
     covered = _owe_again(work, event.refund_id, event.amount, on=on, chargeback=False)
     _enter(work, "refund", event.refund_id, on=on, split=only(PRINCIPAL, event.amount - covered), amount=event.amount)
 
 
 def _owe_again(work: Work, debt_id: str, amount: int, *, on: date, chargeback: bool) -> int:
-    """Cover with credit; where that falls short owe the whole as principal, with the covered part paid on that day.
+    """Cover the amount with credit; if that falls short, owe all of it as principal, with the covered part paid on that day.
 
-    Returns what credit covered.
+    Return what credit covered.
     """
     covered = take_credit(work, amount)
     if covered == amount:
@@ -249,14 +249,14 @@ def _owe_again(work: Work, debt_id: str, amount: int, *, on: date, chargeback: b
 
 
 def on_rescheduled(work: Work, event: Rescheduled, on: date) -> None:
-    """Put a schedule in force that leaves what was paid; a lower version than the one in force does nothing."""
+    """Put a schedule in force that keeps what was paid; a version not above the one in force does nothing."""
     if event.version <= work.version:
         return
     if not work.original:
         work.original = running(base_rows(work))
     work.version = event.version
     relay(work, laid_out(event.schedule), on)
-    _try_waiting(work)
+    _apply_waiting(work)
     use_credit_on(work, on)
 
 

@@ -1,4 +1,4 @@
-"""The folded state of a loan: plain values, with all that is needed to go on folding."""
+"""The folded state of a loan: plain values, with everything needed to continue folding."""
 
 from datetime import date, datetime
 
@@ -9,10 +9,10 @@ from services.ingest.domain.value import Value
 
 
 class Instalment(Value, frozen=True):
-    """One row: what is owed on a day and what has come of it.
+    """One row: what is owed on a day, and what has become of it.
 
-    `met_on` is the day on which nothing beyond the tolerance was left. `extra` marks the row behind the schedule that takes what
-    falls due after it.
+    `met_on` is the day on which no more than the tolerance was left. `extra` marks the row after the schedule that takes what falls due
+    later.
     """
 
     n: int
@@ -35,7 +35,7 @@ class Instalment(Value, frozen=True):
 
 
 class Charge(Value, frozen=True):
-    """A charge and the instalment `at` on which it lies; `n` is the one its publisher asked for."""
+    """A charge and the instalment `at` that it belongs to; `n` is the one its publisher asked for."""
 
     charge_id: str
     kind: Component
@@ -57,7 +57,7 @@ class Debt(Value, frozen=True):
 
 
 class Lot(Value, frozen=True):
-    """Credit left of one payment."""
+    """Credit left over from one payment."""
 
     id: str
     kind: str
@@ -66,7 +66,7 @@ class Lot(Value, frozen=True):
 
 
 class Pause(Value, frozen=True):
-    """First day in, last day out; None for no end."""
+    """`from_on` is inclusive, `until` exclusive; None for no end."""
 
     from_on: date
     until: date | None
@@ -87,7 +87,7 @@ class Ignored(Value, frozen=True):
 
 
 class Terms(Value, frozen=True):
-    """The product line as it holds for this loan; `allocation` only where the loan has its own."""
+    """The product line as it applies to this loan; `allocation` only if the loan has its own."""
 
     grace_days: int = 0
     tolerance: Tolerance = DEFAULT.tolerance
@@ -110,8 +110,8 @@ class Stamp(Value, frozen=True, order=True):
 class Book(Value, frozen=True):
     """A loan after all its events that count by `as_of`.
 
-    `awaited` names what ignored events point at, `waived_after` the last waiver whose amount depends on the events below it,
-    `next_event_on` the first later day on which an event begins to count, `repayment_until` the last day with a payment dated later.
+    `awaited` names what ignored events point at, `waived_after` the last waiver whose amount depends on the events recorded before it,
+    `next_event_on` the first later day on which an event begins to count, `repayment_until` the last day of a payment dated later.
     """
 
     known: bool
@@ -124,7 +124,7 @@ class Book(Value, frozen=True):
     jurisdictions: tuple[str, ...] = ()
     disbursed_on: date | None = None
     own_terms: Terms | None = None
-    """Its terms, unless they are the default ones: most loans have those, and every book would be written and read with them."""
+    """Its terms unless they are the defaults, which most loans have: so most books are stored without them."""
     version: int = 0
     rows: tuple[Instalment, ...] = ()
     charges: tuple[Charge, ...] = ()
@@ -148,12 +148,12 @@ class Book(Value, frozen=True):
 
     @property
     def terms(self) -> Terms:
-        """The product line as it holds for this loan."""
+        """The product line as it applies to this loan."""
         return DEFAULT_TERMS if self.own_terms is None else self.own_terms
 
 
 def terms_of(product: ProductLine, *, grace_days: int | None, tolerance: Tolerance | None, allocation: Allocation | None) -> Terms:
-    """Return the loan's terms: its own where it has any, else the product's."""
+    """Return the loan's terms: its own where given, else the product's."""
     return Terms(
         grace_days=product.grace_days if grace_days is None else grace_days,
         tolerance=tolerance or product.tolerance,

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from services.ingest.domain.amounts import Amounts
 from services.ingest.domain.product import Allocation, ChargesKnown, Tolerance
-from services.ingest.domain.product import Component as Component  # noqa: PLC0414 - those who publish events find it here
+from services.ingest.domain.product import Component as Component  # noqa: PLC0414 - re-exported for those who build events
 from services.ingest.domain.value import Value
 
 FIRST_DAY = date.min
@@ -13,7 +13,7 @@ FIRST_DAY = date.min
 
 
 class PaymentKind(StrEnum):
-    """Where money comes from; only the rule on future instalments tells kinds apart."""
+    """Where money comes from; only the rule on future instalments distinguishes kinds."""
 
     REPAYMENT = "repayment"
     DOWN_PAYMENT = "down_payment"
@@ -25,14 +25,14 @@ class PaymentKind(StrEnum):
 
 
 class Effect(StrEnum):
-    """Whether a new schedule spreads every payment again or leaves what was paid."""
+    """Whether a new schedule reallocates every payment or keeps what was paid."""
 
     FROM_START = "from_start"
     FROM_DATE = "from_date"
 
 
 class Parts(Value, frozen=True):
-    """A sum in its components, in minor units."""
+    """An amount by component, in minor units."""
 
     principal: int = 0
     interest: int = 0
@@ -41,7 +41,7 @@ class Parts(Value, frozen=True):
 
     @property
     def total(self) -> int:
-        """Everything together."""
+        """The sum of all components."""
         return self.principal + self.interest + self.fee + self.penalty
 
     @property
@@ -59,7 +59,7 @@ class Parts(Value, frozen=True):
 
 
 class Place(Value, frozen=True, order=True):
-    """Where an event stands in the order of folding; `source` and `id` are its identity."""
+    """An event's place in the order of folding; `source` and `id` are its identity."""
 
     day: date
     time: datetime
@@ -80,7 +80,7 @@ class Row(Value, frozen=True):
 
 
 class Disbursed(Value, frozen=True):
-    """The loan begins; what is None comes from the product line."""
+    """The loan begins; fields that are None come from the product line."""
 
     place: Place
     borrower_id: str
@@ -116,7 +116,7 @@ class InstalmentDue(Value, frozen=True):
 
 
 class ChargeAdded(Value, frozen=True):
-    """A charge; its place may carry the day it was recorded on, the fold finds the day it counts from."""
+    """A charge; its place may have the day it was recorded on, since the fold finds the day from which it counts."""
 
     place: Place
     charge_id: str
@@ -127,7 +127,7 @@ class ChargeAdded(Value, frozen=True):
 
 
 class Waived(Value, frozen=True):
-    """A charge, or a component of an instalment, is given up; without an amount what is open of it."""
+    """A charge, or a component of an instalment, is waived; without an amount, all that is open of it."""
 
     place: Place
     waiver_id: str
@@ -138,21 +138,21 @@ class Waived(Value, frozen=True):
 
 
 class WaiverReversed(Value, frozen=True):
-    """That waiver never was."""
+    """The waiver is undone, as if it had never been made."""
 
     place: Place
     waiver_id: str
 
 
 class Allotted(Value, frozen=True):
-    """What the publisher itself allocates to instalment `n`."""
+    """The publisher's own allocation to instalment `n`."""
 
     n: int
     parts: Parts
 
 
 class Repaid(Value, frozen=True):
-    """Money has come; it counts on `paid_on`, which is also the day of its place."""
+    """A payment; it counts on `paid_on`, which is also the day of its place."""
 
     place: Place
     repayment_id: str
@@ -163,7 +163,7 @@ class Repaid(Value, frozen=True):
 
 
 class RepaymentPending(Value, frozen=True):
-    """Money is under way: contacts rest until then or until its result."""
+    """A payment is under way: contacts are suspended until then or until its result."""
 
     place: Place
     repayment_id: str
@@ -172,14 +172,14 @@ class RepaymentPending(Value, frozen=True):
 
 
 class RepaymentReversed(Value, frozen=True):
-    """That payment never was."""
+    """The payment is undone, as if it had never been made."""
 
     place: Place
     repayment_id: str
 
 
 class ChargedBack(Value, frozen=True):
-    """The payment stands, and its amount is owed again from `on`."""
+    """The payment stands, but its amount is owed again from `on`."""
 
     place: Place
     chargeback_id: str
@@ -189,7 +189,7 @@ class ChargedBack(Value, frozen=True):
 
 
 class CreditRefunded(Value, frozen=True):
-    """The payer's credit is paid out."""
+    """A credit balance is paid out to the payer."""
 
     place: Place
     refund_id: str
@@ -198,7 +198,7 @@ class CreditRefunded(Value, frozen=True):
 
 
 class Paused(Value, frozen=True):
-    """The overdue clock rests; first day in, last day out."""
+    """The overdue clock is paused; `from_on` is inclusive, `until` exclusive."""
 
     place: Place
     from_on: date
@@ -206,7 +206,7 @@ class Paused(Value, frozen=True):
 
 
 class Resumed(Value, frozen=True):
-    """Ends every pause that holds this day."""
+    """Ends every pause that includes this day."""
 
     place: Place
     on: date
@@ -221,7 +221,7 @@ class ChargedOff(Value, frozen=True):
 
 
 class ChargeOffReversed(Value, frozen=True):
-    """That charge-off never was; without an id none that was recorded before."""
+    """The charge-off is undone, as if it had never been made; without an id, every one recorded before."""
 
     place: Place
     charge_off_id: str | None
@@ -243,7 +243,7 @@ class Closed(Value, frozen=True):
 
 
 class Retracted(Value, frozen=True):
-    """As if that event had never been sent; without a source, one of the retraction's own source."""
+    """As if that event had never been sent; without a source, it is one of the retraction's own source."""
 
     place: Place
     source: str | None
@@ -285,7 +285,7 @@ Placed = (
     | WrittenOff
     | Closed
 )
-"""The events that do something at their place; the others undo one of these."""
+"""The events that have an effect at their place; the others undo one of these."""
 
 
 def charge_day(known: ChargesKnown, due_on: date, recorded_on: date) -> date:

@@ -1,4 +1,4 @@
-"""The fold: from the set of a loan's events to its book, and from a book to the next."""
+"""The fold: from the set of a loan's events to its book, and from one book to the next."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +31,7 @@ from services.ingest.domain.select import (
     Step,
     absent_target,
     base_of,
+    classified,
     identity,
     idle_undoings,
     not_retracted,
@@ -38,28 +39,27 @@ from services.ingest.domain.select import (
     placed_steps,
     schedule_from_start,
     stamp_of,
-    told_apart,
 )
 from services.ingest.domain.value import Value, replace
 from services.ingest.domain.work import Entry, Witness, Work, laid_out, row_with
 
 FOLD = 1
-"""The release of these rules and of the book's layout: a book that another release made is not read but folded again.
+"""The version of these rules and of the book's layout: a book made by another version is not used but folded again.
 
-Raised together with a migration that makes the index `loans_outdated` anew.
+Raised together with a migration that recreates the index `loans_outdated`.
 """
 
 MOST_OPEN_WAIVERS = 100
-"""Each waiver without an amount costs a fold of its own; beyond this a person looks at the loan."""
+"""Each waiver without an amount takes a fold of its own; beyond this number a person must look at the loan."""
 
 AWAITED_INSTALMENT = "instalment"
 
 
 class Movement(Value, frozen=True):
-    """How one payment, chargeback, refund, charge-off or write-off was spread.
+    """How one payment, chargeback, refund, charge-off or write-off was allocated.
 
-    `credit` is what a payment left over, or, below zero, what a chargeback or refund took from credit; `explicit` is the part that
-    the publisher allocated itself.
+    `credit` is what a payment left over or, if negative, what a chargeback or refund took from credit; `explicit` is the part that the
+    publisher allocated itself.
     """
 
     id: str
@@ -84,7 +84,7 @@ class Trace(Value, frozen=True):
 
 @dataclass(slots=True)
 class Run:
-    """A ledger with what was learnt on the way; `work` is None where no disbursement is known."""
+    """A ledger with what was learnt on the way; `work` is None if no disbursement is known."""
 
     found: Sorted
     base: Disbursed | None
@@ -93,7 +93,7 @@ class Run:
     awaited: set[str] = field(default_factory=set)
     later: Sequence[Step] = ()
     start: Key | None = None
-    """Where the schedule that holds from the first day stands."""
+    """The place of the schedule that is effective from the start."""
     seen: dict[tuple[str, str], Placed] = field(default_factory=dict)
 
 
@@ -103,7 +103,7 @@ def fold(events: Iterable[LoanEvent], product: ProductLine, as_of: date) -> Book
 
 
 def trace(events: Iterable[LoanEvent], product: ProductLine, as_of: date, *, witness: Witness | None = None) -> Trace:
-    """Return the book with how every movement was spread: for those who ask, not for every event."""
+    """Return the book and how every movement was allocated: on request, not for every event."""
     book, work = _folded(events, product, as_of, traced=True, witness=witness)
     entries = () if work is None or work.entries is None else work.entries.values()
     return Trace(book, tuple(map(_movement, entries)))
@@ -137,7 +137,7 @@ def _folded(
 
 
 def with_waiver_amounts(kept: list[LoanEvent], product: ProductLine) -> tuple[list[LoanEvent], Stamp | None]:
-    """Give every waiver without an amount the sum that was open after the events recorded before it."""
+    """Give every waiver without an amount what was open after the events recorded before it."""
     without = sorted((event for event in kept if type(event) is Waived and event.amount is None), key=stamp_of)
     if len(without) > MOST_OPEN_WAIVERS:
         raise CannotFold(f"more than {MOST_OPEN_WAIVERS} waivers without an amount")
@@ -157,7 +157,7 @@ def _filled(event: LoanEvent, filled: dict[tuple[str, str], Waived]) -> LoanEven
 
 
 def _open_of(work: Work, waiver: Waived) -> int:
-    """Return what is open of that which a waiver gives up."""
+    """Return what is open of what a waiver names."""
     if waiver.charge_id is not None:
         return sum(charge_open(work, charge) for charge in work.charges if charge.charge_id == waiver.charge_id)
     at = None if waiver.n is None else row_with(work, waiver.n)
@@ -165,8 +165,8 @@ def _open_of(work: Work, waiver: Waived) -> int:
 
 
 def ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, traced: bool, witness: Witness | None = None) -> Run:
-    """Take the events that count by a day, each in its place."""
-    found = told_apart(kept)
+    """Apply the events that count by a day, each in its place."""
+    found = classified(kept)
     base = base_of(found)
     if base is None:
         return Run(found, None)
@@ -195,7 +195,7 @@ def ledger(kept: Iterable[LoanEvent], product: ProductLine, as_of: date, *, trac
 
 
 def _first_schedule(base: Disbursed, steps: Iterable[Step], start: Key) -> tuple[Row, ...]:
-    """Return the schedule that another took the place of from the first day, with the instalments published one by one until then."""
+    """Return the schedule that was replaced from the start, with the instalments published one by one until then."""
     rows = {row.n: row for row in base.schedule}
     for key, event in steps:
         if key < start and type(event) is InstalmentDue and event.currency in (None, base.currency):
@@ -204,7 +204,7 @@ def _first_schedule(base: Disbursed, steps: Iterable[Step], start: Key) -> tuple
 
 
 def take(run: Run, work: Work, step: Step, *, as_of: date) -> None:
-    """Apply the step that comes next."""
+    """Apply the next step."""
     key, event = step
     what = identity(event)
     if what in run.seen:
@@ -221,20 +221,20 @@ def take(run: Run, work: Work, step: Step, *, as_of: date) -> None:
 
 
 def _await_charges(run: Run) -> None:
-    """Await the charges that later waivers name: with its charge a waiver counts from the charge's due date, perhaps today already."""
+    """Await the charges that later waivers name: once the charge is there, a waiver counts from its due date, perhaps already today."""
     named = {event.charge_id for _, event in run.later if isinstance(event, Waived) and event.charge_id is not None}
     if run.awaited is not None:
         run.awaited |= {f"charge\0{name}" for name in named if name not in run.found.charges}
 
 
 def _note_repeat(run: Run, event: Placed, first: Placed) -> None:
-    """Say so when a second event under the same key says something else; that it is there twice is nothing."""
+    """Report a second event under the same key with other content; a plain repeat is fine."""
     if replace(event, place=first.place) != first:
         run.ignored.append((event.place.id, "another event has the same key"))
 
 
 def _leave_out(run: Run, work: Work, event: Placed, on: date) -> None:
-    """An event that another undoes does nothing."""
+    """Leave out an event that another undoes."""
     if work.witness is not None:
         work.witness.left_out(event, on, min(by for what, name, by in run.found.undoing if (what, name) == identity(event)))
     if work.entries is not None and isinstance(event, Repaid):
@@ -242,7 +242,7 @@ def _leave_out(run: Run, work: Work, event: Placed, on: date) -> None:
 
 
 def _superseded(event: Placed, key: Key, start: Key | None) -> bool:
-    """Say whether a schedule that holds from the first day has taken the place of this."""
+    """Return whether a schedule effective from the start has replaced this event."""
     if isinstance(event, Rescheduled):
         return event.effect is Effect.FROM_START
     return start is not None and isinstance(event, InstalmentDue) and key < start
@@ -258,7 +258,7 @@ def _points_nowhere(run: Run, event: Placed, as_of: date) -> bool:
 
 
 def weight(event: Placed | Disbursed) -> int:
-    """Return the money that an event speaks of: while all of it fits into 64 bits, so does every sum."""
+    """Return the money named in an event: while the total of it fits into 64 bits, so does every sum."""
     match event:
         case Repaid() | ChargeAdded() | ChargedBack() | CreditRefunded():
             return event.amount
@@ -271,7 +271,7 @@ def weight(event: Placed | Disbursed) -> int:
 
 
 def book_of(run: Run, base: Disbursed, work: Work, *, as_of: date, waived_after: Stamp | None) -> Book:
-    """Return the book of a ledger, with what a later day needs to know of its events."""
+    """Return the book of a ledger, with what a later day needs to know about its events."""
     ignored, awaited = run.ignored, run.awaited
     ignored += [(event.place.id, "another disbursement makes the loan") for event in run.found.disbursed if event is not base]
     ignored += [(event_id, f"no {what.replace('_', '-')} {name}".rstrip()) for what, name, event_id in idle_undoings(run.found)]
@@ -300,7 +300,7 @@ def book_of(run: Run, base: Disbursed, work: Work, *, as_of: date, waived_after:
 
 
 def closed_book(head: Book, work: Work, *, as_of: date, pending: tuple[Pending, ...]) -> Book:
-    """Return the book of a working copy; what no event of a loan changes comes from `head`."""
+    """Return the book of a working copy; what no event changes comes from `head`."""
     bounded(work.turnover)
     awaited, ignored = head.awaited, head.ignored
     if work.waiting:

@@ -1,4 +1,4 @@
-"""The books of one day after another, in one pass over the events."""
+"""The books of successive days, in one pass over the events."""
 
 from collections.abc import Generator, Iterable, Iterator
 from datetime import date
@@ -8,15 +8,15 @@ from services.ingest.domain.book import Book
 from services.ingest.domain.events import ChargedBack, Disbursed, Effect, LoanEvent, Repaid, Rescheduled
 from services.ingest.domain.fold import Run, book_of, closed_book, ledger, take, with_waiver_amounts
 from services.ingest.domain.product import ProductLine
-from services.ingest.domain.select import Step, base_of, identity, not_retracted, placed_steps, told_apart
+from services.ingest.domain.select import Step, base_of, classified, identity, not_retracted, placed_steps
 from services.ingest.domain.value import Value, replace
 
 Since = tuple[date, Book]
-"""A book and the first day of which it tells."""
+"""A book and the first day that it covers."""
 
 
 class Past(Value, frozen=True):
-    """What counts of a loan's events, on whatever day; what is undone is no step."""
+    """The events of a loan that count, on whatever day; undone events are not among the steps."""
 
     kept: list[LoanEvent]
     product: ProductLine
@@ -25,9 +25,9 @@ class Past(Value, frozen=True):
 
 
 def past_of(events: Iterable[LoanEvent], product: ProductLine) -> Past:
-    """Return what counts of these events."""
+    """Return which of these events count."""
     kept, _ = with_waiver_amounts(not_retracted(events)[0], product)
-    found = told_apart(kept)
+    found = classified(kept)
     base = base_of(found)
     known = ((base and base.allocation) or product.allocation).charges_known
     steps = [step for step in placed_steps(found, known) if identity(step.event) not in found.undone]
@@ -35,7 +35,7 @@ def past_of(events: Iterable[LoanEvent], product: ProductLine) -> Past:
 
 
 def parted_on(before: Past, after: Past) -> date | None:
-    """Return the first day on which the two can tell something else; None where they never do."""
+    """Return the first day on which the two can differ; None if they never do."""
     if before.base != after.base or before.product != after.product:
         return date.min
     for one, other in zip_longest(before.steps, after.steps):
@@ -58,14 +58,14 @@ def books(past: Past, first: date, last: date) -> Iterator[Since]:
 
 
 def _following(run: Run, head: Book, last: date) -> Generator[Since, None, date | None]:
-    """Go on with later days, and return the day, if there is one, of which only a fold can tell."""
+    """Continue with later days; return the day, if any, that needs a new fold."""
     work = run.work
     late = _paid_after_chargeback(run)
     for day, steps in groupby(run.later, key=_day_of):
         these = list(steps)
         if day > last or work is None:
             return None
-        if any(_begins_anew(step, late) for step in these):
+        if any(_needs_refold(step, late) for step in these):
             return day
         for step in these:
             take(run, work, step, as_of=day)
@@ -78,14 +78,14 @@ def _day_of(step: Step) -> date:
 
 
 def _paid_after_chargeback(run: Run) -> set[str]:
-    """Return the payments dated behind a chargeback of theirs, which counts once they are there."""
+    """Return the payments dated after their own chargeback, which counts once they are there."""
     repaid = run.found.repaid
     charged = [(event.place.day, event.repayment_id) for event in run.found.placed if isinstance(event, ChargedBack)]
     return {name for day, name in charged if name in repaid and repaid[name].place.day > day}
 
 
-def _begins_anew(step: Step, late: set[str]) -> bool:
-    """Say whether it changes what stands before it: a schedule that holds from the first day, a payment already charged back."""
+def _needs_refold(step: Step, late: set[str]) -> bool:
+    """Return whether a step changes what precedes it: a schedule effective from the start, or a payment already charged back."""
     event = step.event
     return (isinstance(event, Rescheduled) and event.effect is Effect.FROM_START) or (
         isinstance(event, Repaid) and event.repayment_id in late

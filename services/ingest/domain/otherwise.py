@@ -1,4 +1,4 @@
-"""What was said of past days and is now otherwise: two histories of one loan compared, only on the days on which either changes."""
+"""Which past days now look different: two histories of one loan compared, only on the days on which either changes."""
 
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -13,7 +13,7 @@ from services.ingest.domain.wake import next_change_on
 
 
 class Told(NamedTuple):
-    """What a day tells those who contact the borrower."""
+    """What those who contact the borrower learn about a day."""
 
     status: Status
     anchor: Anchor | None
@@ -22,16 +22,16 @@ class Told(NamedTuple):
 
 
 class Otherwise(Value, frozen=True):
-    """Days of which something else was said: the first is in, `until` is out, None where today is one of them."""
+    """Days about which something else was published: `until` is exclusive, and None if today is one of them."""
 
     from_on: date
     until: date | None
     owed: bool
-    """Whether something was overdue on them, as is known now."""
+    """Whether, by what is known now, something was overdue on them."""
 
 
 def due_soon(shown: LoanView) -> NextDue | None:
-    """Return the instalment of which a reminder is due that day."""
+    """Return the instalment that a reminder is due for on that day."""
     ahead = shown.next_due
     if shown.late or shown.status is not Status.ACTIVE or ahead is None:
         return None
@@ -39,14 +39,14 @@ def due_soon(shown: LoanView) -> NextDue | None:
 
 
 def told(book: Book, day: date) -> Told | None:
-    """Return what a book tells of a day; None where there is no loan."""
+    """Return what a book says about a day; None if there is no loan."""
     return _told(view(book, day)) if book.known else None
 
 
 def told_otherwise(before: Iterable[Since], after: Iterable[Since], *, first: date, today: date) -> tuple[Otherwise, ...]:
-    """Return the days from the first up to today of which the later books tell something else; none where only today differs.
+    """Return the days from the first up to today about which the later books differ; none if only today differs.
 
-    The books come in the order of the days from which they tell; the first also tells of what lies before.
+    The books come in the order of the days from which they apply; the first one also covers earlier days.
     """
     was, now = _Line(before), _Line(after)
     found: list[Otherwise] = []
@@ -71,7 +71,7 @@ class _Line:
         self._next = next(self._coming, None)
 
     def on(self, day: date) -> tuple[Told | None, date | None]:
-        """Return what is told of a day, none before the last asked for, and when that may change next."""
+        """Return what is said about a day, and when that may change next; days must not go backwards."""
         while self._next is not None and self._next[0] <= day:
             self._book, self._next = self._next[1], next(self._coming, None)
         following = None if self._next is None else self._next[0]

@@ -1,4 +1,4 @@
-"""How pauses stop the overdue clock: a union, and only where it overlaps the time that is counted."""
+"""How pauses stop the overdue clock: their union, where it overlaps the counted time."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -9,7 +9,7 @@ Span = tuple[date, date]
 
 
 def united(pauses: Iterable[Pause], resumes: Sequence[date]) -> tuple[Span, ...]:
-    """Return what is paused as spans without overlap: the first day is in, the last is out, `date.max` for no end."""
+    """Return the pauses as spans without overlap: the first day inclusive, the last exclusive, `date.max` for no end."""
     spans: list[Span] = []
     for pause in sorted(pauses, key=lambda one: one.from_on):
         until = pause.until or date.max
@@ -22,12 +22,12 @@ def united(pauses: Iterable[Pause], resumes: Sequence[date]) -> tuple[Span, ...]
 
 
 def paused_days(spans: Iterable[Span], since: date, as_of: date) -> int:
-    """Return how many days of that time were paused."""
+    """Return how many days between the two were paused."""
     return sum(max(0, (min(end, as_of) - max(begin, since)).days) for begin, end in spans)
 
 
 def day_reaching(spans: Iterable[Span], since: date, days: int) -> date | None:
-    """Return the first day by which so many days have passed that were not paused; None while a pause has no end."""
+    """Return the first day by which this many unpaused days have passed; None while a pause has no end."""
     day, left = since, days
     for begin, end in spans:
         if end <= day:

@@ -1,4 +1,4 @@
-"""Where charges and debts lie on a schedule, and what happens to them when the schedule changes."""
+"""Which instalments charges and debts belong to, and what happens to them when the schedule changes."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from services.ingest.domain.value import replace
 from services.ingest.domain.work import DUE_ON, Work, carried, keep_credit, owe, row_with, within
 
 UNKNOWN_LOT = ""
-"""The payment of credit that a new schedule has set free: no longer known."""
+"""The id for credit set free by a new schedule: its payment is no longer known."""
 
 
 def row_for_charge(work: Work, due_on: date, n: int | None) -> int:
-    """Return the instalment asked for, else the first ordinary one whose period holds the date, else the extra one."""
+    """Return the requested instalment, else the first ordinary one whose period includes the date, else the extra one."""
     at = None if n is None else row_with(work, n)
     if at is not None:
         return at
@@ -26,7 +26,7 @@ def row_for_charge(work: Work, due_on: date, n: int | None) -> int:
 
 
 def row_for_debt(work: Work, on: date) -> int:
-    """Return the first instalment due after the day; on the very last due date the last one, else the extra one."""
+    """Return the first instalment due after the day; on the last due date, the last one; else the extra one."""
     skips = work.allocation.chargeback_skips_down_payment
     for at in range(bisect_right(work.rows, on, key=DUE_ON), len(work.rows)):
         if not (work.rows[at].down_payment and skips):
@@ -37,7 +37,7 @@ def row_for_debt(work: Work, on: date) -> int:
 
 
 def extra_row(work: Work, due_on: date) -> int:
-    """Return the one instalment beside the schedule, due on that day or later; it may fall due before a last down payment."""
+    """Return the one instalment outside the schedule, due on that day or later; it may fall due before a last down payment."""
     rows = work.rows
     at = next((at for at in range(len(rows) - 1, -1, -1) if rows[at].extra), None)
     if at is None:
@@ -53,14 +53,14 @@ def extra_row(work: Work, due_on: date) -> int:
 
 
 def lay_charge(work: Work, charge: Charge) -> Charge:
-    """Owe a charge on its instalment."""
+    """Add a charge to its instalment."""
     at = row_for_charge(work, charge.due_on, charge.n)
     owe(work, at, only(INDEX[charge.kind], charge.amount))
     return replace(charge, at=work.rows[at].n)
 
 
 def lay_debt(work: Work, debt: Debt) -> tuple[Debt, int]:
-    """Owe money again on its instalment; return where."""
+    """Add a debt to its instalment; return where."""
     at = row_for_debt(work, debt.on)
     owe(work, at, debt.amounts)
     return replace(debt, at=work.rows[at].n), at
@@ -77,7 +77,7 @@ def added(work: Work) -> dict[int, Amounts]:
 
 
 def waived_by_charge(work: Work) -> dict[int, Amounts]:
-    """Return what was given up of the charges on each instalment."""
+    """Return what was waived of the charges on each instalment."""
     totals: dict[int, Amounts] = {}
     for charge in work.charges:
         if charge.waived:
@@ -96,7 +96,7 @@ def base_rows(work: Work) -> list[Instalment]:
 
 
 def relay(work: Work, rows: Iterable[Instalment], on: date) -> None:
-    """Put another schedule in force: what was paid stays where the due date is the same, the rest becomes credit."""
+    """Put another schedule in force: payments stay on instalments with the same due date, the rest becomes credit."""
     of_charges = waived_by_charge(work)
     before = [(row, minus(row.waived, least(of_charges.get(row.n, NOTHING), row.waived))) for row in work.rows]
     work.rows = list(rows)
@@ -125,7 +125,7 @@ def _key(row: Instalment) -> tuple[date | None, bool]:
 
 
 def _waive_charges_again(work: Work, met: dict[int, date | None], on: date) -> None:
-    """What was given up of a charge goes where the charge goes; an instalment met with it stays met since the day it was."""
+    """Let waived amounts follow their charges; an instalment met thanks to them keeps its `met_on`."""
     of_charges = waived_by_charge(work)
     for at, row in enumerate(work.rows):
         again = least(of_charges.get(row.n, NOTHING), row.open)

@@ -1,4 +1,4 @@
-"""The product line: the settings by which a loan is judged."""
+"""The product line: the settings that apply to a loan."""
 
 from enum import StrEnum
 
@@ -30,7 +30,7 @@ class Mode(StrEnum):
 
 
 class FutureRule(StrEnum):
-    """Which of the instalments not yet due takes money first."""
+    """Which of the instalments not yet due is paid first."""
 
     NEXT = "next"
     LAST = "last"
@@ -38,28 +38,28 @@ class FutureRule(StrEnum):
 
 
 class ChargeClass(StrEnum):
-    """Which date says whether a charge is due."""
+    """Which date decides whether a charge is due."""
 
     CHARGE = "charge_due_date"
     INSTALMENT = "instalment_due_date"
 
 
 class ChargesKnown(StrEnum):
-    """Whether a charge draws on payments made before it was recorded."""
+    """Whether payments made before a charge was recorded can pay for it."""
 
     FROM_THE_START = "from_the_start"
     FROM_THEIR_DATE = "from_their_date"
 
 
 class AgeBy(StrEnum):
-    """Which days choose the bucket."""
+    """Which day count determines the bucket."""
 
     PAST_DUE_DAYS = "past_due_days"
     DELINQUENT_DAYS = "delinquent_days"
 
 
 class Component(StrEnum):
-    """What a sum of money is owed as."""
+    """What an amount is owed as."""
 
     PRINCIPAL = "principal"
     INTEREST = "interest"
@@ -68,22 +68,22 @@ class Component(StrEnum):
 
 
 class Tolerance(Value, frozen=True):
-    """What may stay open on an instalment that counts as met: the greater of the two."""
+    """How much of an instalment may stay unpaid for it to count as met: the greater of the two."""
 
     amount: int = 0
     millionths: int = 0
-    """Of what was due: whole numbers, so that no rounding decides who is late."""
+    """Millionths of what was due: whole numbers, so that no rounding decides who is late."""
 
 
 class Bound(Value, frozen=True):
-    """A bucket: up to and with this many days, None for no end."""
+    """A bucket: up to and including this many days, None for no end."""
 
     name: str
     up_to: int | None = None
 
 
 class Buckets(Value, frozen=True):
-    """Upper bounds in rising order: gaps and overlaps cannot be written."""
+    """Upper bounds in rising order, so that gaps and overlaps cannot be expressed."""
 
     by: AgeBy = AgeBy.PAST_DUE_DAYS
     none: str = "M0"
@@ -97,7 +97,7 @@ class Buckets(Value, frozen=True):
     )
 
     def name_of(self, days: int) -> str:
-        """Return the bucket of that many days."""
+        """Return the bucket for this many days."""
         if days <= 0:
             return self.none
         for bound in self.bounds:
@@ -106,7 +106,7 @@ class Buckets(Value, frozen=True):
         return self.bounds[-1].name if self.bounds else self.none
 
     def last_day_after(self, days: int) -> int | None:
-        """Return the last day count of the bucket of so many days; None where the bucket has no end."""
+        """Return the last day count of the bucket for this many days; None if it has no end."""
         if days <= 0:
             return 0
         for bound in self.bounds:
@@ -116,7 +116,7 @@ class Buckets(Value, frozen=True):
 
 
 class Allocation(Value, frozen=True, cache_hash=True):
-    """How money is spread over what is owed."""
+    """How money is allocated to what is owed."""
 
     mode: Mode = Mode.HORIZONTAL
     order: tuple[Slot, ...] = tuple(Slot)
@@ -129,7 +129,7 @@ class Allocation(Value, frozen=True, cache_hash=True):
 
 
 class ProductLine(Value, frozen=True):
-    """One version of a product line; the HTTP layer has refused what makes no sense."""
+    """One version of a product line; the HTTP layer has already refused what makes no sense."""
 
     grace_days: int = 0
     tolerance: Tolerance = Tolerance()

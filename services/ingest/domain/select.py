@@ -1,4 +1,4 @@
-"""Which events count, and in which order: what holds before any money is spread."""
+"""Which events count, and in which order: decided before any money is allocated."""
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
@@ -36,11 +36,11 @@ Key = tuple[date, datetime, str, str, int]
 Identity = tuple[str, str]
 """Source and id of an event."""
 AWAITED_CHARGE_OFF = "charge_off\0"
-"""What a reversal that names none awaits: one that comes later and was recorded before it."""
+"""What a reversal without an id awaits: a charge-off that arrives later but was recorded before it."""
 
 
 class Step(NamedTuple):
-    """An event with the key of its place; the last part of the key puts a waiver behind its charge."""
+    """An event with the key of its place; the last part of the key puts a waiver after its charge."""
 
     key: Key
     event: Placed
@@ -48,7 +48,7 @@ class Step(NamedTuple):
 
 @dataclass(slots=True)
 class Sorted:
-    """The events of a loan, told apart; `ignored` and `awaited` come from what points at something absent."""
+    """The events of a loan by kind; `ignored` and `awaited` come from events that point at something absent."""
 
     disbursed: list[Disbursed] = field(default_factory=list)
     placed: list[Placed] = field(default_factory=list)
@@ -64,15 +64,15 @@ class Sorted:
 
 
 def stamp_of(event: LoanEvent) -> tuple[datetime, str, str]:
-    """Return the place of an event without its day: the order in which the publisher's books recorded things."""
+    """Return the place of an event without its day: the order in which the publisher's books recorded events."""
     place = event.place
     return place.time, place.source, place.id
 
 
 def not_retracted(events: Iterable[LoanEvent]) -> tuple[list[LoanEvent], list[Retracted]]:
-    """Leave out repeats and what was retracted; return the retractions without a target apart: what is retracted was never sent.
+    """Leave out repeats, retracted events and retractions; return retractions without a target separately.
 
-    A retraction that is retracted itself does nothing, whichever of the two was recorded first.
+    A retracted event counts as never sent. A retraction that is itself retracted does nothing, whichever was recorded first.
     """
     known = {(event.place.source, event.place.id): event for event in events}
     retractions = {own: event for own, event in known.items() if type(event) is Retracted}
@@ -87,10 +87,10 @@ def _target(event: Retracted) -> Identity:
 
 
 def _undone(retractions: Mapping[Identity, Retracted], known: Container[Identity]) -> tuple[set[Identity], list[Retracted]]:
-    """Return what is retracted, and the retractions that find nothing to retract: of several of one event the one recorded last does.
+    """Return what is retracted, and the retractions that find nothing to retract: of several of one event, the last recorded one counts.
 
-    First come those that none retracts, each followed by its target once all that retract that have had their turn. The others
-    retract each other in a ring: there the one recorded last counts.
+    Retractions that nothing retracts come first, each followed by its target once everything that retracts the target has been judged.
+    The rest retract each other in a ring, in which the last recorded one counts.
     """
     aims = {own: _target(event) for own, event in retractions.items() if _target(event) != own}
     against = Counter(aims.values())
@@ -108,7 +108,7 @@ def _undone(retractions: Mapping[Identity, Retracted], known: Container[Identity
     return undone, idle
 
 
-def told_apart(events: Iterable[LoanEvent]) -> Sorted:
+def classified(events: Iterable[LoanEvent]) -> Sorted:
     """Sort the events by what they do."""
     found = Sorted()
     for event in events:
@@ -136,7 +136,7 @@ def told_apart(events: Iterable[LoanEvent]) -> Sorted:
 
 
 def _undo_nameless(found: Sorted, event: ChargeOffReversed) -> None:
-    """Undo every charge-off that the publisher's books recorded before."""
+    """Undo every charge-off recorded before in the publisher's books."""
     before = [one for one in found.placed if type(one) is ChargedOff and stamp_of(one) < stamp_of(event)]
     for name in [identity(one)[1] for one in before] or [""]:
         found.undone.add(("charge_off", name))
@@ -181,10 +181,10 @@ def identity(event: Placed) -> tuple[str, str]:
 
 
 def key_of(event: Placed, known: ChargesKnown, *, target: Key | None = None, due_on: date | None = None) -> Key:
-    """Return where an event is taken.
+    """Return the place at which an event is applied.
 
-    Instalments and pauses count from their own date when that is earlier than their record; a waiver from the due date of what it
-    gives up, but never before that is there.
+    Instalments and pauses count from their own date if that is earlier than the day they were recorded; a waiver from the due date of
+    what it waives, but never before that is there.
     """
     place = event.place
     day = place.day
@@ -203,7 +203,7 @@ def key_of(event: Placed, known: ChargesKnown, *, target: Key | None = None, due
 
 
 def placed_steps(found: Sorted, known: ChargesKnown) -> list[Step]:
-    """Return what does something, in order."""
+    """Return the events that have an effect, in order."""
     steps = []
     for event in found.placed:
         target, due_on = None, None
@@ -217,12 +217,12 @@ def placed_steps(found: Sorted, known: ChargesKnown) -> list[Step]:
 
 
 def base_of(found: Sorted) -> Disbursed | None:
-    """Return the disbursement that makes the loan, on whatever day: the one recorded first."""
+    """Return the disbursement that makes the loan: the one recorded first, whatever its day."""
     return min(found.disbursed, key=stamp_of, default=None)
 
 
 def schedule_from_start(steps: Iterable[Step], as_of: date) -> tuple[Rescheduled, Key] | None:
-    """Return the highest version among the schedules that hold from the first day."""
+    """Return the highest version among the schedules effective from the start."""
     chosen = None
     for key, event in steps:
         if key[0] > as_of:
@@ -233,13 +233,13 @@ def schedule_from_start(steps: Iterable[Step], as_of: date) -> tuple[Rescheduled
 
 
 def pending_of(found: Sorted) -> tuple[Pending, ...]:
-    """Return the payments under way that have no result yet."""
+    """Return the pending payments that have no result yet."""
     still = (name for name in found.pending if name not in found.repaid and name not in found.reversed_payments)
     return tuple(Pending(name, found.pending[name]) for name in sorted(still))
 
 
 def absent_target(found: Sorted, event: Placed, as_of: date) -> tuple[str, str] | None:
-    """Return what an event points at that is not there, and the key by which it is awaited."""
+    """Return the missing thing that an event points at, and the key under which it is awaited."""
     if isinstance(event, ChargedBack):
         payment = found.repaid.get(event.repayment_id)
         if event.repayment_id in found.reversed_payments:
@@ -252,7 +252,7 @@ def absent_target(found: Sorted, event: Placed, as_of: date) -> tuple[str, str] 
 
 
 def idle_undoings(found: Sorted) -> list[tuple[str, str, str]]:
-    """Return the reversals without a target: what they name and their own event ids."""
+    """Return the reversals without a target: what they name, and their own event ids."""
     if not found.undoing:
         return []
     there = {identity(event) for event in found.placed}

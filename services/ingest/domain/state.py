@@ -1,4 +1,4 @@
-"""A loan's public state, in the shape of the API; `doubt`, `version` and `events` are the shell's."""
+"""A loan's public state, in the shape of the API; `doubt`, `version` and `events` are added by the shell."""
 
 from datetime import date
 
@@ -8,7 +8,7 @@ from services.ingest.domain.view import ChargeRow, LoanView, ScheduleRow, view
 
 
 def public_state(trace: Trace, as_of: date) -> dict[str, object]:
-    """Return the state on a day as plain values: dates as text, sums as integers."""
+    """Return the state on a day as plain values: dates as text, amounts as integers."""
     shown = view(trace.book, as_of)
     return {
         **headline(shown),
@@ -19,7 +19,7 @@ def public_state(trace: Trace, as_of: date) -> dict[str, object]:
 
 
 def headline(shown: LoanView) -> dict[str, object]:
-    """Return what the state says of the loan as a whole."""
+    """Return what the state says about the loan as a whole."""
     book = shown.book
     return {
         "borrower_id": book.borrower_id,
@@ -55,7 +55,7 @@ def _ages(shown: LoanView) -> dict[str, object]:
 
 
 def parts(amounts: Parts) -> dict[str, int]:
-    """Return a sum in its components, with the total."""
+    """Return an amount by component, with the total."""
     return {
         "principal": amounts.principal,
         "interest": amounts.interest,

@@ -12,14 +12,14 @@ from services.ingest.domain.view import LoanView, ScheduleRow, view
 
 
 class Owed(Value, frozen=True):
-    """An instalment, with how much of what is open on it is overdue."""
+    """An instalment, and how much of what is open on it is overdue."""
 
     row: ScheduleRow
     overdue: Parts
 
 
 class Numbered(Value, frozen=True):
-    """A line under its number, and what is outstanding after it."""
+    """A line with its number, and what is outstanding after it."""
 
     number: int
     line: Line
@@ -27,9 +27,9 @@ class Numbered(Value, frozen=True):
 
 
 class Entry(Value, frozen=True):
-    """An event under its number, what it kept as credit or, below zero, took from it, and its lines.
+    """An event with its number, what it added to credit (or took from it, if negative), and its lines.
 
-    Events and lines are numbered together, one after the other, so that each can be disputed by its number.
+    Events and lines are numbered in one sequence, so that each can be disputed by its number.
     """
 
     number: int
@@ -39,7 +39,7 @@ class Entry(Value, frozen=True):
 
 
 class Totals(Value, frozen=True):
-    """All instalments together; `left_at_end` is what was open when the loan was written off or closed, and is outstanding no more."""
+    """All instalments together; `left_at_end` was open when the loan was written off or closed, and is no longer outstanding."""
 
     due: Parts
     paid: Parts
@@ -48,7 +48,7 @@ class Totals(Value, frozen=True):
 
 
 class Statement(Value, frozen=True):
-    """What a loan's lender says is owed on a day, and why."""
+    """What is owed on a day according to the lender, and why."""
 
     shown: LoanView
     instalments: tuple[Owed, ...]
@@ -88,7 +88,7 @@ def _entries(postings: Sequence[Posting]) -> Iterator[Entry]:
 
 
 def _numbered(first: int, posting: Posting, balance: int) -> Iterator[Numbered]:
-    """Number the lines of a posting; once the loan has ended, none of them makes anything outstanding."""
+    """Number the lines of a posting; once the loan has ended, they no longer change what is outstanding."""
     ended = posting.outstanding != balance + sum(line.change for line in posting.lines)
     for number, line in enumerate(posting.lines, first):
         balance = posting.outstanding if ended else balance + line.change

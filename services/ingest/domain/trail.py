@@ -1,10 +1,10 @@
-"""The trail of a fold: what each event made owed, paid or waived, on which instalment, of which charge and component.
+"""The trail of a fold: what each event made due, paid or waived, on which instalment, charge and component.
 
-Nothing is spread here a second time: a witness looks at the instalments after every step of the fold, and what differs is a line.
-So the lines of an instalment add up to what is due, paid and waived there, and those of a payment to how the fold spread it.
+Nothing is allocated a second time here: a witness compares the instalments after every step of the fold, and each difference is a line.
+So the lines of an instalment add up to what is due, paid and waived there, and those of a payment to how the fold allocated it.
 
-A line is below zero where something is taken back: by another schedule, which moves what was paid and waived, and by a charge that
-becomes the first to be paid on its instalment. What undoes an event leaves no lines, for the fold counts as if that had never been.
+A line is negative if something is taken back: by another schedule, which moves what was paid and waived, or by a charge that becomes
+the first to be paid on its instalment. Undoing an event leaves no lines, since the fold treats that event as if it had never happened.
 """
 
 from collections import defaultdict
@@ -43,7 +43,7 @@ _MARKS: dict[type[Placed], str] = {Paused: "pause", Resumed: "resume", Closed: "
 
 
 class Side(StrEnum):
-    """What a line says of its amount."""
+    """What happened to the amount of a line."""
 
     DUE = "due"
     PAID = "paid"
@@ -54,9 +54,9 @@ _SIDES = tuple(Side)
 
 
 class Line(Value, frozen=True):
-    """One amount on one component of one instalment, and there of a charge or of none.
+    """One amount on one component of one instalment, for a charge or for none.
 
-    `by` is the payment whose money it was, or the waiver; None for what is owed, and for credit no longer known by its payment.
+    `by` is the payment whose money it was, or the waiver; None for what is due, and for credit whose payment is no longer known.
     """
 
     n: int
@@ -69,15 +69,15 @@ class Line(Value, frozen=True):
 
     @property
     def change(self) -> int:
-        """What the line adds to what is open."""
+        """How the line changes what is open."""
         return self.amount if self.side is Side.DUE else -self.amount
 
 
 class Posting(Value, frozen=True):
-    """What one event did on the day on which it counts, and what was outstanding and left as credit after it.
+    """What one event did on the day on which it counts, and the outstanding amount and credit after it.
 
-    `id` is the key under which the loan knows it: of a payment, charge, waiver and the like, a schedule's version, an instalment's n.
-    `amount` is the money it speaks of, None for what speaks of none; `undone_by` the event because of which it did nothing.
+    `id` is its key within the loan: the id of a payment, charge, waiver and the like, a schedule's version, an instalment's n.
+    `amount` is the money named in it, None if it names none; `undone_by` is the event because of which it did nothing.
     """
 
     event: Place
@@ -92,14 +92,14 @@ class Posting(Value, frozen=True):
 
 
 class Trail(Value, frozen=True):
-    """A fold, and in their order the events that it took."""
+    """A fold, and the events that it applied, in order."""
 
     trace: Trace
     postings: tuple[Posting, ...]
 
 
 def trail(events: Iterable[LoanEvent], product: ProductLine, as_of: date) -> Trail:
-    """Return the fold of a loan's events to a day together with what each of them did."""
+    """Return the fold of a loan's events to a day, with what each of them did."""
     recorder = _Recorder()
     traced = trace(events, product, as_of, witness=recorder)
     return Trail(traced, tuple(recorder.postings))
@@ -107,11 +107,11 @@ def trail(events: Iterable[LoanEvent], product: ProductLine, as_of: date) -> Tra
 
 _RowKey = tuple[int, date | None]
 _Spot = tuple[Side, int, str | None]
-"""Where on an instalment an amount stands: side, component, charge."""
+"""Where on an instalment an amount is: side, component, charge."""
 
 
 class _Recorder:
-    """Looks at the instalments after each step and writes down what differs."""
+    """Compares the instalments after each step and records the differences."""
 
     def __init__(self) -> None:
         self.postings: list[Posting] = []
@@ -124,12 +124,12 @@ class _Recorder:
         self._open, self._credit = 0, 0
 
     def began(self, work: Work, event: Disbursed | Placed, on: date) -> None:
-        """Write down the first schedule."""
+        """Record the first schedule."""
         self._first_day = on
         self.took(work, event, on)
 
     def saw(self, work: Work, by: str | None) -> None:
-        """Write down what has changed, and whose money or waiver it was."""
+        """Record what has changed, and whose money or waiver it was."""
         touched = self._with_other_charges(work.charges)
         before, self._rows = self._rows, list(work.rows)
         changed = [(old, row) for old, row in zip_longest(before, self._rows) if old is not row or row.n in touched]
@@ -150,9 +150,9 @@ class _Recorder:
         self._post(event, on, outstanding=0 if ended else self._open, amount=_amount(work, event))
 
     def left_out(self, event: Placed, on: date, undone_by: str) -> None:
-        """Post an event that does nothing, with the one that undoes it."""
+        """Post an event that has no effect, with the event that undoes it."""
         outstanding = self.postings[-1].outstanding if self.postings else 0
-        self._post(event, on, outstanding=outstanding, amount=_spoken_of(event), undone_by=undone_by)
+        self._post(event, on, outstanding=outstanding, amount=_money_of(event), undone_by=undone_by)
 
     def _post(self, event: Disbursed | Placed, on: date, *, outstanding: int, amount: int | None, undone_by: str | None = None) -> None:
         kind, name = _named(event)
@@ -161,7 +161,7 @@ class _Recorder:
         self.postings.append(Posting(event.place, kind, name, day, amount, undone_by, lines, outstanding, self._credit))
 
     def _with_other_charges(self, charges: list[Charge]) -> set[int]:
-        """Take in the charges as they lie now and return the instalments on which one may have come, gone or changed."""
+        """Note the current charges and return the instalments on which one may have been added, removed or changed."""
         known, touched = len(self._charges), set[int]()
         if charges[:known] != self._charges:
             known, touched = 0, set(self._on_row)
@@ -183,12 +183,12 @@ class _Recorder:
 
 
 def _key(row: Instalment) -> _RowKey:
-    """An instalment is known by number and day, so that one of another schedule is another; the extra one moves and stays itself."""
+    """Identify an instalment by number and day, so that schedules are kept apart; the extra one moves but stays the same."""
     return row.n, None if row.extra else row.due_on
 
 
 def _spots(row: Instalment, charges: Sequence[Charge]) -> dict[_Spot, int]:
-    """Return the amounts on an instalment: first what is owed, paid and waived of its charges, then the rest of each component."""
+    """Return the amounts on an instalment: first what is due, paid and waived of its charges, then the rest of each component."""
     rest = {Side.DUE: list(row.due), Side.PAID: list(row.paid), Side.WAIVED: list(row.waived)}
     found: dict[_Spot, int] = {}
     for charge, amounts in _of_charges(row, charges):
@@ -214,7 +214,7 @@ def _in_order(spot: _Spot) -> tuple[int, int, bool, str]:
 
 
 def _named(event: Disbursed | Placed) -> tuple[str, str | None]:
-    """Return what an event is, and the key under which the loan knows it."""
+    """Return the kind of an event, and its key within the loan."""
     match event:
         case Disbursed():
             return "disbursement", None
@@ -230,8 +230,8 @@ def _named(event: Disbursed | Placed) -> tuple[str, str | None]:
             return identity(event)
 
 
-def _spoken_of(event: Disbursed | Placed) -> int | None:
-    """Return the money of which an event speaks; None for one that speaks of none."""
+def _money_of(event: Disbursed | Placed) -> int | None:
+    """Return the money named in an event; None if it names none."""
     match event:
         case Waived():
             return event.amount
@@ -242,7 +242,7 @@ def _spoken_of(event: Disbursed | Placed) -> int | None:
 
 
 def _amount(work: Work, event: Disbursed | Placed) -> int | None:
-    """Return the money of an event, which for a charge-off or write-off is what was open."""
+    """Return the money of an event; for a charge-off or write-off that is what was open."""
     kind, name = _named(event)
     entry = (work.entries or {}).get(f"{kind}\0{name}")
-    return _spoken_of(event) if entry is None else entry.amount
+    return _money_of(event) if entry is None else entry.amount

@@ -1,4 +1,4 @@
-"""What a book says on a day: everything public but the movements."""
+"""What a book says on a day: everything public except the movements."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ NO_PARTS, NO_TOLERANCE = Parts(), Tolerance()
 
 
 class Status(StrEnum):
-    """Where a loan stands."""
+    """The status of a loan."""
 
     ACTIVE = "active"
     OVERPAID = "overpaid"
@@ -28,14 +28,14 @@ class Status(StrEnum):
 
 
 class Anchor(Value, frozen=True):
-    """The oldest instalment that is overdue, and the day from which its days are counted."""
+    """The oldest overdue instalment, and the day from which its days are counted."""
 
     n: int
     due_on: date
 
 
 class NextDue(Value, frozen=True):
-    """The next instalment that is not met."""
+    """The next unmet instalment."""
 
     n: int
     due_on: date
@@ -43,14 +43,14 @@ class NextDue(Value, frozen=True):
 
 
 class Aged(Value, frozen=True):
-    """What is overdue in one bucket."""
+    """The overdue amount in one bucket."""
 
     bucket: str
     amount: int
 
 
 class ScheduleRow(Value, frozen=True):
-    """One instalment as it is shown."""
+    """One instalment for display."""
 
     n: int
     due_on: date
@@ -65,7 +65,7 @@ class ScheduleRow(Value, frozen=True):
 
 
 class ChargeRow(Value, frozen=True):
-    """One charge as it is shown."""
+    """One charge for display."""
 
     charge_id: str
     kind: Component
@@ -77,7 +77,7 @@ class ChargeRow(Value, frozen=True):
 
 
 class LoanView(Value, frozen=True):
-    """A loan on a day; what no fact needs is laid out only for those who read it."""
+    """A loan on a day; what facts do not need is computed only when read."""
 
     book: Book
     as_of: date
@@ -96,7 +96,7 @@ class LoanView(Value, frozen=True):
     dpd_original_from: date | None
     late: tuple["Late", ...]
     ahead: tuple[Instalment, ...]
-    """The instalments due on that day or later that are not met."""
+    """The unmet instalments due on that day or later."""
 
     @property
     def aged(self) -> tuple[Aged, ...]:
@@ -105,12 +105,12 @@ class LoanView(Value, frozen=True):
 
     @property
     def pauses(self) -> tuple[tuple[date, date | None], ...]:
-        """The pauses as spans: first day in, last day out, None for no end."""
+        """The pauses as spans: first day inclusive, last exclusive, None for no end."""
         return tuple((begin, None if end == date.max else end) for begin, end in self.spans)
 
     @property
     def schedule(self) -> tuple[ScheduleRow, ...]:
-        """The instalments, in the order in which they fall due."""
+        """The instalments, in due date order."""
         return tuple(_schedule_row(self.book, row) for row in self.book.rows)
 
     @property
@@ -125,7 +125,7 @@ class LoanView(Value, frozen=True):
 
 
 class Late(Value, frozen=True):
-    """Something overdue: on which instalment, since when, and how much of it."""
+    """Something overdue: on which instalment, since when, and how much."""
 
     n: int
     since: date
@@ -181,7 +181,7 @@ def _view(book: Book, as_of: date) -> LoanView:
 
 
 def _open_rows(book: Book) -> tuple[Amounts, list[Instalment]]:
-    """Return what is open on all instalments, and those of which more than the tolerance is left, in the order of their due dates."""
+    """Return what is open on all instalments, and those with more than the tolerance left, in due date order."""
     tolerance = book.terms.tolerance
     exact = tolerance is NO_TOLERANCE or tolerance == NO_TOLERANCE
     total, unmet = NOTHING, []
@@ -194,12 +194,12 @@ def _open_rows(book: Book) -> tuple[Amounts, list[Instalment]]:
 
 
 def ended(book: Book) -> bool:
-    """Say whether nothing is outstanding because the lender has said so."""
+    """Return whether nothing is outstanding because the lender has written off or closed the loan."""
     return book.written_off_on is not None or book.closed_on is not None
 
 
 def status_of(book: Book) -> Status:
-    """Return the loan's status; a loan whose first due date is still to be published is active."""
+    """Return the loan's status; a loan whose first due date has yet to be published is active."""
     if book.written_off_on is not None:
         return Status.WRITTEN_OFF
     if book.closed_on is not None:
@@ -221,10 +221,10 @@ def _parts(several: Sequence[Amounts]) -> Parts:
 
 
 def _late(book: Book, passed: Sequence[Instalment], ahead: Sequence[Instalment], *, as_of: date) -> tuple[Late, ...]:
-    """Return what is overdue, the oldest first.
+    """Return what is overdue, oldest first.
 
-    Of the instalments not yet due: what was charged back on the first of them before today beyond what has been paid there, and
-    charges that are themselves overdue.
+    On instalments not yet due, that is: what was charged back on the first of them before today in excess of what has been paid there,
+    and charges that are themselves overdue.
     """
     late = [Late(row.n, _since(book, row), row.open) for row in passed]
     if ahead and (book.debts or book.charges):
@@ -236,12 +236,12 @@ def _late(book: Book, passed: Sequence[Instalment], ahead: Sequence[Instalment],
 
 
 def _since(book: Book, row: Instalment) -> date:
-    """Return from when an overdue instalment counts: a chargeback of more than was paid there dates it anew."""
+    """Return since when an overdue instalment counts: a chargeback of more than was paid there resets its date."""
     return (_charged_back(book, row, date.max)[0] if book.debts else None) or row.due_on
 
 
 def _charged_back(book: Book, row: Instalment, before: date) -> tuple[date | None, int]:
-    """Return the day on which chargebacks took more than was paid, and how much more."""
+    """Return the day on which chargebacks first exceeded what was paid, and by how much they do."""
     available, since = sum(row.paid), None
     for debt in sorted((d for d in book.debts if d.chargeback and d.at == row.n and d.on < before), key=lambda d: d.on):
         available -= sum(debt.amounts)
@@ -262,7 +262,7 @@ def _charged_back_ahead(book: Book, row: Instalment, as_of: date) -> Late | None
 
 
 def _charges_overdue(book: Book, rows: Sequence[Instalment], as_of: date, *, counted: Late | None) -> Iterator[Late]:
-    """Yield charges due before today on these instalments, which are not, less what is already counted of one."""
+    """Yield charges due before today on these instalments, which are due later, less what is already counted of one."""
     if not book.charges:
         return
     ahead = {row.n: row.open for row in rows}
@@ -282,9 +282,9 @@ def _charges_overdue(book: Book, rows: Sequence[Instalment], as_of: date, *, cou
 
 
 def _aged(shown: LoanView) -> tuple[Aged, ...]:
-    """Put each overdue instalment into the bucket of its own days.
+    """Put each overdue instalment into the bucket for its own days.
 
-    By delinquent days: without grace but less pauses, and only once the loan itself is past its grace.
+    By delinquent days, that is without grace but less pauses, and only once the loan itself is past its grace.
     """
     book, as_of = shown.book, shown.as_of
     buckets, sums = book.terms.buckets, dict.fromkeys((bound.name for bound in book.terms.buckets.bounds), 0)
@@ -340,9 +340,9 @@ def charge_rows(book: Book) -> tuple[ChargeRow, ...]:
 
 
 def original_anchor(book: Book, as_of: date) -> date | None:
-    """Return the oldest due date of the first schedule that the money received does not reach: re-ageing cannot hide it.
+    """Return the oldest due date of the first schedule not covered by the money received: re-ageing cannot hide it.
 
-    What was paid for charges and for money owed again does not count towards it.
+    What was paid for charges and for chargebacks and refunds does not count towards it.
     """
     received = sum(sum(row.paid) + sum(row.waived) for row in book.rows) + sum(lot.amount for lot in book.credit)
     received -= sum(charges_paid(book.rows, book.charges).values()) + sum(charge.waived for charge in book.charges)
@@ -351,7 +351,7 @@ def original_anchor(book: Book, as_of: date) -> date | None:
 
 
 def received(book: Book) -> int:
-    """Return all that was paid and not taken back: by reversal, by chargeback or as a refund beyond the credit."""
+    """Return all that was paid and not taken back by reversal, by chargeback or as a refund beyond the credit."""
     paid = sum([sum(row.paid) for row in book.rows])
     if book.credit:
         paid += sum(lot.amount for lot in book.credit)

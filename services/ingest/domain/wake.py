@@ -1,4 +1,4 @@
-"""When a loan's fact changes by time alone, and until when contacts rest for money under way."""
+"""When a loan's fact changes by time alone, and until when contacts are suspended for pending payments."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -15,7 +15,7 @@ _INSTANT = timedelta(microseconds=1)
 
 
 def next_change_on(shown: LoanView) -> date | None:
-    """Return the first day after the view's on which the fact differs though nothing has happened."""
+    """Return the first day after the view's on which the fact differs although nothing has happened."""
     book = shown.book
     try:
         days = [book.next_event_on, _rested_on(book, shown.as_of)]
@@ -34,7 +34,7 @@ def next_change_on(shown: LoanView) -> date | None:
 
 
 def _due_days(shown: LoanView) -> list[date]:
-    """Return when the next instalment becomes overdue, and when the first one not yet due soon does: all else comes later."""
+    """Return when the next instalment becomes overdue and when the first one not yet due soon becomes so: all else comes later."""
     as_of, soon = shown.as_of, timedelta(days=shown.book.terms.due_soon_days)
     days = []
     for row in shown.ahead:
@@ -48,7 +48,7 @@ def _due_days(shown: LoanView) -> list[date]:
 
 
 def _days_of_more(book: Book) -> Iterator[date]:
-    """Yield when charges and chargebacks on instalments become overdue, and what the first schedule asked for."""
+    """Yield the days on which charges, debts and the instalments of the first schedule become overdue."""
     for charge in book.charges:
         yield charge.due_on + ONE_DAY
     for debt in book.debts:
@@ -58,7 +58,7 @@ def _days_of_more(book: Book) -> Iterator[date]:
 
 
 def _bucket_day(shown: LoanView, anchor: Anchor) -> date | None:
-    """Return when the anchor passes into the next bucket, if it ever does."""
+    """Return when the anchor moves to the next bucket, if it ever does."""
     terms = shown.book.terms
     by_delinquency = terms.buckets.by is AgeBy.DELINQUENT_DAYS
     grace = terms.grace_days if by_delinquency else 0
@@ -70,9 +70,9 @@ def _bucket_day(shown: LoanView, anchor: Anchor) -> date | None:
 
 
 def resting_until(book: Book, today: date) -> datetime | None:
-    """Return until when contacts rest: for payments under way without a result, and for payments dated after today.
+    """Return until when contacts are suspended: for pending payments without a result, and for payments dated after today.
 
-    What ends in the course of the day is said all that day: a fact is of its records and its date, and who reads it knows the hour.
+    An end in the course of today is reported all day: a fact depends on its records and its date only, and its reader knows the time.
     """
     if not book.pending and book.repayment_until is None:
         return None
@@ -83,7 +83,7 @@ def resting_until(book: Book, today: date) -> datetime | None:
 
 
 def _rested_on(book: Book, today: date) -> date | None:
-    """Return the first day of which no rest is said any more; None where none is said today."""
+    """Return the first day on which no suspension is reported any more; None if none is reported today."""
     end = resting_until(book, today) if book.known else None
     return None if end is None else (end - _INSTANT).astimezone(ZoneInfo(book.timezone)).date() + ONE_DAY
 

@@ -15,12 +15,12 @@ from services.ingest.domain.value import Draft, field
 
 DUE_ON = attrgetter("due_on")
 MOST_LOTS = 16
-"""Beyond it the two oldest credits of a book become one, so that it does not grow with the payments of an overpaid loan."""
+"""Beyond this number the two oldest credits are merged, so that a book does not grow with the payments of an overpaid loan."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """How one movement was spread so far."""
+    """How one movement was allocated so far."""
 
     id: str
     kind: str
@@ -33,18 +33,18 @@ class Entry:
 
 
 class Witness(Protocol):
-    """Watches a fold on behalf of those who ask for its trail; it looks at the work and keeps nothing of it but values."""
+    """Watches a fold in order to record its trail; reads the work and keeps nothing of it but values."""
 
     def began(self, work: "Work", event: Disbursed | Placed, on: date) -> None:
-        """The first schedule lies there, put by this event."""
+        """This event has put the first schedule in place."""
         ...
 
     def saw(self, work: "Work", by: str | None) -> None:
-        """What has changed since the last look was done with this payment's money or by this waiver; None where it is nobody's."""
+        """What has changed since the last call was done with this payment's money or by this waiver; None if by neither."""
         ...
 
     def took(self, work: "Work", event: Placed, on: date) -> None:
-        """An event has been taken in."""
+        """An event has been applied."""
         ...
 
     def left_out(self, event: Placed, on: date, undone_by: str) -> None:
@@ -53,9 +53,9 @@ class Witness(Protocol):
 
 
 class Work(Draft):
-    """What `Book` holds, in lists; `entries` only where splits are asked for, and `witness` only together with them.
+    """The content of a `Book`, in lists; `entries` only if splits are asked for, and `witness` only together with them.
 
-    `traced` keeps every credit apart, so that no payment is shown to have paid with the money of another.
+    `traced` keeps credits separate, so that no payment is shown as paying with the money of another.
     """
 
     terms: Terms
@@ -83,7 +83,7 @@ class Work(Draft):
 
     @property
     def credit_left(self) -> int:
-        """All credit together."""
+        """The sum of all credit."""
         return sum(lot.amount for lot in self.credit)
 
 
@@ -116,22 +116,22 @@ def blank(row: Row) -> Instalment:
 
 
 def laid_out(schedule: Iterable[Row]) -> list[Instalment]:
-    """Return the schedule in the order in which it falls due."""
+    """Return the schedule in due date order."""
     return sorted(map(blank, schedule), key=lambda row: (row.due_on, row.n))
 
 
 def within(tolerance: Tolerance, row_due: int, left: int) -> bool:
-    """Say whether what is left does not matter; exact, in whole numbers."""
+    """Return whether what is left is within the tolerance; exact, in whole numbers."""
     return left <= 0 or left <= tolerance.amount or left * 1_000_000 <= tolerance.millionths * row_due
 
 
 def met(work: Work, row: Instalment) -> bool:
-    """Say whether nothing beyond the tolerance is left of an instalment."""
+    """Return whether no more than the tolerance is left of an instalment."""
     return row.left <= 0 or within(work.terms.tolerance, sum(row.due), row.left)
 
 
 def row_with(work: Work, n: int) -> int | None:
-    """Return where instalment `n` stands."""
+    """Return the index of instalment `n`."""
     for at, row in enumerate(work.rows):
         if row.n == n:
             return at
@@ -139,7 +139,7 @@ def row_with(work: Work, n: int) -> int | None:
 
 
 def classes(work: Work, on: date) -> tuple[int, int]:
-    """Return where the instalments due on that day begin and end."""
+    """Return the range of the instalments due on that day."""
     first = bisect_left(work.rows, on, key=DUE_ON)
     end = first
     while end < len(work.rows) and work.rows[end].due_on == on:
@@ -148,7 +148,7 @@ def classes(work: Work, on: date) -> tuple[int, int]:
 
 
 def pay(work: Work, at: int, amounts: Amounts, on: date) -> None:
-    """Book money on an instalment; the caller has seen to it that so much is open there."""
+    """Book money on an instalment; the caller has made sure that this much is open there."""
     row = work.rows[at]
     total = amounts[0] + amounts[1] + amounts[2] + amounts[3]
     left = row.left - total
@@ -168,7 +168,7 @@ def pay(work: Work, at: int, amounts: Amounts, on: date) -> None:
 
 
 def owe(work: Work, at: int, amounts: Amounts, *, due_on: date | None = None) -> None:
-    """Add to what is owed on an instalment, which may thereby fall due later."""
+    """Add to what is owed on an instalment, perhaps with a later due date."""
     row = work.rows[at]
     due, left = plus(row.due, amounts), row.left + sum(amounts)
     still_met = row.met_on is not None and within(work.terms.tolerance, sum(due), left)
@@ -188,7 +188,7 @@ def owe(work: Work, at: int, amounts: Amounts, *, due_on: date | None = None) ->
 
 
 def waive(work: Work, at: int, amounts: Amounts, on: date) -> Amounts:
-    """Give up what is open of these amounts and return what that was."""
+    """Waive these amounts as far as they are open, and return what was waived."""
     row = work.rows[at]
     given = least(row.open, amounts)
     left = row.left - sum(given)
@@ -217,24 +217,24 @@ def outstanding(work: Work) -> Amounts:
     return total
 
 
-def note(work: Work, movement: str, amounts: Amounts) -> None:
-    """Remember that a movement was spread so, where anyone asks."""
+def record_split(work: Work, movement: str, amounts: Amounts) -> None:
+    """Record how a movement was allocated, if splits are asked for."""
     if work.entries is None:
         return
     if movement in work.entries:
         entry = work.entries[movement]
         entry.split = plus(entry.split, amounts)
-    look(work, movement or None)
+    show_witness(work, movement or None)
 
 
-def look(work: Work, by: str | None = None) -> None:
-    """Let a witness, if there is one, see what has been done with this payment's money or by this waiver."""
+def show_witness(work: Work, by: str | None = None) -> None:
+    """Show the witness, if there is one, what has been done with this payment's money or by this waiver."""
     if work.witness is not None:
         work.witness.saw(work, by)
 
 
 def keep_credit(work: Work, lot: Lot) -> None:
-    """Put what is left of a payment aside."""
+    """Keep what is left of a payment as credit."""
     if lot.amount <= 0:
         return
     work.credit.append(lot)
@@ -244,7 +244,7 @@ def keep_credit(work: Work, lot: Lot) -> None:
 
 
 def take_credit(work: Work, amount: int) -> int:
-    """Use up credit, the oldest first, and return how much there was."""
+    """Use credit, oldest first, and return how much was used."""
     wanted = amount
     while wanted and work.credit:
         lot = work.credit[0]
@@ -258,10 +258,10 @@ def take_credit(work: Work, amount: int) -> int:
 
 
 def carried(old: Instalment, new: Instalment, *, tolerance: Tolerance, on: date) -> tuple[Instalment, int]:
-    """Return the new instalment with what was paid and waived on the old one, and what it has no room for.
+    """Return the new instalment with what was paid and waived on the old one, and the payments that do not fit on it.
 
-    One that is cut to what was paid is met on the day of the cut; where nothing is owed any more there is nothing to meet, and what the
-    tolerance covered before has not become met by a new schedule.
+    An instalment reduced to what was paid is met on the day of the reduction; one on which nothing is owed any more has nothing to meet,
+    and what the tolerance already covered is not newly met by a new schedule.
     """
     paid = least(old.paid, new.due)
     waived = least(old.waived, minus(new.due, paid))

@@ -14,7 +14,7 @@ from services.ingest.intake import HttpIntake
 _publisher = requires("events:write")
 _EVENT = {
     "type": "object", "required": ["id", "source", "type", "time", "data"],
-    "description": "A CloudEvent 1.0; what `data` holds for each `type` is in /asyncapi.json",
+    "description": "A CloudEvent 1.0; the schema of `data` for each `type` is in /asyncapi.json",
     "properties": {
         "specversion": {"const": "1.0", "default": "1.0"},
         "id": {"type": "string", "minLength": 1, "maxLength": 128, "examples": ["r-2211"]},
@@ -34,7 +34,7 @@ _BODY = {
         "content": {
             "application/cloudevents+json": {"schema": _EVENT},
             "application/cloudevents-batch+json": {"schema": {"type": "array", "items": _EVENT, "maxItems": 10_000}},
-            "application/x-ndjson": {"schema": {"type": "string", "description": "one event a line"}},
+            "application/x-ndjson": {"schema": {"type": "string", "description": "one event per line"}},
         },
     },
     "responses": {"415": {"$ref": "#/components/responses/415"}},
@@ -42,7 +42,7 @@ _BODY = {
 
 
 def route_of(intake: HttpIntake) -> StraightRoute:
-    """Return the route by which events come in."""
+    """Return the route that receives events."""
 
     async def post_events(request: Request, caller: Annotated[Principal, Depends(_publisher)]) -> Response:
         taken = await intake.take(caller.tenant, request.headers.get("content-type", ""), request.receive)
@@ -50,5 +50,5 @@ def route_of(intake: HttpIntake) -> StraightRoute:
 
     return StraightRoute(
         "/v1/events", post_events, _publisher, status_code=202, methods=["POST"], tags=["events"],
-        summary="Take in one event, a batch, or NDJSON", description="A body may be packed: `Content-Encoding: gzip`.", openapi_extra=_BODY,
+        summary="Submit one event, a batch, or NDJSON", description="A body may be gzipped: `Content-Encoding: gzip`.", openapi_extra=_BODY,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What loans, products and parked events look like over HTTP, for OpenAPI; fields may be added, none goes."""
+"""What loans, products and parked events look like over HTTP, for OpenAPI; fields may be added, but never removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.ingest.domain.view import NextDue
 
 
 class RefusedEvent(Struct):
-    """An event that was not taken, by its place in the batch."""
+    """An event that was not accepted, by its index in the batch."""
 
     index: int
     id: str | None
@@ -21,7 +21,7 @@ class RefusedEvent(Struct):
 
 
 class TakenEvents(Struct):
-    """How many events are durable, and which are refused."""
+    """How many events are durable, and which were refused."""
 
     accepted: int
     rejected: list[RefusedEvent]
@@ -46,21 +46,21 @@ class Paid(Struct):
 
 
 class Anchor(Struct):
-    """The oldest instalment that is overdue."""
+    """The oldest overdue instalment."""
 
     n: int | None
     due_on: date
 
 
 class Aged(Struct):
-    """What is overdue in a bucket."""
+    """The overdue amount in a bucket."""
 
     bucket: str
     amount: int
 
 
 class InstalmentState(Struct):
-    """An instalment as it stands; `met_on` is the day on which nothing beyond the tolerance was left."""
+    """The current state of an instalment; `met_on` is the day on which no more than the tolerance was left."""
 
     n: int
     due_on: date
@@ -73,9 +73,9 @@ class InstalmentState(Struct):
 
 
 class Movement(Struct):
-    """A payment, chargeback, refund, charge-off or write-off, and how it was spread.
+    """A payment, chargeback, refund, charge-off or write-off, and how it was allocated.
 
-    `credit` is what a payment left over or, below zero, what credit covered of a chargeback or refund.
+    `credit` is what a payment left over or, if negative, what credit covered of a chargeback or refund.
     """
 
     id: str
@@ -92,7 +92,7 @@ class Movement(Struct):
 
 
 class ChargeState(Struct):
-    """A charge as it stands."""
+    """The current state of a charge."""
 
     charge_id: str
     kind: str
@@ -104,7 +104,7 @@ class ChargeState(Struct):
 
 
 class Doubt(Struct):
-    """Since when contacts rest, and which parked events are to be decided."""
+    """Since when contacts have been suspended, and which parked events need a decision."""
 
     since: datetime
     parked: list[str]
@@ -118,14 +118,14 @@ class IgnoredEvent(Struct):
 
 
 class Pause(Struct):
-    """Days on which the overdue clock rests: the first is in, the last is out."""
+    """Days on which the overdue clock is paused: `from` is inclusive, `until` exclusive."""
 
     from_: date = field(name="from")
     until: date | None
 
 
 class LoanHeadline(Struct):
-    """What is said of a loan as a whole; an instalment of which the tolerance covers the rest is not overdue."""
+    """The loan as a whole; an instalment whose rest is covered by the tolerance is not overdue."""
 
     loan_id: str
     borrower_id: str
@@ -164,7 +164,7 @@ class LoanState(LoanHeadline):
 
 
 class LoanInShort(Struct):
-    """A loan of a borrower as it stands today."""
+    """A loan of a borrower in its current state."""
 
     loan_id: str
     product: str | None
@@ -178,7 +178,7 @@ class LoanInShort(Struct):
 
 
 class AcceptedEvent(Struct):
-    """An accepted event as it came."""
+    """An accepted event as it was received."""
 
     specversion: str
     id: str
@@ -191,7 +191,7 @@ class AcceptedEvent(Struct):
 
 
 class ParkedEvent(Struct):
-    """An event that waits for a person, and why."""
+    """An event that waits for a person's decision, and why."""
 
     id: str
     loan_id: str | None
@@ -203,7 +203,7 @@ class ParkedEvent(Struct):
 
 
 class ProductInForce(Struct):
-    """A product line; version 0 is the defaults."""
+    """A product line; version 0 means the defaults."""
 
     name: str
     version: int

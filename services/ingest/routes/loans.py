@@ -1,4 +1,4 @@
-"""What the ledger says of a loan on any day, and of a borrower."""
+"""What the ledger says about a loan on any day, and about a borrower."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from services.ingest.store.loans import LoanRow
 
 Reader = Annotated[Principal, Depends(requires("loans:read"))]
 Limit = Annotated[int, Query(ge=1, le=1000)]
-EventLimit = Annotated[int, Query(ge=1, le=10_000, description="a loan has 10,000 events at most")]
+EventLimit = Annotated[int, Query(ge=1, le=10_000, description="a loan has at most 10,000 events")]
 
 
 @dataclass(frozen=True, slots=True)
 class LoanReader:
-    """Reads loans out of the log."""
+    """Reads loans from the log."""
 
     engine: AsyncEngine
     log: Log
 
     async def state(self, tenant: str, loan_id: str, as_of: date | None, known_at: datetime | None) -> dict[str, Any]:
-        """Return the public state of a loan on a day, as known now or then."""
+        """Return the public state of a loan on a day, as known now or at an earlier time."""
         told = await self.log.retold(loan_id, Asked(tenant, as_of, known_at))
         return {"loan_id": loan_id, **told.through(_state), **told.record}
 
     async def events(self, tenant: str, loan_id: str, *, after: int, limit: int) -> tuple[list[dict[str, Any]], str | None]:
-        """Return accepted events of a loan in the order in which they came, which never changes, and where that page ends."""
+        """Return accepted events of a loan in order of arrival, which never changes, and where the page ends."""
         async with self.engine.connect() as conn:
             logged = (await events.of_loans(conn, [(tenant, loan_id)]))[tenant, loan_id]
         if not logged:
-            raise DomainError(404, "not_found", f"no event about a loan {loan_id[:128]} has been accepted")
+            raise DomainError(404, "not_found", f"no event about loan {loan_id[:128]} has been accepted")
         end = after + limit
         return [_published(row) for row in logged[after:end]], str(end) if len(logged) > end else None
 
     async def of_borrower(self, tenant: str, borrower_id: str, *, after: str, limit: int) -> tuple[list[dict[str, Any]], str | None]:
-        """Return the borrower's loans in short, and where that page ends."""
+        """Return a summary of the borrower's loans, and where the page ends."""
         async with self.engine.connect() as conn:
             rows = await loans.of_borrower(conn, tenant, borrower_id, after=after, limit=limit + 1)
         found, following = cut(rows, limit, lambda row: row.loan_id)
@@ -61,14 +61,14 @@ class LoanReader:
 
 
 def routes_of(reader: LoanReader) -> APIRouter:
-    """Return the routes by which the ledger is read."""
+    """Return the routes that read the ledger."""
     router = APIRouter(tags=["loans"])
 
     @router.get("/v1/loans/{loan_id}", summary="The state of a loan on a date")
     async def get_loan(loan_id: str, caller: Reader, as_of: Day | None = None, known_at: Moment | None = None) -> Response:
         return answer(await reader.state(caller.tenant, loan_id, as_of, known_at))
 
-    @router.get("/v1/loans/{loan_id}/events", summary="The accepted events of a loan, as they came")
+    @router.get("/v1/loans/{loan_id}/events", summary="The accepted events of a loan, in order of arrival")
     async def get_events(loan_id: str, caller: Reader, *, limit: EventLimit = 1000, cursor: Cursor) -> Response:
         return page(*await reader.events(caller.tenant, loan_id, after=number_place(cursor) or 0, limit=limit))
 

@@ -1,4 +1,4 @@
-"""What the statement, the overdue report, decisions about parked events and sources answer, for OpenAPI."""
+"""Responses of the statement, the overdue report, decisions about parked events, and sources, for OpenAPI."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.ingest.routes.loan_shapes import Amounts, ChargeState, LoanHeadlin
 
 
 class StatedInstalment(Struct):
-    """What is to be said of an instalment, component by component."""
+    """An instalment, component by component."""
 
     n: int
     due_on: date
@@ -27,7 +27,7 @@ class StatedInstalment(Struct):
 
 
 class EventNamed(Struct):
-    """An event by its source and id, and when the books recorded it."""
+    """An event by source and id, and when the publisher's books recorded it."""
 
     source: str
     id: str
@@ -35,7 +35,7 @@ class EventNamed(Struct):
 
 
 class StatementLine(Struct):
-    """One line under its number: how much of which component of which instalment or charge, and the balance after it."""
+    """One numbered line: how much of which component of which instalment or charge, and the balance after it."""
 
     number: int
     n: int | None
@@ -49,7 +49,7 @@ class StatementLine(Struct):
 
 
 class StatementEntry(Struct):
-    """An event under its number, and its lines."""
+    """A numbered event, and its lines."""
 
     number: int
     on: date
@@ -74,7 +74,7 @@ class StatementTotals(Struct):
 
 
 class LoanStatement(LoanHeadline):
-    """A loan's statement on a date, to be disputed line by line."""
+    """A loan's statement on a date, which can be disputed line by line."""
 
     at: datetime
     known_at: datetime | None
@@ -85,7 +85,7 @@ class LoanStatement(LoanHeadline):
 
 
 class OverdueReport(Struct):
-    """All that is overdue; `undigested` counts loans whose events the rules cannot digest."""
+    """Everything overdue; `undigested` is the number of loans whose events the rules cannot process."""
 
     as_of: date | None
     known_at: datetime | None

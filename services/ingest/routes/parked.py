@@ -1,4 +1,4 @@
-"""What was parked, and what people decide about it."""
+"""Parked events, and people's decisions about them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Reason = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
 class Discard(BaseModel):
-    """Why a parked event is thrown away."""
+    """Why a parked event is discarded."""
 
     model_config = ConfigDict(extra="forbid")
     reason: str = Field(min_length=1, max_length=1000)
 
 
 class Replacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is taken in instead of a parked event, as it stands, and why."""
+    """The event to process instead of a parked one, unparsed, and the reason."""
 
     event: msgspec.Raw
     reason: Reason = ""
@@ -71,19 +71,19 @@ def routes_of(desk: ParkedDesk) -> APIRouter:
         found, following = cut(rows, limit, lambda row: row.parked_id)
         return page([_shown(row) for row in found], following)
 
-    @router.post("/v1/parked/{parked_id}:retry", summary="Take a parked event in as if it came now")
+    @router.post("/v1/parked/{parked_id}:retry", summary="Process a parked event as if it had just arrived")
     async def retry(parked_id: str, caller: Operator) -> Response:
         row = await desk.retry(caller.tenant, parked_id, by=caller.actor)
         return answer({**_shown(row), "decision": "retried"})
 
-    @router.post("/v1/parked/{parked_id}:discard", summary="Throw a parked event away")
+    @router.post("/v1/parked/{parked_id}:discard", summary="Discard a parked event")
     async def discard(parked_id: str, body: Discard, caller: Operator) -> Response:
         row = await desk.discard(caller.tenant, parked_id, by=caller.actor, reason=body.reason)
         return answer({**_shown(row), "decision": "discarded", "reason": body.reason})
 
-    @router.post("/v1/parked/{parked_id}:replace", summary="Take another event in instead", openapi_extra=_REPLACEMENT)
+    @router.post("/v1/parked/{parked_id}:replace", summary="Process another event instead", openapi_extra=_REPLACEMENT)
     async def replace(parked_id: str, request: Request, caller: Operator) -> Response:
-        given = read_as(Replacement, await body_of(request), code="invalid_request", what="a replacement is an object with an event")
+        given = read_as(Replacement, await body_of(request), code="invalid_request", what="a replacement must be an object with an event")
         row = await desk.replace(caller.tenant, parked_id, event=bytes(given.event), by=caller.actor, reason=given.reason)
         return answer({**_shown(row), "decision": "replaced", "reason": given.reason, "replaced_by": given.event})
 

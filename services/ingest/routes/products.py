@@ -1,4 +1,4 @@
-"""Product lines: the settings by which loans are judged."""
+"""Product lines: the settings that apply to loans."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ BucketName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class BoundForm(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A bucket, by its last day; None has no end."""
+    """A bucket, by its last day; None for no end."""
 
     name: BucketName
     up_to: Annotated[int, Meta(ge=1, le=36_500)] | None = None
 
 
 def _rising(bounds: Sequence[BoundForm]) -> None:
-    """Refuse bounds that do not rise, or that leave the last days without a bucket."""
+    """Refuse bounds that do not rise, or that leave high day counts without a bucket."""
     ends = [bound.up_to for bound in bounds]
     if not ends or ends[-1] is not None or None in ends[:-1]:
-        raise ValueError("the last bucket, and only the last, has no end (up_to: null)")
+        raise ValueError("the last bucket, and only the last, must have no end (up_to: null)")
     closed = [end for end in ends if end is not None]
     if closed != sorted(set(closed)):
         raise ValueError("the ends of the buckets must rise")
     if len({bound.name for bound in bounds}) != len(bounds):
-        raise ValueError("a bucket's name stands twice")
+        raise ValueError("a bucket name appears twice")
 
 
 class BucketsForm(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Upper bounds only, so that gaps and overlaps cannot be written."""
+    """Upper bounds only, so that gaps and overlaps cannot be expressed."""
 
     by: Literal["past_due_days", "delinquent_days"] = "past_due_days"
     none: BucketName = "M0"
@@ -60,15 +60,15 @@ class BucketsForm(Contract, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ToleranceForm(Tolerance, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """That of a loan, in which nothing unknown stands: a person writes it."""
+    """As in a loan event, but unknown fields are refused, since a person writes it."""
 
 
 class AllocationForm(Allocation, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """That of a loan, in which nothing unknown stands: a person writes it."""
+    """As in a loan event, but unknown fields are refused, since a person writes it."""
 
 
 class ProductForm(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A product line as the API has it; what is absent has its default."""
+    """A product line in the shape of the API; absent fields have their defaults."""
 
     grace_days: Days = 0
     tolerance: ToleranceForm = ToleranceForm(amount=0, percent=Decimal(0))
@@ -86,7 +86,7 @@ class ProductDesk:
     products: ProductBook
 
     async def put(self, tenant: str, name: str, body: bytes) -> dict[str, Any]:
-        """Make the next version of a product line."""
+        """Create the next version of a product line."""
         form = read_as(ProductForm, without(body, ONLY_SHOWN), code="invalid_product", what="the product line cannot be used")
         try:
             msgspec.convert(name, Id)
@@ -110,7 +110,7 @@ def routes_of(desk: ProductDesk) -> APIRouter:
     """Return the routes of product lines."""
     router = APIRouter(tags=["products"])
 
-    @router.put("/v1/products/{name}", summary="Make the next version of a product line", openapi_extra=takes(ProductForm))
+    @router.put("/v1/products/{name}", summary="Create the next version of a product line", openapi_extra=takes(ProductForm))
     async def put_product(name: str, request: Request, caller: Annotated[Principal, Depends(requires("products:write"))]) -> Response:
         return answer(await desk.put(caller.tenant, name, await body_of(request)))
 
@@ -134,7 +134,7 @@ def line_of(form: ProductForm) -> domain.ProductLine:
 
 
 def shown(line: domain.ProductLine) -> dict[str, Any]:
-    """Return a product line in the API's shape."""
+    """Return a product line in the shape of the API."""
     spread = line.allocation
     return {
         "grace_days": line.grace_days,

@@ -1,4 +1,4 @@
-"""The overdue report: streamed out of one snapshot, in memory that does not grow with the book."""
+"""The overdue report, streamed from one snapshot in memory that does not grow with the number of loans."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from services.ingest.routes.loans import Reader
 from services.ingest.store.products import ProductBook
 
 AT_ONCE = 2
-"""Reports in one process: each holds a connection that the intake would like to have."""
+"""Reports at once in one process: each holds a connection that the intake could use."""
 READER_S = 600.0
-"""How long, all pauses together, the snapshot waits for a slow reader: the database cannot clear up behind it meanwhile.
+"""How long in total the snapshot waits for a slow reader: the database cannot vacuum behind it meanwhile.
 
-One pause of more than a minute ends it too (`IDLE_IN_TRANSACTION_TIMEOUT` of the engine).
+A single pause of more than a minute ends it too (`IDLE_IN_TRANSACTION_TIMEOUT` of the engine).
 """
 
 
 class ReportCutError(Exception):
-    """The reader was too slow; the connection breaks, so that half a report is never taken for a whole one."""
+    """The reader was too slow; the connection is cut, so that half a report is never mistaken for a whole one."""
 
 
 @dataclass(slots=True)
@@ -50,9 +50,9 @@ class Reporter:
     running: int = field(default=0, init=False)
 
     async def stream(self, asked: Asked, form: Form) -> AsyncGenerator[bytes, None]:
-        """Yield a report; it ends with the reader who goes away, and with an error when he stays but does not read."""
+        """Yield a report; it ends when the reader goes away, and with an error if the reader stays but does not read."""
         if self.running >= AT_ONCE:
-            raise DomainError(429, "too_many_reports", f"{AT_ONCE} reports are under way here", headers={"Retry-After": "10"})
+            raise DomainError(429, "too_many_reports", f"{AT_ONCE} reports are already running here", headers={"Retry-After": "10"})
         self.running += 1
         try:
             async with snapshot(self.engine) as conn:
@@ -63,7 +63,7 @@ class Reporter:
                     waited += stopwatch() - began
                     if waited > self.reader_s:
                         logs.get("report").warning("report_cut", tenant=asked.tenant, seconds=round(waited))
-                        raise ReportCutError(f"the reader has kept a snapshot waiting for {waited:.0f} s")
+                        raise ReportCutError(f"the reader kept a snapshot waiting for {waited:.0f} s")
         finally:
             self.running -= 1
 
@@ -78,7 +78,7 @@ class Reporter:
 
 
 class _Streamed(StreamingResponse):
-    """Closes what it streams from however it ends: the snapshot goes with the reader."""
+    """Closes its source however it ends, so that the snapshot ends with the reader."""
 
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None], headers: dict[str, str], media_type: str) -> None:
         super().__init__(self._all(first, rest), headers=headers, media_type=media_type)
@@ -103,7 +103,7 @@ def routes_of(reporter: Reporter) -> APIRouter:
 
     @router.get(
         "/v1/overdue-report",
-        summary="All that is overdue, streamed, with totals per bucket and currency",
+        summary="Everything overdue, streamed, with totals per bucket and currency",
         description=__doc__,
         response_class=StreamingResponse,
         responses={200: {"content": content}, 429: {"content": {PROBLEM: {}}}},
@@ -119,7 +119,7 @@ def routes_of(reporter: Reporter) -> APIRouter:
     ) -> StreamingResponse:
         asked = Asked(caller.tenant, as_of, known_at, bucket, product)
         rest = reporter.stream(asked, await asyncio.to_thread(form_of, form))
-        first = await anext(rest)  # what goes wrong before the first byte is still a problem document
+        first = await anext(rest)  # an error before the first byte is still a problem document
         name = asked.file_name("overdue", as_of or reporter.clock.now().astimezone(UTC).date())
         headers = {} if form == "json" else {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
         return _Streamed(first, rest, headers, MEDIA[form])

@@ -1,4 +1,4 @@
-"""What ingest answers, for its OpenAPI; fields may be added, none goes."""
+"""The responses of ingest, for its OpenAPI; fields may be added, but never removed."""
 
 from __future__ import annotations
 

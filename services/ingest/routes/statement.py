@@ -1,4 +1,4 @@
-"""A loan's statement, which a borrower may dispute line by line: which payment paid which component of which instalment."""
+"""A loan's statement, which a borrower can dispute line by line: which payment paid which component of which instalment."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ PRIVATE = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
-class Stater:
+class StatementDesk:
     """Makes statements."""
 
     log: Log
     page: StatementPage
 
     async def statement(self, asked: Asked, loan_id: str) -> Stated:
-        """Return the statement of a loan; made in a thread, so that a long one keeps nobody waiting."""
+        """Return the statement of a loan; made in a thread, so that a long one blocks nobody."""
         told = await self.log.retold(loan_id, asked)
         made = await asyncio.to_thread(told.through, stated)
         return Stated(loan_id, told.now, asked.known_at, told.record, made)
 
 
-def routes_of(stater: Stater) -> APIRouter:
+def routes_of(desk: StatementDesk) -> APIRouter:
     """Return the route of the statement."""
     router = APIRouter(tags=["loans"])
     content: dict[str, dict[str, object]] = {"application/json": {}, "text/html": {}, "text/csv": {}}
@@ -57,13 +57,13 @@ def routes_of(stater: Stater) -> APIRouter:
         form: Annotated[FormName, Query(alias="format")] = "json",
     ) -> Response:
         asked = Asked(caller.tenant, as_of, known_at)
-        made = await stater.statement(asked, loan_id)
+        made = await desk.statement(asked, loan_id)
         match form:
             case "json":
                 return answer(await asyncio.to_thread(document, made), headers=PRIVATE)
             case "html":
-                text = await asyncio.to_thread(stater.page.render, made)
-                return Response(text, media_type="text/html", headers={**PRIVATE, **stater.page.headers})
+                text = await asyncio.to_thread(desk.page.render, made)
+                return Response(text, media_type="text/html", headers={**PRIVATE, **desk.page.headers})
             case "csv":
                 name = asked.file_name(f"statement-{loan_id.replace(':', '_')}", made.statement.shown.as_of)
                 headers = {**PRIVATE, "Content-Disposition": f'attachment; filename="{name}.csv"'}

@@ -1,1 +1,1 @@
-"""Every SQL statement of ingest, by table; all of them set-based through typed arrays."""
+"""Every SQL statement of ingest, by table; all are set-based, with typed arrays."""

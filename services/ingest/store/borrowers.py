@@ -21,7 +21,7 @@ ERASURE = "erased"
 
 @dataclass(slots=True)
 class BorrowerRow:
-    """A borrower's keys: enough to seal with; None once erased."""
+    """A borrower's keys, enough for sealing; None once erased."""
 
     tenant: str
     borrower_id: str
@@ -46,7 +46,7 @@ class LogRow:
 
     @property
     def identity(self) -> Identity:
-        """Return what makes it this event."""
+        """Return the identity of the event."""
         return self.tenant, self.borrower_id, self.source, self.event_id
 
     @property
@@ -62,7 +62,7 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True)
 class ValueRow:
-    """A part of a borrower, and the event that said so."""
+    """A part of a borrower's data, and the event it comes from."""
 
     tenant: str
     borrower_id: str
@@ -143,7 +143,7 @@ _COUNT = text(
 
 
 async def lock(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, BorrowerRow]:
-    """Make sure that each borrower has a row, and lock all of them in key order."""
+    """Make sure that each borrower has a row, and lock all rows in key order."""
     ordered = sorted(keys)
     arrays = {"tenants": [tenant for tenant, _ in ordered], "borrowers": [borrower for _, borrower in ordered]}
     await conn.execute(_ENSURE, arrays)
@@ -161,13 +161,13 @@ async def save_keys(conn: AsyncConnection, rows: Sequence[BorrowerRow]) -> None:
 
 
 async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity]:
-    """Add events, and return which are new."""
+    """Add events, and return the identities of the new ones."""
     added = await conn.execute(_INSERT, {name: [getattr(row, name) for row in rows] for name in _LOG})
     return {(r.tenant, r.borrower_id, r.source, r.event_id) for r in added.all()}
 
 
 async def digests(conn: AsyncConnection, rows: Sequence[LogRow]) -> dict[Identity, bytes]:
-    """Return the digest of the content that stands under the ids of these."""
+    """Return the digests of the content stored under the ids of these rows."""
     found = await conn.execute(
         _DIGESTS,
         {
@@ -179,7 +179,7 @@ async def digests(conn: AsyncConnection, rows: Sequence[LogRow]) -> dict[Identit
 
 
 async def put_values(conn: AsyncConnection, rows: Sequence[ValueRow]) -> set[tuple[str, str, str]]:
-    """Write parts that are newer than what stands, and return which were."""
+    """Write the parts that are newer than the stored ones, and return which were."""
     if not rows:
         return set()
     written = await conn.execute(_UPSERT, {name: [getattr(row, name) for row in rows] for name in _VALUE})

@@ -1,6 +1,6 @@
-"""The log of accepted events about loans, only ever added to, and which of them holds a key of its loan.
+"""The append-only log of accepted events about loans, and which of them holds a key of its loan.
 
-Beside it stand the repeats that came under ids of their own: each is needed once the event that it repeats is retracted.
+Repeats that came with ids of their own are kept beside it: each is needed once the event that it repeats is retracted.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from services.ingest import tables
 from services.ingest.store.loans import Key, arrays
 
 L = TypeVar("L")
-"""A loan, as whoever asks for its events names it."""
+"""A loan, in whatever form the caller names it."""
 Identity = tuple[str, str, str, str]
 """(tenant, loan id, source, event id)."""
 RETRACTED = "wallet.event.retracted.v1"
-"""The type of an event that takes another one back."""
+"""The type of an event that retracts another."""
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):
-    """An event of the log; `data` is its content in the one spelling that is compared, `business_key` the key that it holds now."""
+    """An event of the log; `data` is its content in the canonical form that is compared, `business_key` the key that it holds now."""
 
     tenant: str
     loan_id: str
@@ -43,12 +43,12 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def identity(self) -> Identity:
-        """Return what makes it this event."""
+        """Return the identity of the event."""
         return self.tenant, self.loan_id, self.source, self.event_id
 
     @property
     def content(self) -> tuple[str, datetime, bytes]:
-        """Return what a repeat has the same."""
+        """Return what a repeat must have in common with it."""
         return self.type, self.time, self.data
 
 
@@ -73,7 +73,7 @@ _INSERT = text(
     " select tenant, loan_id, source, event_id from added where (select count(*) from added) < :all"
     " union all select null, null, null, null where (select count(*) from added) = :all"
 )
-"""Names the new ones only where some are not: nearly always all are."""
+"""Names the new events only if some are not new: nearly always all are."""
 _NAMED = "cast(:tenants as text[]), cast(:loans as text[]), cast(:sources as text[]), cast(:ids as text[])"
 _IS_NAMED = "(e.tenant, e.loan_id, e.source, e.event_id) = (k.tenant, k.loan_id, k.source, k.event_id)"
 _SAME = text(
@@ -112,20 +112,20 @@ _REPEATS_OF = text(
 
 
 COPIED = 200
-"""So many events are copied in; fewer are not worth the three turns to the database."""
+"""From this number on, events are added with COPY; fewer are not worth the three round trips."""
 AS_BEFORE = 16
-"""So many batches with a repeat are inserted before the next one is copied: what a copy has written in vain stays until a vacuum."""
+"""After a repeat, insert this many batches before trying COPY again: the rows of a failed COPY stay until a vacuum."""
 
 
 @dataclass(slots=True)
 class Adding:
-    """Adds events to the log: copies them in while none of them is a repeat, else tells the repeats apart."""
+    """Adds events to the log: with COPY as long as none is a repeat, else with an insert that skips repeats."""
 
     least: int = COPIED
     _inserts: int = 0
 
     async def add(self, conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity] | None:
-        """Add events of locked loans and return which of them are new, None for all."""
+        """Add events of locked loans and return the new ones, None for all."""
         if len(rows) < self.least:
             return await insert(conn, rows)
         if self._inserts:
@@ -138,7 +138,7 @@ class Adding:
 
 
 async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity] | None:
-    """Add events and return which of them are new, None for all; the first of two under one key is, whatever kind of key it is."""
+    """Add events and return the new ones, None for all; of two with one key, whatever its kind, the first is new."""
     columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
     texts = {name: joined(columns[name]) for name in _TEXTS} | {name: in_microseconds(columns[name]) for name in _MOMENTS}
     added = (await conn.execute(_INSERT, {**columns, **texts, "all": len(rows)})).all()
@@ -148,7 +148,7 @@ async def insert(conn: AsyncConnection, rows: Sequence[LogRow]) -> set[Identity]
 
 
 async def same_keys(conn: AsyncConnection, rows: Sequence[LogRow]) -> list[LogRow]:
-    """Return what stands in the log under the ids or business keys of these, and the retractions about their loans."""
+    """Return the logged events with the ids or business keys of these rows, and the retractions for their loans."""
     found = await conn.execute(_SAME, {**_identities([row.identity for row in rows]), "keys": [row.business_key for row in rows]})
     return [LogRow(*row) for row in found.all()]
 
@@ -164,38 +164,38 @@ async def of_loans(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, list
 
 
 async def take_back(conn: AsyncConnection, identities: Sequence[Identity]) -> None:
-    """Take out events added in this very transaction, since the ledger cannot digest them; they are parked instead."""
+    """Delete events added in this same transaction because they cannot be used; they are parked instead."""
     if identities:
         await conn.execute(_DELETE, _identities(identities))
 
 
 async def put_keys(conn: AsyncConnection, rows: Sequence[LogRow]) -> None:
-    """Write which key these hold; those that hold none any more come first, for another may get what was theirs."""
+    """Write the keys that these events hold; those that lost theirs come first, since another event may get it."""
     for some in ([row for row in rows if row.business_key is None], [row for row in rows if row.business_key is not None]):
         if some:
             await conn.execute(_PUT_KEYS, {**_identities([row.identity for row in some]), "keys": [row.business_key for row in some]})
 
 
 async def remember_repeats(conn: AsyncConnection, rows: Sequence[LogRow]) -> None:
-    """Keep events that say what another has said."""
+    """Keep events that repeat another."""
     if rows:
         await conn.execute(_REMEMBER, {name: [getattr(row, name) for row in rows] for name in _REMEMBERED})
 
 
 async def repeats_of(conn: AsyncConnection, keys: Sequence[Key]) -> list[LogRow]:
-    """Return the repeats kept of these loans, in the order in which they came."""
+    """Return the kept repeats of these loans, in order of arrival."""
     found = await conn.execute(_REPEATS_OF, arrays(keys))
     return [LogRow(**row, product_version=None) for row in found.mappings().all()]
 
 
 async def forget_repeats(conn: AsyncConnection, identities: Sequence[Identity]) -> None:
-    """Let go of repeats that are no longer any."""
+    """Delete repeats that no longer are."""
     if identities:
         await conn.execute(_FORGET, _identities(identities))
 
 
 def in_groups(loans: Iterable[tuple[L, int]], most: int) -> Iterator[list[L]]:
-    """Yield loans, each given with the number of its events, in groups that have no more together; one loan may have more."""
+    """Yield loans, given with their numbers of events, in groups of at most `most` events; a single loan may have more."""
     group: list[L] = []
     events = 0
     for loan, number in loans:

@@ -1,4 +1,4 @@
-"""What of the past goes when it is old enough: of the ledger nothing, since a loan is what all its events say."""
+"""What is deleted once it is old enough: nothing of the ledger, since a loan is the sum of all its events."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ _PARKED = text(
 
 
 async def forget_parked(conn: AsyncConnection, before: datetime, most: int) -> bool:
-    """Forget the content of parked events on which was decided before a moment; what was decided, by whom and why, stays."""
+    """Delete the content of parked events decided before a moment; the decision, its author and its reason stay."""
     return (await conn.execute(_PARKED, {"before": before, "most": most})).rowcount == most

@@ -1,4 +1,4 @@
-"""Loans: the stub that a later loan waits on, the lock, the fold's result, and the timer."""
+"""Loans: the stub for a loan not yet known, the lock, the result of the fold, and the timer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Place = tuple[datetime, str, str]
 
 
 class LoanRow(msgspec.Struct, gc=False, eq=False):
-    """A loan as it is stored; `book` and `line` are encoded."""
+    """A loan as stored; `book` and `settings` are encoded."""
 
     tenant: str
     loan_id: str
@@ -47,10 +47,10 @@ class LoanRow(msgspec.Struct, gc=False, eq=False):
     phase: str | None = None
     published: bool = False
     said_on: date | None = None
-    """The loan's local day on which a fact of it was said first."""
+    """The loan's local day on which its first fact was published."""
     next_at: datetime | None = None
     read: tuple[object, ...] | None = None
-    """Not a column: what the columns were that not every record changes, when the row was read."""
+    """Not a column: the values, when the row was read, of the columns that need not be saved every time."""
 
     @property
     def key(self) -> Key:
@@ -78,11 +78,11 @@ _SETTLED = (
     "doubt_since",
     "fold_error",
 )
-"""What hardly changes once a loan is known."""
+"""Columns that rarely change once a loan is known."""
 _FOLDED = ("records", "accepted", "book")
-"""What only a record changes; time alone does not."""
+"""Columns that only a record changes, not time alone."""
 _PLACED = ("status", "anchor_on", "bucket", "phase", "published", "said_on", "next_at")
-"""What most payments leave as it is: they change sums."""
+"""Columns that most payments leave unchanged, since they only change sums."""
 _compared = attrgetter(*_SETTLED, *_FOLDED, *_PLACED)
 _AS_SETTLED, _AS_FOLDED = slice(len(_SETTLED)), slice(len(_SETTLED), len(_SETTLED) + len(_FOLDED))
 _AS_PLACED, _AS_LINKED = slice(-len(_PLACED), None), slice(len(_LINKED))
@@ -94,12 +94,12 @@ _ENSURE = text(
     " (select true as there from ingest.loans where tenant = k.tenant and loan_id = k.loan_id offset 0) l on true"
     " where there is null order by 1, 2 on conflict do nothing"
 )
-"""Looked for first, since to be refused by the index costs more; who is not seen yet is waited for as ever."""
+"""Existing rows are looked up first, which is cheaper than a conflict in the index; one not yet visible is waited for as usual."""
 _LOCK = text(
     f"select {_SELECTED} from (select * from unnest({column('tenants')}, {column('loans')}) as u(tenant, loan_id)"
     " order by 1, 2) k cross join lateral (select * from ingest.loans where tenant = k.tenant and loan_id = k.loan_id for update) l"
 )
-"""A look into the index a key, in key order: left to choose, the planner reads the whole table until it has seen the statement often."""
+"""One index lookup per key, in key order: left to choose, the planner reads the whole table until it has seen the statement often."""
 _FIND = text(f"select {_SELECTED} from ingest.loans l where l.tenant = :tenant and l.loan_id = :loan_id")
 _OF_BORROWER = text(
     f"select {_SELECTED} from ingest.borrower_loans b join ingest.loans l on l.tenant = b.tenant and l.loan_id = b.loan_id"
@@ -109,7 +109,7 @@ _OF_BORROWER = text(
 
 
 def arrays(keys: Sequence[Key]) -> dict[str, list[str]]:
-    """Return keys as the two arrays that statements about several loans join with."""
+    """Return keys as the two arrays that statements about several loans join on."""
     return {"tenants": [tenant for tenant, _ in keys], "loans": [loan for _, loan in keys]}
 
 
@@ -142,10 +142,10 @@ _BACKLOG = text("select count(*), min(next_at) from ingest.loans where next_at <
 
 
 async def lock(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, LoanRow]:
-    """Make sure that each loan has a row, lock all of them in key order (the statements see to it), and return them.
+    """Make sure that each loan has a row, lock all rows in key order (the statements sort), and return them.
 
-    The stub is what a second transaction waits on: without it a payment and its disbursement in two open transactions would each
-    be committed and one of them never folded.
+    The stub is what a second transaction waits on: without it, a payment and its disbursement in two open transactions would both be
+    committed and one of them never folded.
     """
     wanted = {name: joined(values) for name, values in arrays(keys).items()}
     await conn.execute(_ENSURE, wanted)
@@ -159,13 +159,13 @@ async def find(conn: AsyncConnection, tenant: str, loan_id: str) -> LoanRow | No
 
 
 async def of_borrower(conn: AsyncConnection, tenant: str, borrower_id: str, *, after: str, limit: int) -> list[LoanRow]:
-    """Return loans of a borrower by their ids, from after this one on."""
+    """Return loans of a borrower in id order, starting after `after`."""
     rows = await conn.execute(_OF_BORROWER, {"tenant": tenant, "borrower_id": borrower_id, "after": after, "limit": limit})
     return [_row(row) for row in rows.all()]
 
 
 async def save(conn: AsyncConnection, rows: Sequence[LoanRow]) -> None:
-    """Write loans that are locked, of each only what may differ from what was read."""
+    """Save locked loans, writing of each only what may differ from what was read."""
     chosen: tuple[list[LoanRow], ...] = ([], [], [], [])
     for row in rows:
         chosen[_how_much(row)].append(row)
@@ -176,7 +176,7 @@ async def save(conn: AsyncConnection, rows: Sequence[LoanRow]) -> None:
 
 
 def _how_much(row: LoanRow) -> int:
-    """Return 0 where time alone has passed, 1 where records changed sums only, 2 where they changed more, 3 for whatever is rare."""
+    """Return 0 if only time has passed, 1 if records changed only sums, 2 if they changed more, 3 for anything rare."""
     read = row.read
     if read is None:
         return 3
@@ -189,7 +189,7 @@ def _how_much(row: LoanRow) -> int:
 
 
 async def link(conn: AsyncConnection, rows: Sequence[LoanRow]) -> None:
-    """Note which borrower these loans belong to, where that was not known when they were read."""
+    """Record which borrower these loans belong to, if that was not known when they were read."""
     new = [row for row in rows if row.known and (row.read is None or row.read[_AS_LINKED] != (True, row.borrower_id))]
     if new:
         tenants, borrowers = joined([row.tenant for row in new]), joined([row.borrower_id for row in new])
@@ -197,9 +197,9 @@ async def link(conn: AsyncConnection, rows: Sequence[LoanRow]) -> None:
 
 
 async def claim_due(conn: AsyncConnection, now: datetime, *, after: Place, limit: int) -> list[LoanRow]:
-    """Lock loans behind a place in the order of the moment and the key whose time has come, leaving out those that somebody else holds.
+    """Lock due loans after a place, in order of due moment and key, skipping those locked by others.
 
-    The place keeps a claim from walking over what earlier ones have left behind of the same midnight while an old snapshot is held.
+    The place keeps a claim from scanning the dead rows of earlier claims at the same midnight while an old snapshot is held.
     """
     at, tenant, loan_id = after
     rows = await conn.execute(_DUE, {"now": now, "at": at, "tenant": tenant, "loan_id": loan_id, "limit": limit})
@@ -207,7 +207,7 @@ async def claim_due(conn: AsyncConnection, now: datetime, *, after: Place, limit
 
 
 async def wake_published(conn: AsyncConnection, now: datetime) -> int:
-    """Let every loan with a published fact be looked at again: its fact must be said anew."""
+    """Make every loan with a published fact due: its fact must be published again."""
     return (await conn.execute(_WAKE_ALL, {"now": now})).rowcount
 
 
@@ -217,7 +217,7 @@ async def next_at(conn: AsyncConnection) -> datetime | None:
 
 
 async def backlog(conn: AsyncConnection, now: datetime) -> tuple[int, datetime | None]:
-    """Return how many loans are due and since when the oldest is."""
+    """Return how many loans are due, and since when the oldest has been."""
     row = (await conn.execute(_BACKLOG, {"now": now})).one()
     return row[0], row[1]
 

@@ -1,4 +1,4 @@
-"""What could not be used and waits for a person."""
+"""Events that could not be used and wait for a person."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ParkedRow:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided about a parked event."""
+    """A decision about a parked event."""
 
     decision: str
     by: str
@@ -72,7 +72,7 @@ _COUNTS = text("select error, count(*), min(at) from ingest.parked where resolve
 
 
 async def insert(conn: AsyncConnection, rows: Sequence[ParkedRow]) -> set[tuple[str, str]]:
-    """Park events, and return which (tenant, parked id) are new; a repeat of what was parked, or decided, is not."""
+    """Park events, and return the new ones as (tenant, parked id); a repeat of a parked or decided event is not new."""
     if not rows:
         return set()
     added = await conn.execute(_INSERT, {name: [getattr(row, name) for row in rows] for name in _COLUMNS})
@@ -91,7 +91,7 @@ async def open_of(conn: AsyncConnection, keys: Sequence[Key]) -> dict[Key, tuple
 async def page(  # the filters of one listing
     conn: AsyncConnection, tenant: str, *, loan_id: str | None, since: datetime | None, after: str, limit: int
 ) -> list[ParkedRow]:
-    """Return undecided parked events, in the order of their ids."""
+    """Return undecided parked events in id order."""
     found = await conn.execute(_PAGE, {"tenant": tenant, "loan_id": loan_id, "since": since, "after": after, "limit": limit})
     return [ParkedRow(*row) for row in found.all()]
 
@@ -103,7 +103,7 @@ async def find(conn: AsyncConnection, tenant: str, parked_id: str) -> ParkedRow 
 
 
 async def claim(conn: AsyncConnection, parked: ParkedRow) -> datetime | None:
-    """Lock a parked event, behind its loan, and return the moment of its decision."""
+    """Lock a parked event, after its loan, and return when it was decided, if it was."""
     found = await conn.execute(_CLAIM, {"tenant": parked.tenant, "parked_id": parked.parked_id})
     return found.scalar_one()  # type: ignore[no-any-return]  # typed by the column
 
@@ -115,7 +115,7 @@ async def conflicts_of(conn: AsyncConnection, keys: Sequence[Key]) -> list[Parke
 
 
 async def resolve(conn: AsyncConnection, decided: Sequence[Decided], *, now: datetime) -> None:
-    """Write decisions: each is itself a record about the loan."""
+    """Write decisions; each is itself a record of the loan."""
     if decided:
         await conn.execute(
             _RESOLVE,
@@ -128,5 +128,5 @@ async def resolve(conn: AsyncConnection, decided: Sequence[Decided], *, now: dat
 
 
 async def counts(conn: AsyncConnection) -> list[tuple[str, int, datetime]]:
-    """Return how many wait, by error, and since when."""
+    """Return how many are waiting, by error, and since when."""
     return [(row[0], row[1], row[2]) for row in (await conn.execute(_COUNTS)).all()]

@@ -27,12 +27,12 @@ Name = tuple[str, str]
 
 @dataclass(slots=True)
 class ProductBook:
-    """Reads versions of product lines; what was read is kept, since it cannot change."""
+    """Reads versions of product lines and caches them, since they never change."""
 
     _kept: dict[tuple[str, str, int], bytes] = field(default_factory=dict)
 
     async def newest(self, conn: AsyncConnection, names: Iterable[Name]) -> dict[Name, int]:
-        """Return the version in force of each product; what has none is not in it."""
+        """Return the version in force of each product; products without one are left out."""
         wanted = sorted(set(names))
         if not wanted:
             return {}
@@ -47,6 +47,6 @@ class ProductBook:
         return self._kept[key]
 
     async def add(self, conn: AsyncConnection, tenant: str, name: str, *, settings: bytes, now: datetime) -> int:
-        """Make the next version, and return its number."""
+        """Create the next version, and return its number."""
         await conn.execute(_SERIALISE, {"what": f"dunwell-product/{tenant}/{name}"})
         return int((await conn.execute(_ADD, {"tenant": tenant, "name": name, "settings": settings, "now": now})).scalar_one())

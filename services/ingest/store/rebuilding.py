@@ -1,4 +1,4 @@
-"""What a rebuild reads: loans beside what the log and the parked events say of them."""
+"""What a rebuild reads: loans, and what the log and the parked events say about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.ingest.store.loans import Key, LoanRow, arrays
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
-    """A loan's row and what stands about it elsewhere; `there` is false where the row itself is missing."""
+    """A loan's row and what other tables have about it; `there` is false if the row itself is missing."""
 
     row: LoanRow
     there: bool
@@ -23,11 +23,11 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     doubted_at: datetime | None
     """When the oldest of its undecided events was parked."""
     linked: bool
-    """Whether its borrower is known to have this loan."""
+    """Whether the loan is linked to its borrower."""
 
     @property
     def records(self) -> int:
-        """Return how many records there are besides events: parked ones, and decisions on them."""
+        """Return how many records there are besides accepted events: parked events, and decisions about them."""
         return 2 * self.parked - self.undecided
 
 
@@ -39,7 +39,7 @@ _NEXT_KEYS = text(
     " union all (select loan_id, count(*) from ingest.events where tenant = :tenant and loan_id > :after"
     " group by loan_id order by loan_id limit :limit)) k group by loan_id order by loan_id limit :limit"
 )
-"""Out of both tables, so that a loan whose row is gone is found too."""
+"""From both tables, so that a loan whose row is missing is found too."""
 _STORED = text(
     f"select {', '.join('l.' + name for name in _COLUMNS)}, k.tenant, k.loan_id, l.tenant is not null as there, p.parked as parked_ever,"
     " p.undecided, p.doubted_at, l.borrower_id is not null and exists (select from ingest.borrower_loans b"
@@ -53,7 +53,7 @@ _OUTDATED = text(
     f"select tenant, loan_id, accepted from ingest.loans where fold <> {FOLD} and (tenant, loan_id) > (:tenant, :loan_id)"
     " and (cast(:failed as boolean) or fold_error is null) order by tenant, loan_id limit :limit"
 )
-"""The number stands in the text and is not bound: only so the index `loans_outdated`, which is empty but after an upgrade, is used."""
+"""The version is a literal, not a parameter, so that the index `loans_outdated` can be used, which is empty except after an upgrade."""
 _ABOUT = text(
     "select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint from pg_inherits i join pg_class c on c.oid = i.inhrelid"
     " where i.inhparent = 'ingest.loans'::regclass"
@@ -61,19 +61,19 @@ _ABOUT = text(
 
 
 async def next_keys(conn: AsyncConnection, tenant: str, after: str, *, limit: int) -> list[tuple[Key, int]]:
-    """Return the next loans of a tenant by id, each with the number of its events."""
+    """Return the next loans of a tenant in id order, each with the number of its events."""
     found = await conn.execute(_NEXT_KEYS, {"tenant": tenant, "after": after, "limit": limit})
     return [((tenant, row[0]), row[1]) for row in found.all()]
 
 
 async def outdated(conn: AsyncConnection, after: Key, *, failed: bool, limit: int) -> list[tuple[Key, int]]:
-    """Return the next loans whose books another release made, each with the number of its events; with or without those in doubt."""
+    """Return the next loans with books of another release, each with its number of events; with or without those that failed to fold."""
     found = await conn.execute(_OUTDATED, {"tenant": after[0], "loan_id": after[1], "failed": failed, "limit": limit})
     return [((row[0], row[1]), row[2]) for row in found.all()]
 
 
 async def stored(conn: AsyncConnection, keys: Sequence[Key]) -> list[Stored]:
-    """Return what is stored of these loans; nothing is locked."""
+    """Return what is stored about these loans, without locks."""
     found = await conn.execute(_STORED, arrays(keys))
     return [
         Stored(
@@ -85,5 +85,5 @@ async def stored(conn: AsyncConnection, keys: Sequence[Key]) -> list[Stored]:
 
 
 async def about(conn: AsyncConnection) -> int:
-    """Return about how many loans there are, as the database last estimated."""
+    """Return roughly how many loans there are, by the database's last estimate."""
     return int((await conn.execute(_ABOUT)).scalar_one())

@@ -1,4 +1,4 @@
-"""A tenant's loans in pages for the overdue report, in the order of their ids."""
+"""A tenant's loans in pages for the overdue report, in id order."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _PAGE = text(
     " (select *, :every or overdue_total > 0 or next_at <= :now or fold <> :fold or fold_error is not null as wanted from page)"
     f" select {', '.join(_COLUMNS)}, wanted from judged where wanted or loan_id = (select max(loan_id) from page) order by loan_id"
 )
-"""A page bounds what is looked at, not what is found: however few are overdue, no statement reads on until it has found enough.
+"""The page size limits how many rows are examined, not how many match: however few are overdue, no statement reads on to find more.
 
-The last loan of a page comes along in any case, to go on from. Those whose moment has come or whose book other rules made are wanted
-too: their columns may say what was.
+The last loan of a page is always included, to continue from. Loans whose timer is due or whose book other rules made are wanted too,
+since their columns may be out of date.
 """
 
 
 async def pages(conn: AsyncConnection, tenant: str, now: datetime, *, every: bool) -> AsyncIterator[list[LoanRow]]:
-    """Yield all loans of a tenant, or those that may have something overdue now, a page at a time; only what the report needs is filled."""
+    """Yield all loans of a tenant, or those that may have something overdue now, page by page, with only the columns needed."""
     after = ""
     while True:
         found = await conn.execute(_PAGE, {"tenant": tenant, "after": after, "every": every, "now": now, "fold": FOLD})

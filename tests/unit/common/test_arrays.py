@@ -20,7 +20,7 @@ def test_what_is_joined_can_be_told_apart_again(values: list[str | None]) -> Non
 
 @pytest.mark.parametrize("value", ["", "a\x1fb", "\x1e"])
 def test_a_text_that_would_be_read_as_another_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="cannot stand in a joined column"):
+    with pytest.raises(ValueError, match="cannot be part of a joined column"):
         joined(["a", value])
 
 

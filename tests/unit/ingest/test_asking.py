@@ -1,4 +1,4 @@
-"""What an address may say of days and moments."""
+"""Days and moments in query parameters."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError

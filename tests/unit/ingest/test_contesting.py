@@ -1,4 +1,4 @@
-"""Who holds a key of a loan, and what becomes of an event that wants it too."""
+"""Which event holds a key of a loan, and what becomes of another event that claims it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_an_event_under_a_free_key_is_taken_and_holds_it() -> None:
     keys = Keys([], whole=True)
     assert keys.judge(paid("a")) == Take(paid("a"))
     assert keys.judge(paid("b")) == Repeat(other_id=True)
-    assert keys.judge(paid("c", 200)) == Conflict("event a (wallet.repayment.received.v1) has said repayment_id r1 with other data")
+    assert keys.judge(paid("c", 200)) == Conflict("event a (wallet.repayment.received.v1) has repayment_id r1 with different data")
     assert keys.judge(paid("d", 200, key="r2")) == Take(paid("d", 200, key="r2"))
 
 

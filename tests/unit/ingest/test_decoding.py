@@ -1,4 +1,4 @@
-"""From bytes to an event of the contract, or to one plain sentence why not."""
+"""From bytes to an event of the contract, or to one plain sentence saying why not."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def assert_plain(sentence: str) -> None:
 
 
 def assert_same_at_the_door(raw: bytes) -> None:
-    """Assert that HTTP lets in what the ledger takes, and refuses all else with the same words."""
+    """Assert that HTTP accepts what the ledger accepts, and refuses everything else with the same words."""
     came, goes = structured(raw), posted(raw)
     if isinstance(came, Refusal):
         assert goes == came
@@ -64,7 +64,7 @@ def assert_same_at_the_door(raw: bytes) -> None:
 
 
 def broken(**changes: Any) -> Callable[[Event], object]:
-    """Return what changes attributes of an event; None takes one away."""
+    """Return a function that changes attributes of an event; None removes one."""
     return lambda valid: {k: v for k, v in {**valid, **changes}.items() if v is not None}
 
 

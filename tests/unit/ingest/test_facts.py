@@ -1,4 +1,4 @@
-"""What a loan's fact is a function of."""
+"""What a loan's fact depends on."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What a sender is told while the bus stands still."""
+"""What a sender is told while the bus is stuck."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def received() -> Received:
 async def test_whoever_waits_for_a_broker_in_vain_is_told_so_soon_and_that_a_repeat_is_safe() -> None:
     own = observing.make(Metrics())
     intake = HttpIntake(stands_still, 4, ("default",), own, own.durable, within_s=0.01)
-    with pytest.raises(DomainError, match=r"some may come in yet.*a repeat changes nothing") as told:
+    with pytest.raises(DomainError, match=r"some may still be accepted.*a repeat changes nothing") as told:
         async with asyncio.timeout(5):
             await intake.take("default", ONE, received)
     assert (told.value.status, told.value.headers) == (503, {"Retry-After": "2"})

@@ -1,4 +1,4 @@
-"""The day on which each event counts, and the keys by which a loan knows it (contract, section 2)."""
+"""The day on which each event counts, and its keys within the loan (contract, section 2)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.ingest.reading import Accepted, allocation_of, business_key, to_do
 
 SHANGHAI, NEW_YORK, APIA = "Asia/Shanghai", "America/New_York", "Pacific/Apia"
 TIME = datetime(2026, 11, 20, 23, 30, tzinfo=UTC)
-"""In Shanghai it is the 21st already."""
+"""In Shanghai it is already the 21st."""
 ROW = {"n": 1, "due_on": "2026-12-01", "principal": 9000}
 
 

@@ -1,4 +1,4 @@
-"""A stored book that is asked about another day, and text that a spreadsheet would run."""
+"""A stored book asked about another day, and text that a spreadsheet would execute."""
 
 import csv
 import io

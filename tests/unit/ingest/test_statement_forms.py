@@ -1,4 +1,4 @@
-"""A statement as JSON, CSV and a page: the same lines and sums in each, and nothing that runs."""
+"""A statement as JSON, CSV and a page: the same lines and sums in each, and nothing executable."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def as_table(one: Stated) -> list[dict[str, str]]:
 
 @dataclass
 class Cell:
-    """A cell of a table, with what its element says."""
+    """A cell of a table, with the attributes of its element."""
 
     tag: str
     attributes: dict[str, str | None]
@@ -61,14 +61,14 @@ class Cell:
 
 @dataclass
 class Table:
-    """A table as a reader without eyes gets it."""
+    """A table as a screen reader sees it."""
 
     caption: str = ""
     rows: list[list[Cell]] = field(default_factory=list)
 
 
 class Read(HTMLParser):
-    """The page, read strictly: every element is closed where it was opened."""
+    """The page, parsed strictly: every element is closed in order."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Read(HTMLParser):
 
     @property
     def words(self) -> str:
-        """What it says, however it is broken into lines."""
+        """Its text, regardless of line breaks."""
         return " ".join(self.text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -111,7 +111,7 @@ class Read(HTMLParser):
 
 
 def lines_of(page: Read) -> list[tuple[int, str, str]]:
-    """The rows of the last table that is line by line: number, amount, outstanding."""
+    """The rows of the last table that goes line by line: number, amount, outstanding."""
     [table] = [one for one in page.tables if "Any line can be disputed" in one.caption]
     return [(int(row[0].text), row[-2].text.strip(), row[-1].text.strip()) for row in table.rows[1:]]
 
@@ -209,10 +209,10 @@ def test_amounts_are_written_with_the_decimals_of_their_currency(currency: str, 
 def test_the_page_says_what_a_borrower_must_know() -> None:
     events: list[LoanEvent] = [LOAN, repaid(12, 350, 1, recorded=14), repaid(15, 40, 2), RepaymentReversed(place(16, 3), "r2")]
     text = Read(PAGE.render(made(events, 25))).words
-    assert "Overdue 2.50 Outstanding in all 5.50 Days past due 5" in text
+    assert "Overdue 2.50 Total outstanding 5.50 Days past due 5" in text
     assert "Overdue since 2026-01-21 (instalment 2) Next due 3.00 on 2026-01-31 (instalment 3)" in text
     assert "2026-01-13 recorded 2026-01-15" in text
-    assert "Repayment r2 undone by event e3: counts as if it had never been" in text
+    assert "Repayment r2 undone by event e3: counts as if it had never happened" in text
     assert "Made 2026-03-02 04:30 (Asia/Shanghai) from 4 events." in text
     assert "doubt" not in text
 
@@ -224,7 +224,7 @@ def test_a_loan_in_doubt_says_so_on_the_page() -> None:
 
 def test_what_was_left_when_a_loan_ended_has_a_column_of_its_own() -> None:
     ended = Read(PAGE.render(made([LOAN, WrittenOff(place(20, 2), on(20))], 25)))
-    assert [cell.text for cell in ended.tables[0].rows[0]][4:] == ["Left at the end", "Outstanding", "Of it overdue"]
+    assert [cell.text for cell in ended.tables[0].rows[0]][4:] == ["Left at the end", "Outstanding", "Of which overdue"]
     assert [cell.text for cell in ended.tables[0].rows[-1]] == ["Total", "9.00", "0.00", "0.00", "9.00", "0.00", "0.00"]
     assert "Left at the end" not in Read(PAGE.render(made([LOAN], 25))).text
 

@@ -1,4 +1,4 @@
-"""Loans made up for the tests of the ledger."""
+"""Generated loans for the tests of the ledger."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -79,7 +79,7 @@ LOAN = disbursed(rows((10, 300), (20, 300), (30, 300)))
 
 
 def seen(events: Sequence[LoanEvent], day: int, product: ProductLine = DEFAULT) -> LoanView:
-    """What is shown of the loan on a day."""
+    """The view of the loan on a day."""
     return view(fold(events, product, on(day)), on(day))
 
 
@@ -122,7 +122,7 @@ def products(draw: st.DrawFn) -> ProductLine:
 
 @st.composite
 def changes(draw: st.DrawFn, number: int) -> LoanEvent:
-    """An event on the sums that are owed or paid."""
+    """An event that changes what is owed or paid."""
     day, amount, target = draw(days), draw(amounts), f"r{draw(st.integers(1, 9))}"
     at = place(day, number, recorded=draw(days))
     match draw(st.integers(0, 9)):
@@ -149,7 +149,7 @@ def changes(draw: st.DrawFn, number: int) -> LoanEvent:
 
 @st.composite
 def undoings(draw: st.DrawFn, number: int) -> LoanEvent:
-    """An event that undoes another, which may not be there."""
+    """An event that undoes another, which may be missing."""
     target = draw(st.integers(1, 9))
     at = place(draw(days), number, recorded=draw(days))
     match draw(st.integers(0, 4)):
@@ -187,7 +187,7 @@ def marks(draw: st.DrawFn, number: int) -> LoanEvent:
 
 @st.composite
 def event_sets(draw: st.DrawFn, *, most: int = 10) -> list[LoanEvent]:
-    """A loan's disbursement and what else came, in an order of arrival."""
+    """A loan's disbursement and other events, in an order of arrival."""
     events: list[LoanEvent] = [disbursed(draw(schedules()))]
     count = draw(st.integers(1, most))
     events += [draw(st.one_of(changes(number), changes(number), undoings(number), marks(number))) for number in range(1, count + 1)]

@@ -1,4 +1,4 @@
-"""What befalls loans, as the documents that a wallet posts: made up by chance, with many collisions of days."""
+"""Random histories of loans, as the documents that a wallet posts, with many events on the same days."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -10,7 +10,7 @@ ENTRIES = [f"{when}_{part}" for when in ("past_due", "due", "in_advance") for pa
 KINDS = ("repayment", "down_payment", "recovery", "goodwill_credit", "merchant_issued_refund", "payout_refund", "charge_adjustment")
 COMPONENTS = ("principal", "interest", "fee", "penalty")
 DAYS = (-3, 0, 1, 5, 9, 10, 11, 15, 19, 20, 21, 25, 29, 30, 31, 40)
-"""On due dates or beside them."""
+"""On due dates or next to them."""
 HOURS = (0, 6, 15, 16, 17, 23)
 """On both sides of midnight in the zones of the loans."""
 AMOUNTS = (0, 1, 2, 7, 50, 99, 100, 101, 250, 300, 1000)
@@ -23,7 +23,7 @@ def on(day: int) -> str:
 
 
 class Story:
-    """One loan and what befell it."""
+    """One loan and its history."""
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance
@@ -42,7 +42,7 @@ class Story:
         return int(self.one(AMOUNTS))
 
     def target(self, name: str) -> str:
-        """An id that was given, or now and then one that was not."""
+        """An id in use, or now and then an unknown one."""
         return str(self.one([*self.known.get(name, ()), "none"]))
 
     def schedule(self) -> list[Document]:
@@ -108,7 +108,7 @@ class Story:
         return {"schedule": self.schedule(), "effect": self.one(("from_start", "from_date")), "effective_on": self.one((None, self.day()))}
 
     def events(self, most: int) -> list[Document]:
-        """What befell it in any order of arrival, some of it twice."""
+        """Its events in any order of arrival, some of them twice."""
         made = [self.event(number, kind) for number, kind in enumerate(["loan.disbursed", *(self.one(OFTEN) for _ in range(most))])]
         made += [self.one(made)]
         self.chance.shuffle(made)

@@ -1,4 +1,4 @@
-"""What a book says on a day, and when it will say something else."""
+"""What a book says on a day, and when that will change."""
 
 from datetime import UTC, datetime, time
 
@@ -85,7 +85,7 @@ def test_a_write_off_says_what_it_wrote_off() -> None:
     assert [(one.kind, one.principal) for one in traced.movements] == [("repayment", 100), ("write_off", 800)]
 
 
-# Money under way
+# Pending payments
 
 
 @pytest.mark.parametrize(("hour", "last"), [(12, 14), (16, 14), (17, 15)])

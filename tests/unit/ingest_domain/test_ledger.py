@@ -1,4 +1,4 @@
-"""Single cases of the ledger, among them those in which other systems go wrong."""
+"""Single cases of the ledger, including those that other systems get wrong."""
 
 from datetime import UTC, date, datetime, time
 

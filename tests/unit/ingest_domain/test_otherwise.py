@@ -1,4 +1,4 @@
-"""Which past days are told otherwise, compared with asking each day by itself."""
+"""Which past days are corrected, compared with checking each day by itself."""
 
 from datetime import date, timedelta
 
@@ -24,7 +24,7 @@ def days_between(first: date, last: date) -> list[date]:
 
 
 def compared(before: list[LoanEvent], after: list[LoanEvent], product: ProductLine, *, first: date, today: date) -> tuple[Otherwise, ...]:
-    """The days that differ, as ingest finds them when it folds again."""
+    """The days that differ, as ingest finds them when it refolds."""
     was, now = past_of(before, product), past_of(after, product)
     parted = parted_on(was, now)
     if parted is None or parted >= today:
@@ -34,7 +34,7 @@ def compared(before: list[LoanEvent], after: list[LoanEvent], product: ProductLi
 
 
 def one_by_one(before: list[LoanEvent], after: list[LoanEvent], product: ProductLine, *, first: date, today: date) -> dict[date, bool]:
-    """The days that differ with whether something is overdue on them, each day folded by itself."""
+    """The days that differ and whether something is overdue on them, with each day folded by itself."""
     found = {}
     for day in days_between(first, today):
         was, now = told(fold(before, product, day), day), told(fold(after, product, day), day)

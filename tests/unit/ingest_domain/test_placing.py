@@ -1,4 +1,4 @@
-"""Where charges and money owed again lie on a schedule, and what an instalment keeps when another schedule takes its place."""
+"""Which instalments charges and debts belong to, and what an instalment keeps when another schedule replaces it."""
 
 from services.ingest.domain.events import (
     ChargeAdded,
@@ -21,7 +21,7 @@ from .loans import LOAN, disbursed, on, place, repaid, rows, seen
 
 DOWN_PAYMENT_LAST = disbursed((Row(1, on(20), 100, down_payment=True),))
 REFUNDED = CreditRefunded(place(10, 1), "rf1", 50, on(10))
-"""Owed again beside the schedule, before the down payment that it skips."""
+"""Owed again outside the schedule, before the down payment that it skips."""
 
 
 def test_a_down_payment_behind_the_extra_instalment_is_not_overdue_before_its_day() -> None:

@@ -118,21 +118,21 @@ def test_a_retracted_event_was_never_sent(events: list[LoanEvent], product: Prod
 
 
 def counts_by(event: LoanEvent, product: ProductLine, day: date) -> bool:
-    """Say whether an event counts by a day; what makes the loan, undoes another or is under way has no day."""
+    """Return whether an event counts by a day; one that makes the loan, undoes another or is pending has no day."""
     if isinstance(event, Disbursed | RepaymentReversed | WaiverReversed | ChargeOffReversed | Retracted | RepaymentPending):
         return True
     return isinstance(event, Waived) or key_of(event, product.allocation.charges_known)[0] <= day
 
 
 def settled(book: Book) -> Book:
-    """Leave out what a book says of later days and of what is absent."""
+    """Leave out what a book says about later days and missing targets."""
     return replace(book, next_event_on=None, repayment_until=None, ignored=(), awaited=(), pending=())
 
 
 @SPREAD_OF_COSTS
 @given(events=event_sets(), product=products(), day=last_days)
 def test_the_book_of_a_day_is_that_of_the_events_that_count_by_then(events: list[LoanEvent], product: ProductLine, day: int) -> None:
-    # The amount of a waiver without one depends on what was recorded before it, on whatever day that counts.
+    # The amount of a waiver without one depends on what was recorded before it, whatever the day on which that counts.
     assume(not any(isinstance(event, Waived) and event.amount is None for event in events))
     by_then = [event for event in events if counts_by(event, product, on(day))]
     assert settled(fold(by_then, product, on(day))) == settled(fold(events, product, on(day)))
@@ -146,7 +146,7 @@ def test_a_stored_book_comes_back_as_it_was(events: list[LoanEvent], product: Pr
 
 
 def fact_of(shown: LoanView) -> tuple[object, ...]:
-    """What an overdue fact carries and time alone may change."""
+    """The parts of an overdue fact that time alone can change."""
     return shown.status, shown.anchor, shown.overdue, shown.outstanding, shown.next_due, shown.bucket, shown.dpd_original_from
 
 

@@ -1,4 +1,4 @@
-"""The ledger against a second reading of the public contract, from the documents that a wallet posts to the state that it is answered."""
+"""The ledger against a second implementation of the public contract, from the posted documents to the returned state."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from .stories import DAYS, Document, Story, on
 
 
 def answered(events: Sequence[Document], product: Document, as_of: date) -> dict[str, Any] | None:
-    """What the ledger answers: the documents are read as they come, and then as they lie in the log."""
+    """The ledger's answer: the documents are decoded as they arrive, and then read as they are in the log."""
     read = [structured(json.dumps(event).encode()) for event in events]
     accepted = [
         Accepted(one.source, one.id, one.type, one.time, stored(one.type, one.content)) for one in read if isinstance(one, WalletEvent)

@@ -30,7 +30,7 @@ SPREAD_OF_COSTS = settings(deadline=None, max_examples=80)
 
 
 def statement_of(events: list[LoanEvent], product: ProductLine, day: int) -> Statement:
-    """The statement; a loan that is not known has none."""
+    """The statement; an unknown loan has none."""
     found = stated(events, product, on(day))
     assert (found is not None) == trace(events, product, on(day)).book.known
     assume(found is not None)
