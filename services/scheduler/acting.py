@@ -117,6 +117,10 @@ class Desk:
 
     def _followed(self, held: Held, rules: Rules, at: datetime, *, out: Outgoing) -> tuple[Held, Policy]:
         """Bring a case to the policy version that rules it, and to where its facts are."""
+        if held.unread is not None:
+            raise LookupError(f"what is stored of it cannot be read: {held.unread}")
+        if held.case.tenant in rules.unread:
+            raise LookupError("what its tenant has chosen cannot be read")
         found = followed(held.case, rules.pinned(held), rules.choices_of(held.case.tenant), at)
         if found is None:
             raise LookupError(f"policy {held.policy} {held.policy_version} cannot be read")
