@@ -18,6 +18,7 @@ from services.scheduler.domain.case import PENDING, Case, Contact, ContactState,
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.subjects import Begun, Given, Subject, Told
 from services.scheduler.store import cases, reach
+from services.scheduler.store.errands import WITHDRAWN
 from services.scheduler.store.facts import debt_of
 from services.scheduler.store.held import case_key
 
@@ -38,7 +39,7 @@ _CONTACTS = text(
     f" from scheduler.case_steps d where {_RANGE} and d.requested_at < :before order by d.requested_at, d.task_id"
 )
 _TASKS = text(
-    "select d.borrower_id, d.case_id, d.task_id, d.key, d.occurrence, d.created_at, d.done_at from scheduler.tasks d"
+    "select d.borrower_id, d.case_id, d.task_id, d.key, d.occurrence, d.created_at, d.done_at, d.result from scheduler.tasks d"
     f" where {_RANGE} and d.created_at < :before order by d.created_at, d.task_id"
 )
 _ENDED = text(
@@ -172,7 +173,8 @@ async def _before(conn: AsyncConnection, portion: Portion, from_at: datetime) ->
         found.said.setdefault(row.case_id, []).append(_as_it_stood(contact, row.made_at, from_at, ended_later=row.task_id in later))
     for row in await conn.execute(_TASKS, {**_values(portion), "before": from_at}):
         done_at = row.done_at if row.done_at is not None and row.done_at < from_at else None
-        given = Given(row.created_at, Errand(row.task_id, row.key, row.occurrence, done_at))
+        withdrawn = done_at is not None and row.result == WITHDRAWN
+        given = Given(row.created_at, Errand(row.task_id, row.key, row.occurrence, done_at, withdrawn))
         found.given.setdefault(row.case_id, []).append(given)
     return found
 
