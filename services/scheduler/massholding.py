@@ -83,7 +83,7 @@ async def hold_some(conn: AsyncConnection, desk: Desk, clock: Clock, limit: int)
         asked = _asked(batch.asked)
     except UNREADABLE as error:
         logs.get("holds").error("batch_unreadable", batch=batch.batch_id, reason=why_unread(error))
-        await batches.move(conn, batch, [], ended_at=await clock.at(conn))
+        await batches.give_up(conn, batch, await clock.at(conn))
         return 0
     keys = await batches.next_cases(conn, batch, asked.chosen, limit)
     held = await cases.lock_of_borrowers(conn, {(key.tenant, key.borrower_id) for key in keys}) if keys else []
