@@ -120,7 +120,8 @@ async def _start(ports: Ports) -> None:
 
 def _sweeper(ports: Ports, kept: Kept) -> Sweeper:
     sweeps = (
-        Sweep(kept.facts, keeping.forget_facts), Sweep(kept.spent, keeping.forget_links), Sweep(kept.spent, keeping.forget_simulations),
+        Sweep(kept.facts, keeping.forget_facts), Sweep(kept.facts, keeping.forget_contacts),
+        Sweep(kept.spent, keeping.forget_links), Sweep(kept.spent, keeping.forget_simulations),
     )  # fmt: skip
     return Sweeper(ports.engine, ports.clock, SCHEMA, sweeps)
 

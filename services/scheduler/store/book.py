@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 from sqlalchemy import text
@@ -22,8 +22,6 @@ from services.scheduler.store.errands import WITHDRAWN
 from services.scheduler.store.facts import debt_of
 from services.scheduler.store.held import case_key
 
-LOOKBACK = timedelta(days=400)
-"""No rule of the gate looks further back."""
 _RANGE = "d.tenant = :tenant and d.borrower_id > :after and d.borrower_id <= :upto"
 _BOOKS = {
     "present": ("scheduler.debts d where d.tenant = :tenant and d.live"),
@@ -121,7 +119,7 @@ async def present(conn: AsyncConnection, portion: Portion, now: datetime) -> lis
     if not keys:
         return []
     held = await cases.look(conn, keys, policy=(BUILT_IN.name, BUILT_IN.version))
-    known = await reach.known(conn, sorted({(key.tenant, key.borrower_id) for key in keys}), since=now - LOOKBACK, before=now)
+    known = await reach.known(conn, sorted({(key.tenant, key.borrower_id) for key in keys}), since=now - reach.LOOKBACK, before=now)
     by_borrower: dict[str, list[Begun]] = {}
     for one in held:
         begun = Begun(one.case, (one.policy, one.policy_version), one.rests_until, one.in_doubt)
@@ -145,7 +143,7 @@ async def past(conn: AsyncConnection, portion: Portion, from_at: datetime, to: d
     for row in await conn.execute(_STANDING, {**_values(portion), "before": to}):
         before.standing.setdefault(row.borrower_id, []).append(Stop(row.status_id, row.kind, row.from_at, row.until))
     borrowers = [(portion.tenant, who) for who in sorted(told)]
-    known = await reach.known(conn, borrowers, since=from_at - LOOKBACK, before=from_at)
+    known = await reach.known(conn, borrowers, since=from_at - reach.LOOKBACK, before=from_at)
     before.segments = await reach.segments(conn, borrowers)
     return [_of_the_past(who, told[who[1]], before, known[who]) for who in borrowers]
 
