@@ -47,7 +47,7 @@ from services.scheduler.parking import ParkingLimit
 from services.scheduler.pausing import Release, Telling, clocks_resumed
 from services.scheduler.policies.writing import terms_written
 from services.scheduler.rulebook import Rulebook, Rules
-from services.scheduler.store import cases, corrections, dealings, holds, promises, story, trials
+from services.scheduler.store import cases, corrections, dealings, errands, holds, promises, story, trials
 from services.scheduler.store.held import Held
 
 DOUBT_KEY = "in_doubt"
@@ -107,6 +107,7 @@ class Desk:
         await story.add_steps(conn, out.steps)
         await story.change_steps(conn, out.changed)
         await story.give(conn, out.errands)
+        await errands.withdraw(conn, out.withdrawn)
         if ended := await holds.end(conn, out.ended):
             await cases.wake_others(conn, ended, min(one.ended_at for one in out.ended))
         await promises.judge(conn, out.judged)
@@ -117,6 +118,10 @@ class Desk:
 
     def _followed(self, held: Held, rules: Rules, at: datetime, *, out: Outgoing) -> tuple[Held, Policy]:
         """Bring a case to the policy version that applies to it, and up to date with its facts."""
+        if held.unread is not None:
+            raise LookupError(f"what is stored of it cannot be read: {held.unread}")
+        if held.case.tenant in rules.unread:
+            raise LookupError("what its tenant has chosen cannot be read")
         found = followed(held.case, rules.pinned(held), rules.choices_of(held.case.tenant), at)
         if found is None:
             raise LookupError(f"policy {held.policy} {held.policy_version} cannot be read")
@@ -125,7 +130,9 @@ class Desk:
             out.entries.append(entry(held.case, at, "case.policy_changed", policy=_ref(after), before=_ref(before)))
         for change in found.changes:
             self._announce(found.case, change, at, out, found.policy)
-        moved = held.moved_at if before == after and not found.changes else at
+        for errand in found.withdrawn:
+            self._withdraw(found.case, errand, at, out)
+        moved = held.moved_at if before == after and not (found.changes or found.withdrawn) else at
         return replace(held, case=found.case, policy=after[0], policy_version=after[1], moved_at=moved), found.policy
 
     def _announce(self, case: Case, change: Change, at: datetime, out: Outgoing, policy: Policy) -> None:
@@ -285,6 +292,10 @@ class Desk:
         )  # fmt: skip
         self.event(case, "case.task_created", at, out, reason=work.kind, task_id=task_id, queue=work.queue)
         return replace(case, errands=(*case.errands, Errand(task_id, due.key, due.occurrence, None)))
+
+    def _withdraw(self, case: Case, errand: Errand, at: datetime, out: Outgoing) -> None:
+        out.withdrawn.append(errands.WithdrawnRow(case.tenant, case.borrower_id, errand.task_id, at))
+        self.event(case, "case.task_withdrawn", at, out, reason="nothing_owed", task_id=errand.task_id, about=errand.key)
 
     def offer(self, case: Case, made: Made, terms: Terms, at: datetime, out: Outgoing) -> Case:
         """Make an offer, or propose one that a second person must approve; the borrower hears of it only once it is open."""

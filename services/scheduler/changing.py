@@ -18,7 +18,7 @@ from services.scheduler.store.held import CaseKey, case_key
 from services.scheduler.store.homes import Reckoned
 
 LET_FACTS_BY = timedelta(seconds=2)
-"""How long a segment change waits: a fact processed at the same time may not have seen it."""
+"""How long a change waits: a fact processed at the same time may not have seen it."""
 
 
 async def tell_change(conn: AsyncConnection, rulebook: Rulebook, now: datetime, limit: int) -> int | None:
@@ -26,7 +26,7 @@ async def tell_change(conn: AsyncConnection, rulebook: Rulebook, now: datetime, 
 
     Debts are locked before cases, in key order, as the handler of facts does.
     """
-    change = await changes.claim(conn, now)
+    change = await changes.claim(conn, now - LET_FACTS_BY)
     if change is None:
         return None
     told = await changes.next_debts(conn, change, limit)

@@ -20,7 +20,7 @@ from libs.common.value import replace
 from services.scheduler.acting import Desk, Made
 from services.scheduler.domain.builtin import APPROVE_OFFER_WORK
 from services.scheduler.domain.case import Case, State
-from services.scheduler.domain.dealing import Approval, Exhibit, Offer, OfferState, Terms
+from services.scheduler.domain.dealing import Approval, Exhibit, Offer, OfferState, Terms, untimed
 from services.scheduler.domain.errands import HANDED_OVER
 from services.scheduler.domain.escalating import asking_key, offer_key
 from services.scheduler.domain.planner import ErrandDue
@@ -102,14 +102,18 @@ class Dealer:
                 if step.needs.documents and not missing(sitting.case, step):
                     await sitting.end_task(asking_key(Want.EVIDENCE, step.id), None)
 
-    async def make_offer(self, caller: Principal, case_id: str, terms: Terms, *, reason: str | None) -> str:
-        """Make an offer within the policy's limits, or propose one that a second person must approve."""
+    async def make_offer(self, caller: Principal, case_id: str, terms: Terms, *, reason: str | None, timed: bool) -> str:
+        """Make an offer within the policy's limits, or propose one that a second person must approve.
+
+        An offer that is not `timed` is open as long as the limits allow.
+        """
         async with self._sitting(caller, case_id) as sitting:
             case = sitting.case
             if not case.owed:
                 raise DomainError(409, "nothing_owed", "nothing in this case is overdue")
             if standing := next((offer for offer in case.offers if offer.stands(sitting.at)), None):
                 raise DomainError(409, "offer_stands", "only one offer can be open at a time", offer_id=standing.offer_id)
+            terms = terms if timed else untimed(terms, sitting.policy.limits)
             within = any(limits.holds(terms) for limits in sitting.policy.limits)
             offer_id = ids.derived("o", case.tenant, case.case_id, case.spell, sitting.by, len(case.offers) + 1)
             made = Made(offer_id, OfferState.OPEN if within else OfferState.PROPOSED, sitting.by)

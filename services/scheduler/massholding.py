@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common import ids
+from libs.common import ids, logs
 from libs.common.clock import Clock
 from libs.common.errors import DomainError
 from services.scheduler.acting import Desk
@@ -18,6 +18,7 @@ from services.scheduler.domain.case import Case
 from services.scheduler.holding import HoldWanted, announce, hold_row
 from services.scheduler.store import batches, cases, holds
 from services.scheduler.store.batches import Batch, CaseFilter
+from services.scheduler.store.held import UNREADABLE, why_unread
 
 ITS_OWN = "~"
 """Stands for each case's own loan."""
@@ -78,7 +79,12 @@ async def hold_some(conn: AsyncConnection, desk: Desk, clock: Clock, limit: int)
     batch = await batches.claim(conn)
     if batch is None:
         return None
-    asked = _asked(batch.asked)
+    try:
+        asked = _asked(batch.asked)
+    except UNREADABLE as error:
+        logs.get("holds").error("batch_unreadable", batch=batch.batch_id, reason=why_unread(error))
+        await batches.give_up(conn, batch, await clock.at(conn))
+        return 0
     keys = await batches.next_cases(conn, batch, asked.chosen, limit)
     held = await cases.lock_of_borrowers(conn, {(key.tenant, key.borrower_id) for key in keys}) if keys else []
     now, chosen = await clock.at(conn), {key.case_id for key in keys}

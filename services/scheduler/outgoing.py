@@ -10,6 +10,7 @@ import msgspec
 from libs.common.bus.ports import Message
 from services.scheduler.domain.case import Case
 from services.scheduler.store import dealings, holds, promises, story, trials
+from services.scheduler.store.errands import WithdrawnRow
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -22,6 +23,7 @@ class Outgoing(msgspec.Struct):
     steps: list[story.StepRow] = msgspec.field(default_factory=list)
     changed: list[story.StepChange] = msgspec.field(default_factory=list)
     errands: list[story.ErrandRow] = msgspec.field(default_factory=list)
+    withdrawn: list[WithdrawnRow] = msgspec.field(default_factory=list)
     ended: list[holds.EndedRow] = msgspec.field(default_factory=list)
     judged: list[promises.JudgedRow] = msgspec.field(default_factory=list)
     offers: list[dealings.OfferRow] = msgspec.field(default_factory=list)
@@ -34,6 +36,7 @@ class Outgoing(msgspec.Struct):
         self.steps += other.steps
         self.changed += other.changed
         self.errands += other.errands
+        self.withdrawn += other.withdrawn
         self.ended += other.ended
         self.judged += other.judged
         self.offers += other.offers

@@ -13,9 +13,9 @@ from libs.common import logs
 from services.scheduler.domain.builtin import BUILT_IN
 from services.scheduler.domain.choosing import Active, Assignment, Choices, InFlight
 from services.scheduler.domain.policy import AppliesTo, Policy
-from services.scheduler.policies.reading import NotAPolicyError, decode
+from services.scheduler.policies.reading import decode
 from services.scheduler.store import policies, trials
-from services.scheduler.store.held import Held
+from services.scheduler.store.held import UNREADABLE, Held, why_unread
 from services.scheduler.store.policies import Which
 
 _NOTHING = Choices()
@@ -41,6 +41,8 @@ class Rules:
 
     choices: Mapping[str, Choices] = field(default_factory=dict)
     policies: Mapping[Which, Policy] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
+    """Tenants whose choices cannot be read: no case of theirs may be judged without them."""
 
     def choices_of(self, tenant: str) -> Choices:
         """Return a tenant's choices."""
@@ -70,15 +72,18 @@ class Rulebook:
         pinned = {Which(one.case.tenant, one.policy, one.policy_version) for one in held if one.policy != BUILT_IN.name}
         await self._load(conn, pinned | {which for which, _ in active})
         challengers = await self._challengers(conn, [which for which, _ in active])
-        actives: dict[str, dict[str, Active]] = {}
-        for which, in_flight in active:
-            if which in self.kept:
-                actives.setdefault(which.tenant, {})[which.name] = Active(self.kept[which], InFlight(in_flight), challengers.get(which))
-        choices = {
-            tenant: Choices(tuple(_assignment(item) for item in items_of(assigned.get(tenant, b"[]"))), actives.get(tenant, {}))
-            for tenant in wanted
-        }
-        return Rules(choices, self.kept)
+        choices: dict[str, Choices] = {}
+        for tenant in wanted:
+            try:
+                actives = {
+                    which.name: Active(self.kept[which], InFlight(in_flight), challengers.get(which))
+                    for which, in_flight in active
+                    if which.tenant == tenant and which in self.kept
+                }
+                choices[tenant] = Choices(tuple(_assignment(item) for item in items_of(assigned.get(tenant, b"[]"))), actives)
+            except UNREADABLE as error:
+                logs.get("rulebook").error("choices_unreadable", tenant=tenant, reason=why_unread(error))
+        return Rules(choices, self.kept, frozenset(wanted) - choices.keys())
 
     async def _challengers(self, conn: AsyncConnection, active: Sequence[Which]) -> dict[Which, Policy]:
         """Return the challengers of those with an experiment that was not stopped."""
@@ -98,8 +103,8 @@ class Rulebook:
             for which, document in await policies.documents(conn, missing):
                 try:
                     self.kept[which] = decode(msgspec.json.decode(document), which.version)
-                except NotAPolicyError as error:
-                    logs.get("rulebook").error("policy_unreadable", policy=f"{which.name}@{which.version}", reason=str(error)[:300])
+                except UNREADABLE as error:
+                    logs.get("rulebook").error("policy_unreadable", policy=f"{which.name}@{which.version}", reason=why_unread(error))
 
 
 def items_of(stored: bytes) -> list[AssignmentItem]:

@@ -28,6 +28,7 @@ from services.scheduler.borrower.page import BorrowerPage
 from services.scheduler.borrower.reception import Reception
 from services.scheduler.borrower.settings import PageSettings
 from services.scheduler.casework import Casework
+from services.scheduler.changing import LET_FACTS_BY
 from services.scheduler.correcting import Review
 from services.scheduler.dealing import Dealer
 from services.scheduler.dossier import Archive
@@ -120,7 +121,8 @@ async def _start(ports: Ports) -> None:
 
 def _sweeper(ports: Ports, kept: Kept) -> Sweeper:
     sweeps = (
-        Sweep(kept.facts, keeping.forget_facts), Sweep(kept.spent, keeping.forget_links), Sweep(kept.spent, keeping.forget_simulations),
+        Sweep(kept.facts, keeping.forget_facts), Sweep(kept.facts, keeping.forget_contacts),
+        Sweep(kept.spent, keeping.forget_links), Sweep(kept.spent, keeping.forget_simulations),
     )  # fmt: skip
     return Sweeper(ports.engine, ports.clock, SCHEMA, sweeps)
 
@@ -148,4 +150,4 @@ async def _pump(ticker: Ticker, guard: Guard, relay: Relay) -> int:
 
 async def _next_due(ports: Ports) -> datetime | None:
     async with ports.engine.connect() as conn:
-        return await watch.next_due(conn)
+        return await watch.next_due(conn, LET_FACTS_BY)

@@ -29,7 +29,7 @@ from services.scheduler.objecting import resolve
 from services.scheduler.outgoing import Outgoing, entry
 from services.scheduler.showing import debts_shown, promises_shown, stops_shown
 from services.scheduler.store import cases, errands, story
-from services.scheduler.store.errands import Done
+from services.scheduler.store.errands import WITHDRAWN, Done
 from services.scheduler.store.held import CaseKey, Held
 from services.scheduler.store.story import Entry
 
@@ -87,12 +87,15 @@ class TaskDesk:
         return dict(released or task)
 
     async def complete(self, caller: Principal, task_id: str, done: Completion) -> Mapping[str, Any]:
-        """Complete a task, with what follows from its result, and plan its case again. A completed one is unchanged."""
+        """Complete a task, with what follows from its result, and plan its case again. A completed one is unchanged.
+
+        A contact made while its task was being withdrawn is recorded all the same: it counts.
+        """
         async with self.casework.engine.connect() as conn:
             task = await self._found(conn, caller, task_id)
         async with self.casework.on(caller, task.case_id, key=task_id) as work:
             task = await self._found(work.conn, caller, task_id)
-            if task.state == "done":
+            if task.state == "done" and (task.result != WITHDRAWN or done.contact is None):
                 return dict(task)
             if task.state == "claimed" and task.claimed_by != work.by:
                 raise await self._conflict(work.conn, caller, task_id)

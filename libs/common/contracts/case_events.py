@@ -24,8 +24,8 @@ _KINDS = (
     "opened", "stage_changed", "flagged", "task_created", "offer_made", "offer_accepted", "offer_declined", "promise_made", "promise_kept",
     "promise_partly_kept", "promise_broken", "promise_invalidated", "promise_cancelled", "dispute_opened", "dispute_resolved",
     "complaint_opened", "complaint_resolved", "hardship_opened", "hardship_resolved", "wrong_number_opened", "wrong_number_resolved",
-    "task_overdue", "held", "released", "bureau_report", "legal_requested", "handed_over", "taken_back", "uncontacted", "cured", "closed",
-    "preferences_set", "feedback_given",
+    "task_overdue", "task_withdrawn", "held", "released", "bureau_report", "legal_requested", "handed_over", "taken_back", "uncontacted",
+    "cured", "closed", "preferences_set", "feedback_given",
 )  # fmt: skip
 
 CASE_EVENTS: dict[str, type[CaseEvent]] = {f"case.{kind}.v1": CaseEvent for kind in _KINDS}

@@ -14,13 +14,13 @@ from libs.common.auth import Principal
 from libs.common.money import MAX_MINOR, exponent
 from libs.compliance import StopKind
 from services.scheduler.borrower.answers import FEELINGS, Feeling, Wishing, feel, wish
-from services.scheduler.borrower.bargain import PLAN, PLAN_STANDS
+from services.scheduler.borrower.bargain import PLAN
 from services.scheduler.borrower.sight import CaseSeen, DebtSeen
 from services.scheduler.borrower.wishes import GROUPS, LEAST_HOURS, MIDNIGHT, OTHER_DAYS, Hours
 from services.scheduler.casework import Casework, Work
 from services.scheduler.complaints import BORROWER
 from services.scheduler.dealing import Dealer
-from services.scheduler.domain.dealing import Terms
+from services.scheduler.domain.dealing import USUALLY_VALID, Terms
 from services.scheduler.domain.links import Link
 from services.scheduler.domain.matters import MatterKind
 from services.scheduler.holding import HoldWanted, default_contacts, set_hold
@@ -104,8 +104,8 @@ class Actor:
         caller = Principal(link.tenant, BORROWER, frozenset())
         match act:
             case Planning(months):
-                terms = Terms(PLAN, PLAN_STANDS, max_months=months)
-                await self.dealer.make_offer(caller, case_id, terms, reason=PAGE)
+                terms = Terms(PLAN, USUALLY_VALID, max_months=months)
+                await self.dealer.make_offer(caller, case_id, terms, reason=PAGE, timed=False)
             case Answering(offer_id, accepted, months):
                 taken = {"months": months} if months else {}
                 await self.dealer.answer_offer(caller, case_id, offer_id, accepted=accepted, taken=taken, reason=PAGE)

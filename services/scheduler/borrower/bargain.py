@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -18,7 +18,6 @@ from services.scheduler.domain.policy import Policy
 from services.scheduler.store import dealings
 
 PLAN = "instalment_plan"
-PLAN_STANDS = timedelta(days=14)
 MOST_MONTHS = 24
 """The longest plan a borrower can ask for when the policy itself offers none: a person decides on it."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from libs.common.value import Value
-from services.scheduler.domain.case import Case, Change, closed, follow
+from services.scheduler.domain.case import Case, Change, Errand, closed, follow
 from services.scheduler.domain.choosing import Choices, ruled
+from services.scheduler.domain.errands import withdrawn
 from services.scheduler.domain.planner import Plan, plan
 from services.scheduler.domain.policy import Policy
 
@@ -17,6 +18,8 @@ class Followed(Value, frozen=True):
     case: Case
     policy: Policy
     changes: tuple[Change, ...]
+    withdrawn: tuple[Errand, ...] = ()
+    """Tasks of people that have lost their ground."""
 
     def planned(self, now: datetime) -> Plan:
         """Return what is due, and what comes after it is done."""
@@ -34,4 +37,5 @@ def followed(case: Case, pinned: Policy | None, choices: Choices, now: datetime)
     if policy is None:
         return None
     case, changes = follow(case, policy, now)
-    return Followed(case, policy, (*over, *changes))
+    case, gone = withdrawn(case, now)
+    return Followed(case, policy, (*over, *changes), gone)

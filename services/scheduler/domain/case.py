@@ -147,6 +147,7 @@ class Errand(Value, frozen=True):
     key: str
     occurrence: int
     done_at: datetime | None
+    withdrawn: bool = False
 
 
 class Case(Value, frozen=True):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+USUALLY_VALID = timedelta(days=14)
+"""So long an offer beyond every limit stands where nobody has said how long."""
 BOOKING = timedelta(days=3)
 """How long contacts pause after an offer is accepted: the lender's books need time to reschedule."""
 
@@ -22,7 +25,7 @@ class OfferState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A plan or a partial waiver: the most months, and the most percent waived; None: nothing of that."""
+    """A plan or a partial waiver: the most months, the most percent waived (None: nothing of that), and how long it may stay open."""
 
     kind: str
     valid_for: timedelta
@@ -32,6 +35,10 @@ class Terms:
 
     def holds(self, other: Terms) -> bool:
         """Return whether another offer asks for no more than this one."""
+        return self.valid_for >= other.valid_for and self.allows(other)
+
+    def allows(self, other: Terms) -> bool:
+        """Return whether another offer asks for no more than this one, however long it stays open."""
         return self.kind == other.kind and all(
             (theirs or 0) <= (ours or 0)
             for ours, theirs in (
@@ -40,6 +47,12 @@ class Terms:
                 (self.waive_fees_percent, other.waive_fees_percent),
             )
         )
+
+
+def untimed(terms: Terms, limits: Iterable[Terms]) -> Terms:
+    """Return terms of which nobody has said how long they stand: as long as the limits let them."""
+    longest = max((limit.valid_for for limit in limits if limit.allows(terms)), default=USUALLY_VALID)
+    return replace(terms, valid_for=longest)
 
 
 @dataclass(frozen=True, slots=True)

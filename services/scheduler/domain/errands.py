@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from libs.common.value import replace
 from services.scheduler.domain.builtin import (
+    COMPLAINT_WORK,
+    CORRECTED_WORK,
+    DOUBT_WORK,
     ENDING_PATIENCE,
     FAILED_WORK,
     HANDED_PATIENCE,
     HANDED_WORK,
     PROFILE_PATIENCE,
     PROFILE_WORK,
+    REPLY_WORK,
     STOP_WORK,
     UNKNOWN_WORK,
 )
-from services.scheduler.domain.case import Case, Contact, ContactState, State
-from services.scheduler.domain.escalating import asked_for, may_tell_others
+from services.scheduler.domain.case import Case, Contact, ContactState, Errand, State
+from services.scheduler.domain.escalating import asked_for, may_tell_others, offer_key
 from services.scheduler.domain.matters import MATTERS
 from services.scheduler.domain.policy import LEGAL_QUEUE, Policy, Work
 from services.scheduler.domain.standing import is_clear, ready
@@ -24,6 +29,9 @@ from services.scheduler.domain.stops import OF_STOP, Stop
 
 NO_PROFILE = "no_profile"
 HANDED_OVER = "handed_over"
+_WHATEVER_IS_OWED = frozenset({HANDED_OVER, *(work.kind for work in (COMPLAINT_WORK, CORRECTED_WORK, DOUBT_WORK, REPLY_WORK))})
+_OF_THE_SAME = (OF_STOP, offer_key(""))
+"""Keys, and beginnings of keys, of tasks that are about something else than late money."""
 
 
 def every_errand(case: Case, policy: Policy, now: datetime) -> Iterator[tuple[str, Work, datetime | None]]:
@@ -85,10 +93,21 @@ def key_of_contact(contact: Contact) -> str:
 def _unless_given(case: Case, key: str, work: Work, moment: datetime | None) -> Iterator[tuple[str, Work, datetime | None]]:
     """Yield it for that moment; once given, it comes again only some time after it was completed."""
     given = case.errands and sorted((e for e in case.errands if e.key == key), key=lambda errand: errand.occurrence)
-    if not given:
+    if not given or given[-1].withdrawn:
         yield key, work, moment
     elif given[-1].done_at is not None and work.again_after is not None:
         yield key, work, given[-1].done_at + work.again_after
+
+
+def withdrawn(case: Case, now: datetime) -> tuple[Case, tuple[Errand, ...]]:
+    """Withdraw the open tasks that were given because money was late, when none is; they are given again when some is in this spell."""
+    if case.state is State.OPEN:
+        return case, ()
+    gone = tuple([e for e in case.errands if e.done_at is None and e.key not in _WHATEVER_IS_OWED and not e.key.startswith(_OF_THE_SAME)])
+    if not gone:
+        return case, ()
+    kept = (replace(errand, done_at=now, withdrawn=True) if errand in gone else errand for errand in case.errands)
+    return replace(case, errands=tuple(kept)), gone
 
 
 def open_errand(case: Case, key: str) -> str | None:

@@ -95,7 +95,7 @@ def is_asked_for(case: Case, step: Step) -> bool:
         case Send():
             return not case.said(step.id, None)
         case Work():
-            return all(errand.key != step.id for errand in case.errands)
+            return all(errand.key != step.id or errand.withdrawn for errand in case.errands)
         case _:
             return step.id not in case.acted | case.flagged
 

@@ -28,7 +28,6 @@ from services.scheduler.routes.desk import Limit, Reader
 from services.scheduler.rulebook import Rulebook
 from services.scheduler.showing import Law, case_shown, debts_shown, next_contact
 from services.scheduler.store import cases, reach, views
-from services.scheduler.store.book import LOOKBACK
 from services.scheduler.store.held import case_key
 
 Wanted = Annotated[str | None, Query(max_length=128)]
@@ -104,7 +103,7 @@ def _add_cases(router: APIRouter, rooms: Rooms) -> None:
                 raise unknown("case", case_id)
             rules = await rooms.rulebook.of(conn, [caller.tenant], now, held=[held])
             who = (caller.tenant, held.case.borrower_id)
-            known = (await reach.known(conn, [who], since=now - LOOKBACK, before=now))[who]
+            known = (await reach.known(conn, [who], since=now - reach.LOOKBACK, before=now))[who]
         law = Law(known, await rooms.desk.packs(), await house_settings(rooms.desk.elsewhere, asking_of(request, caller)))
         return answer(next_contact(held, rules, law, now))
 

@@ -15,7 +15,7 @@ from libs.common.asked import Asked
 from libs.common.auth import Principal, requires
 from libs.common.errors import DomainError
 from libs.common.paging import Cursor, part
-from services.scheduler.domain.dealing import OfferState, Terms
+from services.scheduler.domain.dealing import USUALLY_VALID, OfferState, Terms
 from services.scheduler.domain.policy import DOSSIER
 from services.scheduler.finding import unknown
 from services.scheduler.routes.cases import Rooms
@@ -27,6 +27,10 @@ from services.scheduler.store.held import Held
 Approver = Annotated[Principal, Depends(requires("cases:approve"))]
 Percent = Annotated[int | None, Field(ge=0, le=100)]
 LONGEST_VALID = 90
+ValidDays = Annotated[
+    int | None,
+    Field(ge=1, le=LONGEST_VALID, description="absent: as long as the policy's offer stands, else 14; for longer another person approves"),
+]
 
 
 class Said(Asked):
@@ -56,7 +60,7 @@ class OfferForm(Asked):
     max_months: Annotated[int | None, Field(ge=1, le=120)] = None
     waive_interest_percent: Percent = None
     waive_fees_percent: Percent = None
-    valid_days: int = Field(default=14, ge=1, le=LONGEST_VALID)
+    valid_days: ValidDays = None
     reason: str | None = Field(default=None, max_length=2000)
 
     @model_validator(mode="after")
@@ -70,8 +74,9 @@ class OfferForm(Asked):
     @property
     def terms(self) -> Terms:
         """Return it in the form the rules use."""
+        valid_for = USUALLY_VALID if self.valid_days is None else timedelta(days=self.valid_days)
         return Terms(
-            self.kind, timedelta(days=self.valid_days), max_months=self.max_months, waive_interest_percent=self.waive_interest_percent,
+            self.kind, valid_for, max_months=self.max_months, waive_interest_percent=self.waive_interest_percent,
             waive_fees_percent=self.waive_fees_percent,
         )  # fmt: skip
 
@@ -82,7 +87,7 @@ class PlanForm(Asked):
     max_months: int = Field(ge=1, le=120)
     waive_interest_percent: Percent = None
     waive_fees_percent: Percent = None
-    valid_days: int = Field(default=14, ge=1, le=LONGEST_VALID)
+    valid_days: ValidDays = None
     reason: str | None = Field(default=None, max_length=2000)
 
     @property
@@ -141,12 +146,12 @@ def _add_offers(router: APIRouter, rooms: Rooms) -> None:
         "/cases/{case_id}/offers", summary="Make an offer; beyond the policy's limits a second person must approve it", status_code=201
     )
     async def make_offer(case_id: str, caller: Worker, form: OfferForm) -> Response:
-        offer_id = await rooms.dealer.make_offer(caller, case_id, form.terms, reason=form.reason)
+        offer_id = await rooms.dealer.make_offer(caller, case_id, form.terms, reason=form.reason, timed=form.valid_days is not None)
         return answer(await _offer(rooms, caller, case_id, offer_id), 201)
 
     @router.post("/cases/{case_id}/plans", summary="Offer an instalment plan: an offer of that kind", status_code=201)
     async def make_plan(case_id: str, caller: Worker, form: PlanForm) -> Response:
-        offer_id = await rooms.dealer.make_offer(caller, case_id, form.offer.terms, reason=form.reason)
+        offer_id = await rooms.dealer.make_offer(caller, case_id, form.offer.terms, reason=form.reason, timed=form.valid_days is not None)
         return answer(await _offer(rooms, caller, case_id, offer_id), 201)
 
     @router.get("/cases/{case_id}/plans", summary="The instalment plans offered in a case, oldest first")

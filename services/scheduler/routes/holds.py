@@ -22,6 +22,7 @@ from services.scheduler.massholding import ITS_OWN, BatchAsked, MassHolds
 from services.scheduler.routes.desk import Limit, LoanId, OnCalendar, Reader, Words, Worker
 from services.scheduler.store import holds
 from services.scheduler.store.batches import CaseFilter
+from services.scheduler.store.words import ENDED_BY_PERSON
 
 Why = Annotated[str, Query(min_length=1, max_length=500, description="why the hold ends")]
 
@@ -155,7 +156,7 @@ def _add_of_case(router: APIRouter, casework: Casework) -> None:
         return page([hold_shown(row) for row in shown], following)
 
     @router.delete("/cases/{case_id}/holds/{hold_id}", summary="End a hold; the case is planned again")
-    async def delete_hold(case_id: str, hold_id: str, caller: Worker, reason: Why = "ended_by_person") -> Response:
+    async def delete_hold(case_id: str, hold_id: str, caller: Worker, reason: Why = ENDED_BY_PERSON) -> Response:
         async with casework.on(caller, case_id) as work:
             row = await end_hold(work, hold_id, reason)
         return answer(hold_shown(row))

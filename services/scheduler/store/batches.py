@@ -37,8 +37,11 @@ _CLAIM = text(
 )
 _MOVE = text(
     "update scheduler.hold_batches set after_borrower = :after_borrower, after_case = :after_case, done = done + :done,"
-    " ended_at = :ended_at where tenant = :tenant and batch_id = :batch_id"
+    " ended_at = :ended_at, asked = case when cast(:ended_at as timestamptz) is null then asked else '' end"
+    " where tenant = :tenant and batch_id = :batch_id"
 )
+"""What was asked for goes with the end: whom it was for and why is told by the holds, which an erasure reaches."""
+_GIVE_UP = text("update scheduler.hold_batches set ended_at = :at where tenant = :tenant and batch_id = :batch_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,11 @@ async def move(conn: AsyncConnection, batch: Batch, done: Sequence[CaseKey], *, 
     last = (done[-1].borrower_id, done[-1].case_id) if done else (batch.after_borrower, batch.after_case)
     values = {"tenant": batch.tenant, "batch_id": batch.batch_id, "done": len(done), "ended_at": ended_at}
     await conn.execute(_MOVE, {**values, "after_borrower": last[0], "after_case": last[1]})
+
+
+async def give_up(conn: AsyncConnection, batch: Batch, at: datetime) -> None:
+    """Note that a batch ends where it is; what was asked for stays, for whoever looks into it."""
+    await conn.execute(_GIVE_UP, {"tenant": batch.tenant, "batch_id": batch.batch_id, "at": at})
 
 
 def _where(tenant: str, chosen: CaseFilter) -> tuple[str, dict[str, Any]]:

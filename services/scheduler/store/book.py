@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 from sqlalchemy import text
@@ -18,11 +18,10 @@ from services.scheduler.domain.case import PENDING, Case, Contact, ContactState,
 from services.scheduler.domain.stops import Stop
 from services.scheduler.domain.subjects import Begun, Given, Subject, Told
 from services.scheduler.store import cases, reach
+from services.scheduler.store.errands import WITHDRAWN
 from services.scheduler.store.facts import debt_of
 from services.scheduler.store.held import case_key
 
-LOOKBACK = timedelta(days=400)
-"""No rule of the gate looks further back."""
 _RANGE = "d.tenant = :tenant and d.borrower_id > :after and d.borrower_id <= :upto"
 _BOOKS = {
     "present": ("scheduler.debts d where d.tenant = :tenant and d.live"),
@@ -38,7 +37,7 @@ _CONTACTS = text(
     f" from scheduler.case_steps d where {_RANGE} and d.requested_at < :before order by d.requested_at, d.task_id"
 )
 _TASKS = text(
-    "select d.borrower_id, d.case_id, d.task_id, d.key, d.occurrence, d.created_at, d.done_at from scheduler.tasks d"
+    "select d.borrower_id, d.case_id, d.task_id, d.key, d.occurrence, d.created_at, d.done_at, d.result from scheduler.tasks d"
     f" where {_RANGE} and d.created_at < :before order by d.created_at, d.task_id"
 )
 _ENDED = text(
@@ -120,7 +119,7 @@ async def present(conn: AsyncConnection, portion: Portion, now: datetime) -> lis
     if not keys:
         return []
     held = await cases.look(conn, keys, policy=(BUILT_IN.name, BUILT_IN.version))
-    known = await reach.known(conn, sorted({(key.tenant, key.borrower_id) for key in keys}), since=now - LOOKBACK, before=now)
+    known = await reach.known(conn, sorted({(key.tenant, key.borrower_id) for key in keys}), since=now - reach.LOOKBACK, before=now)
     by_borrower: dict[str, list[Begun]] = {}
     for one in held:
         begun = Begun(one.case, (one.policy, one.policy_version), one.rests_until, one.in_doubt)
@@ -144,7 +143,7 @@ async def past(conn: AsyncConnection, portion: Portion, from_at: datetime, to: d
     for row in await conn.execute(_STANDING, {**_values(portion), "before": to}):
         before.standing.setdefault(row.borrower_id, []).append(Stop(row.status_id, row.kind, row.from_at, row.until))
     borrowers = [(portion.tenant, who) for who in sorted(told)]
-    known = await reach.known(conn, borrowers, since=from_at - LOOKBACK, before=from_at)
+    known = await reach.known(conn, borrowers, since=from_at - reach.LOOKBACK, before=from_at)
     before.segments = await reach.segments(conn, borrowers)
     return [_of_the_past(who, told[who[1]], before, known[who]) for who in borrowers]
 
@@ -172,7 +171,8 @@ async def _before(conn: AsyncConnection, portion: Portion, from_at: datetime) ->
         found.said.setdefault(row.case_id, []).append(_as_it_stood(contact, row.made_at, from_at, ended_later=row.task_id in later))
     for row in await conn.execute(_TASKS, {**_values(portion), "before": from_at}):
         done_at = row.done_at if row.done_at is not None and row.done_at < from_at else None
-        given = Given(row.created_at, Errand(row.task_id, row.key, row.occurrence, done_at))
+        withdrawn = done_at is not None and row.result == WITHDRAWN
+        given = Given(row.created_at, Errand(row.task_id, row.key, row.occurrence, done_at, withdrawn))
         found.given.setdefault(row.case_id, []).append(given)
     return found
 

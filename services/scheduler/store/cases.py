@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from services.scheduler.domain.trials import Trial
 from services.scheduler.store import dealings, debts, holds, promises, statuses, story
 from services.scheduler.store.arrays import ID, MOMENT, WORDS, arrayed, transposed, unnest
 from services.scheduler.store.facts import debt_stored
-from services.scheduler.store.held import ASSIGNMENT, CaseKey, Held
+from services.scheduler.store.held import ASSIGNMENT, UNREADABLE, CaseKey, Held, why_unread
 
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
 """Where a pass over the due cases begins: before every key."""
@@ -45,6 +45,7 @@ _SETTLED = {**_LIVED, **_MARKED, **_TRIED, **_RULED}
 """Columns that seldom change: if all of them are as read, only the planned ones are written."""
 _READ = ", ".join(f"c.{name}" for name in (*_KEYS, *_SETTLED, *_PLANNED))
 _PLANNED_FROM = len(_KEYS) + len(_SETTLED)
+_NONPAYMENT = list(_SETTLED).index("nonpayment_reason")
 _MAKE = text(
     "insert into scheduler.cases (tenant, borrower_id, case_id, currency, loan_id, assignment, policy, policy_version, state, stage, spell)"
     f" select tenant, borrower_id, case_id, currency, loan_id, '{ASSIGNMENT}', :policy, :version, 'closed', 'clear', 0"
@@ -126,6 +127,7 @@ class Told(Value, frozen=True):
 
 ToldBy = Mapping[debts.DebtKey, Told]
 _NOTHING_TOLD: ToldBy = {}
+_Reading = Callable[[AsyncConnection, list[Held], ToldBy], Awaitable[list[Held]]]
 
 
 async def wake(conn: AsyncConnection, woken: Mapping[CaseKey, datetime], now: datetime, *, policy: tuple[str, int]) -> None:
@@ -236,8 +238,10 @@ def _columns(rows: Sequence[tuple[Held, tuple[Any, ...]]]) -> dict[str, Any]:
 
 
 def _stored(one: Held) -> tuple[Any, ...]:
-    """Return a case's settled columns, in order."""
+    """Return a case's settled columns, in order; of a case that could not be read what people have set, and otherwise what was stored."""
     case = one.case
+    if one.unread is not None and one.stored is not None:
+        return (*one.stored[:_NONPAYMENT], case.nonpayment_reason, *one.stored[_NONPAYMENT + 1 :])
     return (
         case.state.value, case.stage.value, case.spell, case.opened_at, case.clear_since, case.nonpayment_reason, case.handed_to,
         case.handed_at, case.chosen_in, _marks(case.passed), _marks(case.flagged), _marks(case.acted),
@@ -250,17 +254,32 @@ def _marks(steps: frozenset[str]) -> str:
 
 
 def _held(row: Row[Any]) -> Held:
-    tenant, borrower_id, case_id, currency, loan_id = row[: len(_KEYS)]
     stored = tuple(row[len(_KEYS) : _PLANNED_FROM])
-    state, stage, spell, opened_at, clear_since, nonpayment_reason, handed_to, handed_at, chosen_in, *marks, trial, policy, version = stored
+    try:
+        case, unread = _case(row), None
+    except UNREADABLE as error:
+        case, unread = _case_without(row), why_unread(error)
+    return Held(case, *stored[-2:], *row[_PLANNED_FROM:], stored, unread)  # type: ignore[call-arg]  # of a row no length is known
+
+
+def _case(row: Row[Any]) -> Case:
+    tenant, borrower_id, case_id, currency, loan_id = row[: len(_KEYS)]
+    state, stage, spell, opened_at, clear_since, nonpayment_reason, handed_to, handed_at, chosen_in, *marks, trial = row[
+        len(_KEYS) : _PLANNED_FROM - len(_RULED)
+    ]
     passed, flagged, acted = (frozenset(mark.split()) for mark in marks)
-    case = Case(
+    return Case(
         tenant, borrower_id, case_id, currency, spell, State(state), Stage(stage), opened_at, clear_since,
         passed=passed, flagged=flagged, acted=acted,
         nonpayment_reason=nonpayment_reason, handed_to=handed_to, handed_at=handed_at,
         trial=None if trial is None else Trial.read(trial), loan_id=loan_id, chosen_in=chosen_in,
     )  # fmt: skip
-    return Held(case, policy, version, *row[_PLANNED_FROM:], stored)  # type: ignore[call-arg]  # a row's length is unknown
+
+
+def _case_without(row: Row[Any]) -> Case:
+    """Return what a person's task needs of a case whose row cannot be read."""
+    case = _unopened(CaseKey(*row[: len(_KEYS)]), ("", 0)).case
+    return replace(case, state=State.OPEN, spell=row.spell, opened_at=row.opened_at, nonpayment_reason=row.nonpayment_reason)
 
 
 def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
@@ -273,8 +292,10 @@ def _unopened(key: CaseKey, policy: tuple[str, int]) -> Held:
 
 async def _filled_anew(conn: AsyncConnection, held: list[Held], told: ToldBy) -> list[Held]:
     """Read what the plans of cases without a row depend on: they can only have debts and stops."""
-    if not held:
-        return []
+    return await _each(_whole_anew, conn, held, told)
+
+
+async def _whole_anew(conn: AsyncConnection, held: list[Held], told: ToldBy) -> list[Held]:
     cases = [one.case for one in held]
     owed, segments = await _debts(conn, cases, told)
     stops = await _stops(conn, cases)
@@ -314,9 +335,26 @@ async def _stops(conn: AsyncConnection, cases: Sequence[Case]) -> dict[tuple[str
 
 
 async def _filled(conn: AsyncConnection, held: list[Held], told: ToldBy = _NOTHING_TOLD) -> list[Held]:
-    """Read what the plans of these cases depend on, after their rows are locked."""
-    if not held:
-        return []
+    """Read what the plans of these cases depend on, after their rows are locked; a case that cannot be read says why."""
+    return await _each(_whole, conn, held, told)
+
+
+async def _each(read: _Reading, conn: AsyncConnection, held: list[Held], told: ToldBy) -> list[Held]:
+    """Read cases; where something of them is unreadable, in halves, until it is known of which case.
+
+    Of that one the tasks are read alone, so that people are asked to see to it once.
+    """
+    try:
+        return await read(conn, held, told) if held else []
+    except UNREADABLE as error:
+        if len(held) == 1:
+            errands = tuple([errand for _, errand in await story.errands(conn, [held[0].case])])
+            return [replace(held[0], case=replace(held[0].case, errands=errands), unread=why_unread(error))]
+    middle = len(held) // 2
+    return [*await _each(read, conn, held[:middle], told), *await _each(read, conn, held[middle:], told)]
+
+
+async def _whole(conn: AsyncConnection, held: list[Held], told: ToldBy) -> list[Held]:
     cases = [one.case for one in held]
     owed, segments = await _debts(conn, cases, told)
     stops = await _stops(conn, cases)

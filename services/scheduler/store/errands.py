@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.store.arrays import unnest
+from services.scheduler.store.arrays import ID, MOMENT, transposed, unnest
 from services.scheduler.store.held import CaseKey
 
 CLAIMED_FOR = timedelta(minutes=30)
 """How long a claim lasts without a sign of life from its holder; after that anybody may take the task."""
+WITHDRAWN = "withdrawn"
+"""The result of a task that has become pointless: nobody has to do it."""
 _LAPSED = "t.state = 'claimed' and t.claimed_until <= :at"
 _TASK = (
     "t.task_id, t.case_id, t.borrower_id, t.spell, t.queue, t.kind, t.key as about, t.occurrence,"
@@ -39,7 +41,12 @@ _RELEASE = text(
 )
 _COMPLETE = text(
     "update scheduler.tasks t set state = 'done', done_by = :by, done_at = :at, note = :note, result = :result"
-    f" where t.tenant = :tenant and t.task_id = :task_id and t.state <> 'done' returning {_TASK}"
+    f" where t.tenant = :tenant and t.task_id = :task_id and (t.state <> 'done' or t.result = '{WITHDRAWN}') returning {_TASK}"
+)
+_GONE = {"tenant": ID, "borrower_id": ID, "task_id": ID, "at": MOMENT}
+_WITHDRAW = text(
+    f"update scheduler.tasks t set state = 'done', done_by = 'policy', done_at = v.at, result = '{WITHDRAWN}' from {unnest(_GONE, 'v')}"
+    " where (t.tenant, t.borrower_id, t.task_id) = (v.tenant, v.borrower_id, v.task_id) and t.state <> 'done'"
 )
 _LATE = text(
     "select tenant, borrower_id, case_id, task_id from scheduler.tasks where due_at <= :at and state <> 'done' and breached_at is null"
@@ -116,9 +123,26 @@ class Done:
 
 
 async def complete(conn: AsyncConnection, tenant: str, task_id: str, done: Done) -> RowMapping | None:
-    """Complete a task; None if it was already completed."""
+    """Complete a task; None if it was already completed, unless it was withdrawn."""
     values = {"tenant": tenant, "task_id": task_id, "by": done.by, "at": done.at, "note": done.note, "result": done.result}
     return (await conn.execute(_COMPLETE, values)).mappings().one_or_none()
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawnRow:
+    """A task that has lost its ground."""
+
+    tenant: str
+    borrower_id: str
+    task_id: str
+    at: datetime
+
+
+async def withdraw(conn: AsyncConnection, rows: Sequence[WithdrawnRow]) -> None:
+    """End tasks of cases that this transaction holds without anybody having done them."""
+    if rows:
+        ordered = sorted(rows, key=lambda row: (row.tenant, row.borrower_id, row.task_id))
+        await conn.execute(_WITHDRAW, transposed(_GONE, ordered))
 
 
 async def late(conn: AsyncConnection, at: datetime, limit: int) -> list[tuple[CaseKey, str]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from libs.common import ids
 from libs.common.value import Value
 from services.scheduler.domain.case import Case
 
 ASSIGNMENT = "default"
+UNREADABLE = (ValueError, LookupError, TypeError, ArithmeticError, msgspec.MsgspecError)
+"""What is raised by reading something stored that is damaged or of a later release; nothing that a database raises is among it."""
 
 
 class Held(Value, frozen=True):
@@ -32,6 +36,8 @@ class Held(Value, frozen=True):
     moved_at: datetime | None = None
     stored: tuple[Any, ...] | None = None
     """The seldom-changing columns as read; None if there was no row to read."""
+    unread: str | None = None
+    """Why it could not be read in full; no rule may decide by what was read."""
 
     @property
     def key(self) -> CaseKey:
@@ -47,6 +53,11 @@ class Held(Value, frozen=True):
         if self.in_doubt is not None:
             return None
         return now if self.rests_until is None else max(now, self.rests_until)
+
+
+def why_unread(error: Exception) -> str:
+    """Return what to say of something stored that could not be read."""
+    return f"{type(error).__name__}: {error}"[:200]
 
 
 class CaseKey(Value, frozen=True, order=True):

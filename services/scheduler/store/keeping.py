@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.scheduler.store.reach import CONTACT, LOOKBACK
+
 WALK_EVERY = timedelta(days=1)
 """The least by which the moment since which all facts are stored rises at once: each rise visits every debt."""
 _DEBT = "tenant, borrower_id, loan_id"
@@ -42,6 +44,10 @@ _SIMULATIONS = text(
     " and not exists (select from scheduler.policy_versions v where (v.tenant, v.simulation_id) = (o.tenant, o.simulation_id))"
     " limit :most for update skip locked) o where (s.tenant, s.simulation_id) = (o.tenant, o.simulation_id)"
 )
+_CONTACTS = text(
+    "delete from scheduler.reach where (tenant, borrower_id, what) in (select tenant, borrower_id, what from scheduler.reach"
+    f" where starts_with(what, '{CONTACT}') and time < :before order by time limit :most for update skip locked)"
+)
 
 
 async def whole_since(conn: AsyncConnection) -> datetime:
@@ -72,6 +78,11 @@ async def forget_facts(conn: AsyncConnection, before: datetime, most: int) -> bo
 async def forget_links(conn: AsyncConnection, before: datetime, most: int) -> bool:
     """Delete links to the borrower's page that expired before a moment."""
     return (await conn.execute(_LINKS, {"before": before, "most": most})).rowcount == most
+
+
+async def forget_contacts(conn: AsyncConnection, before: datetime, most: int) -> bool:
+    """Forget contacts made elsewhere that no rule can count any more in what is simulated of the time since a moment."""
+    return (await conn.execute(_CONTACTS, {"before": before - LOOKBACK, "most": most})).rowcount == most
 
 
 async def forget_simulations(conn: AsyncConnection, before: datetime, most: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import text
@@ -17,6 +17,8 @@ from services.scheduler.store.arrays import transposed, unnest
 PROFILE = "profile"
 CONSENT = "consent:"
 CONTACT = "contact:"
+LOOKBACK = timedelta(days=400)
+"""No rule of the gate looks further back."""
 _COLUMNS = {"tenant": "text", "borrower_id": "text", "what": "text", "time": "timestamptz", "event_id": "text", "value": "bytea",
     "segment": "text",
 }  # fmt: skip

@@ -14,6 +14,7 @@ from libs.common.value import Value, astuple
 from services.scheduler.domain.case import Case, Contact, ContactState, Errand
 from services.scheduler.domain.stops import OF_STOP
 from services.scheduler.store.arrays import ID, MOMENT, transposed, unnest
+from services.scheduler.store.errands import WITHDRAWN
 from services.scheduler.tables import timeline
 
 _OF = {"tenant": ID, "borrower_id": ID, "case_id": ID, "spell": "int"}
@@ -24,7 +25,7 @@ _CONTACTS = text(
     " where s.spell = k.spell or (s.about is not null and s.spell >= k.spell - 3)"
 )
 _ERRANDS = text(
-    f"select t.tenant, t.case_id, t.task_id, t.key, t.occurrence, t.done_at from {unnest(_OF, 'k')}"
+    f"select t.tenant, t.case_id, t.task_id, t.key, t.occurrence, t.done_at, t.result from {unnest(_OF, 'k')}"
     " join scheduler.tasks t on (t.tenant, t.borrower_id, t.case_id) = (k.tenant, k.borrower_id, k.case_id)"
     f" where t.spell = k.spell or starts_with(t.key, '{OF_STOP}')"
 )
@@ -156,7 +157,9 @@ async def contacts(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[t
 async def errands(conn: AsyncConnection, cases: Sequence[Case]) -> list[tuple[tuple[str, str], Errand]]:
     """Return the tasks for people of these cases' spells, and those about stops of any spell, by (tenant, case)."""
     found = await conn.execute(_ERRANDS, transposed(_OF, cases))
-    return [((row.tenant, row.case_id), Errand(row.task_id, row.key, row.occurrence, row.done_at)) for row in found]
+    return [
+        ((row.tenant, row.case_id), Errand(row.task_id, row.key, row.occurrence, row.done_at, row.result == WITHDRAWN)) for row in found
+    ]
 
 
 async def steps_of(conn: AsyncConnection, keys: Sequence[tuple[str, str, str]]) -> list[StepSeen]:

@@ -14,14 +14,16 @@ _DUE = text("select count(*) as due, min(next_at) as oldest from scheduler.cases
 _NEXT = text(
     "select least((select min(next_at) from scheduler.cases where next_at is not null),"
     " (select min(wake_at) from scheduler.debts where wake_at is not null),"
-    " (select min(effective_at) from scheduler.policy_changes), (select min(at) from scheduler.segment_changes),"
+    " (select min(effective_at) from scheduler.policy_changes) + :facts_first,"
+    " (select min(at) from scheduler.segment_changes) + :facts_first,"
     " (select min(due_at) from scheduler.tasks where state <> 'done' and breached_at is null),"
     " (select min(at) from scheduler.hold_batches where ended_at is null))"
 )
-_UNTIL = "coalesce(cast($1 as timestamptz), statement_timestamp())"
+_UNTIL = "coalesce($1::timestamptz, statement_timestamp())"
+_LET_BY = f"{_UNTIL} - $2::interval"
 _TIMERS = {
-    "changes": f"select effective_at from scheduler.policy_changes where effective_at <= {_UNTIL} order by effective_at",
-    "segments": f"select at from scheduler.segment_changes where at <= {_UNTIL} - cast($2 as interval) order by at",
+    "changes": f"select effective_at from scheduler.policy_changes where effective_at <= {_LET_BY} order by effective_at",
+    "segments": f"select at from scheduler.segment_changes where at <= {_LET_BY} order by at",
     "hold_batches": "select at from scheduler.hold_batches where ended_at is null order by at",
     "tasks": f"select due_at from scheduler.tasks where due_at <= {_UNTIL} and state <> 'done' and breached_at is null order by due_at",
     "reminders": f"select wake_at from scheduler.debts where wake_at <= {_UNTIL} order by wake_at",
@@ -49,7 +51,7 @@ class Due:
 
 
 Look = Callable[[datetime | None, timedelta], Awaitable[Due]]
-"""Asks which timers are due at a moment, or (None) by the database's clock; segment timers wait this long for facts first."""
+"""Asks which timers are due at a moment, or (None) by the database's clock; policy and segment changes wait this long for facts first."""
 
 
 @asynccontextmanager
@@ -78,6 +80,6 @@ async def timers_due(conn: AsyncConnection, now: datetime) -> tuple[int, datetim
     return row.due, row.oldest
 
 
-async def next_due(conn: AsyncConnection) -> datetime | None:
-    """Return the next moment at which anything is due."""
-    return (await conn.execute(_NEXT)).scalar_one()  # type: ignore[no-any-return]  # typed by the statement
+async def next_due(conn: AsyncConnection, facts_first: timedelta) -> datetime | None:
+    """Return the next moment at which anything is due; changes of policies and segments wait this long for facts first."""
+    return (await conn.execute(_NEXT, {"facts_first": facts_first})).scalar_one()  # type: ignore[no-any-return]  # typed by the statement

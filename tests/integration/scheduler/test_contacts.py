@@ -8,8 +8,16 @@ import pytest
 
 from libs.common.contracts.borrower_profiles import BorrowerErasure
 from libs.common.contracts.catalogue import PROFILES
-from tests.integration.scheduler.desk import case_of, day, post, settled, tasks
+from tests.integration.scheduler.desk import case_of, day, post, promise, settled, tasks
+from tests.integration.scheduler.policy_world import OTHER_KEY, Office
 from tests.integration.scheduler.world import World, late
+
+DECIDED = """\
+policy: decided
+steps:
+  - {id: legal, at: {day: 3}, requires: [approval], task: {queue: legal, kind: letter}}
+  - {id: offer, at: {day: 30}, offer: {kind: instalment_plan, max_months: 6}}
+"""
 
 
 async def call(world: World, result: str, *, status: int = 201, key: str | None = None, **other: Any) -> Any:
@@ -115,6 +123,46 @@ async def test_an_erased_borrower_leaves_no_words_behind_and_what_was_done_stays
     assert "sister" not in everything
     assert {"case.note", "task.completed", "contact.recorded"} <= {line["kind"] for line in await world.story()}
     assert await world.rows("select 1 from scheduler.recorded_contacts where note is not null") == []
+
+
+async def test_why_people_decided_is_forgotten_with_an_erased_borrower_and_that_they_did_stays(world: World) -> None:
+    office = Office(world)
+    await office.activated(DECIDED)
+    await office.assign({"policy": "decided"})
+    case = await settled(world, late(days=3, received=0))
+    why = {"reason": "Mrs Li begged"}
+    await office.ask("POST", f"/cases/{case}/steps/legal:reject", json=why, key=OTHER_KEY)
+    beyond = await post(world, f"/cases/{case}/plans", {"max_months": 60, **why})
+    await office.ask("POST", f"/cases/{case}/offers/{beyond['offer_id']}:reject", json=why, key=OTHER_KEY)
+    made = await post(world, f"/cases/{case}/plans", {"max_months": 6, **why})
+    await post(world, f"/cases/{case}/offers/{made['offer_id']}:decline", why, status=200)
+    pledged = await promise(world)
+    await post(world, f"/cases/{case}/promises/{pledged['promise_id']}:cancel", why, status=200)
+    for reason in ("Mrs%20Li%20begged", "ended_by_person"):
+        held = await post(world, f"/cases/{case}/holds", {"stop": "manual", **why})
+        await world.http.delete(f"/v1/cases/{case}/holds/{held['hold_id']}?reason={reason}")
+    await post(world, "/holds", {"filter": {"borrower_ids": ["B1"]}, "hold": {"stop": "manual", **why}, "confirm": 1}, status=202)
+    await world.settle()
+    await erase(world)
+    await world.settle()
+    assert await words_left(world, "Li begged") == set()
+    assert {"step.rejected", "offer.proposed", "offer.rejected", "case.offer_declined", "case.promise_cancelled", "case.released"} <= {
+        line["kind"] for line in await world.story()
+    }
+    ends = {hold["end_reason"] for hold in (await world.get(f"/cases/{case}/holds"))["items"]}
+    assert ends == {None, "promise_cancelled", "ended_by_person"}
+
+
+async def words_left(world: World, words: str) -> set[str]:
+    """The tables in whose rows these words stand; what is published stands a week in the feed."""
+    tables = [row[0] for row in await world.rows("select table_name from information_schema.tables where table_schema = 'scheduler'")]
+    kept = [name for name in tables if name not in {"outbox", "feed", "idempotency"}]
+    hex_words = words.encode().hex()
+    found = set()
+    for name in kept:
+        if await world.rows(f"select 1 from scheduler.{name} t where strpos(t::text, '{words}') + strpos(t::text, '{hex_words}') > 0"):
+            found.add(name)
+    return found
 
 
 async def erase(world: World) -> None:

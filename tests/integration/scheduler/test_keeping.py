@@ -13,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common import ids
 from libs.common.clock import DrivenClock
+from libs.common.cloudevents import Envelope
+from libs.common.contracts.catalogue import PROFILES
+from libs.common.contracts.wallet_borrowers import ContactRecorded
 from libs.common.settings import Kept
 from libs.common.sweeping import AT_ONCE, Sweep, Sweeper
 from services.scheduler.store import keeping
@@ -21,6 +24,7 @@ from tests.integration.scheduler.simulating import ask, simulated
 from tests.integration.scheduler.test_reports import FULL, report
 from tests.integration.scheduler.test_roll_rates import ENDS, Told, histories, known, rolled
 from tests.integration.scheduler.world import MORNING, TODAY, ZONE, World, late, paid
+from tests.support.running import until
 
 OTHER_KEY = "dw_other"
 
@@ -127,6 +131,33 @@ async def test_links_go_when_they_have_long_ended_in_as_many_batches_as_it_takes
     async with engine.connect() as conn:
         left = await conn.execute(text("select link_id from scheduler.borrower_links order by link_id"))
         assert list(left.scalars()) == ["k1", "k2", "k3"]
+
+
+async def test_contacts_made_elsewhere_go_when_no_simulation_can_reach_back_to_them(world: World) -> None:
+    for days in (1, 1499, 1501, 1600):
+        at = MORNING - timedelta(days=days)
+        made = ContactRecorded(contact_id=f"k{days}", borrower_id="B1", channel="call", at=at, by="branch")
+        message = world.writer.message(
+            PROFILES,
+            Envelope("contact.recorded.v1", "e", "test", at, "default", "B1"),
+            made,
+            key=f"default/B1/contact:k{days}",
+            borrower_id="B1",
+        )
+        await world.bus.publish([message])
+    assert len(await world.rows("select 1 from scheduler.reach")) == 4
+    sweeper = next(worker for worker in world.scheduler.workers if worker.name == "sweeper")
+    stop = asyncio.Event()
+    sweeping = asyncio.ensure_future(sweeper.run(stop))
+
+    async def swept() -> bool:
+        return len(await world.rows("select 1 from scheduler.reach")) == 2
+
+    await until(swept, "the sweep")
+    stop.set()
+    await sweeping
+    left = await world.rows("select what from scheduler.reach order by what")
+    assert [row.what for row in left] == ["contact:k1", "contact:k1499"]
 
 
 async def test_a_sweep_that_is_stopped_leaves_the_rest_for_the_next(engine: AsyncEngine) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+from sqlalchemy import text
 
 from tests.integration.scheduler.desk import day, post
 from tests.integration.scheduler.policy_world import DOCUMENT, LOANWISE, Office, loanwise
 from tests.integration.scheduler.world import ZONE, World, due_soon, late, paid
+from tests.support.running import until
 
 REMINDING = '  - {id: soon, at: {day: -3, between: "10:00-11:30"}, send: {template: due_soon, channels: [push]}}\n'
 
@@ -188,6 +192,38 @@ async def test_what_ends_a_hold_of_the_person_in_one_case_lets_the_others_go_on_
         await (world.outcome(said["L2"], "replied", 3) if event == "contact.replied" else world.tell(paid("L1")))
         await world.settle()
         assert (await cases(world))["L2"]["reason"] == "scheduled"
+
+
+async def test_of_two_who_wait_for_each_other_s_cases_the_one_that_is_ended_tries_again(world: World) -> None:
+    await loanwise(world)
+    await world.tell(late("L1"), late("L2"))
+    await world.settle()
+    said = {task.debts[0].loan_id: task for task in world.of("contact.requested")}
+    of = {loan: one["case_id"] for loan, one in (await cases(world)).items()}
+    for task in said.values():
+        await world.outcome(task, "sent", 1)
+    await post(world, f"/cases/{of['L1']}/holds", {"stop": "manual", "end": {"event": "contact.replied"}})
+    await world.settle()
+    lock = text("select 1 from scheduler.cases where case_id = :case for update")
+
+    async def waits() -> bool:
+        return bool(
+            await world.rows("select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like 'update scheduler.cases%'")
+        )
+
+    async with world.engine.connect() as other, asyncio.TaskGroup() as tasks:
+        await other.execute(text("set local deadlock_timeout = '30s'"))  # the other one looks first, and is ended
+        await other.execute(lock, {"case": of["L2"]})
+        replying = tasks.create_task(world.outcome(said["L1"], "replied", 2))
+        await until(waits, "the reply that waits for the other case", look_every_s=0.005)
+        await other.execute(lock, {"case": of["L1"]})
+        assert not replying.done()
+        await other.rollback()
+    await world.settle()
+    assert {loan: one["reason"] for loan, one in (await cases(world)).items()} == {"L1": "scheduled", "L2": "scheduled"}
+    assert [event.reason for event in world.of("case.released")] == ["contact.replied"]
+    replies = await world.rows("select 1 from scheduler.timeline where kind = 'contact.replied'")
+    assert len(replies) == 1
 
 
 async def test_holds_of_many_cases_with_a_stop_of_debts_are_each_of_the_case_s_loan(world: World) -> None:

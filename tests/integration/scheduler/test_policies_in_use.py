@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import text
 
 from tests.integration.scheduler.policy_world import DOCUMENT, Office
 from tests.integration.scheduler.world import World, due_soon, late, paid
+from tests.support.running import until
 
 SECOND = DOCUMENT.replace("id: hello, at: {day: 1", "id: hello-again, at: {day: 1").replace("day: 7", "day: 5")
 
@@ -124,6 +128,32 @@ async def test_a_version_that_comes_into_force_later_wakes_the_spells_then(world
     await world.local(3, 9, 0)
     assert (await world.case())["policy"]["version"] == 2
     assert await world.rows("select * from scheduler.policy_changes") == []
+
+
+async def test_a_fact_that_is_taken_in_while_its_policy_changes_is_reckoned_by_the_new_one(world: World) -> None:
+    office = Office(world)
+    await office.activated()
+    await office.assign({"policy": "gentle-ones"})
+    await world.tell(late())
+    await world.settle()
+    reminder = '  - {id: ahead, at: {day: -5, between: "10:00-11:30"}, send: {template: due_soon, channels: [push]}}\n'
+    soon = (world.clock.now() + timedelta(seconds=1)).isoformat()
+    await office.activated(DOCUMENT.replace("steps:\n", f"steps:\n{reminder}"), effective_at=soon)
+
+    async def waits() -> bool:
+        return bool(await world.rows("select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%scheduler.cases%'"))
+
+    async with world.engine.connect() as other:
+        await other.execute(text("select 1 from scheduler.cases for update"))
+        telling = asyncio.create_task(world.tell(due_soon("L2", in_days=6)))
+        await until(waits, "the fact that waits for its case", look_every_s=0.005)
+        world.clock.advance(timedelta(seconds=1))
+        await world.scheduler.pump()
+        await other.rollback()
+    await telling
+    await world.settle()
+    [debt] = await world.rows("select wake_at from scheduler.debts where loan_id = 'L2'")
+    assert debt.wake_at == datetime(2026, 11, 25, 2, tzinfo=UTC)
 
 
 async def test_reminders_are_reckoned_anew_by_the_policy_that_now_rules(world: World) -> None:

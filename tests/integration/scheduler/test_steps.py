@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -249,6 +250,24 @@ async def test_an_offer_beyond_the_limits_needs_another_person(world: World) -> 
     await world.settle()
     assert [event.detail["max_months"] for event in world.of("case.offer_made")] == [6, 9]
     assert [event.detail["offer_id"] for event in world.of("case.offer_declined")] == [made["offer_id"]]
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "state", "stands"), [({}, "open", 4), ({"valid_days": 4}, "open", 4), ({"valid_days": 5}, "proposed", 5)]
+)
+async def test_an_offer_stands_no_longer_than_the_policy_lets_it_unless_another_person_approves(
+    world: World, asked_for: dict[str, int], state: str, stands: int
+) -> None:
+    office, path = await begun(world, OFFER.replace("day: 3,", "day: 30,").replace("day: 4,", "day: 31,"))
+    made = (await office.ask("POST", f"{path}/offers", json={"kind": "instalment_plan", "max_months": 6, **asked_for})).json()
+    assert made["state"] == state
+    assert datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["made_at"]) == timedelta(days=stands)
+
+
+async def test_an_offer_beyond_every_limit_stands_two_weeks_unless_told(world: World) -> None:
+    office, path = await begun(world, OFFER.replace("day: 3,", "day: 30,").replace("day: 4,", "day: 31,"))
+    made = (await office.ask("POST", f"{path}/plans", json={"max_months": 9})).json()
+    assert (made["state"], made["terms"]["valid_for"]) == ("proposed", "14d")
 
 
 @pytest.mark.parametrize("scopes", [auth.SCOPES, ("cases:read", "cases:write")])

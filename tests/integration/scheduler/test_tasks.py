@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.api import answer
 from tests.integration.scheduler.desk import day, post, settled, tasks
 from tests.integration.scheduler.policy_world import OTHER_KEY, Office
-from tests.integration.scheduler.world import KEY, World, late, scheduling
+from tests.integration.scheduler.world import KEY, World, late, paid, scheduling
 
 POLICY = """\
 policy: by-phone
@@ -200,3 +200,51 @@ async def test_work_that_no_policy_words_says_by_itself_what_is_to_be_done(world
     await world.local(15, 12)
     (task,) = await tasks(world, queue="review")
     assert "Every message of the policy was sent" in (await world.get(f"/tasks/{task['task_id']}"))["script"]
+
+
+async def test_work_about_late_money_is_withdrawn_when_nothing_is_late_any_more(world: World) -> None:
+    (task,) = await called_for(world)
+    await world.tell(paid(received=12050))
+    await world.settle()
+    (told,) = world.of("case.task_withdrawn")
+    assert (told.reason, told.detail["task_id"], told.detail["about"]) == ("nothing_owed", task["task_id"], "call")
+    read = await world.get(f"/tasks/{task['task_id']}")
+    assert (read["state"], read["result"], read["done_by"]) == ("done", "withdrawn", "policy")
+    assert "case.task_withdrawn" in [line["kind"] for line in await world.story()]
+    await post(world, f"/tasks/{task['task_id']}:claim", status=409)
+    await world.local(3, 12)
+    assert (world.of("case.task_overdue"), len(world.of("case.task_withdrawn"))) == ([], 1)
+
+
+async def test_work_that_was_withdrawn_is_given_again_when_money_is_late_again_in_the_spell(world: World) -> None:
+    (task,) = await called_for(world)
+    await world.tell(paid(received=12050))
+    await world.settle()
+    await world.tell(late(days=2, version=3, received=0))
+    await world.settle()
+    (again,) = await tasks(world, queue="phone", state="open")
+    assert (again["about"], again["occurrence"], again["task_id"] != task["task_id"]) == ("call", 2, True)
+
+
+async def test_a_call_made_while_its_task_was_withdrawn_is_recorded(world: World) -> None:
+    (task,) = await called_for(world)
+    await post(world, f"/tasks/{task['task_id']}:claim", status=200)
+    await world.tell(paid(received=12050))
+    await world.settle()
+    path = f"/tasks/{task['task_id']}:complete"
+    assert (await post(world, path, {"note": "nothing to do"}, status=200))["result"] == "withdrawn"
+    assert (await post(world, path, {"result": "no_answer"}, status=200))["result"] == "no_answer"
+    assert (await post(world, path, {"result": "no_answer"}, status=200))["result"] == "no_answer"
+    await world.scheduler.pump()
+    assert [told.channel for told in world.of("contact.recorded")] == ["call"]
+
+
+async def test_work_about_a_stop_or_a_reply_stays_when_the_money_has_come(world: World) -> None:
+    case = await settled(world)
+    await world.outcome(world.of("contact.requested")[0], "replied", 1, reason="help")
+    await post(world, f"/cases/{case}/holds", {"stop": "manual"})
+    await world.scheduler.pump()
+    await world.tell(paid(received=12050))
+    await world.settle()
+    assert sorted(task["kind"] for task in await tasks(world, state="open")) == ["reply", "stop_without_end"]
+    assert world.of("case.task_withdrawn") == []

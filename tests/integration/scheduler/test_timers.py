@@ -29,7 +29,7 @@ ROWS = {
     "cases": "insert into scheduler.cases (tenant, borrower_id, case_id, assignment, currency, policy, policy_version, state, stage, spell,"
     " next_at) values ('default', 'B1', 'c', 'default', 'CNY', 'p', 1, 'open', 'overdue', 1, :at)",
 }
-"""A row of each kind that is due at a moment; segment changes wait for facts first."""
+"""A row of each kind that is due at a moment; changes of policies and segments wait for facts first."""
 BATCH = "insert into scheduler.hold_batches (tenant, batch_id, asked, by, at, number) values ('default', 'h', '', 'mei', :at, 1)"
 DONE = {
     "tasks": "update scheduler.tasks set state = 'done'",
@@ -54,7 +54,7 @@ async def write(world: World, statement: str, at: datetime | None = None) -> Non
 @pytest.mark.parametrize("kind", ROWS)
 async def test_every_kind_of_timer_is_seen_at_its_moment_and_not_before(world: World, kind: str) -> None:
     await write(world, ROWS[kind], MORNING)
-    moment = MORNING + (LET_FACTS_BY if kind == "segments" else timedelta())
+    moment = MORNING + (LET_FACTS_BY if kind in {"changes", "segments"} else timedelta())
     assert await seen(world, moment - TICK) == set()
     assert await seen(world, moment) == {kind}
     if kind in DONE:

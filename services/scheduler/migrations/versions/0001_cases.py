@@ -190,6 +190,7 @@ create table scheduler.reach (
     segment text,
     primary key (tenant, borrower_id, what)
 ) with (fillfactor = 85);
+create index reach_contacts on scheduler.reach (time) where starts_with(what, 'contact:');
 create table scheduler.segment_changes (
     tenant text not null, borrower_id text not null, at timestamptz not null,
     primary key (tenant, borrower_id)
