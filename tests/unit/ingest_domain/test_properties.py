@@ -125,8 +125,8 @@ def counts_by(event: LoanEvent, product: ProductLine, day: date) -> bool:
 
 
 def settled(book: Book) -> Book:
-    """Leave out what a book says about later days and missing targets."""
-    return replace(book, next_event_on=None, repayment_until=None, ignored=(), awaited=(), pending=())
+    """Leave out what a book says about later days, missing targets, and its last event: a waiver may come with its charge."""
+    return replace(book, last=None, next_event_on=None, repayment_until=None, ignored=(), awaited=(), pending=())
 
 
 @SPREAD_OF_COSTS
