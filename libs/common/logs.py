@@ -20,6 +20,7 @@ FIELDS = frozenset({
     "timestamp", "level", "event", "service", "version", "part", "logger", "exception", "reason", "code", "status", "route", "worker",
     "seconds", "topic", "partition", "position", "committed", "begins", "ends", "group", "epoch", "events", "loans",
     "tenant", "loan_id", "borrower_id", "case_id", "task_id", "event_id", "provider", "policy", "simulation", "webhook", "template",
+    "batch", "source", "by",
 })  # fmt: skip
 """Every field that a log line may have."""
 _REPEATED_VALUES = re.compile(

@@ -31,6 +31,7 @@ async def test_every_list_gives_each_item_once_and_says_so_on_its_last_page(worl
     await world.let_pass(hours=24)
     for reason in ("one", "two", "three"):
         await write(world, reason)
+        await world.publish({**event("feed.heartbeat", source=reason, every_s=3600), "source": reason})
     empty = set()
     for path in await lists_of(world):
         ids = {**IDS, "name": NAMES.get(path, "gentle"), "case_id": (await world.case("B1"))["case_id"]}
